@@ -7,7 +7,7 @@ of a number, and a name may contain digits, such as client:anna2024.
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, Literal, TypeAlias, cast
 
 LIMIT: Final = 2_000  # characters of one turn; at 150 words a minute that is over two minutes
 _REMOVED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
@@ -33,6 +33,24 @@ def without_halves(text: str) -> str:
 
 def _sayable(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in _REMOVED
+
+
+Attestation: TypeAlias = Literal["A", "B", "C", "failed", "unknown"]
+"""The attestation of the caller's carrier (ATIS-1000074): A knows its customer and their right to
+use the number, B knows its customer, C knows neither; `failed`: the signature is wrong. None of
+them identifies the person on the telephone."""
+VERSTAT: Final = re.compile(r"TN-Validation-(?:Passed-([ABC])|(Failed)(?:-[ABC])?)")
+
+
+def attested(verstat: str) -> Attestation:
+    """Return the attestation in a carrier's `verstat`, such as `TN-Validation-Passed-A`.
+
+    Other words, such as those of a diverted call, prove nothing about this caller: `unknown`.
+    """
+    found = VERSTAT.fullmatch(verstat)
+    if found is None:
+        return "unknown"
+    return cast("Attestation", found[1]) if found[1] else "failed"
 
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966

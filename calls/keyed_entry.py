@@ -6,6 +6,7 @@ An entry ends with `#`, with a pause, at the length that the tools expect, or at
 from collections.abc import Collection
 from typing import Final
 
+KEYS_SAID: Final = "Keys pressed: "  # begins an entry in the conversation
 END_KEY: Final = "#"
 MASKED: Final = "*"  # stands for a key in the record: it may belong to a PIN
 PAUSE_S: Final = 2.0  # the same as Pipecat's DTMF aggregator
@@ -23,14 +24,17 @@ class KeyedEntry:
         wake_at: When to call `tick`, or `None`.
     """
 
-    def __init__(self, lengths: Collection[int] = ()) -> None:
+    def __init__(
+        self, lengths: Collection[int] = (), *, recorded: Collection[int] | None = None
+    ) -> None:
         """Begin without a key.
 
         Args:
             lengths: The numbers of digits that the tools expect; the largest ends an entry.
+            recorded: Those of tools that ask for nothing sensitive; `None` for all.
         """
         self.wake_at: float | None = None
-        self._lengths = frozenset(lengths)
+        self._recorded = frozenset(lengths if recorded is None else recorded)
         self._most = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
         self._keys = ""
 
@@ -52,5 +56,5 @@ class KeyedEntry:
         return entry
 
     def recorded(self, entry: str) -> str:
-        """Return an entry for the record: masked unless a tool expects its length."""
-        return entry if len(entry) in self._lengths else MASKED * len(entry)
+        """Return an entry for the record: masked unless a tool expects and records its length."""
+        return entry if len(entry) in self._recorded else MASKED * len(entry)

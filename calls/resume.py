@@ -59,6 +59,8 @@ class ResumeState:
         written: `said` is complete.
         tools: Requests that must not be repeated.
         verdict: On the call so far.
+        sensitive_until: When the open sensitive section ends, on the same clock; 0 without one.
+        sensitive_said: What was said in such sections.
     """
 
     call_id: str = ""
@@ -76,6 +78,8 @@ class ResumeState:
     written: bool = True
     tools: Sequence[KeptTool] = ()
     verdict: str = ""
+    sensitive_until: float = 0.0
+    sensitive_said: Sequence[str] = field(default_factory=list[str])
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values of bounded size: the oldest messages are dropped."""

@@ -4,20 +4,14 @@ A placeholder is a column's heading in braces. The case and the signs between it
 matter when a file is imported: `{due_date}` is filled by the column `Due date`.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from calls.outside_text import placeholders
 from campaigns.model import Campaign
 from operations.contact_files import Columns, plain
 
 NAME: Final = "name"
-PLACEHOLDER: Final = re.compile(r"\{([^\W\d][\w .#-]{0,63})\}")  # no JSON, no `{1}`
-
-
-def placeholders(text: str) -> tuple[str, ...]:
-    """Return the placeholders of a text, each once."""
-    return tuple(dict.fromkeys(PLACEHOLDER.findall(text)))
 
 
 def texts_of(campaign: Campaign) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pipecat.transports.base_input import BaseInputTransport
 
-from calls.caller import is_dialable
+from calls.caller import Attestation, is_dialable
 from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.resume import ResumePlace, ResumeState
@@ -28,6 +28,7 @@ class LegFacts:
     direction: Literal["inbound", "outbound"] = "inbound"
     transfers: bool = False  # this kind of line can transfer a call
     dial_id: str = ""  # our own id of the dial, if a campaign placed the call
+    attestation: Attestation = "unknown"  # what the carrier says of the caller's number
 
     @property
     def other_party(self) -> str:

@@ -20,6 +20,7 @@ from calls.events import MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Scope, ServiceError
 from operations.keep_running import at_work, keep_running
+from operations.stored_words import without_spoken_cards
 
 LOOK_S: Final = 5.0  # between two checks of the folder (chosen)
 AGAIN_S: Final = 600.0  # after the recognisers failed, which includes their retries
@@ -87,7 +88,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
 
 def _fields(transcript: Transcript) -> dict[str, Any]:
     return {
-        "text": transcript.text,
+        "text": without_spoken_cards(transcript.text),
         "provider": transcript.provider,
         "language": transcript.language,
         "confidence": transcript.confidence,

@@ -22,16 +22,18 @@ from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
-from bot.clock import utc_now
+from bot.clock import Clock, utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from bot.config.rungs import other_voices
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
 from calls.events import AgentSaid, CallEnded, CallFailed, CallStarted, Event
+from calls.outside_text import quoted
 from calls.resume import ResumeState
 from calls.verdict import VerdictMeter
 from operations.crm.known_caller import KnownCaller
+from operations.stored_words import StoredWords
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
@@ -60,6 +62,8 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
+CALLED_PERSON: Final = "What is known of the person who was called."
+VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 MakeCall: TypeAlias = "Callable[..., Call]"
@@ -138,6 +142,7 @@ class Call:
         goes_on = leg.before is not None and leg.before.call_id == call_id
         self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
         self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
+        self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None
         self._pipeline: CallPipeline | None = None
         self._known: KnownCaller | None = None  # `None` without a CRM
@@ -167,9 +172,7 @@ class Call:
             self._leg.tell_to(self.emit)
             for fact in _first_facts(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
                 self.emit(fact)
-            if self._shared.crm and not self._before:
-                number = self._leg.facts.other_party
-                self._known = KnownCaller(self._shared.crm, number, emit=self.emit)
+            self._look_up()
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._reason = "failed"
@@ -181,6 +184,38 @@ class Call:
                     self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
         finally:
             await self._part()
+
+    def _look_up(self) -> None:
+        """Begin to look the caller up; a resumed call knows what needs no verification."""
+        if self._shared.crm and (not self._before or self._agent.after_verification):
+            number = self._leg.facts.other_party
+            self._known = KnownCaller(
+                self._shared.crm, number, emit=self.emit, is_held=self._is_held
+            )
+
+    def _is_held(self, field: str) -> bool:
+        """Return whether a field must wait: all must if the carrier says the number is forged."""
+        return self._agent.holds_back(field) or self._leg.facts.attestation == "failed"
+
+    def _tell_known(self, pipeline: CallPipeline) -> None:
+        """Give the model what it may know of the other party, and the call before this one."""
+        contact = self._agent.contact
+        known = {name: contact[name] for name in contact if not self._agent.holds_back(name)}
+        if told := quoted(CALLED_PERSON, known):
+            pipeline.dialogue.add("system", told)
+        if self._known:
+            self._known.tell_model(pipeline.dialogue.memory, again=self._before is not None)
+        if self._before:
+            take_up(pipeline, self._before)
+
+    def _verified(self) -> None:
+        """Give the model what was held back: a tool has verified the caller."""
+        contact, pipeline = self._agent.contact, self._pipeline
+        held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
+        if pipeline and (told := quoted(VERIFIED_PERSON, held)):
+            pipeline.dialogue.add("system", told)
+        if self._known:
+            self._known.verify()
 
     async def _part(self) -> None:
         """End the call step by step; a step that fails does not stop the others."""
@@ -225,15 +260,14 @@ class Call:
             self._leg,
             self._agent,
             call_id=self.call_id,
+            words=self._words,
             emit=self.emit,
             end=self._end_for_good,
+            verified=self._verified,
             answering=self._answering,
         )
         self._pipeline = pipeline
-        if self._known:
-            self._known.tell_model(pipeline.dialogue.memory)
-        if self._before:
-            take_up(pipeline, self._before)
+        self._tell_known(pipeline)
         self._leg.on_gone(self.cancel)
         worker = pipeline.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
@@ -314,13 +348,24 @@ class Call:
 
     def emit(self, event: Event) -> None:
         """Emit an event of this call, and show it on the leg's screen unless a stranger has it."""
-        self._emit(event)
+        self._emit(self._words.event(event))
         if self._leg.facts.public:
             return
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a failing screen must not harm the call
             logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
+
+
+def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) -> StoredWords:
+    """Return what decides what is stored of a new call's words, or of a resumed one's."""
+    before = before or ResumeState()
+    return StoredWords(
+        max_s=agent.sensitive.max_s,
+        clock=clock,
+        until=before.sensitive_until,
+        said=before.sensitive_said,
+    )
 
 
 def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:

@@ -37,6 +37,7 @@ class CallRecording:
         notice: str,
         clock: Callable[[], float],
         before: str = "",
+        hides: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare the recording; this opens no file.
 
@@ -46,9 +47,11 @@ class CallRecording:
             notice: What the caller has to hear first.
             clock: Monotonic seconds.
             before: What the agent said in the process that had the call before.
+            hides: Returns whether a sensitive section is open: both sides are silent in the file.
         """
         self._path = path
         self._clock = clock
+        self._hides = hides
         self._stereo = Stereo(rate_hz)
         self._most_bytes = round(HELD_S * rate_hz) * SECOND
         self._notice = words_of(notice)
@@ -65,15 +68,18 @@ class CallRecording:
     def hear_caller(self, pcm: bytes) -> None:
         """Record a piece of the caller's audio; never waits."""
         if self._speaks and not self._lost:
-            self._stereo.hear_caller(pcm, self._clock())
+            self._stereo.hear_caller(self._shown(pcm), self._clock())
             self._write_on()
 
     def hear_agent(self, pcm: bytes) -> None:
         """Record a piece of what the caller hears; never waits."""
         self._speaks = True
         if not self._lost:
-            self._stereo.hear_agent(pcm, self._clock())
+            self._stereo.hear_agent(self._shown(pcm), self._clock())
             self._write_on()
+
+    def _shown(self, pcm: bytes) -> bytes:
+        return bytes(len(pcm)) if self._hides() else pcm
 
     def note(self, event: Event) -> CallRecorded | None:
         """Take an event of the call; return `CallRecorded` once the caller has heard the notice."""
@@ -136,7 +142,13 @@ class CallRecording:
 
 
 def recording_of(
-    agent: AgentSettings, leg: Leg, folder: Path, *, call_id: str, clock: Clock
+    agent: AgentSettings,
+    leg: Leg,
+    folder: Path,
+    *,
+    call_id: str,
+    clock: Clock,
+    hides: Callable[[], bool],
 ) -> CallRecording | None:
     """Return the recorder of a call, below the folder; `None` if its agent does not record."""
     if not agent.recording.enabled:
@@ -155,6 +167,7 @@ def recording_of(
         notice=agent.recording.notice,
         clock=clock,
         before=" ".join(text for text in said if isinstance(text, str)),
+        hides=hides,
     )
 
 

@@ -1,9 +1,9 @@
 """The call to the person of a transfer: the summary, the agent's voice on it, and the joining."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 from pipecat.audio.utils import create_stream_resampler
@@ -18,9 +18,9 @@ from bot.call.last_resort import say_locally
 from bot.call.shared import Shared
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
-from calls.caller import clean
 from calls.entry import Emit
 from calls.line import CallerLine
+from calls.outside_text import sayable
 from calls.turn import Turn
 from processors.answering.stage import LlmStage
 from processors.holding.line_rules import Consent, heard_here
@@ -57,20 +57,25 @@ class Summary:
 
 
 async def summarise(
-    llm: LlmStage, context: LLMContext, *, reason: str, language: str, limit_s: float, clock: Clock
+    llm: LlmStage,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    reason: str,
+    language: str,
+    limit_s: float,
+    clock: Clock,
 ) -> Summary:
     """Return the summary of a call, by a model or from the last words.
 
     Args:
         llm: The call's LLM stage, with the same ladder.
-        context: The conversation.
+        messages: The conversation, as others than its model may know it.
         reason: Why the caller needs a person.
         language: The person's language.
         limit_s: How long the model may take.
         clock: Monotonic, in seconds.
     """
     began_at = clock()
-    messages = [message for message in context.messages if isinstance(message, Mapping)]
     text = ""
     if said := transcript(messages):
         asked = LLMContext(messages=[{"role": "user", "content": said}])
@@ -80,10 +85,10 @@ async def summarise(
                 text = await llm.run_inference(asked, system_instruction=prompt, each_s=limit_s / 2)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
-    text = clean(text or "", TOLD_LIMIT)
+    text = sayable(text or "", TOLD_LIMIT)
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
-    return Summary(text=text, by=by, took_s=clock() - began_at)
+    return Summary(text=sayable(text, TOLD_LIMIT), by=by, took_s=clock() - began_at)
 
 
 FOR_PERSON: Final[Mapping[Situation, str]] = {

@@ -6,7 +6,7 @@ what it needs from a part above it in its constructor. Processors in the list op
 the pipeline; `bot/call/ending.py` closes everything else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, cast
@@ -26,10 +26,12 @@ from bot.call.shared import Shared
 from bot.call.transfer import Transfer
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller, spoken
-from bot.tools.built_in import Tools
+from bot.tools.built_in import Tools, sensitive_tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
+from bot.tools.owner import call_facts
 from bot.tools.toolbox import LateResults
+from calls.caller import clean
 from calls.entry import Emit
 from calls.events import Event
 from calls.leg_events import LineRestored
@@ -37,6 +39,7 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from operations.numbers import as_dialled
+from operations.stored_words import StoredWords
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.answering.context_window import ContextWindow
@@ -88,8 +91,10 @@ class CallPipeline:
         leg: The caller's telephone.
         agent: Who answers.
         call_id: Names the caller's messages and callbacks.
+        words: Decides what is stored of the call's words.
         emit: Takes the call's events.
         end: Ends the call when its goodbye is not heard.
+        verified: Called when a tool has verified the caller.
         answering: For a call that we placed: what to say to a machine; `None` without
             detection.
     """
@@ -101,16 +106,19 @@ class CallPipeline:
         agent: AgentSettings,
         *,
         call_id: str,
+        words: StoredWords,
         emit: Emit,
         end: End,
+        verified: Callable[[], None],
         answering: AnsweringPlan | None = None,
     ) -> None:
         """Build it; nothing runs yet."""
         self._shared, self._leg, self._agent = shared, leg, agent
         self._settings, self._clock = shared.settings, shared.clock
-        self._call_id, self._end = call_id, end
+        self._call_id, self.words, self._end, self._verified = call_id, words, end, verified
+        folder, now = self._settings.logs.dir, shared.clock
         self.recording = recording_of(
-            agent, leg, self._settings.logs.dir, call_id=call_id, clock=shared.clock
+            agent, leg, folder, call_id=call_id, clock=now, hides=lambda: words.hides
         )
         self.outside = watched(emit, self.recording) if self.recording else emit
         self._listeners: Sequence[Emit] = ()
@@ -186,6 +194,7 @@ class CallPipeline:
             facts=facts,
             end=self._end,
             utc_now=clock.utc_now,
+            stored=self.words.text,
         )
         self.phrases = Phrases(
             chooser=Chooser(last.utterances), language=spoken(self._agent.language, "tts")
@@ -253,7 +262,7 @@ class CallPipeline:
                 agent,
                 call_id=self._call_id,
                 llm=self.llm,
-                memory=self.dialogue.memory,
+                conversation=lambda: self.words.messages(self.dialogue.memory.messages),
                 waiting=WaitingLine(
                     phrases=self.phrases,
                     voice=self._own_voice,
@@ -277,7 +286,7 @@ class CallPipeline:
                 say=self.tts.queue_frame,
                 part=partial(self.farewell.part, final=True),
                 excuse=self.silence.excuse,
-                remember=partial(self.dialogue.add, "user"),
+                remember=lambda words: self.dialogue.add("user", clean(words)),
                 emit=emit,
                 clock=self._clock,
                 speech=shared.models.vad(self._settings.turn),
@@ -327,10 +336,14 @@ class CallPipeline:
             heard = self.floor.caller_speaking or self._agent_sounds()
             return not (heard or decision.awaits_answer or decision.led)
 
-        async def ask_with(note: str) -> None:
+        async def ask_with(result: str, note: str) -> None:
+            talk.add("developer", result)  # from outside: not in one message with our note
             talk.add("developer", note)
             await talk.pair.user().push_context_frame()
 
+        more = [self.opt_out.tool()] if self.opt_out else []
+        sensitive = self._agent.sensitive
+        more += sensitive_tools(sensitive.max_s) if sensitive.tools else ()
         self.tools = Tools(
             self._agent,
             note_callback=self.requests.note_callback,
@@ -339,9 +352,11 @@ class CallPipeline:
             clock=self._clock,
             speaking=lambda: self._agent_sounds() or decision.holding,
             people=self.transfer,
-            more=[self.opt_out.tool()] if self.opt_out else [],
+            more=more,
             late=LateResults(now=is_quiet, ask_with=ask_with),
+            facts=call_facts(self._call_id, self._leg.facts),
         )
+        self.tools.box.verified, self.tools.box.words = self._verified, self.words
         talk.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
     def _agent_sounds(self) -> bool:
@@ -364,6 +379,7 @@ class CallPipeline:
             ),
             Keypad(  # pressed keys become the caller's turn
                 lengths=[size for tool in agent.tools for size in tool.digits_asked],
+                recorded=[size for tool in agent.tools for size in tool.digits_recorded],
                 own=agent.keys,
                 taken=lambda: self.hold_line.decision.outage.takes_keys,
                 floor=self.floor,

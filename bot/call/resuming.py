@@ -87,6 +87,8 @@ def state_of(
         partial=without_last(partial, unsure),
         written=not queue.in_reply,
         tools=pipeline.tools.box.kept,
+        sensitive_until=pipeline.words.until,
+        sensitive_said=list(pipeline.words.said),
     )
 
 

@@ -6,13 +6,12 @@ so.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from loguru import logger
 from pipecat.frames.frames import InterruptionWorkerFrame
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
 from bot.call.person_call import PersonCall, Summary, summarise
@@ -57,7 +56,7 @@ class Transfer:
         agent: Its destinations and keys.
         call_id: Names the call for the owner's webhook.
         llm: Summarises the call.
-        memory: The conversation.
+        conversation: Returns it as others than its model may know it.
         waiting: Plays to the caller meanwhile.
         silence: Prompts a silent caller, but not one who talks with a person.
         hold_line: Speaks when an answer is late, and reads the outage menu.
@@ -74,7 +73,7 @@ class Transfer:
         *,
         call_id: str,
         llm: LlmStage,
-        memory: LLMContext,
+        conversation: Callable[[], Sequence[Mapping[str, Any]]],
         waiting: WaitingLine,
         silence: CallerSilence,
         hold_line: HoldLine,
@@ -89,7 +88,7 @@ class Transfer:
         self.turn, self.emit = turn, emit
         self.calls_people = shared.people.for_caller(leg.facts.transport)
         self.language = spoken(agent.language, "tts")  # the person is not the caller
-        self._call_id, self._llm, self._memory = call_id, llm, memory
+        self._call_id, self._llm, self._conversation = call_id, llm, conversation
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
@@ -136,9 +135,10 @@ class Transfer:
 
     async def summarise(self, reason: str, to: Destination) -> Summary:
         """Return the summary of the call, and queue it for the owner's webhook."""
+        reason = self.requests.stored(reason)
         summary = await summarise(
             self._llm,
-            self._memory,
+            self._conversation(),
             reason=reason,
             language=self.language,
             limit_s=self.shared.settings.transfer.summary_s,

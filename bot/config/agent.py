@@ -1,9 +1,18 @@
 """Agents: what they say, know and may do."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
+from bot.config.alerts import WEBHOOK_SECRET
 from bot.config.values import (
     NAME,
     Count,
@@ -80,6 +89,26 @@ class RecordingSettings(Section):
     """Spoken before the greeting, and cannot be interrupted."""
 
 
+class SensitiveSettings(Section):
+    """Parts of a call in which nothing is recorded or stored."""
+
+    tools: bool = False
+    """Give the model the tools `begin_sensitive` and `end_sensitive`."""
+    max_s: Seconds = Field(default=120.0, le=600.0)
+    """The longest that such a part lasts. Then it ends by itself."""
+
+
+CallFact = Literal[
+    "number", "caller", "called", "attestation", "call_id", "call_ref", "direction", "transport"
+]
+"""Facts that the line gives a tool, outside the model's reach: the other party's number (empty if
+withheld), both numbers as the carrier gives them, the attestation, our id and the carrier's id of
+the call, `inbound` or `outbound`, and the kind of line."""
+
+
+BODILESS: Final = ("GET", "DELETE")
+
+
 class ToolSettings(Section):
     """A tool of the model: an HTTP request, or a Python function of the owner."""
 
@@ -100,6 +129,24 @@ class ToolSettings(Section):
     secret_env: str | None = None
     """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
+    signing_secret_env: str | None = None
+    """The variable that holds `whsec_` and base64. It signs the body of an HTTP tool, with the time
+    and the facts of the call. Needs a `method` with a body.
+    """
+    signing_secret: SecretStr | None = None  # signs the requests; from the environment only
+    bound: dict[Text, CallFact] = Field(default_factory=dict)
+    """Parameters that the line fills in and the model neither sees nor fills, such as
+    `phone: number`: `number` (the other party's), `caller`, `called`, `attestation`, `call_id`,
+    `call_ref` (the carrier's), `direction` or `transport`.
+    """
+    sensitive: Literal["begin", "end"] | None = None
+    """`begin`: from this tool's start nothing is recorded or stored, for at most `sensitive.max_s`.
+    `end`: this ends once the tool has succeeded. Digits that such a tool asks for are not recorded.
+    """
+    verifies: bool = False
+    """Whether a result with `verified: true` proves who the caller is: then the model is given the
+    fields in `after_verification`.
+    """
     bridge: Text = "One moment, please."
     """Spoken when the tool's answer is late."""
     entry_point: EntryPoint | None = None
@@ -115,6 +162,26 @@ class ToolSettings(Section):
             schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
         ]
 
+    @property
+    def digits_recorded(self) -> list[Any]:
+        """Those of `digits_asked` that the record has in clear."""
+        return [] if self.sensitive else self.digits_asked
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("whsec_ followed by at least 24 bytes in base64")
+        return value
+
+    @model_validator(mode="after")
+    def _bound_to_parameters(self) -> Self:
+        known = self.parameters.get("properties") or {}
+        for name in self.bound if self.url or known else ():  # a function's are checked when loaded
+            if name not in known:
+                raise ValueError(f"`bound.{name}` is not one of `parameters.properties`")
+        return self
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.parameters.get("type") != "object":
@@ -123,6 +190,8 @@ class ToolSettings(Section):
             raise ValueError(f"`digits` must be a whole number from 1 to {MAX_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")
+        if self.signing_secret_env and (self.entry_point or self.method in BODILESS):
+            raise ValueError("`signing_secret_env` needs `url` and `method: POST`, PUT or PATCH")
         if not self.entry_point and not (self.name and self.description and self.url):
             raise ValueError("needs `name`, `description` and `url`, or `entry_point`")
         return self
@@ -169,6 +238,7 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     dictation: DictationSettings = DictationSettings()
     recording: RecordingSettings = RecordingSettings()
+    sensitive: SensitiveSettings = SensitiveSettings()
     max_call_s: Seconds = 1800.0
     """The longest that a call may last."""
     max_reply_s: Seconds = 60.0
@@ -180,6 +250,10 @@ class AgentSettings(Section):
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
     """What the model may do besides `end_call`, `request_callback` and `transfer_to_person`."""
+    after_verification: tuple[Text, ...] = ()
+    """Fields of a caller or contact, from the CRM or a campaign's file, that the model gets only
+    after a tool with `verifies` has said that the caller is who they say. No greeting has them.
+    """
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
     """Who a caller can be transferred to, by name; the first one is `person`. The model sees no
     number.
@@ -188,6 +262,7 @@ class AgentSettings(Section):
     """What a key does during the conversation: `person`, `callback` or a destination's name."""
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
+    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # the same
 
     @property
     def answering(self) -> AnsweringPlan | None:
@@ -199,6 +274,27 @@ class AgentSettings(Section):
         agent = self.model_copy()
         agent._answering = plan  # noqa: SLF001 - same class
         return agent
+
+    @property
+    def contact(self) -> Mapping[str, str]:
+        """The known fields of a campaign's contact; empty in other calls."""
+        return self._contact
+
+    def knowing(self, contact: Mapping[str, str]) -> Self:
+        """Return a copy that calls this contact."""
+        agent = self.model_copy()
+        agent._contact = contact  # noqa: SLF001 - same class
+        return agent
+
+    def holds_back(self, field: str) -> bool:
+        """Return whether a field of the caller must wait for a verification."""
+        return field.casefold() in map(str.casefold, self.after_verification)
+
+    @model_validator(mode="after")
+    def _can_verify(self) -> Self:
+        if self.after_verification and not any(tool.verifies for tool in self.tools):
+            raise ValueError("`after_verification` needs one of `tools` with `verifies: true`")
+        return self
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:

@@ -208,5 +208,6 @@ def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, boo
     for agent in agents_in(layers):
         for key, _ in layers.inside((*agent, "tools"), list):
             yield key, "secret", None, True
+            yield key, "signing_secret", None, True
     for key, _ in layers.inside(("transports", "webrtc", "ice_servers"), list):
         yield key, "credential", None, True

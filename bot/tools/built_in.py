@@ -8,7 +8,7 @@ from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
-from bot.config.agent import AgentSettings
+from bot.config.agent import AgentSettings, CallFact
 from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
@@ -76,6 +76,7 @@ class Tools:
         people: ReachesPeople | None = None,
         more: Sequence[Tool] = (),
         late: LateResults | None = None,
+        facts: Mapping[CallFact, str] | None = None,
     ) -> None:
         """Offer the tools that `agent` has.
 
@@ -89,6 +90,7 @@ class Tools:
             people: Transfers callers; `None` if the call has no transfer.
             more: Further tools of this call.
             late: When and how results that the caller's words cut off are told.
+            facts: What the line says of the call, for the owner's tools.
         """
         reaches = people is not None and bool(people.names)
         ours = (
@@ -96,10 +98,9 @@ class Tools:
             _request_callback(note_callback, turn=turn, emit=emit),
             *more,
         )
-        every = (*ours, *owner_tools(agent.tools))
-        self.box = Toolbox(
-            tools=every, turn=turn, emit=emit, clock=clock, speaking=speaking, late=late
-        )
+        every = (*ours, *owner_tools(agent.tools, facts))
+        self.box = Toolbox(tools=every, turn=turn, emit=emit, clock=clock)
+        self.box.speaking, self.box.late = speaking, late
         hand_over = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
         self.schemas = (end_call(agent, turn=turn, emit=emit), *hand_over, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""
@@ -203,6 +204,36 @@ def _request_callback(note: NoteCallback, *, turn: Callable[[], int], emit: Emit
             when="When it suits the caller, in the caller's words.", reason="What it is about."
         ),
         run=run,
+    )
+
+
+def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
+    """Return the model's tools to begin and end a sensitive section."""
+
+    async def begin(_: Mapping[str, Any]) -> str:
+        return f"Nothing is recorded or stored now, for at most {max_s:g} seconds. Go on."
+
+    async def end(_: Mapping[str, Any]) -> str:
+        return "The call is recorded and stored again after your answer."
+
+    return (
+        Tool(
+            name="begin_sensitive",
+            description=(
+                "Begin a part of the call in which nothing is recorded or stored. Use it before "
+                "you ask for a card number, a PIN, a password or another secret."
+            ),
+            parameters=_strings(),
+            run=begin,
+            sensitive="begin",
+        ),
+        Tool(
+            name="end_sensitive",
+            description="End that part, once you no longer need the secret.",
+            parameters=_strings(),
+            run=end,
+            sensitive="end",
+        ),
     )
 
 

@@ -106,6 +106,7 @@ class CallerRequests:
         facts: LegFacts,
         end: End,
         utc_now: Callable[[], datetime],
+        stored: Callable[[str], str] = str,
     ) -> None:
         """Serve one call.
 
@@ -116,6 +117,7 @@ class CallerRequests:
             facts: The facts of the leg, such as the caller's number.
             end: Ends the call, even if a part of it hangs.
             utc_now: The wall clock.
+            stored: Returns words of the call as they may be stored.
         """
         self._callbacks = callbacks
         self._messages = messages
@@ -123,6 +125,7 @@ class CallerRequests:
         self._facts = facts
         self._end = end
         self._utc_now = utc_now
+        self.stored = stored
         self._owed: deque[Callback] = deque(maxlen=MAX_OWED)  # not in the database yet
         self._message: RecordedMessage | None = None  # the message being recorded
         self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
@@ -139,7 +142,10 @@ class CallerRequests:
         if not number:
             return Unkept.NO_NUMBER
         wanted = Callback(
-            call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
+            call_id=self._call_id,
+            number=number,
+            reason=self.stored(reason),
+            asked_at=self._utc_now(),
         )
         self._owed.append(wanted)  # also if the caller hangs up before it is committed
         try:

@@ -6,15 +6,24 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
 
-from bot.config.agent import ToolSettings
+from bot import clock
+from bot.config.agent import BODILESS, CallFact, ToolSettings
 from bot.http import request
 from bot.tools.toolbox import Run, Tool, ToolFailed
+from calls.caller import clean
+from operations.remote import signature
+from transports.leg import LegFacts
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it
+FACT_CHARACTERS: Final = 128  # of a number or an id, which may be a SIP address
+CALL_HEADER: Final = "Holdline-Call"  # the facts of the call, as JSON
+TIME_HEADER: Final = "Holdline-Timestamp"  # seconds since 1970
+SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body, joined with dots
 THREADS: Final = 4  # per tool; a function that hangs keeps its thread
 
 _JSON_TYPES: Final[Mapping[Any, str]] = {
@@ -27,38 +36,87 @@ _JSON_TYPES: Final[Mapping[Any, str]] = {
 }
 
 
-def owner_tools(settings: Iterable[ToolSettings]) -> tuple[Tool, ...]:
-    """Return the tools that the configuration describes.
+def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
+    """Return what the line says of a call: never from the model, nor from the caller's words."""
+    known: dict[CallFact, str] = {
+        "number": leg.other_party,
+        "caller": leg.caller,
+        "called": leg.called,
+        "attestation": leg.attestation,
+        "call_id": call_id,
+        "call_ref": leg.call_ref,
+        "direction": leg.direction,
+        "transport": leg.transport,
+    }
+    return {name: clean(value, FACT_CHARACTERS) for name, value in known.items()}
+
+
+def owner_tools(
+    settings: Iterable[ToolSettings], facts: Mapping[CallFact, str] | None = None
+) -> tuple[Tool, ...]:
+    """Return the tools that the configuration describes, for a call with these facts.
 
     Raises:
         ValueError: An entry point names no function; the message says which.
     """
     return tuple(
-        _from_function(setting) if setting.entry_point else _from_url(setting)
+        _bind(
+            _from_function(setting) if setting.entry_point else _from_url(setting, facts or {}),
+            setting,
+            facts or {},
+        )
         for setting in settings
     )
 
 
-def _from_url(settings: ToolSettings) -> Tool:
+def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
+    """Return a tool whose bound parameters are the line's: the model does not know of them."""
+    schema, bound = tool.parameters, settings.bound
+    needed = [name for name in bound if name in schema.get("required", ())]
+    filled = {name: facts.get(fact, "") for name, fact in bound.items()}
+
+    async def run(arguments: Mapping[str, Any]) -> Any:
+        for name in needed:
+            if not filled[name]:
+                raise ToolFailed(f"the {bound[name]} of this call is not known")
+        return await tool.run({**arguments, **filled})
+
+    own = {name: of for name, of in (schema.get("properties") or {}).items() if name not in bound}
+    required = [name for name in schema.get("required", ()) if name not in bound]
+    return replace(
+        tool,
+        parameters={**schema, "properties": own, "required": required},
+        run=run if bound else tool.run,
+        verifies=settings.verifies,
+        sensitive=settings.sensitive,
+    )
+
+
+def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
     return Tool(
         name=settings.name or "",
         description=settings.description or "",
         parameters=settings.parameters,
-        run=_request(settings),
+        run=_request(settings, facts),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,
     )
 
 
-def _request(settings: ToolSettings) -> Run:
+def _request(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
+        body, told = b"", dict[str, Any]()
+        if settings.method in BODILESS:
+            told["params"] = {name: _plain(value) for name, value in arguments.items()}
+        else:
+            told["data"] = body = json.dumps(dict(arguments)).encode()
         try:
             async with request(
                 settings.method,
                 settings.url or "",
-                headers=_headers(settings),
+                headers=_headers(settings, json.dumps(facts), body),
                 allow_redirects=False,  # the secret must only go to the configured URL
-                **_payload(settings, arguments),
+                **told,
             ) as response:
                 return _read(settings, response.status, await _body(response))
         except aiohttp.ClientError as error:
@@ -67,16 +125,19 @@ def _request(settings: ToolSettings) -> Run:
     return run
 
 
-def _headers(settings: ToolSettings) -> dict[str, str]:
-    if settings.secret is None:
-        return {}
-    return {"Authorization": f"Bearer {settings.secret.get_secret_value()}"}
-
-
-def _payload(settings: ToolSettings, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    if settings.method not in ("GET", "DELETE"):
-        return {"json": dict(arguments)}
-    return {"params": {name: _plain(value) for name, value in arguments.items()}}
+def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
+    """Return the headers: the facts of the call, and the proof of their origin."""
+    headers = {CALL_HEADER: facts}
+    if body:
+        headers["Content-Type"] = "application/json"
+    if settings.secret:
+        headers["Authorization"] = f"Bearer {settings.secret.get_secret_value()}"
+    if settings.signing_secret:
+        at = str(int(clock.utc_now().timestamp()))
+        secret = settings.signing_secret.get_secret_value()
+        headers[TIME_HEADER] = at
+        headers[SIGNATURE_HEADER] = signature(secret, f"{at}.{facts}.{body.decode()}")
+    return headers
 
 
 def _plain(value: Any) -> str:
@@ -96,7 +157,7 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
     if 300 <= status < 400:
         raise ToolFailed(f"{settings.name} answered with a redirect, which is not followed")
     if status >= 400:
-        raise ToolFailed(f"{settings.name} answered {status}: {body[:200]}")
+        raise ToolFailed(f"{settings.name} answered {status}: {clean(body, 200)}")
     try:
         return json.loads(body) if body else "done"
     except ValueError:
@@ -107,10 +168,14 @@ def _from_function(settings: ToolSettings) -> Tool:
     function = _load(settings.entry_point or "")
     described = inspect.getdoc(function) or ""
     given = settings.parameters.get("properties")
+    parameters = settings.parameters if given else _parameters(function, settings)
+    for name in settings.bound:
+        if name not in parameters["properties"]:
+            raise ValueError(f"tools: `bound.{name}` is no parameter of {settings.entry_point!r}")
     return Tool(
         name=settings.name or function.__name__,
         description=settings.description or described.partition("\n\n")[0] or function.__name__,
-        parameters=settings.parameters if given else _parameters(function, settings),
+        parameters=parameters,
         run=_call(function),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,

@@ -5,8 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
@@ -16,8 +15,10 @@ from bot.clock import Clock
 from calls.caller import without_halves
 from calls.entry import Emit
 from calls.events import AgentSaid, ToolCalled
+from calls.outside_text import RULE
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
+from operations.stored_words import StoredWords
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller hears that it takes a moment
 UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a repeated
@@ -25,9 +26,10 @@ UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a rep
 FINISH_S: Final = 4.0  # for a tool at a call's end: an ending process cuts its calls after 5 s
 QUIET_S: Final = 0.5  # of silence on both sides before a late result is told (chosen)
 LOOK_S: Final = 0.1  # between two checks of that silence
-LATE: Final = (
-    "The tool {name} with the arguments {arguments}, which was at work when the caller spoke, is "
-    "done: {result} Tell the caller of it now. Do not call it again for that."
+LATE: Final = "The result of a tool that was at work when the caller spoke."
+TELL_LATE: Final = (
+    "The tool in the message before this one is done. Tell the caller of its result now. Do not "
+    "call it again for that."
 )
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 
@@ -49,6 +51,8 @@ class Tool:
     run: Run
     timeout_s: float = 5.0
     bridge: str | None = None  # spoken when the result is late
+    verifies: bool = False  # its result may prove who the caller is
+    sensitive: Literal["begin", "end"] | None = None  # what it does with the sensitive section
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,12 +74,16 @@ async def _nothing() -> None:
     """Do nothing."""
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResults:
     """When and how late results may be told."""
 
     now: Callable[[], bool]  # whether neither side speaks or is about to speak
-    ask_with: Callable[[str], Awaitable[None]]  # runs the model with this note
+    ask_with: Callable[[str, str], Awaitable[None]]  # runs the model with a result and a note
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +98,8 @@ class Toolbox:
     late: LateResults | None = None  # `None` if a late result waits until the model asks again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
+    verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
+    words: StoredWords | None = None  # has the call's sensitive section; `None` in tests
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
@@ -160,8 +170,8 @@ class Toolbox:
         except asyncio.CancelledError:
             known = attempt in self._attempts.values()
             if self.late and known and attempt.follower is None:
-                note = partial(LATE.format, name=tool.name, arguments=_written(params.arguments))
-                late = self._tell_when_quiet(attempt, self.late, note)
+                asked = {"tool": tool.name, "arguments": params.arguments}
+                late = self._tell_when_quiet(attempt, self.late, asked)
                 attempt.follower = asyncio.get_running_loop().create_task(late, name="late result")
             raise
         attempt.delivered = True
@@ -202,7 +212,7 @@ class Toolbox:
         return self._attempts[key]
 
     async def _tell_when_quiet(
-        self, attempt: _Attempt, quiet: LateResults, note: Callable[..., str]
+        self, attempt: _Attempt, quiet: LateResults, asked: Mapping[str, Any]
     ) -> None:
         """Tell the model a result that the caller's words cut off, unless it has asked again."""
         await asyncio.wait({attempt.task})
@@ -213,17 +223,28 @@ class Toolbox:
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
         attempt.delivered, attempt.turn = True, self.turn()  # a new request does not repeat it
-        await quiet.ask_with(note(result=_written(attempt.task.result())))
+        result = {**asked, **attempt.task.result()}
+        await quiet.ask_with(f"{LATE} {RULE} {_written(result)}", TELL_LATE)
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()
+        if self.words and tool.sensitive == "begin":
+            self.words.begin()
         await self.before_each()
         outcome, result = await _run(tool, arguments)
+        if self.words and tool.sensitive == "end" and outcome == "ok":
+            self.words.end()
+        if tool.verifies and outcome == "ok" and _is_verified(result.get("result")):
+            self.verified()
         self._emit_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
         return result
 
     def _emit_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+def _is_verified(result: Any) -> bool:
+    return isinstance(result, Mapping) and result.get("verified") is True
 
 
 def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:

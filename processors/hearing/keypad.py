@@ -16,14 +16,13 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 
-from calls.keyed_entry import KeyedEntry
+from calls.keyed_entry import KEYS_SAID, KeyedEntry
 from calls.turn import Turn
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
 
 KEYPAD: Final = "keypad"  # in place of the recogniser of a turn
-SAYS: Final = "Keys pressed: "
 
 
 @dataclass
@@ -49,6 +48,7 @@ class Keypad(SoundPath):
         floor: Floor,
         turn: Turn,
         clock: Callable[[], float],
+        recorded: Collection[int] | None = None,
     ) -> None:
         """Collect no keys yet.
 
@@ -59,9 +59,10 @@ class Keypad(SoundPath):
             floor: Of the call.
             turn: In progress.
             clock: Monotonic, in seconds.
+            recorded: The lengths that the record has in clear; `None` for all of `lengths`.
         """
         super().__init__()
-        self._entry = KeyedEntry(lengths)
+        self._entry = KeyedEntry(lengths, recorded=recorded)
         self._own = own
         self._taken = taken
         self._floor = floor
@@ -117,11 +118,11 @@ class Keypad(SoundPath):
         if alone:
             self._turn.caller_stopped(now)
         self._floor.keyed(now)
-        message = {"role": "user", "content": f"{SAYS}{entry}"}
+        message = {"role": "user", "content": f"{KEYS_SAID}{entry}"}
         await self.push_frame(
             KeyedFrame(
                 messages=[cast("LLMContextMessage", message)],
                 run_llm=alone,
-                recorded=f"{SAYS}{self._entry.recorded(entry)}",
+                recorded=f"{KEYS_SAID}{self._entry.recorded(entry)}",
             )
         )

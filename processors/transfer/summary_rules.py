@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from calls.caller import clean
+
 LAST: Final = 2  # of the caller's utterances
 MOST: Final = 240  # characters: some fifteen seconds of speech
 SAYS: Final[Mapping[str, str]] = {
@@ -41,9 +43,9 @@ def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return what both sides said, one line for each message."""
     names = {"user": "Caller", "assistant": "Agent"}
     return "\n".join(
-        f"{names[role]}: {text.strip()}"
+        f"{names[role]}: {words}"
         for message in messages
         if (role := str(message.get("role"))) in names
         and isinstance(text := message.get("content"), str)
-        and text.strip()
+        and (words := clean(text))  # one line: no text can pose as the other side's
     )

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bot.call.call import CALLED_PERSON
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from calls.events import CallEnded, CallStarted, Event, FirstSpeech, ToolCalled
 from calls.operations_events import (
     CallbackQueued,
     CallerKnown,
@@ -21,6 +22,7 @@ from calls.operations_events import (
     CallSummarised,
     DoNotCallWanted,
 )
+from calls.outside_text import RULE
 from campaigns.store.contacts import Contacts
 from fallbacks.events import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
@@ -40,19 +42,25 @@ from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
 from operations.database.database import Database
+from tests.bot.tools import owner_functions
 from tests.kit.near import running
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 ADA = next(iter(KNOWN))  # the contact that the CRM knows
-HELLO, NO_MORE, HOURS, TOMORROW = (
+HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE = (
     "Hello?",
     "Please do not call me again.",
     "What are your opening hours?",
     "Please call me back tomorrow.",
+    "Please check my identity.",
+    "Begin now, please.",
+    "The secret word is banana.",
+    "Finish now, please.",
+    "Where are you?",
 )
-LINES = (HELLO, NO_MORE, HOURS, TOMORROW)
+LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE)
 NOBODY_CALLS = Behaviour(
     label="wants no more calls",
     callee=Callee(ring_s=1.0, lines=(NO_MORE,), leaves_after_s=1.0),
@@ -154,11 +162,13 @@ async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
+        asked = run.prompts
         book = Contacts(Database(run.staged.storage))
         listed = await book.do_not_call([contact.number])
         await book.database.close()
 
     (body,) = run.register.taken.values()
+    assert f'{CALLED_PERSON} {RULE} {{"name": "Tom"' in asked
     assert listed == {contact.number}
     assert run.notes.order(DoNotCallWanted, CallEnded) == ["DoNotCallWanted", "CallEnded"]
     assert body["data"]["result"] == "do_not_call"
@@ -180,6 +190,63 @@ async def test_the_model_knows_a_caller_from_the_crm(tmp_path: Path) -> None:
     assert told.made_by == "model"
     (engagement,) = run.register.taken.values()
     assert "opening hours" in engagement["properties"]["hs_call_body"]
+
+
+@pytest.mark.parametrize("proof", [True, False], ids=["verified", "not verified"])
+async def test_a_record_waits_for_a_verification_and_the_tool_gets_the_carriers_number(
+    tmp_path: Path, *, proof: bool
+) -> None:
+    owner_functions.ANSWER[:] = [{"verified": proof}]
+    proves = {
+        "name": "check_identity",
+        "description": "Checks who the caller is.",
+        "entry_point": f"{owner_functions.__name__}:proves",
+        "bound": {"phone": "number", "call": "call_ref"},
+        "verifies": True,
+    }
+    agent = {"tools": [proves], "after_verification": ["name"]}
+    async with with_register(tmp_path, agent=agent) as run:
+        await run.call(HOURS, PROVE)
+        await run.notes.until(CallEnded)
+        asked = run.prompts
+
+    ((phone, call),) = owner_functions.PROVED[-1:]
+    assert (phone, call) == (ADA, run.notes.of(CallStarted)[0].call_ref)
+    assert '"phone"' not in asked
+    assert ("Ada Byron" in asked) is proof
+
+
+def written(folder: Path) -> str:
+    """Return all that was written to files and the database."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return "".join(path.read_bytes().decode("utf-8", "replace") for path in files).lower()
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["in a section", "without one"])
+async def test_a_secret_of_a_sensitive_section_is_told_to_the_model_and_written_nowhere(
+    tmp_path: Path, *, tools: bool
+) -> None:
+    owner_functions.ANSWER[:] = ["It is paid."]
+    pays = {
+        "name": "finish_payment",
+        "description": "Finishes the payment.",
+        "entry_point": f"{owner_functions.__name__}:answers",
+        "sensitive": "end",
+    }
+    agent = {"sensitive": {"tools": tools}, "tools": [pays]}
+    logs = {"dir": tmp_path / "logs", "level": "DEBUG", "words": True}
+    async with with_register(tmp_path, agent=agent, logs=logs) as run:
+        await run.call(HOURS, BEGIN, SECRET, END, WHERE)
+        await run.notes.until(CallReported)
+        asked = run.prompts.lower()
+
+    called = [event.tool for event in run.notes.of(ToolCalled)]
+    assert called == [*(["begin_sensitive"] if tools else []), "finish_payment"]
+    assert "banana" in asked
+    found = written(tmp_path) + str(run.register.bodies).lower()
+    assert ("banana" in found) is not tools
+    assert "opening hours" in found  # before the section
+    assert "where are you" in found  # after it
 
 
 async def test_half_a_surrogate_in_a_name_costs_no_answer(

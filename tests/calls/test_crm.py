@@ -1,25 +1,13 @@
-"""Reading a CRM's JSON, texts about a caller, and a call's result."""
+"""Reading a CRM's JSON, and a call's result."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from operations.crm.customer import (
-    KNOWN,
-    MAX_CHARACTERS,
-    MAX_FIELDS,
-    CrmContact,
-    CrmReport,
-    dig,
-    fill,
-    is_personal,
-    known_text,
-    personal,
-)
+from operations.crm.customer import CrmContact, CrmReport, dig, fill
 
 ANSWER = {"results": [{"id": 7, "name": {"first": "Ada"}}]}
-ADA = CrmContact(id="7", name="Ada", fields={"plan": " gold\n plus ", "note": " "})
 REPORT = CrmReport(
     key="dial-9",
     call_id="c1",
@@ -94,69 +82,12 @@ def test_only_the_placeholders_of_a_template_change(template: Any, filled: Any) 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("Hello {name}, welcome.", "Hello Ada, welcome."),
-        ("{name}: {plan}!", "Ada: gold plus!"),
-        ("How is {pet} ? Well , {name} .", "How is? Well, Ada."),
-        ("No  {pet} ,  no {pet} !", "No, no!"),
-        ("A new day - {name}", "A new day - Ada"),
-    ],
-)
-def test_a_callers_data_replaces_its_placeholder(text: str, said: str) -> None:
-    assert personal(text, ADA) == said
-
-
-@pytest.mark.parametrize(
     ("name", "known"), [("Ada", "Ada"), ("", "Ms Lovelace")], ids=["named", "nameless"]
 )
 def test_a_field_called_name_replaces_only_a_missing_name(name: str, known: str) -> None:
     contact = CrmContact(id="7", name=name, fields={"name": "Ms Lovelace"})
 
-    assert personal("{name}", contact) == known
-    assert known_text(contact) == f"{KNOWN}\n- name: {known}"
-
-
-def test_a_greeting_without_the_name_reads_as_without_a_placeholder() -> None:
-    assert personal("Hello {name}, welcome.", None) == "Hello, welcome."
-
-
-@pytest.mark.parametrize(
-    ("text", "places"),
-    [
-        ("Hello {name}, welcome.", "some"),
-        ("{plan}", "some"),
-        ("Hello.", "none"),
-        ("{} and {Name}", "none"),
-    ],
-)
-def test_a_text_with_a_placeholder_is_personal(text: str, places: str) -> None:
-    assert is_personal(text) is (places == "some")
-
-
-def test_known_data_is_told_a_line_each() -> None:
-    assert known_text(ADA) == f"{KNOWN}\n- name: Ada\n- plan: gold plus"
-
-
-@pytest.mark.parametrize("fields", [{}, {"note": " \n"}])
-def test_an_unknown_caller_has_no_lines(fields: dict[str, str]) -> None:
-    assert known_text(CrmContact(id="7", fields=fields)) == ""
-
-
-@pytest.mark.parametrize("characters", [MAX_CHARACTERS, MAX_CHARACTERS + 1, 5000])
-def test_a_long_field_is_cut(characters: int) -> None:
-    told = known_text(CrmContact(id="7", fields={"note": "x" * characters}))
-
-    assert told == f"{KNOWN}\n- note: {'x' * MAX_CHARACTERS}"
-
-
-def test_only_the_first_of_many_fields_are_told() -> None:
-    fields = {f"field {number}": str(number) for number in range(1, 100)}
-    told = known_text(CrmContact(id="7", name="Ada", fields=fields)).splitlines()
-
-    assert told[:3] == [KNOWN, "- name: Ada", "- field 1: 1"]
-    assert told[-1] == f"- field {MAX_FIELDS - 1}: {MAX_FIELDS - 1}"
-    assert len(told) == 1 + MAX_FIELDS
+    assert contact.known()["name"] == known
 
 
 def test_a_template_may_use_every_field_of_a_calls_result() -> None:

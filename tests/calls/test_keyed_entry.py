@@ -59,10 +59,16 @@ def test_an_entry_can_be_ended_early() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lengths", "entry", "recorded"),
-    [([], "4715", "****"), ([4], "4715", "4715"), ([6], "47", "**")],
+    ("lengths", "kept", "entry", "recorded"),
+    [
+        ([], None, "4715", "****"),
+        ([4], None, "4715", "4715"),
+        ([6], None, "47", "**"),
+        ([4, 6], [6], "4715", "****"),
+        ([4, 6], [6], "471529", "471529"),
+    ],
 )
-def test_the_record_has_an_entry_whose_length_a_tool_expects(
-    lengths: list[int], entry: str, recorded: str
+def test_the_record_has_an_entry_whose_length_a_tool_expects_and_does_not_hide(
+    lengths: list[int], kept: list[int] | None, entry: str, recorded: str
 ) -> None:
-    assert KeyedEntry(lengths).recorded(entry) == recorded
+    assert KeyedEntry(lengths, recorded=kept).recorded(entry) == recorded

@@ -11,7 +11,8 @@ from bot.config.agent import AgentSettings
 from calls.outbound import Contact
 from campaigns.importing import ContentRefusedError, ImportPlan, ImportTally, import_contacts
 from campaigns.model import Campaign
-from campaigns.placeholders import needed_by, placeholders
+from calls.outside_text import placeholders
+from campaigns.placeholders import needed_by
 from campaigns.store.contacts import Contacts
 from operations.database.database import Database
 from processors.answerer.answerer_rules import MachineListening

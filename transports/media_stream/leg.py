@@ -11,6 +11,7 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
+from calls.caller import Attestation
 from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrouble
@@ -77,6 +78,7 @@ class CarriedCall:
     called: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
     dial_id: str = ""  # our own, if we placed the call
+    attestation: Attestation = "unknown"
 
 
 class CallControl(Protocol):
@@ -158,6 +160,7 @@ class StreamLeg(PlainLeg):
             call_ref=call.call_ref,
             direction=call.direction,
             dial_id=call.dial_id,
+            attestation=call.attestation,
             transfers=transfer is not None or ring is not None,
         )
         self._control, self._transfer, self._ring = control, transfer, ring

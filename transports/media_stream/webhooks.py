@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 
 from bot.clock import Clock
+from calls.caller import attested
 from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
@@ -164,6 +165,7 @@ def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> Car
         called=form.get("To", ""),
         direction="outbound" if outbound else "inbound",
         dial_id=dial_id,
+        attestation=attested(form.get("StirVerstat", "")),
     )
 
 

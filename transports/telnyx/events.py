@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calls.caller import Attestation, attested
 from calls.leg_progress import StatusCallback
 from transports.media_stream.messages import text
 from transports.rest import number_of
@@ -95,6 +96,14 @@ def end_of(payload: dict[str, Any]) -> TelnyxEnd:
 def answerer_of(event: str, payload: dict[str, Any]) -> str:
     """Return the kind of answerer from a detection event; empty for other events."""
     return ANSWERERS.get(text(payload, "result"), "") if event in DETECTION else ""
+
+
+def attestation_of(payload: dict[str, Any]) -> Attestation:
+    """Return the attestation in `call.initiated`, if Telnyx could check it."""
+    level, valid = text(payload, "shaken_stir_attestation"), payload.get("shaken_stir_validated")
+    if not level or not isinstance(valid, bool):
+        return "unknown"
+    return attested(f"TN-Validation-{f'Passed-{level}' if valid else 'Failed'}")
 
 
 def state_of(ref: str) -> str:

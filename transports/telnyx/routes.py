@@ -21,7 +21,13 @@ from transports.media_stream.webhooks import CarrierHost, StatusCallbacks, Webho
 from transports.rest import NO_ANSWER
 from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
 from transports.telnyx.dialling import VOICE_PATH
-from transports.telnyx.events import is_handed_on, progress_in, ref_of, state_text
+from transports.telnyx.events import (
+    attestation_of,
+    is_handed_on,
+    progress_in,
+    ref_of,
+    state_text,
+)
 from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.signature import signature_trouble
 from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, handed_on
@@ -291,6 +297,7 @@ def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCa
         called=text(payload, "to"),
         direction="outbound" if dial_id else "inbound",
         dial_id=dial_id,
+        attestation=attestation_of(payload),
     )
 
 

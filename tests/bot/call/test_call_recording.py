@@ -162,6 +162,22 @@ async def test_speech_before_the_notice_is_not_recorded(
     assert (found.channels, found.samplerate, found.duration) == (2, RATE_HZ, 3.0)
 
 
+async def test_a_sensitive_section_is_silent_on_both_sides(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "recordings" / "c1.wav"
+    recording = CallRecording(
+        path, rate_hz=RATE_HZ, notice=NOTICE, clock=clock, hides=lambda: 101.0 <= clock.now < 102.0
+    )
+    recording.note(AgentSaid(turn=0, text=NOTICE))
+    await talk(recording, clock, 3.0)
+    await recording.close()
+
+    sound, _ = soundfile.read(path)
+    tenths = [bool(tenth.any(axis=0).all()) for tenth in sound.reshape(30, -1, 2)]  # of a second
+    assert all(tenths[1:9])
+    assert not sound[round(1.1 * RATE_HZ) : round(1.9 * RATE_HZ)].any()
+    assert all(tenths[21:29])
+
+
 async def test_without_the_notice_nothing_is_kept_and_memory_is_bounded(
     record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
 ) -> None:

@@ -28,6 +28,14 @@ ASKS_SIX = {
         "required": ["code"],
     },
 }
+
+
+def asks(digits: int) -> dict[str, Any]:
+    """Return a tool that asks for this many digits."""
+    code = {"type": "string", "digits": digits}
+    return ASKS_SIX | {"parameters": {"type": "object", "properties": {"code": code}}}
+
+
 THIRTY_SIX = "1234567890" * 3 + "*12345"
 
 
@@ -85,8 +93,16 @@ async def test_pressed_keys_reach_the_model_and_are_answered_in_time(
         ("471529#", [], "******"),
         ("471529", [ASKS_SIX], "471529"),
         ("4715#", [ASKS_SIX], "****"),
+        ("471529", [ASKS_SIX | {"sensitive": "end"}], "******"),
+        ("4242424242424242", [asks(16)], "************4242"),
     ],
-    ids=["no tool asked", "a tool asked", "a tool asked for another length"],
+    ids=[
+        "no tool asked",
+        "a tool asked",
+        "a tool asked for another length",
+        "a sensitive tool asked",
+        "a tool asked for a card",
+    ],
 )
 async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
     tmp_path: Path, keys: str, tools: list[dict[str, Any]], recorded: str

@@ -82,3 +82,42 @@ async def opening_hours_slowly(day: str = "today") -> str:
     """Say when we are open."""
     await asyncio.sleep(9.0)
     return f"from seven to nine, {day}"
+
+
+ANSWER: list[Any] = []
+
+
+def answers() -> Any:
+    """Give a prepared answer."""
+    return ANSWER[0]
+
+
+def whose(phone: str, order: str) -> list[str]:
+    """Find a caller's order."""
+    return [phone, order]
+
+
+async def whose_later(phone: str, order: str) -> list[str]:
+    """Find it after a moment."""
+    await asyncio.sleep(0)
+    return [phone, order]
+
+
+@logged
+def whose_decorated(phone: str, order: str) -> list[str]:
+    """Find it with a log line."""
+    return [phone, order]
+
+
+def whose_or_any(order: str, phone: str = "") -> list[str]:
+    """Find it, also without a number."""
+    return [phone, order]
+
+
+PROVED: list[tuple[str, str]] = []
+
+
+def proves(phone: str, call: str) -> Any:
+    """Check who calls."""
+    PROVED.append((phone, call))
+    return ANSWER[0]

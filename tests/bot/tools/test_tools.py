@@ -19,7 +19,16 @@ from pydantic import SecretStr
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
-from bot.tools.toolbox import LOOK_S, QUIET_S, RESULT_LIMIT, LateResults, Tool, Toolbox, _shorten
+from bot.tools.toolbox import (
+    LOOK_S,
+    QUIET_S,
+    RESULT_LIMIT,
+    TELL_LATE,
+    LateResults,
+    Tool,
+    Toolbox,
+    _shorten,
+)
 from calls.events import Event, ToolCalled
 from calls.resume import CUT_OFF, KeptTool
 from tests.bot.talk import says, talking
@@ -69,8 +78,9 @@ class MenuChoices:
     def hear_late(self, told: list[tuple[float, str]], *, quiet_at: float) -> None:
         """Keep late results and their moments; the call is quiet from then on."""
 
-        async def emit(note: str) -> None:
-            told.append((time.monotonic(), note))
+        async def emit(result: str, note: str) -> None:
+            assert note == TELL_LATE  # what the tool said is in a message of its own
+            told.append((time.monotonic(), result))
 
         self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=emit)
 
@@ -292,8 +302,7 @@ async def test_an_interrupted_result_is_told_when_neither_side_speaks(cuts: int)
 
         ((at, note),) = told  # once, however often it was interrupted
         assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * LOOK_S)
-        assert '{"result": "a done"}' in note
-        assert '{"name": "a"}' in note
+        assert '"arguments": {"name": "a"}, "result": "a done"}' in note
         await at_desk.use("slow", {"name": "a"})  # the model does not believe it
         assert owner_functions.RUNS == ["a"]
 

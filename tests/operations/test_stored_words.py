@@ -1,0 +1,276 @@
+"""What is stored of a call's words: no card number, and nothing of a sensitive section."""
+
+from dataclasses import asdict, fields
+from typing import Any, get_args
+
+import pytest
+
+from calls.events import (
+    AgentSaid,
+    CallbackWanted,
+    CallEnded,
+    CallerStarted,
+    CallFailed,
+    Event,
+    MessageTranscribed,
+    PersonWanted,
+    ProviderFailed,
+    ToolCalled,
+    TranscriptFinal,
+    TurnDecided,
+)
+from calls.transcript import OtherReading
+from fallbacks.events import AttemptFailed, ProviderProbed
+from fallbacks.failure import Kind, Scope
+from operations.stored_words import (
+    FINISH_S,
+    HIDDEN,
+    WORDS,
+    StoredWords,
+    without_spoken_cards,
+)
+
+VISA, AMEX = "4242424242424242", "378282246310005"
+MAX_S = 120.0
+NO_CARDS = (
+    "+49 151 12345678 or 0151 12345678",
+    "My number is 555 123 4567.",
+    "order 1234 5678 9012 3456",  # no checksum
+    "At 9:30 on 12.03.2026, room 4242.",
+    "",
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def stored(clock: Clock | None = None) -> StoredWords:
+    return StoredWords(max_s=MAX_S, clock=clock or Clock())
+
+
+def heard(text: str, *, turn: int = 1, others: tuple[str, ...] = ()) -> TranscriptFinal:
+    readings = tuple(OtherReading(text=other) for other in others)
+    return TranscriptFinal(turn=turn, at_s=1.0, provider="x", text=text, alternatives=readings)
+
+
+def said(text: str) -> AgentSaid:
+    return AgentSaid(turn=1, text=text)
+
+
+def failed(reason: str) -> AttemptFailed:
+    return AttemptFailed(
+        stage="llm",
+        provider="x",
+        attempt=1,
+        kind=Kind.BAD_REQUEST,
+        scope=Scope.PAYLOAD,
+        reason=reason,
+        after_s=0.1,
+    )
+
+
+DOORS = {
+    "the caller's words": heard,
+    "another reading of them": lambda text: heard("", others=(text,)),
+    "the agent's words": said,
+    "why a person": lambda text: PersonWanted(turn=1, reason=text),
+    "why a callback": lambda text: CallbackWanted(turn=1, when="", reason=text),
+    "when a callback": lambda text: CallbackWanted(turn=1, when=text, reason=""),
+    "a model's refusal": failed,
+    "a failure": lambda text: ProviderFailed(stage="llm", provider="x", error=text),
+    "our own fault": lambda text: CallFailed(where="x", error=text),
+}
+SPOKEN = [
+    VISA,
+    "4242 4242 4242 4242",
+    "4242-4242-4242-4242",
+    "4242, 4242, 4242, 4242.",
+    "4242. 4242. 4242. 4242.",
+    "4 2 4 2 4 2 4 2 4 2 4 2 4 2 4 2",
+    "4242 \u2013 4242 \u2013 4242 \u2013 4242",
+    "My card is 4242 4242 4242 4242, and the code is 123",
+    "Keys pressed: 4242424242424242",
+    AMEX,
+    "3782 822463 10005",
+]
+
+
+@pytest.mark.parametrize("text", SPOKEN)
+@pytest.mark.parametrize("door", DOORS)
+def test_a_card_number_is_masked_wherever_words_are_stored(door: str, text: str) -> None:
+    event = DOORS[door](text)
+
+    digits = "".join(item for item in str(asdict(stored().event(event))) if item.isdecimal())
+
+    assert VISA[:12] not in digits
+    assert AMEX[:11] not in digits
+    assert digits.count("0005" if "3782" in text else "4242") >= 1  # as on a receipt
+
+
+@pytest.mark.parametrize("text", NO_CARDS)
+@pytest.mark.parametrize("door", DOORS)
+def test_other_numbers_stay(door: str, text: str) -> None:
+    event = DOORS[door](text)
+
+    assert stored().event(event) == event
+    assert without_spoken_cards(text) == text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        (["4242", "4242", "4242", "4242"], ["4242", "4242", "****", "****"]),
+        (["4242 4242", "4242 4242."], ["4242 4242", "**** ****."]),
+        (["It is 4242", "then 4242", "4242"], ["It is 4242", "then 4242", "****"]),
+        (["3782", "822463", "10005"], ["3782", "822463", "*****"]),
+        (["0151", "1234", "5678"], ["0151", "1234", "5678"]),
+        (["555", "123", "4567"], ["555", "123", "4567"]),
+        (["4242", "No, wait, that was the wrong one.", "4242 4242"], None),
+    ],
+)
+def test_of_a_card_number_in_pieces_the_beginning_is_stored_at_most(
+    pieces: list[str], kept: list[str] | None
+) -> None:
+    words = stored()
+
+    shown = [words.event(heard(piece)) for piece in pieces]
+
+    assert [event.text for event in shown if isinstance(event, TranscriptFinal)] == (kept or pieces)
+
+
+def test_pieces_of_another_turn_are_another_number() -> None:
+    words = stored()
+
+    for turn in range(1, 5):
+        assert words.event(heard("4242", turn=turn)) == heard("4242", turn=turn)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_nothing_that_is_said_in_a_sensitive_section_is_stored(door: str) -> None:
+    words = stored()
+    words.begin()
+
+    assert "4821" not in str(asdict(words.event(DOORS[door]("My PIN is 4821."))))
+    assert words.text("My PIN is 4821.") == HIDDEN
+
+
+def test_an_event_without_words_is_stored_as_it_is() -> None:
+    words = stored()
+    words.begin()
+    for event in (
+        ToolCalled(turn=1, tool="pay", outcome="ok", took_s=0.1),
+        TurnDecided(turn=1, at_s=1.0),
+        CallEnded(reason="silence", length_s=3.0),
+    ):
+        assert words.event(event) is event
+
+
+WORDY = ("text", "words", "said", "when", "error", "alternatives", "transcript", "summary")
+
+
+def test_every_event_with_words_is_known() -> None:
+    wordy = {
+        kind for kind in get_args(Event) if {field.name for field in fields(kind)} & set(WORDY)
+    }
+
+    assert wordy - {MessageTranscribed, ProviderProbed} <= set(WORDS)  # a count; outside calls
+    assert {type(DOORS[door]("x")) for door in DOORS} == set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("events", "open_after"),
+    [
+        ([], True),
+        (["end"], True),  # the agent still answers
+        (["end", said("Thank you.")], False),
+        (["end", TurnDecided(turn=2, at_s=1.0)], False),
+        (["end", "begin", said("And the PIN?")], True),
+        ([said("Your card number, please.")], True),
+        (["end", "late"], False),
+        (["late"], False),
+        ([CallerStarted(at_s=1.0), "late"], True),  # the caller may finish
+        ([CallerStarted(at_s=1.0), "late", TurnDecided(turn=2, at_s=1.0)], False),
+        ([CallerStarted(at_s=1.0), "too late"], False),
+        (["late", CallerStarted(at_s=1.0)], False),
+    ],
+    ids=str,
+)
+def test_a_section_ends_by_itself(events: list[Any], *, open_after: bool) -> None:
+    clock = Clock()
+    words = stored(clock)
+    words.begin()
+    for event in events:
+        match event:
+            case "end":
+                words.end()
+            case "begin":
+                words.begin()
+            case "late":
+                clock.now += MAX_S
+            case "too late":
+                clock.now += MAX_S + FINISH_S
+            case _:
+                words.event(event)
+
+    assert words.hides is open_after
+    shown = words.event(heard("My PIN is 4821."))
+    assert ("4821" in str(shown)) is not open_after
+
+
+def test_the_agents_answer_to_the_secret_is_the_last_that_is_hidden() -> None:
+    words = stored()
+    words.begin()
+    words.end()
+
+    assert words.event(said("You said 4821.")) == said(HIDDEN)
+    assert words.event(said("Anything else?")) == said("Anything else?")
+
+
+def test_another_process_goes_on_with_a_section() -> None:
+    clock = Clock()
+    first = stored(clock)
+    first.begin()
+    first.event(heard("My PIN is 4821."))
+    second = StoredWords(max_s=MAX_S, clock=clock, until=first.until, said=first.said)
+
+    assert second.hides
+    clock.now += MAX_S
+    assert not second.hides
+    assert second.messages([{"role": "user", "content": "My PIN is 4821."}]) == [
+        {"role": "user", "content": HIDDEN}
+    ]
+
+
+def test_a_person_gets_the_conversation_without_secrets() -> None:
+    words = stored()
+    words.begin()
+    words.event(heard("four eight two one"))
+    words.end()
+    words.event(said("Thank you."))
+    conversation = [
+        {"role": "system", "content": "You are kind."},
+        {"role": "user", "content": "I want to pay. four eight two one"},
+        {"role": "user", "content": "Where are you? Keys pressed: 4821#"},
+        {"role": "user", "content": f"It is {VISA}."},
+        {"role": "tool", "content": "ok"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "content": "Anything else?"},
+    ]
+
+    told = words.messages(conversation)
+
+    assert [message["content"] for message in told] == [
+        "You are kind.",
+        HIDDEN,
+        "Where are you? Keys pressed: ****",
+        "It is ************4242.",
+        "ok",
+        None,
+        "Anything else?",
+    ]
+    assert conversation[3]["content"] == f"It is {VISA}."  # the model keeps what it needs
