@@ -9,9 +9,9 @@ import pytest
 from bot.call.briefs import GREETING, briefed
 from bot.config.agent import AgentSettings
 from calls.outbound import Contact
+from calls.outside_text import placeholders
 from campaigns.importing import ContentRefusedError, ImportPlan, ImportTally, import_contacts
 from campaigns.model import Campaign
-from calls.outside_text import placeholders
 from campaigns.placeholders import needed_by
 from campaigns.store.contacts import Contacts
 from operations.database.database import Database
