@@ -256,9 +256,8 @@ def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Respo
 def _is_by_a_person(request: HTTPConnection) -> bool:
     path = path_of(request)
     is_page = path in PAGES or path.startswith("/calls/")
-    return method_of(request) == "GET" and (
-        is_page or "text/html" in request.headers.get("accept", "")
-    )
+    asks_for_html = is_page or "text/html" in request.headers.get("accept", "")
+    return path == SIGN_OUT_PATH or (method_of(request) == "GET" and asks_for_html)
 
 
 def _say(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -101,7 +101,7 @@ PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="/client/icon.svg"><link rel="stylesheet" href="/client/style.css"></head>
-<body class="client"><header><h1>Holdline</h1></header><main><section class="card">
+<body class="client"><header><h1>Holdline</h1></header><main><section class="card account">
 <h2>{title}</h2>
 {body}
 </section></main></body></html>

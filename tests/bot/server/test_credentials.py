@@ -349,6 +349,28 @@ async def test_the_sign_in_page_keeps_the_wanted_page_and_says_what_is_wrong() -
     assert late.headers["retry-after"] == "1"
 
 
+async def test_a_second_sign_out_shows_the_sign_in_page() -> None:
+    async with guarding() as site:
+        shown = await site.cookie(ACT)
+        first = await site.client.post("/sign-out", headers=shown)
+        second = await site.client.post("/sign-out", headers=shown)
+
+    assert (first.status_code, first.headers["location"]) == (303, "/sign-in")
+    assert second.status_code == 401
+    assert "Your session has ended" in second.text
+
+
+async def test_the_session_page_says_who_is_signed_in_and_what_they_may() -> None:
+    async with guarding() as site:
+        ada = await site.client.get("/sign-out", headers=await site.cookie(ACT, name="<Ada>"))
+        board = await site.client.get("/sign-out", headers=await site.cookie(SEE))
+
+    assert "as &lt;Ada&gt;, and may see and act" in ada.text
+    assert 'value="everybody"' in ada.text
+    assert "may see only" in board.text
+    assert 'value="everybody"' not in board.text
+
+
 async def test_an_action_is_reported_with_the_session_and_its_name() -> None:
     async with guarding() as site:
         ada = await site.client.get("/api/x", headers=await site.cookie(ACT, name="Ada"))
