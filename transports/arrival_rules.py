@@ -22,7 +22,9 @@ def network_of(address: str) -> str:
         found = ip_address(address)
     except ValueError:
         return address[:64]
-    return str(int(found) >> 64) if isinstance(found, IPv6Address) else address
+    if not isinstance(found, IPv6Address):
+        return address
+    return str(found.ipv4_mapped or int(found) >> 64)  # a socket for both kinds maps IPv4
 
 
 class IntakeAllowance:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.arrival_rules import Guest, WaitingRoom
+from transports.arrival_rules import Guest, WaitingRoom, network_of
 
 
 class Visitors:
@@ -103,3 +103,23 @@ def test_the_places_are_never_exceeded_and_dropped_guests_are_gone(
 
         assert len(room) == inside <= 4
     assert len(set(visitors.left)) == len(visitors.left)
+
+
+SAME = {
+    "an address": ("203.0.113.9", "203.0.113.9", True),
+    "two addresses": ("203.0.113.9", "203.0.113.8", False),
+    "two hosts of one IPv6 network": ("2001:db8::1", "2001:db8::2", True),
+    "two IPv6 networks": ("2001:db8::1", "2001:db8:0:1::1", False),
+    "an address and its mapping": ("203.0.113.9", "::ffff:203.0.113.9", True),
+    "two mapped addresses": ("::ffff:203.0.113.9", "::ffff:203.0.113.8", False),
+    "what is no address": ("somewhere", "elsewhere", False),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SAME.values(), ids=SAME.keys())
+def test_a_stranger_owns_an_address_or_a_network(
+    one: str,
+    other: str,
+    same: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    assert (network_of(one) == network_of(other)) == same

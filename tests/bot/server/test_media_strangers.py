@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from calls.events import InputRefused
+from tests.bot.call.long_call import held_bytes
 from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 from tests.bot.judged_call import judged_call
 from tests.bot.server.test_bounded_socket import (
@@ -117,6 +118,7 @@ async def test_a_flooding_callers_own_socket_affects_no_other_call(
         assert "" not in refused
 
 
+FLAT_BYTES = 16_000_000  # of eight calls: what was said, and the lab's record of it
 RAW_FLOODS = {
     "pings": PING * 20_000,
     "empty messages": EMPTY * 20_000,
@@ -130,7 +132,7 @@ async def test_floods_after_the_start_affect_no_other_call(
     tmp_path: Path, doors: OpenDoors
 ) -> None:
     """Two callers at once send each flood on the socket of their own call."""
-    floods = RAW_FLOODS | {"a compressed message": bomb()}
+    floods, held = RAW_FLOODS | {"a compressed message": bomb()}, list[int]()
     async with judged_call(tmp_path, changes=doors.changes()) as beside:
         for flood in floods.values():
             async with doors.caller(beside.url) as one, doors.caller(beside.url) as other:
@@ -142,8 +144,10 @@ async def test_floods_after_the_start_affect_no_other_call(
                 await asyncio.sleep(8)
                 one.vanish()
                 other.vanish()
+            held.append(held_bytes())
         await asyncio.sleep(40)  # a lost stream may return
         assert beside.seats() == 1
+    assert held[-1] - held[0] < FLAT_BYTES, str(held)
 
 
 def bomb() -> bytes:
