@@ -1,4 +1,4 @@
-"""What is stored of a call's words: no card number, and nothing of a sensitive section.
+"""The stored words of a call: no card number, and nothing of a sensitive section.
 
 Each event of a call passes here before it leaves the call, so that journal, database, live view,
 log, traces, the work after the call, CRM and spreadsheet get the same. The model and the call's own
@@ -99,7 +99,7 @@ class StoredWords:
         return self._clock() < self.until + (FINISH_S if self._speaks else 0.0)
 
     def begin(self) -> None:
-        """Begin a sensitive section, or begin its time anew."""
+        """Begin a sensitive section, or restart its time."""
         self.until, self._ending = self._clock() + self.max_s, False
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""What is stored of a call's words: no card number, and nothing of a sensitive section."""
+"""The stored words of a call: no card number, and nothing of a sensitive section."""
 
 from dataclasses import asdict, fields
 from typing import Any, get_args
