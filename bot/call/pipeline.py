@@ -336,7 +336,7 @@ class CallPipeline:
             clock=self._clock,
             speaking=lambda: self._agent_sounds() or decision.holding,
             people=self.transfer,
-            more=[self.opt_out.tool()] if self.opt_out else [],
+            more=[self.opt_out.tool(), self.opt_out.undo_tool()] if self.opt_out else [],
             late=LateResults(now=is_quiet, ask_with=ask_with),
         )
         talk.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
