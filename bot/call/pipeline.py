@@ -341,7 +341,7 @@ class CallPipeline:
             talk.add("developer", note)
             await talk.pair.user().push_context_frame()
 
-        more = [self.opt_out.tool()] if self.opt_out else []
+        more = [self.opt_out.tool(), self.opt_out.undo_tool()] if self.opt_out else []
         sensitive = self._agent.sensitive
         more += sensitive_tools(sensitive.max_s) if sensitive.tools else ()
         self.tools = Tools(

@@ -295,11 +295,10 @@ class DoNotCallRequests:
         """Return the model's tool."""
 
         async def run(arguments: Mapping[str, Any]) -> str:
+            del arguments
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
             self._unjudged = None
-            if arguments.get("undo") is True:
-                return await self._take_back("model")
             done, _ = await asyncio.wait({self._begin("model")}, timeout=KEPT_S)
             if not done:
                 raise ToolFailed(NOT_LISTED)
@@ -310,16 +309,27 @@ class DoNotCallRequests:
             description=(
                 "Put the person you talk with on the do-not-call list. Use it at once when they "
                 "ask, in any words, not to be called again or to be taken off your list. Not for a "
-                "time when they cannot talk, and not for other people. If they then say that they "
-                "did not mean that, use it with `undo`."
+                "time when they cannot talk, and not for other people."
             ),
-            parameters={
-                "type": "object",
-                "properties": {
-                    "undo": {"type": "boolean", "description": "Take it back, in the same call."}
-                },
-                "required": [],
-            },
+            parameters={"type": "object", "properties": {}, "required": []},
+            run=run,
+        )
+
+    def undo_tool(self) -> Tool:
+        """Return the model's tool to take that back: no argument, which a model may fill."""
+
+        async def run(arguments: Mapping[str, Any]) -> str:
+            del arguments
+            self._unjudged = None
+            return await self._take_back("model")
+
+        return Tool(
+            name="allow_calls",
+            description=(
+                "Take the person off the do-not-call list again. Only if they were put on it in "
+                "this call, and say that they did not mean that."
+            ),
+            parameters={"type": "object", "properties": {}, "required": []},
             run=run,
         )
 

@@ -264,7 +264,7 @@ async def test_an_opt_out_can_be_taken_back_in_the_same_call(tmp_path: Path, des
     desk = desks.desk(book)
 
     await desk.tool().run({})
-    answer = await desk.tool().run({"undo": True})
+    answer = await desk.undo_tool().run({})
     listed = await book.do_not_call([NUMBER])
     again = await book.add("spring", [NewContact(number=NUMBER)], now=2.0)
     await desk.close()
@@ -297,7 +297,7 @@ async def test_taking_back_leaves_an_earlier_entry(tmp_path: Path, desks: Desks)
     desk = desks.desk(book)
 
     await desk.tool().run({})
-    await desk.tool().run({"undo": True})
+    await desk.undo_tool().run({})
     listed = await book.do_not_call([NUMBER])
     await desk.close()
     await book.database.close()
@@ -313,7 +313,7 @@ async def test_a_pending_opt_out_that_is_taken_back_is_never_listed(desks: Desks
     await asyncio.sleep(0.5)
 
     with pytest.raises(ToolFailed, match="staff"):  # the database is still away
-        await desk.tool().run({"undo": True})
+        await desk.undo_tool().run({})
     await asyncio.sleep(600.0)
 
     assert numbers.listed == []
@@ -323,4 +323,4 @@ async def test_a_pending_opt_out_that_is_taken_back_is_never_listed(desks: Desks
 
 async def test_nothing_is_taken_back_that_was_not_listed(desks: Desks) -> None:
     with pytest.raises(ToolFailed, match="Nothing was listed"):
-        await desks.desk(AwayList(times=0)).tool().run({"undo": True})
+        await desks.desk(AwayList(times=0)).undo_tool().run({})

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from campaigns.store.contacts import BATCH, Contacts, NewContact
+from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry, NewContact
+from campaigns.store.figures import Figures
 from operations.database.database import Database
 from tests.operations.database.campaign_queue import CONSENT, NOON
 
@@ -61,6 +62,32 @@ class TestContacts:
         told = await book.add("spring", [third, second, first, first], now=NOON + 1)
 
         assert told == ["do_not_call", "known", "added", "duplicate"]
+
+    async def test_entries_have_pages_and_leave_with_their_contacts_coming_back(
+        self, books: tuple[Contacts, Contacts]
+    ) -> None:
+        book, other = books
+        first, second, third = batch_of(0, 3)
+        await book.add("spring", [first, second, third], now=NOON)
+        await book.add_do_not_call(first.number, source="letter", now=NOON, words="No \0calls.")
+        new = await book.add_do_not_call_entries(
+            [DoNotCallEntry(item.number, "file", NOON + 1) for item in (first, second)]
+        )
+
+        newest = await other.do_not_call_entries(most=1)
+        older = await other.do_not_call_entries(skip=1)
+        removed = [
+            await other.remove_do_not_call(second.number, added_s=NOON),  # not its time
+            await other.remove_do_not_call(second.number, added_s=NOON + 1),
+            await other.remove_do_not_call(second.number),
+        ]
+
+        assert (new, removed) == (1, [0, 1, 0])
+        assert [entry.number for entry in newest] == [second.number]
+        assert older == [DoNotCallEntry(first.number, "letter", NOON, "No \ufffdcalls.")]
+        standing = await Figures(book.database).standing("spring", now=NOON)
+        assert standing
+        assert standing.contacts == {"excluded": 1, "waiting": 2}
 
 
 async def rows_read(url: str, written: int) -> int:

@@ -26,7 +26,7 @@ from calls.events import (
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.store.claim import MAX_S
-from campaigns.store.contacts import NewContact
+from campaigns.store.contacts import Contacts, NewContact
 from operations.database.database import Database
 from operations.numbers import readings_of, same_as
 from operations.record.callbacks import Callback, Callbacks
@@ -125,6 +125,19 @@ def files(folder: Path) -> set[str]:
 
 
 class TestForgetting:
+    async def test_a_listed_number_stays_listed_without_its_words(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        async with Database(url) as database:
+            book = Contacts(database)
+            for number in (MARY, BOB):
+                await book.add_do_not_call(number, source="voice", now=NOON, words="No calls.")
+
+            await forget_number(settings_of(url, tmp_path), MARY)
+
+            words = {entry.number: entry.words for entry in await book.do_not_call_entries()}
+        assert words == {MARY: "", BOB: "No calls."}
+
     async def test_all_data_of_a_number_is_erased_and_no_other(
         self, url: str, tmp_path: Path
     ) -> None:
