@@ -31,6 +31,7 @@ class StartSummary:
     """The contacts of a campaign that are not finished, by its present rules.
 
     Attributes:
+        contacts: All of its contacts, with the finished ones.
         callable: How many can be called.
         dialling: How many are being called.
         opens_s: When the first of them may be called.
@@ -43,6 +44,7 @@ class StartSummary:
     """
 
     campaign: Campaign
+    contacts: int = 0
     callable: int = 0
     dialling: int = 0
     opens_s: float | None = None
@@ -55,8 +57,8 @@ class StartSummary:
 
     @property
     def why_none(self) -> str:
-        """Why no contact can be called, in words; empty if one can."""
-        if self.callable or self.dialling:
+        """Why no contact can be called, in words; empty if one can, or without any contact."""
+        if self.callable or self.dialling or not self.contacts:
             return ""
         told = (
             "; ".join(reason_lines(self.never, self.campaign)) or "all of its contacts are finished"
@@ -109,6 +111,7 @@ async def summarize(
     standing = await Figures(database).standing(campaign.name, now=now)
     if standing is None:
         return summary
+    summary.contacts = sum(standing.contacts.values())
     summary.dialling = standing.contacts.get("dialling", 0)
     digits = max(6, *map(len, campaign.prefixes)) if campaign.prefixes else 6
     for group in await contacts.groups(campaign.name, digits=digits):

@@ -4,6 +4,7 @@ It answers a call with a real peer connection that plays a tone, and says what a
 """
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -68,7 +69,8 @@ class StandIn:
         self.reloads: list[tuple[int, dict[str, Any]]] = []  # the answers, one after the other
         self.call_pages: dict[str, dict[str, Any]] = {}
         self.campaigns: list[dict[str, Any]] = []
-        self.moves: dict[str, dict[str, Any]] = {}  # a campaign's state after each action
+        # A campaign's state after each action; `summary`: of a start; `contacts`: of a file.
+        self.moves: dict[str, dict[str, Any]] = {}
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -143,6 +145,8 @@ class StandIn:
         app.add_api_route("/api/providers/{name}/{what}", self._act, methods=["POST"])
         app.add_api_route("/api/alerts", lambda: self.alerts)
         app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
+        app.add_api_route("/api/campaigns/{name}/summary", self._summary)
+        app.add_api_route("/api/campaigns/{name}/contacts", self._take_file, methods=["POST"])
         app.add_api_route("/api/campaigns/{name}/{move}", self._move_campaign, methods=["POST"])
         app.add_api_route("/api/inbox", lambda: {"waiting": 0, "entries": []})
         app.add_api_route("/api/reload", self._reload, methods=["POST"])
@@ -246,6 +250,14 @@ class StandIn:
         if what == "resolve":
             alert |= {"status": "resolved", "resolved_how": "resolved by an operator"}
         return alert
+
+    async def _summary(self) -> dict[str, Any]:
+        return self.moves["summary"]
+
+    async def _take_file(self, request: Request) -> Response:
+        data = gzip.decompress(await request.body())
+        self.acted.append(("contacts", request.url.query, {"data": data}))
+        return JSONResponse(self.moves["contacts"])
 
     async def _move_campaign(self, name: str, move: str, request: Request) -> Response:
         word = await request.json()

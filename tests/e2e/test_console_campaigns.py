@@ -186,6 +186,96 @@ async def test_buttons_move_a_campaign_and_keep_the_focus(
     assert [error for error in watch.errors if "409" not in error] == []
 
 
+SUMMARY: Final = {
+    "callable": 2,
+    "why_none": "",
+    "lines": ["contacts to call: 2 (Eva, Mia, …)", "countries: DE 1, US 1"],
+}
+
+
+async def test_a_start_is_confirmed_with_its_summary(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    it = served.stand_in
+    it.moves = {"summary": SUMMARY, "start": {"state": "running"}}
+    await shown(page, served, campaign(state="ready"))
+    start = page.get_by_role("button", name="Start: spring")
+
+    await start.press("Enter")
+    dialog = page.get_by_role("dialog", name="Start spring")
+    await expect(dialog).to_contain_text("contacts to call: 2 (Eva, Mia, …)")
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(start).to_be_focused()
+    cancelled = list(it.acted)
+    await start.press("Enter")
+    await dialog.get_by_role("button", name="Call 2 contacts").press("Enter")
+
+    await expect(page.locator("[data-campaign=spring] .condition")).to_have_text("Running")
+    assert cancelled == []
+    assert [what for what, _, _ in it.acted] == ["start"]
+    assert watch.errors == []
+
+
+async def test_a_start_that_would_call_nobody_says_why(page: Page, served: Served) -> None:
+    it = served.stand_in
+    why = "spring has no contact that can be called"
+    it.moves = {"summary": {"callable": 0, "why_none": why, "lines": []}}
+    await shown(page, served, campaign(state="ready"))
+
+    await page.get_by_role("button", name="Start: spring").click()
+    dialog = page.get_by_role("dialog", name="Start spring")
+    await expect(dialog).to_contain_text("spring has no contact that can be called.")
+    await dialog.get_by_role("button", name="Close").click()
+
+    await expect(dialog).to_have_count(0)
+    assert it.acted == []
+
+
+PREVIEW: Final = {
+    "rows": 3,
+    "added": 2,
+    "updated": 0,
+    "known": 0,
+    "encoding": "cp1250",
+    "sample": ["Święta <b>"],
+    "refused": [
+        {"reason": "no_area_code", "contacts": 1, "cure": "write the whole number", "lines": [3]}
+    ],
+    "never": [{"reason": "no_zone", "contacts": 1, "cure": "add a column `zone`"}],
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_file_of_contacts_is_previewed_before_it_is_added(
+    page: Page, served: Served, watch: Watch, scheme: Any, tmp_path: Path
+) -> None:
+    it = served.stand_in
+    it.moves = {"contacts": PREVIEW}
+    await page.emulate_media(color_scheme=scheme)
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
+    await shown(page, served, campaign(state="ready"))
+    file = {"name": "people.csv", "mimeType": "text/csv", "buffer": b"number\n+4930901844\n"}
+
+    async with page.expect_file_chooser() as choosing:
+        await page.get_by_role("button", name="Add contacts: spring").press("Enter")
+    await (await choosing.value).set_files(file)  # type: ignore[arg-type] - one file
+    dialog = page.get_by_role("dialog", name="Add contacts to spring")
+    await expect(dialog).to_contain_text("3 rows, 2 new contacts.")
+    await expect(dialog).to_contain_text("1 refused, line 3: write the whole number")
+    await expect(dialog).to_contain_text("1 cannot be called now: add a column `zone`")
+    await expect(dialog).to_contain_text("Names in it: Święta <b>.")
+    await page.screenshot(path=tmp_path / f"preview-{scheme}.png")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert await page.evaluate(HARD_TO_READ) == []
+    await dialog.get_by_role("button", name="Add 2 contacts").click()
+    await expect(dialog).to_have_count(0)
+
+    assert [word["data"] for _, _, word in it.acted] == [file["buffer"]] * 2
+    assert ["preview=true" in query for _, query, _ in it.acted] == [True, False]
+    assert watch.errors == []
+
+
 async def test_the_feed_updates_the_campaigns(page: Page, served: Served) -> None:
     await shown(page, served, campaign())
 
