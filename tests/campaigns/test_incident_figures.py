@@ -174,7 +174,7 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
     ended = IncidentEnded(stage="tts", rung="", kind="exhausted", lasted_s=lasted_s, failures=1)
     box = AlertOutbox(Database(url))
     for at_s, fact in ((began_s, began), (began_s + lasted_s, ended)):
-        await box.report([ReportedEvent(fact=fact, at_s=at_s, holder="one", turns=0)])
+        await box.report([ReportedEvent(fact=fact, at_s=at_s, holder="one")])
         await box.run_round(decide, channels=[], now=at_s)
     await box.database.close()
 
