@@ -42,6 +42,7 @@ class Outcome:
     costs: Costs = field(default_factory=Costs)
     length_s: float = 0.0
     reason: str = ""
+    verdict: str = ""  # what its caller got
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -80,4 +81,5 @@ def outcome_of(call: CallState) -> Outcome:
         costs=call.bill.costs,
         length_s=ended.length_s if ended else 0.0,
         reason=ended.reason if ended else "",
+        verdict=call.verdict,
     )

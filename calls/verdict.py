@@ -243,7 +243,7 @@ def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
 
 
 def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
-    """Note whose voice is heard; an answer after a clip is late, and no harm."""
+    """Take the voice that is heard; an answer after a clip is late, and no harm."""
     turn = meter.turn
     if event.stage == "llm":
         meter.model_back = True
@@ -259,7 +259,7 @@ def _late(meter: VerdictMeter, event: BudgetMissed, now: float) -> None:
 
 
 def _held(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
-    """Note a filler: for the turn that waits, and for the one that may follow it."""
+    """Count a filler for the turn that waits, and for the one that may follow it."""
     meter.heard_turn.held = True
     meter.turn.held |= meter.turn.decided and not meter.turn.answered
 
@@ -302,4 +302,4 @@ READS: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] =
     **dict.fromkeys((PersonWanted, CallbackWanted, HandedOver), _served_otherwise),
     LineRestored: _restored,
 }
-"""What each event says about a turn; other events say nothing."""
+"""The handler of each event; other events change no verdict."""

@@ -65,7 +65,7 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
 
 
 def _summary(said: Iterable[str], verdict: str) -> str:
-    """Return the caller's last words; a caller whom we did not hear may have said something."""
+    """Return the caller's last words; without an answer, the recogniser may have missed them."""
     messages = [{"role": "user", "content": words} for words in said]
     if not messages and verdict in NOT_SERVED:
         return UNHEARD

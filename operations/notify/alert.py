@@ -27,6 +27,8 @@ REPLACED: Final = "replaced"
 CALLERS: Final = "callers"
 """Stands for the stage if many callers get no answer, whatever the cause."""
 LEAD_S: Final = 15.0  # a caller's turn begins before the failure that hurts it is reported
+COUNTED: Final = STAGES | {CALLERS, WORKER, WHOLE_CALL}
+"""The stages whose failures hurt callers; for others, hurt callers are not counted."""
 HURT_S: Final = 300.0  # the time over which hurt callers are counted
 NOT_SERVED: Final = "not_served"
 NOT_HELD: Final = frozenset({WORKER})
@@ -158,6 +160,8 @@ def step_up(severity: Severity) -> Severity:
 
 def with_callers(alert: Alert, census: Census) -> Alert:
     """Return an alert with the number of callers who were hurt while it was open."""
+    if alert.stage not in COUNTED:
+        return alert
     end_s = math.inf if alert.ended_s is None else alert.ended_s
     return replace(alert, callers=census.between(alert.open_s - LEAD_S, end_s))
 

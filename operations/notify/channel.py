@@ -9,6 +9,7 @@ from operations.masking import printable
 from operations.notify.alert import (
     CALLERS,
     CHANNELS,
+    COUNTED,
     NOT_SERVED,
     REPLACED,
     UNHEARD,
@@ -46,7 +47,7 @@ def alert_text(alert: Alert) -> AlertText:
         *_said("Reason", alert.reason),
         *_said("Instead", alert.then),
         *_said("Also down", ", ".join(alert.beside)),
-        *([f"{callers_hurt(alert)} so far."] if alert.ended_s is None else []),
+        *(_hurt(alert, " so far.") if alert.ended_s is None else []),
         *_said("Seen by", alert.seen_by),
         *_ended(alert),
         f"[{alert.key}]",
@@ -74,7 +75,7 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "resolved_at": None if alert.ended_s is None else moment(alert.ended_s),
         "resolved_how": masked(alert.how),
         "lasted_s": alert.lasted_s if alert.ended_s is not None else None,
-        "callers_hurt": alert.callers,
+        "callers_hurt": alert.callers if alert.stage in COUNTED else None,
         "escalated": alert.escalated,
         "seen_by": masked(alert.seen_by),
     }
@@ -109,7 +110,7 @@ def _ended(alert: Alert) -> list[str]:
         return []
     how = HOW.get(alert.how, alert.how)
     over = f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
-    return [f"{over} {callers_hurt(alert)}."]
+    return [" ".join([over, *_hurt(alert, ".")])]
 
 
 HOW: Final = {
@@ -118,9 +119,10 @@ HOW: Final = {
 }
 
 
-def callers_hurt(alert: Alert) -> str:
-    """Return how many callers were hurt while an alert was open."""
-    return f"{alert.callers} caller{'' if alert.callers == 1 else 's'} got no answer"
+def _hurt(alert: Alert, end: str) -> list[str]:
+    """Return how many callers were hurt while an alert was open, if its failure hurts callers."""
+    plural = "" if alert.callers == 1 else "s"
+    return [f"{alert.callers} caller{plural} got no answer{end}"] if alert.stage in COUNTED else []
 
 
 POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer

@@ -300,7 +300,7 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
 def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
     """Return the incidents that begin or end because another process found out about the rung.
 
-    That process may be one that this one replaces: then nobody else would report the incident.
+    That process may be one that this one replaces: then only this one can report the incident.
     """
     place = (event.stage, event.provider)
     rung = incidents.rungs.get(*place)

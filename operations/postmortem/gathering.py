@@ -152,7 +152,7 @@ def latency_beside(
 
 
 def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
-    """Return the delays of these turns' answers; a greeting answers nobody."""
+    """Return the delays of these turns' answers; a greeting is no answer."""
     asked = [turn for turn in turns if turn.turn]
     waits = sorted(turn.v2v_s for turn in asked if turn.v2v_s is not None)
     if not waits:

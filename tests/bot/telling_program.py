@@ -72,7 +72,7 @@ async def report(outbox: AlertOutbox) -> None:
         began = IncidentBegan(
             stage="tts", rung=str(number), kind="auth", severity=Severity.HIGH, reason="", then=""
         )
-        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x")])
         accepted("alert", number)
         await asyncio.sleep(0.02)
 

@@ -72,7 +72,7 @@ class TestKilled:
         for number in range(CALLS):
             page = await reader.call(f"c{number}")
             assert page
-            assert page.call.state == "interrupted"
+            assert (page.call.state, page.call.verdict) == ("interrupted", "lost")
             told = [happening.number for happening in page.happenings]
             assert told == list(range(1, len(told) + 1))  # only the end is missing
             assert len(page.messages) >= page.turns[-1].turn - 1

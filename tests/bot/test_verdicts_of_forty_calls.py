@@ -1,9 +1,9 @@
 """Forty calls over ten faults: each report has the verdict of each call's caller.
 
 The verdict of the ear is found in the recording of the caller's line, without a word from the
-server. Half of the calls begin before their fault, half in the known outage. One call's process
-dies: here it is a second writer of the record that falls silent, since all runs on virtual time in
-one process.
+server. Half of the calls begin before their fault, half in the known outage. One more call is in the
+record of a process that wrote nothing after it: all runs on virtual time in one process, which
+cannot be killed. `test_killed_process.py` kills one.
 """
 
 import asyncio
@@ -208,8 +208,8 @@ async def everything(folder: Path) -> AsyncIterator[tuple[GoldenRig, Google, Rec
 
 async def test_each_report_has_what_each_caller_heard(tmp_path: Path) -> None:
     ears = Ears()
+    await die_in_a_call(database_of(tmp_path))
     async with everything(tmp_path) as (golden, google, crm):
-        await die_in_a_call(database_of(tmp_path))
         for faults in FAULTS.values():
             for number in range(BEFORE + DURING):
                 if number < BEFORE and number:

@@ -107,7 +107,7 @@ SILENCE = ("hurt", "no_answer")
     ("heard", "turn"),
     [
         ([*answer(6.5)], SERVED),
-        ([*failed(6.4), *answer(6.9)], SERVED),  # nobody hears a failover in time
+        ([*failed(6.4), *answer(6.9)], SERVED),  # a failover in time is not heard
         ([*answer(7.0), *late(7.0)], LATE),
         ([*held(7.1), *answer(7.4)], FILLER),
         ([*answer(6.5, voice=STANDBY)], OTHER),

@@ -113,8 +113,9 @@ export function moment(text) {
   return Date.parse(text.replace(" UTC", "Z").replace(" ", "T"));
 }
 
+/** How many callers were hurt while an alert was open; null if its failure hurts none. */
 export function noAnswer(callers) {
-  return `${counted(callers, "caller")} got no answer`;
+  return callers === null ? null : `${counted(callers, "caller")} got no answer`;
 }
 
 export function counted(number, noun) {
