@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.campaign_events import (
+    CallOrdered,
     CampaignHeld,
     CampaignPaused,
     CampaignResumed,
@@ -540,6 +541,7 @@ Event: TypeAlias = (
     | DialPlaced
     | DialAsked
     | DialEnded
+    | CallOrdered
     | OutboundCallBegan
     | ConfigurationLoaded
     | ConfigurationReloaded

@@ -10,6 +10,8 @@ from bot.clock import utc_now
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from calls.outbound import CampaignState
+from campaigns.order_gate import rules_in
+from campaigns.order_rules import NOTHING_ALLOWED
 from campaigns.report import (
     CampaignHealth,
     KeyFigures,
@@ -34,7 +36,13 @@ MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
 
 
 def move_campaign(settings: Settings, campaign: str, action: str, *, say: Say) -> int:
-    """Start, pause or resume a campaign; the dialers see the change within seconds."""
+    """Start, pause or resume a campaign; the dialers see the change within seconds.
+
+    Raises:
+        UsageError: The campaign cannot be moved, or could call nobody.
+    """
+    if MOVES[action][1] == "running" and not rules_in(settings).opened:
+        raise UsageError(NOTHING_ALLOWED)
     return _run(_move(settings.storage.url, campaign, action, say))
 
 

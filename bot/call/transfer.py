@@ -5,6 +5,7 @@ so.
 """
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -24,6 +25,7 @@ from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from calls.turn import Turn
+from campaigns.order_gate import Order
 from processors.answering.stage import LlmStage
 from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
@@ -155,6 +157,11 @@ class Transfer:
             }
         )
         return summary
+
+    def order(self, to: Destination) -> Order:
+        """Return the order of a call to a person, for the gate."""
+        by, order_id = f"call {self._call_id}", f"to-{secrets.token_hex(8)}"
+        return Order(id=order_id, source="transfer", by=by, number=to.number)
 
     async def close(self) -> None:
         """End the transfer with the call, so that the person is not left on an empty line."""
@@ -288,6 +295,8 @@ class TransferAttempt:
         self._told = False
         self._summary: Summary | None = None
         self._person: PersonCall | None = None
+        self._gate, self._order = transfer.shared.gate, transfer.order(to)
+        self._answered_at: float | None = None  # by the person
         self._tasks = _Tasks(self._now)
 
     def caller_gone(self) -> None:
@@ -309,6 +318,9 @@ class TransferAttempt:
             await self._come_back("failed")
         finally:
             await self._tasks.cancel()
+            answered_at, outcome = self._answered_at, decision.outcome or "caller_gone"
+            length_s = None if answered_at is None else self._now() - answered_at
+            await self._gate.end(self._order.id, outcome, length_s=length_s)
         return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
@@ -359,9 +371,12 @@ class TransferAttempt:
         """Call the person, and run the leg of the one who picks up."""
         decision, transfer = self._decision, self._transfer
         assert transfer.calls_people  # noqa: S101 - `_how` has checked
+        if await self._gate.admit(self._order):
+            return partial(decision.person_called, outcome="failed")
         came = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
         if isinstance(came, str):
             return partial(decision.person_called, outcome=came)
+        self._answered_at = self._now()
         self._person = PersonCall(
             transfer.shared,
             came,
@@ -380,6 +395,8 @@ class TransferAttempt:
 
     async def _hand_on(self) -> Report:
         """Let the carrier transfer the call."""
+        if await self._gate.admit(self._order):
+            return partial(self._decision.handed_on, outcome="failed")
         outcome = await self._transfer.leg.transfer(self._to, ring_s=self._ring_s)
         return partial(self._decision.handed_on, outcome=outcome)
 

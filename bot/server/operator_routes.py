@@ -51,14 +51,13 @@ def emit_action(
     emit: Emit, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
 ) -> None:
     """Emit one event for an action, with the credential and address used for it."""
-    emit(
-        OperatorActed(
-            action=action,
-            target=target,
-            by=f"{word.name} ({_credential(request)} from {_address(request)})",
-            why=masked(word.why),
-        )
-    )
+    by = actor_of(request, word.name)
+    emit(OperatorActed(action=action, target=target, by=by, why=masked(word.why)))
+
+
+def actor_of(request: Request, name: str) -> str:
+    """Return who acts: the name that they give, with their credential and address."""
+    return f"{name} ({_credential(request)} from {_address(request)})"
 
 
 def _credential(request: Request) -> str:

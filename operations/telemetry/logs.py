@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loguru import logger
 
+from calls.campaign_events import CallOrdered
 from calls.entry import Entry
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
@@ -340,6 +341,8 @@ def _level_of(event: Event) -> str:
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():
             return "WARNING"
+        case CallOrdered(outcome="refused"):
+            return "WARNING"
         case IncidentBegan() | IncidentGrew():
             return SEVERITIES[event.severity]
         case _:
@@ -359,7 +362,7 @@ _NAMES: Final = {
         "HandedOver LegEnded LineRestored CallerReturned MessageTranscribed CallbackWanted "
         "CallbackQueued CallSummarised DoNotCallListed ProviderReset OperatorActed ShareRegained "
         "ConfigurationReloaded ConfigurationLoaded WorkerStarted ClipsRendered RecordsForgotten "
-        "AlertSent CampaignResumed ContactSkipped DialPlaced DialAsked DialEnded"
+        "AlertSent CampaignResumed ContactSkipped DialPlaced DialAsked DialEnded CallOrdered"
     ),
     "WARNING": (
         "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "
