@@ -41,6 +41,7 @@ from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
 from operations.masking import masked
+from operations.record.phone_numbers import as_dialled
 
 LEASE_S: Final = 60.0  # chosen: three renewals may be lost
 RENEW_S: Final = 20.0
@@ -190,6 +191,19 @@ class OrderGate:
     def judge_number(self, number: str) -> OrderRefusal | None:
         """Return why a number may never be called; `None` if it may. It counts nothing."""
         return judge_number(read_called(number, self._region), self.rules)
+
+    def callback_number(self, number: str, *, placed: bool) -> str:
+        """Return the number of a callback as it is called; empty if it is never called.
+
+        Args:
+            number: From the carrier, or as the caller has named it.
+            placed: This server calls back. A person who does decides on countries and costs; then
+                only emergency numbers are refused.
+        """
+        dialled = as_dialled(number, region=self._region or None)  # callers may be SIP addresses
+        called = read_called(dialled or number, self._region)
+        refused = judge_number(called, self.rules) if placed else called.emergency
+        return "" if refused else called.number
 
     def full(self) -> str:
         """Return the limit of calls that was reached a moment ago; empty if none was."""

@@ -186,6 +186,10 @@ class CallPipeline:
             facts=facts,
             end=self._end,
             utc_now=clock.utc_now,
+            read=partial(
+                self._shared.gate.callback_number,
+                placed=bool(self._settings.callbacks.campaign),
+            ),
         )
         self.phrases = Phrases(
             chooser=Chooser(last.utterances), language=spoken(self._agent.language, "tts")
@@ -330,7 +334,7 @@ class CallPipeline:
 
         self.tools = Tools(
             self._agent,
-            note_callback=self.requests.note_callback,
+            callbacks=self.requests,
             turn=lambda: self.turn.number,
             emit=self.outside,
             clock=self._clock,
