@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import phonenumbers
 from loguru import logger
@@ -51,6 +51,7 @@ FULL_S: Final[Mapping[str, float]] = {"concurrent": 2.0, "hourly": 30.0, "daily_
 MAX_REFUSED: Final = 100  # refused orders of an hour that are recorded; the rest is only logged
 REFUSED: Final = "refused"
 WITHDRAWN: Final = "withdrawn"  # the carrier was not asked
+Result = TypeVar("Result")
 TRANSFER: Final[OrderSource] = "transfer"
 LOCK: Final = "SELECT pg_advisory_xact_lock(48657)"  # any number, but always the same
 
@@ -70,7 +71,7 @@ EXTENSION_DIGITS: Final = 6  # a shorter number without a plus may be an emergen
 
 @lru_cache(maxsize=1024)
 def read_called(number: str, region: str) -> CalledNumber:
-    """Read a number that is to be called.
+    """Return the number with its country and its cost.
 
     Takes some milliseconds for the first number of a country, whose tables are loaded then.
 
@@ -150,7 +151,7 @@ def uncallable(settings: Settings) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A call to a number that somebody wants.
+    """A wanted call to a number.
 
     Attributes:
         id: The dial's id; the same order may be checked again under it.
@@ -224,7 +225,7 @@ class OrderGate:
         refusal = judge_number(called, self.rules)
         try:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
-                refusal, is_news = await self._database.transact(
+                refusal, is_news = await self._transact(
                     lambda connection: self._record(connection, order, called, refusal)
                 )
         except (StorageError, TimeoutError) as error:
@@ -272,7 +273,7 @@ class OrderGate:
             "length_s": length_s,
         }
         try:
-            await self._database.transact(
+            await self._transact(
                 lambda connection: connection.execute(update(ORDERS).where(own).values(**values))
             )
         except StorageError as error:
@@ -291,9 +292,14 @@ class OrderGate:
         own = ORDERS.c.id.in_(tuple(self._under_way)) & (ORDERS.c.outcome == "")
         until = update(ORDERS).where(own).values(until_s=self._now_s() + LEASE_S)
         try:
-            await self._database.transact(lambda connection: connection.execute(until))
+            await self._transact(lambda connection: connection.execute(until))
         except StorageError as error:
             logger.debug("the leases of orders are not renewed: {}", error)
+
+    async def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run some work as one transaction; the other writers have their turns meanwhile."""
+        async with self._database.transaction() as connection:
+            return await connection.run_sync(work)
 
     def _record(
         self,

@@ -1,4 +1,4 @@
-"""Whether an order to call a number may go to a carrier: the number, then the limits.
+"""Decides which orders to call a number go to a carrier: by the number, then by the limits.
 
 Every order passes here: single calls, campaigns, callbacks, transfers. The first broken rule is the
 reason of a refusal:
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
-"""Who asked: a client of the API, `holdline dial`, a campaign, a caller who wanted to be called
+"""The origin: a client of the API, `holdline dial`, a campaign, a caller who wanted to be called
 back, a caller who is transferred."""
 
 ORDINARY: Final = "ordinary"
@@ -34,7 +34,7 @@ DAY_S: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalledNumber:
-    """A number that is to be called.
+    """A number, as far as it matters for a call.
 
     Attributes:
         number: E.164 if it can be read as that, else as it was given.

@@ -30,6 +30,7 @@ from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
+from calls.caller import digit_by_digit
 from calls.entry import Emit
 from calls.events import Event
 from calls.leg_events import LineRestored
@@ -54,7 +55,7 @@ from processors.holding.line_executor import WaitingSound
 from processors.holding.outage_rules import OutageSettings, Step
 from processors.holding.own_voice import ClipAudioRawFrame, Phrases
 from processors.holding.silence_rules import CallLength, Silence
-from processors.holding.utterance_rules import Chooser
+from processors.holding.utterance_rules import Chooser, Situation
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
 from processors.transfer.waiting_line import WaitingLine
@@ -192,7 +193,9 @@ class CallPipeline:
             ),
         )
         self.phrases = Phrases(
-            chooser=Chooser(last.utterances), language=spoken(self._agent.language, "tts")
+            chooser=Chooser(last.utterances),
+            language=spoken(self._agent.language, "tts"),
+            number=digit_by_digit(facts.other_party),
         )
         self._own_voice = call_voice(
             last.clips,
@@ -219,6 +222,10 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
+        texts = {text.situation for text in last.texts(self.phrases.language)}
+        self.hold_line.decision.outage.reads_number = bool(
+            self.phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER}
+        )
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before

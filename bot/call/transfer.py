@@ -43,6 +43,8 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
+CONFIRM_S: Final = 20.0  # chosen: reading out the number takes about ten
+NOT_ASKED: Final = ("", 0.0)
 CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 
 
@@ -95,6 +97,7 @@ class Transfer:
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
+        self._asked = NOT_ASKED  # the key that requested a callback, and its time
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,11 +208,18 @@ class Transfer:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:
-            self._noting = begin_owned(self._note_callback(reason), "note a callback")
+            self._noting = begin_owned(self._note_callback(key, reason), "note a callback")
         else:
             self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
 
-    async def _note_callback(self, reason: str) -> None:
+    async def _note_callback(self, key: str, reason: str) -> None:
+        """Read out the number; note the callback when the same key follows."""
+        known, now = bool(self.leg.facts.other_party), self.shared.clock()
+        asked, self._asked = self._asked, (key, now)
+        if known and (asked[0] != key or now > asked[1] + CONFIRM_S):
+            await self.waiting.say(Situation.CONFIRM_NUMBER)
+            return
+        self._asked = NOT_ASKED
         kept = await self.requests.call_back(reason)
         await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
 

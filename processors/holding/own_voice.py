@@ -9,7 +9,7 @@ voice could say is the answer, in the local voice, and is remembered as far as i
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, Protocol
 
@@ -32,7 +32,7 @@ from processors.holding.line_rules import (
     SpeakFor,
     Then,
 )
-from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
+from processors.holding.utterance_rules import NUMBER, Chooser, FallbackText, OwnWords, Situation
 from processors.turn.floor import Floor
 
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
@@ -214,6 +214,7 @@ class Phrases:
     chooser: Chooser
     language: str
     heard: str = ""  # the caller's latest words
+    number: str = ""  # to call back, digit by digit
 
     def take_in(self, transcript: TranscriptFinal) -> None:
         """Record what the caller said."""
@@ -239,7 +240,12 @@ class Phrases:
             for worn in (False, again)
             for situation in situations
         )
-        return next((item for item in found if item), None)
+        chosen = next((item for item in found if item), None)
+        return chosen and replace(chosen, text=self.fill(chosen.text))
+
+    def fill(self, text: str) -> str:
+        """Return a text with the number to call back."""
+        return text.replace(NUMBER, self.number)
 
 
 class OwnVoice:

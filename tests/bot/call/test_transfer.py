@@ -324,13 +324,21 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
         assert there.outcomes == ["busy"]
 
 
-async def test_a_key_requests_a_callback(tmp_path: Path) -> None:
+READ_OUT = "We would call you back on + 1 5 5 5 0 1 9 9. To confirm it, press the same key again."
+
+
+async def test_a_key_requests_a_callback_once_the_number_is_confirmed(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=None) as there:
+        callbacks = there.process.shared.last_resort.callbacks
         await there.greeted()
+        await there.caller.press("9")
+        await there.said(READ_OUT)
+        unconfirmed = await callbacks.waiting()
         await there.caller.press("9")
         await there.said(CALLED_BACK)
 
-        (waiting,) = await there.process.shared.last_resort.callbacks.waiting()
+        (waiting,) = await callbacks.waiting()
+        assert unconfirmed == []
         assert waiting.number == "+15550199"
 
 
