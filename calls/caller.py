@@ -75,3 +75,9 @@ def is_dialable(text: str) -> bool:
     if NAME.match(user) or digits.lstrip("0") in WITHHELD:
         return False
     return len(digits.strip("0")) >= MIN_DIGITS and len(set(digits)) > 1
+
+
+def digit_by_digit(text: str) -> str:
+    """Return a caller's number to be read out; empty if there is none."""
+    user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
+    return " ".join(char for char in user if char.isdigit() or char == "+")

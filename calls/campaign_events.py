@@ -80,6 +80,21 @@ class DialEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallOrdered:
+    """A call to a number was ordered: accepted, refused, or over."""
+
+    order_id: str  # the dial's id, or the transfer's
+    source: str  # api, command, campaign, callback, transfer
+    by: str  # an operator, a campaign, or the call of a caller
+    called: str  # the masked number
+    country: str
+    cost_class: str
+    outcome: str  # accepted, refused, withdrawn before the carrier was asked, or how it ended
+    reason: str = ""
+    length_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundCallBegan:
     """An outbound call has connected to the person who was dialled."""
 
@@ -94,5 +109,6 @@ CampaignEvent: TypeAlias = (
     | DialPlaced
     | DialAsked
     | DialEnded
+    | CallOrdered
     | OutboundCallBegan
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.campaign_events import (
+    CallOrdered,
     CampaignHeld,
     CampaignPaused,
     CampaignResumed,
@@ -558,6 +559,7 @@ Event: TypeAlias = (
     | DialPlaced
     | DialAsked
     | DialEnded
+    | CallOrdered
     | OutboundCallBegan
     | ConfigurationLoaded
     | ConfigurationReloaded

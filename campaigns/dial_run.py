@@ -11,7 +11,7 @@ counts only after a grace time, since a request may be on its way for as long as
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
@@ -33,6 +33,8 @@ from campaigns.dialing import (
 )
 from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign, next_step, put_back
+from campaigns.order_gate import WITHDRAWN, Order, OrderGate
+from campaigns.order_rules import OrderRefusal
 from campaigns.store.queue import Queue
 from operations.database.database import StorageError
 from transports.dialling import (
@@ -46,6 +48,9 @@ from transports.dialling import (
 
 LOST_LOOKS: Final = 3  # checks in which the carrier no longer knows the call: outcome unknown
 SILENT_LOOKS: Final = 3  # in a row; then the leader asks, perhaps with another key
+NUMBER_REST_S: Final = 3600.0  # chosen: of a contact whose number was called too often in a day
+RESTING: Final = ("number_daily", "nothing_allowed")
+CALLBACK: Final = "callback"  # the kind of consent of a contact that a caller's wish has made
 MAX_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
 
 FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
@@ -102,6 +107,7 @@ class DialRun:
     """Places one dial of a campaign and follows it to its end.
 
     Attributes:
+        gate: Checks the number and the limits of the server before the carrier is asked.
         in_call: The callee has answered.
         ending: The outcome is known and is being stored.
         on_placed: Called when the carrier is known to have the call.
@@ -112,6 +118,7 @@ class DialRun:
     campaign: Campaign
     claim: Claim
     carrier: WatchedCarrier
+    gate: OrderGate
     queue: Queue
     calls: OwnCalls
     pool: DialingCapacity
@@ -147,12 +154,13 @@ class DialRun:
             else:
                 await self.queue.release(self.dial)  # the guard holds the campaign from now on
             return None  # no call was placed, so nothing is learnt
-        with suppress(DialWithdrawnError):  # the dial is settled or released
+        try:
             await self._confirm()
-            async with self._keep_lease():
-                await self.calls.prepare(self.campaign, self.claim)
-                return await self._place()
-        return None
+        except DialWithdrawnError:  # the dial is settled or released
+            return None
+        async with self._keep_lease():
+            await self.calls.prepare(self.campaign, self.claim)
+            return await self._place()
 
     async def take_over(self) -> DialResult | None:
         """Find the state of a dial whose process is silent, and follow it to its end.
@@ -161,6 +169,8 @@ class DialRun:
             CarrierError: The dial is left to its lease.
         """
         self.carrier.recall(self.dial)
+        if not was_never_asked(self.dial):
+            self.gate.follow(order_of(self.claim))
         async with self._keep_lease():
             return await self._find_out("holder_silent")
 
@@ -193,9 +203,9 @@ class DialRun:
         """Check that the carrier may be asked now, and keep the time of that in the claim.
 
         Raises:
-            DialWithdrawnError: It may not, for the store's reason or because of `window_closed`,
-                and we no longer hold the dial. Outside the contact's hours it is released until
-                they open.
+            DialWithdrawnError: It may not, for the store's reason, because of `window_closed`, or
+                for the gate's reason, and we no longer hold the dial. Outside the contact's hours
+                it is released until they open.
             StorageError: The database does not answer.
         """
         if self._lease_lost:
@@ -212,6 +222,14 @@ class DialRun:
             # If the hours never open, the next claim finds that too and excludes the contact.
             await self.queue.release(self.dial, due_s=now if isinstance(opens_s, str) else opens_s)
             raise DialWithdrawnError("window_closed")
+        if refusal := await self.gate.admit(order_of(self.claim)):
+            due_s = due_after(refusal, now)
+            if due_s is None:
+                refused = DialResult(outcome=DialOutcome.REFUSED, reason=refusal.reason)
+                await self._settle(refused)
+            else:
+                await self.queue.release(self.dial, due_s=due_s)
+            raise DialWithdrawnError(refusal.reason)
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
     async def skip(self, reason: str) -> DialResult | None:
@@ -237,6 +255,7 @@ class DialRun:
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)
+            await self.gate.end(self.dial.id, WITHDRAWN, reason=str(withdrawn))
             self.calls.forget(self.dial.id)
             return None
         except CarrierError as error:
@@ -268,6 +287,7 @@ class DialRun:
                 return await self._settle(fate.result)
         self.emit(_asked(self.dial, why, known=False))
         await self.queue.release(self.dial, due_s=self.now_s())
+        await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
         self.calls.forget(self.dial.id)
         return None
 
@@ -335,6 +355,9 @@ class DialRun:
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
         kept = await self.queue.settle(self.dial, result, then=then, now=now)
+        await self.gate.end(
+            self.dial.id, result.outcome, reason=result.reason, length_s=result.length_s
+        )
         self.calls.forget(self.dial.id)
         if not kept:
             return None  # another process has taken it over and reports it
@@ -349,6 +372,22 @@ class DialRun:
             )
         )
         return result
+
+
+def due_after(refusal: OrderRefusal, now: float) -> float | None:
+    """Return when a refused contact is dialled again; `None` if its number is never called."""
+    if refusal.limit or refusal.reason == "nothing_allowed":  # not the contact's fault
+        return now + (NUMBER_REST_S if refusal.reason in RESTING else 0.0)
+    return None
+
+
+def order_of(claim: Claim) -> Order:
+    """Return the order of a dial, for the gate; a caller's wish is the caller's order."""
+    dial, consent = claim.dial, claim.contact.consent
+    if consent is None or consent.kind != CALLBACK:
+        return Order(id=dial.id, source="campaign", by=dial.campaign, number=dial.number)
+    by = f"{dial.campaign}, asked in {consent.source}"
+    return Order(id=dial.id, source="callback", by=by, number=dial.number)
 
 
 def _asked(dial: Dial, why: str, *, known: bool) -> DialAsked:

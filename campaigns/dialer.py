@@ -29,6 +29,7 @@ from campaigns.guard import (
     rules_of,
 )
 from campaigns.model import Campaign
+from campaigns.order_gate import OrderGate
 from campaigns.pacing import SilentLooks
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
@@ -129,6 +130,7 @@ class Dialer:
         queue: Queue,
         figures: Figures,
         carrier: CampaignCarrier,
+        gate: OrderGate,
         calls: OwnCalls,
         pool: DialingCapacity,
         emit: Emit,
@@ -142,6 +144,7 @@ class Dialer:
         self._queue = queue
         self._figures = figures
         self._carrier = WatchedCarrier(carrier)
+        self._gate = gate
         self._calls = calls
         self._pool = pool
         self._emit = emit
@@ -261,6 +264,7 @@ class Dialer:
             # Without dials in progress its state is not updated; the next dial finds out.
             carrier_down=self._carrier.down if self._dials.any else "",
             seats=self._pool.seats() - self._dials.coming,
+            limit=self._gate.full() if self._gate.rules.opened else "nothing_allowed",
             usable=self._pool.usable(),
         )
 
@@ -277,6 +281,7 @@ class Dialer:
             campaign=campaign,
             claim=claim,
             carrier=self._carrier,
+            gate=self._gate,
             queue=self._queue,
             calls=self._calls,
             pool=self._pool,
@@ -356,6 +361,7 @@ class DialsInProgress:
             logger.opt(exception=broken).error("dial {} failed", run.dial.id)
             self._left()
         finally:
+            run.gate.leave(run.dial.id)
             self._runs.discard(run)
             self._freed.set()
 

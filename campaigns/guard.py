@@ -172,12 +172,14 @@ class Circumstances:
         tripped: Why a breaker of the campaign has paused it, as a code; empty if none has.
         carrier_down: Why the carrier places no calls, as a code; empty if it does.
         seats: How many more calls we can take now.
+        limit: The limit of `outbound` that was reached, or `nothing_allowed`; empty if neither.
         usable: For each stage, whether it has a rung that may be used now.
     """
 
     tripped: str = ""
     carrier_down: str = ""
     seats: int = 1
+    limit: str = ""
     usable: Mapping[str, bool] = field(default_factory=dict[str, bool])
 
 
@@ -211,8 +213,8 @@ def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
         return GuardVerdict(step="hold", reason=now.tripped, outage=True)
     if now.carrier_down:
         return GuardVerdict(step="hold", reason=now.carrier_down, outage=True)
-    if now.seats <= 0:
-        return GuardVerdict(step="hold", reason="no_seat")
+    if now.limit or now.seats <= 0:
+        return GuardVerdict(step="hold", reason=now.limit or "no_seat")
     down = stage_down(now.usable)
     if not down:
         return GO

@@ -14,6 +14,8 @@ from campaigns.dialing import (
     judge_call,
     wait_to_ask,
 )
+from campaigns.order_gate import Order, OrderGate
+from campaigns.order_rules import OrderRefusal
 from transports.dialling import (
     REFUSED,
     CampaignCarrier,
@@ -30,24 +32,32 @@ LOST_S: Final = 60.0  # without an answer of the carrier the outcome is unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCall:
-    """Places single calls; each is ordered once.
+    """Places single calls that pass the gate; each is ordered once.
 
     Attributes:
         under_way: Ids of the calls that are ordered, or known to the carrier, without an outcome.
     """
 
     carrier: CampaignCarrier
+    gate: OrderGate
     calls: OwnCalls
     pool: DialingCapacity
     under_way: set[str] = field(default_factory=set[str])
     settings: DialerSettings
     now_s: Callable[[], float]
 
-    async def make(self, dial_id: str, number: str) -> DialResult:
-        """Call a number; return the result when the call is over."""
+    async def make(self, order: Order) -> DialResult | OrderRefusal:
+        """Call a number; return the result when the call is over, or why it is not placed.
+
+        Raises:
+            StorageError: The database does not answer; nothing was ordered.
+        """
+        if refusal := await self.gate.admit(order):
+            return refusal
+        dial_id, result = order.id, DialResult(outcome=DialOutcome.UNKNOWN)
         request = DialRequest(
             dial_id=dial_id,
-            to=number,
+            to=order.number,
             campaign="",
             patience_s=self.settings.ring_s,
             confirm=self._confirm,
@@ -55,10 +65,14 @@ class OneCall:
         )
         self.under_way.add(dial_id)
         try:
-            return await self._make(request)
+            result = await self._make(request)
         finally:
             self.under_way.discard(dial_id)
             self.calls.forget(dial_id)
+            await self.gate.end(
+                dial_id, result.outcome, reason=result.reason, length_s=result.length_s
+            )
+        return result
 
     async def _confirm(self) -> None:
         if self.pool.leaving:  # a callee who answers would find no agent

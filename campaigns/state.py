@@ -12,6 +12,8 @@ from bot.config.settings import Settings
 from bot.exits import FAILED, CommandError, UsageError
 from calls.outbound import CampaignState
 from campaigns.model import campaign_of
+from campaigns.order_gate import rules_in
+from campaigns.order_rules import NOTHING_ALLOWED
 from campaigns.refusals import reason_lines
 from campaigns.report import (
     CampaignHealth,
@@ -45,7 +47,12 @@ def move_campaign(
     """Start, pause or resume a campaign; the dialers see the change within seconds.
 
     Before a start, what it would do is printed, and `agrees` is asked.
+
+    Raises:
+        UsageError: The campaign cannot be moved, or no number may be called.
     """
+    if MOVES[action][1] == "running" and not rules_in(settings).opened:
+        raise UsageError(NOTHING_ALLOWED)
     return _run(_move(settings, campaign, action, say, agrees))
 
 

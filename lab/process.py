@@ -62,9 +62,17 @@ def phrases() -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
+LAB_NUMBERS: Final[Mapping[str, Any]] = {
+    "prefixes": ["+1500555", "+1555"],
+    "cost_classes": ["personal", "unknown"],  # of these
+    **dict.fromkeys(("concurrent", "hourly", "daily_minutes", "number_daily"), 100_000),
+}
+"""`outbound` for the lab's numbers, which have no subscribers: +1 555 is not assigned."""
+
+
 def with_lab(lab: RunningLab, tree: Mapping[str, Any] | None = None) -> Settings:
-    """Return settings with the lab's rungs; `tree` sets the rest."""
-    return Settings.model_validate({**(tree or {}), "stages": lab.stages})
+    """Return settings with the lab's rungs and numbers; `tree` sets the rest."""
+    return Settings.model_validate({"outbound": LAB_NUMBERS, **(tree or {}), "stages": lab.stages})
 
 
 def schedule_in(path: Path | None) -> str:

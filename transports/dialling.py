@@ -40,10 +40,6 @@ def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
 REFUSED: Final = "carrier_refused"  # reason of a dial that the carrier did not place
 
 
-async def _confirm_all() -> None:
-    """Accept every dial: this call belongs to no campaign."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialRequest:
     """A call that the carrier should place.
@@ -61,7 +57,7 @@ class DialRequest:
     to: str
     campaign: str
     patience_s: float = 30.0
-    confirm: Callable[[], Awaitable[None]] = _confirm_all
+    confirm: Callable[[], Awaitable[None]]
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 

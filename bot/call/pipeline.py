@@ -31,7 +31,7 @@ from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.owner import call_facts
 from bot.tools.toolbox import LateResults
-from calls.caller import clean
+from calls.caller import clean, digit_by_digit
 from calls.entry import Emit
 from calls.events import Event
 from calls.leg_events import LineRestored
@@ -195,9 +195,15 @@ class CallPipeline:
             end=self._end,
             utc_now=clock.utc_now,
             stored=self.words.text,
+            read=partial(
+                self._shared.gate.callback_number,
+                placed=bool(self._settings.callbacks.campaign),
+            ),
         )
         self.phrases = Phrases(
-            chooser=Chooser(last.utterances), language=spoken(self._agent.language, "tts")
+            chooser=Chooser(last.utterances),
+            language=spoken(self._agent.language, "tts"),
+            number=digit_by_digit(facts.other_party),
         )
         self._own_voice = call_voice(
             last.clips,
@@ -224,6 +230,10 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
+        texts = {text.situation for text in last.texts(self.phrases.language)}
+        self.hold_line.decision.outage.reads_number = bool(
+            self.phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER}
+        )
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before
@@ -346,7 +356,7 @@ class CallPipeline:
         more += sensitive_tools(sensitive.max_s) if sensitive.tools else ()
         self.tools = Tools(
             self._agent,
-            note_callback=self.requests.note_callback,
+            callbacks=self.requests,
             turn=lambda: self.turn.number,
             emit=self.outside,
             clock=self._clock,

@@ -14,6 +14,7 @@ from bot.config.agent import AgentSettings
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.tools.do_not_call import OptOuts
+from campaigns.order_gate import OrderGate
 from fallbacks.ladder import StagePolicy
 from operations.crm.port import CrmLookup
 from processors.turn.detector import TurnJudges
@@ -34,6 +35,7 @@ class Shared:
     clients: Mapping[str, object]  # shared clients of providers, by rung name
     last_resort: LastResort
     clock: Clock
+    gate: OrderGate  # before every call to a number
     late_at_line: Callable[[float], None] | None = None  # takes by how many seconds audio was late
     people: People = field(default_factory=People)  # dials people for transfers
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))

@@ -5,6 +5,7 @@ so.
 """
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from calls.turn import Turn
+from campaigns.order_gate import Order
 from processors.answering.stage import LlmStage
 from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
@@ -40,6 +42,8 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
+CONFIRM_S: Final = 20.0  # chosen: reading out the number takes about ten
+NOT_ASKED: Final = ("", 0.0)
 CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 
 
@@ -92,6 +96,7 @@ class Transfer:
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
+        self._asked = NOT_ASKED  # the key that requested a callback, and its time
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,6 +161,11 @@ class Transfer:
         )
         return summary
 
+    def order(self, to: Destination) -> Order:
+        """Return the order of a call to a person, for the gate."""
+        by, order_id = f"call {self._call_id}", f"to-{secrets.token_hex(8)}"
+        return Order(id=order_id, source="transfer", by=by, number=to.number)
+
     async def close(self) -> None:
         """End the transfer with the call, so that the person is not left on an empty line."""
         if self._attempt and self._running:
@@ -198,11 +208,18 @@ class Transfer:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:
-            self._noting = begin_owned(self._note_callback(reason), "note a callback")
+            self._noting = begin_owned(self._note_callback(key, reason), "note a callback")
         else:
             self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
 
-    async def _note_callback(self, reason: str) -> None:
+    async def _note_callback(self, key: str, reason: str) -> None:
+        """Read out the number; note the callback when the same key follows."""
+        known, now = bool(self.leg.facts.other_party), self.shared.clock()
+        asked, self._asked = self._asked, (key, now)
+        if known and (asked[0] != key or now > asked[1] + CONFIRM_S):
+            await self.waiting.say(Situation.CONFIRM_NUMBER)
+            return
+        self._asked = NOT_ASKED
         kept = await self.requests.call_back(reason)
         await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
 
@@ -288,6 +305,8 @@ class TransferAttempt:
         self._told = False
         self._summary: Summary | None = None
         self._person: PersonCall | None = None
+        self._gate, self._order = transfer.shared.gate, transfer.order(to)
+        self._answered_at: float | None = None  # by the person
         self._tasks = _Tasks(self._now)
 
     def caller_gone(self) -> None:
@@ -309,6 +328,9 @@ class TransferAttempt:
             await self._come_back("failed")
         finally:
             await self._tasks.cancel()
+            answered_at, outcome = self._answered_at, decision.outcome or "caller_gone"
+            length_s = None if answered_at is None else self._now() - answered_at
+            await self._gate.end(self._order.id, outcome, length_s=length_s)
         return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
@@ -359,9 +381,12 @@ class TransferAttempt:
         """Call the person, and run the leg of the one who picks up."""
         decision, transfer = self._decision, self._transfer
         assert transfer.calls_people  # noqa: S101 - `_how` has checked
+        if await self._gate.admit(self._order):
+            return partial(decision.person_called, outcome="failed")
         came = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
         if isinstance(came, str):
             return partial(decision.person_called, outcome=came)
+        self._answered_at = self._now()
         self._person = PersonCall(
             transfer.shared,
             came,
@@ -380,6 +405,8 @@ class TransferAttempt:
 
     async def _hand_on(self) -> Report:
         """Let the carrier transfer the call."""
+        if await self._gate.admit(self._order):
+            return partial(self._decision.handed_on, outcome="failed")
         outcome = await self._transfer.leg.transfer(self._to, ring_s=self._ring_s)
         return partial(self._decision.handed_on, outcome=outcome)
 

@@ -25,7 +25,7 @@ from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
-from processors.holding.utterance_rules import FallbackText, in_language
+from processors.holding.utterance_rules import NUMBER, FallbackText, in_language
 from providers.provider import RungSpec
 
 Go = Callable[[], Awaitable[None]]
@@ -62,6 +62,7 @@ def _of_agent(
 ) -> Iterator[tuple[RungSpec, str]]:
     """Yield what an agent may have to say; in all languages if it follows the caller's."""
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
+    utterances = [utterance for utterance in utterances if NUMBER not in utterance.text]
     if agent.language != DETECTED:
         yield from (
             (rung, fallback_text.text) for fallback_text in in_language(utterances, agent.language)

@@ -1,8 +1,14 @@
-"""Outbound campaigns: script, calling hours, retries, limits."""
+"""Whom the server may call, and campaigns: script, calling hours, retries, limits."""
 
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from bot.config.sections import AmdSettings, ResultCode
 from bot.config.values import (
@@ -10,6 +16,7 @@ from bot.config.values import (
     Count,
     DayTime,
     Prefix,
+    Region,
     RegionOrNone,
     Seconds,
     SecondsOrZero,
@@ -27,6 +34,55 @@ CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
 """While one of our stages is down: wait; skip the contact; or call anyway."""
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
+
+
+CostClass = Literal[
+    "premium", "shared_cost", "satellite", "personal", "pager", "voicemail", "unknown"
+]
+
+
+def _one_country(value: str) -> str:
+    """Refuse a prefix that several countries share: +1 is also Jamaica."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE as REGIONS  # noqa: PLC0415
+
+    digits = value.removeprefix("+")
+    shared = [
+        region
+        for code, regions in REGIONS.items()
+        if str(code).startswith(digits)
+        for region in regions
+    ]
+    if len(shared) > 1:
+        some = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
+        raise ValueError(f"longer, or a country in `countries`: {some} begin like this")
+    return value
+
+
+class OutboundSettings(Section):
+    """Whom this server may call, and how much: single calls, campaigns, callbacks, transfers."""
+
+    countries: tuple[Region, ...] = ()
+    """Countries whose numbers may be called, such as `[DE, AT]` (ISO 3166-1). Nothing is called
+    before this or `prefixes` is set.
+    """
+    prefixes: tuple[Annotated[Prefix, AfterValidator(_one_country)], ...] = ()
+    """Numbers that begin so may be called as well, such as +4930. One that several countries share,
+    such as +1, is refused.
+    """
+    cost_classes: tuple[CostClass, ...] = ()
+    """Costly kinds of numbers that may be called in these countries. `unknown`: numbers that are
+    not in use as far as is known. Emergency numbers are never called.
+    """
+    concurrent: Count | None = None
+    """Calls at once. By default `server.max_calls`. These limits count over all workers, and calls
+    and transfers apart.
+    """
+    hourly: Count = 300
+    """Calls within an hour."""
+    daily_minutes: Count = 600
+    """Minutes within 24 hours. A call that would begin beyond them is not placed."""
+    number_daily: Count = 5
+    """Calls to one number within 24 hours, of all campaigns together. Transfers do not count."""
 
 
 class ContactRetrySettings(Section):
@@ -86,7 +142,7 @@ class CampaignSettings(Section):
     greeting: str = ""
     """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
     prefixes: tuple[Prefix, ...] = ()
-    """Numbers that may be called begin with one of these. Empty: all numbers."""
+    """Numbers of this campaign begin with one of these. Empty: all that `outbound` allows."""
     region: RegionOrNone = ""
     """The country of numbers without a country code, such as `DE`."""
     consent_required: bool = True

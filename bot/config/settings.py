@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
 from bot.config.alerts import AlertsSettings
-from bot.config.campaigns import CampaignName, CampaignSettings
+from bot.config.campaigns import CampaignName, CampaignSettings, OutboundSettings
 from bot.config.carriers import CarrierSections
 from bot.config.resilience import ResilienceSection
 from bot.config.sections import (
@@ -367,6 +367,7 @@ class Settings(Section):
     after_call: AfterCallSettings = AfterCallSettings()
     callbacks: CallbacksSettings = CallbacksSettings()
     sheets: SheetsSettings = SheetsSettings()
+    outbound: OutboundSettings = OutboundSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")

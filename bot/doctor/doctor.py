@@ -63,7 +63,12 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     yield await _storage(settings.storage.url)
     if settings.resilience.share != LOCAL:
         yield await _share(settings.resilience.share)
-    for finding in (*_public_url(settings), *_token(settings), *_alerts(settings)):
+    for finding in (
+        *_public_url(settings),
+        *_token(settings),
+        *_alerts(settings),
+        *_outbound(settings),
+    ):
         yield finding
     for agent in settings.all_agents:
         for finding in _tools(agent):
@@ -120,6 +125,21 @@ def _token(settings: Settings) -> Iterator[DoctorFinding]:
 def _alerts(settings: Settings) -> Iterator[DoctorFinding]:
     for text in missing_of(settings.alerts):
         yield DoctorFinding(about="alerts", text=text, ok=False)
+
+
+def _outbound(settings: Settings) -> Iterator[DoctorFinding]:
+    """Yield which numbers may be called, and the destinations that may not."""
+    from campaigns.order_gate import rules_in, uncallable  # noqa: PLC0415 - needs the database's code
+    from campaigns.order_rules import NOTHING_ALLOWED  # noqa: PLC0415
+
+    rules = rules_in(settings)
+    if rules.opened:
+        allowed = ", ".join((*rules.countries, *rules.prefixes))
+        yield DoctorFinding(about="outbound", text=f"numbers of {allowed} may be called", ok=True)
+    else:
+        yield DoctorFinding(about="outbound", text=NOTHING_ALLOWED, ok=not settings.campaigns)
+    for key, text in uncallable(settings):
+        yield DoctorFinding(about=key, text=text, ok=False)
 
 
 def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:

@@ -22,7 +22,7 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
         0 if a person or a voicemail was reached, else 1.
 
     Raises:
-        UsageError: The server does not call this number.
+        UsageError: The server never calls this number.
         CommandError: No server answers, or it cannot call.
     """
     result = await _ask(settings, number)
@@ -40,7 +40,8 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     async with aiohttp.ClientSession(timeout=patience, headers=headers) as session:
         for place in places:
             try:
-                async with session.post(f"{place}/api/dials", json={"number": number}) as answer:
+                order = {"number": number, "source": "command"}
+                async with session.post(f"{place}/api/dials", json=order) as answer:
                     return await _read(answer, place)
             except aiohttp.ClientConnectorError:
                 continue  # no request was sent, so another one cannot cause a second call

@@ -29,6 +29,8 @@ from campaigns.dialing import DialerSettings
 from campaigns.guard import Hold
 from campaigns.model import Campaign, campaign_of
 from campaigns.one_call import ONE_CALL, OneCall
+from campaigns.order_gate import OrderGate, uncallable
+from campaigns.order_rules import NOTHING_ALLOWED
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
 from campaigns.store.figures import Figures
@@ -124,6 +126,7 @@ class Outbound:
     Attributes:
         dialer: `None` if no campaign is configured.
         one_call: `None` if no carrier can dial.
+        gate: Before every order to a carrier.
         usable: Returns for each stage whether any of its rungs may be used now.
         url: The database's address.
     """
@@ -135,6 +138,7 @@ class Outbound:
     calls: PlacedCalls
     dialer: Dialer | None
     one_call: OneCall | None
+    gate: OrderGate
     now_s: Callable[[], float]
     usable: Callable[[], Mapping[str, bool]]
     url: str = field(repr=False)
@@ -144,6 +148,14 @@ class Outbound:
         """Whether this process follows a dial without an outcome."""
         runs = bool(self.dialer and self.dialer.runs)
         return runs or bool(self.one_call and self.one_call.under_way)
+
+
+def warn_of_numbers(settings: Settings, gate: OrderGate, *, dials: bool) -> None:
+    """Log at the start what will not be called, and the cure."""
+    if dials and not gate.rules.opened:
+        logger.warning("{}", NOTHING_ALLOWED)
+    for key, text in uncallable(settings):
+        logger.warning("{}: {}", key, text)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
@@ -198,11 +210,17 @@ def _outbound(
     alerts: Alerts,
     timing: DialerSettings,
 ) -> Outbound:
-    database, one_call = pool.process.database, None
+    database, one_call, gate = pool.process.database, None, pool.process.shared.gate
+    warn_of_numbers(pool.process.settings, gate, dials=carrier is not None)
     queue, figures = Queue(database, holder=secrets.token_hex(8)), Figures(database)
     if carrier:
         one_call = OneCall(
-            carrier=carrier, calls=calls, pool=pool, settings=timing, now_s=clock.utc_s
+            carrier=carrier,
+            gate=gate,
+            calls=calls,
+            pool=pool,
+            settings=timing,
+            now_s=clock.utc_s,
         )
     elif campaigns:
         logger.warning("campaigns are configured, but no carrier can dial; no contact is called")
@@ -214,6 +232,7 @@ def _outbound(
         calls=calls,
         dialer=_dialer(campaigns, carrier, queue, figures, calls, pool, emit, alerts, timing),
         one_call=one_call,
+        gate=gate,
         now_s=clock.utc_s,
         usable=pool.usable,
         url=pool.process.settings.storage.url,
@@ -238,6 +257,7 @@ def _dialer(
         queue=queue,
         figures=figures,
         carrier=carrier,
+        gate=pool.process.shared.gate,
         calls=calls,
         pool=pool,
         emit=emit,

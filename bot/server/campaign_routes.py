@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, cast
+from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -17,12 +17,22 @@ from bot import clock
 from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
-from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
+from bot.server.operator_routes import (
+    By,
+    Disclosures,
+    OperatorWord,
+    Word,
+    describe_operator,
+    emit_action,
+)
 from bot.workers.pool import WorkerPool
 from calls.entry import Emit
 from calls.events import OperatorAction
 from calls.incident import CAMPAIGN
-from campaigns.one_call import ONE_CALL
+from calls.outbound import DialResult
+from campaigns.one_call import ONE_CALL, OneCall
+from campaigns.order_gate import Order
+from campaigns.order_rules import NOTHING_ALLOWED, OrderRefusal
 from campaigns.state import MOVES, report_campaign
 from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
@@ -198,9 +208,11 @@ def _refused(why: str, status: int) -> JSONResponse:
 
 NO_CARRIER: Final = "no carrier that could dial is configured"
 LEAVING: Final = "the server is stopping and no longer places calls"
+NO_SEAT: Final = "all seats are taken by calls; call again later, or raise server.max_calls"
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
+Orderer = Annotated[Literal["api", "command"], Body(embed=True)]
 
 
 def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit) -> APIRouter:
@@ -215,9 +227,8 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
     async def change(  # pyright: ignore[reportUnusedFunction]
         request: Request, name: str, move: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
-        if name not in outbound.campaigns or move not in MOVES:
-            told = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
-            return JSONResponse(told, status_code=404)
+        if refused := _immovable(outbound, name, move):
+            return refused
         said = word or OperatorWord()
         try:
             if why := await _why_none(outbound, name, move):
@@ -230,10 +241,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
             return _unknown()
         return shown if moved else _unmoved(shown, move)
 
-    @router.post("/api/dials", response_model=None)
-    async def dial(number: Wanted) -> JSONResponse | dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        return await _dial(outbound, number)
-
+    _add_dials(router, outbound)
     return router
 
 
@@ -242,6 +250,30 @@ async def _listed(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str,
         return await all_campaigns.all()
     except StorageError:
         return _unknown()
+
+
+def _add_dials(router: APIRouter, outbound: Outbound) -> None:
+    @router.post("/api/dials", response_model=None)
+    async def dial(  # pyright: ignore[reportUnusedFunction]
+        request: Request, number: Wanted, by: By = "", source: Orderer = "api"
+    ) -> JSONResponse | dict[str, Any]:
+        return await _dial(
+            outbound,
+            Order(
+                id=ONE_CALL + secrets.token_hex(8),
+                source=source,
+                by=describe_operator(request, OperatorWord(by=by)),
+                number=number,
+            ),
+        )
+
+
+def _immovable(outbound: Outbound, name: str, move: str) -> JSONResponse | None:
+    if name not in outbound.campaigns or move not in MOVES:
+        told = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
+        return JSONResponse(told, status_code=404)
+    calls = MOVES[move][1] == "running"
+    return _refused(NOTHING_ALLOWED, 409) if calls and not outbound.gate.rules.opened else None
 
 
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
@@ -268,18 +300,28 @@ def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
     return _refused(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
 
 
-async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any]:
-    if not NUMBER.fullmatch(number):
-        return _refused("The number must begin with + and the country code.", 400)
+async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, Any]:
     call = outbound.one_call
-    if call is None or call.pool.leaving:
-        return _refused(LEAVING, 503) if call else _refused(NO_CARRIER, 409)
+    if not NUMBER.fullmatch(order.number):
+        return _refused("The number must begin with + and the country code.", 400)
+    if call is None:
+        return _refused(NO_CARRIER, 409)
+    if call.pool.leaving or call.pool.seats() <= 0:
+        return _refused(LEAVING if call.pool.leaving else NO_SEAT, 503)
     try:
-        if await outbound.contacts.do_not_call([number]):
-            return _refused("This number is on the do-not-call list.", 409)
+        result = await _order(outbound, call, order)
     except StorageError:
         return _unknown()
-    return asdict(await call.make(ONE_CALL + secrets.token_hex(8), number))
+    return result if isinstance(result, JSONResponse) else asdict(result)
+
+
+async def _order(outbound: Outbound, call: OneCall, order: Order) -> JSONResponse | DialResult:
+    if await outbound.contacts.do_not_call([order.number]):
+        return _refused("This number is on the do-not-call list.", 409)
+    result = await call.make(order)
+    if isinstance(result, OrderRefusal):
+        return _refused(result.text, 429 if result.limit else 409)
+    return result
 
 
 def _unknown() -> JSONResponse:

@@ -1,7 +1,7 @@
 """The tools that every agent has: end the call, ask for a person, ask for a callback."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import FunctionCallResultProperties
@@ -21,13 +21,27 @@ from processors.holding.caller_silence import PartFrame
 REASON_LIMIT: Final = 200  # characters of a model's text in an event
 WHEN_LIMIT: Final = 80  # with the reason, as much as a callback's row can hold
 
-NoteCallback: TypeAlias = Callable[[str], Awaitable[Unkept | None]]
-"""Records a request for a callback; returns `None` once it is stored, or why it is not."""
+
+class KeepsCallbacks(Protocol):
+    """Records requests for a callback."""
+
+    def callback_number(self, said: str = "") -> str | Unkept:
+        """Return the number to call, the caller's own if none was said; or why there is none."""
+        ...
+
+    async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
+        """Record a request; return `None` once it is stored, or why it is not."""
+        ...
+
 
 UNKEPT: Final[Mapping[Unkept, str]] = {
     Unkept.NO_NUMBER: (
         "The callback is not noted: this caller's number is not known. Tell the caller that we "
         "cannot call back, and ask them to call again with their number shown."
+    ),
+    Unkept.NOT_CALLED: (
+        "The callback is not noted: we do not call this number. Tell the caller so, and ask for "
+        "another number, such as a landline or mobile number in our country."
     ),
     Unkept.NOT_STORED: (
         "The callback is not noted: it could not be stored. Tell the caller so, and ask them "
@@ -36,6 +50,12 @@ UNKEPT: Final[Mapping[Unkept, str]] = {
 }
 """For the model, so that it promises nothing."""
 
+
+CONFIRM: Final = (
+    'Not noted yet. Read out the number and ask: "Shall we call you back on {number}?" After a yes '
+    "use this tool again with confirmed: true, and with the number if the caller names another."
+)
+"""For the model, before a callback is noted."""
 
 BEING_CONNECTED: Final = {"result": "the caller has been told and is being connected"}
 NOBODY_THERE: Final = {
@@ -68,7 +88,7 @@ class Tools:
         self,
         agent: AgentSettings,
         *,
-        note_callback: NoteCallback,
+        callbacks: KeepsCallbacks,
         turn: Callable[[], int],
         emit: Emit,
         clock: Clock,
@@ -82,7 +102,7 @@ class Tools:
 
         Args:
             agent: The agent of the call.
-            note_callback: Records a request for a callback.
+            callbacks: Records requests for a callback.
             turn: Returns the number of the current turn.
             emit: Takes an event for each use.
             clock: Measures how long a use takes.
@@ -95,7 +115,7 @@ class Tools:
         reaches = people is not None and bool(people.names)
         ours = (
             *(() if reaches else (_transfer_to_person(turn, emit),)),
-            _request_callback(note_callback, turn=turn, emit=emit),
+            _request_callback(callbacks, turn=turn, emit=emit),
             *more,
         )
         every = (*ours, *owner_tools(agent.tools, facts))
@@ -188,21 +208,47 @@ def _transfer_to_person(turn: Callable[[], int], emit: Emit) -> Tool:
     )
 
 
-def _request_callback(note: NoteCallback, *, turn: Callable[[], int], emit: Emit) -> Tool:
+def _request_callback(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: Emit) -> Tool:
+    """Return the tool that notes a callback, once the caller has confirmed the number.
+
+    A caller ID may be forged, and a spoken number misheard. So the first use returns the number to
+    read out; it is noted by a second use in a later turn, which the caller has begun.
+    """
+    asked: dict[str, int] = {}  # the turn in which a number was to be read out
+
     async def run(arguments: Mapping[str, Any]) -> str:
+        said = _text(arguments, "number", WHEN_LIMIT)
+        number = callbacks.callback_number(said)
+        if isinstance(number, Unkept):
+            raise ToolFailed(UNKEPT[number])
+        confirmed = arguments.get("confirmed") is True and asked.get(number, turn()) < turn()
+        if not confirmed:
+            asked[number] = turn()
+            return CONFIRM.format(number=" ".join(number))
         when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
-        unkept = await note("; ".join(filter(None, [reason, when and f"when: {when}"])))
+        about = "; ".join(filter(None, [reason, when and f"when: {when}"]))
+        unkept = await callbacks.note_callback(about, said)
         if unkept is not None:
             raise ToolFailed(UNKEPT[unkept])
         emit(CallbackWanted(turn=turn(), when=when, reason=reason))
         return "The callback is noted for the staff. Confirm it to the caller."
 
+    parameters = _strings(
+        when="When it suits the caller, in the caller's words.",
+        reason="What it is about.",
+        number="Only if it is not the number that the caller calls from.",
+    )
+    parameters["properties"]["confirmed"] = {
+        "type": "boolean",
+        "description": "True once you have read out the number and the caller has said yes.",
+    }
     return Tool(
         name="request_callback",
-        description="Note that the caller wants to be called back.",
-        parameters=_strings(
-            when="When it suits the caller, in the caller's words.", reason="What it is about."
+        description=(
+            "Note that the caller wants to be called back. The first use returns the number to "
+            "read out and confirm; nothing is noted before that."
         ),
+        parameters=parameters,
         run=run,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from loguru import logger
 
+from calls.caller import is_dialable
 from operations.database.database import StorageError
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.voicemails import SAMPLE_BYTES, MessageFile
@@ -29,6 +30,7 @@ class Unkept(StrEnum):
     """Why a caller's request was not stored."""
 
     NO_NUMBER = "no_number"  # the caller's number is unknown
+    NOT_CALLED = "not_called"  # the number is one that we never call
     NOT_STORED = "not_stored"
 
 
@@ -107,6 +109,7 @@ class CallerRequests:
         end: End,
         utc_now: Callable[[], datetime],
         stored: Callable[[str], str] = str,
+        read: Callable[[str], str] = lambda number: number,
     ) -> None:
         """Serve one call.
 
@@ -118,8 +121,10 @@ class CallerRequests:
             end: Ends the call, even if a part of it hangs.
             utc_now: The wall clock.
             stored: Returns words of the call as they may be stored.
+            read: Returns a number as it is called; empty for one that is never called.
         """
         self._callbacks = callbacks
+        self._read = read
         self._messages = messages
         self._call_id = call_id
         self._facts = facts
@@ -132,15 +137,27 @@ class CallerRequests:
         self.reach: Callable[[], Awaitable[bool]] | None = None
         """Transfers the caller, and returns once the caller is back or was not connected."""
 
+    def callback_number(self, said: str = "") -> str | Unkept:
+        """Return the number that the caller has named, or else the caller's own."""
+        wanted = said if is_dialable(said) else self._facts.other_party
+        if not wanted:
+            return Unkept.NO_NUMBER
+        return self._read(wanted) or Unkept.NOT_CALLED
+
     async def call_back(self, reason: str) -> bool:
         """Record a request for a callback; return False if that fails."""
         return await self.note_callback(reason) is None
 
-    async def note_callback(self, reason: str) -> Unkept | None:
-        """Record a request for a callback; return `None` once it is committed."""
-        number = self._facts.other_party
-        if not number:
-            return Unkept.NO_NUMBER
+    async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
+        """Record a request for a callback; return `None` once it is committed.
+
+        Args:
+            reason: What it is about, and when.
+            said: The number, if it is not the caller's own.
+        """
+        number = self.callback_number(said)
+        if isinstance(number, Unkept):
+            return number
         wanted = Callback(
             call_id=self._call_id,
             number=number,

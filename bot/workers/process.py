@@ -36,6 +36,7 @@ from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
 from calls.entry import Emit
 from campaigns.after_call import open_callbacks, purpose_of
+from campaigns.order_gate import OrderGate, rules_in
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
 from campaigns.store.owed_numbers import OwedNumbers
@@ -45,6 +46,7 @@ from operations.after_call.opening import open_after_calls
 from operations.crm.opening import open_crm
 from operations.database.database import Database
 from operations.database.schema import compile_tables
+from operations.keep_running import at_work, keep_running
 from operations.record import record_listener
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter, Listener
@@ -80,6 +82,7 @@ async def open_shared(
         posts = SummaryPosts(settings.transfer.webhook_url, retries)
         await enter(sending(posts))
         opt_outs = await enter(_listing(settings, database, measuring))
+        gate = await enter(_gate(settings, database, measuring.emit))
         yield Shared(
             settings=settings,
             models=models,
@@ -93,7 +96,16 @@ async def open_shared(
             carrier_words=own.carrier_words,
             crm=crm,
             do_not_call=opt_outs,
+            gate=gate,
         )
+
+
+@asynccontextmanager
+async def _gate(settings: Settings, database: Database, emit: Emit) -> AsyncIterator[OrderGate]:
+    region = settings.server.region or ""
+    gate = OrderGate(database, rules_in(settings), region=region, emit=emit, now_s=clock.utc_s)
+    async with at_work(orders=keep_running("the leases of orders", gate.run)):
+        yield gate
 
 
 @asynccontextmanager

@@ -189,6 +189,7 @@ SHEET_ROWS: Final = Table(
 NAME_LENGTH: Final = 64  # characters of a campaign's name
 CAMPAIGN_REASON_LENGTH: Final = 300
 CONTACT_NUMBER_LENGTH: Final = 20  # E.164 has 16 at most
+ORDERER_LENGTH: Final = 200  # an operator with their credential and address, a campaign, a call
 
 CAMPAIGNS: Final = Table(
     "campaigns",
@@ -276,6 +277,25 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
 
 SKIPPED: Final = (DIALS.c.state == "settled") & DIALS.c.confirmed_s.is_(None)
 """Dials that never reached a carrier: their contacts were put back, and no figure counts them."""
+
+ORDERS: Final = Table(  # each order to call a number: who asked, and what followed
+    "orders",
+    METADATA,
+    Column("id", String(64), primary_key=True),  # the dial's id, or the transfer's
+    Column("at_s", Float, nullable=False),
+    Column("source", String(16), nullable=False),  # api, command, campaign, callback, transfer
+    Column("ordered_by", String(ORDERER_LENGTH), nullable=False),
+    Column("number", String(NUMBER_LENGTH), nullable=False),
+    Column("country", String(3), nullable=False),  # ISO 3166-1; may be empty
+    Column("cost_class", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),  # empty while it is under way
+    Column("reason", String(CODE_LENGTH), nullable=False),
+    Column("until_s", Float, nullable=False),  # without news it counts as over then
+    Column("ended_s", Float),
+    Column("length_s", Float),
+    Index("orders_at", "at_s"),
+    Index("orders_number", "number", "at_s"),
+)
 
 DO_NOT_CALL: Final = Table(
     "do_not_call",

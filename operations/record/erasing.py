@@ -45,6 +45,7 @@ from operations.database.tables import (
     FAILURES,
     HAPPENINGS,
     MESSAGES,
+    ORDERS,
     TURNS,
     VOICEMAILS,
 )
@@ -64,6 +65,7 @@ AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
     (CALLBACKS,),
     (CALL_RESULTS,),
     (CRM_REPORTS,),
+    (ORDERS,),
     # Contacts before their dials: one that gets its outcome in between is still counted as left.
     (CONTACTS, CONSENTS, CALLBACK_CONTACTS, DIALS),
 )
@@ -159,7 +161,7 @@ def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
 AT_ONCE: Final = 500  # rows of a transaction: other writers wait for a few milliseconds
 REST_S: Final = 0.05  # between two
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
-    "calls": ((TURNS, "began_at"), (CALLS, "started_at")),
+    "calls": ((TURNS, "began_at"), (CALLS, "started_at"), (ORDERS, "at_s")),
     "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s"), (CRM_REPORTS, "made_s")),
     "happenings": ((HAPPENINGS, "at"),),
     "failures": ((FAILURES, "at"), (BREAKER_MOVES, "at")),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loguru import logger
 
+from calls.campaign_events import CallOrdered
 from calls.entry import Entry
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
@@ -340,6 +341,8 @@ def _level_of(event: Event) -> str:
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():
             return "WARNING"
+        case CallOrdered(outcome="refused"):
+            return "WARNING"
         case IncidentBegan() | IncidentGrew():
             return SEVERITIES[event.severity]
         case _:
@@ -360,7 +363,7 @@ _NAMES: Final = {
         "CallbackQueued CallSummarised DoNotCallListed DoNotCallTakenBack ProviderReset "
         "OperatorActed ShareRegained ConfigurationReloaded ConfigurationLoaded WorkerStarted "
         "ClipsRendered RecordsForgotten AlertSent CampaignResumed ContactSkipped DialPlaced "
-        "DialAsked DialEnded"
+        "DialAsked DialEnded CallOrdered"
     ),
     "WARNING": (
         "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "

@@ -8,8 +8,9 @@ comes the goodbye. When the stage works again, the conversation continues where 
 fails again before the caller has spoken, so do the steps.
 
 A choice ends the call, and a word may be misheard. So a spoken choice is confirmed, and counts when
-the caller says yes. A key is not confirmed. While a caller waits for a person, or is with one, the
-menu pauses: otherwise its goodbye would cut the two off.
+the caller says yes. A key is not confirmed, except for a callback: a caller ID may be forged, so
+the number is read out, and counts when the key is pressed again. While a caller waits for a person,
+or is with one, the menu pauses: otherwise its goodbye would cut the two off.
 """
 
 from collections import Counter
@@ -174,6 +175,7 @@ class OutageMenu:
 
     Attributes:
         hears_words: Whether choices can be spoken: in this language, on this machine.
+        reads_number: Whether the number of a callback is known, and read out to be confirmed.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
         away: Whether the caller waits for a person or is with one: then the menu pauses.
@@ -189,7 +191,7 @@ class OutageMenu:
             floor: Of the call.
             settings: The pace.
         """
-        self.hears_words = False
+        self.hears_words = self.reads_number = False
         self.message: CallerMessage | None = None
         self.over = self.away = self.parting = False
         self.quiet_since: float | None = None
@@ -281,6 +283,10 @@ class OutageMenu:
             typed, self._astray_at = now - self._astray_at < BURST_S, now
             if typed:
                 return ()
+        outage = self._outage
+        if chosen is Choice.CALLBACK and self.reads_number and outage and outage.asked != chosen:
+            outage.asked, self.quiet_since = chosen, now
+            return (CutLine(), _speak(Then.WAIT, Situation.CONFIRM_NUMBER))
         return (CutLine(), *self._go(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
@@ -299,7 +305,9 @@ class OutageMenu:
             return (CutLine(), *self._go(now))
         outage.asked, self.quiet_since = choice, now
         outage.questions += 1
-        return (CutLine(), _speak(Then.WAIT, QUESTION[choice]))
+        by_number = choice is Choice.CALLBACK and self.reads_number
+        question = Situation.ASK_NUMBER if by_number else QUESTION[choice]
+        return (CutLine(), _speak(Then.WAIT, question))
 
     def give_up_message(self) -> Actions:
         """Store what was said so far of a message: it is over, or the caller has hung up."""

@@ -10,7 +10,7 @@ word that was heard is published, with its voice.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -34,6 +34,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.utterance_rules import (
+    NUMBER,
     Chooser,
     FallbackText,
     OwnSentence,
@@ -246,6 +247,7 @@ class Phrases:
     chooser: Chooser
     language: str
     heard: str = ""  # the caller's latest words
+    number: str = ""  # to call back, digit by digit
 
     def take_in(self, transcript: TranscriptFinal) -> None:
         """Record what the caller said."""
@@ -271,7 +273,12 @@ class Phrases:
             for worn in (False, again)
             for situation in situations
         )
-        return next((item for item in found if item), None)
+        chosen = next((item for item in found if item), None)
+        return chosen and replace(chosen, text=self.fill(chosen.text))
+
+    def fill(self, text: str) -> str:
+        """Return a text with the number to call back."""
+        return text.replace(NUMBER, self.number)
 
 
 class OwnVoice:

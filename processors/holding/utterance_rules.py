@@ -87,6 +87,7 @@ def _beginning(sentence: OwnSentence, heard_s: float) -> str:
 
 PLAYS: Final = 3  # of one text in one call: once, and two repeats
 DEFAULT_LANGUAGE: Final = "en"
+NUMBER: Final = "{number}"  # in a text: the number to call back; such a text has no clip
 
 
 class Situation(StrEnum):
@@ -101,6 +102,8 @@ class Situation(StrEnum):
     MENU_WORDS = "menu_words"  # the words that can be spoken
     MENU_EITHER = "menu_either"  # words and keys
     ASK_CALLBACK = "ask_callback"  # did you say callback?
+    ASK_NUMBER = "ask_number"  # the same, with the number to call
+    CONFIRM_NUMBER = "confirm_number"  # the same after a key, which confirms it when pressed again
     ASK_MESSAGE = "ask_message"
     ASK_PERSON = "ask_person"
     CALLBACK = "callback"  # confirmed

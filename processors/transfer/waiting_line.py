@@ -28,7 +28,7 @@ from calls.line import CallerLine
 from calls.turn import Turn
 from processors.holding.line_executor import OtherSound
 from processors.holding.own_voice import ClipVoice, Phrases, Speaker
-from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from processors.turn.floor import Floor
@@ -81,6 +81,9 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
     Situation.PERSON: "I am connecting you now.",
     Situation.NOT_REACHED: "I am sorry, nobody could be reached just now.",
     Situation.OFFER_CALLBACK: "Shall we call you back instead?",
+    Situation.CONFIRM_NUMBER: (
+        f"We would call you back on {NUMBER}. To confirm it, press the same key again."
+    ),
     Situation.BACK: "I am back with you. Is there anything else?",
 }
 """Used where an owner's texts have none, or all were said."""
@@ -173,8 +176,8 @@ class WaitingLine(FrameProcessor):
             must: The caller cannot cut it short.
         """
         chosen = self._phrases.choose((situation,), topical=False)
-        text = chosen.text if chosen else NEVER_SILENT.get(situation)
-        if text is None:
+        text = chosen.text if chosen else self._phrases.fill(NEVER_SILENT.get(situation, ""))
+        if not text:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
         length_s, voice = await self._speaker.speak_clip(self._voice.say(text, language), must=must)

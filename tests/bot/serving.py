@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from lab.process import RunningLab
+from lab.process import LAB_NUMBERS, RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
 READY_S = 60.0  # all workers load at once, besides other work on the machine
@@ -57,6 +57,7 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
         },
         "stages": stages,
         "transports": {"twilio": {"enabled": True}},
+        "outbound": dict(LAB_NUMBERS),
         "logs": {"level": "INFO", "dir": str(logs)},
         "storage": {"url": f"sqlite+aiosqlite:///{logs.parent}/holdline.db"},
         "shutdown": {"drain_s": 5},

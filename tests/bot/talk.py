@@ -61,6 +61,7 @@ class Model:
         self.answers = list(answers)
         self.requests: list[dict[str, Any]] = []
         self.summary = "They said hello."
+        self.turns = 0  # of the caller
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
@@ -131,6 +132,7 @@ class Talk:
 
     async def say(self, text: str) -> None:
         """Let the caller say something."""
+        self.model.turns += 1
         message: LLMContextMessage = {"role": "user", "content": text}
         await self.worker.queue_frame(LLMMessagesAppendFrame(messages=[message], run_llm=True))
 
@@ -157,8 +159,8 @@ async def talking(
     model, told = Model(answers), []
     tools = Tools(
         agent,
-        note_callback=desk.note_callback if desk else _nobody,
-        turn=lambda: 1,
+        callbacks=desk or Nobody(),
+        turn=lambda: max(1, model.turns),
         emit=told.append,
         clock=time.monotonic,
     )
@@ -177,8 +179,16 @@ async def talking(
             await llm._client.close()
 
 
-async def _nobody(_reason: str) -> Unkept:
-    return Unkept.NO_NUMBER
+class Nobody:
+    """Keeps no callbacks."""
+
+    def callback_number(self, said: str = "") -> str | Unkept:
+        del said
+        return Unkept.NO_NUMBER
+
+    async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
+        del reason, said
+        return Unkept.NO_NUMBER
 
 
 def _talk(

@@ -60,7 +60,8 @@ HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE = (
     "Finish now, please.",
     "Where are you?",
 )
-LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE)
+YES = "Yes, please."  # to the number that was read out
+LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE, YES)
 NOBODY_CALLS = Behaviour(
     label="wants no more calls",
     callee=Callee(ring_s=1.0, lines=(NO_MORE,), leaves_after_s=1.0),
@@ -284,7 +285,7 @@ async def test_a_requested_callback_becomes_a_contact_of_the_campaign(tmp_path: 
     async with with_register(
         tmp_path, callbacks={"campaign": "demo"}, server={"region": "US"}
     ) as run:
-        await run.call(TOMORROW)
+        await run.call(TOMORROW, YES)
         await run.notes.until(CallbackQueued)
 
     (queued,) = run.notes.of(CallbackQueued)

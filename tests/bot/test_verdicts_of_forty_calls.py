@@ -1,7 +1,7 @@
 """Forty calls over ten faults: each report has the verdict of each call's caller.
 
 The verdict of the ear is found in the recording of the caller's line, without a word from the
-server. Half of the calls begin before their fault, half in the known outage. One more call is in the
+server. Half of the calls begin before their fault, half in the known outage. One more call is in a
 record of a process that wrote nothing after it: all runs on virtual time in one process, which
 cannot be killed. `test_killed_process.py` kills one.
 """

@@ -16,11 +16,12 @@ from campaigns.dialer import Dialer
 from campaigns.dialing import DialerSettings, OwnCalls
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign, RetryRule
+from campaigns.order_rules import OrderRules
 from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import Figures
 from campaigns.store.queue import Queue
 from operations.database.database import Database
-from tests.kit.dials import dials_of
+from tests.kit.dials import LAB_RULES, dials_of, gate_of
 from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
 TALK_S = 20.0
@@ -142,6 +143,7 @@ class Dialing:
     rehearse: Callable[[], Awaitable[str]] | None = None
     calls: OwnCalls | None = None  # `None` for the default
     more: dict[str, Campaign] = field(default_factory=dict)
+    rules: OrderRules = LAB_RULES
     held: dict[str, Hold] = field(default_factory=dict)  # as another process told operators
 
     def __post_init__(self) -> None:
@@ -167,6 +169,7 @@ class Dialing:
             "queue": self.store,
             "figures": self.figures,
             "carrier": self.carrier,
+            "gate": gate_of(self.database, self.rules, emit=self.told.append, now_s=now_s),
             "calls": self.calls or self.floor,
             "pool": self.floor,
             "emit": self.told.append,

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
+from tests.kit.dials import confirmed
 from transports.dialling import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
 from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest
@@ -21,7 +22,7 @@ ACCOUNT, TOKEN = "AC" + "0" * 32, "a-token"
 
 
 def request(dial_id: str, to: str = A) -> DialRequest:
-    return DialRequest(dial_id=dial_id, to=to, campaign="c")
+    return DialRequest(dial_id=dial_id, to=to, campaign="c", confirm=confirmed)
 
 
 async def ended(it: CampaignCarrier, dial_id: str, to: str = A) -> FoundCall:

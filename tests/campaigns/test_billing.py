@@ -17,6 +17,7 @@ from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.kit.clock import always
+from tests.kit.dials import confirmed
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -193,7 +194,7 @@ async def twilio() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
 
 async def test_twilios_price_is_read_as_a_charge() -> None:
     async with twilio() as (office, it):
-        sid = await it.dial(DialRequest(dial_id="d-1", to=A, campaign="spring"))
+        sid = await it.dial(DialRequest(dial_id="d-1", to=A, campaign="spring", confirm=confirmed))
         placed = office.exchange.placed[sid]
         placed.status, placed.answered = "completed", placed.created
         placed.ended = placed.created + timedelta(seconds=61)

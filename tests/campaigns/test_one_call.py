@@ -5,7 +5,9 @@ import pytest
 from calls.outbound import DialOutcome, DialResult
 from campaigns.dialing import DialerSettings
 from campaigns.one_call import OneCall
+from campaigns.order_gate import Order
 from tests.campaigns.dialing import Floor, ScriptedCarrier, now_s
+from tests.kit.dials import OpenGate
 
 pytestmark = pytest.mark.virtual_time
 
@@ -15,8 +17,17 @@ A = "+15005550101"
 async def called(carrier: ScriptedCarrier, floor: Floor | None = None) -> DialResult:
     floor = floor or Floor()
     floor.numbers["one-1"] = A
-    call = OneCall(carrier=carrier, calls=floor, pool=floor, settings=DialerSettings(), now_s=now_s)
-    return await call.make("one-1", A)
+    call = OneCall(
+        carrier=carrier,
+        gate=OpenGate(),
+        calls=floor,
+        pool=floor,
+        settings=DialerSettings(),
+        now_s=now_s,
+    )
+    result = await call.make(Order(id="one-1", source="api", by="an operator", number=A))
+    assert isinstance(result, DialResult)
+    return result
 
 
 async def test_a_call_with_a_talk_is_completed() -> None:

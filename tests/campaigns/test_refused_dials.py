@@ -12,9 +12,11 @@ from pydantic import SecretStr
 
 from campaigns.dialing import DialerSettings
 from campaigns.one_call import OneCall
+from campaigns.order_gate import Order
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import ACCOUNT, OURS, A
+from tests.kit.dials import OpenGate
 from transports.dialling import CampaignCarrier
 from transports.exotel.dialling import ExotelCarrier
 from transports.exotel.rest import ExotelRest
@@ -95,13 +97,17 @@ async def refusing(status: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+def order(dial_id: str) -> Order:
+    return Order(id=dial_id, source="api", by="an operator", number=A)
+
+
 async def placed(call: OneCall, floor: Floor, *, stop_s: float, dials: int = 1) -> float:
     """Place calls, stop the server `stop_s` later, and return how long that waits for them.
 
     A status request that hangs at that moment is cut off with the request for the call.
     """
     loop = asyncio.get_running_loop()
-    making = [loop.create_task(call.make(f"one-{at}", A)) for at in range(dials)]
+    making = [loop.create_task(call.make(order(f"one-{at}"))) for at in range(dials)]
     await asyncio.wait(making, timeout=stop_s)
     floor.stop()
     stopped_at = loop.time()
@@ -119,6 +125,7 @@ async def calling(carrier_at: CarrierAt, status: int) -> AsyncIterator[tuple[One
     async with refusing(status) as url, asyncio.TaskGroup() as tasks:
         call = OneCall(
             carrier=carrier_at(url, tasks),
+            gate=OpenGate(),
             calls=floor,
             pool=floor,
             settings=DialerSettings(),

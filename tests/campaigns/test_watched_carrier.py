@@ -6,9 +6,10 @@ import pytest
 
 from calls.outbound import Dial
 from campaigns.breakers import WatchedCarrier
+from tests.kit.dials import confirmed
 from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
-REQUEST = DialRequest(dial_id="d", to="+15005550101", campaign="c")
+REQUEST = DialRequest(dial_id="d", to="+15005550101", campaign="c", confirm=confirmed)
 DIAL = Dial(
     id="d",
     campaign="c",

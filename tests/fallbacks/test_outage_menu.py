@@ -214,6 +214,46 @@ def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> N
     assert menu.in_charge
 
 
+def test_a_key_for_a_callback_reads_out_the_number_and_counts_when_pressed_again() -> None:
+    menu = at_the_menu()
+    menu.reads_number = True
+
+    first = menu.press("1", 1.0)
+    second = menu.press("1", 9.0)
+
+    assert first == (CutLine(), speak(Situation.CONFIRM_NUMBER))
+    assert second[-1] == RunMenuChoice(choice=Choice.CALLBACK, stage="llm")
+
+
+@pytest.mark.parametrize("between", ["another key", "silence"])
+def test_a_callback_that_is_not_confirmed_is_not_noted(between: str) -> None:
+    menu = at_the_menu()
+    menu.reads_number = True
+    menu.press("1", 1.0)
+
+    if between == "silence":
+        actions = menu.tick(1.0 + REPLY_S)
+        again = menu.press("1", 9.0)
+        assert again == (CutLine(), speak(Situation.CONFIRM_NUMBER))
+    else:
+        actions = menu.press("2", 5.0)
+
+    assert not [action for action in actions if action == CALLED_BACK]
+
+
+CALLED_BACK = RunMenuChoice(choice=Choice.CALLBACK, stage="llm")
+
+
+def test_a_spoken_wish_for_a_callback_reads_out_the_number() -> None:
+    menu = at_the_menu(words=True)
+    menu.reads_number = True
+
+    asked = menu.hear(Choice.CALLBACK, 1.0)
+
+    assert asked == (CutLine(), speak(Situation.ASK_NUMBER))
+    assert menu.hear(Consent.YES, 6.0)[-1] == CALLED_BACK
+
+
 def test_an_unknown_key_repeats_the_menu() -> None:
     assert at_the_menu().press("7", 1.0) == (
         CutLine(),

@@ -43,6 +43,7 @@ BOOKING: Final = (
 )
 SHORT_S: Final = 12.0  # an answer of two sentences, and the rest after it
 MENU_S: Final = 16.0  # two clips, and the first words of the menu
+MENU_PAUSE_S: Final = 9.0  # the number is read out
 SILENT_S: Final = 40.0  # two prompts, 8 s apart, and the goodbye
 SETTLE_S: Final = 5.0  # after the last call: its record is written, and its providers are probed
 
@@ -86,6 +87,14 @@ def _presses(keys: str, *, for_s: float = SHORT_S) -> Act:
     return act
 
 
+def _in_turn(*acts: Act) -> Act:
+    async def act(golden: GoldenRig, call: Conversation) -> None:
+        for one in acts:
+            await one(golden, call)
+
+    return act
+
+
 async def _hangs_up(_: GoldenRig, call: Conversation) -> None:
     asked_s = await call.ask_only(HOURS)
     await call.ear.hear_some(1.0, since_s=asked_s, within_s=SHORT_S)
@@ -100,6 +109,9 @@ async def _loses_the_line(golden: GoldenRig, call: Conversation) -> None:
 async def _says_nothing(_: GoldenRig, call: Conversation) -> None:
     await call.ear.wait(SILENT_S)
 
+
+CONFIRMS: Final = _in_turn(_presses("1", for_s=MENU_PAUSE_S), _presses("1"))
+"""A key for a callback, and the same key again after the number was read out."""
 
 # -- plays
 
@@ -143,7 +155,7 @@ async def _uses_the_menu(golden: GoldenRig, run: MeasuredRun) -> None:
         await call.wait_for_greeting()
         await ask_broken(golden.rig, call, run)
         await call.ear.wait(MENU_S)
-        await _act_and_judge(_presses("1"), golden, call, run)
+        await _act_and_judge(CONFIRMS, golden, call, run)
 
 
 # -- the table
@@ -161,10 +173,13 @@ def _healthy_calls() -> Iterator[GoldenCall]:
         "barge-in": (_as_drilled, {}),
         "booking": (_books, {}),
         "keypad": (_one_call(_presses("4711#")), {}),
-        "key-callback": (_one_call(_presses("1")), {"agent": {"keys": {"1": "callback"}}}),
+        "key-callback": (_one_call(CONFIRMS), {"agent": {"keys": {"1": "callback"}}}),
         "tool": (_one_call(_says(HOURS)), _tool(opening_hours)),
         "tool-late": (_one_call(_says(HOURS, for_s=24.0)), slow),
-        "callback": (_one_call(_says("Can you call me back tomorrow?")), {}),
+        "callback": (
+            _one_call(_in_turn(_says("Can you call me back tomorrow?"), _says("Yes, please."))),
+            {},
+        ),
         "person": (_one_call(_says("Can I speak to a person?")), {}),
         "agent-hangs-up": (_one_call(_says("Thank you, goodbye.")), {}),
         "caller-hangs-up": (_one_call(_hangs_up), {}),

@@ -1,13 +1,27 @@
-"""The dials in a database, as their process stored them."""
+"""The dials in a database, as their process stored them, and gates for tests that dial."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import select
 
+from calls.entry import Emit
 from calls.outbound import Dial
+from campaigns.order_gate import Order, OrderGate
+from campaigns.order_rules import OrderRefusal, OrderRules
 from campaigns.store.claim import read_dial
 from operations.database.database import Database
-from operations.database.tables import DIALS
+from operations.database.tables import DIALS, ORDERS
+from tests.kit.clock import always
+
+LAB_RULES = OrderRules(
+    prefixes=("+1500555", "+1555"),
+    cost_classes=("personal", "unknown"),
+    concurrent=1000,
+    hourly=100_000,
+    daily_minutes=100_000,
+    number_daily=1000,
+)
 
 
 async def dials_of(database: Database | str, campaign: str) -> Sequence[Dial]:
@@ -19,3 +33,45 @@ async def dials_of(database: Database | str, campaign: str) -> Sequence[Dial]:
     async with database.reading() as connection:
         rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
         return [read_dial(row) for row in rows]
+
+
+async def orders_of(database: Database) -> Sequence[Any]:
+    """Return the rows of all orders, the oldest first."""
+    async with database.reading() as connection:
+        return (await connection.execute(select(ORDERS).order_by(ORDERS.c.at_s))).all()
+
+
+def gate_of(
+    database: Database,
+    rules: OrderRules = LAB_RULES,
+    *,
+    emit: Emit = lambda _: None,
+    now_s: Callable[[], float] = lambda: 0.0,
+    **more: Any,
+) -> OrderGate:
+    """Return a gate that counts in this database."""
+    return OrderGate(database, rules, emit=emit, now_s=now_s, **more)
+
+
+class OpenGate(OrderGate):
+    """Accepts every order, without a database."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Database("sqlite+aiosqlite:///:memory:"),
+            LAB_RULES,
+            emit=lambda _: None,
+            now_s=always(0.0),
+        )
+
+    async def admit(self, order: Order) -> OrderRefusal | None:
+        del order
+
+    async def end(
+        self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
+    ) -> None:
+        pass
+
+
+async def confirmed() -> None:
+    """Let a carrier place a dial."""

@@ -11,7 +11,7 @@ from bot.server.server import Extras, Server, run_server
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import Event
-from lab.process import RunningLab, with_lab
+from lab.process import LAB_NUMBERS, RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
@@ -95,7 +95,12 @@ async def near_process(
             for stage, ladder in running(started).stages.items()
         }
         settings = Settings.model_validate(
-            {"logs": {"dir": folder}, **(tree or {}), "stages": stages}
+            {
+                "logs": {"dir": folder},
+                "outbound": LAB_NUMBERS,
+                **(tree or {}),
+                "stages": stages,
+            }
         )
         async with open_process(
             settings, words=words, listeners=listeners, record=recorded

@@ -23,6 +23,10 @@ const REASONS = {
   carrier_unreachable: "the carrier does not answer",
   no_carrier: "no carrier for outbound calls is configured",
   no_seat: "all seats are taken",
+  nothing_allowed: "outbound.countries is not set",
+  concurrent: "outbound.concurrent calls are in progress",
+  hourly: "outbound.hourly calls were placed within an hour",
+  daily_minutes: "outbound.daily_minutes were used within 24 hours",
 };
 const WAITS = {
   nobody_due: "Waiting: no contact is due yet.",
@@ -157,7 +161,7 @@ function pathOf(name) {
 function condition({ state, held, on_outage }) {
   const why = held && REASONS[held.reason];
   if (!why) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
-  if (held.reason === "no_seat") return { tone: "warn", text: "Held" };
+  if (!held.outage) return { tone: "warn", text: "Held" };
   if (on_outage === "degraded" && held.reason.endsWith("_down")) return { tone: "warn", text: "Running" };
   return HELD;
 }

@@ -43,6 +43,7 @@ def _person(notes: Notes, heard: Understood) -> Turn:
 
 def _callback(notes: Notes, heard: Understood) -> Turn:
     notes = asking_else(replace(notes, number=heard.number or notes.number))
+    notes = replace(notes, asked="callback")  # a yes confirms the number
     noted = f"That is noted. Somebody will call you back. {ELSE}"
     return notes, ReceptionistAnswer(tool="request_callback", without_tool=noted)
 

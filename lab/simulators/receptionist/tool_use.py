@@ -14,6 +14,7 @@ from lab.simulators.receptionist.understood import Understood
 OWN_TOOLS: Final = ("end_call", "transfer_to_person", "request_callback")
 
 _FAILED: Final = re.compile(r"\berror\b|\bfail|\btime[d]?[ -]?out\b|\bunavailable\b|\bcancelled\b")
+_TO_ASK: Final = re.compile(r"Shall we call you back on [^?]{1,80}\?")
 _SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
 
 
@@ -105,6 +106,8 @@ def result_in_words(messages: Sequence[Message]) -> str:
     name = _called(messages, str(result.get("tool_call_id", "")))
     if _FAILED.search(content.lower()):
         return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
+    if question := _TO_ASK.search(content):  # the tool wants to be confirmed
+        return question[0]
     return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
 
 

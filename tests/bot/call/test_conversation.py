@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
@@ -24,6 +26,7 @@ from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.answering.window_rules import SUMMARY
 from tests.bot.talk import Talk, says, talking
+from tests.kit.dials import LAB_RULES, gate_of
 from transports.leg import LegFacts
 
 pytestmark = pytest.mark.virtual_time
@@ -126,12 +129,14 @@ async def test_a_goodbye_is_spoken_for_a_model_that_hangs_up_without_words(
     assert talk.ear.heard_s > 0.03
 
 
-WANTED = says(
-    calls=[
-        ("transfer_to_person", {"reason": "billing"}),
-        ("request_callback", {"when": "tomorrow\x00 at nine", "reason": "billing"}),
-    ]
-)
+PERSON = ("transfer_to_person", {"reason": "billing"})
+WISH = {"when": "tomorrow\x00 at nine", "reason": "billing"}
+WANTED = says(calls=[PERSON, ("request_callback", WISH)])
+
+
+def again(**more: Any) -> list[dict[str, Any]]:
+    """Return the model's second use of the tool, after the caller's next words."""
+    return says(calls=[("request_callback", WISH | {"confirmed": True} | more)])
 
 
 @pytest.fixture
@@ -152,60 +157,109 @@ def desk_of(database: Database, *, caller: str) -> CallerRequests:
         facts=LegFacts(transport="twilio", sample_rate_hz=8000, caller=caller),
         end=hang_up,
         utc_now=lambda: datetime(2026, 3, 1, tzinfo=UTC),
+        read=partial(gate_of(database, LAB_RULES).callback_number, placed=True),
     )
 
 
-def results(talk: Talk) -> list[str]:
-    """Return the results of its tools that the model received."""
+def results(talk: Talk, *, request: int = 1) -> list[str]:
+    """Return the results of its tools that the model received with a request."""
     return [
-        request["content"]
-        for request in talk.model.requests[1]["messages"]
-        if request["role"] == "tool"
+        message["content"]
+        for message in talk.model.requests[request]["messages"]
+        if message["role"] == "tool"
     ]
 
 
 @pytest.mark.real_time  # SQLite works in a thread of its own
-async def test_a_callback_is_kept_before_the_model_may_confirm_it(
+async def test_a_callback_is_noted_once_the_caller_has_confirmed_the_number(
     models: VoiceModels, database: Database
 ) -> None:
     desk = desk_of(database, caller="+15550101")
-    async with talking(AGENT, WANTED, says("It is noted."), models=models, desk=desk) as talk:
+    answers = (WANTED, says("Shall we?"), again(), says("It is noted."))
+    async with talking(AGENT, *answers, models=models, desk=desk) as talk:
         await talk.say("I want a person.")
-        await talk.until(lambda: talk.remembered("assistant") and talk.voice.said)
+        await talk.until(lambda: talk.voice.said)
+        before = await Callbacks(database).waiting()
+        person, callback = results(talk)
+        await talk.say("Yes.")
+        await talk.until(lambda: len(talk.voice.said) == 2)
 
         (waiting,) = await Callbacks(database).waiting()
         asked = talk.model.requests[1]["messages"]
         assert asked[0] == {"role": "system", "content": system_text(AGENT)}
-        person, callback = results(talk)
         assert "Nobody can be connected" in person
         assert "noted" not in person
-        assert "is noted for the staff" in callback
+        assert 'Not noted yet. Read out the number and ask: \\"Shall we call' in callback
+        assert "+ 1 5 5 5 0 1 0 1?" in callback
+        assert before == []
+        assert "is noted for the staff" in results(talk, request=3)[-1]
         assert waiting.number == "+15550101"
         assert waiting.reason == "billing; when: tomorrow at nine"
         assert PersonWanted(turn=1, reason="billing") in talk.told
-        assert CallbackWanted(turn=1, when="tomorrow at nine", reason="billing") in talk.told
-        assert talk.voice.said == ["It is noted."]
+        assert CallbackWanted(turn=2, when="tomorrow at nine", reason="billing") in talk.told
+        assert talk.voice.said == ["Shall we?", "It is noted."]
+
+
+HASTY = {
+    "in the turn of the question": (again(), "", []),
+    "another number than the one read out": (
+        says(calls=[("request_callback", WISH)]),
+        "+15550177",
+        [],
+    ),
+    "the other number, read out as well": (
+        says(calls=[("request_callback", WISH | {"number": "+1 (555) 0177"})]),
+        "+15550177",
+        ["+15550177"],
+    ),
+}
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(("first", "number", "noted"), HASTY.values(), ids=HASTY)
+async def test_a_number_counts_as_confirmed_only_after_it_was_read_out(
+    models: VoiceModels,
+    database: Database,
+    first: list[dict[str, Any]],
+    number: str,
+    noted: list[str],
+) -> None:
+    desk = desk_of(database, caller="+15550101")
+    second = again(number=number) if number else says("Hello?")
+    answers = (first, says("Shall we?"), second, says("Well."))
+    async with talking(AGENT, *answers, models=models, desk=desk) as talk:
+        await talk.say("Call me back.")
+        await talk.until(lambda: talk.voice.said)
+        await talk.say("Yes.")
+        await talk.until(lambda: len(talk.voice.said) == 2)
+        waiting = await Callbacks(database).waiting()
+
+    assert [item.number for item in waiting] == noted
 
 
 @pytest.mark.parametrize(
     ("caller", "url", "why"),
     [
         ("", "", "number is not known"),
+        ("+19005551234", "", "we do not call this number"),
+        ("+18765551234", "", "we do not call this number"),
         ("+15550101", "sqlite+aiosqlite:////dev/null/holdline.db", "could not be stored"),
     ],
-    ids=["no number", "no database"],
+    ids=["no number", "premium rate", "Jamaica", "no database"],
 )
 async def test_a_callback_that_could_not_be_stored_is_not_promised(
     models: VoiceModels, database: Database, caller: str, url: str, why: str
 ) -> None:
     broken = Database(url) if url else database
     desk = desk_of(broken, caller=caller)
-    async with talking(AGENT, WANTED, says("I cannot."), models=models, desk=desk) as talk:
+    answers = (WANTED, says("Shall we?"), again(), says("I cannot."))
+    async with talking(AGENT, *answers, models=models, desk=desk) as talk:
         await talk.say("Call me back.")
         await talk.until(lambda: talk.remembered("assistant") and talk.voice.said)
+        await talk.say("Yes.")
+        await talk.until(lambda: len(talk.voice.said) == 2)
 
-        _, callback = results(talk)
-        assert why in json.loads(callback)["error"]
+        assert why in json.loads(results(talk, request=3)[-1])["error"]
         assert not [event for event in talk.told if isinstance(event, CallbackWanted)]
         assert ("request_callback", "failed") in [
             (event.tool, event.outcome) for event in talk.told if isinstance(event, ToolCalled)

@@ -210,7 +210,7 @@ async def test_without_any_remote_voice_the_answer_is_heard_whole_in_the_local_v
 
 
 async def test_a_caller_presses_one_and_is_called_back(tmp_path: Path) -> None:
-    keys = {12.0: "1"}
+    keys = {12.0: "1", 18.0: "1"}  # the second one confirms the number
     tree = {"hold": {"clips": 0}}
     heard = await call(tmp_path, LLM_GONE, linger_s=60.0, keys=keys, tree=tree)
 
@@ -239,7 +239,7 @@ async def callbacks(tmp_path: Path) -> Sequence[str]:
 async def test_a_caller_without_a_recogniser_says_so_and_is_called_back(
     tmp_path: Path, said: str
 ) -> None:
-    replies = {TELEPHONE_MENU: (0.5, said), "en.ask_callback.0": (0.5, "yes")}
+    replies = {TELEPHONE_MENU: (0.5, said), "en.ask_number.0": (0.5, "yes")}
     heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
 
     assert heard.of(CallbackWanted)

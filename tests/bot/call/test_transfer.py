@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from calls.campaign_events import CallOrdered
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -31,6 +32,7 @@ from tests.bot.call.transfer_bench import (
     NOBODY,
     OFFER,
     PLAIN,
+    SETTLE_S,
     TOGETHER,
     TONE,
     WARM,
@@ -40,6 +42,7 @@ from tests.bot.call.transfer_bench import (
     asked,
     pool,
 )
+from tests.kit.dials import orders_of
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -261,6 +264,53 @@ async def test_an_unanswered_transfer_by_the_leg_is_reported_and_offers_a_callba
         assert there.caller.times(CONNECTING) == 0
 
 
+WAYS = {"we call the person": (WARM, None), "the line transfers": (PLAIN, "connected")}
+
+
+@pytest.mark.parametrize(("agent", "hands_on"), WAYS.values(), ids=WAYS)
+async def test_a_person_whom_the_gate_refuses_is_not_called_and_the_agent_returns(
+    tmp_path: Path, agent: dict[str, Any], hands_on: Any
+) -> None:
+    telephone = Telephone(hands_on=hands_on)
+    outbound = {"countries": ["US"]}  # the number is not in use there
+    async with pool(
+        tmp_path, agent=agent, people=People(), caller=telephone, outbound=outbound
+    ) as there:
+        await asked(there)
+        await there.said(OFFER)
+        (order,) = await orders_of(there.process.database)
+
+    assert (there.people.called, telephone.handed_on) == ([], [])
+    assert there.outcomes == ["failed"]
+    assert NOBODY in there.said_texts
+    assert (order.source, order.outcome, order.reason) == ("transfer", "refused", "cost_class")
+
+
+@pytest.mark.parametrize(("agent", "hands_on"), WAYS.values(), ids=WAYS)
+async def test_a_transfer_is_recorded_with_its_call_and_its_outcome(
+    tmp_path: Path, agent: dict[str, Any], hands_on: Any
+) -> None:
+    telephone = Telephone(hands_on=hands_on)
+    async with pool(tmp_path, agent=agent, people=People(), caller=telephone) as there:
+        await asked(there)
+        if hands_on is None:
+            person = await there.picked_up()
+            await there.until(lambda: there.events(PersonBriefed))
+            await person.press("1")
+        await there.until(lambda: there.outcomes)
+        await asyncio.sleep(SETTLE_S)
+        if hands_on is None:
+            await person.put_down()
+            await asyncio.sleep(SETTLE_S)
+        (order,) = await orders_of(there.process.database)
+
+    ends = [event.outcome for event in there.events(CallOrdered)]
+    assert ends == ["accepted", "connected"]
+    assert (order.source, order.outcome, order.number) == ("transfer", "connected", "+15550123")
+    assert order.ordered_by.startswith("call ")
+    assert (order.length_s or 0.0) > 5.0 or hands_on  # a call that has left us has no known length
+
+
 async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
@@ -274,13 +324,21 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
         assert there.outcomes == ["busy"]
 
 
-async def test_a_key_requests_a_callback(tmp_path: Path) -> None:
+READ_OUT = "We would call you back on + 1 5 5 5 0 1 9 9. To confirm it, press the same key again."
+
+
+async def test_a_key_requests_a_callback_once_the_number_is_confirmed(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=None) as there:
+        callbacks = there.process.shared.last_resort.callbacks
         await there.greeted()
+        await there.caller.press("9")
+        await there.said(READ_OUT)
+        unconfirmed = await callbacks.waiting()
         await there.caller.press("9")
         await there.said(CALLED_BACK)
 
-        (waiting,) = await there.process.shared.last_resort.callbacks.waiting()
+        (waiting,) = await callbacks.waiting()
+        assert unconfirmed == []
         assert waiting.number == "+15550199"
 
 

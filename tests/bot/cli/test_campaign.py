@@ -24,11 +24,29 @@ ALWAYS = Campaign(
 )
 
 
+CONFIGURATION = "{campaigns: {spring: {region: DE}}, outbound: {countries: [DE]}}"
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("holdline.yaml").write_text("campaigns: {spring: {region: DE}}", encoding="utf-8")
+    Path("holdline.yaml").write_text(CONFIGURATION, encoding="utf-8")
     Path("contacts.csv").write_text(CONTACTS, encoding="utf-8")
+
+
+@pytest.mark.parametrize("action", ["start", "resume"])
+def test_a_campaign_that_could_call_nobody_does_not_start(
+    action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("holdline.yaml").write_text("campaigns: {spring: {region: DE}}", encoding="utf-8")
+    run(["campaign", "import", "contacts.csv", "--campaign", "spring"])
+    capsys.readouterr()
+
+    assert run(["campaign", action, "--campaign", "spring"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "outbound.countries is not set" in line
+    assert "outbound: {countries: [DE, AT]}" in line
 
 
 async def talk_with_the_first() -> None:

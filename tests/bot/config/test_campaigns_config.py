@@ -72,3 +72,29 @@ def test_a_mistake_is_one_line_with_the_key_and_the_cure(text: str, says: str) -
 
     assert "campaigns.spring" in line
     assert says in line
+
+
+OUTBOUND = {
+    "no country": ("countries: [Germany]", "countries[0]", "a country such as US, DE or GB"),
+    "not the code": ("countries: [UK]", 'is "UK"', "a country such as US, DE or GB"),
+    "a code that twenty countries share": ('prefixes: ["+1"]', 'is "+1"', "US, AG, AI, …"),
+    "one that four share": ('prefixes: ["+44"]', 'is "+44"', "GB, GG, IM, …"),
+    "half a country code": ('prefixes: ["+4"]', 'is "+4"', "a country in `countries`"),
+    "a class": ("cost_classes: [cheap]", "cost_classes[0]", "'premium'"),
+    "no calls": ("hourly: 0", "hourly is 0", "at least 1"),
+}
+
+
+@pytest.mark.parametrize(("text", "held", "cure"), OUTBOUND.values(), ids=OUTBOUND)
+def test_a_mistake_in_whom_to_call_is_one_line(text: str, held: str, cure: str) -> None:
+    (line,) = refused(f"outbound:\n  {text}\n")
+
+    assert "outbound." in line
+    assert held in line
+    assert cure in line
+
+
+def test_whom_to_call_is_read_as_it_is_written() -> None:
+    said = read("outbound: {countries: [NO, DE], prefixes: [+4314, '+1876']}").settings.outbound
+
+    assert (said.countries, said.prefixes) == (("NO", "DE"), ("+4314", "+1876"))

@@ -450,3 +450,42 @@ async def test_an_owners_function_must_load(entry_point: str, *, ok: bool, vendo
     found = await findings(settings(vendor.port, agent=agent))
 
     assert found[f"tool {entry_point}"].ok is ok
+
+
+OUTBOUND = {
+    "nothing is allowed, and nothing is called": ({}, {}, {}),
+    "nothing is allowed, and a campaign calls": (
+        {},
+        {"campaigns": {"spring": {}}},
+        {"outbound": "outbound.countries is not set"},
+    ),
+    "a destination in another country": (
+        {"countries": ["US"]},
+        {"agent": {"destinations": {"a": {"number": "+18765551234"}}}},
+        {"agent.destinations.a.number": "the number is in JM"},
+    ),
+    "a destination without any country": (
+        {},
+        {"agent": {"destinations": {"a": {"number": "+12025550123"}}}},
+        {"agent.destinations.a.number": "outbound.countries is not set"},
+    ),
+    "both are allowed": (
+        {"countries": ["US"]},
+        {
+            "campaigns": {"spring": {}},
+            "agent": {"destinations": {"a": {"number": "+12025550123"}}},
+        },
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("outbound", "sections", "wrong"), OUTBOUND.values(), ids=OUTBOUND)
+async def test_what_can_never_be_called_is_found(
+    vendor: Vendor, outbound: dict[str, Any], sections: dict[str, Any], wrong: dict[str, str]
+) -> None:
+    found = await findings(settings(vendor.port, outbound=outbound, **sections))
+
+    told = problems(found)
+    assert told.keys() == wrong.keys()
+    assert all(told[about].startswith(text) for about, text in wrong.items())

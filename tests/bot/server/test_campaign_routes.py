@@ -22,6 +22,7 @@ from bot.server.campaign_routes import LOOK_S, PoolCampaigns, campaign_router, r
 from bot.server.credentials import ConsoleCredentials
 from bot.server.live_routes import live_router
 from bot.workers.pool import SingleProcess, WorkerPool
+from calls.campaign_events import CallOrdered
 from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.dialer import Dialer
@@ -29,6 +30,7 @@ from campaigns.dialing import DialerSettings
 from campaigns.guard import Hold, Holds, rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
+from campaigns.order_rules import OrderRules
 from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
@@ -38,6 +40,7 @@ from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier
 from tests.kit.clock import always
+from tests.kit.dials import LAB_RULES, gate_of
 
 TOKEN = "a-token-of-the-console"
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -132,6 +135,7 @@ def outbound_of(
         calls=cast(Any, None),
         dialer=cast(Dialer, dialer),
         one_call=None,
+        gate=gate_of(figures.database, now_s=always(NOON)),
         now_s=lambda: NOON,
         usable=lambda: usable,
         url=url,
@@ -168,25 +172,105 @@ async def asking(
     await figures.database.close()
 
 
-async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
-    async with asking(tmp_path) as it:
-        floor = Floor(leaving=True)
+@dataclass(kw_only=True)
+class Dialled:
+    """A server that places single calls, and its carrier."""
+
+    client: httpx.AsyncClient
+    carrier: ScriptedCarrier
+    floor: Floor
+    told: list[Event]
+
+
+@asynccontextmanager
+async def dials(
+    folder: Path, rules: OrderRules = LAB_RULES, **floor: Any
+) -> AsyncIterator[Dialled]:
+    async with asking(folder) as it:
+        seats, carrier = Floor(**floor), ScriptedCarrier()
+        gate = gate_of(it.figures.database, rules, emit=it.told.append, now_s=always(NOON))
         call = OneCall(
-            carrier=ScriptedCarrier(),
-            calls=floor,
-            pool=floor,
+            carrier=carrier,
+            gate=gate,
+            calls=seats,
+            pool=seats,
             settings=DialerSettings(),
             now_s=lambda: NOON,
         )
         app = FastAPI()
-        outbound = replace(it.outbound, one_call=call)
+        outbound = replace(it.outbound, one_call=call, gate=gate)
         app.include_router(campaign_router(outbound, it.view, it.told.append))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            answer = await client.post("/api/dials", json={"number": "+15550142"})
+            yield Dialled(client=client, carrier=carrier, floor=seats, told=it.told)
+
+
+async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
+    async with dials(tmp_path, leaving=True) as it:
+        answer = await it.client.post("/api/dials", json={"number": "+15550142"})
 
     assert answer.status_code == 503
     assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
+
+
+US = OrderRules(countries=("US",), concurrent=2)
+REFUSED_DIALS = {
+    "no plus": ("0301234567", US, 400, "must begin with +"),
+    "nothing is allowed": ("+12025550123", OrderRules(), 409, "outbound: {countries: [DE, AT]}"),
+    "premium rate": ("+19005551234", US, 409, "outbound.cost_classes"),
+    "a satellite telephone": ("+881612345678", US, 409, "the class satellite"),
+    "Jamaica": ("+18765551234", US, 409, "the number is in JM"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "rules", "status", "says"), REFUSED_DIALS.values(), ids=REFUSED_DIALS
+)
+async def test_a_dial_that_is_never_placed_is_refused_with_the_cure_and_recorded(
+    tmp_path: Path, number: str, rules: OrderRules, status: int, says: str
+) -> None:
+    async with dials(tmp_path, rules) as it:
+        answer = await it.client.post("/api/dials", json={"number": number, "by": "Mary"})
+
+    assert (answer.status_code, it.carrier.record) == (status, [])
+    assert says in answer.json()["detail"]
+    ordered = [event for event in it.told if isinstance(event, CallOrdered)]
+    assert len(ordered) == (status == 409)
+    assert all(event.by == "Mary (no token from 127.0.0.1)" for event in ordered)
+    assert all((event.source, event.outcome) == ("api", "refused") for event in ordered)
+
+
+@pytest.mark.virtual_time
+async def test_forty_one_orders_within_seconds_keep_the_limit(tmp_path: Path) -> None:
+    async with dials(tmp_path, US) as it:
+        orders = [
+            it.client.post("/api/dials", json={"number": f"+1202555{1000 + at}"})
+            for at in range(41)
+        ]
+        answers = await asyncio.gather(*orders)
+
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes == [200] * 2 + [429] * 39
+    assert len(it.carrier.record) == 2
+
+
+async def test_a_dial_without_a_seat_is_not_placed(tmp_path: Path) -> None:
+    async with dials(tmp_path, free=0) as it:
+        answer = await it.client.post("/api/dials", json={"number": "+15005550142"})
+
+    assert (answer.status_code, it.carrier.record) == (503, [])
+
+
+async def test_no_campaign_starts_while_nothing_is_allowed(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        it.outbound.gate.rules = OrderRules()
+        answers = {move: await it.says(move) for move in ("start", "resume", "pause")}
+
+    codes = {move: answer.status_code for move, answer in answers.items()}
+    assert codes == {"start": 409, "resume": 409, "pause": 409}
+    assert "outbound.countries is not set" in answers["start"].json()["detail"]
+    assert "outbound.countries" not in answers["pause"].json()["detail"]
 
 
 async def test_a_campaign_without_an_import_is_listed_without_contacts(

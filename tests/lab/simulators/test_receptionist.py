@@ -223,6 +223,11 @@ def test_an_owners_tool_is_called_when_the_caller_names_it() -> None:
         ("check_stock", '{"result": {"in_stock": 3}}', "The answer is: in stock 3."),
         ("opening_hours", '{"result": "from seven to nine"}', "The answer is: from seven to nine."),
         ("opening_hours", '{"result": "We open at nine."}', "waiting. We open at nine. Is there"),
+        (
+            "request_callback",
+            '{"result": "Ask: \\"Shall we call you back on + 1 5 5?\\" After a yes"}',
+            "Shall we call you back on + 1 5 5?",
+        ),
         ("request_callback", '{"error": "no number"}', "could not note that you want a call"),
         ("check_stock", '{"error": "timed out"}', "did not work"),
         ("check_stock", "IN_PROGRESS", "still waiting"),

@@ -25,6 +25,8 @@ from calls.events import (
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
+from campaigns.order_gate import Order
+from campaigns.order_rules import OrderRules
 from campaigns.store.claim import MAX_S
 from campaigns.store.contacts import Contacts, NewContact
 from operations.database.database import Database
@@ -36,7 +38,7 @@ from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
 from tests.kit.clock import always
-from tests.kit.dials import dials_of
+from tests.kit.dials import dials_of, gate_of, orders_of
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 
@@ -100,6 +102,13 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
     await database.close()
 
 
+async def ordered(settings: Settings, number: str) -> None:
+    database = Database(settings.storage.url)
+    gate = gate_of(database, OrderRules(countries=("DE",)))
+    await gate.admit(Order(id=number, source="api", by="an operator", number=number))
+    await database.close()
+
+
 async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
     """Let a campaign call MARY, with a lease of this length, and know BOB."""
     mary, bob = (
@@ -146,6 +155,8 @@ class TestForgetting:
             await keep(settings, call_id, events(number))
         await wish(settings, "m9", MARY)
         await wish(settings, "b9", BOB)
+        for number in (MARY, BOB):
+            await ordered(settings, number)
 
         forgotten = await forget_number(settings, MARY)
 
@@ -156,6 +167,7 @@ class TestForgetting:
         told = await reader.happenings(clock.utc_now() - day, clock.utc_now() + day)
         assert {happening.call_id for happening in told} == {"b1"}
         assert [callback.number for callback in await Callbacks(database).waiting()] == [BOB]
+        assert [order.number for order in await orders_of(database)] == [BOB]
         assert [kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)] == ["b1"]
         await reader.database.close()
         await database.close()
@@ -166,6 +178,7 @@ class TestForgetting:
             "callbacks": 1,
             "happenings": 12,
             "messages": 4,
+            "orders": 1,
             "recordings": 2,
             "turns": 2,
             "voicemail files": 2,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_do_not_call_words"
-down_revision = "0010_long_numbers"
+down_revision = "0011_orders"
 branch_labels = depends_on = None
 
 

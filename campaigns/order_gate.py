@@ -1,0 +1,407 @@
+"""The one gate before every order to a carrier: checks it, counts it, records it.
+
+The decision is `campaigns/order_rules.py`. Counting and recording are one transaction, in the table
+`orders` of the database, so that the limits hold for all processes and across restarts. An order
+that is under way has a lease, which its process renews: those of a dead process count as over after
+`LEASE_S`.
+
+A campaign, a callback or a single call is refused while the database does not answer. A transfer is
+not: its number is the owner's, its caller waits, and there is one for a call at most.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import phonenumbers
+from loguru import logger
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers.shortnumberinfo import is_emergency_number
+from sqlalchemy import Connection, case, func, select, update
+
+from bot.config.settings import Settings
+from calls.campaign_events import CallOrdered
+from calls.entry import Emit
+from campaigns.order_rules import (
+    DAY_S,
+    HOUR_S,
+    ORDINARY,
+    SIP,
+    CalledNumber,
+    OrderRefusal,
+    OrderRules,
+    OrderSource,
+    OrderUse,
+    judge_number,
+    judge_use,
+)
+from operations.database.database import Database, StorageError
+from operations.database.storable import storable
+from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
+from operations.masking import masked
+from operations.numbers import as_dialled
+
+LEASE_S: Final = 60.0  # chosen: three renewals may be lost
+RENEW_S: Final = 20.0
+TRANSFER_S: Final = 2.0  # for the database, while a caller waits for a person
+# Chosen: how long campaigns rest after a limit was reached. Calls end all the time.
+FULL_S: Final[Mapping[str, float]] = {"concurrent": 2.0, "hourly": 30.0, "daily_minutes": 30.0}
+MAX_REFUSED: Final = 100  # refused orders of an hour that are recorded; the rest is only logged
+REFUSED: Final = "refused"
+WITHDRAWN: Final = "withdrawn"  # the carrier was not asked
+Result = TypeVar("Result")
+TRANSFER: Final[OrderSource] = "transfer"
+LOCK: Final = "SELECT pg_advisory_xact_lock(48657)"  # any number, but always the same
+
+COSTLY: Final[Mapping[int, str]] = {
+    PhoneNumberType.PREMIUM_RATE: "premium",
+    PhoneNumberType.SHARED_COST: "shared_cost",
+    PhoneNumberType.PERSONAL_NUMBER: "personal",
+    PhoneNumberType.PAGER: "pager",
+    PhoneNumberType.VOICEMAIL: "voicemail",
+    PhoneNumberType.UNKNOWN: "unknown",
+}
+"""The costly types of numbers; the library's `UNKNOWN` means that no such number is in use."""
+SATELLITES: Final = frozenset({870, 881, 882, 883})  # ITU-T E.164: Inmarsat, GMSS, networks
+EVERYWHERE: Final = ("112", "911")  # every mobile network connects these (3GPP TS 22.101)
+EXTENSION_DIGITS: Final = 6  # a shorter number without a plus may be an emergency number
+
+
+@lru_cache(maxsize=1024)
+def read_called(number: str, region: str) -> CalledNumber:
+    """Return the number with its country and its cost.
+
+    Takes some milliseconds for the first number of a country, whose tables are loaded then.
+
+    Args:
+        number: E.164, a SIP address, or in the notation of `region`.
+        region: ISO 3166-1; empty for none.
+    """
+    scheme, _, address = number.partition(":")
+    if scheme.lower() in ("sip", "sips"):
+        user = address.partition("@")[0]
+        read = read_called(user, region)
+        return (
+            read
+            if user.startswith("+") or read.emergency
+            else CalledNumber(number=number, cost_class=SIP)
+        )
+    if _is_short_emergency(number, region):
+        return CalledNumber(number=number, emergency=True)
+    try:
+        parsed = phonenumbers.parse(number, region or None)
+    except NumberParseException:
+        return CalledNumber(number=number)
+    return CalledNumber(
+        number=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
+        country=phonenumbers.region_code_for_number(parsed) or "",
+        cost_class=_cost_class(parsed),
+        emergency=_is_emergency(parsed),
+    )
+
+
+def _cost_class(number: PhoneNumber) -> str:
+    if number.country_code in SATELLITES:
+        return "satellite"
+    return COSTLY.get(phonenumbers.number_type(number), ORDINARY)
+
+
+def _is_emergency(number: PhoneNumber) -> bool:
+    """Return whether a number with a country code is that country's emergency number."""
+    national = str(number.national_number)
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
+    return len(national) <= EXTENSION_DIGITS and (
+        national in EVERYWHERE or any(is_emergency_number(national, item) for item in regions)
+    )
+
+
+def _is_short_emergency(text: str, region: str) -> bool:
+    digits = "".join(filter(str.isdigit, text))
+    if text.startswith("+") or not 0 < len(digits) <= EXTENSION_DIGITS:
+        return False
+    regions = (region,) if region else sorted(phonenumbers.SUPPORTED_REGIONS)
+    return digits in EVERYWHERE or any(is_emergency_number(digits, item) for item in regions)
+
+
+def rules_in(settings: Settings) -> OrderRules:
+    """Return the rules of a configuration."""
+    said = settings.outbound
+    return OrderRules(
+        countries=said.countries,
+        prefixes=said.prefixes,
+        cost_classes=said.cost_classes,
+        concurrent=said.concurrent or settings.server.max_calls,
+        hourly=said.hourly,
+        daily_minutes=said.daily_minutes,
+        number_daily=said.number_daily,
+    )
+
+
+def uncallable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the key of each transfer destination that is never called, and the reason."""
+    rules, region = rules_in(settings), settings.server.region or ""
+    agents = {"agent": settings.agent} | {f"agents.{n}": a for n, a in settings.agents.items()}
+    for name, agent in agents.items():
+        for person, to in agent.destinations.items():
+            if refusal := judge_number(read_called(to.number, region), rules):
+                yield f"{name}.destinations.{person}.number", refusal.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A wanted call to a number.
+
+    Attributes:
+        id: The dial's id; the same order may be checked again under it.
+        by: An operator, a campaign, or the call of the caller who wants it.
+    """
+
+    id: str
+    source: OrderSource
+    by: str
+    number: str
+
+
+class OrderGate:
+    """The gate of one process; all processes share its counts.
+
+    Attributes:
+        rules: The owner's rules.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rules: OrderRules,
+        *,
+        region: str = "",
+        emit: Emit,
+        now_s: Callable[[], float],
+    ) -> None:
+        """Count in this database; `region` is the country of numbers without a country code."""
+        self.rules = rules
+        self._database = database
+        self._region = region
+        self._emit = emit
+        self._now_s = now_s
+        self._under_way: dict[str, Order] = {}
+        self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it is assumed
+
+    def judge_number(self, number: str) -> OrderRefusal | None:
+        """Return why a number may never be called; `None` if it may. It counts nothing."""
+        return judge_number(read_called(number, self._region), self.rules)
+
+    def callback_number(self, number: str, *, placed: bool) -> str:
+        """Return the number of a callback as it is called; empty if it is never called.
+
+        An ambiguous one is never called either.
+
+        Args:
+            number: From the carrier, or as the caller has named it.
+            placed: This server calls back. A person who does decides on countries and costs; then
+                only emergency numbers are refused.
+        """
+        readings = as_dialled(number, region=self._region or None)  # callers may be SIP addresses
+        if len(readings) > 1:
+            return ""
+        called = read_called(readings[0] if readings else number, self._region)
+        refused = judge_number(called, self.rules) if placed else called.emergency
+        return "" if refused else called.number
+
+    def full(self) -> str:
+        """Return the limit of calls that was reached a moment ago; empty if none was."""
+        limit, until_s = self._full
+        return limit if self._now_s() < until_s else ""
+
+    async def admit(self, order: Order) -> OrderRefusal | None:
+        """Check an order and record it; return why it is refused, `None` if it is accepted.
+
+        An order that is already under way stays accepted.
+
+        Raises:
+            StorageError: The database does not answer, and the order is no transfer.
+        """
+        if order.id in self._under_way:
+            return None
+        called = await asyncio.to_thread(read_called, order.number, self._region)
+        refusal = judge_number(called, self.rules)
+        try:
+            async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
+                refusal, is_news = await self._transact(
+                    lambda connection: self._record(connection, order, called, refusal)
+                )
+        except (StorageError, TimeoutError) as error:
+            if order.source != TRANSFER:
+                raise
+            logger.warning("a transfer is not counted: {}", error or "the database hangs")
+            is_news = True
+        if refusal is None:
+            self._under_way[order.id] = order
+        elif order.source != TRANSFER and (rest_s := FULL_S.get(refusal.reason)):
+            self._full = (refusal.reason, self._now_s() + rest_s)
+        self._tell(order, called, refusal, is_news=is_news)
+        return refusal
+
+    def follow(self, order: Order) -> None:
+        """Take over an accepted order of another process."""
+        self._under_way[order.id] = order
+
+    def leave(self, order_id: str) -> None:
+        """Stop renewing an order that is over, or that another process will follow."""
+        self._under_way.pop(order_id, None)
+
+    async def end(
+        self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
+    ) -> None:
+        """Record how an order ended; do nothing for one that is not under way here. Never raises.
+
+        Args:
+            order_id: The order's.
+            outcome: As a code; `WITHDRAWN` if the carrier was not asked. That counts as no call.
+            reason: As a code.
+            length_s: How long the two talked, if that is known.
+        """
+        order = self._under_way.pop(order_id, None)
+        if order is None:
+            return
+        called = read_called(order.number, self._region)  # from its cache
+        self._emit(_event(order, called, outcome, reason, length_s))
+        # A process may end a dial that another one withdrew without knowing that it was placed.
+        own = (ORDERS.c.id == order_id) & ORDERS.c.outcome.in_(("", WITHDRAWN))
+        values = {
+            "outcome": outcome[:16],
+            "reason": storable(reason)[:CODE_LENGTH],
+            "ended_s": self._now_s(),
+            "length_s": length_s,
+        }
+        try:
+            await self._transact(
+                lambda connection: connection.execute(update(ORDERS).where(own).values(**values))
+            )
+        except StorageError as error:
+            logger.warning("the end of order {} is not recorded: {}", order_id, error)
+
+    async def run(self) -> None:
+        """Renew the leases of this process's orders until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew the leases once; an outage of the database costs no more than the renewal."""
+        if not self._under_way:
+            return
+        own = ORDERS.c.id.in_(tuple(self._under_way)) & (ORDERS.c.outcome == "")
+        until = update(ORDERS).where(own).values(until_s=self._now_s() + LEASE_S)
+        try:
+            await self._transact(lambda connection: connection.execute(until))
+        except StorageError as error:
+            logger.debug("the leases of orders are not renewed: {}", error)
+
+    async def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run some work as one transaction; the other writers have their turns meanwhile."""
+        async with self._database.transaction() as connection:
+            return await connection.run_sync(work)
+
+    def _record(
+        self,
+        connection: Connection,
+        order: Order,
+        called: CalledNumber,
+        refusal: OrderRefusal | None,
+    ) -> tuple[OrderRefusal | None, bool]:
+        """Judge the limits and write the row; return the refusal, and whether it is news."""
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(LOCK)  # SQLite has a single writer
+        now = self._now_s()
+        if refusal is None:
+            use = _use(connection, order, called, now)
+            refusal = judge_use(called, use, self.rules, transfer=order.source == TRANSFER)
+        own = select(ORDERS.c.reason).where(ORDERS.c.id == order.id)
+        before = connection.execute(own).scalar_one_or_none()
+        if refusal and (before == refusal.reason or _refusals(connection, now) >= MAX_REFUSED):
+            return refusal, False
+        row = _row(order, called, refusal, now)
+        if before is None:
+            connection.execute(ORDERS.insert().values(id=order.id, **row))
+        else:
+            connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values(**row))
+        return refusal, True
+
+    def _tell(
+        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_news: bool
+    ) -> None:
+        if not is_news:
+            logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
+            return
+        outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
+        self._emit(_event(order, called, outcome, reason))
+
+
+def _event(
+    order: Order, called: CalledNumber, outcome: str, reason: str, length_s: float | None = None
+) -> CallOrdered:
+    return CallOrdered(
+        order_id=order.id,
+        source=order.source,
+        by=order.by,
+        called=masked(called.number),
+        country=called.country,
+        cost_class=called.cost_class,
+        outcome=outcome,
+        reason=reason,
+        length_s=round(length_s or 0.0, 3),
+    )
+
+
+def _row(
+    order: Order, called: CalledNumber, refusal: OrderRefusal | None, now: float
+) -> dict[str, Any]:
+    return {
+        "at_s": now,
+        "source": order.source,
+        "ordered_by": storable(order.by)[:ORDERER_LENGTH],
+        "number": storable(called.number)[:NUMBER_LENGTH],
+        "country": called.country,
+        "cost_class": called.cost_class,
+        "outcome": REFUSED if refusal else "",
+        "reason": refusal.reason if refusal else "",
+        "until_s": now + LEASE_S,
+        "ended_s": now if refusal else None,
+        "length_s": None,
+    }
+
+
+def _use(connection: Connection, order: Order, called: CalledNumber, now: float) -> OrderUse:
+    """Return the use by orders of the same kind, without this one."""
+    transfers = ORDERS.c.source == TRANSFER
+    under_way = ORDERS.c.outcome == ""
+    live = under_way & (ORDERS.c.until_s > now)
+    # An order without an end is of a dead process: it lasted until its lease at most.
+    until_s = case((live, now), (under_way, ORDERS.c.until_s), else_=ORDERS.c.at_s)
+    length_s = func.coalesce(ORDERS.c.length_s, until_s - ORDERS.c.at_s)
+    found = connection.execute(
+        select(
+            func.count().filter(live),
+            func.count().filter(ORDERS.c.at_s > now - HOUR_S),
+            func.coalesce(func.sum(length_s), 0.0),
+            func.count().filter(ORDERS.c.number == called.number),
+        ).where(
+            ORDERS.c.at_s > now - DAY_S,
+            ORDERS.c.outcome.not_in((REFUSED, WITHDRAWN)),
+            ORDERS.c.id != order.id,
+            transfers if order.source == TRANSFER else ~transfers,
+        )
+    ).one()
+    live_now, last_hour, day_s, number_day = found
+    return OrderUse(
+        live=live_now, last_hour=last_hour, day_minutes=day_s / 60.0, number_day=number_day
+    )
+
+
+def _refusals(connection: Connection, now: float) -> int:
+    refused = (ORDERS.c.at_s > now - HOUR_S) & (ORDERS.c.outcome == REFUSED)
+    counted = select(func.count()).select_from(ORDERS).where(refused)
+    return connection.execute(counted).scalar_one()

@@ -1,0 +1,181 @@
+"""Decides which orders to call a number go to a carrier: by the number, then by the limits.
+
+Every order passes here: single calls, campaigns, callbacks, transfers. The first broken rule is the
+reason of a refusal:
+
+| reason | rule |
+| --- | --- |
+| `emergency` | an emergency number is never called |
+| `nothing_allowed` | nothing is called before the owner has named countries or prefixes |
+| `not_a_number` | a number has its country code, or is a SIP address |
+| `cost_class` | only ordinary numbers are called, and the costly kinds that the owner has named |
+| `country` | the number is in one of the countries, or begins with one of the prefixes |
+| `number_daily` | calls to one number within 24 hours, but not transfers |
+| `concurrent` | calls at once |
+| `hourly` | calls within an hour |
+| `daily_minutes` | minutes within 24 hours |
+
+The limits count calls and transfers apart, so that a campaign never keeps a caller from a person.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
+"""The origin: a client of the API, `holdline dial`, a campaign, a caller who wanted to be called
+back, a caller who is transferred."""
+
+ORDINARY: Final = "ordinary"
+SIP: Final = "sip"  # an address from the owner's configuration: no country, no tariff
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledNumber:
+    """A number, as far as it matters for a call.
+
+    Attributes:
+        number: E.164 if it can be read as that, else as it was given.
+        country: ISO 3166-1; empty if unknown, `001` for numbers of no country.
+        cost_class: `ordinary`, `sip`, or one of `outbound.cost_classes`; empty if it is no number.
+    """
+
+    number: str
+    country: str = ""
+    cost_class: str = ""
+    emergency: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRules:
+    """Whom this server may call, and how much; the keys of `outbound`."""
+
+    countries: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    cost_classes: tuple[str, ...] = ()
+    concurrent: int = 20
+    hourly: int = 300
+    daily_minutes: int = 600
+    number_daily: int = 5
+
+    @property
+    def opened(self) -> bool:
+        """Whether any number is allowed."""
+        return bool(self.countries or self.prefixes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUse:
+    """What earlier orders used; calls for a call, transfers for a transfer."""
+
+    live: int = 0
+    last_hour: int = 0
+    day_minutes: float = 0.0
+    number_day: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRefusal:
+    """A refused order.
+
+    Attributes:
+        reason: A code, from the table above.
+        text: One line with the key, its value and the cure; no number.
+    """
+
+    reason: str
+    text: str
+
+    @property
+    def limit(self) -> bool:
+        """Whether the same order may be accepted later."""
+        return self.reason in LIMITS
+
+
+Said: TypeAlias = Callable[[CalledNumber, OrderRules], str]
+
+NOTHING_ALLOWED: Final = (
+    "outbound.countries is not set, so nothing is called; name the countries that may be called, "
+    "such as outbound: {countries: [DE, AT]}"
+)
+NUMBER_REASONS: Final[Mapping[str, Said]] = {
+    "emergency": lambda _, __: "this is an emergency number; Holdline never calls one",
+    "nothing_allowed": lambda _, __: NOTHING_ALLOWED,
+    "not_a_number": lambda _, __: (
+        "this is not a telephone number; it must begin with + and the country code"
+    ),
+    "cost_class": lambda called, rules: (
+        f"the number is of the class {called.cost_class}, which is not in outbound.cost_classes "
+        f"({_list(rules.cost_classes)}); add it there if you want to pay for such calls"
+    ),
+    "country": lambda called, rules: (
+        f"the number is in {called.country or 'no known country'}, which is not in "
+        f"outbound.countries ({_list(rules.countries)}); add the country, or a prefix to "
+        f"outbound.prefixes ({_list(rules.prefixes)})"
+    ),
+}
+LIMITS: Final[Mapping[str, Said]] = {
+    "number_daily": lambda _, rules: (
+        f"this number was called {rules.number_daily} times within 24 hours, "
+        "which is outbound.number_daily; call later, or raise it"
+    ),
+    "concurrent": lambda _, rules: (
+        f"{rules.concurrent} calls are in progress, which is outbound.concurrent; "
+        "call later, or raise it"
+    ),
+    "hourly": lambda _, rules: (
+        f"{rules.hourly} calls were placed within an hour, which is outbound.hourly; "
+        "call later, or raise it"
+    ),
+    "daily_minutes": lambda _, rules: (
+        f"{rules.daily_minutes} minutes were used within 24 hours, which is "
+        "outbound.daily_minutes; call later, or raise it"
+    ),
+}
+"""The reasons that time removes."""
+
+
+def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
+    """Return why a number may never be called under these rules; `None` if it may."""
+    return _refused(_number_reason(called, rules), called, rules)
+
+
+def judge_use(
+    called: CalledNumber, use: OrderUse, rules: OrderRules, *, transfer: bool = False
+) -> OrderRefusal | None:
+    """Return which limit forbids one more call now; `None` if none does."""
+    over = {
+        "number_daily": not transfer and use.number_day >= rules.number_daily,
+        "concurrent": use.live >= rules.concurrent,
+        "hourly": use.last_hour >= rules.hourly,
+        "daily_minutes": use.day_minutes >= rules.daily_minutes,
+    }
+    return _refused(next((limit for limit, reached in over.items() if reached), ""), called, rules)
+
+
+def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
+    if called.cost_class == SIP:
+        return "emergency" if called.emergency else ""
+    usual = called.cost_class in (ORDINARY, *rules.cost_classes)
+    near = called.country in rules.countries or called.number.startswith(rules.prefixes)
+    broken = {
+        "emergency": called.emergency,
+        "nothing_allowed": not rules.opened,
+        "not_a_number": not called.cost_class,
+        "cost_class": not usual,
+        "country": not near,
+    }
+    return next((reason for reason, is_broken in broken.items() if is_broken), "")
+
+
+def _refused(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
+    if not reason:
+        return None
+    said = NUMBER_REASONS.get(reason) or LIMITS[reason]
+    return OrderRefusal(reason=reason, text=said(called, rules))
+
+
+def _list(values: tuple[str, ...]) -> str:
+    return ", ".join(values) or "none"
