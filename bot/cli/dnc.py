@@ -1,7 +1,7 @@
 """`holdline dnc`: the do-not-call list."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -14,33 +14,40 @@ ACTIONS = "list, add, remove, import or export"
 TAKES = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}
 
 
+WhatArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NUMBER|FILE]",
+        show_default=False,
+        help="add, remove: +49301234567, or a number of server.region. import: a CSV file, or "
+        "a number in each line.",
+    ),
+]
+SourceOption: TypeAlias = Annotated[
+    str, typer.Option("--source", metavar="TEXT", help="add, import: who asked for it, and how.")
+]
+WordsOption: TypeAlias = Annotated[
+    str, typer.Option("--words", metavar="TEXT", help="add: in which words.")
+]
+NumbersOption: TypeAlias = Annotated[
+    bool, typer.Option("--numbers", help="list: show numbers and words in full.")
+]
+LimitOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", min=1, max=1_000_000, help="list: the newest N entries.")
+]
+OutOption: TypeAlias = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="export: the CSV file.")
+]
+
+
 def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{ACTIONS}.")],
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[NUMBER|FILE]",
-            show_default=False,
-            help="add, remove: +49301234567, or a number of server.region. import: a CSV file, or "
-            "a number in each line.",
-        ),
-    ] = None,
-    source: Annotated[
-        str,
-        typer.Option("--source", metavar="TEXT", help="add, import: who asked for it, and how."),
-    ] = "operator",
-    words: Annotated[
-        str, typer.Option("--words", metavar="TEXT", help="add: in which words.")
-    ] = "",
-    numbers: Annotated[
-        bool, typer.Option("--numbers", help="list: show numbers and words in full.")
-    ] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="list: the newest N entries.")
-    ] = 100,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="export: the CSV file.")
-    ] = Path("do_not_call.csv"),
+    what: WhatArgument = None,
+    source: SourceOption = "operator",
+    words: WordsOption = "",
+    numbers: NumbersOption = False,
+    limit: LimitOption = 100,
+    out: OutOption = Path("do_not_call.csv"),
     config: ConfigOption = None,
 ) -> int:
     """Show, fill, mend and copy the do-not-call list. The server may be running."""
