@@ -1,4 +1,4 @@
-"""Access control: which requests need a credential, of which role, and from which pages."""
+"""Access control: the credential and role that a request needs, and the pages it may come from."""
 
 import asyncio
 import ipaddress

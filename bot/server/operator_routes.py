@@ -85,7 +85,7 @@ class Disclosures:
         self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def note(self, request: Request, action: Literal["hear", "unmask"], target: str) -> None:
-        """Report that somebody is shown `target`; call it before the answer is sent."""
+        """Report that the sender of a request gets `target`; call it before the answer is sent."""
         key, now = (action, target, describe_operator(request, OperatorWord())), self._clock()
         if key in self._seen and now - self._seen[key] < SAME_S:
             return

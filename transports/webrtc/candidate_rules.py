@@ -66,7 +66,7 @@ class CandidateFilter:
         return True
 
     def without_others(self, sdp: str) -> str:
-        """Return an offer with only the candidates that are to be tried."""
+        """Return an offer without the candidates that are not tried."""
         return "".join(self._kept_lines(sdp))
 
     def _kept_lines(self, sdp: str) -> Iterator[str]:
