@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from calls.events import (
+    AgentSaid,
     BudgetMissed,
     CallbackWanted,
     CallEnded,
@@ -111,7 +112,7 @@ class HeardTurn:
             "clip": bool(self.apology) or self.asked_again,
             "no_answer": self.decided and not self.answered and waited_s >= WAIT_S,
         }
-        degraded = {"other_voice": self.other_voice, "filler": self.held, "late": self.late}
+        degraded = {"filler": self.held, "other_voice": self.other_voice, "late": self.late}
         for verdict, reasons in ((CallerVerdict.HURT, hurt), (CallerVerdict.DEGRADED, degraded)):
             if why := next((name for name, holds in reasons.items() if holds), ""):
                 return verdict, why
@@ -242,6 +243,16 @@ def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
     meter.turn.other_voice |= event.provider in meter.other_voices
 
 
+def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
+    """Take the voice of what the call said itself; it may be heard after the turn was judged."""
+    if event.by not in meter.other_voices:
+        return
+    if event.turn == meter.turn.number and not meter.turn.told:
+        meter.turn.other_voice = True
+    else:
+        meter.note(CallerVerdict.DEGRADED, "other_voice")
+
+
 def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
     """Take the voice that is heard; an answer after a clip is late, and no harm."""
     turn = meter.turn
@@ -294,6 +305,7 @@ READS: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] =
     CallerStopped: _caller_stops,
     PhaseMoved: _move,
     FirstSpeech: _first_speech,
+    AgentSaid: _said,
     AttemptWon: _won,
     BudgetMissed: _late,
     HeldTheLine: _held,

@@ -8,6 +8,7 @@ from bot.config.stages import RungSettings
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
+LOCAL: Final = "local"  # the kind and the name of the local voice
 DETECTED: Final = "multi"  # an agent's language that follows the caller's
 
 
@@ -39,9 +40,10 @@ def rung_of(
 
 
 def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
-    """Return the rungs that do not sound like the first one: another kind, or another voice."""
+    """Return the voices that do not sound like the first one: of another kind, or another voice."""
     own = {(rung.kind, rung.voice) for rung in voices[:1]}
-    return frozenset(rung.name for rung in voices if (rung.kind, rung.voice) not in own)
+    others = {rung.name for rung in voices if (rung.kind, rung.voice) not in own}
+    return frozenset(others if (LOCAL, None) in own else {*others, LOCAL})
 
 
 def spoken(language: str, stage: Stage) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from calls.events import (
+    AgentSaid,
     BudgetMissed,
     CallbackWanted,
     CallEnded,
@@ -113,6 +114,9 @@ SILENCE = ("hurt", "no_answer")
         ([*answer(6.5, voice=STANDBY)], OTHER),
         ([*answer(6.5), (8.0, won("tts", STANDBY))], OTHER),  # it dies in the middle
         ([*answer(6.5), *step(8.0, "tts", "local")], OTHER),
+        ([*answer(6.5), (9.0, AgentSaid(turn=1, text="Goodbye.", by="local"))], OTHER),
+        ([*answer(6.5), (9.0, AgentSaid(turn=1, text="Goodbye.", by="cartesia"))], SERVED),
+        ([*held(7.1), (7.5, AgentSaid(turn=1, text="Hm.", by="local")), *answer(7.9)], FILLER),
         ([*held(7.1, "en.llm.4"), *held(9.0, "en.llm.5"), *answer(12.0), *late(12.0)], FILLER),
         ([*step(7.0, "llm", "clip"), *held(7.0, "en.llm.0")], CLIP),
         ([*step(7.0, "llm", "clip"), *held(7.0), *answer(9.0)], FILLER),  # the model is back
