@@ -15,7 +15,7 @@ from typing import Final
 from transports.arrival_rules import IntakeAllowance
 
 MAX_DATAGRAM_BYTES: Final = 1500  # browsers stay below the MTU; aiortc reads this much DTLS
-DATAGRAMS_PER_S: Final = 200.0  # sound has 50, our captions cause some acknowledgements
+DATAGRAMS_PER_S: Final = 200.0  # Chromium sends 51; our captions cause some acknowledgements
 DATAGRAMS_CAP: Final = 1000.0  # a line that was dead for 7 s delivers some 400 at once
 BYTES_PER_S: Final = 100_000.0  # Opus needs at most 64,000 (RFC 6716, 2.1.1), the page 1,000
 BYTES_CAP: Final = 500_000.0
