@@ -117,7 +117,7 @@ class Contacts:
 
     database: Database
     dry: bool = False
-    _seen: set[str] = field(default_factory=set[str])  # the numbers of a dry import
+    _seen: set[str] = field(default_factory=set[str], init=False)  # numbers of a dry import
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float

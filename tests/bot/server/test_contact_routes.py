@@ -61,10 +61,12 @@ async def test_a_preview_names_lines_and_cures_and_stores_nothing(
 ) -> None:
     data = gzip.compress(PEOPLE.encode()) if packed else PEOPLE.encode()
     async with uploading(tmp_path) as it:
+        first = await it.send(data, preview=True)
         answer = await it.send(data, preview=True)
         contacts = (await it.it.sees())["all_contacts"]
 
     seen = answer.json()
+    assert first.json() == seen
     assert (answer.status_code, seen["preview"], contacts) == (200, True, 0)
     assert (seen["rows"], seen["added"], seen["known"]) == (5, 2, 0)
     assert {item["reason"]: item["lines"] for item in seen["refused"]} == {
