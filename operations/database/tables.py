@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -89,6 +90,7 @@ ALERT_FACTS: Final = Table(  # accepted, but not yet decided on
     Column("id", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
     Column("holder", String(32), nullable=False),  # the process that reported it
+    Column("turns", Integer, nullable=False, server_default="0"),  # of the version before
     Column("fact", Text, nullable=False),  # JSON
 )
 
@@ -338,6 +340,7 @@ CALLS: Final = Table(
     Column("seen_at", UtcDateTime(), nullable=False),  # its process's last sign of life
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
+    Column("touched", Boolean, nullable=False, server_default=false()),  # of the version before
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),  # of the verdict
     Column("hurt_at", UtcDateTime()),  # when its caller was first hurt; NULL if never
@@ -365,6 +368,7 @@ TURNS: Final = Table(
     Column("characters", Integer, nullable=False),
     Column("cost", Float),
     Column("interrupted", Boolean, nullable=False),
+    Column("within_budget", Boolean, nullable=False, server_default=false()),  # as `touched`
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),
     Index("turns_began", "began_at"),

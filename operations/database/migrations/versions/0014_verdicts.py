@@ -1,6 +1,7 @@
-"""The verdict on each call and turn, in place of two columns that counted in their own way.
+"""The verdict on each call and turn, in place of columns that counted in their own way.
 
-Calls and turns of before have no verdict: what their callers heard was not judged.
+Calls and turns of before have no verdict: what their callers heard was not judged. The old columns
+stay, with a default, because a process of the version before may still write them.
 """
 
 import sqlalchemy as sa
@@ -11,12 +12,17 @@ down_revision = "0013_do_not_call_words"
 
 
 def upgrade() -> None:
-    """Add the columns and the index, and drop what they replace."""
+    """Add the columns and the index, and give defaults to what they replace."""
     for table in ("calls", "turns"):
         op.add_column(table, sa.Column("verdict", sa.String(16), nullable=False, server_default=""))
         op.add_column(table, sa.Column("why", sa.String(32), nullable=False, server_default=""))
     op.add_column("calls", sa.Column("hurt_at", sa.DateTime(timezone=True)))
     op.create_index("calls_hurt", "calls", ["hurt_at"])
-    op.drop_column("calls", "touched")
-    op.drop_column("turns", "within_budget")
-    op.drop_column("alert_facts", "turns")
+    for table, name, kind, default in (
+        ("turns", "within_budget", sa.Boolean(), sa.false()),
+        ("alert_facts", "turns", sa.Integer(), "0"),
+    ):
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column(
+                name, existing_type=kind, existing_nullable=False, server_default=default
+            )
