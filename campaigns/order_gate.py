@@ -45,6 +45,7 @@ from operations.numbers import as_dialled
 
 LEASE_S: Final = 60.0  # chosen: three renewals may be lost
 RENEW_S: Final = 20.0
+LOCK_TRIES: Final = 4
 TRANSFER_S: Final = 2.0  # for the database, while a caller waits for a person
 # Chosen: how long campaigns rest after a limit was reached. Calls end all the time.
 FULL_S: Final[Mapping[str, float]] = {"concurrent": 2.0, "hourly": 30.0, "daily_minutes": 30.0}
@@ -189,10 +190,6 @@ class OrderGate:
         self._under_way: dict[str, Order] = {}
         self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it is assumed
 
-    def judge_number(self, number: str) -> OrderRefusal | None:
-        """Return why a number may never be called; `None` if it may. It counts nothing."""
-        return judge_number(read_called(number, self._region), self.rules)
-
     def callback_number(self, number: str, *, placed: bool) -> str:
         """Return the number of a callback as it is called; empty if it is never called.
 
@@ -229,8 +226,9 @@ class OrderGate:
         refusal = judge_number(called, self.rules)
         try:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
-                refusal, is_news = await self._transact(
-                    lambda connection: self._record(connection, order, called, refusal)
+                refusal, is_news = await _transact(
+                    self._database,
+                    lambda connection: self._record(connection, order, called, refusal),
                 )
         except (StorageError, TimeoutError) as error:
             if order.source != TRANSFER:
@@ -277,8 +275,9 @@ class OrderGate:
             "length_s": length_s,
         }
         try:
-            await self._transact(
-                lambda connection: connection.execute(update(ORDERS).where(own).values(**values))
+            await _transact(
+                self._database,
+                lambda connection: connection.execute(update(ORDERS).where(own).values(**values)),
             )
         except StorageError as error:
             logger.warning("the end of order {} is not recorded: {}", order_id, error)
@@ -296,14 +295,9 @@ class OrderGate:
         own = ORDERS.c.id.in_(tuple(self._under_way)) & (ORDERS.c.outcome == "")
         until = update(ORDERS).where(own).values(until_s=self._now_s() + LEASE_S)
         try:
-            await self._transact(lambda connection: connection.execute(until))
+            await _transact(self._database, lambda connection: connection.execute(until))
         except StorageError as error:
             logger.debug("the leases of orders are not renewed: {}", error)
-
-    async def _transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Run some work as one transaction; the other writers have their turns meanwhile."""
-        async with self._database.transaction() as connection:
-            return await connection.run_sync(work)
 
     def _record(
         self,
@@ -338,6 +332,17 @@ class OrderGate:
             return
         outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
         self._emit(_event(order, called, outcome, reason))
+
+
+async def _transact(database: Database, work: Callable[[Connection], Result]) -> Result:
+    """Run some work as one transaction; repeat one that did not begin for another process."""
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            return await database.transact(work)
+        except StorageError as error:
+            if not left or "locked" not in str(error):  # SQLite, after `BUSY_S`
+                raise
+    raise AssertionError("unreachable")
 
 
 def _event(

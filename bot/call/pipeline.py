@@ -21,7 +21,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from bot import clock
 from bot.call.call_recording import recording_of, watched
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
-from bot.call.last_resort import call_voice, holding_of, menu_ear, menu_steps
+from bot.call.last_resort import LastResort, call_voice, holding_of, menu_ear, menu_steps
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
 from bot.config.agent import AgentSettings
@@ -64,7 +64,7 @@ from processors.transfer.waiting_line import WaitingLine
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
-from transports.leg import Leg
+from transports.leg import Leg, LegFacts
 from transports.leg_output import LineEnd
 
 IDLE_S: Final = 600.0  # a safety net far above any silence rule: no frame of any kind
@@ -187,18 +187,8 @@ class CallPipeline:
 
     def _make_fallbacks(self) -> None:
         last, hold, facts = self._shared.last_resort, self._settings.hold, self._leg.facts
-        self.requests = CallerRequests(
-            callbacks=last.callbacks,
-            messages=last.messages,
-            call_id=self._call_id,
-            facts=facts,
-            end=self._end,
-            utc_now=clock.utc_now,
-            stored=self.words.text,
-            read=partial(
-                self._shared.gate.callback_number,
-                placed=bool(self._settings.callbacks.campaign),
-            ),
+        self.requests = requests_of(
+            self._shared, facts, call_id=self._call_id, end=self._end, stored=self.words.text
         )
         self.phrases = Phrases(
             chooser=Chooser(last.utterances),
@@ -230,10 +220,7 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
-        texts = {text.situation for text in last.texts(self.phrases.language)}
-        self.hold_line.decision.outage.reads_number = bool(
-            self.phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER}
-        )
+        self.hold_line.decision.outage.reads_number = reads_number(last, self.phrases)
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before
@@ -518,3 +505,26 @@ def make_worker(
     watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own idle check
     worker._observer = DirectObserver(observers=watching)  # noqa: SLF001 - no public parameter
     return worker
+
+
+def requests_of(
+    shared: Shared, facts: LegFacts, *, call_id: str, end: End, stored: Callable[[str], str]
+) -> CallerRequests:
+    """Return the requests of a call; `stored` returns words as they may be stored."""
+    last, placed = shared.last_resort, bool(shared.settings.callbacks.campaign)
+    return CallerRequests(
+        callbacks=last.callbacks,
+        messages=last.messages,
+        call_id=call_id,
+        facts=facts,
+        end=end,
+        utc_now=clock.utc_now,
+        stored=stored,
+        read=partial(shared.gate.callback_number, placed=placed),
+    )
+
+
+def reads_number(last: LastResort, phrases: Phrases) -> bool:
+    """Return whether the caller's number is known, and there are texts to read it out."""
+    texts = {text.situation for text in last.texts(phrases.language)}
+    return bool(phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER})

@@ -233,6 +233,18 @@ def _request_callback(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emi
         emit(CallbackWanted(turn=turn(), when=when, reason=reason))
         return "The callback is noted for the staff. Confirm it to the caller."
 
+    return Tool(
+        name="request_callback",
+        description=(
+            "Note that the caller wants to be called back. The first use returns the number to "
+            "read out and confirm; nothing is noted before that."
+        ),
+        parameters=_callback_parameters(),
+        run=run,
+    )
+
+
+def _callback_parameters() -> dict[str, Any]:
     parameters = _strings(
         when="When it suits the caller, in the caller's words.",
         reason="What it is about.",
@@ -242,15 +254,7 @@ def _request_callback(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emi
         "type": "boolean",
         "description": "True once you have read out the number and the caller has said yes.",
     }
-    return Tool(
-        name="request_callback",
-        description=(
-            "Note that the caller wants to be called back. The first use returns the number to "
-            "read out and confirm; nothing is noted before that."
-        ),
-        parameters=parameters,
-        run=run,
-    )
+    return parameters
 
 
 def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
