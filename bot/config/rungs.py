@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from bot.config.agent import AgentSettings, system_text
 from bot.config.stages import RungSettings
+from fallbacks.refusals import Vendor
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
@@ -29,11 +30,22 @@ def rung_of(
         model=settings.model,
         voice=settings.voice,
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        vendor=vendor_of(settings, stage),
         timeout_s=settings.timeout_s,
         options=settings.options,
         alternatives=getattr(settings, "alternatives", 1),
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
+    )
+
+
+def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
+    """Return a rung's vendor and the variable with its key."""
+    place = f"stages.{stage} {settings.name}"
+    return Vendor(
+        title=provider(stage, settings.kind).title,
+        key=settings.api_key_env or f"the key of {place}",
+        place=place,
     )
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from bot.config.folders import why_exposed
 from bot.config.rungs import rung_of
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
-from bot.health.readiness_rules import Readiness
+from bot.health.readiness_rules import Readiness, callers_get
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
@@ -68,16 +68,24 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     for agent in settings.all_agents:
         for finding in _tools(agent):
             yield finding
-    answers = [
-        _answers(
-            rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
-            key_env=rung.api_key_env,
-            online=online,
-        )
+    for finding in await _providers(settings, online=online):
+        yield finding
+
+
+async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]:
+    """Ask every provider at once, and add to each that fails what callers get instead."""
+    rungs = [
+        rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         for stage, rung in settings.stages.rungs()
     ]
-    for finding in await asyncio.gather(*answers):
-        yield finding
+    found = await asyncio.gather(*(_answers(rung, online=online) for rung in rungs))
+    well = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
+    told: list[DoctorFinding] = []
+    for rung, finding in zip(rungs, found, strict=True):
+        others = [other.name for other in well if other.stage == rung.stage]
+        instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps)}"
+        told.append(replace(finding, text=finding.text + instead))
+    return told
 
 
 def _disk(about: str, directory: Path) -> DoctorFinding:
@@ -138,7 +146,7 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(rung: RungSpec, *, key_env: str | None, online: bool) -> DoctorFinding:
+async def _answers(rung: RungSpec, *, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
         return await _runs_here(about, rung)
@@ -157,7 +165,7 @@ async def _answers(rung: RungSpec, *, key_env: str | None, online: bool) -> Doct
     writer.close()
     if not online:
         return DoctorFinding(about=about, text=f"{host}:{port} answers", ok=True)
-    return await _accepts(about, rung, key_env=key_env)
+    return await _accepts(about, rung)
 
 
 async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
@@ -169,11 +177,11 @@ async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
     return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, asked: RungSpec, *, key_env: str | None) -> DoctorFinding:
+async def _accepts(about: str, asked: RungSpec) -> DoctorFinding:
     try:
         await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return DoctorFinding(about=about, text=f"{error} (key from {key_env})", ok=False)
+        return DoctorFinding(about=about, text=error.failure(asked).reason, ok=False)
     return DoctorFinding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
 
 

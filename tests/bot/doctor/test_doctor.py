@@ -123,7 +123,9 @@ async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor
         "stages.tts cartesia",
         "stages.tts elevenlabs",
     }
-    assert "401" in found["stages.llm openai"]
+    key = "the key of stages.llm openai"
+    instead = "callers will get the keypad menu"
+    assert found["stages.llm openai"] == f"OpenAI rejects {key} (401); {instead}"
     assert "wrong-key" not in str(found)
 
 
@@ -149,7 +151,8 @@ async def test_a_missing_local_voice_is_a_problem_of_its_rung(vendor: Vendor) ->
 
     found = await findings(settings(vendor.port, stages=absent))
 
-    assert problems(found) == {"stages.tts here": "espeak-ng has no voice nobody"}
+    text = "espeak-ng has no voice nobody; callers will get the keypad menu"
+    assert problems(found) == {"stages.tts here": text}
 
 
 async def test_a_server_without_tls_is_a_problem_where_tls_is_wanted(vendor: Vendor) -> None:
