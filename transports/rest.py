@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 from pydantic import SecretStr
 
-from bot.http import request
+from bot.http import parse_json, read_body, request
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 
@@ -24,7 +24,9 @@ Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[Any]]
 
 async def read_json(answer: aiohttp.ClientResponse) -> Any:
     """Return an answer's JSON if it says that it is JSON; raises `ValueError` if it is not."""
-    return await answer.json() if answer.content_type == "application/json" else None
+    if answer.content_type != "application/json":
+        return None
+    return parse_json(await read_body(answer.content))
 
 
 def same(body: Any) -> tuple[Any, object]:

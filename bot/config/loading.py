@@ -19,6 +19,7 @@ from bot.config.known_secrets import KNOWN
 from bot.config.layers import DEFAULT, Layers, lay_environment
 from bot.config.secrets import configured_secrets, named_secrets
 from bot.config.settings import Settings
+from bot.hosts import use_proxies
 
 USUAL: Final = Path("holdline.yaml")
 BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "holdline.yaml"
@@ -58,6 +59,7 @@ def load(
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before any message about the configuration
+    use_proxies(variables.values)
     problems: list[Problem] = []
     text = ""
     if path:

@@ -19,15 +19,18 @@ from bot.config.sections import CrmSettings, SheetsSettings
 from bot.config.settings import LivekitSettings, Settings, SipSettings, TwilioSettings
 from bot.config.shape import model_at
 from bot.config.stages import STAGES
+from bot.hosts import SUFFIX
 
 LONG: Final = 16  # characters of a path part that cannot be a word (chosen)
 
 
 def named_secrets(variables: Environment) -> Iterator[str]:
-    """Yield the value of each variable whose name sounds like a secret."""
+    """Yield the value of each variable whose name sounds like a secret, and proxies' passwords."""
     for name, value in variables.values.items():
         if is_secret((name,)):
             yield value.strip()
+        elif name.lower().endswith(SUFFIX):
+            yield from _passwords_of(value)
 
 
 def configured_secrets(settings: Settings) -> Iterator[str]:

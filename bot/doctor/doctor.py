@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import importlib
-import json
 import os
 import secrets
 import shutil
@@ -226,6 +225,8 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
+    from bot.http import parse_json, read_body  # noqa: PLC0415
+
     patience = aiohttp.ClientTimeout(total=ANSWER_S)
     url = f"{near_address(server.host, server.port)}/readyz"
     try:
@@ -233,7 +234,7 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=patience) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            told = json.loads(await answer.content.read(MAX_BYTES))
+            told = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
     ours = isinstance(told, dict) and told.keys() == SAYS and isinstance(told["reasons"], list)

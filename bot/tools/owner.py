@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from bot.config.agent import ToolSettings
-from bot.http import request
+from bot.http import parse_json, request
 from bot.tools.toolbox import Run, Tool, ToolFailed
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it
@@ -98,7 +98,7 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
     if status >= 400:
         raise ToolFailed(f"{settings.name} answered {status}: {body[:200]}")
     try:
-        return json.loads(body) if body else "done"
+        return parse_json(body) if body else "done"
     except ValueError:
         return body
 

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
+from bot.http import read_body
 from transports.media_stream.messages import part
 from transports.rest import RestClient, basic_auth
 
 API_URL: Final = "https://api.exotel.com"
 MAX_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
-PIECE_BYTES: Final = 8 * 1024
 Form: TypeAlias = Sequence[tuple[str, str]]
 
 
@@ -57,12 +57,8 @@ class ExotelRest:
 
 async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
     """Return an answer's JSON object; `None` if it is malformed, too long or something else."""
-    body = bytearray()
-    async for piece in answer.content.iter_chunked(PIECE_BYTES):
-        body += piece
-        if len(body) > MAX_ANSWER_BYTES:
-            return None
     try:
+        body = await read_body(answer.content, most_bytes=MAX_ANSWER_BYTES)
         told = json.loads(body, object_pairs_hook=_lowered)
     except (ValueError, RecursionError):
         return None
