@@ -60,8 +60,7 @@ def load(
     variables = environment.read() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before any message about the configuration
     use_proxies(variables.values)
-    problems: list[Problem] = []
-    text = ""
+    problems, text = list[Problem](), ""
     if path:
         file = config_file.read(path)
         text = file.text
