@@ -25,7 +25,8 @@ def command(
 ) -> None:
     """Check all that could stop the first call, a line each.
 
-    That is configuration, keys, port, disk, storage and every provider's server.
+    That is configuration, keys, port, disk, database, every provider's server and everything else
+    that is configured. With --online nothing is changed there either.
     """
     loaded = load(config)
     find_own_modules(loaded)

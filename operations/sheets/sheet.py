@@ -108,6 +108,10 @@ class ServiceAccount:
             self._until_s = self._clock() + FRESH_S
         return self._token
 
+    async def check(self) -> None:
+        """Read the file and sign with its key; raises `SheetError` if it holds no account."""
+        await asyncio.to_thread(self._sign)
+
     def forget(self) -> None:
         """Request another token the next time: this one was refused."""
         self._until_s = 0.0

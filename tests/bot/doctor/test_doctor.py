@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +17,10 @@ from bot.config.alerts import AlertsSettings
 from bot.config.settings import Settings
 from bot.doctor.doctor import DoctorFinding, examine
 from bot.health.readiness_rules import judge_readiness
+from operations.database.rehearsal import rehearse
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
+from tests.small_disk import mounted
 
 KEY = "right-key"
 IN_USE = os.strerror(errno.EADDRINUSE)
@@ -231,8 +234,11 @@ async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("sqlite+aiosqlite:///missing/folder/x.db", "cannot be opened"),
-        ("sqlite+aiosqlite:///words.db", "cannot be opened: file is not a database"),
+        (
+            "sqlite+aiosqlite:///missing/folder/x.db",
+            "cannot be used: OperationalError: unable to open",
+        ),
+        ("sqlite+aiosqlite:///words.db", "cannot be used: DatabaseError: file is not a database"),
     ],
 )
 async def test_storage_that_does_not_open_is_a_problem(
@@ -243,6 +249,31 @@ async def test_storage_that_does_not_open_is_a_problem(
     found = problems(await findings(settings(vendor.port, storage={"url": url})))
 
     assert text in found["storage.url"]
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+@pytest.mark.parametrize("there", [True, False], ids=["an old file", "no file yet"])
+async def test_a_disk_that_takes_no_row_is_a_problem(
+    fault: str,
+    vendor: Vendor,
+    tmp_path: Path,
+    *,
+    there: bool,
+) -> None:
+    with mounted(tmp_path / "disk", size="2m") as disk:
+        url = f"sqlite+aiosqlite:///{disk.folder}/holdline.db"
+        of = settings(vendor.port, storage={"url": url}, logs={"dir": disk.folder})
+        if there:
+            await rehearse(url)
+        if fault == "full":
+            disk.fill()
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)  # noqa: ASYNC221, S603, S607
+        found = problems(await findings(of))
+
+    assert set(found) == {"logs.dir", "storage.url"}
+    assert "cannot be written" in found["logs.dir"]
+    assert "cannot be used" in found["storage.url"]
 
 
 async def storage_found(url: str, port: int) -> DoctorFinding:
@@ -305,7 +336,7 @@ async def test_an_unavailable_postgresql_is_a_problem(
 async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 0.1)
     postgres.pause()
     try:
         found = await storage_found(through_asyncpg(postgres.url), vendor.port)
@@ -339,7 +370,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 1.0)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)
@@ -347,7 +378,7 @@ async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
         redis_server.resume()
 
     assert not found.ok
-    assert found.text == f"{redis_server.address.format('********')} did not answer within 0.1 s"
+    assert found.text == f"{redis_server.address.format('********')} did not answer within 1 s"
 
 
 async def test_a_share_that_refuses_our_password_is_a_problem(
