@@ -35,6 +35,35 @@ def same(body: Any) -> tuple[Any, object]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumberSetup:
+    """An account and one of its numbers, as the carrier knows them.
+
+    Attributes:
+        account: Its state; `active` if calls are possible.
+        has_number: Whether the number belongs to it.
+        webhook: Where the carrier sends the number's calls, empty for nowhere; `None` if unknown.
+    """
+
+    account: str
+    has_number: bool = False
+    webhook: str | None = None
+
+
+def text_at(body: object, *keys: str) -> str:
+    """Return the text at a path in an untrusted answer; empty if there is none."""
+    for key in keys:
+        body = body.get(key) if isinstance(body, dict) else None
+    return body if isinstance(body, str) else ""
+
+
+def first_of(body: object, key: str) -> dict[str, Any]:
+    """Return the first object of a list in an untrusted answer; empty if there is none."""
+    items = body.get(key) if isinstance(body, dict) else None
+    first = items[0] if isinstance(items, list) and items else None
+    return first if isinstance(first, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestClient:
     """One account's requests, over the process's connections.
 

@@ -20,7 +20,10 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
     online: Annotated[
-        bool, typer.Option("--online", help="Also check each key with its provider.")
+        bool,
+        typer.Option(
+            "--online", help="Also use each key: ask for a word, read the number's webhook."
+        ),
     ] = False,
 ) -> None:
     """Check all that could stop the first call, a line each.

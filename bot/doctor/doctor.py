@@ -25,6 +25,7 @@ from bot.config.settings import ServerSettings, Settings
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
+from bot.doctor.telephony import check_telephony
 from bot.health.readiness_rules import Readiness, callers_get
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -57,6 +58,8 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         for finding in _tools(agent):
             yield finding
     for finding in await _providers(settings, online=online):
+        yield finding
+    for finding in await check_telephony(settings, online=online):
         yield finding
     async for finding in check_systems(settings, online=online):
         yield finding
@@ -159,13 +162,18 @@ async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
 
 
 async def _accepts(about: str, asked: RungSpec) -> DoctorFinding:
+    """Ask the cheap question, which names a wrong key, then for a word, which needs the model."""
+    vendor = provider(asked.stage, asked.kind)
     try:
-        await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
+        await vendor.probe(asked, timeout_s=ANSWER_S)
+        await vendor.probe_for_real(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
         return DoctorFinding(about=about, text=error.failure(asked).reason, ok=False)
-    return DoctorFinding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
+    text = f"{urlsplit(asked.url).netloc} accepts the key, and {WORKS[asked.stage]}"
+    return DoctorFinding(about=about, text=text, ok=True)
 
 
+WORKS: Final = {"stt": "the model hears", "llm": "the model answers", "tts": "the voice speaks"}
 ABOUT_PORT: Final = "server.port"
 SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # specific to Holdline
 

@@ -17,7 +17,11 @@ from bot.config.alerts import AlertsSettings
 from bot.config.settings import Settings
 from bot.doctor.doctor import DoctorFinding, examine
 from bot.health.readiness_rules import judge_readiness
+from lab.simulators import faults
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
 from operations.database.rehearsal import rehearse
+from tests.kit.near import running, steady_lab
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
 from tests.small_disk import mounted
@@ -108,13 +112,42 @@ async def test_a_healthy_configuration_has_no_problem_and_sends_no_key(vendor: V
     assert vendor.asked == []
 
 
-async def test_asked_online_every_provider_is_asked_with_its_key(vendor: Vendor) -> None:
-    found = await findings(settings(vendor.port), online=True)
+MISSING = {
+    "deepgram": (faults.Http(status=404), "stt"),
+    "openai": (faults.Http(status=404), "llm"),
+    "cartesia": (faults.Http(status=404), "tts"),
+}
+
+
+def with_lab(lab: Lab) -> Settings:
+    stages = {stage: ladder[:1] for stage, ladder in running(lab).stages.items()}
+    return Settings.model_validate({"server": {"port": 0}, "stages": stages})
+
+
+@pytest.mark.virtual_time
+async def test_asked_online_every_provider_hears_answers_or_speaks() -> None:
+    async with steady_lab() as lab:
+        found = await findings(with_lab(lab), online=True)
 
     assert problems(found) == {}
-    assert found["stages.llm openai"].text.endswith("accepts the key")
-    assert len(vendor.asked) == 4
-    assert "/v1/models" in vendor.asked
+    assert found["stages.stt deepgram"].text.endswith("accepts the key, and the model hears")
+    assert found["stages.llm openai"].text.endswith("accepts the key, and the model answers")
+    assert found["stages.tts cartesia"].text.endswith("accepts the key, and the voice speaks")
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("name", MISSING)
+async def test_a_model_or_voice_that_does_not_exist_is_a_problem(name: str) -> None:
+    fault, stage = MISSING[name]
+    async with steady_lab() as lab:
+        real = {"deepgram": "listen", "openai": "chat", "cartesia": "websocket"}[name]
+        lab.instances[name].set_faults([Window(fault=fault, path=real)])
+        found = problems(await findings(with_lab(lab), online=True))
+
+    assert set(found) == {f"stages.{stage} {name}"}
+    assert f"does not know the model, the voice or the address of stages.{stage} {name}" in str(
+        found
+    )
 
 
 async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor: Vendor) -> None:
