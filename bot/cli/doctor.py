@@ -21,9 +21,7 @@ def command(
     config: ConfigOption = None,
     online: Annotated[
         bool,
-        typer.Option(
-            "--online", help="Also use each key: ask for a word, read the number's webhook."
-        ),
+        typer.Option("--online", help="Also use each key: ask for a word, read webhooks."),
     ] = False,
 ) -> None:
     """Check all that could stop the first call, a line each.
