@@ -52,6 +52,8 @@ def command(
     check_folders(loaded)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
+    for warning in loaded.warnings:
+        logger.warning("{}", warning)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
 

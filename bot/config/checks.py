@@ -71,9 +71,6 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
         yield layers.problem((*key, "kind"), f"{held}; {guess}({', '.join(known)})")
         return
     vendor = provider(stage, str(kind))
-    if vendor.key_env and not rung.get("api_key_env") and not rung.get("api_key"):
-        text = f"is missing; name the variable that holds the key, such as {vendor.key_env}"
-        yield layers.problem((*key, "api_key_env"), text)
     url = rung.get("url")
     if isinstance(url, str) and (text := _url_trouble(url, vendor, insecure=rung.get("insecure"))):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")

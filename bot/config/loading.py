@@ -1,6 +1,6 @@
 """Loads the configuration: defaults, then file, then environment, then flags; later wins."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from bot.config.known_secrets import KNOWN
 from bot.config.layers import DEFAULT, Layers, lay_environment
 from bot.config.secrets import configured_secrets, named_secrets
 from bot.config.settings import Settings
+from bot.config.stages import STAGES
 from bot.hosts import use_proxies
 
 USUAL: Final = Path("holdline.yaml")
@@ -33,6 +34,7 @@ class Loaded:
     layers: Layers
     file: Path | None  # `None` for the built-in default
     text: str = ""  # content of the file
+    warnings: tuple[str, ...] = ()  # a line for each rung that is left out
 
 
 def load(
@@ -72,9 +74,35 @@ def load(
     if settings:
         KNOWN.learn(configured_secrets(settings))
     problems += more
+    warnings = ()
+    if settings and all(problem.absent for problem in problems):
+        settings, problems, warnings = _without_keyless(settings, problems)
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
-    return Loaded(settings=settings, layers=layers, file=path, text=text)
+    return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
+
+
+def _without_keyless(
+    settings: Settings, problems: Sequence[Problem]
+) -> tuple[Settings, list[Problem], tuple[str, ...]]:
+    """Leave out each rung without a key whose stage has another rung; keep the other problems."""
+    keyless = {problem.key[:3]: problem for problem in problems if problem.key[:1] == ("stages",)}
+    ladders: dict[str, Any] = {}
+    for stage in STAGES:
+        ladder = getattr(settings.stages, stage)
+        ladders[stage] = (
+            tuple(rung for at, rung in enumerate(ladder) if ("stages", stage, at) not in keyless)
+            or ladder
+        )
+    left_out = [
+        problem
+        for (_, stage, _), problem in keyless.items()
+        if len(ladders[str(stage)]) < len(getattr(settings.stages, str(stage)))
+    ]
+    stages = settings.stages.model_copy(update=ladders)
+    rest = [problem for problem in problems if problem not in left_out]
+    warnings = tuple(f"{problem.line}; the rung is left out" for problem in _in_order(left_out))
+    return settings.model_copy(update={"stages": stages}), rest, warnings
 
 
 def _usual() -> Path | None:

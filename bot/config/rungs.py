@@ -44,7 +44,7 @@ def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
     place = f"stages.{stage} {settings.name}"
     return Vendor(
         title=provider(stage, settings.kind).title,
-        key=settings.api_key_env or f"the key of {place}",
+        key=settings.api_key_env or provider(stage, settings.kind).key_env or place,
         place=place,
     )
 
