@@ -17,6 +17,7 @@ from bot.cli import (
     evidence,
     export,
     forget,
+    init,
     mic,
     providers,
     say,
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo.command)
+app.command("init")(init.command)
 app.command("serve")(serve.command)
 app.command("mic")(mic.command)
 app.command("replay")(replay.command)
