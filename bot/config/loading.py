@@ -1,6 +1,6 @@
 """Loads the configuration: defaults, then file, then environment, then flags; later wins."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,19 +73,18 @@ def load(
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings))
-    problems += more
-    warnings = ()
-    if settings and all(problem.absent for problem in problems):
-        settings, problems, warnings = _without_keyless(settings, problems)
+    settings, problems, warnings = _without_keyless(settings, [*problems, *more])
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
     return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
 
 
 def _without_keyless(
-    settings: Settings, problems: Sequence[Problem]
-) -> tuple[Settings, list[Problem], tuple[str, ...]]:
+    settings: Settings | None, problems: list[Problem]
+) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
     """Leave out each rung without a key whose stage has another rung; keep the other problems."""
+    if settings is None or not all(problem.absent for problem in problems):
+        return settings, problems, ()
     keyless = {problem.key[:3]: problem for problem in problems if problem.key[:1] == ("stages",)}
     ladders: dict[str, Any] = {}
     for stage in STAGES:

@@ -86,7 +86,7 @@ async def check_storage(url: str) -> DoctorFinding:
 
 
 def _remove(file: Path) -> None:
-    """Remove a file that the check has created, and those beside it."""
+    """Remove a file that the check has created, and its journal."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(OSError):  # such as of a disk that is read-only
             Path(f"{file}{suffix}").unlink(missing_ok=True)

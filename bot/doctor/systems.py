@@ -11,7 +11,7 @@ from bot.config.sections import SheetsSettings
 from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding, reach, reach_port
 
-TRIED_NUMBER: Final = "+10000000000"  # nobody's: a look-up for it shows that the CRM answers
+TRIED_NUMBER: Final = "+10000000000"  # unused: a look-up for it shows that the CRM answers
 DIALLING: Final = "none of the enabled carriers has a number to call from"
 
 
