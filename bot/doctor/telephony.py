@@ -3,17 +3,19 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from bot.config.settings import Settings
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from fallbacks.failure import ServiceError
 from fallbacks.refusals import Vendor, explain
-from transports.rest import NumberSetup
+
+if TYPE_CHECKING:
+    from transports.rest import NumberSetup  # aiohttp takes a while, and every command imports this
 
 WEBHOOKS: Final = {"twilio": "/twilio/voice", "telnyx": "/telnyx/voice", "plivo": "/plivo/voice"}
-Reading = Callable[[], Awaitable[NumberSetup]]
+Reading: TypeAlias = Callable[[], Awaitable["NumberSetup"]]
 
 
 async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFinding]:
@@ -78,7 +80,7 @@ async def _carrier(settings: Settings, name: str) -> DoctorFinding:
     return DoctorFinding(about=about, text=f"the account is {setup.account}{webhook}", ok=True)
 
 
-def _wrong(setup: NumberSetup, title: str, number: str | None, expected: str | None) -> str:
+def _wrong(setup: "NumberSetup", title: str, number: str | None, expected: str | None) -> str:
     """Return what keeps calls from arriving; empty if nothing does."""
     if setup.account != "active":
         return f"{title} says that the account is {setup.account}"
