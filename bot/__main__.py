@@ -19,6 +19,7 @@ from bot.cli import (
     export,
     forget,
     inbox,
+    init,
     mic,
     providers,
     say,
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo.command)
+app.command("init")(init.command)
 app.command("serve")(serve.command)
 app.command("mic")(mic.command)
 app.command("replay")(replay.command)

@@ -1,10 +1,14 @@
-"""A process's HTTP requests over warm connections: one pool for each remote system.
+"""A process's HTTP requests over warm connections, and how their answers are read.
+
+An answer is untrusted: it has a bound in bytes, and one that is nested too deeply is not JSON. The
+standard proxy variables apply (`bot/hosts.py`).
 
 While `open_connections` is open, a request reuses the connection of an earlier one to the same
 host, without DNS, TCP or TLS. Outside, as in a command, each has a connection of its own.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,9 +16,13 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from bot.hosts import proxy_for
+
 IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
 # Connections; a host that hangs does not block others. LiveKit keeps one for each phone that rings.
 MAX_OF_ONE_HOST: Final = 256
+
+MAX_ANSWER_BYTES: Final = 1 << 20  # a carrier's list of a hundred calls has some 100 kB
 
 _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 
@@ -56,6 +64,7 @@ async def request(
         twice: The request is safe to repeat if the host has just closed the kept connection.
         asked: Arguments of `aiohttp.ClientSession.request`.
     """
+    asked.setdefault("proxy", proxy_for(url))
     session = kept_session()
     if session is None:
         async with aiohttp.ClientSession() as own, own.request(method, url, **asked) as answer:
@@ -69,3 +78,43 @@ async def request(
         answer = await session.request(method, url, **asked)
     async with answer:
         yield answer
+
+
+class UnreadableError(ValueError):
+    """An answer is larger than its bound, or nested too deeply."""
+
+
+async def read_body(content: aiohttp.StreamReader, *, most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+    """Return a whole answer, also if it arrives in several pieces.
+
+    Raises:
+        UnreadableError: It is larger than `most_bytes`.
+    """
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > most_bytes:
+            raise UnreadableError(f"the answer is larger than {most_bytes} bytes")
+    return bytes(body)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text from another system.
+
+    Raises:
+        UnreadableError: It is nested too deeply.
+        ValueError: It is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UnreadableError("the answer is nested too deeply") from None
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """Return the JSON object in a text; empty for everything else, as from another server."""
+    try:
+        told = parse_json(text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

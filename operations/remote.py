@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from bot.http import request
+from bot.http import UnreadableError, read_body, request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 
@@ -104,20 +104,13 @@ async def ask(
             asyncio.timeout(timeout_s),
             request(method, url, data=body, headers=told, allow_redirects=False) as answer,
         ):
-            text = await _read(answer.content, most_bytes) if most_bytes else b""
+            content = answer.content
+            text = await read_body(content, most_bytes=most_bytes) if most_bytes else b""
             return answer.status, answer.headers, text
+    except UnreadableError as large:
+        raise RemoteError(Kind.PROTOCOL, str(large)) from None
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
         raise unanswered(error) from None  # its text may hold the address
-
-
-async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
-    """Return a whole answer, also if it arrives in several pieces."""
-    text = bytearray()
-    async for piece in content.iter_any():
-        text += piece
-        if len(text) > most_bytes:
-            raise RemoteError(Kind.PROTOCOL, f"the answer is larger than {most_bytes} bytes")
-    return bytes(text)
 
 
 def check_taken(status: int, headers: Mapping[str, str], *, now: float | None = None) -> None:

@@ -1,6 +1,5 @@
 """Sends one request to a batch endpoint and turns every error into a failure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -9,7 +8,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import aiohttp
 import numpy as np
 
-from bot.http import request
+from bot.http import parse_json, request
 from fallbacks.classification import classify_error, classify_http, classify_symptom
 from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
@@ -110,7 +109,7 @@ def trouble(
 async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
     text = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
     try:
-        body: object = json.loads(text)
+        body: object = parse_json(text)
     except ValueError:
         body = text
     found = classify_http(rung.kind, answer.status, body)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
+from bot.http import parse_json
 from calls.transcript import HeardWord, OtherReading, Transcript
 from fallbacks.classification import classify_message
 from fallbacks.symptoms import Moment, Symptom
@@ -86,7 +87,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     )
     answer = await post(request, rung)
     try:
-        return _read(json.loads(answer.body), rung, recording)
+        return _read(parse_json(answer.body), rung, recording)
     except (ValueError, KeyError, IndexError, TypeError) as wrong:
         raise trouble(Symptom.GARBAGE, rung, "the answer is not a transcript") from wrong
 

@@ -18,6 +18,8 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
 
+from bot.hosts import proxy_for
+from bot.http import UnreadableError, parse_json
 from fallbacks.classification import (
     classify_error,
     classify_http,
@@ -76,7 +78,10 @@ class EventStream(SSEDecoder):
         data: object = text
         if text[:1] in ("{", "["):
             try:
-                data = json.loads(text)
+                data = parse_json(text)
+            except UnreadableError:  # the SDK would not survive it
+                self._malformed += 1
+                return None
             except ValueError:
                 if text.startswith("{"):
                     return event  # the SDK raises
@@ -261,6 +266,8 @@ def share(rung: RungSpec) -> AsyncOpenAI:
             limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S),
             verify=tls_context(),  # its default reads certificates again: 30 to 100 ms
             follow_redirects=False,  # callers' words go only to the configured address
+            trust_env=False,
+            proxy=proxy_for(rung.url),
         ),
     )
     client.rung_name = rung.name

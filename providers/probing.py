@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import functools
-import json
 import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from bot.http import request
+from bot.http import parse_json, request
 from fallbacks.classification import (
     classify_close,
     classify_error,
@@ -68,7 +67,7 @@ MEANS: Mapping[int, str] = {
 async def _body(answer: aiohttp.ClientResponse) -> object:
     text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 
@@ -178,14 +177,14 @@ async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) ->
 
 def _message(message: str | bytes) -> str:
     try:
-        return message_of(json.loads(message))
+        return message_of(parse_json(message))
     except ValueError:
         return ""
 
 
 def _judge(question: Question, message: str | bytes) -> Verdict:
     try:
-        parsed = json.loads(message)
+        parsed = parse_json(message)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
@@ -197,7 +196,7 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     answer = refused.response
     text = answer.body.decode(errors="replace")
     try:
-        body: object = json.loads(text)
+        body: object = parse_json(text)
     except ValueError:
         body = text
     said = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)

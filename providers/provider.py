@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
@@ -10,6 +10,7 @@ from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Failure, failed
 from fallbacks.ladder import ClauseRule
+from fallbacks.refusals import Vendor, explain
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor
@@ -30,6 +31,7 @@ class RungSpec:
     model: str | None = None  # `None`: the provider's default, named in its module
     voice: str | None = None
     api_key: str = field(default="", repr=False)
+    vendor: Vendor | None = None  # for sentences about a refusal; `None` in trials
     timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
     alternatives: int = 1  # readings to ask a recogniser for, the best one included
     shared: Any = None  # shared by all calls on this rung, from `Provider.share`
@@ -101,14 +103,16 @@ class ProbeFailedError(Exception):
         return isinstance(self.__cause__, TimeoutError)
 
     def failure(self, rung: RungSpec) -> Failure:
-        """Return what it means for the probed rung."""
+        """Return what it means for the probed rung; its reason is a sentence for an operator."""
         if self._failure is not None:
-            return self._failure
-        if self.status is not None:
+            failure = self._failure
+        elif self.status is not None:
             found = classify_http(rung.kind, self.status, self.body)
+            failure = failed(found, rung.stage, provider=rung.name, reason=str(self))
         else:
             found = classify_error(self)
-        return failed(found, rung.stage, provider=rung.name, reason=str(self))
+            failure = failed(found, rung.stage, provider=rung.name, reason=str(self))
+        return replace(failure, reason=explain(failure.kind, failure.reason, rung.vendor))
 
 
 class ProviderModule(Protocol):
@@ -194,6 +198,7 @@ class Provider:
     stage: Stage
     kind: str
     module: str  # loaded only when a call needs it
+    title: str  # the vendor's name
     requests: str = (
         ""  # the module of the real probe, and of work outside calls; by default `module`
     )

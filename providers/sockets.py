@@ -9,6 +9,8 @@ from pipecat.services import websocket_service
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
+from bot.hosts import proxy_for
+
 # Redirects are refused: a provider's socket connects only to the configured address.
 #
 # The libraries follow a redirect to any host. They drop `Authorization` from the request then, but
@@ -16,7 +18,14 @@ from websockets.frames import Frame, Opcode
 
 
 class ConnectHere(connect):
-    """Connects as the library does, but treats a redirect as a refusal."""
+    """Connects as the library does, but treats a redirect as a refusal.
+
+    It uses the proxy that `bot/hosts.py` names; the library's own rule sends loopback there too.
+    """
+
+    def __init__(self, uri: str, **asked: Any) -> None:
+        """Prepare to connect to `uri`."""
+        super().__init__(uri, **{"proxy": proxy_for(uri), **asked})
 
     def process_redirect(self, exc: Exception) -> Exception:
         """Return the refusal itself, without following it."""

@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
+from bot.http import parse_json
 from calls.voice import ATTEMPT, VoiceEar
 from fallbacks.classification import (
     classify_close,
@@ -139,7 +140,7 @@ class VoiceTap:
             return self._failure(classify_error(error), type(error).__name__)
         answer = error.response
         try:
-            body = json.loads(answer.body or b"")
+            body = parse_json(bytes(answer.body or b""))
         except ValueError:
             body = None
         return failed(
@@ -307,7 +308,7 @@ class TappedVoice(ClosedVoice):
     async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
         """Report a message; return Pipecat's part of it, `None` if there is none."""
         try:
-            read = json.loads(message)
+            read = parse_json(message)
             passed = self.for_pipecat(read)
             if ear:
                 await self.read_message(ear, read)

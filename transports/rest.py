@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 from pydantic import SecretStr
 
-from bot.http import request
+from bot.http import parse_json, read_body, request
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 
@@ -24,12 +24,43 @@ Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[Any]]
 
 async def read_json(answer: aiohttp.ClientResponse) -> Any:
     """Return an answer's JSON if it says that it is JSON; raises `ValueError` if it is not."""
-    return await answer.json() if answer.content_type == "application/json" else None
+    if answer.content_type != "application/json":
+        return None
+    return parse_json(await read_body(answer.content))
 
 
 def same(body: Any) -> tuple[Any, object]:
     """Return a refusal's body as it is, and no code."""
     return body, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberSetup:
+    """An account and one of its numbers, as the carrier knows them.
+
+    Attributes:
+        account: Its state; `active` if calls are possible.
+        has_number: Whether the number belongs to it.
+        webhook: Where the carrier sends the number's calls, empty for nowhere; `None` if unknown.
+    """
+
+    account: str
+    has_number: bool = False
+    webhook: str | None = None
+
+
+def text_at(body: object, *keys: str) -> str:
+    """Return the text at a path in an untrusted answer; empty if there is none."""
+    for key in keys:
+        body = body.get(key) if isinstance(body, dict) else None
+    return body if isinstance(body, str) else ""
+
+
+def first_of(body: object, key: str) -> dict[str, Any]:
+    """Return the first object of a list in an untrusted answer; empty if there is none."""
+    items = body.get(key) if isinstance(body, dict) else None
+    first = items[0] if isinstance(items, list) and items else None
+    return first if isinstance(first, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ In a server it shares the health table of the calls.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,6 @@ import aiohttp
 from pydantic import ValidationError
 
 from bot import clock
-from bot.config.checks import is_loopback
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.rungs import rung_of
@@ -28,6 +26,8 @@ from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from bot.health.operator_control import DEMO, addresses
 from bot.health.policies import build_availability
+from bot.hosts import is_loopback
+from bot.http import parse_json, read_body
 from calls.entry import Emit
 from calls.transcript import Transcript
 from fallbacks.availability import AvailabilityTable
@@ -37,7 +37,6 @@ from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
 
 ANSWER_S: Final = 5.0
-MAX_ANSWER_BYTES: Final = 1 << 20  # a demo's answer has some kB, but another program may answer
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
@@ -72,22 +71,13 @@ async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
                 continue
             try:
                 async with session.get(f"{place}/api/lab/stages", allow_redirects=False) as answer:
-                    stages = await _read(answer) if answer.status == 200 else None
-            except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
+                    body = await read_body(answer.content)
+                    stages = parse_json(body) if answer.status == 200 else None
+            except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
             if found := _simulated(stages):
                 return place, found
     return None
-
-
-async def _read(answer: aiohttp.ClientResponse) -> Any:
-    """Return the JSON of an answer; `None` if it is too long."""
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > MAX_ANSWER_BYTES:
-            return None
-    return json.loads(body)
 
 
 def _simulated(stages: Any) -> Settings | None:

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
-from bot.config.loading import load
-from bot.config.settings import Settings
+from bot.config.loading import Loaded, load
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
 from bot.tools.own_modules import find_own_modules
@@ -20,24 +19,28 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
     online: Annotated[
-        bool, typer.Option("--online", help="Also check each key with its provider.")
+        bool,
+        typer.Option("--online", help="Also use each key: ask for a word, read webhooks."),
     ] = False,
 ) -> None:
     """Check all that could stop the first call, a line each.
 
-    That is configuration, keys, port, disk, storage and every provider's server.
+    That is configuration, keys, port, disk, database, every provider's server and everything else
+    that is configured. With --online nothing is changed there either.
     """
     loaded = load(config)
     find_own_modules(loaded)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    if asyncio.run(_report(loaded.settings, online=online)):
+    if asyncio.run(_report(loaded, online=online)):
         raise typer.Exit(FAILED)
 
 
-async def _report(settings: Settings, *, online: bool) -> int:
+async def _report(loaded: Loaded, *, online: bool) -> int:
     console = Console(soft_wrap=True)
+    for warning in loaded.warnings:
+        console.print(Text.assemble(("warning ", "yellow"), without_keys(warning)))
     problems = 0
-    async for finding in examine(settings, online=online):
+    async for finding in examine(loaded.settings, online=online):
         problems += not finding.ok
         mark = ("ok      ", "green") if finding.ok else ("problem ", "bold red")
         console.print(Text.assemble(mark, f"{finding.about}: {without_keys(finding.text)}"))

@@ -54,6 +54,8 @@ def command(
     _check_contacts(loaded.settings)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
+    for warning in loaded.warnings:
+        logger.warning("{}", warning)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
 

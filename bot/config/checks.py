@@ -11,6 +11,7 @@ from bot.config.database_urls import masked, share_trouble, storage_trouble
 from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
+from bot.hosts import is_loopback
 from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
@@ -18,14 +19,6 @@ PLAIN: Final = ("ws", "http")
 FAR: Final = "is not a loopback or private address"  # names may resolve to any
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
 MIN_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a server on this host is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_short(token: str) -> bool:
@@ -78,9 +71,6 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
         yield layers.problem((*key, "kind"), f"{held}; {guess}({', '.join(known)})")
         return
     vendor = provider(stage, str(kind))
-    if vendor.key_env and not rung.get("api_key_env") and not rung.get("api_key"):
-        text = f"is missing; name the variable that holds the key, such as {vendor.key_env}"
-        yield layers.problem((*key, "api_key_env"), text)
     url = rung.get("url")
     if isinstance(url, str) and (text := _url_trouble(url, vendor, insecure=rung.get("insecure"))):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")

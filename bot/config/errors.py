@@ -35,6 +35,7 @@ class Problem:
     where: str  # `holdline.yaml:14`, `environment HOLDLINE__AGENT__NAME`, `flag --port`
     text: str
     key: Key = ()
+    absent: bool = False  # a variable with a key is not set
 
     @property
     def line(self) -> str:

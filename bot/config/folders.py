@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from bot.config.checks import is_loopback
 from bot.config.database_urls import file_of, masked
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
 from bot.config.settings import ServerSettings
 from bot.exits import UsageError
+from bot.hosts import is_loopback
 
 
 def why_exposed(server: ServerSettings) -> str:

@@ -19,6 +19,8 @@ from bot.config.known_secrets import KNOWN
 from bot.config.layers import DEFAULT, Layers, lay_environment
 from bot.config.secrets import configured_secrets, named_secrets
 from bot.config.settings import Settings
+from bot.config.stages import STAGES
+from bot.hosts import use_proxies
 
 USUAL: Final = Path("holdline.yaml")
 BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "holdline.yaml"
@@ -32,6 +34,7 @@ class Loaded:
     layers: Layers
     file: Path | None  # `None` for the built-in default
     text: str = ""  # content of the file
+    warnings: tuple[str, ...] = ()  # a line for each rung that is left out
 
 
 def load(
@@ -58,8 +61,8 @@ def load(
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before any message about the configuration
-    problems: list[Problem] = []
-    text = ""
+    use_proxies(variables.values)
+    problems, text = list[Problem](), ""
     if path:
         file = config_file.read(path)
         text = file.text
@@ -70,10 +73,35 @@ def load(
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
-    problems += more
+    settings, problems, warnings = _without_keyless(settings, [*problems, *more])
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
-    return Loaded(settings=settings, layers=layers, file=path, text=text)
+    return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
+
+
+def _without_keyless(
+    settings: Settings | None, problems: list[Problem]
+) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
+    """Leave out each rung without a key whose stage has another rung; keep the other problems."""
+    if settings is None or not all(problem.absent for problem in problems):
+        return settings, problems, ()
+    keyless = {problem.key[:3]: problem for problem in problems if problem.key[:1] == ("stages",)}
+    ladders: dict[str, Any] = {}
+    for stage in STAGES:
+        ladder = getattr(settings.stages, stage)
+        ladders[stage] = (
+            tuple(rung for at, rung in enumerate(ladder) if ("stages", stage, at) not in keyless)
+            or ladder
+        )
+    left_out = [
+        problem
+        for (_, stage, _), problem in keyless.items()
+        if len(ladders[str(stage)]) < len(getattr(settings.stages, str(stage)))
+    ]
+    stages = settings.stages.model_copy(update=ladders)
+    rest = [problem for problem in problems if problem not in left_out]
+    warnings = tuple(f"{problem.line}; the rung is left out" for problem in _in_order(left_out))
+    return settings.model_copy(update={"stages": stages}), rest, warnings
 
 
 def _usual() -> Path | None:

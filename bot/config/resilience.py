@@ -29,8 +29,8 @@ class ProbeSection(Section):
     """How often a provider is probed."""
 
     interval_s: SecondsOrZero = 60.0
-    """Time between two cheap probes of a healthy provider. Zero: no probes; then one caller's
-    attempt tests a half-open breaker.
+    """Time between two cheap probes of a healthy provider. Zero: no probes, also none at
+    the start; then one caller's attempt tests a half-open breaker.
     """
     timeout_s: Seconds = 5.0
     """The longest that one probe may take."""

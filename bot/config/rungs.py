@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from bot.config.agent import AgentSettings, system_text
 from bot.config.stages import RungSettings
+from fallbacks.refusals import Vendor
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
@@ -31,6 +32,7 @@ def rung_of(
         model=settings.model,
         voice=settings.voice,
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        vendor=vendor_of(settings, stage),
         timeout_s=settings.timeout_s,
         options=settings.options,
         alternatives=getattr(settings, "alternatives", 1),
@@ -44,6 +46,16 @@ def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
     own = {(rung.kind, rung.voice) for rung in voices[:1]}
     others = {rung.name for rung in voices if (rung.kind, rung.voice) not in own}
     return frozenset(others if (LOCAL, None) in own else {*others, LOCAL})
+
+
+def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
+    """Return a rung's vendor and the variable with its key."""
+    place = f"stages.{stage} {settings.name}"
+    return Vendor(
+        title=provider(stage, settings.kind).title,
+        key=settings.api_key_env or provider(stage, settings.kind).key_env or place,
+        place=place,
+    )
 
 
 def spoken(language: str, stage: Stage) -> str:

@@ -19,15 +19,20 @@ from bot.config.sections import CrmSettings, SheetsSettings
 from bot.config.settings import LivekitSettings, Settings, SipSettings, TwilioSettings
 from bot.config.shape import model_at
 from bot.config.stages import STAGES
+from bot.hosts import SUFFIX
+from providers.catalog import PROVIDERS
+from providers.provider import Stage
 
 LONG: Final = 16  # characters of a path part that cannot be a word (chosen)
 
 
 def named_secrets(variables: Environment) -> Iterator[str]:
-    """Yield the value of each variable whose name sounds like a secret."""
+    """Yield the value of each variable whose name sounds like a secret, and proxies' passwords."""
     for name, value in variables.values.items():
         if is_secret((name,)):
             yield value.strip()
+        elif name.lower().endswith(SUFFIX):
+            yield from _passwords_of(value)
 
 
 def configured_secrets(settings: Settings) -> Iterator[str]:
@@ -155,7 +160,8 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
             )
             cure = "put it in the environment or .env"
             where = layers.where((*key, f"{field}_env"))
-            yield Problem(where=where, text=text + cure, key=(*key, f"{field}_env"))
+            absent = value is None
+            yield Problem(where=where, text=text + cure, key=(*key, f"{field}_env"), absent=absent)
 
 
 def _flaw(field: str, value: str) -> str:
@@ -200,11 +206,18 @@ def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], 
             yield key, section, field, enabled and (dials or (needed and not spared))
 
 
+def usual_variable(stage: Stage, kind: object) -> str | None:
+    """Return the variable in which a vendor's key is looked for if the file names none."""
+    found = (item.key_env for item in PROVIDERS if (item.stage, item.kind) == (stage, kind))
+    return next(found, None)
+
+
 def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
         for key, rung in layers.inside(("stages", stage), list):
             if isinstance(rung, dict):
-                yield key, "api_key", None, rung.get("kind") != "local"
+                kind = rung.get("kind")
+                yield key, "api_key", usual_variable(stage, kind), kind != "local"
     for agent in agents_in(layers):
         for key, _ in layers.inside((*agent, "tools"), list):
             yield key, "secret", None, True

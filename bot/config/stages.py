@@ -59,7 +59,10 @@ class RungSettings(Section):
     language: Language | None = None
     """By default the agent's language."""
     api_key_env: str | None = None
-    """The variable that holds the key. `local` needs none."""
+    """The variable that holds the key. By default the vendor's usual one, such as
+    `OPENAI_API_KEY`; `local` needs none. A rung whose variable is not set is left out with a
+    warning, as long as its stage has another one.
+    """
     api_key: SecretStr | None = None  # from the environment only
     account: Text | None = None
     """The same name for all rungs of a kind whose keys belong to one account or project. A refused

@@ -3,51 +3,40 @@
 import asyncio
 import errno
 import importlib
-import json
 import os
-import secrets
 import shutil
 import socket
-import sqlite3
-import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from bot import clock
 from bot.config.agent import AgentSettings
 from bot.config.alerts import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
-from bot.config.database_urls import LOCAL, SQLITE, file_of, masked
+from bot.config.database_urls import LOCAL
 from bot.config.folders import why_exposed
 from bot.config.rungs import rung_of
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
-from bot.health.readiness_rules import Readiness
+from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
+from bot.doctor.storage import check_share, check_storage
+from bot.doctor.systems import check_systems
+from bot.doctor.telephony import check_telephony
+from bot.health.readiness_rules import Readiness, callers_get
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
 if TYPE_CHECKING:
-    from operations.database.provider_board import ProviderBoard
+    pass
 
-ANSWER_S: Final = 5.0  # a server that takes longer to accept is useless for a call
 MIN_FREE_BYTES: Final = 500_000_000  # ample for a busy month of journals and logs
-PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
+WRITTEN_BYTES: Final = 64 * 1024
 PHONE_RATE_HZ: Final = 8000
 MAX_BYTES: Final = 4096  # of an answer; Holdline's has about 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorFinding:
-    """The result of one check."""
-
-    about: str
-    text: str
-    ok: bool
 
 
 async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
@@ -59,10 +48,10 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
     yield await _port(settings.server)
-    yield _disk("logs.dir", settings.logs.dir)
-    yield await _storage(settings.storage.url)
+    yield await asyncio.to_thread(_disk, "logs.dir", settings.logs.dir)
+    yield await check_storage(settings.storage.url)
     if settings.resilience.share != LOCAL:
-        yield await _share(settings.resilience.share)
+        yield await check_share(settings.resilience.share)
     for finding in (
         *_public_url(settings),
         *_token(settings),
@@ -73,22 +62,37 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     for agent in settings.all_agents:
         for finding in _tools(agent):
             yield finding
-    answers = [
-        _answers(
-            rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
-            key_env=rung.api_key_env,
-            online=online,
-        )
+    for finding in await _providers(settings, online=online):
+        yield finding
+    for finding in await check_telephony(settings, online=online):
+        yield finding
+    async for finding in check_systems(settings, online=online):
+        yield finding
+
+
+async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]:
+    """Ask every provider at once, and add to each that fails what callers get instead."""
+    rungs = [
+        rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         for stage, rung in settings.stages.rungs()
     ]
-    for finding in await asyncio.gather(*answers):
-        yield finding
+    found = await asyncio.gather(*(_answers(rung, online=online) for rung in rungs))
+    well = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
+    told: list[DoctorFinding] = []
+    for rung, finding in zip(rungs, found, strict=True):
+        others = [other.name for other in well if other.stage == rung.stage]
+        instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps)}"
+        told.append(replace(finding, text=finding.text + instead))
+    return told
 
 
 def _disk(about: str, directory: Path) -> DoctorFinding:
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=existing):
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(bytes(WRITTEN_BYTES))  # an empty file fits on a full disk, too
+            file.flush()
+            os.fsync(file.fileno())
             free_bytes = shutil.disk_usage(existing).free
     except OSError as error:
         text = f"{directory} cannot be written: {error.strerror or error}"
@@ -158,26 +162,14 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(rung: RungSpec, *, key_env: str | None, online: bool) -> DoctorFinding:
+async def _answers(rung: RungSpec, *, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
         return await _runs_here(about, rung)
-    parts = urlsplit(rung.url)
-    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-    secure = ssl.create_default_context() if parts.scheme in ("wss", "https") else None
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            _, writer = await asyncio.open_connection(host, port, ssl=secure)
-    except TimeoutError:
-        text = f"{host}:{port} did not answer within {ANSWER_S:g} s"
-        return DoctorFinding(about=about, text=text, ok=False)
-    except (OSError, UnicodeError) as error:
-        text = f"{host}:{port} does not answer: {_reason(error)}"
-        return DoctorFinding(about=about, text=text, ok=False)
-    writer.close()
-    if not online:
-        return DoctorFinding(about=about, text=f"{host}:{port} answers", ok=True)
-    return await _accepts(about, rung, key_env=key_env)
+    text, ok = await reach(rung.url)
+    if not ok or not online:
+        return DoctorFinding(about=about, text=text, ok=ok)
+    return await _accepts(about, rung)
 
 
 async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
@@ -189,22 +181,19 @@ async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
     return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, asked: RungSpec, *, key_env: str | None) -> DoctorFinding:
+async def _accepts(about: str, asked: RungSpec) -> DoctorFinding:
+    """Ask the cheap question, which names a wrong key, then for a word, which needs the model."""
+    vendor = provider(asked.stage, asked.kind)
     try:
-        await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
+        await vendor.probe(asked, timeout_s=ANSWER_S)
+        await vendor.probe_for_real(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return DoctorFinding(about=about, text=f"{error} (key from {key_env})", ok=False)
-    return DoctorFinding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
+        return DoctorFinding(about=about, text=error.failure(asked).reason, ok=False)
+    text = f"{urlsplit(asked.url).netloc} accepts the key, and {WORKS[asked.stage]}"
+    return DoctorFinding(about=about, text=text, ok=True)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno)  # asyncio's own text is `Connect call failed (…)`
-    return getattr(error, "strerror", None) or str(error)
-
-
+WORKS: Final = {"stt": "the model hears", "llm": "the model answers", "tts": "the voice speaks"}
 ABOUT_PORT: Final = "server.port"
 SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # specific to Holdline
 
@@ -238,6 +227,8 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
+    from bot.http import parse_json, read_body  # noqa: PLC0415
+
     patience = aiohttp.ClientTimeout(total=ANSWER_S)
     url = f"{near_address(server.host, server.port)}/readyz"
     try:
@@ -245,131 +236,8 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=patience) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            told = json.loads(await answer.content.read(MAX_BYTES))
+            told = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
     ours = isinstance(told, dict) and told.keys() == SAYS and isinstance(told["reasons"], list)
     return told if ours else None
-
-
-LEASE_S: Final = 5.0  # the lease of an interrupted doctor expires after this
-ABOUT_SHARE: Final = "resilience.share"
-
-
-async def _share(share: str) -> DoctorFinding:
-    """Check the share at this address."""
-    from bot.health.sharing import board_at  # noqa: PLC0415 - SQLAlchemy takes a while
-    from operations.database.database import StorageError  # noqa: PLC0415 - as above
-
-    file = file_of(share)
-    if file is not None and not file.exists():
-        return _can_be_made(file)
-    holder = f"doctor-{secrets.token_hex(4)}"
-    board = board_at(share, holder=holder)
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            text, ok = await _leases(board, holder)
-    except StorageError as error:
-        text, ok = f"cannot be used: {error}", False
-    except TimeoutError:
-        text, ok = f"did not answer within {ANSWER_S:g} s", False
-    await _close(board)
-    return DoctorFinding(about=ABOUT_SHARE, text=f"{masked(share)} {text}", ok=ok)
-
-
-async def _leases(board: "ProviderBoard", place: str) -> tuple[str, bool]:
-    """Lease a rung that does not exist and return it; report the result."""
-    began_s = clock.monotonic()
-    await board.clock_s()
-    took_s = clock.monotonic() - began_s
-    held = await board.lease([place], for_s=LEASE_S)
-    await board.leave()
-    if place not in held:
-        return "answers, but gives no lease", False
-    return f"answers in {took_s:.3f} s and gives leases", True
-
-
-async def _close(board: "ProviderBoard") -> None:
-    from operations.database.database import StorageError  # noqa: PLC0415 - as above
-
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            await board.close()
-    except (StorageError, TimeoutError):
-        return  # the finding already describes the problem
-
-
-def _can_be_made(file: Path) -> DoctorFinding:
-    """Check whether the file could be created, without creating it."""
-    folder = next(parent for parent in file.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return DoctorFinding(
-            about=ABOUT_SHARE, text=f"{file} cannot be created in {folder}", ok=False
-        )
-    return DoctorFinding(about=ABOUT_SHARE, text=f"the first process will create {file}", ok=True)
-
-
-ABOUT_STORAGE: Final = "storage.url"
-
-
-async def _storage(url: str) -> DoctorFinding:
-    """Check the database at this address."""
-    if url.startswith(SQLITE):
-        opened = await asyncio.to_thread(_file_finding, url)
-    else:
-        opened = await _server_finding(url)
-    return await _version_finding(url) or opened if opened.ok else opened
-
-
-def _file_finding(url: str) -> DoctorFinding:
-    path = url.partition(":///")[2].partition("?")[0] or ":memory:"
-    existed = path == ":memory:" or Path(path).exists()
-    try:
-        connection = sqlite3.connect(path, timeout=ANSWER_S)
-        try:
-            connection.execute("BEGIN IMMEDIATE")  # the lock that a writer needs
-            connection.execute("PRAGMA user_version").fetchone()  # reads the file's header
-            connection.rollback()
-        finally:
-            connection.close()
-        if not existed:
-            Path(path).unlink(missing_ok=True)  # the check leaves nothing behind
-    except (sqlite3.Error, OSError) as error:
-        return DoctorFinding(
-            about=ABOUT_STORAGE, text=f"{path} cannot be opened: {error}", ok=False
-        )
-    return DoctorFinding(about=ABOUT_STORAGE, text=f"{path} opens for writing", ok=True)
-
-
-async def _server_finding(url: str) -> DoctorFinding:
-    # SQLAlchemy takes a while to import, and every command imports this module.
-    from operations.database.database import StorageError  # noqa: PLC0415
-    from operations.database.rehearsal import rehearse  # noqa: PLC0415
-
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            await rehearse(url)
-    except StorageError as error:
-        text, ok = f"cannot be used: {error}", False
-    except TimeoutError:
-        text, ok = f"did not answer within {ANSWER_S:g} s", False
-    else:
-        text, ok = "opens and takes a row", True
-    return DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {text}", ok=ok)
-
-
-async def _version_finding(url: str) -> DoctorFinding | None:
-    """Return a finding if the database needs an upgrade; `None` if it does not."""
-    from operations.database.database import StorageError  # noqa: PLC0415 - as above
-    from operations.database.upgrading import find_lag  # noqa: PLC0415
-
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            lag = await find_lag(url)
-    except StorageError as error:
-        lag = f"cannot be checked: {error}"
-    except TimeoutError:
-        lag = f"did not answer within {ANSWER_S:g} s"
-    return (
-        DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {lag}", ok=False) if lag else None
-    )

@@ -13,6 +13,7 @@ from bot.config.errors import nearest
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
+from bot.http import parse_json, read_body
 
 ANSWER_S: Final = 5.0
 DEMO: Final = "http://127.0.0.1:8080"  # the demo's default address
@@ -117,7 +118,7 @@ async def _ask(
 async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
     if answer.status == 401:
         raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
-    found = await answer.json()
+    found = parse_json(await read_body(answer.content))
     if answer.status == 404 and isinstance(found, dict) and "names" in found:
         names = found["names"]
         close = nearest(name, names)

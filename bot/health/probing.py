@@ -59,6 +59,7 @@ class Prober:
 
     Attributes:
         last: The result of the last probe; `None` before the first one.
+        answered: Set after the first probe.
         lag: The lag of this process: a time-out that we caused ourselves says nothing of the rung.
     """
 
@@ -83,6 +84,7 @@ class Prober:
             leads: Returns whether this process probes; another one may do it for both.
         """
         self.last: Probed | None = None
+        self.answered = asyncio.Event()
         self.lag = Lag()
         self._rung = rung
         self._availability = availability
@@ -102,8 +104,13 @@ class Prober:
         """The availability of the rung."""
         return self._availability.of(self._rung.stage, self._rung.name)
 
+    @property
+    def asks(self) -> bool:
+        """Whether this process probes the rung at all."""
+        return self._probing.wake_at is not None and self._leads()
+
     def reset(self) -> None:
-        """Probe as soon as possible, at an operator's request."""
+        """Probe as soon as possible, at the start or at an operator's request."""
         self._probing.see(self._clock(), doubted=is_doubted(self.availability))
         self._probing.reset(self._clock())
 
@@ -140,6 +147,7 @@ class Prober:
             error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
         )
         self._emit_probe(self.last)
+        self.answered.set()
         if ours:
             self.availability.breaker.take_back(permit)
         else:

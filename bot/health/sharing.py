@@ -67,7 +67,11 @@ def _within(sight: _Sight) -> float:
 
 
 class Share:
-    """One process's side of the shared board."""
+    """One process's side of the shared board.
+
+    Attributes:
+        looked: Set after the first exchange, also a failed one: since then `leads` is known.
+    """
 
     def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, emit: Emit) -> None:
         """Share the health of these rungs, each at its place on the board."""
@@ -80,6 +84,7 @@ class Share:
         self._sight: _Sight | None = None  # of the board's clock; `None` before the first reading
         self._misses = 0
         self._alone_since: float | None = None
+        self.looked = asyncio.Event()
 
     def leads(self, place: str) -> bool:
         """Return whether this process should probe a rung; without the board, each process does."""
@@ -101,6 +106,8 @@ class Share:
             self._count_miss(gone)
         else:
             self._rejoin()
+        finally:
+            self.looked.set()
 
     def doubt(self, broken: Exception) -> None:
         """Continue alone for now: a round failed in an unexpected way."""

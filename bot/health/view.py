@@ -1,10 +1,13 @@
 """The operator's view of the providers, and the operator's actions on them."""
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+
+from loguru import logger
 
 from bot import clock
 from bot.clock import Clock
@@ -13,12 +16,16 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES, StagesSettings
 from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, by_place, run_probers
+from bot.health.readiness_rules import callers_get
 from bot.health.sharing import Share, places, share_health
 from calls.entry import Emit
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
+from fallbacks.refusals import unusable
 from operations.telemetry.live import merge_recent
+from processors.holding.outage_rules import Step
 
+FIRST_S: Final = 3.0  # for the probes before the first call; a slow provider delays no start
 WORST: Final = ("closed", "half_open", "open")
 
 
@@ -74,6 +81,40 @@ class ProviderView:
     probers: Sequence[Prober]
     emit: Emit
     clock: Clock
+    share: Share | None = None
+    steps: Sequence[Step] = ()
+
+    async def ask_first(self) -> list[str]:
+        """Probe every rung once, in parallel; return and log a sentence for each that failed.
+
+        Called before calls are taken, so that a wrong key is not left for a caller to find. A rung
+        that has not answered after `FIRST_S` is not waited for. Another process of the pool may
+        probe for this one.
+        """
+        try:
+            async with asyncio.timeout(FIRST_S):
+                if self.share:
+                    await self.share.looked.wait()
+                asked = [prober for prober in self.probers if prober.asks]
+                for prober in asked:
+                    prober.reset()
+                await asyncio.gather(*(prober.answered.wait() for prober in asked))
+        except TimeoutError:
+            logger.info("not every provider has answered within {:g} s", FIRST_S)
+        sentences = [
+            f"{unusable(last.error, prober.rung.vendor)}; {self._instead(prober)}"
+            for prober in self.probers
+            if (last := prober.last) and not last.ok
+        ]
+        for sentence in sentences:
+            logger.warning("{}", sentence)
+        return sentences
+
+    def _instead(self, prober: Prober) -> str:
+        stage, name = prober.rung.stage, prober.rung.name
+        usable = self.availability.usable(stage, self.clock())
+        others = [rung.provider for rung in usable if rung.provider != name]
+        return callers_get(others, self.steps)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,6 +229,8 @@ async def watch_providers(
                 probers=probers,
                 emit=emit,
                 clock=clock.monotonic,
+                share=share,
+                steps=settings.hold.steps,
             )
 
 

@@ -8,6 +8,7 @@ import aiohttp
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.health.operator_control import addresses
+from bot.http import parse_json, read_body
 from calls.outbound import DialOutcome
 
 MAX_S: Final = 2 * 3600.0  # of a call
@@ -58,7 +59,7 @@ async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]
         raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
     if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request
         raise CommandError(f"the server at {place} is starting or stopping and places no calls now")
-    said = await answer.json()
+    said = parse_json(await read_body(answer.content))
     wanted = {"outcome", "reason", "length_s"} if answer.status == 200 else set[str]()
     if not (isinstance(said, dict) and said.keys() >= wanted):
         raise ValueError("another program answers there")

@@ -91,7 +91,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
             commands = SupervisorCommands(pool, server, tasks)
             commands.over = take_connections(socket.socket(fileno=order["hand"]), commands.take)
             server.leave = commands.leave
-            pool.wire.send("ready")
+            pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()
         for item in (line, listening):
             item.cancel()

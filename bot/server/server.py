@@ -14,7 +14,6 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from bot import clock
-from bot.call.switchboard import Switchboard
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
@@ -120,7 +119,8 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     async with run_server(settings, sockets, extras=extras or Extras()) as server:
         await server.ready.wait()
         if server.started:
-            line = ready_line(settings, port=sockets[0].getsockname()[1])
+            refused = await server.providers.ask_first()
+            line = ready_line(settings, port=sockets[0].getsockname()[1], refused=refused)
             print(line, flush=True)  # noqa: T201 - shown in the terminal
         await server.finished.wait()
 
@@ -128,10 +128,11 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
 class Server(uvicorn.Server):
     """Uvicorn with a shutdown that lets the calls end first."""
 
-    def __init__(self, config: uvicorn.Config, switchboard: Switchboard) -> None:
+    def __init__(self, config: uvicorn.Config, process: Process) -> None:
         """Prepare the server; a second signal makes the switchboard cut its calls."""
         super().__init__(config)
-        self.switchboard = switchboard
+        self.switchboard = process.switchboard
+        self.providers = process.providers
         self.asked_to_stop = asyncio.Event()
         self.ready = asyncio.Event()
         """Set when the server answers, or never will."""
@@ -209,7 +210,7 @@ async def run_server(
         routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
         more = replace(extras, routers=routers, campaigns=campaigns)
         app = application(process, tasks, more, pool)
-        server = Server(_bounded(app), process.switchboard)
+        server = Server(_bounded(app), process)
         server.follows_dials = lambda: outbound.follows_dials
         async with _answering(server, sockets, process, tasks):
             yield server

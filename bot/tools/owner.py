@@ -13,7 +13,7 @@ import aiohttp
 
 from bot import clock
 from bot.config.agent import BODILESS, CallFact, ToolSettings
-from bot.http import request
+from bot.http import parse_json, request
 from bot.tools.toolbox import Run, Tool, ToolFailed
 from calls.caller import clean
 from operations.remote import signature
@@ -159,7 +159,7 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
     if status >= 400:
         raise ToolFailed(f"{settings.name} answered {status}: {clean(body, 200)}")
     try:
-        return json.loads(body) if body else "done"
+        return parse_json(body) if body else "done"
     except ValueError:
         return body
 

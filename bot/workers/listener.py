@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 from loguru import logger
@@ -68,12 +69,13 @@ def bind_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def ready_line(settings: Settings, *, port: int) -> str:
+def ready_line(settings: Settings, *, port: int, refused: Sequence[str] = ()) -> str:
     """Return what `holdline serve` prints when it is ready: address, transports, next steps.
 
     Args:
         settings: The configuration.
         port: The listening port; the configured one may be 0.
+        refused: A sentence for each provider that failed at the start; each gets a line.
     """
     server, transports = settings.server, settings.transports
     address = addresses(server.model_copy(update={"port": port}))[0]
@@ -89,7 +91,8 @@ def ready_line(settings: Settings, *, port: int) -> str:
             todo[name] = carrier.entry.format(url=server.public_url)
     names = ", ".join(todo) or "no transport"
     cure = "enable one under transports in the configuration, otherwise no calls can arrive"
-    return f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."
+    line = f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."
+    return "\n".join((line, *(f"Attention: {sentence}." for sentence in dict.fromkeys(refused))))
 
 
 READY: Final = "READY=1"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import clock
+from bot.config.rungs import vendor_of
 from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Emit
@@ -71,7 +72,14 @@ class OwnListeners:
                 *more,
             ],
             utc_now=clock.utc_now,
-            incidents=Incidents(ladders(settings), steps=settings.hold.steps),
+            incidents=Incidents(
+                ladders(settings),
+                steps=settings.hold.steps,
+                vendors={
+                    (stage, rung.name): vendor_of(rung, stage)
+                    for stage, rung in settings.stages.rungs()
+                },
+            ),
             clock=clock.monotonic,
         )
 

@@ -141,7 +141,7 @@ class PoolServer:
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
-        wire.on("ready", lambda _: self._open(worker))
+        wire.on("ready", lambda said: self._open(worker, said))
         wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
@@ -232,13 +232,14 @@ class PoolServer:
         if load := self._admission.workers.get(worker.number):
             load.leaving = True
 
-    def _open(self, worker: Worker) -> None:
+    def _open(self, worker: Worker, said: Mapping[str, Any]) -> None:
         if worker.leaving:  # became ready while it was being ended
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._admission.open(worker.number, self._clock())
         self._quotas.receive(worker)
         worker.heard_at = self._clock()
+        worker.refused = tuple(said.get("refused", ()))  # an older version sends none
         worker.ready.set()
         self._views.receive(worker)
         self.broadcast_state()

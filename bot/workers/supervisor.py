@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -56,11 +56,11 @@ class Supervisor:
         )
         self._server.answers["reload"] = self._answer_reload
 
-    async def run(self, ready: Callable[[], None]) -> int:
+    async def run(self, ready: Callable[[Sequence[str]], None]) -> int:
         """Serve until SIGTERM or SIGINT, then drain; return the exit code.
 
         Args:
-            ready: Called when calls can be taken.
+            ready: Called when calls can be taken, with a sentence for each provider that failed.
 
         Raises:
             CommandError: A worker failed while all were stopping.
@@ -78,7 +78,8 @@ class Supervisor:
             )
             connections.open()
             self._reloading.open = not self._signals
-            ready()
+            workers = self._server.workers.values()
+            ready([sentence for worker in workers for sentence in worker.refused])
             if self._reloading.owed and self._reloading.open:
                 self._reload(BY_SIGNAL)
             await self._slots.all_gone.wait()
@@ -164,8 +165,9 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
     listener = listening_socket(server.host, server.port)
     port = listener.getsockname()[1]
 
-    def ready() -> None:
-        print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
+    def ready(refused: Sequence[str]) -> None:
+        line = ready_line(plan.settings, port=port, refused=refused)
+        print(line, flush=True)  # noqa: T201 - for the terminal
         notify_ready()
 
     async def run() -> int:

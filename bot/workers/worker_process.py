@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Worker:
         self.order = order
         self.configured = asyncio.Event()  # its configuration is valid
         self.ready = asyncio.Event()
+        self.refused: Sequence[str] = ()  # sentences about providers that failed at its start
         self.heard_at = 0.0  # the time of its last report, monotonic
         self.ended = asyncio.Event()
         self.closing = asyncio.Event()  # it takes no new calls, for whatever reason

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
 
+from bot.http import parse_json
 from calls.caller import without_halves
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
@@ -169,7 +170,7 @@ class RestCrm:
         )
         check_taken(status, told)
         try:
-            return await asyncio.to_thread(json.loads, text) if text.strip() else None
+            return await asyncio.to_thread(parse_json, text) if text.strip() else None
         except ValueError:
             raise RemoteError(Kind.PROTOCOL, "the answer is not JSON") from None
 

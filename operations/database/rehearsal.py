@@ -1,10 +1,14 @@
-"""Tests a database: connects, creates a table, writes a row, and rolls everything back."""
+"""Tests a database: writes a row to the disk and deletes it, as a caller's first request would.
+
+A file on a full or read-only disk opens and begins a transaction, and fails only when a page has
+to be written. So the row is committed, in a table of its own that no program reads.
+"""
 
 import secrets
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import insert
+from sqlalchemy import Column, MetaData, Table, Text, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -12,11 +16,12 @@ from sqlalchemy.pool import NullPool
 from operations.database.database import storage_errors
 from operations.database.tables import CALLBACKS, METADATA
 
+WRITTEN: Final = 64 * 1024  # characters; more than the free space of a file's pages
 EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that is never read
 
 
 async def rehearse(address: str) -> None:
-    """Run everything that a caller's first request will need, and roll it back.
+    """Commit a row and delete it, then create what a caller's request needs, and roll that back.
 
     PostgreSQL and SQLite also roll back the creation of a table, so nothing is left behind.
 
@@ -26,8 +31,14 @@ async def rehearse(address: str) -> None:
     """
     url = make_url(address)
     engine = create_async_engine(url, poolclass=NullPool)
+    scratch = Table(f"doctor_{secrets.token_hex(4)}", MetaData(), Column("said", Text))
     try:
         with storage_errors(url):
+            async with engine.begin() as connection:
+                await connection.run_sync(scratch.create)
+                await connection.execute(insert(scratch).values(said="x" * WRITTEN))
+            async with engine.begin() as connection:
+                await connection.run_sync(scratch.drop)
             async with engine.connect() as connection, connection.begin() as work:
                 await connection.run_sync(METADATA.create_all, tables=[CALLBACKS])
                 await connection.execute(insert(CALLBACKS).values(_row()))

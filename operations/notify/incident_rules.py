@@ -55,6 +55,7 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
+from fallbacks.refusals import Vendor, explain
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "retried until it is listed, also after a restart"
@@ -85,20 +86,32 @@ class KnownRung:
 class KnownRungs:
     """All rungs of all ladders."""
 
-    def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str]) -> None:
+    def __init__(
+        self,
+        ladders: Mapping[str, Sequence[str]],
+        *,
+        steps: Sequence[str],
+        vendors: Mapping[Place, Vendor] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
             steps: What callers get without a usable rung, in order.
+            vendors: For the sentences about refusals.
         """
         self._ladders = ladders
         self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
         self._steps = ", ".join(steps) or "nothing"
+        self._vendors = vendors or {}
 
     def get(self, stage: str, name: str) -> KnownRung:
         """Return one rung; unknown ones are not stored."""
         return self._rungs.get((stage, name)) or KnownRung()
+
+    def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
+        """Return an operator's sentence about a rung's failure, or its reason."""
+        return explain(kind, reason, self._vendors.get((stage, name)))
 
     def has(self, stage: str, name: str) -> bool:
         """Return whether it is a rung on a ladder, or without a name a stage."""
@@ -141,14 +154,15 @@ class Incidents:
         wordless: How many of a rung's answers in a row had no words.
     """
 
-    def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str] = ()) -> None:
-        """Prepare.
-
-        Args:
-            ladders: The rungs' names by stage, the preferred one first.
-            steps: What callers get without a usable rung, in order.
-        """
-        self.rungs = KnownRungs(ladders, steps=steps)
+    def __init__(
+        self,
+        ladders: Mapping[str, Sequence[str]],
+        *,
+        steps: Sequence[str] = (),
+        vendors: Mapping[Place, Vendor] | None = None,
+    ) -> None:
+        """Prepare; see `KnownRungs` for the arguments."""
+        self.rungs = KnownRungs(ladders, steps=steps, vendors=vendors)
         self.wordless: Counter[Place] = Counter()
         self._open: dict[Place, Incident] = {}
 
@@ -218,7 +232,8 @@ def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> F
     if event.scope is Scope.PAYLOAD:
         return _payload_failed(incidents, event, now)
     rung = incidents.rungs.get(event.stage, event.provider)
-    rung.kind, rung.reason = event.kind, event.reason
+    reason = incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason)
+    rung.kind, rung.reason = event.kind, reason
     if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
         return ()  # a glitch, unless a failover follows
     return _meet_attempt(incidents, event, event.severity, now)
@@ -232,7 +247,7 @@ def _meet_attempt(
         rung=event.provider,
         kind=event.kind,
         severity=severity,
-        reason=event.reason,
+        reason=incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason),
     )
     # As in fallbacks/availability.py: a failure that one call's content caused opens no breaker.
     left_alone = event.permanent and event.scope is not Scope.REQUEST
@@ -435,6 +450,9 @@ def _note(incidents: Incidents, event: Event, now: float) -> Facts:
         case Suspected():
             rung = incidents.rungs.get(event.stage, event.provider)
             rung.suspect, rung.kind = True, event.kind
+            rung.reason = rung.reason or incidents.rungs.explain(
+                event.stage, event.provider, event.kind, ""
+            )
         case SuspicionCleared():
             incidents.rungs.get(event.stage, event.provider).suspect = False
             incidents.recover(event.stage, event.provider, now)

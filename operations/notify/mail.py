@@ -1,37 +1,43 @@
 """Alerts by e-mail: one when it starts, rises in severity or ends, all in one thread.
 
-Uses Python's own client in a thread: a handful of mails a day needs no library.
+One deadline holds for the whole mail, so a server that answers byte by byte delays nothing else.
 Source: RFC 5321 (replies), RFC 3207 (STARTTLS), RFC 5322 3.6.4 (Message-ID, References).
 """
 
 import asyncio
 import hashlib
-import smtplib
+import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
 from typing import Final
 
+import aiosmtplib
+
 from bot.config.alerts import EmailSettings
-from bot.config.checks import is_loopback
+from bot.hosts import is_loopback
 from fallbacks.failure import Kind
 from operations.notify.alert import Alert
-from operations.notify.channel import POST_S, AlertText, Channel
+from operations.notify.channel import AlertText, Channel
 from operations.notify.outbox import ChannelPost
 from operations.remote import RemoteError
 
+MAIL_S: Final = 20.0  # from connecting to the last answer: some six exchanges (chosen)
+QUIT_S: Final = 1.0
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 MAX_WORD: Final = 40  # a longer word is encoded and breaks the message id
 DIGEST: Final = 16  # hexadecimal digits; chosen
 TAKEN: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
 LATER: Final = 450  # stands for a missing answer, if the server disconnected first
 MAX_BEGUN: Final = 100  # mails that only some recipients have got (chosen)
+INVALID: Final = "the sender or recipient is invalid"
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
-    smtplib.SMTPNotSupportedError: (Kind.BAD_REQUEST, "the mail server lacks what we ask for"),
+    aiosmtplib.SMTPNotSupported: (Kind.BAD_REQUEST, "the mail server lacks what we ask for"),
     TimeoutError: (Kind.TIMEOUT, "no answer in time"),
     ssl.SSLCertVerificationError: (Kind.NETWORK, "its certificate is not trusted"),
 }
@@ -48,7 +54,7 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
         try:
             mail = _mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; its text is not shown, it may hold a secret
-            raise RemoteError(Kind.BAD_REQUEST, "the sender or recipient is invalid") from None
+            raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
         await _deliver(settings, mail, begun)
         return mail["Message-ID"]
 
@@ -71,8 +77,10 @@ async def _deliver(
     due = [address for address in recipients if address not in answers]
     said: dict[str, int] = {}
     try:
-        said = await asyncio.to_thread(_send, settings, mail, due)
-    except (OSError, smtplib.SMTPException) as error:
+        said = await _send(settings, mail, due)
+    except ValueError:  # an address that no mail can have
+        raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
+    except (OSError, aiosmtplib.SMTPException) as error:
         raise _remote_error(error) from None
     finally:
         answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
@@ -99,47 +107,65 @@ def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) ->
     return mail
 
 
-def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
     """Return the answer for each address; a missing address got none."""
     context = ssl.create_default_context()
-    if settings.security == "tls" or (settings.security == "auto" and settings.port == TLS_PORT):
-        client = smtplib.SMTP_SSL(settings.server, settings.port, timeout=POST_S, context=context)
-    else:
-        client = smtplib.SMTP(settings.server, settings.port, timeout=POST_S)
-    with client:
-        if not isinstance(client, smtplib.SMTP_SSL):
-            _secure(settings, client, context)
-        _sign_in(settings, client)
-        try:
-            refused = client.send_message(mail, to_addrs=to)
-        except smtplib.SMTPRecipientsRefused as all_refused:
-            return {address: code for address, (code, _) in all_refused.recipients.items()}
-        return dict.fromkeys(to, TAKEN) | {address: code for address, (code, _) in refused.items()}
+    tls = settings.security == "tls" or (settings.security == "auto" and settings.port == TLS_PORT)
+    client = aiosmtplib.SMTP(
+        hostname=settings.server,
+        port=settings.port,
+        local_hostname=socket.gethostname(),  # the library would ask DNS, in a thread
+        timeout=MAIL_S,
+        use_tls=tls,
+        start_tls=False,
+        tls_context=context,
+    )
+    try:
+        async with asyncio.timeout(MAIL_S):
+            await client.connect()
+            if not tls:
+                await _secure(settings, client, context)
+            await _sign_in(settings, client)
+            answers = await _answers(client, mail, to)
+        with suppress(OSError, aiosmtplib.SMTPException):  # the mail is already there, or refused
+            async with asyncio.timeout(QUIT_S):
+                await client.quit()
+    finally:
+        client.close()
+    return answers
 
 
-def _secure(settings: EmailSettings, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
-    client.ehlo()
+async def _answers(
+    client: aiosmtplib.SMTP, mail: EmailMessage, to: Sequence[str]
+) -> dict[str, int]:
+    try:
+        refused, _ = await client.send_message(mail, recipients=list(to))
+    except aiosmtplib.SMTPRecipientsRefused as all_refused:
+        return {error.recipient: error.code for error in all_refused.recipients}
+    return dict.fromkeys(to, TAKEN) | {address: said.code for address, said in refused.items()}
+
+
+async def _secure(
+    settings: EmailSettings, client: aiosmtplib.SMTP, context: ssl.SSLContext
+) -> None:
+    await client.ehlo()
     if settings.security == "none":
         return
-    if client.has_extn("starttls"):
-        client.starttls(context=context)
-        client.ehlo()
+    if client.supports_extension("starttls"):
+        await client.starttls(tls_context=context)
+        await client.ehlo()
     elif settings.security == "starttls" or not is_loopback(settings.server):
         raise RemoteError(Kind.BAD_REQUEST, "the mail server offers no encryption")
 
 
-def _sign_in(settings: EmailSettings, client: smtplib.SMTP) -> None:
+async def _sign_in(settings: EmailSettings, client: aiosmtplib.SMTP) -> None:
     if not settings.password:
         return
-    clear = not isinstance(client.sock, ssl.SSLSocket)
+    clear = client.get_transport_info("sslcontext") is None
     if clear and not is_loopback(settings.server):
         raise RemoteError(Kind.BAD_REQUEST, "the password would be sent unencrypted")
     name = settings.username or parseaddr(settings.sender or "")[1]
-    try:
-        client.login(name, settings.password.get_secret_value())
-    except UnicodeEncodeError:  # the library signs in with ASCII only
-        why = "the user name or the password holds a character beyond ASCII; choose another"
-        raise RemoteError(Kind.BAD_REQUEST, why) from None
+    await client.login(name, settings.password.get_secret_value())
 
 
 def _word(key: str) -> str:
@@ -153,13 +179,18 @@ def _word(key: str) -> str:
 
 def _remote_error(error: Exception) -> RemoteError:
     match error:
-        case smtplib.SMTPAuthenticationError():
-            return RemoteError(Kind.AUTH, f"answered {error.smtp_code} to the password")
-        case smtplib.SMTPResponseException():
-            return _answered(error.smtp_code, "")
+        case aiosmtplib.SMTPAuthenticationError(code=code):
+            kind = Kind.OVERLOADED if _is_for_now(code) else Kind.AUTH
+            return RemoteError(kind, f"answered {code} to the password")
+        case aiosmtplib.SMTPResponseException(code=code):
+            return _answered(code, "")
         case _:
             kind, reason = next(
-                (said for known, said in UNREACHED.items() if isinstance(error, known)),
+                (
+                    said
+                    for known, said in UNREACHED.items()
+                    if isinstance(error, known) or isinstance(error.__cause__, known)
+                ),
                 (Kind.NETWORK, type(error).__name__),
             )
             return RemoteError(kind, reason)

@@ -8,9 +8,10 @@ import json
 from typing import Any, Final
 
 from bot.config.alerts import TelegramSettings
+from bot.http import parse_object
 from operations.notify.channel import POST_S, AlertText, Channel
 from operations.notify.outbox import ChannelPost
-from operations.remote import ask, refused
+from operations.remote import MAX_WAIT_S, ask, refused
 
 LONGEST: Final = 4096  # characters of a message
 MAX_BYTES: Final = 256 << 10  # of an answer, which repeats the message
@@ -27,7 +28,8 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     async def send(method: str, said: dict[str, Any]) -> dict[str, Any] | None:
         nonlocal chat
         status, answer = await _request(address + method, {"chat_id": chat, **said})
-        if moved := (answer.get("parameters") or {}).get("migrate_to_chat_id"):
+        moved = _hints(answer).get("migrate_to_chat_id")
+        if isinstance(moved, int | str) and moved:
             chat = str(moved)
             status, answer = await _request(address + method, {"chat_id": chat, **said})
         return _message(method, status, answer)
@@ -40,7 +42,8 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
             if changed is not None:
                 return post.handle
         sent = await send("sendMessage", said)
-        return str((sent or {}).get("message_id", ""))
+        number = (sent or {}).get("message_id")
+        return str(number) if isinstance(number, int) else ""  # without one it is never updated
 
     return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post)
 
@@ -51,11 +54,7 @@ async def _request(address: str, said: dict[str, Any]) -> tuple[int, dict[str, A
     status, _, text = await ask(
         "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MAX_BYTES
     )
-    try:
-        told = json.loads(text)
-    except ValueError:
-        told = None
-    return status, told if isinstance(told, dict) else {}
+    return status, parse_object(text)
 
 
 def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any] | None:
@@ -63,9 +62,22 @@ def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any]
     if answer.get("ok"):
         result = answer.get("result")
         return result if isinstance(result, dict) else {}
-    why, hints = str(answer.get("description", "")), answer.get("parameters") or {}
+    why = str(answer.get("description", ""))
     if UNCHANGED in why.lower():
         return {}
     if method == "editMessageText" and any(item in why.lower() for item in GONE):
         return None
-    raise refused(status, why, retry_after_s=hints.get("retry_after"))
+    raise refused(status, why, retry_after_s=_wait_s(answer))
+
+
+def _hints(answer: dict[str, Any]) -> dict[str, Any]:
+    hints = answer.get("parameters")
+    return hints if isinstance(hints, dict) else {}
+
+
+def _wait_s(answer: dict[str, Any]) -> float | None:
+    """Return the wait that Telegram asks for, up to `MAX_WAIT_S`."""
+    asked = _hints(answer).get("retry_after")
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked > 0:
+        return None
+    return min(float(asked), MAX_WAIT_S)

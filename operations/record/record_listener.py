@@ -1,7 +1,7 @@
 """Writes the record: collects events and writes them to the database twice a second.
 
 A database that is down, full or hanging blocks nothing: events wait up to a bound, and are written
-later. Each outage and each recovery is reported once.
+later. An outage that lasts for `LASTS_S` is reported once, and so is its end.
 """
 
 import asyncio
@@ -87,6 +87,7 @@ MIN_S: Final = 0.05  # of rest, for a slow database
 HEARTBEAT_S: Final = 5.0  # of the calls in progress
 ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
 AGAIN_S: Final = 2.0  # after a refused batch
+LASTS_S: Final = 10.0  # a shorter wait, such as for a backup's lock, needs nobody (chosen)
 GONE: Final = "the file was deleted or replaced; a new one was created"
 LAST_S: Final = 3.0  # for the rest at the end
 WAITING: Final = 20_000  # entries; about 20 MB, and ten minutes of five busy calls
@@ -126,6 +127,7 @@ class RecordListener:
         self.report_cut: Callable[[RecordRow], None] = lambda _: None
         self._lost_files = 0
         self._halted_at: float | None = None  # since when the database refuses writes
+        self._told = False  # whether operators know of that
         self._cut = CutCalls(writer, utc_now=utc_now, clock=clock)
 
     @property
@@ -169,9 +171,10 @@ class RecordListener:
         """Write the next batch; return False if the database refused it and it still waits."""
         if self._batch is None:
             self._batch = await self._next_batch()
+        began_s = self._clock()
         if self._writer.lost_files > self._lost_files:
             self._lost_files = self._writer.lost_files
-            self._halt(GONE)
+            self._halt(GONE, since_s=began_s - LASTS_S)  # what was in it is lost
         if self._batch is None and not self.halted:
             return True
         try:
@@ -185,26 +188,36 @@ class RecordListener:
             self.lost += len(self._batch.happenings) if self._batch else 0
             logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
-            self._halt(str(error) or f"no answer within {ANSWER_S:g} s")
+            self._halt(str(error) or f"no answer within {ANSWER_S:g} s", since_s=began_s)
             self._cut.note_away()
             return False
         self._batch = None
         self._resume()
         return True
 
-    def _halt(self, why: str) -> None:
-        """Report a refused batch, unless the outage is known."""
+    def _halt(self, why: str, *, since_s: float) -> None:
+        """Record a refused batch; report the outage once it lasts.
+
+        Args:
+            why: The reason, in one line.
+            since_s: When the batch was sent.
+        """
         if self._halted_at is None:
-            self._halted_at = self._clock()
-            logger.error("the record cannot be written: {}", why)
+            self._halted_at = since_s
+            logger.warning("the record cannot be written: {}", why)
+        if not self._told and self._clock() - self._halted_at >= LASTS_S:
+            self._told = True
+            logger.error("the record has not been written for {:g} s: {}", LASTS_S, why)
             self.emit(RecordHalted(reason=why))
 
     def _resume(self) -> None:
-        """Report a recovery, if there was an outage, and how many entries are lost so far."""
+        """Report a recovery, if the outage was reported, and how many entries are lost so far."""
         if self._halted_at is not None:
             after_s, self._halted_at = self._clock() - self._halted_at, None
             logger.info("the record is written again; {} entries were lost", self.lost)
-            self.emit(RecordResumed(after_s=after_s, lost_entries=self.lost))
+            if self._told:
+                self.emit(RecordResumed(after_s=after_s, lost_entries=self.lost))
+            self._told = False
 
     def end(self) -> None:
         """Make `run` return after its current step."""

@@ -7,23 +7,20 @@ for a project and 60 for a user, which a service account is.
 
 import asyncio
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
 from aiolimiter import AsyncLimiter
-from google.auth import exceptions, transport
+from google.auth import exceptions, jwt
 from google.oauth2 import service_account
 
 from bot import clock
 from bot.clock import Clock
 from bot.config.sections import SheetsSettings
-from bot.http import request
+from bot.http import parse_object, read_body, request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 from operations.sheets.outbox import Cells
@@ -83,55 +80,11 @@ def said_nothing() -> SheetError:
 
 
 SCOPE: Final = "https://www.googleapis.com/auth/spreadsheets"
+AUDIENCE: Final = "https://oauth2.googleapis.com/token"  # also where another address gives tokens
+GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ASSERTION_S: Final = 3600  # how long the signed request is valid
 ACCOUNT_ASK_S: Final = 10.0
 FRESH_S: Final = 3000.0  # a token is valid for an hour
-
-
-class TokenAnswer(transport.Response):
-    """An answer, as google-auth reads it."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        self._status = status
-        self._headers = headers
-        self._data = data
-
-    @property
-    def status(self) -> int:
-        """Return the HTTP status."""
-        return self._status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return the headers."""
-        return self._headers
-
-    @property
-    def data(self) -> bytes:
-        """Return the body."""
-        return self._data
-
-
-class TokenRequest(transport.Request):
-    """Requests with Python's own client: google-auth brings none without another package."""
-
-    def __call__(
-        self,
-        url: str,
-        method: str = "GET",
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = ACCOUNT_ASK_S,
-        **_: Any,
-    ) -> TokenAnswer:
-        """Return the answer; blocks."""
-        asked = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310 - the account's own
-        try:
-            with urllib.request.urlopen(asked, timeout=ACCOUNT_ASK_S) as answer:  # noqa: S310 - as above
-                return TokenAnswer(answer.status, dict(answer.headers), answer.read())
-        except urllib.error.HTTPError as refused:
-            return TokenAnswer(refused.code, dict(refused.headers), refused.read())
-        except (OSError, HTTPException) as gone:
-            raise exceptions.TransportError(type(gone).__name__) from gone
 
 
 class ServiceAccount:
@@ -151,30 +104,58 @@ class ServiceAccount:
             SheetError: The file holds no account, or Google grants no token for it.
         """
         if self._clock() >= self._until_s:
-            self._token = await asyncio.to_thread(self._ask)
+            self._token = await _ask_token(*await asyncio.to_thread(self._sign))
             self._until_s = self._clock() + FRESH_S
         return self._token
+
+    async def check(self) -> None:
+        """Read the file and sign with its key; raises `SheetError` if it holds no account."""
+        await asyncio.to_thread(self._sign)
 
     def forget(self) -> None:
         """Request another token the next time: this one was refused."""
         self._until_s = 0.0
 
-    def _ask(self) -> str:
+    def _sign(self) -> tuple[str, str]:
+        """Return where to ask for a token, and the signed request (RFC 7523, 2.1)."""
         try:
             told = json.loads(self._file.read_text(encoding="utf-8"))
             account = service_account.Credentials.from_service_account_info(told, scopes=[SCOPE])
-        except (OSError, ValueError, exceptions.GoogleAuthError):  # its text may show the key
+            address = str(told["token_uri"])
+        except (OSError, ValueError, KeyError, exceptions.GoogleAuthError):  # it may show the key
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
-        try:
-            account.refresh(TokenRequest())
-        except (exceptions.TransportError, TypeError):  # its own, for an answer that is not JSON
-            raise SheetError(Kind.NETWORK, "the token server does not answer") from None
-        except exceptions.GoogleAuthError:
-            raise SheetError(Kind.AUTH, "no token for this service account") from None
-        return str(account.token)
+        now = int(clock.utc_now().timestamp())  # never in the future
+        said = {"iss": account.signer_email, "scope": SCOPE, "aud": AUDIENCE}
+        assertion = jwt.encode(account.signer, {**said, "iat": now, "exp": now + ASSERTION_S})
+        return address, assertion.decode()
+
+
+async def _ask_token(address: str, assertion: str) -> str:
+    """Return the token for a signed request.
+
+    Raises:
+        SheetError: The server does not answer, or grants none.
+    """
+    form = {"grant_type": GRANT, "assertion": assertion}
+    try:
+        async with (
+            asyncio.timeout(ACCOUNT_ASK_S),
+            request("POST", address, data=form, allow_redirects=False) as answer,
+        ):
+            status = answer.status
+            told = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
+    except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
+        raise SheetError(Kind.NETWORK, "the token server does not answer") from None
+    if status in (400, 401, 403) and told:
+        raise SheetError(Kind.AUTH, "no token for this service account")
+    token = told.get("access_token")
+    if status != 200 or not isinstance(token, str):
+        raise SheetError(Kind.NETWORK, "the token server does not answer")
+    return token
 
 
 ASK_S: Final = 30.0
+MAX_BYTES: Final = 32 << 20  # a column of a million keys (chosen)
 PER_MINUTE: Final = 50  # of the 60 for a user, who may have another program
 APPENDING: Final = {"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"}
 UNAUTHORIZED: Final = 401
@@ -221,7 +202,10 @@ class Sheet:
                 asyncio.timeout(ASK_S),
                 request(method, self._address + path, allow_redirects=False, **said) as answer,
             ):
-                return answer.status, _read(await answer.read()), answer.headers
+                body = await read_body(answer.content, most_bytes=MAX_BYTES)
+                return answer.status, parse_object(body) or None, answer.headers
+        except ValueError:  # larger than any answer of theirs
+            raise said_nothing() from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise went_quiet(error) from None
 
@@ -229,15 +213,6 @@ class Sheet:
 def _range(tab: str, cells: str) -> str:
     """Return a range of a tab, whose name may contain anything."""
     return quote("'" + tab.replace("'", "''") + "'!" + cells, safe="!:")
-
-
-def _read(body: bytes) -> Mapping[str, Any] | None:
-    """Parse an answer; return `None` if it is invalid, as from another server."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
 
 
 def _why(told: Mapping[str, Any] | None) -> str:

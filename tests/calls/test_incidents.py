@@ -18,6 +18,7 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity, failed
+from fallbacks.refusals import Vendor
 from operations.notify.incident_rules import CALM_S, Incidents
 
 LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
@@ -96,6 +97,35 @@ def test_a_refused_key_is_one_line_with_its_replacement() -> None:
             then="openai-b is asked instead; openai is left alone until a trial of it succeeds",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        REFUSED,
+        (attempt_failed(Kind.AUTH, reason="probe: api.openai.com answered 401"),),
+        (chosen(), attempt_failed(Kind.AUTH, reason="401 at the upgrade")),
+    ],
+    ids=["a caller's request", "a probe", "an upgrade"],
+)
+def test_a_refused_key_is_one_sentence_wherever_it_was_refused(events: tuple[Event, ...]) -> None:
+    vendor = Vendor(title="OpenAI", key="OPENAI_API_KEY", place="stages.llm openai")
+    incidents = Incidents(LADDERS, steps=STEPS, vendors={("llm", "openai"): vendor})
+
+    (began,) = told_by(*events, of=incidents)
+
+    assert isinstance(began, IncidentBegan)
+    assert began.reason == "OpenAI rejects OPENAI_API_KEY (401)"
+
+
+def test_a_rung_that_shares_a_refused_key_is_explained_too() -> None:
+    vendor = Vendor(title="OpenAI", key="OPENAI_API_KEY", place="stages.llm openai-b")
+    incidents = Incidents(LADDERS, steps=STEPS, vendors={("llm", "openai-b"): vendor})
+
+    (began,) = told_by(suspected(Kind.AUTH, "openai-b"), moved("open", "openai-b"), of=incidents)
+
+    assert isinstance(began, IncidentBegan)
+    assert began.reason == "OpenAI rejects OPENAI_API_KEY"
 
 
 def test_a_hundred_calls_that_meet_the_same_refusal_make_no_further_line() -> None:

@@ -132,7 +132,7 @@ async def test_a_refusal_is_reported_with_its_message(exchange: Exchange) -> Non
 
 async def test_a_wrong_secret_and_a_missing_server_are_reported(exchange: Exchange) -> None:
     wrong = SecretStr("wrong-secret-of-at-least-thirty-two-letters")
-    with pytest.raises(ExchangeError, match="does not list each inbound trunk"):
+    with pytest.raises(ExchangeError, match="rejects LIVEKIT_API_KEY or LIVEKIT_API_SECRET"):
         await set_up(exchange.url, "key", wrong, PLAN)
 
     with pytest.raises(ExchangeError, match="cannot be reached"):

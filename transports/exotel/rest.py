@@ -5,7 +5,7 @@ Source: developer.exotel.com/docs/voice-v1/overview, /api/make-a-call-api ("just
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -13,12 +13,12 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
+from bot.http import read_body
 from transports.media_stream.messages import part
-from transports.rest import RestClient, basic_auth
+from transports.rest import NumberSetup, RestClient, basic_auth, text_at
 
 API_URL: Final = "https://api.exotel.com"
 MAX_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
-PIECE_BYTES: Final = 8 * 1024
 Form: TypeAlias = Sequence[tuple[str, str]]
 
 
@@ -42,6 +42,18 @@ class ExotelRest:
         but = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
         return await self._client.ask(method, resource, but=but, data=form or None)
 
+    async def number_setup(self) -> NumberSetup:
+        """Return the account's state; the numbers' flows are not readable over this API.
+
+        Raises:
+            ServiceError: Exotel refused, or did not answer.
+        """
+        client = replace(self._client, url=f"{self.api_url.rstrip('/')}/v1/Accounts")
+        account = quote(self.account_sid.get_secret_value(), safe="")
+        told = await client.ask("GET", f"{account}.json")
+        state = text_at(told, "account", "status") or "active"
+        return NumberSetup(account=state, has_number=True)
+
     @property
     def _client(self) -> RestClient:
         account = quote(self.account_sid.get_secret_value(), safe="")
@@ -57,12 +69,8 @@ class ExotelRest:
 
 async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
     """Return an answer's JSON object; `None` if it is malformed, too long or something else."""
-    body = bytearray()
-    async for piece in answer.content.iter_chunked(PIECE_BYTES):
-        body += piece
-        if len(body) > MAX_ANSWER_BYTES:
-            return None
     try:
+        body = await read_body(answer.content, most_bytes=MAX_ANSWER_BYTES)
         told = json.loads(body, object_pairs_hook=_lowered)
     except (ValueError, RecursionError):
         return None

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 import aiohttp
@@ -234,6 +235,13 @@ def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
     return handover_of(answer.sip_status.code or None, timed_out=ran_out)
 
 
+def refusal_of(refused: api.ServerError) -> str:
+    """Return a refusal in words; a wrong key or secret is answered with text, not with a code."""
+    if refused.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"rejects LIVEKIT_API_KEY or LIVEKIT_API_SECRET ({refused.status})"
+    return f"answered {refused.message or refused.code}"
+
+
 async def _request(asking: Awaitable[_T]) -> _T:
     """Return the server's answer, within `ASK_S`."""
     try:
@@ -242,7 +250,7 @@ async def _request(asking: Awaitable[_T]) -> _T:
     except api.ServerError as refused:
         if refused.code == api.ServerErrorCode.NOT_FOUND:
             raise NoRoomError("there is no such room") from refused
-        raise RoomsError(f"the media server answered {refused.code}") from refused
+        raise RoomsError(f"the media server {refusal_of(refused)}") from refused
     except TimeoutError as late:
         raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from late
     except aiohttp.ClientError as lost:

@@ -7,6 +7,7 @@ headers, stay as they are.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
@@ -16,7 +17,7 @@ from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
 from pydantic import SecretStr
 
-from transports.livekit.rooms import NOT_LIVEKIT
+from transports.livekit.rooms import NOT_LIVEKIT, refusal_of
 
 ASK_S: Final = 10.0
 
@@ -272,6 +273,8 @@ async def _request(answer: Awaitable[_T], what: str) -> _T:
         async with asyncio.timeout(ASK_S):  # the library ignores the session's timeout
             return await answer
     except api.ServerError as error:
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise ExchangeError(refusal_of(error)) from error
         raise ExchangeError(f"does not {what}: {error.message or error.code}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ExchangeError(f"cannot be reached: {error or type(error).__name__}") from error

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from transports.rest import RestClient, basic_auth
+from transports.rest import NumberSetup, RestClient, basic_auth, text_at
 
 API_URL: Final = "https://api.plivo.com"
 VOICE_PATH: Final = "/plivo/voice"
@@ -74,6 +74,26 @@ class PlivoRest:
         """
         asked = {"params": fields or {}} if method == "GET" else {"json": fields or None}
         return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **asked)
+
+    async def number_setup(self, number: str | None) -> NumberSetup:
+        """Return whether the account answers, and the answer URL of a number's application.
+
+        Source: plivo.com/docs/account/api, /numbers/api/account-phone-number, /account/api/
+        application.
+
+        Raises:
+            ServiceError: Plivo refused, or did not answer.
+        """
+        if await self.ask("GET", "") is None:
+            return NumberSetup(account="unknown")
+        if not number:
+            return NumberSetup(account="active")
+        found = await self.ask("GET", f"Number/{quote(number.lstrip('+'), safe='')}/")
+        application = text_at(found, "application").rstrip("/").rpartition("/")[2]
+        if not application:
+            return NumberSetup(account="active", has_number=found is not None, webhook="")
+        told = await self.ask("GET", f"Application/{quote(application, safe='')}/")
+        return NumberSetup(account="active", has_number=True, webhook=text_at(told, "answer_url"))
 
     @property
     def _client(self) -> RestClient:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from transports.rest import NO_ANSWER, RestClient
+from transports.rest import NO_ANSWER, NumberSetup, RestClient, first_of, text_at
 
 API_URL: Final = "https://api.telnyx.com"
 MIN_RING_S: Final = 5
@@ -122,6 +122,27 @@ class TelnyxRest:
             ServiceError: It failed; tells how, and whether a retry may help.
         """
         return await self._client.ask(method, resource, but=but, json=fields, params=query)
+
+    async def number_setup(self, number: str | None) -> NumberSetup:
+        """Return whether the key works, and the webhook of a number's application.
+
+        Source: developers.telnyx.com, api-reference/phone-number-configurations/list-phone-numbers,
+        /call-control-applications/retrieve-a-call-control-application.
+
+        Raises:
+            ServiceError: Telnyx refused, or did not answer.
+        """
+        query = [("filter[phone_number]", number)] if number else [("page[size]", "1")]
+        first = first_of(await self.ask("GET", "phone_numbers", query=query), "data")
+        if not number or not first:
+            return NumberSetup(account="active")
+        connection = quote(text_at(first, "connection_id"), safe="")
+        if not connection:
+            return NumberSetup(account="active", has_number=True, webhook="")
+        resource = f"call_control_applications/{connection}"
+        told = await self.ask("GET", resource, but=(HTTPStatus.NOT_FOUND,))
+        webhook = text_at(told, "data", "webhook_event_url")
+        return NumberSetup(account="active", has_number=True, webhook=webhook)
 
     async def _insist(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
         """Send a named command, twice if it gets no answer: it is carried out once."""

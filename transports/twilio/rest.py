@@ -5,7 +5,7 @@ Source: twilio.com/docs/voice/api/call-resource.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from twilio.twiml.voice_response import Dial, Refer, VoiceResponse
 
 from calls.handover import Destination, Handover, RingTrouble
-from transports.rest import ASK_S, RestClient, basic_auth
+from transports.rest import ASK_S, NumberSetup, RestClient, basic_auth, first_of, text_at
 
 # Transfers of a live call: the instructions to Twilio, and the result that it reports.
 #
@@ -159,6 +159,27 @@ class TwilioRest:
         """
         form, query = (fields, None) if method == "POST" else (None, fields)
         return await self._client.ask(method, f"{resource}.json", data=form, params=query) or {}
+
+    async def number_setup(self, number: str | None) -> NumberSetup:
+        """Return the account's state, and where Twilio sends the calls of a number.
+
+        An application or a trunk of the number wins over its own address.
+
+        Source: twilio.com/docs/iam/api/account, /phone-numbers/api/incomingphonenumber-resource.
+
+        Raises:
+            ServiceError: Twilio refused, or did not answer.
+        """
+        accounts = replace(self._client, url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts")
+        found = await accounts.ask("GET", f"{quote(self.account_sid, safe='')}.json")
+        account = text_at(found, "status") or "unknown"
+        if not number:
+            return NumberSetup(account=account)
+        listed = await self.ask("GET", "IncomingPhoneNumbers", [("PhoneNumber", number)])
+        first = first_of(listed, "incoming_phone_numbers")
+        instead = text_at(first, "trunk_sid") or text_at(first, "voice_application_sid")
+        webhook = instead or text_at(first, "voice_url")
+        return NumberSetup(account=account, has_number=bool(first), webhook=webhook)
 
     @property
     def _client(self) -> RestClient:

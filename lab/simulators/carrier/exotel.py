@@ -287,6 +287,8 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.answer_with: int | None = None
         self.barred: set[str] = set()
         self.forgets = False
+        self.status = "active"
+        self.app.router.add_get("/v1/Accounts/{account}.json", self._account)
         base = "/v1/Accounts/{account}/Calls"
         self.app.router.add_post(base + "/connect.json", self._order)
         self.app.router.add_get(base + "/{call}.json", self._describe)
@@ -300,6 +302,11 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         if request.match_info["account"] != self.account_sid:
             return _refusal(404, "The account does not exist")
         return None
+
+    async def _account(self, request: web.Request) -> web.Response:
+        if refused := self._turned_away(request):
+            return refused
+        return web.json_response({"Account": {"Sid": self.account_sid, "Status": self.status}})
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
         if refused := self._turned_away(request):

@@ -192,6 +192,11 @@ class PlivoAccount(LoopbackServer):
         self.switch = PlivoSwitch(self.signed)
         self.ends_streams = False
         self.loses_orders = False
+        self.answer_urls: dict[str, str] = {}
+        base = "/v1/Account/{account}/"
+        self.app.router.add_get(base, self._account)
+        self.app.router.add_get(base + "Number/{number}/", self._number)
+        self.app.router.add_get(base + "Application/{number}/", self._application)
         self.app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
         self.app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
         self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
@@ -209,10 +214,36 @@ class PlivoAccount(LoopbackServer):
             "X-Plivo-Signature-V3-Nonce": nonce,
         }
 
-    async def _call(self, request: web.Request) -> web.StreamResponse:
+    def _refused(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a request without our token."""
         proof = aiohttp.encode_basic_auth(self.auth_id, self.auth_token)
-        if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
-            return web.json_response({"error": "unauthorized"}, status=401)
+        if hmac.compare_digest(request.headers.get("Authorization", ""), proof):
+            return None
+        return web.json_response({"error": "unauthorized"}, status=401)
+
+    async def _account(self, request: web.Request) -> web.Response:
+        told = {"auth_id": self.auth_id, "account_type": "standard", "cash_credits": "10.0"}
+        return self._refused(request) or web.json_response(told)
+
+    async def _number(self, request: web.Request) -> web.Response:
+        if refused := self._refused(request):
+            return refused
+        number = request.match_info["number"]
+        if f"+{number}" not in self.answer_urls:
+            return web.json_response({"error": "not found"}, status=404)
+        place = f"/v1/Account/{self.auth_id}/Application/{number}/"
+        told = {"number": number, "voice_enabled": True, "application": place}
+        return web.json_response(told)
+
+    async def _application(self, request: web.Request) -> web.Response:
+        if refused := self._refused(request):
+            return refused
+        url = self.answer_urls[f"+{request.match_info['number']}"]
+        return web.json_response({"answer_url": url, "answer_method": "POST", "enabled": True})
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        if refused := self._refused(request):
+            return refused
         if self.answer_with is not None:
             return web.json_response({"error": "broken"}, status=self.answer_with)
         call = self.calls.get(request.match_info.get("call", ""))

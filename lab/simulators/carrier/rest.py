@@ -219,6 +219,11 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self.exchange = TwilioExchange(server)
         self._account_sid = account_sid
         self._proof = aiohttp.encode_basic_auth(account_sid, auth_token)
+        self.status = "active"
+        self.voice_urls: dict[str, str] = {}
+        self.app.router.add_get("/2010-04-01/Accounts/{account}.json", self._account)
+        numbers = "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json"
+        self.app.router.add_get(numbers, self._numbers)
         base = "/2010-04-01/Accounts/{account}/Calls"
         self.app.router.add_post(base + ".json", self._create)
         self.app.router.add_get(base + ".json", self._list)
@@ -237,6 +242,22 @@ class CarrierRest(LoopbackServer, OrderIntake):
         if request.match_info["account"] != self._account_sid:
             return _not_found(request)
         return None
+
+    async def _account(self, request: web.Request) -> web.Response:
+        if refused := self._turned_away(request):
+            return refused
+        return web.json_response({"sid": self._account_sid, "status": self.status, "type": "Full"})
+
+    async def _numbers(self, request: web.Request) -> web.Response:
+        if refused := self._turned_away(request):
+            return refused
+        wanted = request.query.get("PhoneNumber")
+        found = [
+            {"phone_number": number, "voice_url": url, "voice_method": "POST", "trunk_sid": None}
+            for number, url in self.voice_urls.items()
+            if wanted in (None, number)
+        ]
+        return web.json_response({"incoming_phone_numbers": found})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if refused := self._turned_away(request):

@@ -87,6 +87,26 @@ class TelnyxAccount(LoopbackServer):
         self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
         update = "/v2/calls/{call}/actions/{action:client_state_update}"
         self.app.router.add_put(update, self._command)
+        self.webhooks: dict[str, str] = {}
+        self.app.router.add_get("/v2/phone_numbers", self._numbers)
+        self.app.router.add_get("/v2/call_control_applications/{number}", self._application)
+
+    async def _numbers(self, request: web.Request) -> web.Response:
+        if refused := self.turned_away(request):
+            return refused
+        wanted = request.query.get("filter[phone_number]")
+        found = [
+            {"phone_number": number, "status": "active", "connection_id": number.lstrip("+")}
+            for number in self.webhooks
+            if wanted in (None, number)
+        ]
+        return web.json_response({"data": found})
+
+    async def _application(self, request: web.Request) -> web.Response:
+        if refused := self.turned_away(request):
+            return refused
+        url = self.webhooks[f"+{request.match_info['number']}"]
+        return web.json_response({"data": {"webhook_event_url": url, "active": True}})
 
     @property
     def public_key(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, nearest
-from bot.config.loading import BUILT_IN, load
+from bot.config.loading import BUILT_IN, Loaded, load
 from bot.config.printing import as_yaml
 from bot.config.schema import PATTERNS
 from bot.config.settings import Settings
@@ -315,11 +315,6 @@ def test_an_empty_variable_is_ignored() -> None:
             "stages: {stt: [{kind: deepgram, api_key_env: NOT_THERE}]}",
             "holdline.yaml:1: stages.stt[0].api_key_env names NOT_THERE, which is not set; "
             "put it in the environment or .env",
-        ),
-        (
-            "stages: {stt: [{kind: deepgram}]}",
-            "holdline.yaml:1: stages.stt[0].api_key_env is missing; "
-            "name the variable that holds the key, such as DEEPGRAM_API_KEY",
         ),
         (
             'stages: {llm: [{kind: openai, url: "ws://127.0.0.1", api_key_env: OPENAI_API_KEY}]}',
@@ -897,3 +892,47 @@ def test_reading_the_configuration_imports_no_pipecat() -> None:
 )
 def test_the_suggested_word_is_the_nearest_valid_one(word: str, found: str | None) -> None:
     assert nearest(word, ["cartesia", "elevenlabs", "local"]) == found
+
+
+TWO = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm:
+    - {name: mind, kind: openai, url: "http://127.0.0.1:9/v1"}
+    - {name: brain, kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: BRAIN_KEY}
+  tts: [{kind: cartesia, url: "ws://127.0.0.1:9"}, {name: voice, kind: local}]
+"""
+
+
+def loaded_with(**keys: str) -> Loaded:
+    Path("holdline.yaml").write_text(TWO, encoding="utf-8")
+    return load(variables=Environment(values=keys))
+
+
+def test_a_key_is_looked_for_under_the_vendors_usual_name() -> None:
+    loaded = loaded_with(OPENAI_API_KEY="one", BRAIN_KEY="two", CARTESIA_API_KEY="three")
+
+    found = [rung.api_key.get_secret_value() for rung in loaded.settings.stages.llm if rung.api_key]
+    assert found == ["one", "two"]
+    assert loaded.warnings == ()
+
+
+def test_a_rung_without_a_key_is_left_out_with_a_warning() -> None:
+    loaded = loaded_with(OPENAI_API_KEY="one")
+
+    names = [rung.name for _, rung in loaded.settings.stages.rungs()]
+    assert names == ["ears", "mind", "voice"]
+    assert loaded.warnings == (
+        "holdline.yaml:6: stages.llm[1].api_key_env names BRAIN_KEY, which is not set; "
+        "put it in the environment or .env; the rung is left out",
+        "holdline.yaml:7: stages.tts[0].api_key_env names CARTESIA_API_KEY, which is not set; "
+        "put it in the environment or .env; the rung is left out",
+    )
+
+
+def test_a_stage_without_any_key_is_an_error() -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded_with(CARTESIA_API_KEY="three")
+
+    assert "OPENAI_API_KEY, which is not set" in str(refused.value)
+    assert "BRAIN_KEY, which is not set" in str(refused.value)

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +17,14 @@ from bot.config.alerts import AlertsSettings
 from bot.config.settings import Settings
 from bot.doctor.doctor import DoctorFinding, examine
 from bot.health.readiness_rules import judge_readiness
+from lab.simulators import faults
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
+from operations.database.rehearsal import rehearse
+from tests.kit.near import running, steady_lab
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
+from tests.small_disk import mounted
 
 KEY = "right-key"
 IN_USE = os.strerror(errno.EADDRINUSE)
@@ -105,13 +112,42 @@ async def test_a_healthy_configuration_has_no_problem_and_sends_no_key(vendor: V
     assert vendor.asked == []
 
 
-async def test_asked_online_every_provider_is_asked_with_its_key(vendor: Vendor) -> None:
-    found = await findings(settings(vendor.port), online=True)
+MISSING = {
+    "deepgram": (faults.Http(status=404), "stt"),
+    "openai": (faults.Http(status=404), "llm"),
+    "cartesia": (faults.Http(status=404), "tts"),
+}
+
+
+def with_lab(lab: Lab) -> Settings:
+    stages = {stage: ladder[:1] for stage, ladder in running(lab).stages.items()}
+    return Settings.model_validate({"server": {"port": 0}, "stages": stages})
+
+
+@pytest.mark.virtual_time
+async def test_asked_online_every_provider_hears_answers_or_speaks() -> None:
+    async with steady_lab() as lab:
+        found = await findings(with_lab(lab), online=True)
 
     assert problems(found) == {}
-    assert found["stages.llm openai"].text.endswith("accepts the key")
-    assert len(vendor.asked) == 4
-    assert "/v1/models" in vendor.asked
+    assert found["stages.stt deepgram"].text.endswith("accepts the key, and the model hears")
+    assert found["stages.llm openai"].text.endswith("accepts the key, and the model answers")
+    assert found["stages.tts cartesia"].text.endswith("accepts the key, and the voice speaks")
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("name", MISSING)
+async def test_a_model_or_voice_that_does_not_exist_is_a_problem(name: str) -> None:
+    fault, stage = MISSING[name]
+    async with steady_lab() as lab:
+        real = {"deepgram": "listen", "openai": "chat", "cartesia": "websocket"}[name]
+        lab.instances[name].set_faults([Window(fault=fault, path=real)])
+        found = problems(await findings(with_lab(lab), online=True))
+
+    assert set(found) == {f"stages.{stage} {name}"}
+    assert f"does not know the model, the voice or the address of stages.{stage} {name}" in str(
+        found
+    )
 
 
 async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor: Vendor) -> None:
@@ -123,7 +159,9 @@ async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor
         "stages.tts cartesia",
         "stages.tts elevenlabs",
     }
-    assert "401" in found["stages.llm openai"]
+    key = "OPENAI_API_KEY"
+    instead = "callers will get the keypad menu"
+    assert found["stages.llm openai"] == f"OpenAI rejects {key} (401); {instead}"
     assert "wrong-key" not in str(found)
 
 
@@ -149,7 +187,8 @@ async def test_a_missing_local_voice_is_a_problem_of_its_rung(vendor: Vendor) ->
 
     found = await findings(settings(vendor.port, stages=absent))
 
-    assert problems(found) == {"stages.tts here": "espeak-ng has no voice nobody"}
+    text = "espeak-ng has no voice nobody; callers will get the keypad menu"
+    assert problems(found) == {"stages.tts here": text}
 
 
 async def test_a_server_without_tls_is_a_problem_where_tls_is_wanted(vendor: Vendor) -> None:
@@ -228,8 +267,11 @@ async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("sqlite+aiosqlite:///missing/folder/x.db", "cannot be opened"),
-        ("sqlite+aiosqlite:///words.db", "cannot be opened: file is not a database"),
+        (
+            "sqlite+aiosqlite:///missing/folder/x.db",
+            "cannot be used: OperationalError: unable to open",
+        ),
+        ("sqlite+aiosqlite:///words.db", "cannot be used: DatabaseError: file is not a database"),
     ],
 )
 async def test_storage_that_does_not_open_is_a_problem(
@@ -240,6 +282,31 @@ async def test_storage_that_does_not_open_is_a_problem(
     found = problems(await findings(settings(vendor.port, storage={"url": url})))
 
     assert text in found["storage.url"]
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+@pytest.mark.parametrize("there", [True, False], ids=["an old file", "no file yet"])
+async def test_a_disk_that_takes_no_row_is_a_problem(
+    fault: str,
+    vendor: Vendor,
+    tmp_path: Path,
+    *,
+    there: bool,
+) -> None:
+    with mounted(tmp_path / "disk", size="2m") as disk:
+        url = f"sqlite+aiosqlite:///{disk.folder}/holdline.db"
+        of = settings(vendor.port, storage={"url": url}, logs={"dir": disk.folder})
+        if there:
+            await rehearse(url)
+        if fault == "full":
+            disk.fill()
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)  # noqa: ASYNC221, S603, S607
+        found = problems(await findings(of))
+
+    assert set(found) == {"logs.dir", "storage.url"}
+    assert "cannot be written" in found["logs.dir"]
+    assert "cannot be used" in found["storage.url"]
 
 
 async def storage_found(url: str, port: int) -> DoctorFinding:
@@ -302,7 +369,7 @@ async def test_an_unavailable_postgresql_is_a_problem(
 async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 0.1)
     postgres.pause()
     try:
         found = await storage_found(through_asyncpg(postgres.url), vendor.port)
@@ -336,7 +403,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 1.0)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)
@@ -344,7 +411,7 @@ async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
         redis_server.resume()
 
     assert not found.ok
-    assert found.text == f"{redis_server.address.format('********')} did not answer within 0.1 s"
+    assert found.text == f"{redis_server.address.format('********')} did not answer within 1 s"
 
 
 async def test_a_share_that_refuses_our_password_is_a_problem(

@@ -27,6 +27,7 @@ class WorkerWithoutProcess:
     cause: str = "start"
     replaces: str = ""
     replaces_since_s: float = 0.0
+    refused: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -190,3 +190,12 @@ PHONE = {"public_url": "https://phone.example.com"}
 )
 def test_it_names_address_transports_and_the_next_step(tree: dict[str, Any], line: str) -> None:
     assert ready_line(Settings.model_validate({"stages": STAGES, **tree}), port=81) == line
+
+
+def test_each_provider_that_failed_gets_one_line_after_it() -> None:
+    settings = Settings.model_validate({"stages": STAGES})
+    said = "OpenAI rejects OPENAI_API_KEY (401); callers will get the keypad menu"
+
+    lines = ready_line(settings, port=81, refused=[said, "Deepgram is gone", said]).splitlines()
+
+    assert lines[1:] == [f"Attention: {said}.", "Attention: Deepgram is gone."]

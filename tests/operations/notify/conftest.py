@@ -25,6 +25,7 @@ class Inbox:
     refused: dict[str, str] = field(default_factory=dict)  # by the address: the answer to it
     mails: list[EmailMessage] = field(default_factory=list)
     went_to: list[list[str]] = field(default_factory=list)  # each mail
+    sign_in_answers: list[str] = field(default_factory=list[str])  # the next ones, instead of 235
     signed_in: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     async def handle_RCPT(  # noqa: N802 - its name for it
@@ -47,6 +48,8 @@ class Inbox:
     def sign_in(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, said: Any
     ) -> AuthResult:
+        if self.sign_in_answers:
+            return AuthResult(success=False, handled=False, message=self.sign_in_answers.pop(0))
         self.signed_in.append((said.login, said.password))
         return AuthResult(success=True)
 

@@ -30,7 +30,8 @@ from calls.events import (
 from calls.operations_events import CallCut
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
-from operations.database.database import Database
+from operations.database.database import Database, StorageError
+from operations.record import record_listener
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
 from operations.record.record_listener import (
@@ -150,12 +151,15 @@ class SlowWriter(RecordWriter):
         self.entries = 0
         self.hangs = False
         self.cut = 0  # calls, at the next check
+        self.refused_until_s = 0.0
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         self.at_s.append(clock.monotonic())
         self.numbers.append(number)
         if self.hangs:
             await asyncio.Event().wait()
+        if clock.monotonic() < self.refused_until_s:
+            raise StorageError("database is locked")
         self.entries += len(batch.happenings)
 
     @property
@@ -324,7 +328,50 @@ async def test_the_last_events_are_written_at_the_end(tmp_path: Path) -> None:
     assert len(await numbers(url)) == 2 * AT_ONCE + 2
 
 
-async def test_a_full_database_loses_nothing_within_the_bound(tmp_path: Path) -> None:
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("refused_s", "told_of"),
+    [(2.5, []), (9.0, []), (12.5, ["RecordHalted", "RecordResumed"])],
+)
+async def test_a_halt_is_told_when_it_lasts(
+    slow: SlowWriter, refused_s: float, told_of: list[str]
+) -> None:
+    keeper, told = keeper_of(slow), Told()
+    keeper.emit = told
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        slow.refused_until_s = clock.monotonic() + refused_s
+        await hear(keeper, STARTED)
+        await asyncio.sleep(1.0)
+        assert keeper.halted  # `/readyz` says so at once
+        await asyncio.sleep(30.0)
+        keeper.end()
+        await running
+
+    assert told.kinds == told_of
+    assert slow.entries == 1
+
+
+@pytest.mark.virtual_time
+async def test_many_short_waits_are_never_told(slow: SlowWriter) -> None:
+    keeper, told = keeper_of(slow), Told()
+    keeper.emit = told
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        for number in range(10):
+            slow.refused_until_s = clock.monotonic() + 2.5
+            await hear(keeper, SAID, first=number)
+            await asyncio.sleep(6.0)
+        keeper.end()
+        await running
+
+    assert told.kinds == []
+
+
+async def test_a_full_database_loses_nothing_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_listener, "LASTS_S", 0.0)
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, STARTED)

@@ -1,0 +1,91 @@
+"""`holdline init`: asks for vendors and keys, and writes the first configuration."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from bot.config.environment import DOTENV, read
+from bot.config.loading import USUAL
+from bot.exits import UsageError
+from providers.catalog import kinds, provider
+from providers.provider import Stage
+
+ASKED: Final[dict[Stage, str]] = {
+    "stt": "Who recognises speech",
+    "llm": "Who answers",
+    "tts": "Who speaks",
+}
+LOCAL: Final = "local"
+SHAPE: Final = """\
+# Written by `holdline init`. Keys are in .env, which stays on this machine.
+agent:
+  greeting: "Hello, this is Holdline. How can I help?"
+  instructions: "You are a friendly telephone agent. Answer in one or two short sentences."
+  language: en
+stages:
+  stt: [{stt}]
+  llm: [{llm}]
+  tts: [{tts}]
+transports:
+  webrtc: {{enabled: true}}
+logs: {{level: INFO, dir: logs}}
+"""
+
+
+def command(
+    config: Annotated[
+        Path, typer.Option("--config", metavar="FILE", help="The file to write.")
+    ] = USUAL,
+) -> None:
+    """Ask for vendors and keys, and write holdline.yaml and .env.
+
+    Nothing that exists is overwritten: keys that .env already holds are not asked for.
+    """
+    if config.exists():
+        raise UsageError(f"{config} exists; edit it, or name another file with --config")
+    chosen: dict[Stage, str] = {stage: _choose(stage) for stage in ASKED}
+    known = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
+    names = [name for stage, kind in chosen.items() if (name := provider(stage, kind).key_env)]
+    variables = read()
+    keys = {name: _ask_key(name) for name in names if not variables.get(name)}
+    rungs = {stage: _rung(stage, kind) for stage, kind in chosen.items()}
+    if chosen["tts"] != LOCAL:
+        rungs["tts"] += f", {_rung('tts', LOCAL)}"  # needs no key, and speaks when nothing else can
+    config.write_text(SHAPE.format(**rungs), encoding="utf-8")
+    _keep(known, {name: key for name, key in keys.items() if key})
+    typer.echo(f"Wrote {config}. Next: holdline doctor --online, then holdline serve.")
+
+
+def _rung(stage: Stage, kind: str) -> str:
+    name = f"name: local-{stage}, " if kind == LOCAL else ""  # unique over all stages
+    return f"{{{name}kind: {kind}}}"
+
+
+def _choose(stage: Stage) -> str:
+    offered = kinds(stage)
+    if len(offered) == 1:
+        return offered[0]
+    question = f"{ASKED[stage]} ({', '.join(offered)})"
+    while (answer := str(typer.prompt(question, default=offered[0])).strip()) not in offered:
+        typer.echo(f'"{answer}" is not one of {", ".join(offered)}')
+    return answer
+
+
+def _ask_key(name: str) -> str:
+    """Return a key without showing it; empty if it will be set later."""
+    question = f"{name} (empty: later)"
+    key = typer.prompt(question, default="", show_default=False, hide_input=True)
+    return str(key).strip()
+
+
+def _keep(known: str, keys: dict[str, str]) -> None:
+    """Add keys to `.env`, which only its owner may read."""
+    if not keys:
+        return
+    lines = "".join(f"{name}={key}\n" for name, key in keys.items())
+    text = known if not known or known.endswith("\n") else known + "\n"
+    descriptor = os.open(DOTENV, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text + lines)

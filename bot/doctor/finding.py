@@ -1,0 +1,55 @@
+"""The result of a check, and whether a server answers at an address."""
+
+import asyncio
+import os
+import ssl
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from bot.hosts import proxy_for
+
+ANSWER_S: Final = 5.0  # a server that takes longer to accept is useless for a call
+PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorFinding:
+    """The result of one check."""
+
+    about: str
+    text: str
+    ok: bool
+
+
+async def reach(url: str) -> tuple[str, bool]:
+    """Connect to the server of an address, through the proxy if there is one; send nothing."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+    secure = parts.scheme in ("wss", "https")
+    if proxy := proxy_for(url):
+        text, ok = await reach_port(urlsplit(proxy).hostname or "", urlsplit(proxy).port or 80)
+        return (f"is reached through the proxy at {text}", ok)
+    return await reach_port(host, port, secure=secure)
+
+
+async def reach_port(host: str, port: int, *, secure: bool = False) -> tuple[str, bool]:
+    """Connect to a port; return the result in words, and whether it succeeded."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            context = ssl.create_default_context() if secure else None
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except TimeoutError:
+        return f"{host}:{port} did not answer within {ANSWER_S:g} s", False
+    except (OSError, UnicodeError) as error:
+        return f"{host}:{port} does not answer: {_reason(error)}", False
+    writer.close()
+    return f"{host}:{port} answers", True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text is `Connect call failed (…)`
+    return getattr(error, "strerror", None) or str(error)

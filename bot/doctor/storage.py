@@ -1,0 +1,126 @@
+"""Checks the database and the board that several servers share: each takes a row and returns it."""
+
+import asyncio
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bot import clock
+from bot.config.database_urls import file_of, masked
+from bot.doctor.finding import ANSWER_S, DoctorFinding
+
+if TYPE_CHECKING:
+    from operations.database.provider_board import ProviderBoard
+
+LEASE_S: Final = 5.0  # the lease of an interrupted doctor expires after this
+ABOUT_SHARE: Final = "resilience.share"
+
+
+async def check_share(share: str) -> DoctorFinding:
+    """Check the share at this address."""
+    from bot.health.sharing import board_at  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
+
+    file = file_of(share)
+    if file is not None and not file.exists():
+        return _can_be_made(file)
+    holder = f"doctor-{secrets.token_hex(4)}"
+    board = board_at(share, holder=holder)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            text, ok = await _leases(board, holder)
+    except StorageError as error:
+        text, ok = f"cannot be used: {error}", False
+    except TimeoutError:
+        text, ok = f"did not answer within {ANSWER_S:g} s", False
+    await _close(board)
+    return DoctorFinding(about=ABOUT_SHARE, text=f"{masked(share)} {text}", ok=ok)
+
+
+async def _leases(board: "ProviderBoard", place: str) -> tuple[str, bool]:
+    """Lease a rung that does not exist and return it; report the result."""
+    began_s = clock.monotonic()
+    await board.clock_s()
+    took_s = clock.monotonic() - began_s
+    held = await board.lease([place], for_s=LEASE_S)
+    await board.leave()
+    if place not in held:
+        return "answers, but gives no lease", False
+    return f"answers in {took_s:.3f} s and gives leases", True
+
+
+async def _close(board: "ProviderBoard") -> None:
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
+
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await board.close()
+    except (StorageError, TimeoutError):
+        return  # the finding already describes the problem
+
+
+def _can_be_made(file: Path) -> DoctorFinding:
+    """Check whether the file could be created, without creating it."""
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return DoctorFinding(
+            about=ABOUT_SHARE, text=f"{file} cannot be created in {folder}", ok=False
+        )
+    return DoctorFinding(about=ABOUT_SHARE, text=f"the first process will create {file}", ok=True)
+
+
+ABOUT_STORAGE: Final = "storage.url"
+
+
+async def check_storage(url: str) -> DoctorFinding:
+    """Check the database at this address."""
+    file = file_of(url)
+    existed = file is None or file.exists()
+    opened = await _row_finding(url)
+    finding = await _version_finding(url) or opened if opened.ok and existed else opened
+    if file is not None and not existed:
+        await asyncio.to_thread(_remove, file)
+    return finding
+
+
+def _remove(file: Path) -> None:
+    """Remove a file that the check has created, and its journal."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(OSError):  # such as of a disk that is read-only
+            Path(f"{file}{suffix}").unlink(missing_ok=True)
+
+
+async def _row_finding(url: str) -> DoctorFinding:
+    # SQLAlchemy takes a while to import, and every command imports this module.
+    from operations.database.database import StorageError  # noqa: PLC0415
+    from operations.database.rehearsal import rehearse  # noqa: PLC0415
+
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await rehearse(url)
+    except StorageError as error:
+        text, ok = f"cannot be used: {error}", False
+    except TimeoutError:
+        text, ok = f"did not answer within {ANSWER_S:g} s", False
+    else:
+        text, ok = "takes a row and gives it back", True
+    return DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {text}", ok=ok)
+
+
+async def _version_finding(url: str) -> DoctorFinding | None:
+    """Return a finding if the database needs an upgrade; `None` if it does not."""
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
+    from operations.database.upgrading import find_lag  # noqa: PLC0415
+
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            lag = await find_lag(url)
+    except StorageError as error:
+        lag = f"cannot be checked: {error}"
+    except TimeoutError:
+        lag = f"did not answer within {ANSWER_S:g} s"
+    return (
+        DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {lag}", ok=False) if lag else None
+    )

@@ -1,0 +1,127 @@
+"""Checks everything else that is configured: CRM, spreadsheet, alerts, tools, campaigns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+from bot import clock
+from bot.config.sections import SheetsSettings
+from bot.config.settings import Settings
+from bot.doctor.finding import DoctorFinding, reach, reach_port
+
+TRIED_NUMBER: Final = "+10000000000"  # unused: a look-up for it shows that the CRM answers
+DIALLING: Final = "none of the enabled carriers has a number to call from"
+
+
+async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
+    """Yield a finding for each system that is configured; with `online` also for its key."""
+    reached = [_reached(about, url) for about, url in _addresses(settings)]
+    if settings.alerts.email.sender and settings.alerts.email.to:
+        reached.append(_mail_server(settings))
+    for finding in await asyncio.gather(*reached):
+        yield finding
+    if settings.crm.kind == "own" and settings.crm.file:
+        yield await _own_file(settings.crm.file, settings.server.region or "")
+    if settings.crm.kind in ("rest", "hubspot"):
+        yield await _crm(settings, online=online)
+    if settings.sheets.enabled and settings.sheets.credentials_file:
+        yield await _sheets(settings.sheets, settings.sheets.credentials_file, online=online)
+    for finding in _campaigns(settings):
+        yield finding
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the address of each system that is asked over HTTP, and the key that holds it."""
+    alerts, crm = settings.alerts, settings.crm
+    if alerts.telegram.bot_token and alerts.telegram.chat_id:
+        yield "alerts.telegram", alerts.telegram.api_url
+    if alerts.webhook.url:
+        yield "alerts.webhook", alerts.webhook.url
+    if settings.transfer.webhook_url:
+        yield "transfer.webhook_url", settings.transfer.webhook_url
+    if crm.kind == "webhook" and crm.url:
+        yield "crm", crm.url
+    for agent in settings.all_agents:
+        for tool in agent.tools:
+            if tool.url:
+                yield f"tool {tool.name}", tool.url
+
+
+async def _reached(about: str, url: str) -> DoctorFinding:
+    text, ok = await reach(url)
+    return DoctorFinding(about=about, text=text, ok=ok)
+
+
+async def _mail_server(settings: Settings) -> DoctorFinding:
+    email = settings.alerts.email
+    text, ok = await reach_port(email.server, email.port)
+    return DoctorFinding(about="alerts.email", text=text, ok=ok)
+
+
+async def _own_file(file: Path, region: str) -> DoctorFinding:
+    from operations.contact_files import ContactFileError  # noqa: PLC0415 - as below
+    from operations.crm.own import read_contacts  # noqa: PLC0415 - SQLAlchemy takes a while
+
+    try:
+        people = await asyncio.to_thread(read_contacts, file, region)
+    except (OSError, ContactFileError) as error:
+        return DoctorFinding(about="crm.file", text=f"{file}: {error}", ok=False)
+    return DoctorFinding(
+        about="crm.file", text=f"{file} has {len(people)} numbers", ok=bool(people)
+    )
+
+
+async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
+    """Look up a number, which shows that the CRM accepts the key."""
+    from operations.crm.opening import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.crm.rest import URL  # noqa: PLC0415
+    from operations.database.database import Database  # noqa: PLC0415
+    from operations.remote import RemoteError  # noqa: PLC0415
+
+    text, ok = await reach(settings.crm.url or URL)
+    asked = crm_of(settings, Database(settings.storage.url)) if ok and online else None
+    if asked is not None:
+        try:
+            await asked.look_up(TRIED_NUMBER)
+        except RemoteError as error:
+            text, ok = f"a look-up with the key of {settings.crm.token_env} {error}", False
+        else:
+            text = "answers a look-up"
+    return DoctorFinding(about="crm", text=text, ok=ok)
+
+
+async def _sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> DoctorFinding:
+    """Read the first column of each tab, which shows that the account may use the spreadsheet."""
+    from operations.sheets.sheet import (  # noqa: PLC0415 - google-auth is an extra
+        ServiceAccount,
+        Sheet,
+        SheetError,
+    )
+
+    account = ServiceAccount(file, clock=clock.monotonic)
+    text, ok = await reach(sheets.url)
+    try:
+        await account.check()
+        if ok and online:
+            sheet, tabs = Sheet(sheets, account), (sheets.calls_tab, sheets.alerts_tab)
+            for tab in tabs:
+                await sheet.keys(tab)
+            text = f"the tabs {' and '.join(tabs)} can be read"
+    except SheetError as error:
+        text, ok = f"{error} (the account of {sheets.credentials_file_env})", False
+    return DoctorFinding(about="sheets", text=text, ok=ok)
+
+
+def _campaigns(settings: Settings) -> Iterator[DoctorFinding]:
+    carriers = settings.transports
+    dials = [
+        name
+        for name in ("twilio", "telnyx", "plivo", "exotel")
+        if (carrier := getattr(carriers, name)).enabled and carrier.number
+    ]
+    if carriers.livekit.enabled and carriers.livekit.sip.server:
+        dials.append("livekit")
+    for name in settings.campaigns:
+        text = f"can be dialled over {' or '.join(dials)}" if dials else DIALLING
+        yield DoctorFinding(about=f"campaigns.{name}", text=text, ok=bool(dials))

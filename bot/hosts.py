@@ -1,0 +1,51 @@
+"""Hosts: which one is this machine, and through which proxy the others are reached.
+
+`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` apply to every HTTP request and to the
+sockets of voices, also if they stand in `.env`. This machine is never reached through a proxy.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+SUFFIX: Final = "_proxy"
+SCHEMES: Final = {"wss": "https", "ws": "http"}  # a socket begins as a request
+
+_PROXIES: Final[dict[str, str]] = {}  # by scheme; `no` for the hosts without one
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a server on this host is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def use_proxies(variables: Mapping[str, str]) -> None:
+    """Use the proxies that these environment variables name; one in lower case wins, as in curl."""
+    _PROXIES.clear()
+    for name, value in sorted(variables.items()):  # upper case first
+        if name.lower().endswith(SUFFIX) and (name.islower() or name.isupper()):
+            _PROXIES[name.lower().removesuffix(SUFFIX)] = value.strip()
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the address of the proxy for a request; `None` for a direct one."""
+    if not _PROXIES:
+        return None
+    # Rarely needed, and slow to import; typeshed does not list it.
+    from urllib.request import (  # noqa: PLC0415
+        proxy_bypass_environment,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # the request will say what is wrong with it
+        return None
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass_environment(host, _PROXIES):
+        return None
+    scheme = SCHEMES.get(parts.scheme, parts.scheme)
+    return _PROXIES.get(scheme) or _PROXIES.get("all") or None

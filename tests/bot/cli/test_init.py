@@ -1,0 +1,58 @@
+"""`holdline init` writes a configuration that works, and overwrites nothing."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bot.__main__ import app
+from bot.config.loading import load
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DEEPGRAM", "OPENAI", "CARTESIA", "ELEVENLABS"):
+        monkeypatch.delenv(f"{name}_API_KEY", raising=False)
+
+
+def run(*answers: str) -> str:
+    said = CliRunner().invoke(app, ["init"], input="\n".join([*answers, ""]))
+    assert said.exit_code == 0, said.output
+    return said.output
+
+
+def test_answers_become_a_file_of_twelve_lines_that_loads() -> None:
+    output = run("deepgram", "elevenlabs", "dg-secret", "oa-secret", "el-secret")
+
+    settings = load().settings
+    names = [rung.name for _, rung in settings.stages.rungs()]
+    assert names == ["deepgram", "openai", "elevenlabs", "local-tts"]
+    assert len(Path("holdline.yaml").read_text(encoding="utf-8").splitlines()) == 12
+    assert "secret" not in Path("holdline.yaml").read_text(encoding="utf-8") + output
+    assert Path(".env").read_text(encoding="utf-8").splitlines() == [
+        "DEEPGRAM_API_KEY=dg-secret",
+        "OPENAI_API_KEY=oa-secret",
+        "ELEVENLABS_API_KEY=el-secret",
+    ]
+    assert Path(".env").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
+    Path(".env").write_text("OPENAI_API_KEY=mine", encoding="utf-8")
+
+    output = run("whisper", "local", "cartesia", "")
+
+    assert '"whisper" is not one of deepgram, local' in output
+    assert Path(".env").read_text(encoding="utf-8") == "OPENAI_API_KEY=mine"
+    assert load().warnings  # the voice without a key is left out, the local one stays
+    assert [rung.name for rung in load().settings.stages.tts] == ["local-tts"]
+
+
+def test_a_file_that_exists_is_not_overwritten() -> None:
+    Path("holdline.yaml").write_text("server: {port: 9}\n", encoding="utf-8")
+
+    said = CliRunner().invoke(app, ["init"])
+
+    assert "exists; edit it" in str(said.exception)
+    assert Path("holdline.yaml").read_text(encoding="utf-8") == "server: {port: 9}\n"
