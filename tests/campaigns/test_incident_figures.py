@@ -163,7 +163,7 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
         told = [
             action
             for fact in facts
-            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
+            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
         ]
         return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 

@@ -125,4 +125,5 @@ def test_a_text_that_cannot_be_filled_is_not_spoken() -> None:
     assert agent.answering is not None
     assert agent.answering.message == ""
     assert GREETING in agent.answering.who
-    assert "They bought (not known); their name is Eva." in agent.instructions
+    assert "They bought {product}; their name is {name}." in agent.instructions
+    assert "If there is no such value, do without it." in agent.instructions

@@ -133,8 +133,11 @@ async def test_a_multilingual_voice_plays_a_clip_in_the_language_of_its_text(
             rate_hz=RATE_HZ,
         )
 
-    assert np.frombuffer(await voice("a").say("Un momento.", "es"), "<i2").tolist() == [77] * 800
-    assert await voice().say("Un momento.", "es") == b"es"  # a language of its own: another clip
+    clip = await voice("a").say("Un momento.", "es")
+    assert np.frombuffer(clip.pcm, "<i2").tolist() == [77] * 800
+    assert (
+        await voice().say("Un momento.", "es")
+    ).pcm == b"es"  # a language of its own: another clip
 
 
 async def test_existing_clips_are_not_rendered_again(lab: Lab, tmp_path: Path) -> None:
@@ -314,16 +317,16 @@ async def test_a_clip_is_in_the_voice_of_the_current_rung(tmp_path: Path) -> Non
     )
     store.save(Clip.of(rung, "One moment."), np.full(1600, 7, dtype=np.int16))
 
-    pcm = await voice(store, speaks="elevenlabs").say("One moment.", "en")
+    spoken = await voice(store, speaks="elevenlabs").say("One moment.", "en")
 
-    assert len(pcm) == 2 * 800
+    assert (len(spoken.pcm), spoken.voice) == (2 * 800, "elevenlabs")
 
 
 @pytest.mark.parametrize("speaks", [None, "cartesia", "nobody we know"])
 async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path, speaks: str | None) -> None:
-    pcm = await voice(ClipStore(tmp_path), speaks=speaks).say("Un momento.", "es")
+    spoken = await voice(ClipStore(tmp_path), speaks=speaks).say("Un momento.", "es")
 
-    assert pcm == b"es: Un momento."
+    assert spoken == (b"es: Un momento.", "local")
 
 
 async def test_a_broken_file_is_not_played(tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ async def test_the_local_voice_speaks_while_the_disk_hangs(tmp_path: Path) -> No
         for pipe in pipes:
             os.close(os.open(pipe, os.O_RDWR))
 
-    assert said == [f"en: {text}".encode() for text in texts]
+    assert said == [(f"en: {text}".encode(), "local") for text in texts]
 
 
 @pytest.mark.parametrize("language", ["en", "es", "ru", "es-MX", "xx"])

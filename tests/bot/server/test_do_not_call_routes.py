@@ -9,11 +9,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette.middleware.base import BaseHTTPMiddleware
 
-from bot.server.access import Access
+from bot import clock
+from bot.server.access import Access, Guard
+from bot.server.credentials import ConsoleCredentials
 from bot.server.do_not_call_routes import PAGE, do_not_call_router
 from bot.server.pages.site import console_routes
+from bot.workers.pool import SingleProcess
 from calls.events import Event, OperatorActed
 from campaigns.store.contacts import Contacts, DoNotCallEntry
 from operations.database.database import Database
@@ -43,8 +45,10 @@ async def console(folder: Path, *, token: str | None = None) -> AsyncIterator[Co
     async with Database(f"sqlite+aiosqlite:///{folder}/own.db") as database:
         book = Contacts(database)
         app = FastAPI()
-        access = Access(SecretStr(token) if token else None)
-        app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+        pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
+        secret = SecretStr(token) if token else None
+        credentials = ConsoleCredentials(secret, None, pool=pool, emit=told.append)
+        app.add_middleware(Guard, access=Access(credentials))
         app.include_router(do_not_call_router(book, region="DE", emit=told.append))
         app.include_router(console_routes())
         transport = httpx.ASGITransport(app)
