@@ -17,10 +17,10 @@ TAKES = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}
 WhatArgument: TypeAlias = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NUMBER|FILE]",
+        metavar="WHAT",
         show_default=False,
-        help="add, remove: +49301234567, or a number of server.region. import: a CSV file, or "
-        "a number in each line.",
+        help="NUMBER or FILE. add, remove: +49301234567, or a number of server.region. "
+        "import: a CSV file, or a number in each line.",
     ),
 ]
 SourceOption: TypeAlias = Annotated[
@@ -33,7 +33,8 @@ NumbersOption: TypeAlias = Annotated[
     bool, typer.Option("--numbers", help="list: show numbers and words in full.")
 ]
 LimitOption: TypeAlias = Annotated[
-    int, typer.Option("--limit", min=1, max=1_000_000, help="list: the newest N entries.")
+    int,
+    typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="list: the newest N entries."),
 ]
 OutOption: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="FILE", help="export: the CSV file.")

@@ -63,7 +63,7 @@ def table(rungs: Sequence[dict[str, Any]]) -> Table:
             rung["name"],
             Text(rung["state"].replace("_", "-"), STYLES.get(rung["state"], "")),
             _condition(rung),
-            f"{rung['p50_s']:.2f} s",
+            "-" if rung["p50_s"] is None else f"{rung['p50_s']:.2f} s",
             _probe(rung["last_probe"]),
         )
     return made

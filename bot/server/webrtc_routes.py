@@ -26,7 +26,7 @@ from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
 from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
-from transports.webrtc.candidate_rules import is_on_our_networks
+from transports.webrtc.candidate_rules import is_on_our_networks, is_on_this_machine
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
 
@@ -135,6 +135,7 @@ class Offers:
             clock=self._clock,
             ice_servers=self._ice_servers,
             allows_private=not self._public or is_on_our_networks(address),
+            allows_loopback=is_on_this_machine(address),
         )
         now = self._clock()
         guest = Guest(address=address, came_at=now, leave=line.give_up)

@@ -17,7 +17,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def configure(**campaign: Any) -> None:
-    tree = {"campaigns": {"spring": {"region": "DE", **FREE, **campaign}}}
+    outbound = {"countries": ["DE", "US"]}
+    tree = {"outbound": outbound, "campaigns": {"spring": {"region": "DE", **FREE, **campaign}}}
     Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from transports.webrtc.candidate_rules import (
     MAX_PUBLIC,
     CandidateFilter,
     is_on_our_networks,
+    is_on_this_machine,
 )
 from transports.webrtc.connection import BrowserConnection
 
@@ -102,6 +103,15 @@ def test_an_offer_loses_only_what_is_not_tried() -> None:
     assert found == before + kept + after
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_for_browsers_on_this_machine(host: str) -> None:
+    own = CandidateFilter(allows_private=True, allows_loopback=True)
+    remote = CandidateFilter(allows_private=True)
+
+    assert (own.keeps(line(host)), remote.keeps(line(host))) == (True, False)
+    assert is_on_this_machine(host)
+
+
 @pytest.mark.parametrize(
     ("address", "ours"),
     [("127.0.0.1", True), ("10.0.0.5", True), ("::1", True), ("93.184.215.14", False), ("", False)],
@@ -129,7 +139,9 @@ def tried(connection: BrowserConnection) -> list[str]:
 
 async def test_a_connection_tries_only_what_the_rules_keep() -> None:
     told: list[Event] = []
-    connection = BrowserConnection(emit=told.append, clock=always(0.0), allows_private=False)
+    connection = BrowserConnection(
+        emit=told.append, clock=always(0.0), allows_private=False, allows_loopback=False
+    )
     hosts = ("192.168.7.7", "93.184.215.14", "169.254.169.254")
     await connection.initialize(sdp=await offer_with(*hosts), type="offer")
     later = [

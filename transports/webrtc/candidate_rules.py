@@ -3,7 +3,8 @@
 To try an address is to send it STUN requests, and an offer may name any. Rules:
 
 - Only what a browser's candidate can be: UDP, a port above the system's, an address or a name under
-  `.local`. Addresses for groups, this machine, one cable or no purpose are dropped.
+  `.local`. Addresses for groups, one cable or no purpose are dropped; so are this machine's own,
+  unless the browser runs on it.
 - Private addresses and names are for browsers on our networks. If strangers may call, one who came
   from a public address could otherwise probe our network.
 - At most `MAX_CANDIDATES` of an offer, with at most `MAX_PUBLIC` different public addresses, so
@@ -32,6 +33,16 @@ def is_on_our_networks(address: str) -> bool:
         return False
 
 
+def is_on_this_machine(address: str) -> bool:
+    """Return whether an address is loopback."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
 class CandidateFilter:
     """Chooses the candidates of one browser.
 
@@ -39,12 +50,14 @@ class CandidateFilter:
         excess: How many were dropped only because there were too many.
     """
 
-    def __init__(self, *, allows_private: bool) -> None:
+    def __init__(self, *, allows_private: bool, allows_loopback: bool = False) -> None:
         """Start without candidates.
 
         Args:
             allows_private: Whether the browser may be on one of our networks.
+            allows_loopback: Whether it runs on this machine.
         """
+        self._allows_loopback = allows_loopback
         self.excess = 0
         self._allows_private = allows_private
         self.renew()
@@ -78,6 +91,8 @@ class CandidateFilter:
         address = _address_of(host)
         if address is None:
             return self._allows_private and bool(ON_LINK.fullmatch(host))
+        if address.is_loopback:
+            return self._allows_loopback
         return not _is_special(address) and (address.is_global or self._allows_private)
 
     def _has_room_for(self, host: str) -> bool:
@@ -107,8 +122,7 @@ def _is_usable(parts: list[str]) -> bool:
 
 def _is_special(address: IPv4Address | IPv6Address) -> bool:
     return (
-        address.is_loopback
-        or address.is_link_local
+        address.is_link_local
         or address.is_multicast
         or address.is_unspecified
         or address.is_reserved

@@ -49,6 +49,7 @@ class BrowserConnection(SmallWebRTCConnection):
         clock: Clock,
         ice_servers: Sequence[RTCIceServer] = (),
         allows_private: bool = True,
+        allows_loopback: bool = True,
     ) -> None:
         """Wait for an offer.
 
@@ -56,6 +57,7 @@ class BrowserConnection(SmallWebRTCConnection):
             emit: Takes events about refused messages.
             clock: Monotonic seconds.
             allows_private: Whether the browser may be on one of our networks.
+            allows_loopback: Whether it runs on this machine.
             ice_servers: Servers to reach us through; the first STUN and the first TURN count.
         """
         # Before Pipecat's own, which sets up the listeners.
@@ -64,7 +66,9 @@ class BrowserConnection(SmallWebRTCConnection):
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
         self.intake = BrowserIntake(clock=clock, refused=self.page.refused, on_over=self.give_up)
         self._theirs: IceNames | None = None
-        self._filter = CandidateFilter(allows_private=allows_private)
+        self._filter = CandidateFilter(
+            allows_private=allows_private, allows_loopback=allows_loopback
+        )
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS

@@ -245,6 +245,7 @@ def test_the_doctor_ends_with_1_and_a_line_for_each_problem(
     lines = capsys.readouterr().out.splitlines()
     assert code == 1
     assert [line for line in lines if line.startswith("problem")] == [
-        "problem stages.llm openai: 127.0.0.1:9 does not answer: Connection refused"
+        "problem stages.llm openai: 127.0.0.1:9 does not answer: Connection refused; "
+        "callers will get the keypad menu"
     ]
     assert "ok      stages.tts voice: runs in this process" in lines

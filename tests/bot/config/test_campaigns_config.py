@@ -75,8 +75,8 @@ def test_a_mistake_is_one_line_with_the_key_and_the_cure(text: str, says: str) -
 
 
 OUTBOUND = {
-    "no country": ("countries: [Germany]", "countries[0]", "a country such as US, DE or GB"),
-    "not the code": ("countries: [UK]", 'is "UK"', "a country such as US, DE or GB"),
+    "no country": ("countries: [Germany]", "countries[0]", "it must be a country such as US or DE"),
+    "not the code": ("countries: [UK]", 'is "UK"', "it must be GB for the United Kingdom"),
     "a code that twenty countries share": ('prefixes: ["+1"]', 'is "+1"', "US, AG, AI, …"),
     "one that four share": ('prefixes: ["+44"]', 'is "+44"', "GB, GG, IM, …"),
     "half a country code": ('prefixes: ["+4"]', 'is "+4"', "a country in `countries`"),

@@ -519,12 +519,13 @@ async def test_an_owners_function_must_load(entry_point: str, *, ok: bool, vendo
     assert found[f"tool {entry_point}"].ok is ok
 
 
+NO_NUMBER = "none of the enabled carriers has a number to call from"
 OUTBOUND = {
     "nothing is allowed, and nothing is called": ({}, {}, {}),
     "nothing is allowed, and a campaign calls": (
         {},
         {"campaigns": {"spring": {}}},
-        {"outbound": "outbound.countries is not set"},
+        {"outbound": "outbound.countries is not set", "campaigns.spring": NO_NUMBER},
     ),
     "a destination in another country": (
         {"countries": ["US"]},
@@ -542,7 +543,7 @@ OUTBOUND = {
             "campaigns": {"spring": {}},
             "agent": {"destinations": {"a": {"number": "+12025550123"}}},
         },
-        {},
+        {"campaigns.spring": NO_NUMBER},
     ),
 }
 
