@@ -58,7 +58,7 @@ Wanted = Annotated[CallQuery, Query()]
 
 
 def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
-    """Return the routes; numbers are masked, and whoever asks for complete ones is recorded."""
+    """Return the routes; numbers are masked, and each request for complete ones is recorded."""
     router = APIRouter(prefix="/api/calls")
 
     async def found(query: CallQuery, request: Request, limit: int) -> Sequence[ListedCall]:

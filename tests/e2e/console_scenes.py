@@ -106,7 +106,7 @@ def alert(**said: Any) -> dict[str, Any]:
         "resolved_at": None,
         "resolved_how": "",
         "lasted_s": None,
-        "callers_hurt": 7,
+        "callers_hurt": 2,
         "escalated": False,
         "seen_by": "",
         **said,

@@ -125,7 +125,7 @@ async def test_an_outage_is_named_in_the_first_lines(
     await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     trouble = page.locator(".troubles li").first
     await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
-    await expect(trouble).to_contain_text("(2 min) · 7 callers got no answer")
+    await expect(trouble).to_contain_text("(2 min) · 2 callers got no answer")
     await expect(trouble).to_contain_text("Instead: elevenlabs")
     await expect(page.locator("#calls td.served").first).to_have_text(
         "deepgram, openai, elevenlabs"

@@ -1,4 +1,4 @@
-"""When a notice of a callback or message was sent."""
+"""Columns for the notices of callbacks and messages."""
 
 import sqlalchemy as sa
 from alembic import op
