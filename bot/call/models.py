@@ -11,6 +11,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -226,6 +227,11 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
     await detector.cleanup()
 
 
+LAZY: Final = ("anyio._core._sockets", "anyio._core._streams")  # imported at their first use
+
+
 def _compile_patterns() -> None:
+    for name in LAZY:
+        import_module(name)
     inspect.getsource(warm_up)  # FastAPI looks up the source of its handlers
     WordCompletionTracker("a word")  # for voices that report word times

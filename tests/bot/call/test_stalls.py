@@ -96,7 +96,7 @@ async def one_call(process: Process, ear: Notes, name: str) -> tuple[list[str], 
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
     events = ear.of_call(call.call_id)
-    said = [event.text for event in events if isinstance(event, AgentSaid)]
+    said = [event.text for event in events if isinstance(event, AgentSaid) and not event.by]
     heard = [event.text for event in events if isinstance(event, TranscriptFinal)]
     return said, heard
 

@@ -118,7 +118,8 @@ async def test_a_flooding_callers_own_socket_affects_no_other_call(
         assert "" not in refused
 
 
-FLAT_BYTES = 16_000_000  # of eight calls: what was said, and the lab's record of it
+WARM_FLOODS = 2  # the first calls load libraries
+FLAT_BYTES = 16_000_000  # of the calls after them: what was said, and the lab's record of it
 RAW_FLOODS = {
     "pings": PING * 20_000,
     "empty messages": EMPTY * 20_000,
@@ -147,7 +148,7 @@ async def test_floods_after_the_start_affect_no_other_call(
             held.append(held_bytes())
         await asyncio.sleep(40)  # a lost stream may return
         assert beside.seats() == 1
-    assert held[-1] - held[0] < FLAT_BYTES, str(held)
+    assert held[-1] - held[WARM_FLOODS] < FLAT_BYTES, str(held)
 
 
 def bomb() -> bytes:
