@@ -20,14 +20,15 @@ WhatArgument: TypeAlias = Annotated[
         metavar="WHAT",
         show_default=False,
         help="NUMBER or FILE. add, remove: +49301234567, or a number of server.region. "
-        "import: a CSV file, or a number in each line.",
+        "import: a CSV file, or one number on each line.",
     ),
 ]
 SourceOption: TypeAlias = Annotated[
-    str, typer.Option("--source", metavar="TEXT", help="add, import: who asked for it, and how.")
+    str,
+    typer.Option("--source", metavar="TEXT", help="add, import: who asked for the entry, and how."),
 ]
 WordsOption: TypeAlias = Annotated[
-    str, typer.Option("--words", metavar="TEXT", help="add: in which words.")
+    str, typer.Option("--words", metavar="TEXT", help="add: the words of the request.")
 ]
 NumbersOption: TypeAlias = Annotated[
     bool, typer.Option("--numbers", help="list: show numbers and words in full.")
@@ -51,7 +52,7 @@ def command(
     out: OutOption = Path("do_not_call.csv"),
     config: ConfigOption = None,
 ) -> int:
-    """Show, fill, mend and copy the do-not-call list. The server may be running."""
+    """Show, change, import and export the do-not-call list. The server may be running."""
     settings = load(config, keys=False).settings
     if action not in ACTIONS.replace(" or ", ", ").split(", "):
         raise UsageError(f'dnc takes {ACTIONS}, not "{action}"')

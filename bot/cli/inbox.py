@@ -21,7 +21,7 @@ def command(
         str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")
     ] = None,
     done: Annotated[
-        bool, typer.Option("--done", help="Those that are done instead of those that wait.")
+        bool, typer.Option("--done", help="List closed entries instead of open ones.")
     ] = False,
     numbers: Annotated[bool, typer.Option("--numbers", help="Show complete numbers.")] = False,
     config: ConfigOption = None,

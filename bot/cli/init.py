@@ -13,9 +13,9 @@ from providers.catalog import kinds, provider
 from providers.provider import Stage
 
 ASKED: Final[dict[Stage, str]] = {
-    "stt": "Who recognises speech",
-    "llm": "Who answers",
-    "tts": "Who speaks",
+    "stt": "Speech recognition",
+    "llm": "Language model",
+    "tts": "Voice",
 }
 LOCAL: Final = "local"
 SHAPE: Final = """\
@@ -52,10 +52,10 @@ def command(
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
     rungs = {stage: _rung(stage, kind) for stage, kind in chosen.items()}
     if chosen["tts"] != LOCAL:
-        rungs["tts"] += f", {_rung('tts', LOCAL)}"  # needs no key, and speaks when nothing else can
+        rungs["tts"] += f", {_rung('tts', LOCAL)}"  # needs no key or network
     config.write_text(SHAPE.format(**rungs), encoding="utf-8")
     _keep(known, {name: key for name, key in keys.items() if key})
-    typer.echo(f"Wrote {config}. Next: holdline doctor --online, then holdline serve.")
+    typer.echo(f"Wrote {config}. Next, run the commands doctor --online and serve.")
 
 
 def _rung(stage: Stage, kind: str) -> str:
@@ -75,7 +75,7 @@ def _choose(stage: Stage) -> str:
 
 def _ask_key(name: str) -> str:
     """Return a key without showing it; empty if it will be set later."""
-    question = f"{name} (empty: later)"
+    question = f"{name} (leave empty to set it later)"
     key = typer.prompt(question, default="", show_default=False, hide_input=True)
     return str(key).strip()
 
