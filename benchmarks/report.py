@@ -97,9 +97,10 @@ def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> 
     table.add_column("part")
     table.add_column("Holdline", justify="right")
     table.add_column(beside, justify="right")
-    for part in ours[0].others:  # every healthy turn has the same ones
-        cells = [_ms(spread([turn.others[part] for turn in turns])) for turns in (ours, theirs)]
-        table.add_row(part, *cells)
+    parts = dict.fromkeys(part for turn in (*ours, *theirs) for part in turn.others)
+    for part in parts:  # an answer that began early may have no turn detector on its way
+        spreads = [spread([turn.others.get(part, 0.0) for turn in side]) for side in (ours, theirs)]
+        table.add_row(part, *map(_ms, spreads))
     return table
 
 
