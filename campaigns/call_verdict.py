@@ -1,7 +1,7 @@
-"""How our side of a dialled call ended: with a conversation, or with one of our failures.
+"""How our side of a dialled call ended: with a conversation, or because we failed.
 
 The carrier only knows that the call was answered and how long it took. Whether an agent talked
-follows from the call's own events. If the process of the call is gone, the events come from the
+follows from the call's own events. If the call's process has died, the events come from the
 record. This module is pure.
 """
 
@@ -32,9 +32,9 @@ class CallVerdict:
     """How our side of a call ended.
 
     Attributes:
-        over: Whether our side has ended completely.
-        failed: Why it failed for our own reasons, as a code; empty if it did not.
-        length_s: Duration.
+        over: Whether our side of the call is over.
+        failed: The code of the failure if we caused it; empty if we did not.
+        length_s: The length of the call.
         machine: Whether a machine answered, according to what we heard.
     """
 
@@ -45,30 +45,30 @@ class CallVerdict:
 
 
 NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
-"""The callee answered, and our side had no call for it."""
+"""The callee answered, but none of our processes has the call."""
 
 
-def verdict_of(call: CallState) -> CallVerdict:
-    """Return the verdict on a call so far."""
+def judge_call(call: CallState) -> CallVerdict:
+    """Return the verdict on a call; one in progress has no failure yet."""
     ended = call.ended
     if ended is None:
         return CallVerdict()
     return CallVerdict(
         over=True,
-        failed=_why(call, ended),
+        failed=_failure_code(call, ended),
         length_s=ended.length_s,
         machine=call.machine or ended.reason in MACHINES,
     )
 
 
-def _why(call: CallState, ended: CallEnded) -> str:
+def _failure_code(call: CallState, ended: CallEnded) -> str:
     if call.failed:
         return "call_failed"
     if ended.reason in OURS:
         return ended.reason
-    # With a lower severity only one text failed.
-    out = [stage for stage, severity in call.down.items() if severity == Severity.CRITICAL]
-    return f"{min(out)}_out" if out else ""
+    # A lower severity means that one utterance failed, not the stage.
+    down = [stage for stage, severity in call.down.items() if severity == Severity.CRITICAL]
+    return f"{min(down)}_out" if down else ""
 
 
 def judge_recorded(end: RecordedEnd) -> CallVerdict:
@@ -77,7 +77,7 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
     call = state_of(_event(KINDS[kind], said) for kind, said in end.facts)
     call.add(CallEnded(reason=end.reason, length_s=end.length_s))
-    return verdict_of(call)
+    return judge_call(call)
 
 
 def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:

@@ -12,7 +12,7 @@ from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.state import CallState
-from campaigns.call_verdict import CallVerdict, verdict_of
+from campaigns.call_verdict import CallVerdict, judge_call
 from transports.dialling import MAX_REMEMBERED, HeardLeg, joined, remember
 
 CARRIER_QUESTION: Final = "what a carrier told"
@@ -144,7 +144,7 @@ class CallLedger:
 
     def _own(self, dial_id: str) -> CallVerdict | None:
         call = self._calls.get(dial_id)
-        return verdict_of(call) if call else None
+        return judge_call(call) if call else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         verdict = self._own(asked["dial_id"])

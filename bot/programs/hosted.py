@@ -232,7 +232,7 @@ async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection)
     async with _open(settings) as process:
         leg = WebrtcLeg(connection)
         call = process.call(leg)
-        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+        leg.send_on_close(lambda: {"type": "ended", "reason": call.reason})
         await _converse(process, leg, call)
 
 

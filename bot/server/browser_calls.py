@@ -96,8 +96,8 @@ class BrowserCalls:
         call = self._process.call(leg)
         remembers = parked.state is not None
         about = {"call_id": call.call_id, "resume_token": token, "remembers": remembers}
-        leg.greet_with({"type": "call", **about})
-        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+        leg.send_on_open({"type": "call", **about})
+        leg.send_on_close(lambda: {"type": "ended", "reason": call.reason})
         self._running[token] = running = _Running(call, parked, asyncio.Event())
         watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
         try:

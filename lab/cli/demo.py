@@ -43,12 +43,12 @@ def command(
     it calls 30 simulated people while three in ten of each provider's requests fail.
     """
     if why := why_unwritable(LOGS):
-        raise UsageError(
-            f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'
-        )
+        raise UsageError(f'the demo cannot write to "{LOGS}" ({why}); start it in another folder')
     if campaign or plain:
         logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-        _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
+        _run_campaign(
+            5 if plain else contacts, 1 if plain else jobs, port=port, every_failure=plain
+        )
         return
     logs.set_up(level="WARNING", folder=LOGS)
     from lab.demo.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log set-up
@@ -56,8 +56,8 @@ def command(
     asyncio.run(demo(port=port, folder=LOGS))
 
 
-def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only here
+def _run_campaign(contacts: int, jobs: int, *, port: int, every_failure: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only the campaign demo uses it
 
     from lab.demo.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
 
@@ -68,6 +68,6 @@ def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
             port=port,
             folder=Path(folder),
             reports=LOGS,
-            every=every,
+            every_failure=every_failure,
         )
         asyncio.run(demo_campaign(plan, Console(highlight=False, soft_wrap=True)))

@@ -57,7 +57,7 @@ class CampaignDemo:
         jobs: How many calls at once.
         port: The server's port; 0 for any.
         folder: For the database, the log and the calls' own records.
-        every: Print each failure, not only the result of each dial.
+        every_failure: Print each failure, not only the result of each dial.
         reports: For the report; `None` for `folder`.
     """
 
@@ -65,7 +65,7 @@ class CampaignDemo:
     jobs: int
     port: int
     folder: Path
-    every: bool = False
+    every_failure: bool = False
     reports: Path | None = None
 
 
@@ -79,7 +79,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
     async with lab_process() as lab, LabControl(lab) as control:
         await _break(lab, control)
-        teller = Teller(plan.contacts, console, every=plan.every)
+        teller = Teller(plan.contacts, console, every_failure=plan.every_failure)
         await show_campaign(plan, lab, teller, models=await loading)
 
 
@@ -213,7 +213,7 @@ class Teller:
 
     contacts: Sequence[StagedContact]
     console: Console
-    every: bool = False
+    every_failure: bool = False
     failures: int = 0
     opened: int = 0
     _began_s: float = 0.0
@@ -248,7 +248,7 @@ class Teller:
             case CampaignResumed():
                 return f"-- dialling again, after {event.held_s:.1f} s"
             case _:
-                return self._failure(event) if self.every else ""
+                return self._failure(event) if self.every_failure else ""
 
     def _failure(self, event: Event) -> str:
         match event:
@@ -277,7 +277,7 @@ def _load() -> VoiceModels:
 
 
 def plan_of(
-    *, contacts: int, jobs: int, port: int, folder: Path, reports: Path, every: bool
+    *, contacts: int, jobs: int, port: int, folder: Path, reports: Path, every_failure: bool
 ) -> CampaignDemo:
     """Return a demo with this many contacts of every kind."""
     return CampaignDemo(
@@ -286,5 +286,5 @@ def plan_of(
         port=port,
         folder=folder,
         reports=reports,
-        every=every,
+        every_failure=every_failure,
     )

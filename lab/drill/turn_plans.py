@@ -20,14 +20,14 @@ DICTATED_S: Final = 1.2  # between two digits
 STAYS_OPEN_S: Final = 2.0  # agent.dictation.pause_s
 TELEVISION: Final = "There will be rain in the north, and the south stays dry until the evening. "
 TIMES: Final = 6  # some 25 s of it
-BEHIND: Final = 0.2  # of a caller's loudness
-WORDLESS_S: Final = 3.0  # of such sound after the caller's words end a turn
+TELEVISION_VOLUME: Final = 0.2  # of a caller's
+WORDLESS_S: Final = 3.0  # of speech without new words, which end a turn in the product
 LATE_S: Final = 10.0  # the longest wait for an answer
-ECHOED_S: Final = 20.0  # of listening to a line with an echo
+LISTEN_S: Final = 20.0  # from the question on; the agent could answer its own echo meanwhile
 
 
 async def play_backchannel(rig: Rig, run: MeasuredRun) -> None:
-    """Ask, and say a word that asks nothing while the agent answers."""
+    """Ask, and say "okay" while the agent answers."""
     async with rig.greeted_call() as call:
         began_s = call.now_s
 
@@ -42,13 +42,13 @@ async def play_backchannel(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_echo(rig: Rig, run: MeasuredRun) -> None:
-    """Ask once on a line that returns the agent's own voice."""
+    """Ask once on a line that echoes the agent's voice."""
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         began_s = call.now_s
         judged = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(judged)
-        await call.ear.wait(began_s + ECHOED_S - call.now_s)
+        await call.ear.wait(began_s + LISTEN_S - call.now_s)
     run.measures["model_requests"] = await _model_requests(rig, call, began_s)
     run.measures["barge_ins"] = await asyncio.to_thread(rig.barge_ins)
 
@@ -72,8 +72,8 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_behind(rig: Rig, run: MeasuredRun) -> None:
-    """Ask in front of a television that goes on."""
-    behind = caller_says(TELEVISION * TIMES) * BEHIND
+    """Ask in front of a television that keeps talking."""
+    behind = caller_says(TELEVISION * TIMES) * TELEVISION_VOLUME
     async with rig.greeted_call() as call:
         began_s, question = call.now_s, says_again(rig.row.question)
         stop_s = began_s + question.size / 8000

@@ -1,4 +1,4 @@
-"""Assembles the configured CRM, and runs its work while a server runs."""
+"""Builds the configured CRM, and runs its lookups and reports while a server runs."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,13 +10,12 @@ from bot import clock
 from bot.config.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
 from bot.config.settings import Settings
 from calls.entry import Emit, Entry
-from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
 from operations.crm.report_rules import report_of_cut
 from operations.crm.reporting import CrmPoster, CrmReporter
-from operations.crm.rest import RestCrm, RestMapping, RestRequest
+from operations.crm.rest import HUBSPOT, HUBSPOT_URL, RestCrm, RestMapping, RestRequest
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
@@ -26,10 +25,10 @@ from operations.retrying import Retries
 
 @dataclass(slots=True)
 class CrmListener:
-    """A placeholder among the listeners, for a reporter that is created later, or never.
+    """Passes events to the CRM reporter, which is created later, or never.
 
     Attributes:
-        follows: Whether the reporter follows the calls itself; if not, other code adds its reports.
+        follows: Whether the reporter gets the events; if not, other code adds the reports.
     """
 
     follows: bool = True
@@ -57,9 +56,9 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
             secret = crm.token.get_secret_value() if crm.token else ""
             return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)
         case "hubspot":
-            return _rest_crm(crm, hubspot.HUBSPOT, hubspot.URL)
+            return _rest_crm(crm, HUBSPOT, HUBSPOT_URL)
         case "rest" if crm.mapping:
-            return _rest_crm(crm, _mapping(crm.mapping), "")
+            return _rest_crm(crm, _rest_mapping(crm.mapping), "")
         case _:
             return None
 
@@ -68,7 +67,7 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
 async def open_crm(
     settings: Settings, database: Database, listener: CrmListener, *, emit: Emit
 ) -> AsyncIterator[CrmLookup | None]:
-    """Look callers up and report calls during the block; yield `None` without a CRM."""
+    """Run the CRM's lookups and reports during the block; yield `None` without a CRM."""
     crm = crm_of(settings, database)
     if crm is None:
         yield None
@@ -103,17 +102,19 @@ def _rest_crm(crm: CrmSettings, mapping: RestMapping, url: str) -> RestCrm:
     return RestCrm(crm.kind, mapping, url=crm.url or url, headers=token, timeout_s=crm.timeout_s)
 
 
-def _mapping(said: CrmMappingSettings) -> RestMapping:
+def _rest_mapping(settings: CrmMappingSettings) -> RestMapping:
     return RestMapping(
-        look_up=_request(said.look_up),
-        found=said.found,
-        contact_id=said.contact_id,
-        name=said.name,
-        fields=said.fields,
-        write=_request(said.write),
-        key_header=said.idempotency_header,
+        look_up=_request(settings.look_up),
+        found=settings.found,
+        contact_id=settings.contact_id,
+        name=settings.name,
+        fields=settings.fields,
+        write=_request(settings.write),
+        key_header=settings.idempotency_header,
     )
 
 
-def _request(said: CrmRequestSettings | None) -> RestRequest | None:
-    return RestRequest(method=said.method, path=said.path, body=said.body) if said else None
+def _request(settings: CrmRequestSettings | None) -> RestRequest | None:
+    if settings is None:
+        return None
+    return RestRequest(method=settings.method, path=settings.path, body=settings.body)

@@ -26,8 +26,8 @@ from operations.numbers import one_reading
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
-LOOK_S: Final = 1.0  # between two checks of the outbox
-MAX_WAITING: Final = 1000  # reports that wait for a database; then the oldest is dropped
+POLL_S: Final = 1.0  # between two checks of the outbox
+MAX_WAITING: Final = 1000  # reports kept while the database is down; then the oldest is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class KeptReport:
 
     Attributes:
         due_s: The earliest time to send it; `None` for now.
-        whole: It replaces the one that waits there.
+        whole: Whether it replaces the report with its key that waits there.
     """
 
     report: CrmReport
@@ -75,7 +75,7 @@ class CrmReporter:
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1
-            logger.error("the database was away for too long: a report to the CRM is lost")
+            logger.error("the database was down for too long: a report to the CRM is lost")
         self._waiting.append(report)
         self._news.set()
 
@@ -118,27 +118,35 @@ class CrmPoster:
         *,
         retries: Retries,
         utc_s: Callable[[], float],
-        look_s: float = LOOK_S,
+        poll_s: float = POLL_S,
     ) -> None:
-        """Send reports from `outbox` to `crm`; `retries` holds the CRM's breaker."""
-        self._look_s = look_s
+        """Send reports from `outbox` to `crm`.
+
+        Args:
+            crm: Where the reports go.
+            outbox: Where they wait.
+            retries: With the CRM's breaker.
+            utc_s: The time of day, in seconds since 1970.
+            poll_s: Between two checks of an empty outbox.
+        """
+        self._poll_s = poll_s
         self._crm = crm
         self._outbox = outbox
         self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
-        self._rest_s = look_s  # before the next check, if the outbox had nothing to send
+        self._rest_s = poll_s  # before the next check, after one that sent nothing
 
     async def run(self) -> None:
         """Send until cancelled."""
-        await keep_repeating("reports to the CRM", self.tell_next, rest_s=lambda: self._rest_s)
+        await keep_repeating("reports to the CRM", self.send_next, rest_s=lambda: self._rest_s)
 
-    async def tell_next(self) -> bool:
+    async def send_next(self) -> bool:
         """Send one report; return False if none is pending or it was not accepted."""
-        self._rest_s = self._look_s
+        self._rest_s = self._poll_s
         lent = await self._outbox.lend(now_s=self._utc_s)
         if lent is None:
             return False
-        self._rest_breaker()
+        self._tick_breaker()
         try:
             await run_with_retries(
                 lambda: self._crm.write(lent.report),
@@ -150,14 +158,15 @@ class CrmPoster:
             await self._put_off(lent, error)
             return False
         await self._outbox.told(lent, now=self._utc_s())
-        told = CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
-        self._retries.emit(told)
+        self._retries.emit(
+            CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
+        )
         return True
 
-    def _rest_breaker(self) -> None:
+    def _tick_breaker(self) -> None:
         availability = self._retries.availability
-        for fact in availability.tick(self._retries.clock()) if availability else ():
-            self._retries.emit(fact)
+        for event in availability.tick(self._retries.clock()) if availability else ():
+            self._retries.emit(event)
 
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
         failure = error.failure

@@ -194,7 +194,7 @@ def text_of(value: Any) -> str:
 #
 # Source: developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
 
-URL: Final = "https://api.hubapi.com"
+HUBSPOT_URL: Final = "https://api.hubapi.com"
 KNOWN: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
 
 

@@ -35,7 +35,14 @@ from processors.answering.model_answer import ChangeWriter, ModelAnswer, NoModel
 from processors.answering.model_stream import Billed, Model
 from processors.ladder.stage import TaskOwner
 from processors.turn.dictation_rules import Dictation
-from processors.turn.floor import Floor, FloorEvent, PausedFinally, TurnClosed, WentOn, WordsCame
+from processors.turn.floor import (
+    CallerResumed,
+    Floor,
+    FloorEvent,
+    TurnClosed,
+    TurnEndPredicted,
+    WordsCame,
+)
 
 MakeAnswer: TypeAlias = Callable[
     [LLMContext, Callable[[FallbackEvent], None], ChangeWriter], ModelAnswer
@@ -329,12 +336,12 @@ class EarlyAnswers:
                 if event.final and event.text.strip():
                     self._parts.append(TextPartForConcatenation(event.text, event.spaced))
                 self._note_words()
-            case PausedFinally():
+            case TurnEndPredicted():
                 self._do(self._decision.pause())
             case CallerStopped():
                 self._note_words()
                 self._do(self._decision.pause())
-            case CallerStarted() | WentOn():
+            case CallerStarted() | CallerResumed():
                 self._note_words()
                 self._do(self._decision.drop("caller"))
             case TurnClosed():  # the words are in the conversation now

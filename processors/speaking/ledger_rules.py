@@ -3,9 +3,9 @@
 A word has arrived when its last sample has, with a margin, because the providers' word times are
 not exact. When a rung dies, the rest begins at the first word that has not arrived, and partial
 audio of that word is dropped, so that every word is heard once. That requires that no more goes to
-the line than `let_go_s` allows: the audio of whole words, or, before silence, everything. While
-another voice is asked for the rest, nothing goes beyond the words that the first has certainly
-spoken.
+the line than `releasable_s` allows: the audio of whole words, or, before silence, everything. While
+another voice is asked for the rest, no audio is released after the words that the first has
+certainly spoken.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from fallbacks.word_times import WordFollower, WordTimes, as_written
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
 # ElevenLabs reports whole milliseconds, rounded in each message: in a long sentence they add up.
 ROUNDING_S: Final = 0.01
-LEAD_S: Final = 0.1  # the line gets half words rather than running dry sooner than this
+LEAD_S: Final = 0.1  # with less than this queued, half words are better than silence
 DRAIN_S: Final = 0.01  # after the moment when half words are released
 UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
 
@@ -177,7 +177,7 @@ class SpeechLedger:
         self.words.fill(self.received_s)
         voice.done, voice.done_s = len(self.words.words), self.received_s
 
-    def let_go_s(self, queued_s: float) -> float:
+    def releasable_s(self, queued_s: float) -> float:
         """Return up to where the utterance's audio may go to the line.
 
         Args:
@@ -208,7 +208,7 @@ class SoundOutlet:
     Attributes:
         ledger: What has arrived of the utterance, by words.
         said: The number of words released.
-        hold_s: No audio goes beyond this while another voice is asked for the rest, or `None`.
+        hold_s: Where the audio stops while another voice is asked for the rest; else `None`.
     """
 
     def __init__(self, line: CallerLine, *, rate_hz: int, must: bool = False) -> None:
@@ -243,11 +243,11 @@ class SoundOutlet:
     def switch_voice(
         self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
     ) -> None:
-        """Use another voice for the rest; uncertain audio of the last one is dropped.
+        """Use another voice for the rest; drop audio of a word that the last one had not finished.
 
         Args:
-            attempt: Its attempt.
-            held: What it has already sent.
+            attempt: The new voice's attempt.
+            held: What that voice has already sent.
             timed: Whether it reports when each word is spoken.
         """
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
@@ -260,7 +260,7 @@ class SoundOutlet:
     def release(self, now: float) -> list[PlaySound | PlayWord]:
         """Release what may go now: each word after the audio in which it is spoken."""
         if self.hold_s is None:
-            return self._release_until(self.ledger.let_go_s(self._line.queued_s(now)), now)
+            return self._release_until(self.ledger.releasable_s(self._line.queued_s(now)), now)
         return self._release_until(self.hold_s, now)
 
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:

@@ -109,9 +109,9 @@ class TurnOpener(SoundPath):
     def _note_pause(self, frame: PauseFrame) -> None:
         if isinstance(frame, PauseSoundsFinal):
             self._turn.may_have_stopped(self._now())
-            self._floor.paused_finally()
+            self._floor.turn_end_predicted()
         elif isinstance(frame, PauseEnded):
-            self._floor.went_on()
+            self._floor.caller_resumed()
 
 
 class DictationWait:

@@ -7,10 +7,10 @@ Each call has one `Floor`. Each frame updates it in one place, and all other cod
   before any other processor gets the frame.
 - `Keypad` reports an entry, which is a turn without speech.
 - `CallObserver` reports that the model was asked.
-- Whoever sends audio to the caller adds it to the call's `CallerLine`. The floor reads there until
-  when the agent sounds.
+- All code that sends audio to the caller adds it to the call's `CallerLine`. The floor reads from
+  it how long the agent will be heard.
 
-Listeners get each change at once, after the floor is up to date. All moments are monotonic, in
+Listeners get each change at once, after the floor is up to date. All times are monotonic, in
 seconds.
 """
 
@@ -24,12 +24,12 @@ from calls.line import CallerLine
 
 
 @dataclass(frozen=True, slots=True)
-class PausedFinally:
-    """The caller has paused, and the turn detector takes it for the end of the turn."""
+class TurnEndPredicted:
+    """The caller has paused, and the turn detector predicts that the turn is over."""
 
 
 @dataclass(frozen=True, slots=True)
-class WentOn:
+class CallerResumed:
     """The caller goes on after a pause that was too short for the VAD."""
 
 
@@ -53,7 +53,13 @@ class TurnClosed:
 
 
 FloorEvent: TypeAlias = (
-    CallerStarted | CallerStopped | PausedFinally | WentOn | WordsCame | TurnBegan | TurnClosed
+    CallerStarted
+    | CallerStopped
+    | TurnEndPredicted
+    | CallerResumed
+    | WordsCame
+    | TurnBegan
+    | TurnClosed
 )
 """A change of the floor."""
 
@@ -69,9 +75,9 @@ class Floor:
         floor.worded, floor.transcribed        # True, False
 
     Attributes:
-        listeners: Get each change.
-        caller_since: Since when the VAD hears the caller speak; `None` if it does not.
-        stopped_at: The caller's last voiced sample, or key; `None` before the first.
+        listeners: Called with each change.
+        caller_since: When the VAD began to hear the caller speak; `None` if it does not.
+        stopped_at: When the caller's last voiced sample or key came; `None` before the first.
         quiet_at: When the VAD last reported that the caller stopped.
         turn_open: Whether the caller's turn has begun and is not over: words may be pending.
         turn_over_at: When the caller's last turn was over.
@@ -83,7 +89,7 @@ class Floor:
         """Begin in silence.
 
         Args:
-            line: The caller's, on which the agent is heard.
+            line: The caller's line, on which the agent is heard.
         """
         self.listeners: list[Callable[[FloorEvent], None]] = []
         self.caller_since: float | None = None
@@ -119,24 +125,24 @@ class Floor:
 
     def caller_started(self, now: float) -> None:
         """Record that the VAD hears the caller speak."""
-        self._note_sign()
+        self._begin_words()
         self.caller_since, self._unwritten = now, True
         self._emit(CallerStarted(at_s=now))
 
-    def paused_finally(self) -> None:
-        """Record a pause that the turn detector takes for the end of the turn."""
-        self._emit(PausedFinally())
+    def turn_end_predicted(self) -> None:
+        """Record that the turn detector predicts the end of the turn in a pause."""
+        self._emit(TurnEndPredicted())
 
-    def went_on(self) -> None:
+    def caller_resumed(self) -> None:
         """Record that the caller goes on after a pause that was too short for the VAD."""
         self._unwritten = True
-        self._emit(WentOn())
+        self._emit(CallerResumed())
 
     def caller_stopped(self, at: float, now: float) -> None:
-        """Record that the VAD hears no speech any more.
+        """Record that the VAD no longer hears speech.
 
         Args:
-            at: The last voiced sample.
+            at: When the last voiced sample came.
             now: When the VAD reported it.
         """
         self.caller_since, self._unwritten = None, False  # there may have been no word
@@ -148,12 +154,12 @@ class Floor:
         """Record a result of the recogniser.
 
         Args:
-            text: Blank if it found no words.
-            final: It will not change.
-            spaced: The text has its own spaces at both ends.
+            text: The words so far; blank if it found none.
+            final: Whether the words are final; an interim result may still change.
+            spaced: Whether the text has its own spaces at both ends.
         """
         if text.strip():
-            self._note_sign()
+            self._begin_words()
             self.worded = True
         self._interim = not final
         if final:
@@ -162,7 +168,7 @@ class Floor:
 
     def keyed(self, now: float) -> None:
         """Record an entry on the keypad; outside a turn it is one of its own."""
-        self._note_sign()
+        self._begin_words()
         self.worded = self.unanswered = True
         if not self.turn_open:
             self.stopped_at = self.quiet_at = now
@@ -184,8 +190,8 @@ class Floor:
         """Record that the model was asked about what the caller has said."""
         self.unanswered = False
 
-    def _note_sign(self) -> None:
-        """Begin the count of a turn's words again with the first sign of the next one."""
+    def _begin_words(self) -> None:
+        """Forget the last turn's words at the first speech, word or key of a new turn."""
         if self._between_turns:
             self._between_turns = self.worded = False
 

@@ -1,10 +1,14 @@
 """How the time of an answer is split up."""
 
 import dataclasses
+import io
+from collections import Counter
 
 import pytest
+from rich.console import Console
 
 from benchmarks.accounting import Account, Busy, Moments, clip, compare, covered_s, settle
+from benchmarks.report import show
 from calls.outcome import Spread
 
 TURN = Moments(
@@ -134,3 +138,14 @@ def test_the_target_holds_for_the_median_and_the_tail(
     target = dataclasses.replace(found, ours=Spread(p50_s=p50_s, p95_s=p95_s))
 
     assert target.within_target is met
+
+
+def test_a_part_that_worked_in_some_turns_only_was_idle_in_the_others() -> None:
+    console = Console(record=True, width=150, file=io.StringIO())
+    judged = settle(TURN, OTHERS)
+    early = settle(TURN, [item for item in OTHERS if item.who != "turn detector"])
+
+    show(console, [judged, early], [early, early], aside=Counter())
+
+    told = console.export_text().splitlines()
+    assert any("turn detector" in line and "0.0 / 0.0" in line for line in told)

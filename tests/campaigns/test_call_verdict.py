@@ -7,7 +7,7 @@ import pytest
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from calls.state import state_of
-from campaigns.call_verdict import verdict_of
+from campaigns.call_verdict import judge_call
 from fallbacks.events import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
@@ -40,7 +40,7 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
     ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
-    verdict = verdict_of(state_of(facts))
+    verdict = judge_call(state_of(facts))
 
     assert verdict.over
     assert verdict.failed == failed
@@ -66,8 +66,8 @@ def heard(answerer: str) -> AnswererHeard:
     ids=lambda each: "",
 )
 def test_the_last_machine_verdict_counts(facts: Sequence[Event], *, machine: bool) -> None:
-    assert verdict_of(state_of(facts)).machine is machine
+    assert judge_call(state_of(facts)).machine is machine
 
 
 def test_a_call_in_progress_has_no_verdict_yet() -> None:
-    assert not verdict_of(state_of([OUT])).over
+    assert not judge_call(state_of([OUT])).over

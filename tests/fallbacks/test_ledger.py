@@ -133,13 +133,13 @@ def test_late_sound_of_a_dead_voice_is_ignored() -> None:
 def test_only_whole_words_are_released_while_the_line_has_enough() -> None:
     ledger = spoken(4, received_s=1.0)
 
-    assert ledger.let_go_s(queued_s=0.5) == pytest.approx(0.9)
+    assert ledger.releasable_s(queued_s=0.5) == pytest.approx(0.9)
 
 
 def test_a_partial_word_is_released_before_the_line_runs_dry() -> None:
     ledger = spoken(4, received_s=1.0)
 
-    assert ledger.let_go_s(queued_s=0.05) == pytest.approx(1.0)
+    assert ledger.releasable_s(queued_s=0.05) == pytest.approx(1.0)
 
 
 def test_a_partial_word_on_the_line_is_kept_and_the_word_said_again() -> None:
@@ -264,7 +264,7 @@ def test_nothing_of_such_an_utterance_is_pending_once_all_of_it_is_on_the_line(
     ledger = opened_with(opening)
     ledger.audio(1, 0.9)
 
-    ledger.released_s = ledger.let_go_s(queued_s=0.0)
+    ledger.released_s = ledger.releasable_s(queued_s=0.0)
 
     assert ledger.rest == ""
 
@@ -286,7 +286,7 @@ def test_a_voice_without_word_times_is_estimated_and_never_delayed() -> None:
     ledger.audio(1, 1.0)
 
     assert ledger.keep_s == 1.0
-    assert ledger.let_go_s(queued_s=9.9) == 1.0
+    assert ledger.releasable_s(queued_s=9.9) == 1.0
     assert 0 < len(ledger.rest.split()) < 7
 
 
@@ -296,10 +296,10 @@ def test_a_voice_that_withholds_its_word_times_is_not_delayed_for_long() -> None
     ledger.begin(1)
 
     ledger.audio(1, 0.5)
-    assert ledger.let_go_s(queued_s=9.9) == 0.0
+    assert ledger.releasable_s(queued_s=9.9) == 0.0
 
     ledger.audio(1, 0.2)
-    assert ledger.let_go_s(queued_s=9.9) == pytest.approx(0.7)
+    assert ledger.releasable_s(queued_s=9.9) == pytest.approx(0.7)
 
 
 def test_after_a_voices_last_sample_the_word_is_pending_but_not_waited_for() -> None:
@@ -342,7 +342,7 @@ def cost_s(words: int, *, timed: bool) -> float:
         if timed:
             ledger.word(1, f"word{n}", start_s=n * 0.3, end_s=n * 0.3 + 0.3)
         ledger.audio(1, 0.3)
-        ledger.released_s = ledger.let_go_s(1.0)
+        ledger.released_s = ledger.releasable_s(1.0)
         ledger.words.heard_at(n)
         assert not ledger.sent or n == words - 1 or timed
     ledger.done(1)

@@ -88,9 +88,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(queued_s=st.sampled_from([1.0, 0.0]))
     def let_go(self, queued_s: float) -> None:
-        let_go_s, keep_s = self.ledger.let_go_s(queued_s=queued_s), self.ledger.keep_s
-        self.drained_s = let_go_s if let_go_s > keep_s else self.drained_s
-        self.released_s = max(self.released_s, let_go_s)
+        releasable_s, keep_s = self.ledger.releasable_s(queued_s=queued_s), self.ledger.keep_s
+        self.drained_s = releasable_s if releasable_s > keep_s else self.drained_s
+        self.released_s = max(self.released_s, releasable_s)
         self.ledger.released_s = self.released_s
 
     @precondition(lambda self: self.voice.plan and self.voice.told == len(self.voice.plan))

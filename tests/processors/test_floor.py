@@ -89,7 +89,7 @@ def test_what_was_said_is_transcribed_when_a_final_result_follows_it() -> None:
         lambda: floor.caller_started(100.0),
         lambda: floor.words("I would", final=False),
         lambda: floor.words("I would like", final=True),
-        floor.went_on,
+        floor.caller_resumed,
         lambda: floor.caller_stopped(101.0, now=101.2),  # there was no more word
         lambda: floor.words("a table", final=False),
         lambda: floor.turn_ended(101.5),

@@ -24,12 +24,12 @@ from processors.call_observer import CallObserver
 from processors.turn.detector import TurnJudges
 from processors.turn.ending import PauseBegan, PauseEnded, PauseSoundsFinal, TurnOpener
 from processors.turn.floor import (
+    CallerResumed,
     Floor,
     FloorEvent,
-    PausedFinally,
     TurnBegan,
     TurnClosed,
-    WentOn,
+    TurnEndPredicted,
     WordsCame,
 )
 from processors.turn.sound_path import VAD_LATE_S, Faintness
@@ -148,8 +148,8 @@ async def test_a_request_in_a_final_sounding_pause_has_the_whole_budget() -> Non
         (VADUserStartedSpeakingFrame(), [CallerStarted]),
         (VADUserStoppedSpeakingFrame(stop_secs=0.2), [CallerStopped]),
         (PauseBegan(), []),
-        (PauseSoundsFinal(), [PausedFinally]),
-        (PauseEnded(), [WentOn]),
+        (PauseSoundsFinal(), [TurnEndPredicted]),
+        (PauseEnded(), [CallerResumed]),
         (UserStartedSpeakingFrame(), [TurnBegan]),
         (UserStoppedSpeakingFrame(), [TurnClosed]),
         (InterimTranscriptionFrame("I would", "", ""), [WordsCame]),

@@ -29,10 +29,10 @@ CONNECT_S: Final = 20.0  # for the browser to connect after its offer
 class WebrtcLeg(PlainLeg):
     """A browser on the line.
 
-    A closing page says so. A killed browser does not, and ICE notices only after half a minute: the
-    page's pings and sound stop, and `watch` ends the leg. Until then a page whose network changed
-    can reconnect, and the call goes on. A browser cannot receive keys or ring a person: only a
-    carrier can.
+    A page that closes says so. A killed browser does not, and ICE takes half a minute to notice:
+    `watch` ends the leg sooner, when the page's pings and sound have stopped. Until then a page
+    whose network changed can reconnect, and the call goes on. A browser cannot receive keys or ring
+    a person: only a carrier can.
     """
 
     def __init__(self, connection: SmallWebRTCConnection, *, public: bool = False) -> None:
@@ -116,25 +116,25 @@ class WebrtcLeg(PlainLeg):
         if end is not None and end.emit is not None:
             end.emit(event)
 
-    def greet_with(self, message: dict[str, Any]) -> None:
-        """Send this first, as soon as the page listens."""
-        self._connection.send_app_message(message)  # queued until the data channel opens
+    def send_on_open(self, message: dict[str, Any]) -> None:
+        """Send this message first, as soon as the data channel is open."""
+        self._connection.send_app_message(message)  # Pipecat queues it until then
 
-    def part_with(self, words: Callable[[], dict[str, Any]]) -> None:
-        """Send the result of `words` last, when our side closes the connection.
+    def send_on_close(self, make_message: Callable[[], dict[str, Any]]) -> None:
+        """Send the result of `make_message` right before our side closes the connection.
 
-        A pipeline's end closes it before its call can give the reason: later messages are lost.
+        The pipeline closes it as it ends, before the call could send its reason in any other way.
         """
         close = self._connection.disconnect
 
-        async def tell_and_close() -> None:
+        async def send_and_close() -> None:
             try:
-                self.show(words())
-            finally:  # a line that stays open keeps its call and its seat
+                self.show(make_message())
+            finally:  # an open connection would keep the call and its seat
                 await close()
 
         # Pipecat's transport closes through this one method; only this instance is changed.
-        self._connection.disconnect = tell_and_close  # type: ignore[method-assign]
+        self._connection.disconnect = send_and_close  # type: ignore[method-assign]
 
     def show(self, message: dict[str, Any]) -> None:
         """Send a JSON message to the page, unless it has stopped reading them."""

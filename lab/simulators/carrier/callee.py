@@ -24,16 +24,16 @@ SIP_CODES: Final[Mapping[Fate, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """A person with a number; without lines or a greeting, a silent one."""
+    """A person or machine with a number; silent without `lines` or a `greeting`."""
 
     fate: Fate = "answered"
     ring_s: float = 1.0
     talk_s: float = 3.0  # with a transferred caller
     answered_by: str = "human"  # the result of answering-machine detection
     sip_code: int | None = None  # `None` for the usual one of the outcome
-    lines: tuple[str, ...] = ()  # a person's words, each after what they heard
+    lines: tuple[str, ...] = ()  # what a person says, one after each thing they hear
     leaves_after_s: float | None = None  # hangs up this long into the answer to the last line
-    greeting: str = ""  # of a machine, which starts at once, and records after its beep
+    greeting: str = ""  # a machine's, spoken at once; after its beep it records
     records_s: float = 6.0
 
     @property
@@ -44,7 +44,7 @@ class Callee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialVerb:
-    """An order to a live call: `<Dial>` or `<Refer>`."""
+    """The verb that connects a live call to another person: `<Dial>` or `<Refer>`."""
 
     number: str
     action: str | None
@@ -54,9 +54,9 @@ class DialVerb:
     events: Sequence[str] = ("completed",)
 
 
-def read_dial(text: str) -> DialVerb | None:
-    """Return the verb of a TwiML document that rings a person, if there is one."""
-    root = ElementTree.fromstring(text)  # noqa: S314 - the order of the server under test
+def read_dial_verb(text: str) -> DialVerb | None:
+    """Return the `<Dial>` or `<Refer>` of a TwiML document, if it has one."""
+    root = ElementTree.fromstring(text)  # noqa: S314 - written by the server under test
     refer, dial = root.find("Refer"), root.find("Dial")
     if refer is not None:
         return DialVerb(

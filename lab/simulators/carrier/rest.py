@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier import exchange as outbound
-from lab.simulators.carrier.callee import Callee, DialVerb, read_dial
+from lab.simulators.carrier.callee import Callee, DialVerb, read_dial_verb
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
 from lab.simulators.carrier.manner import TwilioManner
@@ -328,7 +328,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"sid": call.phone.call_sid, "status": "completed"})
 
     async def _redirect(self, call: Carrier, twiml: str) -> web.Response:
-        verb = read_dial(twiml)
+        verb = read_dial_verb(twiml)
         if verb is None or len(twiml) > MAX_TWIML_CHARS:
             return _refusal(400, 21218, "Invalid TwiML")
 

@@ -255,17 +255,17 @@ class SearchedUtterance:
             self._recogniser.add(np.concatenate(self._frames[-self._unsearched :]))
             self._unsearched = 0
 
-    def end_in_quiet(self, frames: int) -> None:
-        """Search an utterance that a flush ends early as if this much silence followed it.
+    def pad_with_silence(self, frames: int) -> None:
+        """Append this much silence to the utterance, which a flush ends early.
 
-        Otherwise the search takes the end of the last word for the middle of another.
+        Without it, the search mistakes the end of the last word for the middle of another.
         """
         if self.settled is None and frames > 0:
             self.search()
             self._recogniser.add(np.zeros(frames * FRAME_SAMPLES, np.int16))
 
     def settle(self) -> tuple[RecognisedWord, ...]:
-        """End the search, unless ended, and return its words."""
+        """End the search, if it still runs, and return its words."""
         if self.settled is None:
             self.search()
             self._recogniser.close()
@@ -281,7 +281,7 @@ class SearchedUtterance:
 
 
 class Hearing:
-    """Recognises one stream. It works synchronously: run it outside an event loop."""
+    """Recognises one stream. It blocks: do not run it on an event loop."""
 
     def __init__(
         self, settings: HearingSettings, *, recogniser: Callable[..., LabRecogniser] = LabRecogniser
@@ -301,11 +301,11 @@ class Hearing:
         self._rest = np.zeros(0, np.int16)
         self._frames = 0  # of the stream
         self._final_until = 0  # frames that are final
-        self._told_at = 0
+        self._reported_at = 0
         self._before: deque[Samples] = deque(maxlen=BEFORE_FRAMES)
         self._onset: deque[bool] = deque(maxlen=ONSET[1])
         self._utterance: SearchedUtterance | None = None
-        self._quiet = 0  # frames without voice at the end of the utterance, or since the last one
+        self._quiet = 0  # frames without voice so far: at the end of the utterance, or after it
         self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
@@ -323,11 +323,11 @@ class Hearing:
             yield from self._frame(samples[at : at + FRAME_SAMPLES])
 
     def flush(self) -> Iterator[HeardAudio]:
-        """Yield the final result of a flush, possibly without words."""
+        """Finish the utterance now, and yield its final result, which may have no words."""
         yield from self._take(self._intake.drain())
         words: tuple[RecognisedWord, ...] = ()
         if self._utterance is not None:
-            self._utterance.end_in_quiet(SETTLE_FRAMES - self._quiet)
+            self._utterance.pad_with_silence(SETTLE_FRAMES - self._quiet)
             words = self._utterance.settle()
         yield self._final(words, what="flushed", endpoint=self._quiet > 0)
 
@@ -371,18 +371,18 @@ class Hearing:
             yield self._final(utterance.settle(), what="final", endpoint=False)
 
     def _interim(self) -> Iterator[HeardAudio]:
-        told_s = (self._frames - self._told_at) * FRAME_S
+        since_report_s = (self._frames - self._reported_at) * FRAME_S
         if self._utterance is None:
             silent = self._frames - len(self._before) - self._final_until
             if silent * FRAME_S >= QUIET_FINAL_S:
                 yield self._final((), what="final", endpoint=False)
-            elif told_s >= QUIET_INTERIM_S:
+            elif since_report_s >= QUIET_INTERIM_S:
                 yield self._emit(())
-        elif told_s >= INTERIM_S:
+        elif since_report_s >= INTERIM_S:
             yield self._emit(self._utterance.words())
 
     def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
-        self._told_at = self._frames
+        self._reported_at = self._frames
         start_s = round(self._final_until * FRAME_S, 3)
         return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
@@ -391,7 +391,7 @@ class Hearing:
         kind = "flushed" if what == "flushed" else "final"
         others = self._utterance.others if self._utterance is not None and words else ()
         start_s = round(self._final_until * FRAME_S, 3)
-        self._told_at = self._final_until = self._frames
+        self._reported_at = self._final_until = self._frames
         if self._utterance is not None:
             self._utterance = None
             self._before.clear()

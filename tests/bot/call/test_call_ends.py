@@ -211,7 +211,7 @@ async def test_a_browsers_leg_that_raises_ends_its_own_call_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with judged_call(tmp_path) as beside:
-        for method in (*METHODS, "watch", "greet_with", "part_with"):
+        for method in (*METHODS, "watch", "send_on_open", "send_on_close"):
             thrown = throw_later if method in {"answered", "hang_up", "watch"} else throw
             with monkeypatch.context() as patched:
                 patched.setattr(WebrtcLeg, method, thrown)

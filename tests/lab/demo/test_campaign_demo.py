@@ -101,9 +101,9 @@ def compare_exactly(
 
 async def test_every_contact_has_one_outcome_and_four_records_agree(tmp_path: Path) -> None:
     contacts, said = cast_of(len(EACH), EACH), io.StringIO()
-    plan = CampaignDemo(contacts=contacts, jobs=6, port=0, folder=tmp_path, every=True)
+    plan = CampaignDemo(contacts=contacts, jobs=6, port=0, folder=tmp_path, every_failure=True)
     console, differ = Console(file=said, width=1000), ""
-    teller = Teller(contacts, console, every=True)
+    teller = Teller(contacts, console, every_failure=True)
     async with (
         near_lab(faults=FAULTS, seed=5) as lab,
         staged_register(contacts, failing=FAILING) as register,
@@ -154,9 +154,11 @@ def differences_are_named(
 
 async def test_the_plain_output_prints_every_failure_as_it_happens(tmp_path: Path) -> None:
     said = io.StringIO()
-    plan = plan_of(contacts=5, jobs=1, port=0, folder=tmp_path, reports=tmp_path, every=True)
+    plan = plan_of(
+        contacts=5, jobs=1, port=0, folder=tmp_path, reports=tmp_path, every_failure=True
+    )
     console, ended = Console(file=said, width=1000), ""
-    teller = Teller(plan.contacts, console, every=True)
+    teller = Teller(plan.contacts, console, every_failure=True)
     async with near_lab(faults=FAULTS, seed=7) as lab:
         try:
             await show_campaign(plan, lab, teller)

@@ -41,7 +41,7 @@ def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
         availability=availability_of(crm, time.monotonic()),
         clock=time.monotonic,
     )
-    return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=30.0)
+    return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, poll_s=30.0)
 
 
 async def send_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
