@@ -75,11 +75,11 @@ async def _own_file(file: Path, region: str) -> DoctorFinding:
 async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
     """Look up a number, which shows that the CRM accepts the key."""
     from operations.crm.opening import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
-    from operations.crm.rest import URL  # noqa: PLC0415
+    from operations.crm.rest import HUBSPOT_URL  # noqa: PLC0415
     from operations.database.database import Database  # noqa: PLC0415
     from operations.remote import RemoteError  # noqa: PLC0415
 
-    text, ok = await reach(settings.crm.url or URL)
+    text, ok = await reach(settings.crm.url or HUBSPOT_URL)
     asked = crm_of(settings, Database(settings.storage.url)) if ok and online else None
     if asked is not None:
         try:

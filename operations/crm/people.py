@@ -9,9 +9,16 @@ from urllib.parse import quote
 
 from bot.config.sections import CrmPeopleSettings, CrmSettings
 from fallbacks.failure import Kind
-from operations.crm import rest as hubspot
 from operations.crm.customer import dig, fill
-from operations.crm.rest import RestRequest, is_whole, path_here, text_of
+from operations.crm.rest import (
+    HUBSPOT,
+    HUBSPOT_URL,
+    KNOWN,
+    RestRequest,
+    is_whole,
+    path_here,
+    text_of,
+)
 from operations.remote import RemoteError
 
 NUMBER, NAME, CRM_ID = "number", "name", "crm_id"
@@ -98,18 +105,18 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
 
 
 def _hubspot(crm: CrmSettings) -> PeopleMapping:
-    asked = ("phone", "mobilephone", *hubspot.KNOWN, *crm.columns.values())
+    asked = ("phone", "mobilephone", *KNOWN, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(asked)), safe=",")
-    own = {name: f"properties.{name}" for name in hubspot.KNOWN[2:]}
+    own = {name: f"properties.{name}" for name in KNOWN[2:]}
     theirs = {column: f"properties.{name}" for column, name in crm.columns.items()}
     return PeopleMapping(
         request=RestRequest(
             method="GET", path=f"/crm/v3/objects/contacts?limit=100&properties={properties}"
         ),
-        url=crm.url or hubspot.URL,
+        url=crm.url or HUBSPOT_URL,
         next="paging.next.after",
         number=("properties.phone", "properties.mobilephone"),
-        name=hubspot.HUBSPOT.name,
+        name=HUBSPOT.name,
         columns=_columns({**own, **theirs}),
     )
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover, RingTrouble
-from lab.simulators.carrier.callee import Callee, read_dial
+from lab.simulators.carrier.callee import Callee, read_dial_verb
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
@@ -148,7 +148,7 @@ async def test_without_credentials_it_is_not_offered() -> None:
 @pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
 def test_the_answer_is_as_twilios_library_would_write_it(to: Destination) -> None:
     text = dial_twiml(to, ring_s=20.4, public_url="https://agent.example.com")
-    verb = read_dial(text)
+    verb = read_dial_verb(text)
 
     assert verbs(text)[:2] == ["Response", "Refer" if to is SIP_DESK else "Dial"]
     assert verb is not None
