@@ -202,6 +202,9 @@ PATHS = (
     "/api/providers/nobody/rest",
     "/api/providers/nobody/return", "/api/alerts/nobody/resolve", "/api/campaigns",
     "/api/campaigns/nobody/start", "/api/campaigns/nobody/report.csv",
+    "/api/campaigns/nobody/contacts", "/api/campaigns/nobody/summary", "/api/dials", "/sign-out",
+    "/calls", "/calls/nobody", "/api/calls/search", "/api/calls/search.csv", "/inbox", "/api/inbox",
+    "/do-not-call", "/api/do-not-call", "/api/do-not-call/remove",
 )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ async def run(*arguments: str, environment: Mapping[str, str]) -> asyncio.subpro
 
 async def written_by(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):  # a busy machine needs a minute for the start alone
         said, _ = await asyncio.gather(process.stdout.read(), process.wait())
     return said.decode()
 

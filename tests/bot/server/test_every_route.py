@@ -80,6 +80,7 @@ def configuration(folder: Path, port: int) -> Settings:
             "logs": {"dir": folder},
             "hold": {"render": False},
             "campaigns": {"ears": {"disclosure": "This is a machine."}},
+            "outbound": {"countries": ["US"]},  # without one, no campaign starts
             "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
         }
     )
