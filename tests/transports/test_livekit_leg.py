@@ -288,7 +288,7 @@ async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
 async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_does() -> None:
     leg, heard = LivekitLeg(line_to_nowhere(), emit=list[Event]().append), asyncio.Event()
     leg.line.watched.caller_came(0.0)
-    leg.line.watched.caller_left(0.1, for_good=True)  # picked up, and put down at once
+    leg.line.watched.caller_left(0.1, over="caller_hung_up")  # picked up, and put down at once
     watching = asyncio.create_task(leg.watch())
     await asyncio.sleep(0)
 

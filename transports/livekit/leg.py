@@ -18,7 +18,7 @@ from transports.livekit.room import RATE_HZ, LineError
 from transports.livekit.room_watch_rules import BACK_S, LOST_S
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.streams import LivekitInput, LivekitOutput
-from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, outcome_of
+from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, LINE_ENDED, outcome_of
 
 ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
 SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
@@ -29,9 +29,10 @@ KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a qua
 class LivekitLeg(PlainLeg):
     """The caller, or the person we call, in one of our rooms.
 
-    Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, or
-    the caller did not return with it), `line_ended` (the room was closed, or another process took
-    our place), `never_connected` (no caller arrived).
+    Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, the
+    caller did not return with it, or the gateway was stopped), `line_ended` (the room was closed,
+    the caller was removed from it, or another process took our place), `never_connected` (no caller
+    arrived, or the callee did not answer).
     """
 
     def __init__(
@@ -151,7 +152,8 @@ class LivekitLeg(PlainLeg):
         self._begun.set()
         self._emit_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
-            if self._rooms is not None and self.line.watched.over != "line_ended":
+            ours = self.line.watched.over != LINE_ENDED or self.line.left_for
+            if self._rooms is not None and ours:
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as failed:
             logger.warning("{} was not closed: {}", self.line.place.room, failed)

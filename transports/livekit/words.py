@@ -30,17 +30,22 @@ ROOM_CLOSED: Final = 10
 USER_UNAVAILABLE: Final = 11
 USER_REJECTED: Final = 12
 SIP_TRUNK_FAILURE: Final = 13
-FOR_GOOD: Final = frozenset(
+CALLER_HUNG_UP: Final = "caller_hung_up"
+LINE_ENDED: Final = "line_ended"
+LINE_LOST: Final = "line_lost"
+NEVER_CONNECTED: Final = "never_connected"
+_ENDS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        CLIENT_INITIATED,
-        PARTICIPANT_REMOVED,
-        ROOM_DELETED,
-        ROOM_CLOSED,
-        USER_UNAVAILABLE,
-        USER_REJECTED,
-        SIP_TRUNK_FAILURE,
+        CLIENT_INITIATED: LINE_LOST,  # and the gateway reported no hang-up: it was stopped
+        PARTICIPANT_REMOVED: LINE_ENDED,
+        ROOM_DELETED: LINE_ENDED,
+        ROOM_CLOSED: LINE_ENDED,
+        USER_UNAVAILABLE: NEVER_CONNECTED,
+        USER_REJECTED: NEVER_CONNECTED,
+        SIP_TRUNK_FAILURE: NEVER_CONNECTED,
     }
 )
+"""Why a call ends whose far end left for a reason that rules out a return."""
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
 """Reasons of a final disconnect by the server."""
 
@@ -99,6 +104,18 @@ def has_hung_up(attributes: Mapping[str, str]) -> bool:
     It waits for the far end's confirmation, which a dead telephone never sends.
     """
     return attributes.get(STATUS) == HUNG_UP
+
+
+def end_of(reason: int, attributes: Mapping[str, str]) -> str:
+    """Return why the call of a participant who left is over; empty if it may return.
+
+    The gateway reports a hang-up in the status before it leaves; a browser has no status.
+    """
+    if reason == CLIENT_INITIATED and attributes.get(STATUS, HUNG_UP) == HUNG_UP:
+        return CALLER_HUNG_UP
+    if reason == CLIENT_INITIATED and not is_answered(attributes):
+        return NEVER_CONNECTED
+    return _ENDS.get(reason, "")
 
 
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
