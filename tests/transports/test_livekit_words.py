@@ -24,6 +24,7 @@ from transports.livekit.words import (
     is_answered,
     outcome_of,
     party_of,
+    shown,
 )
 
 ATTRIBUTES = {
@@ -151,6 +152,18 @@ def test_an_end_is_recorded_as_whose_it_was(reason: int, status: str | None, end
     attributes = {} if status is None else {"sip.callStatus": status}
 
     assert end_of(reason, attributes) == ended
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        ("call-_+15550199123_CdvMTT8XtduG", "call-_***9123_CdvMTT8XtduG"),
+        ("call-_0301234567_q1", "call-_***4567_q1"),
+        ("call-dial-01JAF3K", "call-dial-01JAF3K"),
+    ],
+)
+def test_no_log_has_the_number_in_a_rooms_name(room: str, text: str) -> None:
+    assert shown(room) == text
 
 
 def test_every_key_has_its_code() -> None:

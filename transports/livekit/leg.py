@@ -18,7 +18,13 @@ from transports.livekit.room import RATE_HZ, LineError
 from transports.livekit.room_watch_rules import BACK_S, LOST_S
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.streams import LivekitInput, LivekitOutput
-from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, LINE_ENDED, outcome_of
+from transports.livekit.words import (
+    CLIENT_INITIATED,
+    KEY_CODES,
+    LINE_ENDED,
+    outcome_of,
+    shown,
+)
 
 ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
 SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
@@ -156,7 +162,7 @@ class LivekitLeg(PlainLeg):
             if self._rooms is not None and ours:
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as failed:
-            logger.warning("{} was not closed: {}", self.line.place.room, failed)
+            logger.warning("{} was not closed: {}", shown(self.line.place.room), failed)
             self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)

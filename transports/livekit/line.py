@@ -32,6 +32,7 @@ from transports.livekit.words import (
     has_hung_up,
     is_answered,
     party_of,
+    shown,
 )
 
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to subscribe before our track is published again
@@ -277,7 +278,7 @@ class LivekitLine:
             await self.open()
         except LineError as refused:
             self._adrift = True
-            logger.info("{}: {}", self.place.room, refused)
+            logger.info("{}: {}", shown(self.place.room), refused)
             return
         self.watched.line_restored(self.clock())
         self._settle()

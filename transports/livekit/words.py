@@ -1,5 +1,6 @@
 """Translates LiveKit's terms for a telephone call."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ CALL_ID: Final = "sip.callID"
 STATUS: Final = "sip.callStatus"
 CALLER: Final = "sip.phoneNumber"  # the far end's number, whichever side called
 OURS: Final = "sip.trunkPhoneNumber"
+LONG_NUMBER: Final = re.compile(r"\+?\d{3,}(?=\d{4})")  # all but its last four digits
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
 HUNG_UP: Final = "hangup"  # by either end, or silent for too long: stays in the room for 32 s more
@@ -121,6 +123,11 @@ def end_of(reason: int, attributes: Mapping[str, str]) -> str:
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
     """Return how a leg ended whose participant left for this reason."""
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
+
+
+def shown(room: str) -> str:
+    """Return a room's name for a log: another dispatch rule than ours names the caller."""
+    return LONG_NUMBER.sub("***", room)
 
 
 def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:
