@@ -55,7 +55,13 @@ def attested(verstat: str) -> Attestation:
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
 NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the beginning
+# Letters among digits or after a dot, as in a UUID or in "0301234567.anna": a device or a name. An
+# extension ("x12") is none, nor is a word at the end, which is dialled by its letters.
+_LETTERS_INSIDE: Final = r"\d.*?(?<![a-z])(?!x|ext)[a-z]+[._-]*\d|\d[._](?!x|ext)[a-z]"
+ID: Final = re.compile(_LETTERS_INSIDE, re.IGNORECASE)
 MIN_DIGITS: Final = 5  # a number with fewer cannot be called
+MAX_CHARS: Final = 200  # of the text around it
+MAX_DIGITS: Final = 20  # 15 (ITU-T E.164), and what is dialled before them to call abroad
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
 WITHHELD: Final = frozenset(
@@ -72,7 +78,9 @@ def is_dialable(text: str) -> bool:
     """
     user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
     digits = "".join(char for char in user if char.isdigit())
-    if NAME.match(user) or digits.lstrip("0") in WITHHELD:
+    if len(user) > MAX_CHARS or NAME.match(user) or ID.search(user):
+        return False
+    if digits.lstrip("0") in WITHHELD or len(digits) > MAX_DIGITS:
         return False
     return len(digits.strip("0")) >= MIN_DIGITS and len(set(digits)) > 1
 

@@ -107,7 +107,7 @@ class CallEnded:
     """The call is over, and all its tasks have ended."""
 
     # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
-    # voicemail, menu
+    # voicemail, menu; of the line: line_ended (by neither side), line_lost, never_connected
     reason: str
     length_s: float
     verdict: str = ""  # of the call: served, degraded, hurt, lost; empty: not judged

@@ -28,13 +28,15 @@ from bot.workers.supervisor import GRACE_S, STOP_S
 from operations.after_call import work
 from operations.record import record_listener
 from scripts.try_image import instructions, stages_of
+from tests.peers.media_server import documented
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+SIP_IMAGE = (ROOT / "deploy" / "livekit-sip.Dockerfile").read_text(encoding="utf-8")
 UNITS = {
     name: (ROOT / "deploy" / f"{name}.service").read_text(encoding="utf-8")
-    for name in ("holdline", "livekit-server")
+    for name in ("holdline", "livekit-server", "livekit-sip")
 }
 SECRETS = {
     "HOLDLINE_TOKEN": "a-token-for-nobody-else",
@@ -78,7 +80,7 @@ def test_the_image_runs_as_nobody_without_a_shell_and_has_a_health_check() -> No
 
 def test_files_that_the_image_copies_are_not_ignored() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    for stage in stages_of(DOCKERFILE):
+    for stage in (*stages_of(DOCKERFILE), *stages_of(SIP_IMAGE)):
         for name, rest in stage.steps:
             sources = rest.split()[:-1] if name == "COPY" and "--from" not in rest else []
             for source in sources:
@@ -118,16 +120,18 @@ def test_each_service_has_an_image_and_every_used_folder_and_name_exists() -> No
             assert source in COMPOSE["volumes"] or ours, source
 
 
-PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-slim-bookworm)?@sha256:[0-9a-f]{64}")
+PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-(slim-)?bookworm)?@sha256:[0-9a-f]{64}")
 
 
 def test_every_foreign_image_is_pinned_by_version_and_digest() -> None:
-    built_from = [rest.split(" AS ") for name, rest in instructions(DOCKERFILE) if name == "FROM"]
+    lines = [*instructions(DOCKERFILE), *instructions(SIP_IMAGE)]
+    built_from = [rest.split(" AS ") for name, rest in lines if name == "FROM"]
     ours = {name for _, *names in built_from for name in names}
     images = [image for image, *_ in built_from if image not in ours]
     images += [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
 
-    assert len(images) == 6
+    assert len(images) == 8
+    assert built_from[-1] == built_from[0][:1]  # one image less to renew
     assert [image for image in images if not PINNED.fullmatch(image)] == []
 
 
@@ -137,6 +141,7 @@ GETS = {
     "postgres": {"POSTGRES_PASSWORD"},
     "redis": {"REDIS_PASSWORD"},
     "livekit": {"REDIS_PASSWORD", *LIVEKIT},
+    "sip": {"REDIS_PASSWORD", *LIVEKIT},
     "prometheus": set[str](),  # the token is a file of its own
     "grafana": {"GRAFANA_PASSWORD"},
 }
@@ -181,7 +186,8 @@ def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packa
 
 
 def test_only_the_sound_of_calls_is_open_to_others() -> None:
-    opened = [item for service in COMPOSE["services"].values() for item in service.get("ports", ())]
+    services = [item for item in COMPOSE["services"].values() if "profiles" not in item]
+    opened = [port for service in services for port in service.get("ports", ())]
 
     assert [line for line in opened if not line.startswith("127.0.0.1:")] == [
         "7881:7881",
@@ -231,6 +237,32 @@ def test_livekit_gets_a_configuration_and_is_the_version_of_the_tests() -> None:
     assert told["keys"] == {"k": "s" * 32}
     assert told["webhook"]["urls"] == ["http://holdline:8080/livekit/webhook"]
     assert str(told["rtc"]["tcp_port"]) in livekit["ports"][1]
+
+
+def test_the_gateway_for_sip_is_opt_in_and_has_the_documented_configuration() -> None:
+    sip = filled(COMPOSE["services"]["sip"])
+    told = yaml.safe_load(sip["environment"]["SIP_CONFIG_BODY"])
+    page = documented("sip.yaml")
+    elsewhere = {"api_key", "api_secret", "ws_url", "redis", "rtp_port"}
+
+    assert sip["profiles"] == ["sip"]  # else port 5060 would be open to those who need no SIP
+    assert told.keys() == page.keys()
+    assert [name for name in told if told[name] != page[name]] == sorted(
+        elsewhere, key=[*told].index
+    )
+    assert f"{told['rtp_port']}:{told['rtp_port']}/udp" in sip["ports"]
+    assert {f"{told['sip_port']}:{told['sip_port']}{kind}" for kind in ("", "/udp")} < {
+        *sip["ports"]
+    }
+    assert told["redis"]["password"] == SECRETS["REDIS_PASSWORD"]
+
+
+def test_the_documented_media_server_is_open_to_no_other_machine() -> None:
+    told = documented("livekit.yaml")
+
+    assert told["bind_addresses"] == ["127.0.0.1"]
+    assert told["rtc"]["interfaces"] == {"includes": ["lo"]}
+    assert told["rtc"]["tcp_port"] == 0  # it would be open on every interface
 
 
 def test_redis_keeps_livekits_trunks_through_a_restart() -> None:

@@ -35,6 +35,15 @@ WITHHELD = (
     "Client:anna.2024001",
     "sip:anna2024001@example.com",
     "user_0123456",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "sip:550E8400-E29B-41D4-A716-446655440000@192.0.2.7",
+    "12345678-1234-1234-1234-123456789012",
+    "550e8400e29b41d4a716446655440000",
+    "sip:0301234567.anna@example.com",
+    "sip:1001-anna-0301234@example.com",
+    "0004f2abc123",
+    "00:04:f2:ab:c1:23",
+    "123456789012345678901",
 )
 
 
@@ -59,6 +68,11 @@ def test_a_placeholder_for_a_withheld_number_is_no_number(text: str) -> None:
         "whatsapp:+15550199",
         "Phone: +1 555 0199",
         "15550199x12",
+        "15550199 ext. 12",
+        "1-800-555-CALL",
+        "030 901820 (Ada)",
+        "030 901820 Durchwahl 12",
+        "011493012345678901",
     ],
 )
 def test_an_ordinary_number_is_dialable(text: str) -> None:

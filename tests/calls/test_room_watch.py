@@ -24,7 +24,7 @@ def test_a_caller_who_hangs_up_ends_it_at_once() -> None:
     watch.caller_came(0.2)
     assert watch.wake_at is None
 
-    watch.caller_left(60.0, for_good=True)
+    watch.caller_left(60.0, over="caller_hung_up")
 
     assert watch.over == "caller_hung_up"
 
@@ -53,7 +53,7 @@ def test_a_lost_server_ends_no_call(steps: tuple[tuple[object, ...], ...], over:
 
     for at, (what, *rest) in enumerate(steps):
         if what == "caller_left":
-            watch.caller_left(60.1 + at, for_good=bool(rest[0]))
+            watch.caller_left(60.1 + at, over="caller_hung_up" if rest[0] else "")
         else:
             getattr(watch, str(what))(60.1 + at)
         watch.tick(60.1 + at)
@@ -76,7 +76,7 @@ def test_a_caller_who_does_not_return_with_the_server_ends_the_call() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     watch.line_lost(60.0)
-    watch.caller_left(60.1, for_good=False)
+    watch.caller_left(60.1, over="")
     watch.line_restored(62.0)
     assert watch.wake_at == 62.0 + BACK_S
 
@@ -99,7 +99,7 @@ def test_a_closed_room_ends_the_call_whoever_is_in_it() -> None:
     watch.caller_came(0.2)
 
     watch.line_ended()
-    watch.caller_left(1.0, for_good=True)
+    watch.caller_left(1.0, over="caller_hung_up")
 
     assert watch.over == "line_ended"
 
@@ -113,7 +113,7 @@ def test_presence_and_waiting_time_are_known_at_each_moment() -> None:
     told = [seen(watch)]
     watch.caller_came(0.2)
     told.append(seen(watch))
-    watch.caller_left(40.0, for_good=False)
+    watch.caller_left(40.0, over="")
     told.append(seen(watch))
     watch.caller_came(41.0)
     watch.line_lost(60.0)
@@ -137,7 +137,7 @@ def test_presence_and_waiting_time_are_known_at_each_moment() -> None:
 def test_a_caller_who_may_return_is_waited_for() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
-    watch.caller_left(40.0, for_good=False)
+    watch.caller_left(40.0, over="")
     watch.tick(40.0 + BACK_S - 0.1)
     assert not watch.over
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from livekit import api
 
 from tests.peers.children import (
@@ -28,6 +30,7 @@ NUMBER: Final = "+15550100"
 SIP_RTP_PORTS: Final = 200  # one stays taken for 30 s and longer after its call
 SIP_RTP_FROM: Final = 20_000
 START: Final = Path(__file__).parents[2] / "deploy" / "start-livekit"  # as operators start it
+SIP_PAGE: Final = Path(__file__).parents[2] / "docs" / "sip.md"
 TRIES: Final = 3  # another program may take a port between our check and the program's
 
 
@@ -236,7 +239,6 @@ def _start_once(
 class _Ports:
     redis: int
     api: int
-    tcp: int
     webhook: int
     health: int
     udp: int
@@ -249,24 +251,27 @@ class _Ports:
 
 
 def _free() -> _Ports:
-    redis, port, tcp, webhook, health = free_ports(5)
+    redis, port, webhook, health = free_ports(4)
     udp, sip, stun = free_ports(3, kind=socket.SOCK_DGRAM)
     return _Ports(
-        redis=redis, api=port, tcp=tcp, webhook=webhook, health=health, udp=udp, sip=sip, stun=stun
+        redis=redis, api=port, webhook=webhook, health=health, udp=udp, sip=sip, stun=stun
     )
 
 
+def documented(name: str) -> dict[str, Any]:
+    """Return a configuration of docs/sip.md."""
+    page = SIP_PAGE.read_text(encoding="utf-8")
+    (found,) = re.findall(rf"```yaml\n(# {name}.*?)```", page, re.DOTALL)
+    return yaml.safe_load(found)
+
+
 def _server_config(ports: _Ports) -> dict[str, Any]:
-    return {
+    told = documented("livekit.yaml")
+    return told | {
         "port": ports.api,
-        "bind_addresses": ["127.0.0.1"],
-        "rtc": {
+        "rtc": told["rtc"]
+        | {
             "udp_port": ports.udp,
-            "tcp_port": ports.tcp,
-            "use_external_ip": False,
-            "node_ip": "127.0.0.1",
-            "enable_loopback_candidate": True,
-            "interfaces": {"includes": ["lo"]},
             # A closed port: unset, clients are given a public one.
             "stun_servers": [f"127.0.0.1:{ports.stun}"],
         },
@@ -279,7 +284,7 @@ def _server_config(ports: _Ports) -> dict[str, Any]:
 
 
 def _sip_config(ports: _Ports, media_timeout_s: float) -> dict[str, Any]:
-    return {
+    return documented("sip.yaml") | {
         "api_key": KEY,
         "api_secret": SECRET,
         "ws_url": ports.url.replace("http", "ws"),
@@ -292,5 +297,4 @@ def _sip_config(ports: _Ports, media_timeout_s: float) -> dict[str, Any]:
         "health_port": ports.health,
         "max_cpu_utilization": 1.0,  # at the default 0.9 a busy machine has no room for a call
         "media_timeout": f"{media_timeout_s:g}s",
-        "media_timeout_initial": "120s",  # as in docs/sip.md
     }

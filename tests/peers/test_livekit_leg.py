@@ -84,6 +84,29 @@ async def test_a_callers_data_and_a_legs_events_are_known(
     assert (ended.outcome, ended.reason) == ("completed", "caller_hung_up")
 
 
+@pytest.mark.parametrize("what", ["the room", "the caller"])
+async def test_a_call_that_someone_else_ends_was_not_ended_by_the_caller(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone, what: str
+) -> None:
+    phone, told = await new_phone(), list[Event]()
+    async with answered(media_server, rooms, phone, told) as leg:
+        room, party = leg.line.place.room, leg.line.party
+        assert party
+        watch = asyncio.create_task(leg.watch())
+        async with media_server.api() as lk:
+            if what == "the room":
+                await lk.room.delete_room(api.DeleteRoomRequest(room=room))
+            else:
+                caller = api.RoomParticipantIdentity(room=room, identity=party.identity)
+                await lk.room.remove_participant(caller)
+        await phone.until("CALL_CLOSED")
+        async with asyncio.timeout(GUARD_S):
+            await watch
+
+    (ended,) = events(told, "LegEnded")
+    assert (ended.outcome, ended.reason) == ("completed", "line_ended")
+
+
 @asynccontextmanager
 async def stranger(media_server: MediaServer, name: str) -> AsyncIterator[rtc.LocalParticipant]:
     """Join the room as another participant, which may publish and send data."""

@@ -84,6 +84,7 @@ async def test_a_call_to_the_number_comes_into_a_room_of_its_own(
     await configured.remove_all()
 
     assert name.startswith("call-")
+    assert "phone" not in name  # the caller, whose From has a name in place of a number
 
 
 def test_a_number_of_another_trunk_is_refused_with_livekits_message(

@@ -201,3 +201,52 @@ async def test_a_server_that_never_answers_delays_neither_a_call_nor_its_end(
 
     assert room.asked[silent] >= 1
     assert room.asked["leave"] >= 1
+
+
+def caller(status: str, reason: int = 0) -> Any:
+    """Return the caller as the library shows it, at the end with the reason for leaving."""
+    attributes = CALLER.attributes | {"sip.callStatus": status}
+    return SimpleNamespace(
+        identity=CALLER.identity,
+        attributes=attributes,
+        kind=CALLER.kind,
+        disconnect_reason=reason,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "over", "code"),
+    [
+        ([("participant_attributes_changed", {}, caller("hangup"))], "caller_hung_up", 1),
+        ([("participant_disconnected", caller("active", 5)), ("disconnected", 5)], "line_ended", 5),
+        ([("disconnected", 5), ("participant_disconnected", caller("active", 5))], "line_ended", 5),
+        ([("participant_disconnected", caller("active", 4))], "line_ended", 4),
+        ([("participant_disconnected", caller("active", 1))], "line_lost", 1),
+        (
+            [
+                ("participant_disconnected", caller("active", SERVER_SHUTDOWN)),
+                ("participant_connected", caller("active")),
+            ],
+            "",
+            0,
+        ),
+    ],
+    ids=[
+        "the caller hangs up",
+        "the room is deleted",
+        "the same, and we learn of ourselves first",
+        "the caller is removed",
+        "the gateway is stopped",
+        "the caller comes back",
+    ],
+)
+async def test_a_line_says_who_ended_it(
+    monkeypatch: pytest.MonkeyPatch, said: list[tuple[Any, ...]], over: str, code: int
+) -> None:
+    server = SlowServer(refuses=0, takes_up=True)
+    async with watched_line(server, monkeypatch) as line:
+        await line.usable.wait()
+        for event, *about in said:
+            server.ears[event](*about)
+
+        assert (line.watched.over, line.left_for) == (over, code)

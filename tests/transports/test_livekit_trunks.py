@@ -61,7 +61,8 @@ async def test_the_first_run_creates_everything(exchange: Exchange) -> None:
     assert inbound.media.media_timeout.ToSeconds() == 90
     (rule,) = exchange.objects["SIPDispatchRule"].values()
     assert list(rule.trunk_ids) == [inbound.sip_trunk_id]
-    assert rule.rule.dispatch_rule_individual.room_prefix == "call-"
+    rooms = rule.rule.dispatch_rule_callee  # named after our number, not after the caller's
+    assert (rooms.room_prefix, rooms.randomize) == ("call-", True)
     (outbound,) = exchange.objects["SIPOutboundTrunk"].values()
     assert (outbound.address, outbound.auth_username) == ("sip.example.com", "us")
     assert outbound.transport == api.SIPTransport.SIP_TRANSPORT_TLS
@@ -94,6 +95,21 @@ async def test_only_differences_are_changed(exchange: Exchange) -> None:
     assert list(kept.numbers) == ["+15550102"]
     assert dict(kept.headers) == {"X-Owner": "somebody else's"}
     assert list(kept.allowed_addresses) == ["192.0.2.0/24"]
+
+
+async def test_a_rule_that_names_callers_is_replaced_by_one_that_does_not(
+    exchange: Exchange,
+) -> None:
+    await ask(exchange)
+    (made,) = exchange.objects["SIPDispatchRule"].values()
+    before = api.SIPDispatchRuleIndividual(room_prefix="call-")
+    made.rule.CopyFrom(api.SIPDispatchRule(dispatch_rule_individual=before))
+
+    done = await ask(exchange)
+
+    assert [(item.change, item.fields) for item in done][1] == ("changed", ("rule",))
+    (rule,) = exchange.objects["SIPDispatchRule"].values()
+    assert rule.rule.WhichOneof("rule") == "dispatch_rule_callee"
 
 
 async def test_the_order_of_numbers_is_no_difference(exchange: Exchange) -> None:

@@ -9,7 +9,6 @@ from transports.livekit.rooms import uri_of
 from transports.livekit.words import (
     CLIENT_INITIATED,
     DUPLICATE_IDENTITY,
-    FOR_GOOD,
     KEY_CODES,
     PARTICIPANT_REMOVED,
     ROOM_CLOSED,
@@ -19,11 +18,13 @@ from transports.livekit.words import (
     USER_REJECTED,
     USER_UNAVAILABLE,
     SipParty,
+    end_of,
     handover_of,
     has_hung_up,
     is_answered,
     outcome_of,
     party_of,
+    shown,
 )
 
 ATTRIBUTES = {
@@ -125,7 +126,44 @@ def test_our_numbers_equal_the_librarys() -> None:
 
 @pytest.mark.parametrize("name", ["SERVER_SHUTDOWN", "SIGNAL_CLOSE", "CONNECTION_TIMEOUT"])
 def test_a_servers_failure_is_no_reason_to_stay_away(name: str) -> None:
-    assert int(rtc.DisconnectReason.Value(name)) not in FOR_GOOD | SENT_AWAY
+    reason = int(rtc.DisconnectReason.Value(name))
+
+    assert (end_of(reason, {"sip.callStatus": "active"}), reason in SENT_AWAY) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "ended"),
+    [  # what livekit-sip v1.8.0 and livekit-server v1.13.5 send when the left side happens
+        pytest.param(CLIENT_INITIATED, "hangup", "caller_hung_up", id="BYE, or no media for long"),
+        pytest.param(CLIENT_INITIATED, None, "caller_hung_up", id="a browser leaves"),
+        pytest.param(CLIENT_INITIATED, "active", "line_lost", id="the gateway is stopped"),
+        pytest.param(CLIENT_INITIATED, "ringing", "never_connected", id="it is, while it rings"),
+        pytest.param(ROOM_DELETED, "active", "line_ended", id="someone deletes the room"),
+        pytest.param(ROOM_CLOSED, "active", "line_ended", id="the server closes the room"),
+        pytest.param(PARTICIPANT_REMOVED, "active", "line_ended", id="someone removes the caller"),
+        pytest.param(USER_REJECTED, "ringing", "never_connected", id="the callee refuses"),
+        pytest.param(USER_UNAVAILABLE, "ringing", "never_connected", id="the callee is away"),
+        pytest.param(SIP_TRUNK_FAILURE, "dialing", "never_connected", id="the carrier fails"),
+        pytest.param(DUPLICATE_IDENTITY, "active", "", id="the caller joins again"),
+        pytest.param(0, "active", "", id="unknown"),
+    ],
+)
+def test_an_end_is_recorded_as_whose_it_was(reason: int, status: str | None, ended: str) -> None:
+    attributes = {} if status is None else {"sip.callStatus": status}
+
+    assert end_of(reason, attributes) == ended
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        ("call-_+15550199123_CdvMTT8XtduG", "call-_***9123_CdvMTT8XtduG"),
+        ("call-_0301234567_q1", "call-_***4567_q1"),
+        ("call-dial-01JAF3K", "call-dial-01JAF3K"),
+    ],
+)
+def test_no_log_has_the_number_in_a_rooms_name(room: str, text: str) -> None:
+    assert shown(room) == text
 
 
 def test_every_key_has_its_code() -> None:

@@ -14,24 +14,32 @@ from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.livekit.dialling import CALLEE
 from transports.livekit.line import LivekitLine
-from transports.livekit.room import RATE_HZ, LineError
+from transports.livekit.room import RATE_HZ, LineError, unsent_s
 from transports.livekit.room_watch_rules import BACK_S, LOST_S
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.streams import LivekitInput, LivekitOutput
-from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, outcome_of
+from transports.livekit.words import (
+    CLIENT_INITIATED,
+    KEY_CODES,
+    LINE_ENDED,
+    outcome_of,
+    shown,
+)
 
 ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
 SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
 BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line
+HOLD_S: Final = 2.0  # chosen: without a packet; a telephone sends one every 20 ms
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
 class LivekitLeg(PlainLeg):
     """The caller, or the person we call, in one of our rooms.
 
-    Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, or
-    the caller did not return with it), `line_ended` (the room was closed, or another process took
-    our place), `never_connected` (no caller arrived).
+    Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, the
+    caller did not return with it, or the gateway was stopped), `line_ended` (the room was closed,
+    the caller was removed from it, or another process took our place), `never_connected` (no caller
+    arrived, or the callee did not answer).
     """
 
     def __init__(
@@ -121,6 +129,15 @@ class LivekitLeg(PlainLeg):
         if gone:
             await gone(reason)
 
+    async def sends(self) -> bool:
+        """Return False if packets came before and none came for `HOLD_S`.
+
+        LiveKit does not report a hold, only its effect. A telephone that sent nothing from the
+        start counts as sending: its caller may be listening.
+        """
+        sound = self.line.sound
+        return sound is None or await unsent_s(sound) < HOLD_S
+
     async def press(self, keys: str) -> bool:
         """Send keys as RFC 4733 events, one after the other."""
         if not keys or any(key not in KEY_CODES for key in keys):
@@ -151,10 +168,11 @@ class LivekitLeg(PlainLeg):
         self._begun.set()
         self._emit_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
-            if self._rooms is not None and self.line.watched.over != "line_ended":
+            ours = self.line.watched.over != LINE_ENDED or self.line.left_for
+            if self._rooms is not None and ours:
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as failed:
-            logger.warning("{} was not closed: {}", self.line.place.room, failed)
+            logger.warning("{} was not closed: {}", shown(self.line.place.room), failed)
             self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)

@@ -24,13 +24,15 @@ from transports.livekit.room import (
 )
 from transports.livekit.room_watch_rules import RoomWatch
 from transports.livekit.words import (
+    CALLER_HUNG_UP,
     CLIENT_INITIATED,
-    FOR_GOOD,
     SENT_AWAY,
     SipParty,
+    end_of,
     has_hung_up,
     is_answered,
     party_of,
+    shown,
 )
 
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to subscribe before our track is published again
@@ -50,7 +52,7 @@ class LivekitLine:
 
     Attributes:
         party: The caller, once there.
-        left_for: LiveKit's code of why the caller left.
+        left_for: LiveKit's code of why the caller left; 0 while the caller is there.
         sound: The caller's current track.
         watched: Decides how long we stay.
         usable: Set while our sound is heard: writers wait for it.
@@ -181,8 +183,9 @@ class LivekitLine:
         self.party = self.party or party_of(person.identity, person.attributes)
         if has_hung_up(person.attributes):
             self.left_for = self.left_for or CLIENT_INITIATED
-            self.watched.caller_left(self.clock(), for_good=True)
+            self.watched.caller_left(self.clock(), over=CALLER_HUNG_UP)
             return
+        self.left_for = 0
         self.watched.caller_came(self.clock())
         if is_answered(person.attributes):
             self.answered.set()
@@ -190,7 +193,8 @@ class LivekitLine:
     def _miss(self, person: rtc.RemoteParticipant) -> None:
         if not self._is_other(person):
             self.left_for, self._taken_up = int(person.disconnect_reason or 0), False
-            self.watched.caller_left(self.clock(), for_good=self.left_for in FOR_GOOD)
+            over = end_of(self.left_for, person.attributes)
+            self.watched.caller_left(self.clock(), over=over)
 
     def _hear(
         self,
@@ -274,7 +278,7 @@ class LivekitLine:
             await self.open()
         except LineError as refused:
             self._adrift = True
-            logger.info("{}: {}", self.place.room, refused)
+            logger.info("{}: {}", shown(self.place.room), refused)
             return
         self.watched.line_restored(self.clock())
         self._settle()

@@ -16,10 +16,10 @@ class RoomWatch:
         watch = RoomWatch(now=0.0)
         watch.caller_came(0.2)
         watch.line_lost(60.0)
-        watch.caller_left(60.1, for_good=False)
+        watch.caller_left(60.1, over="")
         watch.line_restored(62.0)
         watch.caller_came(63.0)    # nothing has ended
-        watch.caller_left(90.0, for_good=True)
+        watch.caller_left(90.0, over="caller_hung_up")
         watch.over                 # "caller_hung_up"
 
     Moments are monotonic, in seconds.
@@ -45,16 +45,16 @@ class RoomWatch:
         if self.up:
             self.wake_at = None
 
-    def caller_left(self, now: float, *, for_good: bool) -> None:
+    def caller_left(self, now: float, *, over: str) -> None:
         """Record that the caller left.
 
         Args:
             now: The moment.
-            for_good: The server's reason rules out a return.
+            over: Why the call is over, if the server's reason rules out a return; else empty.
         """
         self.here = False
-        if self.up and for_good:
-            self._end("caller_hung_up")
+        if self.up and over:
+            self._end(over)
         elif self.up:
             self.wake_at = now + BACK_S
 

@@ -17,7 +17,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from transports.livekit.words import handover_of
+from transports.livekit.words import handover_of, shown
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ASK_S: Final = 3.0
@@ -158,7 +158,7 @@ class LivekitRooms:
         """Keep trying to close a room until the server does: its caller has no agent."""
         self.keep(room)
         self._deleting[room] = asyncio.get_running_loop().create_task(
-            self._delete_at_last(room), name=f"close {room}"
+            self._delete_at_last(room), name=f"close {shown(room)}"
         )
 
     def keep(self, room: str) -> None:
@@ -181,7 +181,9 @@ class LivekitRooms:
                             await self.delete(room)
                             break
         except TimeoutError:
-            logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
+            logger.warning(
+                "{} was not closed within {:g} s, and is left", shown(room), DELETE_FOR_S
+            )
         self._deleting.pop(room, None)
 
     async def transfer(

@@ -26,6 +26,7 @@ from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
+from transports.livekit.words import shown
 from transports.parked import Parked
 from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
 
@@ -204,7 +205,7 @@ class RoomAnswerer:
             self._begin(open_room)
 
     def _begin(self, room: OpenRoom) -> None:
-        self.tasks.create_task(self._take(room), name=f"room {room.name}")
+        self.tasks.create_task(self._take(room), name=f"room {shown(room.name)}")
 
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; an error ends only this call."""
@@ -249,7 +250,7 @@ class RoomAnswerer:
             try:
                 await line.open()
             except LineError as refused:
-                logger.info("{}: {}", line.place.room, refused)
+                logger.info("{}: {}", shown(line.place.room), refused)
                 await asyncio.sleep(TRY_AGAIN_S)
             else:
                 return True

@@ -156,11 +156,12 @@ def _outbound(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
 
 
 def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
-    each = api.SIPDispatchRuleIndividual(room_prefix=plan.room_prefix)
+    # Rooms named after the called number, ours: `SIPDispatchRuleIndividual` names the caller's.
+    rooms = api.SIPDispatchRuleCallee(room_prefix=plan.room_prefix, randomize=True)
     return api.SIPDispatchRuleInfo(
         name=f"{plan.name} calls",
         trunk_ids=[trunk_id],
-        rule=api.SIPDispatchRule(dispatch_rule_individual=each),
+        rule=api.SIPDispatchRule(dispatch_rule_callee=rooms),
     )
 
 

@@ -1,5 +1,6 @@
 """Translates LiveKit's terms for a telephone call."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ CALL_ID: Final = "sip.callID"
 STATUS: Final = "sip.callStatus"
 CALLER: Final = "sip.phoneNumber"  # the far end's number, whichever side called
 OURS: Final = "sip.trunkPhoneNumber"
+LONG_NUMBER: Final = re.compile(r"\+?\d{3,}(?=\d{4})")  # all but its last four digits
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
 HUNG_UP: Final = "hangup"  # by either end, or silent for too long: stays in the room for 32 s more
@@ -30,17 +32,22 @@ ROOM_CLOSED: Final = 10
 USER_UNAVAILABLE: Final = 11
 USER_REJECTED: Final = 12
 SIP_TRUNK_FAILURE: Final = 13
-FOR_GOOD: Final = frozenset(
+CALLER_HUNG_UP: Final = "caller_hung_up"
+LINE_ENDED: Final = "line_ended"
+LINE_LOST: Final = "line_lost"
+NEVER_CONNECTED: Final = "never_connected"
+_ENDS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        CLIENT_INITIATED,
-        PARTICIPANT_REMOVED,
-        ROOM_DELETED,
-        ROOM_CLOSED,
-        USER_UNAVAILABLE,
-        USER_REJECTED,
-        SIP_TRUNK_FAILURE,
+        CLIENT_INITIATED: LINE_LOST,  # and the gateway reported no hang-up: it was stopped
+        PARTICIPANT_REMOVED: LINE_ENDED,
+        ROOM_DELETED: LINE_ENDED,
+        ROOM_CLOSED: LINE_ENDED,
+        USER_UNAVAILABLE: NEVER_CONNECTED,
+        USER_REJECTED: NEVER_CONNECTED,
+        SIP_TRUNK_FAILURE: NEVER_CONNECTED,
     }
 )
+"""Why a call ends whose far end left for a reason that rules out a return."""
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
 """Reasons of a final disconnect by the server."""
 
@@ -101,9 +108,26 @@ def has_hung_up(attributes: Mapping[str, str]) -> bool:
     return attributes.get(STATUS) == HUNG_UP
 
 
+def end_of(reason: int, attributes: Mapping[str, str]) -> str:
+    """Return why the call of a participant who left is over; empty if it may return.
+
+    The gateway reports a hang-up in the status before it leaves; a browser has no status.
+    """
+    if reason == CLIENT_INITIATED and attributes.get(STATUS, HUNG_UP) == HUNG_UP:
+        return CALLER_HUNG_UP
+    if reason == CLIENT_INITIATED and not is_answered(attributes):
+        return NEVER_CONNECTED
+    return _ENDS.get(reason, "")
+
+
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
     """Return how a leg ended whose participant left for this reason."""
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
+
+
+def shown(room: str) -> str:
+    """Return a room's name for a log: another dispatch rule than ours names the caller."""
+    return LONG_NUMBER.sub("***", room)
 
 
 def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:

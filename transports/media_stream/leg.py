@@ -18,11 +18,12 @@ from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrou
 from transports.key_tones import key_tones
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
-from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLine, close
+from transports.media_stream.line import ENDED, HUNG_UP, NORMAL, LinePatience, StreamLine, close
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
 SPARE_S: Final = 30.0  # margin: the wait's own timeout comes first; a returning caller takes 15
+UNSAID: Final = frozenset({"", "unknown", "carrier"})  # no word of who ended a call
 LATE_S: Final = 5.0  # chosen: for an unanswered order to take effect; the caller waits meanwhile
 
 
@@ -120,9 +121,10 @@ class RingOrder(Protocol):
 class StreamLeg(PlainLeg):
     """The caller's audio connection through a carrier.
 
-    Reasons given to `on_gone`: `caller_hung_up` (reported by the carrier), `connection_lost` (the
-    socket closed without such a report, or because of a flood of messages), `stalled` (no media
-    arrived, or none of ours was accepted).
+    Reasons given to `on_gone`: `caller_hung_up` (reported by the carrier, or the stream's `stop`,
+    which names no party), `line_ended` (the carrier reports that it was not the far end),
+    `connection_lost` (the socket closed without a report, or because of a flood of messages),
+    `stalled` (no media arrived, or none of ours was accepted).
 
     A ring order ends the stream, and the call waits for its caller as after a lost line.
     `handed_on` brings the carrier's result.
@@ -222,10 +224,16 @@ class StreamLeg(PlainLeg):
         if not line.over:
             await line.socket.over.wait()
 
-    async def carrier_ended(self) -> None:
-        """Record that the carrier has ended the call."""
+    async def carrier_ended(self, by: str = "") -> None:
+        """Record that the call is over at the carrier.
+
+        Args:
+            by: Who ended it, as the carrier names it; empty if it does not say.
+        """
         self.handed_on("failed")
-        await self._line.gone(HUNG_UP)
+        far_end = "callee" if self.facts.direction == "outbound" else "caller"
+        theirs = by.lower() in {far_end, *UNSAID}
+        await self._line.gone(HUNG_UP if theirs else ENDED)
 
     async def press(self, keys: str) -> bool:
         """Send keys by the carrier's own command, else as sound."""
@@ -266,7 +274,7 @@ class StreamLeg(PlainLeg):
             return
         self._hung_up = True
         self._handed_on = self._handed_on or self._result_unknown
-        over = self._line.gone_for == HUNG_UP or self._handed_on
+        over = self._line.gone_for in {HUNG_UP, ENDED} or self._handed_on
         self._line.leave()
         self._line.socket.over.set()
         if self._control is not None and not over:

@@ -85,6 +85,7 @@ STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence: without an
 MAX_KINDS: Final = 32  # of refused messages; a carrier's error codes are kinds of their own
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
+ENDED: Final = "line_ended"  # at the carrier, by neither side: in its console, or at its own limit
 LOST: Final = "connection_lost"
 STALLED: Final = "stalled"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1

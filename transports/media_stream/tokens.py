@@ -30,6 +30,7 @@ from transports.pool import (
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
 KNOWN_S: Final = 2 * LIFE_S  # until then an expired token is told from a wrong one
 TOKEN_BYTES: Final = 32
+MAX_BY_CHARS: Final = 32  # of the party that ended a call, as the carrier names it
 _DIGITS: Final = frozenset(hexdigits.lower())
 
 
@@ -138,17 +139,23 @@ class Returns:
         return leg if leg is not None and leg.may_come_back else None
 
     async def find(
-        self, call_sid: str, *, over: bool = False, handed_on: Handover | None = None
+        self,
+        call_sid: str,
+        *,
+        over: bool = False,
+        by: str = "",
+        handed_on: Handover | None = None,
     ) -> Whereabouts | None:
         """Return where a call is; `None` if no process has it.
 
         Args:
             call_sid: The call.
             over: The carrier reports that the call has ended; its process is told.
+            by: Who ended it, as the carrier names it; empty if it does not say.
             handed_on: The result of a transfer, as the carrier reports it; its process is told.
         """
         said = await self._pool.peers.ask_all(
-            self._question, call_sid=call_sid, over=over, handed_on=handed_on
+            self._question, call_sid=call_sid, over=over, by=by[:MAX_BY_CHARS], handed_on=handed_on
         )
         found = [Whereabouts(**answered) for answered in said if answered]
         return found[0] if found else None
@@ -169,7 +176,7 @@ class Returns:
         if asked["handed_on"]:
             leg.handed_on(asked["handed_on"])
         if asked["over"]:
-            await leg.carrier_ended()
+            await leg.carrier_ended(asked.get("by", ""))  # a process of before does not send it
         return asdict(Whereabouts(worker=self._pool.name, goes_on=leg.may_come_back))
 
     def _place(self, call_sid: str) -> str:
@@ -288,9 +295,9 @@ class StreamTokens:
                 return TurnedAway.OVER
             return await self._begin_anew(call, kept, news_id)
 
-    async def end(self, call_ref: str) -> None:
-        """Record the end of a call, as the carrier reports it."""
-        await self.returns.find(call_ref, over=True)
+    async def end(self, call_ref: str, by: str = "") -> None:
+        """Record the end of a call, and who ended it, as the carrier reports it."""
+        await self.returns.find(call_ref, over=True, by=by)
         await self.returns.forget(call_ref)
 
     async def give_up(self, call_ref: str) -> Kept | None:

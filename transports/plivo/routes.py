@@ -220,7 +220,7 @@ class PlivoRoutes:
             return Response(status_code=HTTPStatus.NO_CONTENT)
         await self._progress.take(plivo_callback(form, ref=dial_id_of(request)))
         if is_over(form):
-            await self._tokens.end(form["CallUUID"])
+            await self._tokens.end(form["CallUUID"], form.get("HangupSource", ""))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:

@@ -243,7 +243,7 @@ class TelnyxRoutes:
         said = progress_in(call_id, event, payload, ref)
         news = await self._progress.take(said) if said else ()
         if event == "call.hangup":
-            await self._tokens.end(call_id)
+            await self._tokens.end(call_id, text(payload, "hangup_source"))
         if event != "call.answered" or (not news and await self._is_known(call_id)):
             return OK
         given = await self._tokens.begin(_call(call_id, payload, ref))
@@ -280,8 +280,8 @@ class TelnyxRoutes:
             return OK  # answered by another application
         return await self._streams.open(call_id, StreamPass(token=token))
 
-    async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
-        await self._tokens.end(call_id)
+    async def _over(self, call_id: str, payload: dict[str, Any]) -> Response:
+        await self._tokens.end(call_id, text(payload, "hangup_source"))
         return OK
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:

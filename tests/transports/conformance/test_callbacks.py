@@ -220,6 +220,36 @@ async def test_a_call_that_ended_at_the_carrier_ends_here_even_if_its_line_is_lo
         assert call.gone_for == ["caller_hung_up"]
 
 
+SOURCES: Final = {"telnyx": "hangup_source", "plivo": "HangupSource"}
+
+
+@pytest.mark.parametrize(
+    ("carrier", "by", "gone_for"),
+    [
+        ("telnyx", "callee", "caller_hung_up"),
+        ("telnyx", "unknown", "caller_hung_up"),
+        ("telnyx", "caller", "line_ended"),  # our side of a call that we placed
+        ("plivo", "Callee", "caller_hung_up"),
+        ("plivo", "Carrier", "caller_hung_up"),
+        ("plivo", "", "caller_hung_up"),
+        ("plivo", "API Request", "line_ended"),
+        ("plivo", "Caller", "line_ended"),
+    ],
+)
+async def test_a_carriers_report_says_who_ended_a_call(
+    carrier: str, by: str, gone_for: str
+) -> None:
+    async with dialling(carrier, Callee()) as it:
+        ref = await it.dial()
+        call = await it.server.pool.call()
+        (await it.person()).vanish()
+        said = {SOURCES[carrier]: by}
+        await report(it.server, carrier, it.account.ids[0] or ref, dial="d-1", **said)
+
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == [gone_for]
+
+
 @of("twilio", "telnyx", "plivo")
 async def test_a_lost_stream_is_followed_by_another(carrier: str) -> None:
     async with dialling(carrier, Callee()) as it:
