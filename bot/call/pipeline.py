@@ -131,7 +131,10 @@ class CallPipeline:
         self._make_farewell()
         self._make_optional(answering)
         self.opt_out = opt_out_for(
-            shared, leg, self.tts, self.phrases, call_id=call_id, turn=self.turn, emit=self.outside
+            *(shared, leg, self.tts, self.phrases, words.text),
+            call_id=call_id,
+            turn=self.turn,
+            emit=self.outside,
         )
         self._observe_line()
         self._make_tools()
@@ -454,6 +457,7 @@ def opt_out_for(
     leg: Leg,
     voice: FrameProcessor,
     phrases: Phrases,
+    stored: Callable[[str], str],
     *,
     call_id: str,
     turn: Turn,
@@ -481,6 +485,7 @@ def opt_out_for(
         say=say,
         dial_id=facts.dial_id,
         also=also,
+        stored=stored,
     )
 
 
