@@ -1,10 +1,12 @@
-"""One incident: what failed, how severe it is, and since when it has recovered."""
+"""One incident, from what failed to its end, and the health of the rungs that it is about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from fallbacks.breaker import State
 from fallbacks.failure import Severity
+from fallbacks.refusals import Vendor, explain
 
 WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
 
@@ -19,6 +21,9 @@ UNKNOWN: Final = "unknown"
 """The kind of an incident that another process found out about."""
 WORKER: Final = "worker"
 """Stands in place of a stage if a worker is lost; the worker's name in place of a rung."""
+
+Place: TypeAlias = tuple[str, str]
+"""Stage and rung; no rung for the whole stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,3 +119,80 @@ class Incident:
             lasted_s=round(max(0.0, at - self.began), 1),
             failures=self._failures,
         )
+
+
+@dataclass(slots=True)
+class KnownRung:
+    """One rung."""
+
+    breaker: str = State.CLOSED
+    suspect: bool = False
+    kind: str = ""  # of its latest failure; empty if it seems healthy
+    reason: str = ""
+
+    def clear(self) -> None:
+        """Forget its failures."""
+        self.suspect, self.kind, self.reason = False, "", ""
+
+
+class KnownRungs:
+    """All rungs of all ladders."""
+
+    def __init__(
+        self,
+        ladders: Mapping[str, Sequence[str]],
+        *,
+        steps: Sequence[str],
+        vendors: Mapping[Place, Vendor] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            ladders: The rungs' names by stage, the preferred one first.
+            steps: What callers get without a usable rung, in order.
+            vendors: For the sentences about refusals.
+        """
+        self._ladders = ladders
+        self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
+        self._steps = ", ".join(steps) or "nothing"
+        self._vendors = vendors or {}
+
+    def get(self, stage: str, name: str) -> KnownRung:
+        """Return one rung; unknown ones are not stored."""
+        return self._rungs.get((stage, name)) or KnownRung()
+
+    def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
+        """Return an operator's sentence about a rung's failure, or its reason."""
+        return explain(kind, reason, self._vendors.get((stage, name)))
+
+    def has(self, stage: str, name: str) -> bool:
+        """Return whether it is a rung on a ladder, or without a name a stage."""
+        return stage in self._ladders if not name else (stage, name) in self._rungs
+
+    def left_alone(self, stage: str) -> bool:
+        """Return whether every rung of a stage is unavailable."""
+        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
+        return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
+
+    def kinds(self, stage: str) -> str:
+        """Return the failure of each rung of a stage, in one line."""
+        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
+        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+
+    def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
+        """Return what happens instead of a rung, or without a name of a stage, as known now."""
+        if not self.has(stage, name):
+            return "the call goes on without it"
+        if not name:
+            return self._steps
+        left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
+        other = self._other(stage, name)
+        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
+        alone = f"; {name} is left alone until a trial of it succeeds"
+        return then + alone if left_alone else then
+
+    def _other(self, stage: str, name: str) -> str | None:
+        """Return the next rung: the first healthy one, else the first."""
+        others = (rung for rung in self._ladders[stage] if rung != name)
+        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
+        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)

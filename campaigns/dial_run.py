@@ -21,7 +21,7 @@ from loguru import logger
 
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.entry import Emit
-from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
+from calls.outbound import OUTSIDE_HOURS, Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.breakers import WatchedCarrier
 from campaigns.dialing import (
     GRACE_S,
@@ -220,7 +220,8 @@ class DialRun:
         opens_s = contact_opens_s(self.campaign, self.claim.contact, now)
         if isinstance(opens_s, str) or opens_s > now:
             # If the hours never open, the next claim finds that too and excludes the contact.
-            await self.queue.release(self.dial, due_s=now if isinstance(opens_s, str) else opens_s)
+            due_s = now if isinstance(opens_s, str) else opens_s
+            await self.queue.release(self.dial, due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
         if refusal := await self.gate.admit(order_of(self.claim)):
             due_s = due_after(refusal, now)

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,7 +13,15 @@ from typing import Final, TypeVar
 from bot.clock import utc_now
 from bot.exits import CommandError, UsageError
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
-from operations.contact_files import read_rows
+from operations.contact_files import (
+    ContactCells,
+    ContactFileError,
+    CsvRow,
+    NotTextError,
+    OpenedContacts,
+    open_contacts,
+    plain,
+)
 from operations.csv_cells import safe_cell
 from operations.database.database import Database, StorageError
 from operations.masking import counted, masked, one_line
@@ -22,8 +30,6 @@ from operations.numbers import AMBIGUOUS, readings_of
 Say = Callable[[str], None]
 T = TypeVar("T")
 COLUMNS: Final = ("number", "source", "added_at", "words")
-NUMBER_COLUMNS: Final = ("number", "phone", "phone_number", "telephone", "mobile", "tel")
-WORKBOOK: Final = b"PK"  # how a zip file begins, and so an Excel workbook
 MAX_BYTES: Final = 100_000_000  # chosen: some five million numbers
 SHOWN: Final = 10  # refused rows in the terminal
 
@@ -88,7 +94,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
     Args:
         url: Of the database.
-        file: CSV with a column for the number, or a number in each line.
+        file: CSV with columns for numbers, as `campaign import` reads it, or a number in each line.
         region: Of numbers without a country code.
         source: Where the list comes from, for rows that do not say so.
         say: Prints a line.
@@ -97,9 +103,9 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
     async def add(book: Contacts) -> tuple[int, int]:
         rows = added = 0
-        with _opened(file) as read:
-            numbers = _numbers(read, region, refused, say)
-            while batch := [_entry(row, source, now) for row in islice(numbers, BATCH)]:
+        with _opened(file, region) as opened:
+            numbers = _numbers(opened.rows, region, refused, say)
+            while batch := [_entry(*found, source, now) for found in islice(numbers, BATCH)]:
                 rows += len(batch)
                 added += await book.add_do_not_call_entries(batch)
         return rows, added
@@ -113,11 +119,14 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
     return 0
 
 
-def _entry(row: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
+def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
     # An export marks cells that a spreadsheet would compute.
-    said = {name: cell[1:] if cell == safe_cell(cell[1:]) else cell for name, cell in row.items()}
+    said = {
+        plain(name): cell[1:] if cell == safe_cell(cell[1:]) else cell
+        for name, cell in cells.items()
+    }
     return DoNotCallEntry(
-        row["number"],
+        number,
         said.get("source") or source,
         _moment(said.get("added_at", ""), now),
         said.get("words", ""),
@@ -134,41 +143,36 @@ def _moment(text: str, now: float) -> float:
 
 
 def _numbers(
-    rows: Iterator[tuple[int, Sequence[str]]], region: str | None, refused: Counter[str], say: Say
-) -> Iterator[Mapping[str, str]]:
-    names: tuple[str, ...] = ()
-    for line, cells in rows:
-        if not names:
-            heads = tuple(cell.strip().lower().replace(" ", "_") for cell in cells)
-            at = next((heads.index(name) for name in NUMBER_COLUMNS if name in heads), None)
-            names = ("number",) if at is None else (*heads[:at], "number", *heads[at + 1 :])
-            if at is not None:
+    rows: Iterator[tuple[CsvRow, ContactCells | None]],
+    region: str | None,
+    refused: Counter[str],
+    say: Say,
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield each number of each row, with the row's other cells."""
+    for row, cells in rows:
+        for text in cells.numbers or ("",) if cells else ("",):
+            readings = readings_of(text, region=region)
+            if cells and len(readings) == 1:
+                yield readings[0], cells.fields
                 continue
-        row = dict(zip(names, cells, strict=False))
-        text = row.get("number", "")
-        readings = readings_of(text, region=region)
-        if len(readings) == 1:
-            yield {**row, "number": readings[0]}
-            continue
-        reason = AMBIGUOUS if readings else "not_a_number"
-        refused[reason] += 1
-        if refused.total() <= SHOWN:
-            told = f"line {line}: {text[:40]} {reason} {' or '.join(readings)}"
-            say(one_line(told.rstrip()))
+            reason = row.trouble or (AMBIGUOUS if readings else "not_a_number")
+            refused[reason] += 1
+            if refused.total() <= SHOWN:
+                told = f"line {row.line}: {text[:40]} {reason} {' or '.join(readings)}"
+                say(one_line(told.rstrip()))
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Iterator[tuple[int, Sequence[str]]]]:
+def _opened(file: Path, region: str | None) -> Iterator[OpenedContacts]:
     try:
-        with file.open("rb") as data:
-            begin = data.read(len(WORKBOOK))
-        if begin == WORKBOOK:
-            raise UsageError(f"{file} is an Excel workbook; save it as CSV")
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; split it")
-        # Numbers are ASCII: what another encoding spoils is at most another column.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape") as text:
-            yield ((row.line, row.cells) for row in read_rows(text) if any(row.cells))
+        with open_contacts(file, region=region or "", bare=True) as opened:
+            yield opened
+    except NotTextError as error:
+        raise UsageError(f"{file} {error}") from error
+    except ContactFileError as error:
+        raise CommandError(f"{file} {error}") from error
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
 

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, case, func, select, update
 from bot.config.settings import Settings
 from calls.campaign_events import CallOrdered
 from calls.entry import Emit
+from calls.outbound import DialOutcome
 from campaigns.order_rules import (
     DAY_S,
     HOUR_S,
@@ -384,8 +385,14 @@ def _use(connection: Connection, order: Order, called: CalledNumber, now: float)
     transfers = ORDERS.c.source == TRANSFER
     under_way = ORDERS.c.outcome == ""
     live = under_way & (ORDERS.c.until_s > now)
-    # An order without an end is of a dead process: it lasted until its lease at most.
-    until_s = case((live, now), (under_way, ORDERS.c.until_s), else_=ORDERS.c.at_s)
+    # An order without an end is of a dead process: it lasted until its lease at most. A call of
+    # which the carrier cannot say how it ended may have lasted until we gave up.
+    until_s = case(
+        (live, now),
+        (under_way, ORDERS.c.until_s),
+        (ORDERS.c.outcome == DialOutcome.UNKNOWN.value, ORDERS.c.ended_s),
+        else_=ORDERS.c.at_s,
+    )
     length_s = func.coalesce(ORDERS.c.length_s, until_s - ORDERS.c.at_s)
     found = connection.execute(
         select(

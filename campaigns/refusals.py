@@ -14,6 +14,7 @@ CURES: Final = {
     "too_long": "the number has too many digits; write it as +4930901820",
     "no_country_code": "the country code is missing or unknown; write +49… or set `region`",
     "no_area_code": "the area code is missing; write the whole number",
+    "ambiguous": "the digits may be two numbers; write the number with + and its country code",
     "digits_lost": "a spreadsheet has rounded the number; format the column as text",
     "has_extension": "the number has an extension; another person would answer",
     "has_letters": "the number has letters; write digits only",

@@ -1,7 +1,7 @@
 """Reads files of contacts: format, encoding, separator, rows, and the meaning of the columns.
 
-`campaign import` and `crm: {kind: own}` read through `open_contacts`. At most one row is in memory.
-A line that is too long, or a quotation mark without a partner, costs only its own line.
+`campaign import`, `dnc import` and `crm: {kind: own}` read through `open_contacts`. At most one
+row is in memory. A line that is too long, or a quotation mark without a partner, costs only itself.
 """
 
 import csv
@@ -195,7 +195,12 @@ class OpenedContacts:
 
 @contextmanager
 def open_contacts(
-    file: Path, *, region: str = "", encoding: str = "", columns: Sequence[str] = ()
+    file: Path,
+    *,
+    region: str = "",
+    encoding: str = "",
+    columns: Sequence[str] = (),
+    bare: bool = False,
 ) -> Iterator[OpenedContacts]:
     """Open a file of contacts; blocks.
 
@@ -204,6 +209,7 @@ def open_contacts(
         region: The country of its owner, which decides between encodings.
         encoding: If it is known.
         columns: The headings, for a file without a header.
+        bare: Without a heading for numbers, the first cell of each line is one.
 
     Raises:
         ContactFileError: The file is not CSV, or has no column for the number.
@@ -219,6 +225,8 @@ def open_contacts(
             if row.trouble:
                 unread.append(row)
             header = row.cells
+            if bare and header and "number" not in map(_ours, map(plain, header)):
+                unread, header = [*unread, row], ("number",)
         if not header:
             raise ContactFileError("has no row with a contact in it")
         read = read_header(header)

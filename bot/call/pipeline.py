@@ -130,9 +130,8 @@ class CallPipeline:
         self._make_fallbacks()
         self._make_farewell()
         self._make_optional(answering)
-        self.opt_out = opt_out_for(
-            shared, leg, self.tts, self.phrases, call_id=call_id, turn=self.turn, emit=self.outside
-        )
+        asked = (shared, leg, self.tts, self.phrases, words.text)
+        self.opt_out = opt_out_for(*asked, call_id=call_id, turn=self.turn, emit=self.outside)
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
@@ -455,6 +454,7 @@ def opt_out_for(
     leg: Leg,
     voice: FrameProcessor,
     phrases: Phrases,
+    stored: Callable[[str], str],
     *,
     call_id: str,
     turn: Turn,
@@ -482,6 +482,7 @@ def opt_out_for(
         say=say,
         dial_id=facts.dial_id,
         also=also,
+        stored=stored,
     )
 
 

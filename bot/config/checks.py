@@ -2,7 +2,7 @@
 
 import base64
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secr
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
 from bot.hosts import is_loopback
-from providers.catalog import kinds, provider
+from providers.catalog import PROVIDERS, kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
@@ -74,6 +74,31 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
     url = rung.get("url")
     if isinstance(url, str) and (text := _url_trouble(url, vendor, insecure=rung.get("insecure"))):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")
+    keyless = vendor.key_env and not any(map(rung.get, ("api_key_env", "api_key")))
+    if keyless and usual_variable(stage, rung) is None:
+        text = f"is missing, and {vendor.key_env} is not sent to {shown(url)} by default"
+        yield layers.problem((*key, "api_key_env"), f"{text}; name the variable with its key")
+
+
+def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
+    """Return the variable of a rung's key if the file names none.
+
+    `None` if a key would go to a host that is neither the vendor's nor on our networks.
+    """
+    found = (item for item in PROVIDERS if (item.stage, item.kind) == (stage, rung.get("kind")))
+    vendor, host = next(found, None), _host(str(rung.get("url") or ""))
+    if vendor is None:
+        return None
+    own = ".".join(_host(vendor.url).split(".")[-2:])
+    is_trusted = not host or is_near(host) or f".{host}".endswith(f".{own}")
+    return vendor.key_env if is_trusted else None
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:

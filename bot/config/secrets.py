@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from bot.config.carriers import CARRIERS
-from bot.config.checks import agents_in
+from bot.config.checks import agents_in, usual_variable
 from bot.config.database_urls import masked
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
@@ -20,8 +20,6 @@ from bot.config.settings import LivekitSettings, Settings, SipSettings, TwilioSe
 from bot.config.shape import model_at
 from bot.config.stages import STAGES
 from bot.hosts import SUFFIX
-from providers.catalog import PROVIDERS
-from providers.provider import Stage
 
 LONG: Final = 16  # characters of a path part that cannot be a word (chosen)
 
@@ -206,18 +204,11 @@ def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], 
             yield key, section, field, enabled and (dials or (needed and not spared))
 
 
-def usual_variable(stage: Stage, kind: object) -> str | None:
-    """Return the variable in which a vendor's key is looked for if the file names none."""
-    found = (item.key_env for item in PROVIDERS if (item.stage, item.kind) == (stage, kind))
-    return next(found, None)
-
-
 def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
         for key, rung in layers.inside(("stages", stage), list):
             if isinstance(rung, dict):
-                kind = rung.get("kind")
-                yield key, "api_key", usual_variable(stage, kind), kind != "local"
+                yield key, "api_key", usual_variable(stage, rung), rung.get("kind") != "local"
     for agent in agents_in(layers):
         for key, _ in layers.inside((*agent, "tools"), list):
             yield key, "secret", None, True

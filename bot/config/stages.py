@@ -60,8 +60,8 @@ class RungSettings(Section):
     """By default the agent's language."""
     api_key_env: str | None = None
     """The variable that holds the key. By default the vendor's usual one, such as
-    `OPENAI_API_KEY`; `local` needs none. A rung whose variable is not set is left out with a
-    warning, as long as its stage has another one.
+    `OPENAI_API_KEY`, unless `url` is of another vendor; `local` needs none. A rung whose variable
+    is not set is left out with a warning, as long as its stage has another one.
     """
     api_key: SecretStr | None = None  # from the environment only
     account: Text | None = None

@@ -30,9 +30,8 @@ from bot.server.pages.site import CONSOLE_PAGES, safe_next, sign_in_page, sign_o
 def given_cookie(request: HTTPConnection, name: str) -> str:
     """Return the value of the last cookie of that name; empty if there is none.
 
-    Our cookie is plain hexadecimal. `request.cookies` unquotes each cookie with `http.cookies`,
-    which takes quadratic time in some versions of Python (CVE-2024-7592): half a second for a
-    header.
+    Ours is never quoted. `request.cookies` unquotes each cookie with `http.cookies`, which takes
+    quadratic time in some versions of Python (CVE-2024-7592): half a second for a header.
     """
     pieces = (piece.partition("=") for piece in _pieces(request))
     return next((held.strip() for key, _, held in pieces if key.strip() == name), "")

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -61,21 +61,17 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     """Return the routes; numbers are masked, and each request for complete ones is recorded."""
     router = APIRouter(prefix="/api/calls")
 
-    async def found(query: CallQuery, request: Request, limit: int) -> Sequence[ListedCall]:
-        rows = await calls.find(query.filter(), limit=limit)
-        if query.numbers:
-            disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
-        return rows
-
     @router.get("/search", response_model=None)
     async def search(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: Wanted
     ) -> JSONResponse | Mapping[str, Any]:
         try:
-            rows = await found(query, request, query.limit)
+            rows = await calls.find(query.filter(), limit=query.limit)
             choices = await calls.choices()
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        if query.numbers:
+            disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
         shown = [plain(_shown(row, numbers=query.numbers)) for row in rows]
         return {"calls": shown, "choices": asdict(choices)}
 
@@ -84,15 +80,14 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
         request: Request, query: Wanted
     ) -> Response:
         try:
-            rows = await found(query, request, MAX_LINES)
+            text = await _file(calls, query)
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        if query.numbers:
+            disclosures.note(request, "unmask", "the file of calls")
         headers = {"Content-Disposition": 'attachment; filename="calls.csv"'}
-        return Response(
-            _lines(rows, numbers=query.numbers),
-            media_type="text/csv; charset=utf-8",
-            headers=headers | {"Cache-Control": "no-store"},
-        )
+        headers |= {"Cache-Control": "no-store"}
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     return router
 
@@ -103,11 +98,17 @@ def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     return shown if numbers else shown | {"number": masked(call.number)}
 
 
-def _lines(calls: Sequence[ListedCall], *, numbers: bool) -> str:
-    text = io.StringIO()
+async def _file(calls: CallList, query: CallQuery) -> str:
+    """Return the calls as CSV; read page by page, because this loop also serves calls."""
+    text, wanted = io.StringIO(), query.filter()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for call in calls:
-        shown = _shown(call, numbers=numbers)
-        writer.writerow([cell(shown[column]) for column in COLUMNS])
+    for _ in range(MAX_LINES // MAX_LISTED):
+        page = await calls.find(wanted, limit=MAX_LISTED)
+        for call in page:
+            shown = _shown(call, numbers=query.numbers)
+            writer.writerow([cell(shown[column]) for column in COLUMNS])
+        if len(page) < MAX_LISTED:
+            break
+        wanted = replace(wanted, after=page[-1])
     return text.getvalue()

@@ -28,7 +28,7 @@ from bot.server.operator_routes import (
 from bot.workers.pool import WorkerPool
 from calls.entry import Emit
 from calls.events import OperatorAction
-from calls.incident import CAMPAIGN
+from calls.incident import CAMPAIGN, Place
 from calls.outbound import DialResult
 from campaigns.one_call import ONE_CALL, OneCall
 from campaigns.order_gate import Order
@@ -38,7 +38,6 @@ from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import masked
-from operations.notify.incident_rules import Place
 
 LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS: Final = "campaign holds"

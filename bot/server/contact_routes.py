@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,43 +108,37 @@ class ContactUploads:
             return _refused(NO_DATABASE, 503)
 
 
-@dataclass(slots=True)
-class RefusedLines:
-    """The first lines of each reason; the rows themselves are in the sender's file."""
-
-    by_reason: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-
-    def add(self, row: RefusedRow) -> None:
-        """Note one row."""
-        lines = self.by_reason.setdefault(row.reason, [])
-        if len(lines) < MAX_LINES:
-            lines.append(row.line)
-
-
 async def _take_in(
     outbound: Outbound, campaign: Campaign, data: bytes, region: str, *, preview: bool
 ) -> dict[str, Any]:
-    lines = RefusedLines()
+    lines: dict[str, list[int]] = {}  # the first of each reason; the rows are in the sender's file
+
+    def refuse(row: RefusedRow) -> None:
+        of_reason = lines.setdefault(row.reason.partition(":")[0], [])  # without its readings
+        of_reason += [row.line] if len(of_reason) < MAX_LINES else []
+
     with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
         file = Path(folder) / "contacts.csv"
         await asyncio.to_thread(file.write_bytes, data)
         plan = ImportPlan(file=file, campaign=campaign, now=outbound.now_s(), region=region)
         book = replace(outbound.contacts, dry=preview)
         try:
-            tally = await import_contacts(plan, book, lines.add)
+            tally = await import_contacts(plan, book, refuse)
         except ImportRefusedError as error:
             raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
     return _told(tally, campaign, lines) | {"preview": preview}
 
 
-def _told(tally: ImportTally, campaign: Campaign, lines: RefusedLines) -> dict[str, Any]:
+def _told(
+    tally: ImportTally, campaign: Campaign, lines: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
     refused = _reasons(tally.refused, campaign)
     return {
         "rows": tally.rows,
         "added": tally.added,
         "updated": tally.updated,
         "known": tally.known,
-        "refused": [item | {"lines": lines.by_reason[item["reason"]]} for item in refused],
+        "refused": [item | {"lines": lines[item["reason"]]} for item in refused],
         "never": _reasons(tally.never, campaign),
         "encoding": tally.encoding,
         "sample": tally.sample,

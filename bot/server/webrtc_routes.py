@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from bot import clock
 from bot.config.settings import IceServer
-from bot.server.access import identity_of
+from bot.server.access import address_of, identity_of
 from bot.server.browser_calls import BUSY, BrowserCalls
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
@@ -138,7 +138,7 @@ class Offers:
             allows_loopback=is_on_this_machine(address),
         )
         now = self._clock()
-        guest = Guest(address=address, came_at=now, leave=line.give_up)
+        guest = Guest(address=network_of(address), came_at=now, leave=line.give_up)
         if not self._room.enter(guest, now):
             self._emit(InputRefused(transport="webrtc", reason="too_many_offers"))
             await line.shut()
@@ -267,7 +267,7 @@ def webrtc_router(
 ) -> APIRouter:
     """Return the browser's routes; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, pool)
-    routes = _WebrtcRoutes(process, tasks, calls)
+    routes = WebrtcRoutes(process, tasks, calls)
     pool.peers.answer("candidates", routes.take_candidates)
     pool.peers.answer("offer", routes.take_offer)
     pool.peers.answer("take_up", calls.end)
@@ -278,7 +278,9 @@ def webrtc_router(
     return router
 
 
-class _WebrtcRoutes:
+class WebrtcRoutes:
+    """Answers the page's requests."""
+
     def __init__(self, process: Process, tasks: asyncio.TaskGroup, calls: BrowserCalls) -> None:
         self._process = process
         self._pool = calls.pool
@@ -299,7 +301,7 @@ class _WebrtcRoutes:
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
         """Answer an offer; an offer for a call in another process is answered there."""
-        address = network_of(request.client.host) if request.client else "unknown"
+        address = address_of(request)
         public = identity_of(request).public
         worker, pc_id = _apart(offer.pc_id)
         if worker and worker != self._pool.name:
@@ -318,7 +320,8 @@ class _WebrtcRoutes:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:
-            await self._calls.run(connection, token, public=address if public else "")
+            network = network_of(address) or "unknown"
+            await self._calls.run(connection, token, public=network if public else "")
 
         asked = SmallWebRTCRequest(
             sdp=offer.sdp,

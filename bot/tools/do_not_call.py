@@ -250,10 +250,12 @@ class DoNotCallRequests:
         say: Callable[[Situation], Awaitable[None]],
         dial_id: str = "",
         also: str = "",
+        stored: Callable[[str], str] = str,
     ) -> None:
         """List `number`, `also` and the dial's contact, once the other party asks for it.
 
-        `say` says a prepared sentence, when no model does.
+        `say` says a prepared sentence, when no model does. `stored` returns words of the call as
+        they may be stored.
         """
         self._opt_outs = opt_outs
         self._call_id = call_id
@@ -263,6 +265,7 @@ class DoNotCallRequests:
         self._emit = emit
         self._utc_s = utc_s
         self._say = say
+        self._stored = stored
         self._dial_id = dial_id
         self._also = also
         self._owed: OwedNumber | None = None  # what `_listing` lists
@@ -270,7 +273,7 @@ class DoNotCallRequests:
         self._asked = (0, "")  # the turn, and `words` or `model`
         self._saying: asyncio.Task[None] | None = None
         self._finals: list[str] = []  # of the turn in progress
-        self._words = ""  # of the latest decided turn
+        self._words = ""  # of the latest decided turn, as they may be stored
         self._unjudged: int | None = None  # the turn whose words count unless the model judges
         self._over = False
 
@@ -281,9 +284,10 @@ class DoNotCallRequests:
                 self._finals = [*self._finals, event.text][-MAX_FINALS:]
             case TurnDecided():
                 self._judge_words()  # no answer came to the turn before
-                self._words, self._finals = " ".join(self._finals), []
+                words, self._finals = " ".join(self._finals), []
+                self._words = self._stored(words)
                 wishes = wants_calls_after_all if self._listing else wants_no_calls
-                self._unjudged = event.turn if self._number and wishes(self._words) else None
+                self._unjudged = event.turn if self._number and wishes(words) else None
             case StageExhausted(stage="llm"):
                 self._judge_words()
             case TurnEnded() if self._unjudged is not None and event.turn >= self._unjudged:
@@ -337,7 +341,7 @@ class DoNotCallRequests:
         """Wait briefly for a pending number; emit an event if it is not listed by then."""
         words, self._finals = " ".join(self._finals), []
         if self._listing is None and self._number and wants_no_calls(words):  # and hung up
-            self._words, self._unjudged = words, self._turn()
+            self._words, self._unjudged = self._stored(words), self._turn()
         self._judge_words()
         pending = {task for task in (self._listing, self._saying) if task}
         try:
@@ -389,7 +393,7 @@ class DoNotCallRequests:
     def _begin(self, by: str) -> "asyncio.Task[None]":
         if self._listing is None:
             self._asked = (self._turn(), by)
-            words = self._words or " ".join(self._finals)
+            words = self._words or self._stored(" ".join(self._finals))
             self._owed = OwedNumber(
                 call_id=self._call_id,
                 number=self._number,

@@ -228,18 +228,15 @@ class Contacts:
         return len(numbers)
 
     async def do_not_call_entries(
-        self, *, skip: int = 0, most: int | None = None, number: str = ""
+        self, *, skip: int = 0, most: int | None = None
     ) -> Sequence[DoNotCallEntry]:
         """Return entries of the list, the newest first.
 
         Args:
             skip: How many of the newest are left out.
             most: How many; `None` for all.
-            number: Only this one; empty for all.
         """
         wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), DO_NOT_CALL.c.number)
-        if number:
-            wanted = wanted.where(DO_NOT_CALL.c.number == number)
         async with self.database.reading() as connection:
             rows = (await connection.execute(wanted.offset(skip).limit(most))).all()
         return [DoNotCallEntry(row.number, row.source, row.added_s, row.words) for row in rows]

@@ -13,7 +13,7 @@ All machines must agree on the time to within a fraction of a lease.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,6 @@ from calls.outbound import (
     DO_NOT_CALL as BARRED,
 )
 from calls.outbound import (
-    OUTSIDE_HOURS,
     CampaignState,
     Claim,
     ClaimRules,
@@ -132,10 +131,11 @@ class Queue:
         async with self.database.transaction() as connection:
             return await _settle(connection, dial, self.holder, result=result, then=then, now=now)
 
-    async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
+    async def release(self, dial: Dial, *, due_s: float = 0.0, reason: str = "") -> bool:
         """Give back a dial that the carrier never had; the same attempt is made again later."""
+        again = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
-            return await _release(connection, dial, self.holder, due_s=due_s)
+            return await _release(connection, dial, self.holder, again)
 
     async def adopt_expired(
         self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
@@ -251,18 +251,19 @@ async def _settle(
     return True
 
 
-async def _release(connection: AsyncConnection, dial: Dial, holder: str, *, due_s: float) -> bool:
+async def _release(
+    connection: AsyncConnection, dial: Dial, holder: str, again: Mapping[str, Any]
+) -> bool:
     """Delete a dial that was not ordered, as if its contact had not been claimed."""
     intended = delete(DIALS).where(_ours(dial, holder), DIALS.c.state == "intended")
     gone = await connection.execute(intended)
     if not gone.rowcount:
         return False
     before = dial.attempt - 1
-    barred = await _barred(connection, dial.number)
-    state = "excluded" if barred else _state_before(before)
+    values = {"state": _state_before(before), "dials": before, **again}
+    if await _barred(connection, dial.number):
+        values |= {"state": "excluded", "reason": BARRED}
     own = CONTACTS.c.id == dial.contact_id
-    why = BARRED if barred else OUTSIDE_HOURS if due_s else ""
-    values = {"state": state, "dials": before, "due_s": due_s, "reason": why}
     await connection.execute(update(CONTACTS).where(own).values(**values))
     await connection.execute(_uncalled(dial))
     return True

@@ -178,8 +178,11 @@ class Database:
             if not self._made:
                 if self.file is not None:
                     await asyncio.to_thread(make_file, self.file)
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(self._prepare)
+                if self._thread and self.file:  # in one round trip, as `transact`
+                    await self._thread.run(self._prepare)
+                else:
+                    async with self._engine.begin() as connection:
+                        await connection.run_sync(self._prepare)
                 self._inode = _inode(self.file) if self.file else None
                 self._made = True
         return self._engine
@@ -272,13 +275,19 @@ class _FileThread:
         self._thread: ThreadPoolExecutor | None = None
 
     def transact(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
+        def begun(connection: Connection) -> Result:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return work(connection)
+
+        return self.run(begun)
+
+    def run(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
-    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+    def _run(self, work: Callable[[Connection], Result]) -> Result:
         with self.engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
             return work(connection)
 
     async def close(self) -> None:

@@ -39,7 +39,9 @@ def prepare(connection: Connection) -> None:
         return
     work_alone(connection)
     if version_of(connection) is None and _empty(connection):  # no other process was faster
-        METADATA.create_all(connection)
+        METADATA.create_all(connection, tables=BOARD)
+        rest = [table for table in METADATA.sorted_tables if table not in BOARD]
+        METADATA.create_all(connection, tables=rest, checkfirst=False)
         mark(connection)
 
 

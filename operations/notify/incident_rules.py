@@ -13,7 +13,7 @@ incident is repeated after a while if it still fails, and its recovery is never 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
@@ -30,6 +30,8 @@ from calls.incident import (
     IncidentBegan,
     IncidentEnded,
     IncidentEvent,
+    KnownRungs,
+    Place,
 )
 from calls.operations_events import (
     DoNotCallDropped,
@@ -55,7 +57,7 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from fallbacks.refusals import Vendor, explain
+from fallbacks.refusals import Vendor
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "retried until it is listed, also after a restart"
@@ -64,86 +66,7 @@ WAITS: Final = "calls go on; what is not written waits for room"
 WORDLESS: Final = 4  # of a rung in a row: a turn asks it twice, and one turn proves nothing
 AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
 
-Place: TypeAlias = tuple[str, str]
-"""Stage and rung; no rung for the whole stage."""
 Facts: TypeAlias = tuple[IncidentEvent, ...]
-
-
-@dataclass(slots=True)
-class KnownRung:
-    """One rung."""
-
-    breaker: str = State.CLOSED
-    suspect: bool = False
-    kind: str = ""  # of its latest failure; empty if it seems healthy
-    reason: str = ""
-
-    def clear(self) -> None:
-        """Forget its failures."""
-        self.suspect, self.kind, self.reason = False, "", ""
-
-
-class KnownRungs:
-    """All rungs of all ladders."""
-
-    def __init__(
-        self,
-        ladders: Mapping[str, Sequence[str]],
-        *,
-        steps: Sequence[str],
-        vendors: Mapping[Place, Vendor] | None = None,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            ladders: The rungs' names by stage, the preferred one first.
-            steps: What callers get without a usable rung, in order.
-            vendors: For the sentences about refusals.
-        """
-        self._ladders = ladders
-        self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
-        self._steps = ", ".join(steps) or "nothing"
-        self._vendors = vendors or {}
-
-    def get(self, stage: str, name: str) -> KnownRung:
-        """Return one rung; unknown ones are not stored."""
-        return self._rungs.get((stage, name)) or KnownRung()
-
-    def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
-        """Return an operator's sentence about a rung's failure, or its reason."""
-        return explain(kind, reason, self._vendors.get((stage, name)))
-
-    def has(self, stage: str, name: str) -> bool:
-        """Return whether it is a rung on a ladder, or without a name a stage."""
-        return stage in self._ladders if not name else (stage, name) in self._rungs
-
-    def left_alone(self, stage: str) -> bool:
-        """Return whether every rung of a stage is unavailable."""
-        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
-        return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
-
-    def kinds(self, stage: str) -> str:
-        """Return the failure of each rung of a stage, in one line."""
-        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
-        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
-
-    def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
-        """Return what happens instead of a rung, or without a name of a stage, as known now."""
-        if not self.has(stage, name):
-            return "the call goes on without it"
-        if not name:
-            return self._steps
-        left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
-        other = self._other(stage, name)
-        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
-        alone = f"; {name} is left alone until a trial of it succeeds"
-        return then + alone if left_alone else then
-
-    def _other(self, stage: str, name: str) -> str | None:
-        """Return the next rung: the first healthy one, else the first."""
-        others = (rung for rung in self._ladders[stage] if rung != name)
-        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
-        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
 
 
 class Incidents:

@@ -12,7 +12,7 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import CallFailed
-from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew, Place
 from operations.database.database import StorageError
 from operations.notify.alert import (
     LASTING,
@@ -22,7 +22,6 @@ from operations.notify.alert import (
     not_served,
 )
 from operations.notify.channel import masked
-from operations.notify.incident_rules import Place
 from operations.notify.outbox import AlertOutbox, ReportedEvent
 
 LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed

@@ -48,6 +48,7 @@ class CallFilter:
     campaign: str = ""
     result: str = ""
     verdict: str = ""
+    after: ListedCall | None = None  # the last call of the page before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,9 @@ def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
         found.append(CALLS.c.started_at >= wanted.since)
     if wanted.before is not None:
         found.append(CALLS.c.started_at < wanted.before)
+    if last := wanted.after:
+        began, same = CALLS.c.started_at, CALLS.c.started_at == last.started_at
+        found.append((began <= last.started_at) & ((CALLS.c.id > last.id) | ~same))
     if wanted.number:
         found.append(THEIRS.endswith(wanted.number, autoescape=True))
     if wanted.name:

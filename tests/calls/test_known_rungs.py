@@ -2,8 +2,8 @@
 
 import pytest
 
+from calls.incident import KnownRungs
 from fallbacks.breaker import State
-from operations.notify.incident_rules import KnownRungs
 
 LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
 

@@ -13,7 +13,7 @@ import pytest
 from bot.config.campaigns import CostClass
 from calls.campaign_events import CallOrdered, DialEnded
 from calls.events import Event
-from calls.outbound import CallConsent
+from calls.outbound import CallConsent, DialOutcome
 from campaigns.order_gate import (
     COSTLY,
     LEASE_S,
@@ -193,6 +193,15 @@ async def test_a_number_is_called_so_often_a_day_whoever_asks(pool: Gates) -> No
     assert gate.full() == ""  # other numbers may be called
     pool.now += DAY_S + 1.0
     assert await pool.places(gate, NUMBER) == ""
+
+
+async def test_a_call_of_unknown_end_counts_until_it_was_given_up(pool: Gates) -> None:
+    gate = pool.gate()
+    assert await pool.places(gate) == ""
+    pool.now += US.daily_minutes * 60.0
+    await gate.end(f"d-{pool.asked}", DialOutcome.UNKNOWN, reason="lost_at_carrier")
+
+    assert await pool.places(gate) == "daily_minutes"
 
 
 async def test_a_campaign_never_keeps_a_caller_from_a_person(pool: Gates) -> None:

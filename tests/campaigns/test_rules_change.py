@@ -121,6 +121,20 @@ async def test_wider_hours_reach_a_contact_that_waits_for_tomorrow(calling: Call
     assert await calling.states() == [("dialling", "")]
 
 
+async def test_wider_hours_do_not_reach_a_contact_that_rests_for_another_reason(
+    calling: Calling,
+) -> None:
+    await calling.take_in("number\n+4930901844\n")
+    await calling.queue.move("spring", "running", now=NOON)
+    rules = rules_of(SPRING, now=NOON)
+    got = await calling.queue.claim("spring", rules, now_s=always(NOON), lease_s=9.0)
+    assert isinstance(got, Claim)
+    await calling.queue.release(got.dial, due_s=NOON + 3600.0)  # called too often today
+
+    assert await calling.claim(replace(SPRING, window=WIDE), now=NOON + 1.0) == "nobody_due"
+    assert await calling.states() == [("waiting", "")]
+
+
 async def test_narrower_hours_postpone_again(calling: Calling) -> None:
     await calling.take_in("number\n+4930901844\n")
     morning = CallingWindow(opens_s=9 * 3600.0, closes_s=10 * 3600.0)

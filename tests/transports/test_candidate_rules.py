@@ -3,15 +3,21 @@
 import asyncio
 import ipaddress
 import time
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
+import httpx
 import pytest
 from aiortc import RTCPeerConnection
-from pipecat.transports.smallwebrtc.request_handler import IceCandidate, SmallWebRTCRequest
+from fastapi import FastAPI
+from pipecat.transports.smallwebrtc.request_handler import IceCandidate
 
-from bot.server.webrtc_routes import Offers
+from bot.server.browser_calls import BrowserCalls
+from bot.server.webrtc_routes import WebrtcRoutes
+from bot.workers.pool import SingleProcess
 from calls.events import Event, InputRefused
 from tests.kit.clock import always
+from transports.parked import Parked
 from transports.webrtc.candidate_rules import (
     MAX_CANDIDATES,
     MAX_PUBLIC,
@@ -161,6 +167,8 @@ async def test_a_connection_tries_only_what_the_rules_keep() -> None:
     [
         (True, "93.184.215.99", False),
         (True, "192.168.7.8", True),
+        (True, "2606:2800:21f::1", False),
+        (True, "fd12::8", True),
         (False, "93.184.215.99", True),  # an operator, who has signed in
     ],
 )
@@ -169,18 +177,24 @@ async def test_a_stranger_from_outside_reaches_no_private_address(
     address: str,
     private_is_tried: bool,  # noqa: FBT001
 ) -> None:
-    asked = SmallWebRTCRequest(sdp=await offer_with("192.168.7.7"), type="offer")
+    asked = {"sdp": await offer_with("192.168.7.7"), "type": "offer"}
+    webrtc = SimpleNamespace(public=public, ice_servers=())
+    settings = SimpleNamespace(transports=SimpleNamespace(webrtc=webrtc))
+    switchboard = SimpleNamespace(emit=print, on_closing=lambda _: None, free=9)
+    pool = SingleProcess(why_closed=lambda: "", clock=time.monotonic)
     async with asyncio.TaskGroup() as tasks:
-        offers = Offers(tasks, emit=lambda _: None, clock=time.monotonic, public=public)
-        answer = await offers.answer(asked, _never, address=address)
-        found = tried(offers._lines[answer["pc_id"]])
-        offers.give_up()
+        process: Any = SimpleNamespace(settings=settings, switchboard=switchboard)
+        calls = BrowserCalls(process, tasks, Parked(pool, "webrtc"), pool)
+        routes, app = WebrtcRoutes(process, tasks, calls), FastAPI()
+        app.add_api_route("/api/offer", routes.offer, methods=["POST"])
+        wire = httpx.ASGITransport(app, client=(address, 40_000))
+        async with httpx.AsyncClient(transport=wire, base_url="http://holdline.test") as browser:
+            assert (await browser.post("/api/offer", json=asked)).status_code == 200
+        (connection,) = routes._offers._lines.values()
+        found = tried(connection)
+        routes._offers.give_up()
 
     assert bool(found) == private_is_tried
-
-
-async def _never(_: BrowserConnection) -> None:
-    pytest.fail("nothing connects")
 
 
 async def test_too_many_candidates_of_a_browser_are_reported_once() -> None:

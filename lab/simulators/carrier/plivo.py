@@ -193,14 +193,11 @@ class PlivoAccount(LoopbackServer):
         self.ends_streams = False
         self.loses_orders = False
         self.answer_urls: dict[str, str] = {}
-        base = "/v1/Account/{account}/"
-        self.app.router.add_get(base, self._account)
-        self.app.router.add_get(base + "Number/{number}/", self._number)
-        self.app.router.add_get(base + "Application/{number}/", self._application)
-        self.app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
-        self.app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
-        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
-        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
+        router, base = self.app.router, "/v1/Account/{account}/"
+        for path in ("", "Number/{number}/", "Application/{number}/"):
+            router.add_get(base + path, self._setup)
+        for path in ("Call/", "Request/{request}/", "Call/{call}/", "Call/{call}/DTMF/"):
+            router.add_route("*", base + path, self._call)
 
     def know(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
@@ -221,25 +218,20 @@ class PlivoAccount(LoopbackServer):
             return None
         return web.json_response({"error": "unauthorized"}, status=401)
 
-    async def _account(self, request: web.Request) -> web.Response:
-        told = {"auth_id": self.auth_id, "account_type": "standard", "cash_credits": "10.0"}
-        return self._refused(request) or web.json_response(told)
-
-    async def _number(self, request: web.Request) -> web.Response:
+    async def _setup(self, request: web.Request) -> web.Response:
+        """Tell of the account, of a number, or of the number's application."""
         if refused := self._refused(request):
             return refused
-        number = request.match_info["number"]
-        if f"+{number}" not in self.answer_urls:
+        number = request.match_info.get("number")
+        if number is None:
+            told = {"auth_id": self.auth_id, "account_type": "standard", "cash_credits": "10.0"}
+        elif (url := self.answer_urls.get(f"+{number}")) is None:
             return web.json_response({"error": "not found"}, status=404)
-        place = f"/v1/Account/{self.auth_id}/Application/{number}/"
-        told = {"number": number, "voice_enabled": True, "application": place}
+        elif "/Application/" in request.path:
+            told = {"answer_url": url, "answer_method": "POST"}
+        else:
+            told = {"number": number, "application": request.path.replace("Number", "Application")}
         return web.json_response(told)
-
-    async def _application(self, request: web.Request) -> web.Response:
-        if refused := self._refused(request):
-            return refused
-        url = self.answer_urls[f"+{request.match_info['number']}"]
-        return web.json_response({"answer_url": url, "answer_method": "POST", "enabled": True})
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         if refused := self._refused(request):
@@ -392,14 +384,8 @@ class PlivoManner(CarrierManner):
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": encoding, "sampleRate": int(rate)},
         }
-        return (
-            {
-                "event": "start",
-                "sequenceNumber": 1,
-                "start": start,
-                "extra_headers": self._extra_headers,
-            },
-        )
+        told = {"event": "start", "sequenceNumber": 1, "start": start}
+        return (told | {"extra_headers": self._extra_headers},)
 
     def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
         """Return a message with its number, its stream, and the headers."""

@@ -30,7 +30,7 @@ async def ask_to_be_left_alone(
 
     silent: Any = SimpleNamespace(choose=lambda *_, **__: None)
     desk = opt_out_for(
-        shared, leg, silent, silent, call_id="c1", turn=Turn(budget_s=1.5), emit=print
+        shared, leg, silent, silent, str, call_id="c1", turn=Turn(budget_s=1.5), emit=print
     )
     assert desk
     desk.notice(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))

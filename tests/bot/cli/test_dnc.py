@@ -97,6 +97,8 @@ FILES = {
     "a copy of ours": "number,source,added_at,words\n'+4930901820,form,2026-03-01,No.\n"
     "'+4930901821,form,2026-03-01,No.\n",
     "in an old encoding": "Name,Number\nJ\xfcrgen,030 901820\nAda,030 901821\n",
+    "with a heading of another country": "Name;Telefon\nAda;030 901820\nBob;030 901821\n",
+    "with two numbers of one person": "Name;Telefon;Mobil\nAda;030 901820;030 901821\n",
 }
 
 
@@ -133,9 +135,9 @@ def test_a_refused_line_is_named_and_the_others_are_listed(
 @pytest.mark.parametrize(
     ("content", "code", "says"),
     [
-        (b"PK\x03\x04", 2, "save it as CSV"),
+        (b"PK\x03\x04xl/", 2, "save it as CSV"),
         (b"number\nnobody\n", 1, "no number that can be listed"),
-        (b"", 1, "no number that can be listed"),
+        (b"", 1, "has no row"),
     ],
 )
 def test_a_file_without_numbers_fails_in_one_line(

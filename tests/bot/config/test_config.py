@@ -917,6 +917,35 @@ def test_a_key_is_looked_for_under_the_vendors_usual_name() -> None:
     assert loaded.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("url", "gets_the_key"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("http://10.0.0.7/v1", True),  # a gateway of our own
+        ("https://api.openai.com.example.net/v1", False),
+        ("https://notopenai.com/v1", False),
+        ("https://api.example.net/v1", False),
+    ],
+)
+def test_a_key_goes_to_another_vendor_only_if_the_file_says_so(
+    url: str,
+    gets_the_key: bool,  # noqa: FBT001
+) -> None:
+    text = f"stages: {{stt: [{{kind: local}}], llm: [{{kind: openai, url: '{url}'}}]}}"
+    Path("holdline.yaml").write_text(text, encoding="utf-8")
+    known = {"OPENAI_API_KEY": "one", "CARTESIA_API_KEY": "two", "ELEVENLABS_API_KEY": "three"}
+    try:
+        loaded = load(variables=Environment(values=known))
+    except ConfigError as refused:
+        told = str(refused)
+        assert not gets_the_key
+        assert "stages.llm[0].api_key_env is missing, and OPENAI_API_KEY is not sent to" in told
+    else:
+        assert loaded.settings.stages.llm[0].api_key
+        assert gets_the_key
+
+
 def test_a_rung_without_a_key_is_left_out_with_a_warning() -> None:
     loaded = loaded_with(OPENAI_API_KEY="one")
 

@@ -1,6 +1,6 @@
 """The list of calls over HTTP: each filter, older pages, CSV, masked numbers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +10,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from bot.server import call_list_routes
 from bot.server.call_list_routes import call_list_router
 from bot.server.operator_routes import Disclosures
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
-from operations.record.call_list import CallList
+from operations.record.call_list import CallFilter, CallList, ListedCall
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MARY, BOB = "+15551234567", "+491711234589"
@@ -54,9 +55,19 @@ RESULT = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class CountedCalls(CallList):
+    limits: list[int] = field(default_factory=list[int])
+
+    async def find(self, wanted: CallFilter, *, limit: int) -> Sequence[ListedCall]:
+        self.limits.append(limit)
+        return await super().find(wanted, limit=limit)
+
+
 @dataclass
 class Asked:
     client: httpx.AsyncClient
+    calls: CountedCalls
     told: list[Any] = field(default_factory=list)
 
     async def ids(self, **query: Any) -> list[str]:
@@ -80,11 +91,11 @@ async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
             await connection.execute(CONTACTS.insert().values(**CONTACT))
             await connection.execute(DIALS.insert().values(**DIAL))
             await connection.execute(CALL_RESULTS.insert().values(**RESULT))
-        app, told = FastAPI(), list[Any]()
-        app.include_router(call_list_router(CallList(database), Disclosures(told.append)))
+        app, told, calls = FastAPI(), list[Any](), CountedCalls(database)
+        app.include_router(call_list_router(calls, Disclosures(told.append)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            yield Asked(client, told)
+            yield Asked(client, calls, told)
 
 
 FILTERS: list[tuple[dict[str, Any], list[str]]] = [
@@ -106,16 +117,17 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("query", "wanted"), FILTERS, ids=lambda value: str(value)[:40])
-async def test_a_filter_finds_its_calls(
-    asked: Asked, query: dict[str, Any], wanted: list[str]
-) -> None:
-    assert await asked.ids(**query) == wanted
+WRONG: list[dict[str, Any]] = [{"number": "45a"}, {"limit": 0}, {"limit": 201}, {"since": "x"}]
 
 
-@pytest.mark.parametrize("query", [{"number": "45a"}, {"limit": 0}, {"limit": 201}, {"since": "x"}])
-async def test_a_wrong_filter_is_refused(asked: Asked, query: dict[str, Any]) -> None:
-    assert (await asked.client.get("/api/calls/search", params=query)).status_code == 422
+async def test_a_filter_finds_its_calls_and_a_wrong_one_is_refused(asked: Asked) -> None:
+    found = [(query, await asked.ids(**query)) for query, _ in FILTERS]
+    statuses = [
+        (await asked.client.get("/api/calls/search", params=query)).status_code for query in WRONG
+    ]
+
+    assert found == FILTERS
+    assert statuses == [422] * len(WRONG)
 
 
 async def test_numbers_are_masked_and_complete_ones_are_recorded(asked: Asked) -> None:
@@ -145,3 +157,17 @@ async def test_the_file_holds_what_the_filter_finds_and_no_formula(asked: Asked)
     assert BOB not in line
     assert "'+4917****89" in line
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_file_is_read_in_pages_so_that_calls_go_on(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = [call(f"same{number}", 7) for number in range(3)]
+    async with asked.calls.database.transaction() as connection:
+        await connection.execute(CALLS.insert(), same)
+    monkeypatch.setattr(call_list_routes, "MAX_LISTED", 2)
+    answer = await asked.client.get("/api/calls/search.csv")
+
+    found = [line.split(",")[0] for line in answer.text.splitlines()[1:]]
+    assert found == ["c3", "same0", "same1", "same2", "c2", "c1"]
+    assert set(asked.calls.limits) == {2}

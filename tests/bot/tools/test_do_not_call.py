@@ -26,6 +26,7 @@ from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.events import StageExhausted
 from operations.database.database import Database, StorageError
+from operations.stored_words import without_spoken_cards
 from processors.holding.utterance_rules import Situation
 
 pytestmark = pytest.mark.virtual_time
@@ -56,6 +57,7 @@ class Desks:
             emit=self.told.append,
             utc_s=lambda: 1000.0,
             say=self.say,
+            stored=without_spoken_cards,
         )
 
     async def say(self, situation: Situation) -> None:
@@ -214,6 +216,23 @@ async def test_the_model_judges_before_the_words(desks: Desks) -> None:
     assert (numbers.listed, numbers.words) == ([NUMBER], [WISH])
     assert desks.told == [DoNotCallWanted(turn=2, by="model")]
     assert desks.said == []  # the model says it
+
+
+@pytest.mark.parametrize("by_model", [True, False])
+async def test_the_list_gets_the_words_as_they_may_be_stored(
+    desks: Desks,
+    by_model: bool,  # noqa: FBT001
+) -> None:
+    numbers = AwayList(0)
+    desk = desks.desk(numbers)
+    desk.notice(said("My card is 4242 4242, 4242 4242."))
+    desk.notice(said(WISH))
+    desk.notice(TurnDecided(turn=2, at_s=0.0))
+    if by_model:
+        await desk.tool().run({})
+    await desk.close()
+
+    assert numbers.words == [f"My card is ************4242. {WISH}"]
 
 
 @pytest.mark.parametrize(

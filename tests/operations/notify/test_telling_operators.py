@@ -15,7 +15,7 @@ from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallFailed, Event, RecordHalted, TurnDecided
-from calls.incident import IncidentBegan
+from calls.incident import IncidentBegan, Place
 from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, BreakerMoved
@@ -26,7 +26,7 @@ from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
 from operations.notify.dispatcher import AlertDispatcher
-from operations.notify.incident_rules import Incidents, Place
+from operations.notify.incident_rules import Incidents
 from operations.notify.mail import mail_channel
 from operations.notify.outbox import AlertOutbox, Decide, ReportedEvent
 from operations.notify.reporter import LASTS_S, AlertReporter
