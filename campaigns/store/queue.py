@@ -106,7 +106,7 @@ class Queue:
                 return "do_not_call"
             running = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
             if (await connection.execute(running)).scalar_one_or_none() != "running":
-                await _release(connection, dial, self.holder, due_s=0.0)
+                await _release(connection, dial, self.holder, {"due_s": 0.0, "reason": ""})
                 return "not_running"
         return ""
 
