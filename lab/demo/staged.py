@@ -90,7 +90,13 @@ HANGS_UP: Final = Behaviour(
 WANTS_A_PERSON: Final = Behaviour(
     label="asks for a person",
     callee=Callee(
-        ring_s=1.0, lines=("Can I speak to a person?", "Yes, please.", "Thank you, goodbye.")
+        ring_s=1.0,
+        lines=(
+            "Can I speak to a person?",
+            "Yes, please.",  # to a callback
+            "Yes, please.",  # to the number that is read out
+            "Thank you, goodbye.",
+        ),
     ),
     ends=TALKED,
 )

@@ -162,7 +162,7 @@ async def with_standby(
         it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
         dials = await _wait_until_ended(staged, it, control)
     failed = [text for text in it.of(AttemptFailed) if text.provider == VOICE]
-    said = [text.text for text in it.of(AgentSaid)]
+    said = [text.text for text in it.of(AgentSaid) if not text.by]
     return (
         Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
         Proof(

@@ -143,7 +143,24 @@ def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertCl
     return tuple(
         AlertClosed(stage=item.stage, rung=item.rung, how=item.how, lasted_s=item.lasted_s)
         for item in over
-        if item and item.ended_s is not None and item.how != RECOVERED
+        if item and item.ended_s is not None and (item.how != RECOVERED or item.stage == CALLERS)
+    )
+
+
+def opened(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[IncidentBegan, ...]:
+    """Return the alerts about hurt callers that began: no process reports these."""
+    known = {alert.key for alert in before if alert.ended_s is None}
+    return tuple(
+        IncidentBegan(
+            stage=item.stage,
+            rung=item.rung,
+            kind=item.kind,
+            severity=item.severity,
+            reason=item.reason,
+            then=item.then,
+        )
+        for item in after.values()
+        if item.stage == CALLERS and item.ended_s is None and item.key not in known
     )
 
 

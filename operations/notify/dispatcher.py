@@ -24,6 +24,7 @@ from operations.notify.alert import (
     Census,
     TellAlert,
     closed,
+    opened,
     with_callers,
 )
 from operations.notify.alerting_rules import Alerting, begun, count_callers
@@ -261,16 +262,16 @@ class AlertDispatcher:
     async def _run_round(
         self, alter: Callable[[Alerting, float], object] | None = None
     ) -> Sequence[TellAlert]:
-        """Run one round, with an operator's request; report the alerts that it ended by itself."""
-        over: tuple[AlertClosed, ...] = ()
+        """Run one round, with an operator's request; report what it began or ended by itself."""
+        news: tuple[IncidentBegan | AlertClosed, ...] = ()
         census = Census()
 
         def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
-            nonlocal over  # the last decision is committed; other rounds have their own
+            nonlocal news  # the last decision is committed; other rounds have their own
             alerting, told = self._read(known, facts, census)
             said = alter(alerting, self._utc_s()) if alter else ()
             more = said if isinstance(said, tuple) else ()
-            over = closed(known, alerting.alerts)
+            news = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
             return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
 
         try:
@@ -279,8 +280,8 @@ class AlertDispatcher:
         except StorageError:
             self._failed_s = self._utc_s()
             raise
-        for alert_closed in over:
-            self._retries.emit(alert_closed)
+        for event in news:
+            self._retries.emit(event)
         return told
 
     async def recent(self) -> Sequence[Alert]:

@@ -15,6 +15,7 @@ from calls.events import CallFailed
 from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew, Place
 from operations.database.database import StorageError
 from operations.notify.alert import (
+    CALLERS,
     LASTING,
     AlertEvent,
     IncidentLasted,
@@ -58,6 +59,8 @@ class AlertReporter:
         """Record what one entry means for operators; never waits."""
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
+            case IncidentBegan(stage=stage) if stage == CALLERS:
+                pass  # it comes from the alerts
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
                 self._put([fact], at_s)
             case CallFailed() as event:

@@ -20,7 +20,7 @@ from calls.events import (
     ProcessLagged,
     ProviderFailed,
 )
-from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
+from calls.incident import UNKNOWN, IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
 from calls.operations_events import AlertClosed
 from fallbacks.events import (
     AttemptFailed,
@@ -199,8 +199,8 @@ def apply_alerts(
         elif place is not None:
             alerts[place] = _worse_row(alerts[place], fact, at)
         elif (place := _find_lately(alerts, fact, at, again_s=again_s)) is not None:
-            began = alerts[place]["timestamp"]
-            alerts[place] = {**alert_row(fact, at), "timestamp": began, "reopened_at": seconds(at)}
+            began = {"timestamp": alerts[place]["timestamp"], "reopened_at": seconds(at)}
+            alerts[place] = {**alert_row(fact, at), **_known(alerts[place], fact), **began}
         else:
             alerts.append(alert_row(fact, at))
     return alerts
@@ -216,7 +216,14 @@ def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
 def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     kept = {name: row[name] for name in ("timestamp", "reopened_at") if name in row}
     severity = _heavier(row["severity"], fact.severity.upper())
-    return {**alert_row(fact, at), **kept, "severity": severity}
+    return {**alert_row(fact, at), **_known(row, fact), **kept, "severity": severity}
+
+
+def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
+    """Return what a row says of the cause, if the process that reports it again does not know."""
+    if fact.kind != UNKNOWN:
+        return {}
+    return {name: row[name] for name in ("kind", "error_message") if name in row}
 
 
 def seconds(at: str) -> str:
@@ -243,7 +250,7 @@ def _find_lately(
     alerts: list[Row], fact: IncidentBegan | IncidentGrew, at: str, *, again_s: float
 ) -> int | None:
     found = _find(alerts, fact, RESOLVED)
-    if found is None or alerts[found].get("kind") != str(fact.kind):
+    if found is None or str(fact.kind) not in (UNKNOWN, alerts[found].get("kind")):
         return None
     return found if _apart_s(alerts[found].get("resolved_at"), seconds(at)) <= again_s else None
 

@@ -17,7 +17,7 @@ import yaml
 from lab.process import LAB_NUMBERS, RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
-READY_S = 180.0  # all workers load at once, besides other work on the machine
+READY_S = 180.0  # a guard: workers load at once, besides other work on the machine
 KINDS = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
 
 

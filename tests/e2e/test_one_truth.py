@@ -26,8 +26,8 @@ from tests.e2e.browser import ALLOWED, chromium, need_chromium
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 
 MODELS = {"openai", "openai-b"}
-FOUND_S = 60.0  # a probe finds out within 5 s; workers load for longer on a busy machine
-AGREE_S = 45.0  # a suspected rung is watched for 30 s before its incident is over
+FOUND_S = 180.0  # a guard: probes find out in 5 s, but workers load long on a busy machine
+AGREE_S = 120.0  # a suspected rung is watched for 30 s before its incident is over
 APART_S = 12.0  # between two failures of the flapping provider
 CHANGES: dict[str, Any] = {
     "server": {"workers": 2},
@@ -111,8 +111,13 @@ def all_well(said: Told) -> bool:
 
 
 def models_down(said: Told) -> bool:
-    down = "llm_down" in said.ready["reasons"] and said.tone == "bad"
-    return down and said.unusable >= MODELS and {*MODELS, "llm"} <= said.open
+    headline = "openai" in said.headline and said.tone == "bad"
+    known = said.unusable >= MODELS and {*MODELS, "llm"} <= said.open
+    return headline and known and "llm_down" in said.ready["reasons"]
+
+
+def voice_down(said: Told) -> bool:
+    return "cartesia" in said.open and "cartesia" in said.headline
 
 
 def with_keys(lab: RunningLab, folder: Path, variable: str | None) -> dict[str, Any]:
@@ -139,7 +144,7 @@ async def reload(served: Served) -> None:
         aiohttp.ClientSession() as session,
         session.post(f"{served.url}/api/reload", json={}) as answer,
     ):
-        assert answer.status == 200, await answer.text()
+        assert answer.status == 202, await answer.text()
 
 
 async def mend_keys(lab: RunningLab, folder: Path, served: Served) -> None:
@@ -155,10 +160,7 @@ async def flap(page: Page, lab: RunningLab, served: Served) -> None:
     """Let a voice fail twice, and be well in between."""
     for _ in range(2):
         await break_voice(lab, broken=True)
-        broken = await until_agreed(
-            page, served.url, lambda said: "cartesia" in said.open, within_s=FOUND_S
-        )
-        assert "cartesia" in broken.headline
+        broken = await until_agreed(page, served.url, voice_down, within_s=FOUND_S)
         assert "elevenlabs" in alert_of(broken)["instead"]
         await break_voice(lab, broken=False)
         await until_agreed(page, served.url, all_well, within_s=FOUND_S)
@@ -188,8 +190,7 @@ async def test_all_agree_over_outage_reload_flap_and_restart(tmp_path: Path, net
         wrong = CHANGES | {"stages": with_keys(lab, tmp_path, "WRONG_KEY")}
         async with serving(lab, tmp_path, changes=wrong, environment=keys, port=port) as served:
             page = await watched(playwright, served, stack)
-            down = await until_agreed(page, served.url, models_down, within_s=FOUND_S)
-            assert "openai" in down.headline
+            await until_agreed(page, served.url, models_down, within_s=FOUND_S)
             await mend_keys(lab, tmp_path, served)
             await until_agreed(page, served.url, all_well, within_s=FOUND_S)
             await flap(page, lab, served)

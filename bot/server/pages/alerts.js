@@ -9,7 +9,7 @@ const POLL_MS = 5000;
 const SOON_MS = 1300; // the server decides about new reports within a second
 const OVER = 5;
 const OPEN = 20;
-const NEWS = new Set(["IncidentBegan", "IncidentGrew", "IncidentEnded", "BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
+const NEWS = new Set(["IncidentBegan", "IncidentGrew", "IncidentEnded", "AlertClosed", "BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
 
 /** The card; pass it the live entries. */
 export class Alerts {

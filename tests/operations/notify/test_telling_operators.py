@@ -22,7 +22,7 @@ from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database, StorageError
-from operations.notify.alert import AlertRules, TellAlert
+from operations.notify.alert import CALLERS, HURT_S, AlertRules, Census, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
 from operations.notify.dispatcher import AlertDispatcher
@@ -367,6 +367,30 @@ async def test_an_operators_resolution_is_told_also_during_a_check_of_the_desk(
 
     over = [item for item in shift.own if isinstance(item, AlertClosed)]
     assert [(item.rung, item.how) for item in over] == [("cartesia", "resolved by Mary")]
+
+
+async def test_an_alert_about_hurt_callers_is_published_from_its_begin_to_its_end(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record's files and open consoles learn of it by these events."""
+
+    async def census(_: float) -> Census:
+        return Census(hurt_s=[BEGIN_S - 1.0] * 3, calls=10)
+
+    monkeypatch.setattr(shift.outbox, "census", census)
+    async with shift.outbox.database.transaction():
+        pass  # creates it
+    published: list[Event] = []
+    for wait_s in (10.0, HURT_S, 10.0):
+        await shift.desk.decide()
+        published += [item for item in shift.own if isinstance(item, IncidentBegan | AlertClosed)]
+        await shift.settle()
+        shift.now += wait_s
+    (alert,) = await shift.desk.recent()
+
+    assert [type(item) for item in published] == [IncidentBegan, AlertClosed]
+    assert {item.stage for item in published} == {CALLERS}
+    assert (alert.how, alert.revision) == ("recovered", 2)
 
 
 async def test_a_database_outage_loses_no_report(shift: Shift, tmp_path: Path) -> None:

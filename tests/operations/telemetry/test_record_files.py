@@ -11,7 +11,14 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
-from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
+from fallbacks.events import (
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    RetryPlanned,
+    RungChosen,
+    RungFollowed,
+)
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
@@ -134,6 +141,18 @@ async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Pa
 
     assert [row["status"] for row in both] == ["UNRESOLVED"]
     assert [row["status"] for row in one.array(ALERTS)] == ["RESOLVED"]
+
+
+@pytest.mark.parametrize("ended", [(), (CLOSED,)], ids=["during", "after"])
+async def test_a_process_that_does_not_know_the_cause_keeps_it(
+    tmp_path: Path, ended: tuple[Event, ...]
+) -> None:
+    one, other = Written(tmp_path), Written(tmp_path)
+    await one.emit(REFUSED, OPENED, *ended)
+    await other.emit(RungFollowed(stage="tts", provider="cartesia", breaker="open", suspect=False))
+    (row,) = one.array(ALERTS)
+
+    assert (row["kind"], row["error_message"]) == ("auth", "401")
 
 
 async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: Path) -> None:
