@@ -5,11 +5,16 @@ from typing import Any, Final
 
 from calls.caller import is_dialable
 from calls.state import CallState
-from calls.verdict import NOT_SERVED
+from calls.verdict import CallerVerdict
 from operations.crm.customer import CrmReport
 from processors.transfer.summary_rules import plain_summary
 
-UNHEARD: Final = "It is not known what the caller said: a failure kept us from answering."
+UNHEARD: Final[Mapping[str, str]] = {
+    CallerVerdict.HURT.value: (
+        "It is not known what the caller said: a failure kept us from answering."
+    ),
+    CallerVerdict.LOST.value: "It is not known what the caller said: a failure cut the call off.",
+}
 
 
 def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] = str) -> CrmReport:
@@ -67,8 +72,8 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
 def _summary(said: Iterable[str], verdict: str) -> str:
     """Return the caller's last words; without an answer, the recogniser may have missed them."""
     messages = [{"role": "user", "content": words} for words in said]
-    if not messages and verdict in NOT_SERVED:
-        return UNHEARD
+    if not messages and verdict in UNHEARD:
+        return UNHEARD[verdict]
     return plain_summary(messages, reason="", language="en")
 
 

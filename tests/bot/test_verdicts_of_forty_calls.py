@@ -9,10 +9,10 @@ cannot be killed. `test_killed_process.py` kills one.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
 BUDGET_S = 1.5
 UNSURE_S = 0.1  # between our reckoning of an answer's delay and the ear's
 BREATH_S = 0.25  # shorter other sounds are edges of words
-MENDED_S = 150.0  # by then each breaker has closed again
+MENDED_S = 40.0  # by then each breaker has closed again
 SETTLED_S = 120.0  # by then a dead process is found, and reports and rows are written
 MODELS, VOICES = ("openai", "openai-b"), ("cartesia", "elevenlabs")
 RECOGNISERS = ("deepgram", "deepgram-b")
@@ -66,6 +66,12 @@ FAULTS: Mapping[str, Faults] = {
 }
 BEFORE, DURING = 2, 2  # calls of each fault that begin before it and in it
 ROW = Row(name="verdicts", title="Ten faults", plan=CallPlan.TURN)
+
+
+@pytest.fixture(autouse=True)
+def virtual_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let entries and rows tell the time that passes here; `datetime.now` is not virtual."""
+    monkeypatch.setattr(clock, "utc_now", lambda: datetime.fromtimestamp(clock.utc_s(), UTC))
 
 
 @dataclass
@@ -112,9 +118,18 @@ async def one_call(golden: GoldenRig, ears: Ears, faults: Faults) -> None:
         ears.note(greeting, ear_of(await judge_turn(call, golden.rig.control, turn)))
 
 
+async def call_around(golden: GoldenRig, ears: Ears, faults: Faults) -> None:
+    """Place the calls that begin before these faults, then those that begin in them."""
+    for number in range(BEFORE + DURING):
+        await one_call(golden, ears, faults)
+        if number + 1 < BEFORE or number + 1 == BEFORE + DURING:
+            await mend(golden, faults)
+
+
 async def mend(golden: GoldenRig, faults: Faults) -> None:
     for provider in faults:
         await golden.rig.control.set_faults(provider, [])
+    await asyncio.sleep(MENDED_S)
 
 
 async def die_in_a_call(url: str) -> None:
@@ -142,9 +157,11 @@ class Reports:
     metrics: Mapping[str, int]
     record: Mapping[str, str]
     sheet: Mapping[str, str]
-    crm: Mapping[str, str]
+    crm: Mapping[str, Mapping[str, Any]]  # the whole report
     evidence: Mapping[str, str]
     figures: Mapping[str, int]  # of the console
+    sums: Mapping[str, int]  # of the evidence
+    in_outages: Collection[str]  # the calls that were hurt in one, by the evidence
     alerts: Sequence[Mapping[str, Any]]
 
 
@@ -170,9 +187,11 @@ async def read_all(golden: GoldenRig, folder: Path, google: Google, crm: Receive
         metrics=counted(metrics),
         record={row.id: row.verdict for row in rows},
         sheet={str(row[0]).removeprefix("call "): row[heads.index("verdict")] for row in written},
-        crm={report["call_id"]: report["verdict"] for report in posted},
+        crm={report["call_id"]: report for report in posted},
         evidence={call["id"]: call["verdict"] for call in story["calls"]},
         figures=calls["lately"],
+        sums=story["counts"]["calls_by_verdict"],
+        in_outages={name for outage in story["outages"] for name in outage["calls_hurt"]},
         alerts=alerts,
     )
 
@@ -200,7 +219,10 @@ async def everything(folder: Path) -> AsyncIterator[tuple[GoldenRig, Google, Rec
             "sheets": sheets | {"credentials_file": google.credentials(folder)},
             "crm": {"kind": "webhook", "url": crm.url, "token": secret},
             "after_call": {"enabled": False},
-            "resilience": {"probe": {"interval_s": 10}},
+            "resilience": {
+                "probe": {"interval_s": 5, "timeout_s": 2},
+                "breaker": {"open_s": 5},
+            },
         }
         async with open_golden_rig(ROW, folder, changes) as golden:
             yield golden, google, crm
@@ -211,13 +233,7 @@ async def test_each_report_has_what_each_caller_heard(tmp_path: Path) -> None:
     await die_in_a_call(database_of(tmp_path))
     async with everything(tmp_path) as (golden, google, crm):
         for faults in FAULTS.values():
-            for number in range(BEFORE + DURING):
-                if number < BEFORE and number:
-                    await mend(golden, faults)
-                    await asyncio.sleep(MENDED_S)
-                await one_call(golden, ears, faults)
-            await mend(golden, faults)
-            await asyncio.sleep(MENDED_S)
+            await call_around(golden, ears, faults)
         await asyncio.sleep(SETTLED_S)
         told = await read_all(golden, tmp_path, google, crm)
         began = [entry for entry in golden.server.told if isinstance(entry.event, CallStarted)]
@@ -230,15 +246,27 @@ async def test_each_report_has_what_each_caller_heard(tmp_path: Path) -> None:
         if told.record.get(name) not in got
     }
     assert not wrong
-    assert told.record["killed"] == "lost"
+    compare(told)
     assert set(told.record) == {*names, "killed"}
-    for report in (told.console, told.sheet, told.crm, told.evidence):
-        assert report == told.record
-    assert told.metrics == Counter(told.record.values())
+    assert told.record["killed"] == "lost"
+    assert told.crm["killed"]["status"] == "failed"
+    assert "cut" in told.crm["killed"]["summary"]
     assert {told.record[name] for name in names[: BEFORE + DURING]} == {"served"}  # healthy calls
     assert {"served", "degraded", "hurt", "lost"} == set(told.record.values())
-    hurt = [alert for alert in told.alerts if alert["stage"] == "callers"]
-    assert hurt
+    hurt = {name for name, verdict in told.record.items() if verdict == "hurt"}
+    assert told.in_outages >= hurt  # also those who called in a known outage
+    assert [alert for alert in told.alerts if alert["stage"] == "callers"]
+
+
+def compare(told: Reports) -> None:
+    """Check that all reports have the record's verdicts, and the sums of them."""
+    crm = {name: report["verdict"] for name, report in told.crm.items()}
+    for report in (told.console, told.sheet, crm, told.evidence):
+        assert report == told.record
+    sums = Counter(told.record.values())
+    assert told.metrics == sums
+    assert +Counter(told.sums) == sums
+    assert {verdict: told.figures[verdict] for verdict in sums} == sums
 
 
 async def test_a_healthy_hour_hurts_nobody(tmp_path: Path) -> None:
@@ -249,8 +277,8 @@ async def test_a_healthy_hour_hurts_nobody(tmp_path: Path) -> None:
             await asyncio.sleep(280.0)
         told = await read_all(golden, tmp_path, google, crm)
 
-    assert not {"hurt", "lost"} & {*told.record.values(), *told.metrics}
+    compare(told)
     assert len(told.record) == len(ears.got)
+    assert not {"hurt", "lost"} & set(told.record.values())
     assert not [got for got in ears.got if "hurt" in got]
     assert not told.alerts
-    assert told.figures["hurt"] == told.figures["lost"] == 0

@@ -152,6 +152,7 @@ def test_a_withheld_number_is_reported_as_none(caller: str) -> None:
 
 
 UNHEARD = "It is not known what the caller said: a failure kept us from answering."
+CUT_OFF = "It is not known what the caller said: a failure cut the call off."
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ UNHEARD = "It is not known what the caller said: a failure kept us from answerin
         ([replace(ENDED, verdict="served")], "completed", NOTHING_SAID),
         ([replace(ENDED, verdict="degraded", why="late")], "completed", NOTHING_SAID),
         ([replace(ENDED, verdict="hurt", why="clip")], "failed", UNHEARD),
-        ([replace(ENDED, verdict="lost", why="shutdown")], "failed", UNHEARD),
+        ([replace(ENDED, verdict="lost", why="shutdown")], "failed", CUT_OFF),
         (
             [heard("My invoice."), TurnDecided(turn=1, at_s=2.0), replace(ENDED, verdict="hurt")],
             "completed",
@@ -197,4 +198,4 @@ def test_a_call_whose_process_died_is_reported_from_its_row(direction: str, numb
     report = report_of_cut(row)
 
     assert (report.key, report.number, report.status) == ("call-c1", number, "failed")
-    assert (report.verdict, report.summary, report.length_s) == ("lost", UNHEARD, 9.0)
+    assert (report.verdict, report.summary, report.length_s) == ("lost", CUT_OFF, 9.0)
