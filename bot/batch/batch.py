@@ -22,9 +22,10 @@ from bot import clock
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.rungs import rung_of
+from bot.config.running_demo import demo_addresses
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.health.operator_control import DEMO, addresses
+from bot.health.operator_control import addresses
 from bot.health.policies import build_availability
 from bot.hosts import is_loopback
 from bot.http import parse_json, read_body
@@ -66,7 +67,7 @@ async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
     """Return the address of a demo on this machine and its simulated ladders."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for place in dict.fromkeys((*addresses(settings.server), DEMO)):
+        for place in dict.fromkeys((*addresses(settings.server), *demo_addresses())):
             if not is_loopback(urlsplit(place).hostname or ""):
                 continue
             try:

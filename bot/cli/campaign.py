@@ -6,8 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot.cli.options import ConfigOption
-from bot.config.loading import load
+from bot.cli.options import ConfigOption, settings_here
 from bot.config.settings import Settings
 from bot.exits import UsageError
 
@@ -70,7 +69,7 @@ def command(
     start first prints how many contacts are called, where, when and for how much; in a terminal it
     asks.
     """
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     _check_action(action, file, crm=crm)
     if action != "status":
         _check_name(campaign, settings)

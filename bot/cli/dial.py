@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.options import ConfigOption
-from bot.config.loading import load
+from bot.cli.options import ConfigOption, settings_here
 
 
 def command(
@@ -19,7 +18,7 @@ def command(
 
     The running server places the call, with the agent of its configuration.
     """
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - after the configuration's errors
 
     return asyncio.run(order_dial(settings, number, say=typer.echo))

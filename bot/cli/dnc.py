@@ -5,9 +5,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot.cli.options import ConfigOption, one_number
+from bot.cli.options import ConfigOption, one_number, settings_here
 from bot.config.folders import check_database
-from bot.config.loading import load
 from bot.exits import UsageError
 
 ACTIONS = "list, add, remove, import or export"
@@ -53,7 +52,7 @@ def command(
     config: ConfigOption = None,
 ) -> int:
     """Show, change, import and export the do-not-call list. The server may be running."""
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     if action not in ACTIONS.replace(" or ", ", ").split(", "):
         raise UsageError(f'dnc takes {ACTIONS}, not "{action}"')
     if (action in TAKES) != (what is not None):

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.options import ConfigOption
+from bot.cli.options import ConfigOption, settings_here
 from bot.config.folders import check_out
-from bot.config.loading import load
 from bot.exits import DONE
 from operations.postmortem.span import read_span
 
@@ -29,7 +28,7 @@ def command(
     after each outage. Numbers are masked; nothing that was said is included.
     """
     span = read_span(since, option="--since")
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     check_out(out)
     from operations.postmortem.command import PAGE, write_evidence  # noqa: PLC0415 - the database's library
 

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from bot import clock
-from bot.cli.options import ConfigOption
+from bot.cli.options import ConfigOption, settings_here
 from bot.config.errors import shown
 from bot.config.folders import check_database, why_unwritable
-from bot.config.loading import load
 from bot.exits import CommandError, UsageError
 
 KINDS = "calls, turns or failures"
@@ -28,7 +27,7 @@ def command(
     config: ConfigOption = None,
 ) -> None:
     """Write calls, turns or failures to a file."""
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415
     from operations.record.exporting import (  # noqa: PLC0415 - SQLAlchemy loads slowly
         COLUMNS,

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.options import ConfigOption, one_number
+from bot.cli.options import ConfigOption, one_number, settings_here
 from bot.config.folders import check_database
-from bot.config.loading import load
 from bot.exits import CommandError
 
 
@@ -22,7 +21,7 @@ def command(
     Calls and what was said in them, recordings, messages, callback requests, contacts. The server
     may be running.
     """
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415
     from operations.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
 

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from bot import clock
-from bot.cli.options import ConfigOption
+from bot.cli.options import ConfigOption, settings_here
 from bot.config.folders import check_database
-from bot.config.loading import load
 from bot.exits import CommandError, UsageError
 
 
@@ -33,7 +32,7 @@ def command(
     if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
         said = " ".join(word for word in (action, call_id) if word)
         raise UsageError(f'inbox takes nothing, "done CALL" or "reopen CALL", not "{said}"')
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy loads slowly
     from operations.inbox.store import close_entries, list_entries  # noqa: PLC0415
 

@@ -5,6 +5,11 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from bot.config.errors import ConfigError
+from bot.config.loading import Loaded, load
+from bot.config.running_demo import running_demo
+from bot.config.sections import near_address
+from bot.config.settings import Settings
 from bot.exits import UsageError
 
 OWN_WORDS_ALONE: Final = "CRITICAL"  # log level of commands that report problems themselves
@@ -19,6 +24,34 @@ FaultsOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--faults", metavar="SCHEDULE", help="What the fault lab breaks, and when."),
 ]
+
+
+def settings_here(config: Path | None) -> Settings:
+    """Return the configuration of a command that asks a server, or reads its database.
+
+    Where nothing is configured with which one could serve, it is that of the demo in this folder.
+
+    Raises:
+        ConfigError: With all problems of the configuration.
+    """
+    loaded = load(config, keys=False)
+    demo = running_demo()
+    if demo is None or _is_own(loaded):
+        return loaded.settings
+    at = near_address(demo["server.host"], demo["server.port"])
+    typer.echo(f"no keys are set: using the demo at {at}", err=True)
+    return load(keys=False, flags=demo).settings
+
+
+def _is_own(loaded: Loaded) -> bool:
+    """Return whether its owner has configured anything, or could serve with it as it is."""
+    if loaded.file or loaded.layers.changed("server", "storage"):
+        return True
+    try:
+        load()
+    except ConfigError:
+        return False
+    return True
 
 
 def one_number(text: str, *, region: str | None) -> str:

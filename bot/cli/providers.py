@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.options import ConfigOption
-from bot.config.loading import load
+from bot.cli.options import ConfigOption, settings_here
 from bot.exits import UsageError
 
 
@@ -26,7 +25,7 @@ def command(
     """
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
-    settings = load(config, keys=False).settings
+    settings = settings_here(config)
     from bot.health.operator_control import reset, show  # noqa: PLC0415 - after the configuration's errors
 
     asyncio.run(reset(settings, name) if name else show(settings))

@@ -81,6 +81,10 @@ class Layers:
         origin = self.origins.get(key, DEFAULT)
         return "built-in default" if origin == DEFAULT else origin
 
+    def changed(self, *sections: str) -> bool:
+        """Return whether any value of these sections is not a default."""
+        return any(key[0] in sections and origin != DEFAULT for key, origin in self.origins.items())
+
     def at(self, key: Key) -> Any:
         """Return the value at a key; `None` if there is none."""
         value: Any = self.tree

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.config.errors import nearest
+from bot.config.running_demo import demo_addresses
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
 from bot.http import parse_json, read_body
 
 ANSWER_S: Final = 5.0
-DEMO: Final = "http://127.0.0.1:8080"  # the demo's default address
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
 
@@ -96,20 +96,21 @@ async def _ask(
     """Return the address of the first server that answers, and its rungs.
 
     The token is for the configured server. The demo needs none, and another program on the demo's
-    usual port must not get it.
+    port must not get it.
     """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    known = addresses(settings.server)
+    known, demos = addresses(settings.server), demo_addresses()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
-        for place in dict.fromkeys((*known, DEMO)):
+        for place in dict.fromkeys((*known, *demos)):
             url, shown = f"{place}/api/providers{path}", headers if place in known else {}
             try:
                 async with session.request(method, url, headers=shown) as answer:
                     return place, await _parse_answer(answer, place, name=name)
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
-    demo = "" if DEMO in known else f", and no demo at {DEMO}"
+    others = " or ".join(place for place in demos if place not in known)
+    demo = f", and no demo at {others}" if others else ""
     raise CommandError(
         f"no server answers at {' or '.join(known)}{demo}; start one with `holdline serve`"
     )

@@ -3,16 +3,15 @@
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE
 from bot.config.folders import why_unwritable
+from bot.config.running_demo import FOLDER as LOGS
 from bot.exits import UsageError
 from operations.telemetry import logs
-
-LOGS: Final = Path("logs")
 
 
 def command(

@@ -3,14 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from bot import clock
 from bot.call.models import VoiceModels
+from bot.config.running_demo import announced
 from bot.exits import CommandError
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
@@ -100,10 +103,18 @@ async def show_campaign(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
                 f"{FAILING:.0%} of each provider's requests fail, and of the CRM's."
             )
-            standing, dials = await _ended(staged)
+            with _found(plan, staged):
+                standing, dials = await _ended(staged)
             _report(console, plan, teller, standing, dials)
             _check(standing, plan)
             await show_books(plan, staged, register, console)
+
+
+def _found(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
+    """Let other commands find this server."""
+    port = urlsplit(staged.url).port or 0
+    folder = plan.reports or plan.folder
+    return announced(folder, port, storage=staged.storage, logs=plan.folder)
 
 
 def stage_of(

@@ -10,6 +10,7 @@ from rich.live import Live as LiveDisplay
 from rich.text import Text
 
 from bot.call.models import VoiceModels
+from bot.config.running_demo import announced
 from bot.programs.mic import TerminalLine
 from bot.server.server import Extras, Server, bind_socket, run_server
 from lab.demo.lab_routes import lab_router
@@ -42,17 +43,22 @@ async def demo(
     loading = asyncio.get_running_loop().run_in_executor(None, _load)  # the lab has its own core
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
+    console.print("Starting the simulated providers (up to half a minute) …", style="dim")
     async with lab_process(options=options) as lab:
         lab_runs(lab)
+        console.print("Loading the voices and the speech detection …", style="dim")
         line = TerminalLine()
         settings = with_lab(lab, _its_own(folder, port))
         extras = Extras(
             words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
         )
+        console.print("Starting the server …", style="dim")
+        found = announced(folder, port, storage=settings.storage.url, logs=folder)
         async with run_server(settings, [listener], extras=extras) as server:
             console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
             console.print("Ctrl-C ends it.", style="dim")
-            await _show_until_finished(server, line, console)
+            with found:
+                await _show_until_finished(server, line, console)
 
 
 async def _show_until_finished(server: Server, line: TerminalLine, console: Console) -> None:

@@ -20,12 +20,15 @@ from operations.masking import masked, without_words
 def live_json(call: CallState) -> dict[str, Any]:
     """Return a call in progress as JSON values; numbers are masked."""
     started, last = call.started, call.last_failure
+    theirs = (started.called if call.outbound else started.caller) if started else ""
     return {
         "id": call.call_id,
         "agent": started.agent if started else "",
         "transport": started.transport if started else "",
         "caller": masked(started.caller if started else ""),
         "called": masked(started.called if started else ""),
+        "direction": "outbound" if call.outbound else "inbound",
+        "ending": theirs[-4:],  # of the other party's number, by which people know it
         "started_at": call.began_at,
         "state": call.phase or "listening",  # listening, processing, speaking
         "providers": dict(call.providers),  # stage: its rung

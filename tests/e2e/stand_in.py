@@ -6,7 +6,7 @@ It answers a call with a real peer connection that plays a tone, and says what a
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
@@ -41,6 +41,7 @@ class StandIn:
     """The application and the pages' requests."""
 
     beats = True  # interval of the feed's heartbeat
+    found: Sequence[dict[str, Any]] = ()  # in the list of calls
     half_made = 0  # connections whose offer is being answered
 
     def __init__(self) -> None:
@@ -272,5 +273,8 @@ class StandIn:
         return JSONResponse(said, status)
 
     async def _call_page(self, name: str) -> Response:
+        if name == "search":
+            choices = dict.fromkeys(("agents", "campaigns", "results"), ())
+            return JSONResponse({"calls": list(self.found), "choices": choices})
         found = self.call_pages.get(name)
         return JSONResponse(found or {"detail": "There is no such call."}, 200 if found else 404)

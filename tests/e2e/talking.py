@@ -70,8 +70,17 @@ async def loud_s(page: Page) -> float:
     return sum(0.02 for _, rms in heard if rms > LOUD)
 
 
+async def unfolded(page: Page) -> None:
+    """Show the switches of all simulated providers."""
+    summary = page.locator("#lab > details > summary")
+    await expect(summary).to_be_visible()
+    if not await page.locator("#lab > details[open]").count():
+        await summary.press("Enter")
+
+
 async def broken(page: Page, provider: str, fault: str, **fields: str) -> None:
     """Switch a fault of a simulated provider on."""
+    await unfolded(page)
     await page.get_by_label(f"What goes wrong with {provider}", exact=True).select_option(fault)
     for label, value in fields.items():
         await page.get_by_label(f"{label.replace('_', ' ')}, {provider}", exact=True).fill(value)

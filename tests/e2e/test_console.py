@@ -96,7 +96,7 @@ async def press_take_out(page: Page, served: Served) -> None:
     # When every card has a text, none moves another.
     await expect(page.locator(".headline")).to_have_text(ALL_WELL)
     await expect(page.get_by_text("Loading…")).to_have_count(0)
-    await page.get_by_role("button", name="Take openai out of rotation").hover()
+    await page.get_by_role("button", name="Take out of rotation: openai", exact=True).hover()
     await page.mouse.down()
 
 
@@ -116,6 +116,30 @@ async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: P
     assert watch.foreign == []
 
 
+async def test_calls_in_progress_have_the_columns_of_the_list(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    it = served.stand_in
+    ours = live_call(1, direction="outbound", verdict="hurt", last="cartesia: cut", failovers=1)
+    it.found = [{"id": "call1", "name": "Eva", "campaign": "spring"}]
+    it.show_calls([live_call(0, transport="webrtc", ending="", v2v_s=None), ours])
+    await opened(page, served)
+
+    heads = ["Began", "Number", "Name", "Agent or campaign", "Length", "Result", "Verdict"]
+    await expect(page.locator("#calls th")).to_have_text(heads)
+    cells = page.locator("[data-call=call1] td")
+    await expect(cells.nth(2)).to_have_text("Eva")
+    texts = await cells.all_inner_texts()
+    assert (texts[1], texts[3], texts[6]) == ("… 0101", "spring", "hurt")
+    await expect(cells.nth(5)).to_contain_text("thinking, turn 2")
+    await expect(cells.nth(5)).to_contain_text("1 failover · cartesia: cut")
+    await expect(page.locator("[data-call=call0] a")).to_have_text("webrtc")
+    await expect(page.locator("[data-call=call0] .agent")).to_have_text("desk")
+    await page.goto(served.url + "/calls")
+    await expect(page.locator("#rows th")).to_have_text(heads)
+    assert watch.errors == []
+
+
 async def test_an_outage_is_named_in_the_first_lines(
     page: Page, served: Served, watch: Watch, tmp_path: Path
 ) -> None:
@@ -127,9 +151,7 @@ async def test_an_outage_is_named_in_the_first_lines(
     await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
     await expect(trouble).to_contain_text("(2 min) · 2 callers got no answer")
     await expect(trouble).to_contain_text("Instead: elevenlabs")
-    await expect(page.locator("#calls td.served").first).to_have_text(
-        "deepgram, openai, elevenlabs"
-    )
+    await expect(page.locator("#calls .served").first).to_have_text("deepgram, openai, elevenlabs")
     await expect(page.locator("[data-rung=elevenlabs] .serves")).to_have_text("5 calls")
     await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text("9 failed")
     await expect(page.locator(".happenings li")).to_have_count(3)
@@ -225,7 +247,7 @@ async def test_forty_calls_change_in_place_and_together(
             it.emit(**(entry | {"number": 2 * number + 1}), event="AnswerHeard", **heard)
         it.show_calls([live_call(index, turn=number) for index in range(40)])
 
-    await expect(page.locator("[data-call=call39] td.doing")).to_contain_text("turn 50")
+    await expect(page.locator("[data-call=call39] span.doing")).to_contain_text("turn 50")
     await expect(page.locator("#latency .hint")).to_contain_text("600 of 600 answers")
 
     assert (
@@ -245,7 +267,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
     served.stand_in.providers = rungs()
     await opened(page, served)
 
-    await page.get_by_role("button", name="Take openai out of rotation").press("Enter")
+    await page.get_by_role("button", name="Take out of rotation: openai", exact=True).press("Enter")
     dialog = page.get_by_role("dialog", name="Take openai out of rotation?")
     await expect(dialog.get_by_label("Reason")).to_be_focused()
     await page.keyboard.type("their status page")
@@ -255,7 +277,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
     await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Out of rotation")
     await expect(dialog).to_be_hidden()
     await expect(page.locator(".headline")).to_have_text("openai: out of rotation")
-    back = page.get_by_role("button", name="Put openai back into rotation")
+    back = page.get_by_role("button", name="Put back into rotation: openai", exact=True)
     await back.press("Enter")
     await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Healthy")
     word = {"by": "Mary", "why": "their status page", "force": False}
@@ -270,7 +292,7 @@ async def test_the_last_rung_is_taken_out_only_with_confirmation(
     served.stand_in.refuses = {"detail": "Without openai, llm would have no provider."}
     await opened(page, served)
 
-    await page.get_by_role("button", name="Take openai out of rotation").click()
+    await page.get_by_role("button", name="Take out of rotation: openai", exact=True).click()
     await page.get_by_role("button", name="Take out of rotation", exact=True).last.click()
     await expect(page.get_by_text("llm would have no provider.").last).to_be_visible()
     await page.get_by_label("Do it anyway").check()
@@ -283,7 +305,7 @@ async def test_the_last_rung_is_taken_out_only_with_confirmation(
 async def test_escape_does_nothing_and_gives_the_focus_back(page: Page, served: Served) -> None:
     served.stand_in.providers = rungs()
     await opened(page, served)
-    button = page.get_by_role("button", name="Take openai out of rotation")
+    button = page.get_by_role("button", name="Take out of rotation: openai", exact=True)
 
     await button.press("Enter")
     await expect(page.get_by_role("dialog")).to_be_visible()
@@ -299,12 +321,12 @@ async def test_the_focus_returns_although_the_providers_were_redrawn(
 ) -> None:
     served.stand_in.providers = rungs()
     await opened(page, served)
-    button = page.get_by_role("button", name="Take openai out of rotation")
+    button = page.get_by_role("button", name="Take out of rotation: openai", exact=True)
 
     await button.press("Enter")
     await expect(page.get_by_role("dialog")).to_be_visible()
     served.stand_in.providers = rungs(openai={"suspect": True})  # now it can be tried, too
-    await expect(page.get_by_label("Try openai now")).to_have_count(1)
+    await expect(page.get_by_label("Try now: openai", exact=True)).to_have_count(1)
     await page.keyboard.press("Escape")
 
     await expect(button).to_be_focused()
@@ -326,9 +348,9 @@ async def test_a_press_on_a_button_that_changed_meanwhile_does_nothing(
 ) -> None:
     await press_take_out(page, served)
     served.stand_in.providers = rungs(openai={"withdrawn": True})
-    await page.get_by_role("button", name="Put openai back into rotation").hover()
+    await page.get_by_role("button", name="Put back into rotation: openai", exact=True).hover()
     await page.mouse.up()
-    await page.get_by_role("button", name="Take openai-b out of rotation").click()
+    await page.get_by_role("button", name="Take out of rotation: openai-b", exact=True).click()
 
     await expect(page.get_by_role("dialog", name="Take openai-b out of rotation?")).to_be_visible()
     assert served.stand_in.acted == []
@@ -375,7 +397,7 @@ async def test_operator_actions_work_in_a_browser_without_storage(
 
     await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
-    await page.get_by_role("button", name="Take cartesia out of rotation").click()
+    await page.get_by_role("button", name="Take out of rotation: cartesia", exact=True).click()
     await page.get_by_role("dialog").get_by_role("button", name="Take out of rotation").click()
 
     await expect(page.get_by_role("dialog")).to_have_count(0)

@@ -35,7 +35,7 @@ async def test_a_running_call_skips_a_removed_rung_from_its_next_turn(demo: Demo
         for name in PREFERRED:
             await page.request.post(f"{demo.url}/api/providers/{name}/rest")
         await told(page, spoken("01_hours"))
-        served = page.locator("#calls td.served")
+        served = page.locator("#calls .served")
         await expect(served).to_have_text("deepgram-b, openai-b, elevenlabs")
         await expect(page.locator("[data-rung] .condition[data-tone=warn]")).to_have_count(3)
 
@@ -68,7 +68,7 @@ async def test_a_call_that_lost_its_voice_is_reported_alike_everywhere(demo: Dem
 
 
 async def told_by_the_console(page: Page) -> None:
-    await expect(page.locator("#calls td.trouble")).to_contain_text("cartesia")
+    await expect(page.locator("#calls .trouble")).to_contain_text("cartesia")
     rung = page.locator("[data-rung=cartesia] .speed")
     await expect(rung).to_contain_text("1 failed")
     await expect(page.locator(".troubles")).to_contain_text("cartesia")

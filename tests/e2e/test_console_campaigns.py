@@ -10,9 +10,9 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
-from tests.e2e.console_scenes import healthy, picture
+from tests.e2e.console_scenes import alert, healthy, picture
 from tests.e2e.test_console import PHONE, VIOLATIONS, opened
-from tests.e2e.test_schemes import HARD_TO_READ
+from tests.e2e.test_schemes import HARD_TO_READ, MISNAMED, everything_at_once
 
 pytestmark = [
     pytest.mark.e2e,
@@ -269,7 +269,7 @@ async def test_a_file_of_contacts_is_previewed_before_it_is_added(
     await page.screenshot(path=tmp_path / f"preview-{scheme}.png")
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert await page.evaluate(HARD_TO_READ) == []
-    await dialog.get_by_role("button", name="Add 2 contacts").click()
+    await dialog.get_by_role("button", name="Add 2 contacts").press("Enter")
     await expect(dialog).to_have_count(0)
     while len(it.acted) < 2:  # noqa: ASYNC110 - the request may still be read
         await asyncio.sleep(0.02)
@@ -291,6 +291,18 @@ async def test_the_feed_updates_the_campaigns(page: Page, served: Served) -> Non
     await expect(page.locator("#campaigns .empty").first).to_have_text(
         "The database does not answer. The data shown is old."
     )
+
+
+async def test_each_control_of_the_console_is_named_by_its_label(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.campaigns = [campaign(state="ready")]
+    served.stand_in.alerts = [alert()]
+    await everything_at_once(page, served)
+    await expect(page.locator(".campaigns .links a")).to_have_count(2)
+    await expect(page.locator(".alerts button")).to_have_count(2)
+
+    assert await page.evaluate(MISNAMED) == []
 
 
 async def test_without_a_campaign_the_page_says_what_will_appear_there(

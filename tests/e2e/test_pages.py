@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Final
 
 import pytest
 from playwright.async_api import Page, Route, async_playwright, expect
@@ -10,6 +11,7 @@ from calls.leg_events import EarMeasured
 from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.conftest import Served
 from tests.e2e.stand_in import TOKEN
+from tests.e2e.talking import unfolded
 from transports.webrtc.wire import read
 
 pytestmark = [
@@ -198,7 +200,7 @@ async def test_a_browser_that_blocks_sound_is_reported_through_the_call(
 
 async def test_words_grow_in_place_until_they_are_final(page: Page, served: Served) -> None:
     await call(page, served)
-    lines = page.locator(".transcript li")
+    lines = page.locator(".transcript > *")
     say = served.stand_in.say
 
     say(type="said", who="agent", text="Hello.", final=True)
@@ -209,7 +211,7 @@ async def test_words_grow_in_place_until_they_are_final(page: Page, served: Serv
     await expect(lines.last).to_have_text("AgentWe <b>open</b>")
 
     await expect(lines).to_have_count(3)
-    await expect(page.locator("li[aria-hidden=true]")).to_have_count(1)
+    await expect(page.locator(".said[aria-hidden=true]")).to_have_count(1)
 
 
 async def test_closing_the_page_ends_the_call_at_once(page: Page, served: Served) -> None:
@@ -535,6 +537,7 @@ async def test_a_provider_is_broken_and_repaired_from_the_keyboard(
     ]
     await page.goto(served.url + "/")
     switch = page.get_by_role("switch", name="Break cartesia")
+    await unfolded(page)
 
     await page.get_by_label("What goes wrong with cartesia").select_option("cut")
     await page.get_by_label("after words, cartesia").fill("7")
@@ -553,6 +556,86 @@ async def test_a_provider_is_broken_and_repaired_from_the_keyboard(
         ("cartesia", []),
     ]
     assert watch.errors == []
+
+
+LAB: Final = [
+    {"name": name, "kind": name, "stage": stage, "faults": [], "requests": 0}
+    for stage, names in {
+        "stt": ("deepgram", "deepgram-b"),
+        "llm": ("openai", "openai-b"),
+        "tts": ("cartesia", "elevenlabs"),
+    }.items()
+    for name in names
+]
+BIG: Final = [
+    ("cartesia", {"fault": "cut", "after_words": 4, "how": "reset", "inside_word": False}),
+    ("openai", {"fault": "http", "status": 503}),
+    ("deepgram", {"fault": "silent"}),
+]
+
+
+async def demo_page(page: Page, served: Served) -> None:
+    it = served.stand_in
+    status = {"name": "status", "default": 503, "takes": "a whole number", "choices": []}
+    optional = {"name": "retry_after_s", "default": None, "takes": "a number", "choices": []}
+    it.menu = [
+        {"fault": "refuse", "label": "Connection refused", "fields": []},
+        {"fault": "http", "label": "HTTP error", "fields": [status, optional]},
+        {"fault": "silent", "label": "Accepts, then says nothing", "fields": []},
+        CUT,
+    ]
+    it.instances = [{**instance} for instance in LAB]
+    it.phrases = ["What are your opening hours?", "Yes, please."]
+    await page.goto(served.url + "/")
+    await expect(page.locator(".fault")).to_have_count(len(BIG))
+
+
+async def test_three_big_faults_are_switched_from_the_keyboard_and_the_rest_is_folded(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await demo_page(page, served)
+    rest = page.get_by_role("switch", name="Break elevenlabs")
+    folded = not await rest.is_visible()
+
+    await page.locator(".fault").first.focus()
+    for _ in BIG:
+        focused = page.locator(".fault:focus")
+        await page.keyboard.press("Enter")
+        await expect(focused).to_be_checked()
+        await page.keyboard.press("Space")
+        await expect(focused).not_to_be_checked()
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+
+    await expect(rest).to_be_visible()
+    assert folded
+    wanted = [(name, windows) for name, fault in BIG for windows in ([fault], [])]
+    assert served.stand_in.puts == wanted
+    assert watch.errors == []
+
+
+@pytest.mark.parametrize(("width", "below"), [(360, True), (1280, False), (1600, False)])
+async def test_the_telephone_comes_first_and_what_one_can_say_stands_beside_it(
+    page: Page, served: Served, width: int, *, below: bool
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 844})
+    await demo_page(page, served)
+    boxes = {
+        name: await page.locator(f"#{name}").bounding_box()
+        for name in ("verdict", "phone", "phrases", "lab", "transcript", "calls")
+    }
+    top = {name: box["y"] if box else 0.0 for name, box in boxes.items()}
+    button = await page.get_by_role("button", name="Call", exact=True).bounding_box()
+
+    assert button is not None
+    assert button["y"] + button["height"] < 844  # seen without scrolling
+    assert (top["phrases"] > top["phone"]) == below
+    assert top["verdict"] < top["phone"] <= top["phrases"] < top["lab"] < top["transcript"]
+    assert (top["calls"] > top["transcript"]) == below
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await page.locator("header a").last.focus()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="Call", exact=True)).to_be_focused()
 
 
 async def test_a_failover_is_marked_where_it_was_in_its_turn(
@@ -652,7 +735,7 @@ async def test_an_operator_resets_a_rung_from_the_keyboard(page: Page, served: S
     rung = page.locator("[data-rung=cartesia]")
     await expect(rung.locator(".condition")).to_have_text("Rejects our key or has no credit")
 
-    await page.get_by_role("button", name="Try cartesia now").press("Enter")
+    await page.get_by_role("button", name="Try now: cartesia", exact=True).press("Enter")
 
     await expect(rung.locator(".condition")).to_have_text("Being tested")
     assert served.stand_in.resets == ["cartesia"]

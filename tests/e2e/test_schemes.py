@@ -65,6 +65,20 @@ HARD_TO_SEE: Final = CONTRAST.replace(
     }
 """,
 )  # 1.4.11: what is drawn
+MISNAMED: Final = """() => {
+    const bad = [];
+    for (const one of document.querySelectorAll(":is(a, button, summary)[aria-label]")) {
+        const seen = one.innerText.trim();
+        if (/[a-z]{2}/i.test(seen) && !one.ariaLabel.includes(seen))
+            bad.push(`${one.ariaLabel}, not ${seen}`);
+    }
+    for (const item of document.querySelectorAll("li")) {
+        const list = item.parentElement;
+        if (!list.matches("ol, ul") || (list.getAttribute("role") ?? "list") !== "list")
+            bad.push(`an item in ${list.outerHTML.slice(0, 80)}`);
+    }
+    return bad;
+}"""  # 2.5.3: a control's name has its label; 1.3.1: an item is in a list
 RUNGS: Final[list[dict[str, Any]]] = [
     WELL | {"stage": "stt", "kind": "deepgram", "name": "deepgram"},
     WELL | {"stage": "llm", "kind": "openai", "name": "openai", "suspect": True},

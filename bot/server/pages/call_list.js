@@ -1,17 +1,16 @@
 /** The list of calls: by date, party, campaign, result and verdict. */
 
 import { ask, problem } from "./asking.js";
+import { heads, link, row, tone, words } from "./call_columns.js";
 import { clock, el } from "./dom.js";
 
 const PAGE = 50;
-const HEADS = ["Began", "Number", "Name", "Agent or campaign", "Length", "Result", "Verdict"];
-const TONES = { degraded: "warn", hurt: "bad", lost: "bad" };
 const DAY_MS = 24 * 3600 * 1000;
 
 const place = (id) => document.getElementById(id);
 const form = place("filters");
-const body = el("tbody");
-place("rows").append(el("thead", {}, el("tr", {}, ...HEADS.map((text) => el("th", { scope: "col" }, text)))), body);
+const body = el("tbody", { role: "rowgroup" });
+place("rows").append(heads(), body);
 
 let last = null; // when the oldest call on the page began
 
@@ -39,7 +38,7 @@ async function look({ older = false } = {}) {
   const found = await ask(`/api/calls/search?${asked({ limit: PAGE, ...more })}`);
   if (!found.ok) return state(problem(found), false);
   const { calls, choices } = found.body;
-  const rows = calls.map(row);
+  const rows = calls.map(listed);
   if (older) body.append(...rows);
   else body.replaceChildren(...rows);
   last = calls.at(-1)?.started_at ?? last;
@@ -67,23 +66,18 @@ function offer(name, values) {
   select.value = chosen;
 }
 
-function row(call) {
-  const { id, ending, transport, name, agent, campaign, length_s: length, state: stands, reason, result, verdict } = call;
-  const cells = [
-    el("time", { datetime: call.started_at }, new Date(call.started_at).toLocaleString()),
-    el("a", { href: `/calls/${encodeURIComponent(id)}` }, ending ? `… ${ending}` : transport),
+function listed(call) {
+  const { name, agent, campaign, length_s: length, state: stands, reason, result, verdict } = call;
+  const contents = {
+    began: el("time", { datetime: call.started_at }, new Date(call.started_at).toLocaleString()),
+    number: link(call),
     name,
-    campaign || agent,
-    length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
-    words(result || reason || stands),
-    verdict || "–",
-  ];
-  const parts = cells.map((cell, index) => el("td", { "data-head": HEADS[index] }, cell));
-  return el("tr", { "data-tone": TONES[verdict] ?? "good" }, ...parts);
-}
-
-function words(code) {
-  return String(code).replaceAll("_", " ");
+    agent: campaign || agent,
+    length: length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
+    result: words(result || reason || stands),
+    verdict: verdict || "–",
+  };
+  return row(contents, { "data-tone": tone(verdict) });
 }
 
 function show() {

@@ -1,22 +1,25 @@
 /** The calls in progress, one row each, and recent calls. */
 
 import { ask } from "./asking.js";
+import { heads, link, row, tone, words } from "./call_columns.js";
 import { clock, drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 
 const ROWS = 60; // more are counted, not drawn
 const DRAW_MS = 300;
 const OVER_MS = 2000; // an ended call is in the record by then
+const RECORDED_MS = 20_000;
+const LOOKED_UP = 200; // of the latest calls
 const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these change the list or its counts
 const STAGES = ["stt", "llm", "tts"];
-const HEADS = ["Caller", "State", "Recognition, model, voice", "Last answer", "Problems", "Length"];
+const WRITTEN = ["began", "name", "agent", "length", "doing", "waited", "trouble", "served", "verdict"];
 const VERDICTS = ["", "served", "degraded", "hurt", "lost"];
 const DOING = { listening: "listening", processing: "thinking", speaking: "speaking" };
-const COLUMNS = ["caller", "doing", "served", "waited", "trouble", "length"];
 
 /** The table; pass it all calls whenever they change. */
 export class LiveCalls {
   #rows = new Map(); // by call id
+  #parties = new Map(); // by call id: name and campaign of a call that we placed
   #calls = [];
   #budget_s = 1.5;
   #body = el("tbody", { role: "rowgroup" });
@@ -24,10 +27,10 @@ export class LiveCalls {
   #more = el("p", { class: "hint" });
   #empty = el("p", { class: "empty" }, "No calls now. Each call appears here from its first second, with its providers.");
   #soon = paced(() => this.#draw(), DRAW_MS);
+  #learn = paced(() => this.#lookUp(), OVER_MS);
 
   constructor(place) {
-    const heads = HEADS.map((text) => el("th", { scope: "col", role: "columnheader" }, text));
-    this.#table = el("table", { class: "calls", role: "table", "aria-label": "Calls in progress", hidden: true }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)), this.#body);
+    this.#table = el("table", { class: "calls", role: "table", "aria-label": "Calls in progress", hidden: true }, heads(), this.#body);
     place.append(this.#empty, this.#table, this.#more);
     every(1000, () => this.#soon()); // update the lengths
   }
@@ -39,13 +42,34 @@ export class LiveCalls {
   show(calls) {
     this.#calls = calls;
     this.#soon();
+    if (this.#unknown().length) this.#learn();
+  }
+
+  #unknown() {
+    return this.#calls.filter(({ id, direction }) => direction === "outbound" && !this.#parties.has(id));
+  }
+
+  /** Look up in the record whom we called, and for which campaign. */
+  async #lookUp() {
+    const wanted = this.#unknown();
+    const { ok, body } = await ask(`/api/calls/search?limit=${LOOKED_UP}`);
+    if (!ok) return;
+    const live = new Set(this.#calls.map(({ id }) => id));
+    for (const id of this.#parties.keys()) if (!live.has(id)) this.#parties.delete(id);
+    const found = new Map(body.calls.map((call) => [call.id, call]));
+    const old = Date.now() - RECORDED_MS; // a call's row is written by then
+    for (const { id, started_at: began } of wanted) {
+      if (found.has(id)) this.#parties.set(id, found.get(id));
+      else if (Date.parse(began) < old) this.#parties.set(id, {});
+    }
+    this.#soon();
   }
 
   #draw() {
     const troubled = (call) => VERDICTS.indexOf(call.verdict) * 2 + Number(call.down.length > 0);
     const shown = [...this.#calls].sort((one, other) => troubled(other) - troubled(one)).slice(0, ROWS);
     const ids = new Set(shown.map(({ id }) => id));
-    for (const [id, row] of this.#rows) if (!ids.has(id)) this.#drop(id, row);
+    for (const [id, drawn] of this.#rows) if (!ids.has(id)) this.#drop(id, drawn);
     shown.forEach((call, index) => this.#place(call, index));
     this.#empty.hidden = this.#calls.length > 0;
     this.#table.hidden = !this.#calls.length;
@@ -53,43 +77,46 @@ export class LiveCalls {
     this.#more.textContent = left > 0 ? `and ${left} more, without problems` : "";
   }
 
-  #drop(id, row) {
-    row.remove();
+  #drop(id, drawn) {
+    drawn.remove();
     this.#rows.delete(id);
   }
 
-  /** Update only the changed cells of a row, so that the focus stays. */
+  /** Update only what has changed in a row, so that the focus stays. */
   #place(call, index) {
-    const row = this.#rows.get(call.id) ?? this.#add(call);
+    const drawn = this.#rows.get(call.id) ?? this.#add(call);
     const texts = this.#texts(call);
-    row.dataset.tone = tone(call.verdict);
-    COLUMNS.forEach((name, column) => {
-      const cell = name === "caller" ? row.cells[column].firstElementChild : row.cells[column];
-      if (cell.textContent !== texts[column]) cell.textContent = texts[column];
-    });
-    row.cells[3].classList.toggle("over", (call.v2v_s ?? 0) > this.#budget_s);
-    if (this.#body.children[index] !== row) this.#body.insertBefore(row, this.#body.children[index] ?? null);
+    drawn.dataset.tone = tone(call.verdict);
+    for (const name of WRITTEN) {
+      const place = drawn.querySelector(`.${name}`);
+      if (place.textContent !== texts[name]) place.textContent = texts[name];
+    }
+    drawn.querySelector(".waited").classList.toggle("over", (call.v2v_s ?? 0) > this.#budget_s);
+    if (this.#body.children[index] !== drawn) this.#body.insertBefore(drawn, this.#body.children[index] ?? null);
   }
 
   #add(call) {
-    const cells = COLUMNS.map((name, column) => el("td", { role: "cell", class: name, "data-head": HEADS[column] }));
-    cells[0].append(el("a", { href: `/calls/${encodeURIComponent(call.id)}` }));
-    const row = el("tr", { role: "row", "data-call": call.id }, ...cells);
-    this.#rows.set(call.id, row);
-    return row;
+    const result = ["doing", "waited", "trouble", "served"].map((name) => el("span", { class: name }));
+    const drawn = row({ number: link(call), result }, { "data-call": call.id });
+    this.#rows.set(call.id, drawn);
+    return drawn;
   }
 
   #texts(call) {
-    const served = STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", ");
-    const trouble = [call.verdict !== "served" && call.verdict, call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
-    return [
-      call.caller || call.transport,
-      `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
-      served,
-      call.v2v_s === null ? "–" : seconds(call.v2v_s),
-      trouble.filter(Boolean).join(" · "),
-      clock(Date.now() - Date.parse(call.started_at)),
-    ];
+    const began = new Date(call.started_at);
+    const { name = "", campaign = "" } = this.#parties.get(call.id) ?? {};
+    const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
+    return {
+      began: began.toLocaleTimeString(),
+      name,
+      agent: campaign || call.agent,
+      length: clock(Date.now() - began),
+      doing: `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
+      waited: call.v2v_s === null ? "" : `last answer after ${seconds(call.v2v_s)}`,
+      trouble: trouble.filter(Boolean).join(" · "),
+      served: STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", "),
+      verdict: call.verdict || "–",
+    };
   }
 }
 
@@ -125,21 +152,14 @@ function over(call) {
   const began = new Date(call.started_at);
   const facts = [
     call.length_s === null ? null : clock(1000 * call.length_s),
+    call.agent,
     words(call.reason || call.state),
     call.verdict && (call.why ? `${call.verdict}: ${words(call.why)}` : call.verdict),
     call.failovers ? `${call.failovers} failover${call.failovers > 1 ? "s" : ""}` : null,
     call.cost === null ? null : `${call.cost.toFixed(3)} ${call.currency}`,
   ];
-  const link = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, call.caller || call.transport);
+  const other = call.direction === "outbound" ? call.called : call.caller;
+  const party = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, other || call.transport);
   const at = el("time", { datetime: call.started_at }, began.toLocaleTimeString());
-  return el("li", { "data-tone": tone(call.verdict) }, at, link, el("span", {}, facts.filter(Boolean).join(" · ")));
-}
-
-/** The colour of what a caller got; a call of before has no verdict. */
-function tone(verdict) {
-  return { degraded: "warn", hurt: "bad", lost: "bad" }[verdict] ?? "good";
-}
-
-function words(name) {
-  return String(name).replaceAll("_", " ");
+  return el("li", { "data-tone": tone(call.verdict) }, at, party, el("span", {}, facts.filter(Boolean).join(" · ")));
 }

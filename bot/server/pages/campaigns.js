@@ -218,7 +218,7 @@ function excluded({ excluded: reasons }) {
 function links({ name }) {
   const path = `${pathOf(name)}/report`;
   const page = el("a", { href: `${path}.html`, target: "_blank", rel: "noopener", "aria-label": `Report of ${name}` }, "Report");
-  const lines = el("a", { href: `${path}.csv`, "aria-label": `Contacts of ${name} as CSV, numbers masked` }, "Contacts as CSV");
+  const lines = el("a", { href: `${path}.csv`, "aria-label": `Contacts as CSV: ${name}, numbers masked` }, "Contacts as CSV");
   return el("p", { class: "links" }, page, lines);
 }
 

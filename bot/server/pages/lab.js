@@ -12,6 +12,13 @@ const STAGES = new Map([
 ]);
 const OTHERS = "Others";
 
+/** The faults on one button each, of the first provider of a stage. */
+const BIG = [
+  { stage: "tts", fault: "cut", text: "Cut the voice off in mid-sentence" },
+  { stage: "llm", fault: "http", text: "Make the model answer with an error" },
+  { stage: "stt", fault: "silent", text: "Make the recognition go silent" },
+];
+
 /** How often a fault occurs, in the format of the lab's windows. */
 const OFTEN = [
   ["every time", {}],
@@ -24,6 +31,7 @@ export async function mountLab(place) {
   const [instances, menu] = await Promise.all([ask("/api/lab/instances"), ask("/api/lab/faults")]);
   if (!instances?.length || !menu?.length) return;
   const cards = new Map(instances.map((instance) => [instance.name, new Card(instance, menu)]));
+  place.querySelector(".faults").append(...bigFaults(instances, cards));
   place.querySelector(".providers").append(...groups(instances, cards));
   place.hidden = false;
   every(POLL_MS, () => refresh(cards));
@@ -33,6 +41,11 @@ function groups(instances, cards) {
   const titled = new Map([...STAGES.values(), OTHERS].map((title) => [title, []]));
   for (const { name, stage } of instances) titled.get(STAGES.get(stage) ?? OTHERS).push(cards.get(name).element);
   return [...titled].filter(([, own]) => own.length).map(([title, own]) => el("div", { class: "stage" }, el("h3", {}, title), ...own));
+}
+
+function bigFaults(instances, cards) {
+  const found = BIG.map(({ stage, fault, text }) => cards.get(instances.find((item) => item.stage === stage)?.name)?.bigFault(fault, text));
+  return found.filter(Boolean);
 }
 
 async function refresh(cards) {
@@ -55,6 +68,7 @@ class Card {
   #menu;
   #busy = false;
   #broken = false;
+  #big = null; // the button of one of its faults, outside the card
 
   #state = el("span", { class: "working" });
   #requests = el("span");
@@ -84,13 +98,26 @@ class Card {
     this.show(instance);
   }
 
+  /** Make the button of one fault, with its usual values; `null` if the lab does not know it. */
+  bigFault(fault, text) {
+    if (!this.#menu.has(fault)) return null;
+    const press = () => {
+      if (this.#broken) return this.#send("DELETE");
+      const window = usual(this.#menu.get(fault));
+      this.#select([window]);
+      return this.#send("PUT", [window]);
+    };
+    this.#big = el("button", { type: "button", role: "switch", class: "fault", "aria-checked": String(this.#broken), onclick: press }, el("strong", {}, text), el("span", {}, this.#name));
+    return this.#big;
+  }
+
   /** Show the provider's state on the server. */
   show({ faults = [], requests = 0 }) {
     if (this.#busy) return; // the answer to the last click is still to come
     this.#broken = faults.length > 0;
     const labels = faults.map(({ fault }) => this.#menu.get(fault)?.label ?? fault);
     this.#state.textContent = this.#broken ? labels.join(", ") : "Working";
-    this.#switch.setAttribute("aria-checked", String(this.#broken));
+    for (const button of [this.#switch, this.#big]) button?.setAttribute("aria-checked", String(this.#broken));
     this.element.classList.toggle("broken", this.#broken);
     this.#requests.textContent = requests === 1 ? "1 request" : `${requests} requests`;
   }
@@ -136,6 +163,12 @@ class Card {
     const [, often] = OFTEN[this.#often.selectedIndex];
     return { fault: this.#faults.value, ...Object.fromEntries(values.filter(([, value]) => value !== undefined)), ...often };
   }
+}
+
+/** A fault as the lab means it without further choices. */
+function usual({ fault, fields = [] }) {
+  const set = fields.filter(({ default: value }) => value !== null && value !== undefined);
+  return { fault, ...Object.fromEntries(set.map(({ name, default: value }) => [name, value])) };
 }
 
 function control(field, provider) {

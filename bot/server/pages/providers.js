@@ -118,11 +118,11 @@ export class Providers {
   }
 
   #choices(rung, tone) {
-    const button = (action, text, says, onclick) =>
-      el("button", { type: "button", class: "reset", "data-act": `${action} ${rung.name}`, "aria-label": says, onclick }, text);
-    if (rung.withdrawn) return [button("return", "Put back into rotation", `Put ${rung.name} back into rotation`, () => this.#do(rung.name, "return"))];
-    const out = button("rest", "Take out of rotation", `Take ${rung.name} out of rotation`, () => this.#takeOut(rung.name));
-    const again = button("reset", "Try now", `Try ${rung.name} now`, () => this.#do(rung.name, "reset"));
+    const button = (action, text, onclick) =>
+      el("button", { type: "button", class: "reset", "data-act": `${action} ${rung.name}`, "aria-label": `${text}: ${rung.name}`, onclick }, text);
+    if (rung.withdrawn) return [button("return", "Put back into rotation", () => this.#do(rung.name, "return"))];
+    const out = button("rest", "Take out of rotation", () => this.#takeOut(rung.name));
+    const again = button("reset", "Try now", () => this.#do(rung.name, "reset"));
     return tone === "good" ? [out] : [again, out];
   }
 }

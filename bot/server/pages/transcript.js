@@ -6,13 +6,13 @@ const COLOURS = 3;
 const NAMES = { caller: "You", agent: "Agent" };
 
 /**
- * A list of utterances. A line that is still growing is hidden from screen readers and replaced by a
+ * The utterances in order. A line that is still growing is hidden from screen readers and replaced by a
  * finished one, so that each utterance is read out once and whole.
  */
 export class Transcript {
   #growing = { caller: null, agent: null };
-  #empty = el("li", { class: "empty" }, "What you and the agent say appears here.");
-  #list = el("ol", { class: "transcript", role: "log", "aria-label": "Transcript", tabindex: "0" }, this.#empty);
+  #empty = el("p", { class: "empty" }, "What you and the agent say appears here.");
+  #list = el("div", { class: "transcript", role: "log", "aria-label": "Transcript", tabindex: "0" }, this.#empty);
 
   get element() {
     return this.#list;
@@ -30,14 +30,14 @@ export class Transcript {
     const before = this.#growing[who];
     if (!text) before?.remove();
     else this.#put(before, line({ who, text, final, voices }));
-    this.#growing[who] = text && !final ? this.#list.querySelector(`li[data-who=${who}].growing`) : null;
+    this.#growing[who] = text && !final ? this.#list.querySelector(`[data-who=${who}].growing`) : null;
     if (stays) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
   /** Insert a note. */
   note(text) {
     const stays = this.#atEnd();
-    this.#put(null, el("li", { class: "note" }, text));
+    this.#put(null, el("p", { class: "note" }, text));
     if (stays) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
@@ -59,7 +59,7 @@ function line({ who, text, final, voices }) {
   const whole = voices.map(({ words }) => words).join(" ") === text; // otherwise the words cannot be assigned
   const parts = whole && voices.length > 1 ? voices.map(voice) : [text];
   const speakers = parts.length > 1 ? el("span", { class: "speakers" }, ...voices.map(speaker)) : null;
-  return el("li", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, ...parts), speakers);
+  return el("div", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, ...parts), speakers);
 }
 
 /** The words that one provider spoke, with a space before them unless they are first. */

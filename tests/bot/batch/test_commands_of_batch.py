@@ -13,6 +13,7 @@ import yaml
 from aiohttp import web
 
 from bot.__main__ import run
+from bot.config.running_demo import FOLDER, announced
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from tests.lab.simulators.synthetic_caller import as_wav
@@ -26,7 +27,7 @@ STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs":
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # a port without a listener
-    monkeypatch.setattr("bot.batch.batch.DEMO", "http://127.0.0.1:9")
+    monkeypatch.setattr("bot.config.running_demo.USUAL", "http://127.0.0.1:9")
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
 
@@ -186,10 +187,8 @@ async def test_a_missing_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @asynccontextmanager
-async def demo_at(
-    stages: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
-    """Answer as a demo does when it is asked for its ladders."""
+async def demo_at(stages: Callable[[], Any]) -> AsyncIterator[None]:
+    """Answer as a demo does when it is asked for its ladders; on a port that only it knows."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(stages())
@@ -199,9 +198,10 @@ async def demo_at(
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setenv("HOLDLINE__SERVER__PORT", str(runner.addresses[0][1]))
+    storage = "sqlite+aiosqlite:///logs/demo.db"
     try:
-        yield
+        with announced(FOLDER, runner.addresses[0][1], storage=storage, logs=FOLDER):
+            yield
     finally:
         await runner.cleanup()
 
@@ -209,7 +209,7 @@ async def demo_at(
 async def test_without_keys_a_running_demo_is_asked(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with demo_at(lambda: ladders(lab), monkeypatch):
+    async with demo_at(lambda: ladders(lab)):
         code = await typed("say", "Hello.", "--out", tmp_path / "a.wav")
 
     told = capsys.readouterr()
@@ -224,7 +224,7 @@ async def test_a_demo_cannot_send_anything_to_another_machine(
     stages = ladders(lab)
     stages["tts"][0]["url"] = "wss://elsewhere.example/tts/websocket"
 
-    async with demo_at(lambda: stages, monkeypatch):
+    async with demo_at(lambda: stages):
         code = await typed("say", "Hello.", "--out", tmp_path / "a.wav")
 
     assert code == 2
@@ -237,7 +237,7 @@ async def test_an_answer_with_more_than_a_demos_is_refused(
     stages = ladders(lab)
     stages["tts"][0]["name"] = "n" * (2 << 20)
 
-    async with demo_at(lambda: stages, monkeypatch):
+    async with demo_at(lambda: stages):
         code = await typed("say", "Hello.", "--out", tmp_path / "a.wav")
 
     assert code == 2
@@ -250,7 +250,7 @@ async def test_a_demo_is_not_asked_if_there_is_a_configuration(
     for name in KEYS:
         monkeypatch.delenv(name)
 
-    async with demo_at(lambda: ladders(lab), monkeypatch):
+    async with demo_at(lambda: ladders(lab)):
         code = await typed("say", "Hello.", "--out", tmp_path / "a.wav", "--config", configured)
 
     assert code == 2

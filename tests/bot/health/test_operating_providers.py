@@ -276,7 +276,7 @@ async def test_next_to_a_running_demo_no_setup_is_needed(
         opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
         monkeypatch.setattr(
-            "bot.health.operator_control.DEMO", f"http://127.0.0.1:{settings.server.port}"
+            "bot.config.running_demo.USUAL", f"http://127.0.0.1:{settings.server.port}"
         )
 
         assert await asyncio.to_thread(run, ["providers"]) == 0
@@ -302,7 +302,7 @@ async def test_the_token_is_sent_to_the_configured_server_alone(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     monkeypatch.setattr(
-        "bot.health.operator_control.DEMO", f"http://127.0.0.1:{runner.addresses[0][1]}"
+        "bot.config.running_demo.USUAL", f"http://127.0.0.1:{runner.addresses[0][1]}"
     )
 
     await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
@@ -339,7 +339,7 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with foreign(body) as settings:
-        monkeypatch.setattr("bot.health.operator_control.DEMO", settings.server.public_url)
+        monkeypatch.setattr("bot.config.running_demo.USUAL", settings.server.public_url)
 
         with pytest.raises(CommandError, match="no server answers at"):
             await show(settings)
@@ -372,7 +372,7 @@ def test_no_running_server_is_one_line_and_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare_shell(tmp_path, monkeypatch, CONFIG)
-    monkeypatch.setattr("bot.health.operator_control.DEMO", "http://127.0.0.1:10")
+    monkeypatch.setattr("bot.config.running_demo.USUAL", "http://127.0.0.1:10")
 
     assert run(["providers"]) == 1
 

@@ -39,6 +39,22 @@ async def test_a_call_is_shown_from_its_start_to_its_end_with_masked_numbers() -
     assert await shown(STARTED, CallEnded(reason="silence", length_s=3.0)) == []
 
 
+@pytest.mark.parametrize(
+    ("started", "direction", "ending"),
+    [
+        (STARTED, "inbound", "4567"),
+        (replace(STARTED, direction="outbound"), "outbound", "4321"),
+        (replace(STARTED, caller=""), "inbound", ""),
+    ],
+)
+async def test_a_call_is_known_by_the_end_of_the_other_partys_number(
+    started: CallStarted, direction: str, ending: str
+) -> None:
+    (call,) = await shown(started)
+
+    assert (call["direction"], call["ending"]) == (direction, ending)
+
+
 async def test_a_stages_provider_is_the_last_one_that_served() -> None:
     (call,) = await shown(
         STARTED,

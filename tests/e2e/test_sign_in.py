@@ -1,0 +1,65 @@
+"""The sign-in page in a real browser, by keyboard: it says what is wrong, and returns."""
+
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from playwright.async_api import Page, async_playwright, expect
+
+from bot.server.pages.site import asset_routes
+from operations.keep_running import at_work
+from tests.bot.server.test_credentials import ACT, guarding
+from tests.e2e.browser import chromium, need_chromium
+from tests.e2e.test_console import PHONE
+from tests.e2e.test_schemes import HARD_TO_READ
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+WANTED = "/calls?verdict=hurt"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def url() -> AsyncIterator[str]:
+    need_chromium()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        at = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with guarding(public_url=at) as site:
+            site.app.router.routes[:0] = asset_routes().routes
+            server = uvicorn.Server(uvicorn.Config(site.app, log_config=None, lifespan="off"))
+            async with at_work(server=server.serve(sockets=[listener])):
+                yield at
+
+
+@pytest_asyncio.fixture(params=["light", "dark"], loop_scope="module")
+async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright, chromium(playwright) as browser:
+        context = await browser.new_context(color_scheme=request.param)
+        page = await context.new_page()
+        await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
+        yield page
+
+
+async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(page: Page, url: str) -> None:
+    await page.goto(url + WANTED)
+    await expect(page.get_by_label("Token")).to_be_focused()
+
+    await page.keyboard.type("a wrong one")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("Mary")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
+    await expect(page.get_by_label("Your name")).to_have_value("Mary")
+    assert await page.evaluate(HARD_TO_READ) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    await page.keyboard.type(ACT)
+    await page.keyboard.press("Enter")
+
+    await page.wait_for_url(url + WANTED)
+    assert "Mary" in await page.content()
