@@ -143,8 +143,7 @@ def test_a_demo_that_cannot_write_its_logs_is_reported(capsys: pytest.CaptureFix
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        'holdline: the demo writes to "logs"; it cannot be written (it is not a folder); '
-        "start it in another folder"
+        'holdline: the demo cannot write to "logs" (it is not a folder); start it in another folder'
     )
 
 
