@@ -28,6 +28,7 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign, campaign_of
+from campaigns.order_gate import rules_in
 from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
 from fallbacks.events import RetryPlanned
@@ -216,6 +217,7 @@ async def _import(
                 encoding=options.encoding,
                 region=settings.server.region or "",
                 columns=options.columns,
+                orders=rules_in(settings),
             )
             book = Contacts(database, dry=options.preview)
             return await import_contacts(plan, book, refused.add)
