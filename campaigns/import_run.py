@@ -17,6 +17,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.http import open_connections
 from calls.events import Event
+from calls.sentences import explain, vendor_at
 from campaigns.importing import (
     ContentRefusedError,
     FetchError,
@@ -90,7 +91,8 @@ async def _write(
 ) -> None:
     def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
-            say(f"{register.name} failed ({event.kind}); trying again in {event.wait_s:.0f} s")
+            says = explain(event.kind, "", vendor_at({}, STAGE, register.name))
+            say(f"{says}; trying again in {event.wait_s:.0f} s")
 
     retries = Retries(settings=settings.resilience.retry_settings(), emit=say_retry)
 

@@ -41,6 +41,7 @@ from calls.operations_events import (
     WritesRefused,
     WritesResumed,
 )
+from calls.sentences import Vendors, callers_get, explain, vendor_at
 from fallbacks.breaker import State
 from fallbacks.events import (
     AttemptFailed,
@@ -55,7 +56,6 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from fallbacks.refusals import Vendor, explain
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "retried until it is listed, also after a restart"
@@ -91,18 +91,18 @@ class KnownRungs:
         ladders: Mapping[str, Sequence[str]],
         *,
         steps: Sequence[str],
-        vendors: Mapping[Place, Vendor] | None = None,
+        vendors: Vendors | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
             steps: What callers get without a usable rung, in order.
-            vendors: For the sentences about refusals.
+            vendors: For the sentences about failures.
         """
         self._ladders = ladders
         self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
-        self._steps = ", ".join(steps) or "nothing"
+        self._steps = steps
         self._vendors = vendors or {}
 
     def get(self, stage: str, name: str) -> KnownRung:
@@ -110,8 +110,8 @@ class KnownRungs:
         return self._rungs.get((stage, name)) or KnownRung()
 
     def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
-        """Return an operator's sentence about a rung's failure, or its reason."""
-        return explain(kind, reason, self._vendors.get((stage, name)))
+        """Return an operator's sentence about a failure of a rung or another system."""
+        return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
     def has(self, stage: str, name: str) -> bool:
         """Return whether it is a rung on a ladder, or without a name a stage."""
@@ -122,21 +122,21 @@ class KnownRungs:
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
 
-    def kinds(self, stage: str) -> str:
-        """Return the failure of each rung of a stage, in one line."""
-        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
-        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+    def reasons(self, stage: str) -> str:
+        """Return the sentences about the rungs of a stage, in one line."""
+        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
+        return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
     def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
         """Return what happens instead of a rung, or without a name of a stage, as known now."""
         if not self.has(stage, name):
-            return "the call goes on without it"
-        if not name:
-            return self._steps
+            return "calls go on without it"
         left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
-        other = self._other(stage, name)
-        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
-        alone = f"; {name} is left alone until a trial of it succeeds"
+        other = self._other(stage, name) if name else None
+        then = callers_get([other] if other else [], self._steps, stage=stage)
+        if not name:
+            return then
+        alone = f"; {name} is tested until it works again"
         return then + alone if left_alone else then
 
     def _other(self, stage: str, name: str) -> str | None:
@@ -159,7 +159,7 @@ class Incidents:
         ladders: Mapping[str, Sequence[str]],
         *,
         steps: Sequence[str] = (),
-        vendors: Mapping[Place, Vendor] | None = None,
+        vendors: Vendors | None = None,
     ) -> None:
         """Prepare; see `KnownRungs` for the arguments."""
         self.rungs = KnownRungs(ladders, steps=steps, vendors=vendors)
@@ -292,7 +292,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Fac
         rung=event.provider,
         kind=rung.kind or UNKNOWN,
         severity=event.severity,
-        reason=rung.reason,
+        reason=rung.reason or incidents.rungs.explain(event.stage, event.provider, UNKNOWN, ""),
     )
     opened = incidents.meet(found, now, left_alone=True, failures=0)
     return (*opened, *_check_stage(incidents, event.stage, now))
@@ -307,7 +307,7 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
         rung="",
         kind="no_usable_rung",
         severity=Severity.CRITICAL,
-        reason=incidents.rungs.kinds(stage),
+        reason=incidents.rungs.reasons(stage),
     )
     return incidents.meet(found, now, failures=0)
 
@@ -328,7 +328,11 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Fac
     if rung.breaker != State.OPEN or was_open or incidents.has(*place):
         return ()
     found = IncidentBegan(
-        stage=event.stage, rung=event.provider, kind=rung.kind or UNKNOWN, severity=Severity.MEDIUM
+        stage=event.stage,
+        rung=event.provider,
+        kind=rung.kind or UNKNOWN,
+        severity=Severity.MEDIUM,
+        reason=rung.reason or incidents.rungs.explain(*place, UNKNOWN, ""),
     )
     met = incidents.meet(found, now, left_alone=True, failures=0)
     return (*met, *_check_stage(incidents, event.stage, now))
@@ -342,10 +346,11 @@ def _meet(
     match event:
         case ProviderFailed(stage=stage, provider=rung, error=reason):
             kind, severity = "error", Severity.MEDIUM
+            reason = incidents.rungs.explain(stage, rung, kind, reason)
         case RetriesExhausted(stage=stage, provider=rung, kind=kind, severity=severity):
-            reason = ""
+            reason = incidents.rungs.explain(stage, rung, kind, "")
         case StageExhausted(stage=stage, severity=severity):
-            rung, kind, reason = "", "exhausted", ""
+            rung, kind, reason = "", "exhausted", incidents.rungs.reasons(stage)
         case RecordHalted(reason=reason, severity=severity):
             stage, rung, kind = STORAGE, RECORD, "record_halted"
     found = IncidentBegan(stage=stage, rung=rung, kind=kind, severity=severity, reason=reason)

@@ -1,7 +1,7 @@
 /** The list of calls: by date, party, campaign, result and verdict. */
 
 import { ask, problem } from "./asking.js";
-import { clock, el } from "./dom.js";
+import { clock, dayTime, el } from "./dom.js";
 
 const PAGE = 50;
 const HEADS = ["Began", "Number", "Name", "Agent or campaign", "Length", "Result", "Verdict"];
@@ -48,8 +48,8 @@ async function look({ older = false } = {}) {
   place("csv").href = `/api/calls/search.csv?${asked()}`;
   offer("agent", choices.agents);
   offer("campaign", choices.campaigns);
-  offer("result", choices.results);
-  state(`${body.rows.length} calls, times of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`, true);
+  offer("result", choices.results, choices.results_say);
+  state(`${body.rows.length} calls`, true);
   if (older) rows[0]?.querySelector("a")?.focus();
 }
 
@@ -59,31 +59,27 @@ function state(text, on) {
 }
 
 /** Offer the values that are on record; the chosen one stays. */
-function offer(name, values) {
+function offer(name, values, words = {}) {
   const select = form.elements[name];
   const chosen = select.value || new URLSearchParams(location.search).get(name) || "";
   const all = chosen && !values.includes(chosen) ? [...values, chosen] : values;
-  select.replaceChildren(el("option", { value: "" }, "all"), ...all.map((value) => el("option", { value }, words(value))));
+  select.replaceChildren(el("option", { value: "" }, "all"), ...all.map((value) => el("option", { value }, words[value] ?? value)));
   select.value = chosen;
 }
 
 function row(call) {
-  const { id, ending, transport, name, agent, campaign, length_s: length, state: stands, reason, result, verdict } = call;
+  const { id, ending, transport, name, agent, campaign, length_s: length, state: stands, result_says: result, verdict } = call;
   const cells = [
-    el("time", { datetime: call.started_at }, new Date(call.started_at).toLocaleString()),
+    el("time", { datetime: call.started_at }, dayTime(call.started_at)),
     el("a", { href: `/calls/${encodeURIComponent(id)}` }, ending ? `… ${ending}` : transport),
     name,
     campaign || agent,
     length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
-    words(result || reason || stands),
+    result,
     verdict || "–",
   ];
   const parts = cells.map((cell, index) => el("td", { "data-head": HEADS[index] }, cell));
   return el("tr", { "data-tone": TONES[verdict] ?? "good" }, ...parts);
-}
-
-function words(code) {
-  return String(code).replaceAll("_", " ");
 }
 
 function show() {
@@ -93,7 +89,7 @@ function show() {
 
 for (const [name, value] of new URLSearchParams(location.search)) {
   const field = form.elements[name];
-  if (field?.tagName === "SELECT" && ![...field.options].some((option) => option.value === value)) field.append(el("option", { value }, words(value)));
+  if (field?.tagName === "SELECT" && ![...field.options].some((option) => option.value === value)) field.append(el("option", { value }, value));
   if (field) field.value = value;
 }
 form.addEventListener("submit", (event) => {

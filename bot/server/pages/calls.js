@@ -1,7 +1,7 @@
 /** The calls in progress, one row each, and recent calls. */
 
 import { ask } from "./asking.js";
-import { clock, drawInPlace, el, seconds } from "./dom.js";
+import { clock, clockTime, drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 
 const ROWS = 60; // more are counted, not drawn
@@ -81,7 +81,7 @@ export class LiveCalls {
 
   #texts(call) {
     const served = STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", ");
-    const trouble = [call.verdict !== "served" && call.verdict, call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
+    const trouble = [call.verdict !== "served" && call.verdict, call.step_says, call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last_says];
     return [
       call.caller || call.transport,
       `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
@@ -122,24 +122,19 @@ export class RecentCalls {
 }
 
 function over(call) {
-  const began = new Date(call.started_at);
   const facts = [
     call.length_s === null ? null : clock(1000 * call.length_s),
-    words(call.reason || call.state),
-    call.verdict && (call.why ? `${call.verdict}: ${words(call.why)}` : call.verdict),
+    call.ended_says,
+    call.verdict && (call.why_says ? `${call.verdict}: ${call.why_says}` : call.verdict),
     call.failovers ? `${call.failovers} failover${call.failovers > 1 ? "s" : ""}` : null,
     call.cost === null ? null : `${call.cost.toFixed(3)} ${call.currency}`,
   ];
   const link = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, call.caller || call.transport);
-  const at = el("time", { datetime: call.started_at }, began.toLocaleTimeString());
+  const at = el("time", { datetime: call.started_at }, clockTime(call.started_at));
   return el("li", { "data-tone": tone(call.verdict) }, at, link, el("span", {}, facts.filter(Boolean).join(" · ")));
 }
 
 /** The colour of what a caller got; a call of before has no verdict. */
 function tone(verdict) {
   return { degraded: "warn", hurt: "bad", lost: "bad" }[verdict] ?? "good";
-}
-
-function words(name) {
-  return String(name).replaceAll("_", " ");
 }
