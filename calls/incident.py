@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from calls.sentences import Vendors, callers_get, explain, vendor_at
 from fallbacks.breaker import State
 from fallbacks.failure import Severity
-from fallbacks.refusals import Vendor, explain
 
 WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
 
@@ -143,18 +143,18 @@ class KnownRungs:
         ladders: Mapping[str, Sequence[str]],
         *,
         steps: Sequence[str],
-        vendors: Mapping[Place, Vendor] | None = None,
+        vendors: Vendors | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
             steps: What callers get without a usable rung, in order.
-            vendors: For the sentences about refusals.
+            vendors: For the sentences about failures.
         """
         self._ladders = ladders
         self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
-        self._steps = ", ".join(steps) or "nothing"
+        self._steps = steps
         self._vendors = vendors or {}
 
     def get(self, stage: str, name: str) -> KnownRung:
@@ -162,8 +162,8 @@ class KnownRungs:
         return self._rungs.get((stage, name)) or KnownRung()
 
     def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
-        """Return an operator's sentence about a rung's failure, or its reason."""
-        return explain(kind, reason, self._vendors.get((stage, name)))
+        """Return an operator's sentence about a failure of a rung or another system."""
+        return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
     def has(self, stage: str, name: str) -> bool:
         """Return whether it is a rung on a ladder, or without a name a stage."""
@@ -174,21 +174,21 @@ class KnownRungs:
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
 
-    def kinds(self, stage: str) -> str:
-        """Return the failure of each rung of a stage, in one line."""
-        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
-        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+    def reasons(self, stage: str) -> str:
+        """Return the sentences about the rungs of a stage, in one line."""
+        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
+        return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
     def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
         """Return what happens instead of a rung, or without a name of a stage, as known now."""
         if not self.has(stage, name):
-            return "the call goes on without it"
-        if not name:
-            return self._steps
+            return "calls go on without it"
         left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
-        other = self._other(stage, name)
-        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
-        alone = f"; {name} is left alone until a trial of it succeeds"
+        other = self._other(stage, name) if name else None
+        then = callers_get([other] if other else [], self._steps, stage=stage)
+        if not name:
+            return then
+        alone = f"; {name} is tested until it works again"
         return then + alone if left_alone else then
 
     def _other(self, stage: str, name: str) -> str | None:

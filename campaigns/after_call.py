@@ -6,7 +6,7 @@ Each requested callback is passed to a campaign once, with its requested time.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from loguru import logger
@@ -16,6 +16,8 @@ from bot.config.settings import Settings
 from calls.entry import Emit
 from calls.operations_events import CallbackQueued
 from calls.outbound import CallConsent
+from campaigns.order_gate import read_called, rules_in
+from campaigns.order_rules import OrderRules, judge_contact
 from campaigns.store.contacts import (
     WITHIN_S,
     CallbackNote,
@@ -47,6 +49,7 @@ class CallbackQueue:
         within_s: After a call its result is known.
         region: Of numbers without a country code.
         unclear_s: The delay if a requested time was not understood.
+        orders: The rules of the gate before every order, which a number must pass, too.
     """
 
     contacts: Contacts
@@ -56,6 +59,7 @@ class CallbackQueue:
     within_s: float = WITHIN_S
     region: str = ""
     unclear_s: float = 86_400.0
+    orders: OrderRules = field(default_factory=OrderRules)
 
     async def take_wish(self, result: CallResult, when: str) -> None:
         """Pass on the callback of an ended call.
@@ -108,7 +112,9 @@ class CallbackQueue:
         """
         now = self.utc_s()
         read = read_number(number, region=self.region)
-        if not isinstance(read, CallableNumber):  # also a number with a special tariff
+        if not isinstance(read, CallableNumber) or judge_contact(
+            read_called(read.e164, ""), self.orders
+        ):
             await self._give_up(call_id, number, "no_number")
             return
         contact = NewContact(
@@ -167,6 +173,7 @@ async def open_callbacks(
         within_s=settings.after_call.within_s,
         region=settings.server.region or settings.campaigns[said.campaign].region,
         unclear_s=said.unclear_s,
+        orders=rules_in(settings),
     )
     async with at_work(callbacks=keep_running("callbacks", queue.run)):
         yield queue

@@ -12,6 +12,7 @@ from calls.campaign_events import DialEnded
 from calls.entry import Emit
 from calls.events import Event
 from calls.outbound import Dial
+from calls.sentences import dialled
 from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.model import Campaign
 from campaigns.pacing import DialEvents
@@ -76,7 +77,7 @@ class DialReports:
     def _report(self, unreported: UnreportedDial) -> CrmReport:
         dial: Dial = unreported.dial
         outcome = str(dial.outcome or "")
-        why = f" ({dial.reason})" if dial.reason else ""
+        told = dialled(outcome, dial.reason)
         return CrmReport(
             key=KEY + dial.id,
             call_id=dial.provider_call_id or dial.id,
@@ -87,7 +88,7 @@ class DialReports:
             outcome=outcome,
             length_s=round(dial.length_s or 0.0, 3),
             ended_s=dial.ended_s or self.utc_s(),
-            summary=f"Campaign {dial.campaign}, dial {dial.attempt}: {outcome}{why}.",
+            summary=f"Campaign {dial.campaign}, dial {dial.attempt}: {told}.",
         )
 
 

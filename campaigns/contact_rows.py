@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from calls.outbound import CallConsent
+from campaigns.order_gate import read_called
+from campaigns.order_rules import OrderRules, judge_contact
 from campaigns.placeholders import lacking
 from operations.contact_files import ContactCells
 from operations.numbers import CallableNumber, read_number, zone_named
@@ -41,6 +43,7 @@ class RowRules:
         consent_required: Whether a row without consent is refused.
         today: A later consent date is refused.
         prefixes: A number must begin with one of these; empty allows all numbers.
+        orders: The rules of the gate before every order, which a number must pass, too.
         headings: By the file's heading, what the campaign's placeholders call the column.
         needed: The placeholders for which each row must have a value.
     """
@@ -49,6 +52,7 @@ class RowRules:
     consent_required: bool
     today: date
     prefixes: tuple[str, ...] = ()
+    orders: OrderRules = field(default_factory=OrderRules)
     headings: Mapping[str, str] = field(default_factory=dict[str, str])
     needed: tuple[str, ...] = ()
 
@@ -75,9 +79,21 @@ def _first_usable(cells: ContactCells, rules: RowRules) -> CallableNumber | str:
             troubles.append(number)
         elif rules.prefixes and not number.e164.startswith(rules.prefixes):
             troubles.append("prefix_not_allowed")
+        elif refused := _refused(number.e164, rules.orders):
+            troubles.append(refused)
         else:
             return number
     return troubles[0]
+
+
+def _refused(number: str, orders: OrderRules) -> str:
+    """Return why the gate before every order will refuse a number, with its class or country."""
+    called = read_called(number, "")
+    refusal = judge_contact(called, orders)
+    if refusal is None:
+        return ""
+    which = {"cost_class": called.cost_class, "country": called.country}.get(refusal.reason, "")
+    return f"{refusal.reason}: {which}" if which else refusal.reason
 
 
 def _contact(

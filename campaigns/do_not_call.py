@@ -25,6 +25,7 @@ from operations.contact_files import (
 from operations.csv_cells import safe_cell
 from operations.database.database import Database, StorageError
 from operations.masking import counted, masked, one_line
+from operations.moments import iso
 from operations.numbers import AMBIGUOUS, readings_of
 
 Say = Callable[[str], None]
@@ -39,7 +40,7 @@ def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
     return {
         "number": entry.number if numbers else masked(entry.number),
         "source": entry.source,
-        "added_at": datetime.fromtimestamp(entry.added_s, UTC).isoformat(timespec="seconds"),
+        "added_at": iso(entry.added_s, "seconds"),
         "words": entry.words if numbers else counted(entry.words),
     }
 

@@ -17,6 +17,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.http import open_connections
 from calls.events import Event
+from calls.sentences import explain, vendor_at
 from campaigns.importing import (
     ContentRefusedError,
     FetchError,
@@ -28,6 +29,7 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign, campaign_of
+from campaigns.order_gate import rules_in
 from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
 from fallbacks.events import RetryPlanned
@@ -89,7 +91,8 @@ async def _write(
 ) -> None:
     def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
-            say(f"{register.name} failed ({event.kind}); trying again in {event.wait_s:.0f} s")
+            says = explain(event.kind, "", vendor_at({}, STAGE, register.name))
+            say(f"{says}; trying again in {event.wait_s:.0f} s")
 
     retries = Retries(settings=settings.resilience.retry_settings(), emit=say_retry)
 
@@ -216,6 +219,7 @@ async def _import(
                 encoding=options.encoding,
                 region=settings.server.region or "",
                 columns=options.columns,
+                orders=rules_in(settings),
             )
             book = Contacts(database, dry=options.preview)
             return await import_contacts(plan, book, refused.add)

@@ -18,6 +18,7 @@ from calls.outbound import Contact
 from campaigns.contact_rows import ContactRow, RowRules, read_contact_row
 from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign
+from campaigns.order_rules import OrderRules
 from campaigns.placeholders import headings_for, needed_by
 from campaigns.store.contacts import BATCH, Contacts, NewContact
 from operations.contact_files import (
@@ -83,6 +84,7 @@ class ImportPlan:
     encoding: str = ""  # guessed if empty
     region: str = ""  # of the file's owner if the campaign has none; decides between encodings
     columns: tuple[str, ...] = ()  # for a file without a header
+    orders: OrderRules = field(default_factory=OrderRules)  # of the gate before every order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,7 @@ def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
         consent_required=campaign.consent_required,
         today=datetime.fromtimestamp(plan.now, zone_named(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,
+        orders=plan.orders,
         headings=headings,
         needed=tuple(needed),
     )

@@ -42,7 +42,7 @@ from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
 from operations.masking import masked
-from operations.numbers import as_dialled
+from operations.numbers import as_dialled, readings_of
 
 LEASE_S: Final = 60.0  # chosen: three renewals may be lost
 RENEW_S: Final = 20.0
@@ -190,6 +190,10 @@ class OrderGate:
         self._now_s = now_s
         self._under_way: dict[str, Order] = {}
         self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it is assumed
+
+    def readings(self, number: str) -> tuple[str, ...]:
+        """Return the numbers that a person may have meant; several if it is ambiguous."""
+        return readings_of(number, region=self._region or None)
 
     def callback_number(self, number: str, *, placed: bool) -> str:
         """Return the number of a callback as it is called; empty if it is never called.

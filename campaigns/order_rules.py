@@ -19,7 +19,7 @@ The limits count calls and transfers apart, so that a campaign never keeps a cal
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
@@ -140,6 +140,15 @@ LIMITS: Final[Mapping[str, Said]] = {
 def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
     """Return why a number may never be called under these rules; `None` if it may."""
     return _refused(_number_reason(called, rules), called, rules)
+
+
+def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
+    """Return why a contact's number may never be called.
+
+    Before the owner has allowed any country, only its cost counts.
+    """
+    opened = rules if rules.opened else replace(rules, prefixes=("+",))
+    return judge_number(called, opened)
 
 
 def judge_use(

@@ -16,9 +16,14 @@ CURES: Final = {
     "no_area_code": "the area code is missing; write the whole number",
     "ambiguous": "the digits may be two numbers; write the number with + and its country code",
     "digits_lost": "a spreadsheet has rounded the number; format the column as text",
+    "ambiguous": "the number may be one of two; write it with + and the country code",
     "has_extension": "the number has an extension; another person would answer",
     "has_letters": "the number has letters; write digits only",
-    "costly": "premium numbers are not called",
+    "cost_class": "the number is costly (premium, satellite, …), and its class is not in "
+    "outbound.cost_classes; add it there if you want to pay for such calls",
+    "country": "the number is in a country that is not in outbound.countries; add the country "
+    "there, and import again",
+    "emergency": "this is an emergency number; Holdline never calls one",
     "prefix_not_allowed": "the number does not begin with one of the campaign's `prefixes`",
     "too_many_cells": "the row has more cells than the header; quote cells with separators in them",
     "unknown_zone": "there is no such time zone; write one such as Europe/Berlin",

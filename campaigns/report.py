@@ -4,13 +4,13 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import reduce
 from html import escape
 from operator import add
 from typing import Final, TypeAlias
 
 from calls.outbound import DialOutcome
+from calls.sentences import HELD, OUTCOMES, phrase
 from campaigns.store.dials import DialCosts
 from campaigns.store.figures import (
     CampaignStanding,
@@ -20,6 +20,7 @@ from campaigns.store.figures import (
     ReachedContacts,
 )
 from operations.csv_cells import safe_cell
+from operations.moments import for_people, iso
 from operations.notify.alert import Alert
 
 # Health figures of the time in which a campaign called, computed from rows of the database.
@@ -205,7 +206,7 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
                 ),
                 _amount(contact.costs.total, _lacking(contact.costs)),
                 lacks(contact.costs),
-                _moment(contact.last_s),
+                iso(contact.last_s, "seconds"),
             )
         )
 
@@ -215,11 +216,11 @@ def page(
 ) -> str:
     """Return a self-contained HTML page."""
     title = f"Campaign {escape(standing.name)}"
-    reason = f": {escape(standing.reason)}" if standing.reason else ""
+    reason = f": {escape(phrase(HELD, standing.reason))}" if standing.reason else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1>"
-        f"<p>{escape(standing.state)}{reason} · {_moment(now)}</p>"
+        f"<p>{escape(standing.state)}{reason} · {for_people(now)}</p>"
         f"<table>{''.join(_figure_rows(figures))}</table>"
         "<h2>Outcomes</h2><table><tr><th>outcome</th>"
         '<th class="number">dials</th><th></th><th class="number">mean length</th>'
@@ -293,7 +294,7 @@ def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
         )
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
         bar = f'<div class="bar" style="width: {100 * outcome.dials / most:.0f}%"></div>'
-        name = escape(outcome.outcome)
+        name = escape(phrase(OUTCOMES, outcome.outcome))
         lacking = f"<td>{lacks(outcome.costs)}</td>"
         head = f'<td>{name}</td><td class="number">{outcome.dials}</td><td>{bar}</td>'
         yield f"<tr>{head}{cells}{lacking}</tr>"
@@ -320,7 +321,3 @@ def _amount(amount: float, lacking: int) -> str:
 
 def _lacking(costs: DialCosts) -> int:
     return costs.carrier_owed + costs.providers_owed + costs.unpriced
-
-
-def _moment(at_s: float | None) -> str:
-    return "" if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")

@@ -11,6 +11,7 @@ from bot.config.prices import load_prices
 from bot.config.settings import Settings
 from bot.exits import FAILED, CommandError, UsageError
 from calls.outbound import CampaignState
+from calls.sentences import HELD, OUTCOMES, phrase
 from campaigns.model import campaign_of
 from campaigns.order_gate import rules_in
 from campaigns.order_rules import NOTHING_ALLOWED
@@ -186,9 +187,9 @@ async def _pool(figures: Figures, campaign: str, now: float) -> CampaignHealth:
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:
-    reason = f" ({standing.reason})" if standing.reason else ""
+    reason = f" ({phrase(HELD, standing.reason)})" if standing.reason else ""
     contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
-    told = ", ".join(f"{outcome.dials} {outcome.outcome}" for outcome in outcomes)
+    told = ", ".join(f"{outcome.dials} {phrase(OUTCOMES, outcome.outcome)}" for outcome in outcomes)
     return [
         f"{standing.name}: {standing.state}{reason}, {standing.calls_now} calls now",
         f"  contacts: {contacts or 'none'}",

@@ -53,14 +53,6 @@ AMBIGUOUS: Final = "ambiguous"
 MEXICO: Final = "MX"
 OLD_MEXICAN: Final = re.compile(r"(\+|00)?52(?:0?1|04[45])(\d{10})|(?:01|04[45])(\d{10})")
 WORD_LETTERS: Final = 3  # at least this many stand for digits; the library drops fewer
-COSTLY: Final = frozenset(
-    {
-        PhoneNumberType.PREMIUM_RATE,
-        PhoneNumberType.SHARED_COST,
-        PhoneNumberType.PAGER,
-        PhoneNumberType.VOICEMAIL,
-    }
-)
 PARSE_REASONS: Final = {
     NumberParseException.INVALID_COUNTRY_CODE: "no_country_code",
     NumberParseException.NOT_A_NUMBER: "not_a_number",
@@ -270,7 +262,7 @@ def _trouble(number: PhoneNumber, kind: int) -> str:
     if kind == PhoneNumberType.UNKNOWN:  # the library's answer for all invalid numbers
         length = phonenumbers.is_possible_number_with_reason(number)
         return LENGTH_REASONS.get(length, "not_a_number")
-    return "costly" if kind in COSTLY else ""
+    return ""
 
 
 def _letters(text: str, number: PhoneNumber, kind: int) -> str:

@@ -2,15 +2,15 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
+from calls.sentences import Vendor
 from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Failure, failed
 from fallbacks.ladder import ClauseRule
-from fallbacks.refusals import Vendor, explain
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor
@@ -103,16 +103,14 @@ class ProbeFailedError(Exception):
         return isinstance(self.__cause__, TimeoutError)
 
     def failure(self, rung: RungSpec) -> Failure:
-        """Return what it means for the probed rung; its reason is a sentence for an operator."""
+        """Return what it means for the probed rung."""
         if self._failure is not None:
-            failure = self._failure
-        elif self.status is not None:
-            found = classify_http(rung.kind, self.status, self.body)
-            failure = failed(found, rung.stage, provider=rung.name, reason=str(self))
-        else:
+            return self._failure
+        if self.status is None:
             found = classify_error(self)
-            failure = failed(found, rung.stage, provider=rung.name, reason=str(self))
-        return replace(failure, reason=explain(failure.kind, failure.reason, rung.vendor))
+        else:
+            found = classify_http(rung.kind, self.status, self.body)
+        return failed(found, rung.stage, provider=rung.name, reason=str(self))
 
 
 class ProviderModule(Protocol):

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from bot import clock
 from bot.config.errors import ConfigError
 from bot.config.loading import load
-from bot.config.rungs import rung_of
+from bot.config.rungs import rung_of, vendors_of
 from bot.config.running_demo import demo_addresses
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
@@ -30,6 +30,7 @@ from bot.health.policies import build_availability
 from bot.hosts import is_loopback
 from bot.http import parse_json, read_body
 from calls.entry import Emit
+from calls.sentences import cure_of, explain, vendor_at
 from calls.transcript import Transcript
 from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import ServiceError
@@ -254,7 +255,8 @@ def check_text(text: str) -> None:
         )
 
 
-def line_of(error: ServiceError) -> str:
-    """Return a failure as a line for people."""
+def line_of(error: ServiceError, settings: Settings) -> str:
+    """Return a failure as a line for people, with the cure."""
     failure = error.failure
-    return f"{failure.provider}: {failure.kind.value}: {failure.reason}"
+    vendor = vendor_at(vendors_of(settings), failure.stage, failure.provider)
+    return f"{explain(failure.kind, failure.reason, vendor)}; {cure_of(failure.kind)}"

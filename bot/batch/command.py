@@ -31,6 +31,7 @@ from bot.exits import CommandError, UsageError
 from bot.health.policies import build_availability
 from bot.health.sharing import share_health
 from calls.events import Event
+from calls.sentences import explain, vendor_at
 from calls.transcript import Transcript
 from fallbacks.events import RetryPlanned, RungChosen
 from fallbacks.failure import ServiceError
@@ -70,7 +71,9 @@ async def print_transcript(
         except UnusableInputError as unusable:
             raise UsageError(str(unusable)) from unusable
         except ServiceError as error:
-            raise CommandError(f"{path} could not be transcribed; {line_of(error)}") from error
+            raise CommandError(
+                f"{path} could not be transcribed; {line_of(error, batch.settings)}"
+            ) from error
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(_json(found) if as_json else found.text)
 
@@ -91,7 +94,9 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
         try:
             sound = await batch.say(text, rate_hz=file.rate_hz)
         except ServiceError as error:
-            raise CommandError(f"the text could not be spoken; {line_of(error)}") from error
+            raise CommandError(
+                f"the text could not be spoken; {line_of(error, batch.settings)}"
+            ) from error
     try:
         await asyncio.to_thread(_write, sound, file)
     except (OSError, soundfile.LibsndfileError) as full:
@@ -137,7 +142,8 @@ def _emit(notes: Console, event: Event) -> None:
     match event:
         case RetryPlanned():
             wait = f"retry in {event.wait_s:.0f} s if needed"
-            notes.print(f"{event.provider}: {event.kind.value}; {wait}")
+            vendor = vendor_at({}, event.stage, event.provider)
+            notes.print(f"{explain(event.kind, '', vendor)}; {wait}")
         case RungChosen():
             notes.print(f"{event.before}: {event.cause}; trying {event.after}")
         case _:

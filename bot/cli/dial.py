@@ -10,7 +10,7 @@ from bot.cli.options import ConfigOption, settings_here
 
 def command(
     number: Annotated[
-        str, typer.Argument(metavar="NUMBER", help="With + and the country code: +15550142.")
+        str, typer.Argument(metavar="NUMBER", help="Such as +15550142, or as in server.region.")
     ],
     config: ConfigOption = None,
 ) -> int:

@@ -12,6 +12,7 @@ from bot.config.loading import Loaded, load
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
 from bot.tools.own_modules import find_own_modules
+from calls.sentences import sentence
 from operations.masking import without_keys
 from operations.telemetry import logs
 
@@ -43,5 +44,6 @@ async def _report(loaded: Loaded, *, online: bool) -> int:
     async for finding in examine(loaded.settings, online=online):
         problems += not finding.ok
         mark = ("ok      ", "green") if finding.ok else ("problem ", "bold red")
-        console.print(Text.assemble(mark, f"{finding.about}: {without_keys(finding.text)}"))
+        told = ". ".join(filter(None, (finding.text, sentence(finding.cure))))
+        console.print(Text.assemble(mark, f"{finding.about}: {without_keys(told)}"))
     return problems

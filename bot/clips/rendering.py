@@ -21,6 +21,7 @@ from bot.config.stages import RungSettings
 from calls.entry import Emit
 from calls.events import Event
 from calls.operations_events import ClipsRendered
+from calls.sentences import cure_of, explain, vendor_at
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running
@@ -104,7 +105,7 @@ async def render_missing(
                 try:
                     samples = await mouth.say(text)
                 except ServiceError as unspoken:
-                    yield Rendered(rung=rung.name, text=text, error=_line(unspoken.failure))
+                    yield Rendered(rung=rung.name, text=text, error=_line(unspoken.failure, rung))
                     break
                 await asyncio.to_thread(store.save, Clip.of(rung, text), samples)
                 yield Rendered(rung=rung.name, text=text)
@@ -115,8 +116,9 @@ async def _sleep_then(go: Go, wait_s: float, *, sleep: Callable[[float], Awaitab
     await go()
 
 
-def _line(failure: Failure) -> str:
-    return f"{failure.kind.value}: {failure.reason}"
+def _line(failure: Failure, rung: RungSpec) -> str:
+    vendor = rung.vendor or vendor_at({}, rung.stage, rung.name)
+    return f"{explain(failure.kind, failure.reason, vendor)}; {cure_of(failure.kind)}"
 
 
 def _missing(
@@ -228,4 +230,5 @@ async def render_all(settings: Settings) -> bool:
 def _emit(console: Console, event: Event) -> None:
     """Print each planned retry, so that a wait is explained."""
     if isinstance(event, RetryPlanned):
-        console.print(f"{event.provider}: {event.kind.value}; retry in {event.wait_s:.0f} s")
+        vendor = vendor_at({}, event.stage, event.provider)
+        console.print(f"{explain(event.kind, '', vendor)}; retry in {event.wait_s:.0f} s")

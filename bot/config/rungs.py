@@ -4,12 +4,24 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bot.config.agent import AgentSettings, system_text
+from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from fallbacks.refusals import Vendor
+from calls.sentences import Vendor, Vendors
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
 LOCAL: Final = "local"  # the kind and the name of the local voice
+TITLES: Final = {
+    "livekit": "LiveKit",
+    "email": "The mail server",
+    "telegram": "Telegram",
+    "webhook": "The webhook for alerts",
+}
+CHANNEL_KEYS: Final = {
+    "email": "EMAIL_PASSWORD",
+    "telegram": "TELEGRAM_BOT_TOKEN",
+    "webhook": "WEBHOOK_URL",
+}
 DETECTED: Final = "multi"  # an agent's language that follows the caller's
 
 
@@ -55,6 +67,43 @@ def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
         title=provider(stage, settings.kind).title,
         key=settings.api_key_env or provider(stage, settings.kind).key_env or place,
         place=place,
+    )
+
+
+def vendors_of(settings: Settings) -> Vendors:
+    """Return the vendors of all rungs, and of the other systems that may fail."""
+    rungs: dict[tuple[str, str], Vendor] = {
+        (stage, rung.name): vendor_of(rung, stage) for stage, rung in settings.stages.rungs()
+    }
+    keys = {
+        "twilio": settings.transports.twilio.auth_token_env,
+        "telnyx": settings.transports.telnyx.api_key_env,
+        "plivo": settings.transports.plivo.auth_token_env,
+        "exotel": settings.transports.exotel.api_token_env,
+        "livekit": settings.transports.livekit.api_secret_env,
+    }
+    carriers = {
+        (stage, name): Vendor(
+            title=TITLES.get(name, name.title()), key=key, place=f"transports.{name}"
+        )
+        for name, key in keys.items()
+        for stage in ("dial", "transport")
+    }
+    channels = {
+        ("alert", name): Vendor(title=TITLES[name], key=key, place=f"alerts.{name}")
+        for name, key in CHANNEL_KEYS.items()
+    }
+    crm, sheets = settings.crm, settings.sheets
+    return (
+        rungs
+        | carriers
+        | channels
+        | {
+            ("crm", crm.kind): Vendor(title=f"The CRM {crm.kind}", key=crm.token_env, place="crm"),
+            ("sheets", "google"): Vendor(
+                title="Google Sheets", key=sheets.credentials_file_env, place="sheets"
+            ),
+        }
     )
 
 

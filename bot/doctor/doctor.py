@@ -19,6 +19,7 @@ from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.database_urls import LOCAL
 from bot.config.folders import why_exposed
+from bot.config.rungs import LOCAL as LOCAL_KIND
 from bot.config.rungs import rung_of
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
@@ -26,7 +27,8 @@ from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
-from bot.health.readiness_rules import Readiness, callers_get
+from bot.health.readiness_rules import Readiness
+from calls.sentences import callers_get, cure_of, explain
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
@@ -80,8 +82,9 @@ async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]
     well = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
     told: list[DoctorFinding] = []
     for rung, finding in zip(rungs, found, strict=True):
+        stage = "" if rung.kind == LOCAL_KIND else rung.stage
         others = [other.name for other in well if other.stage == rung.stage]
-        instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps)}"
+        instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps, stage=stage)}"
         told.append(replace(finding, text=finding.text + instead))
     return told
 
@@ -188,7 +191,9 @@ async def _accepts(about: str, asked: RungSpec) -> DoctorFinding:
         await vendor.probe(asked, timeout_s=ANSWER_S)
         await vendor.probe_for_real(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return DoctorFinding(about=about, text=error.failure(asked).reason, ok=False)
+        failure = error.failure(asked)
+        text = explain(failure.kind, failure.reason, asked.vendor)
+        return DoctorFinding(about=about, text=text, ok=False, cure=cure_of(failure.kind))
     text = f"{urlsplit(asked.url).netloc} accepts the key, and {WORKS[asked.stage]}"
     return DoctorFinding(about=about, text=text, ok=True)
 

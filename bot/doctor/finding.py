@@ -20,6 +20,7 @@ class DoctorFinding:
     about: str
     text: str
     ok: bool
+    cure: str = ""
 
 
 async def reach(url: str) -> tuple[str, bool]:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from bot.config.settings import Settings
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
+from calls.sentences import Vendor, cure_of, explain
 from fallbacks.failure import ServiceError
-from fallbacks.refusals import Vendor, explain
 
 if TYPE_CHECKING:
     from transports.rest import NumberSetup  # aiohttp takes a while, and every command imports this
@@ -70,7 +70,8 @@ async def _carrier(settings: Settings, name: str) -> DoctorFinding:
     except ServiceError as error:
         failure = error.failure
         text = explain(failure.kind, failure.reason, vendor)
-        return DoctorFinding(about=about, text=text, ok=False)
+        cure = cure_of(failure.kind)
+        return DoctorFinding(about=about, text=text, ok=False, cure=cure)
     path = WEBHOOKS.get(name)
     expected = f"{settings.server.public_url}{path}" if path else None
     wrong = _wrong(setup, name.title(), section.number, expected)

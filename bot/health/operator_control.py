@@ -15,6 +15,7 @@ from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
 from bot.http import parse_json, read_body
+from calls.sentences import sentence
 
 ANSWER_S: Final = 5.0
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
@@ -47,7 +48,8 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
     for rung in rungs:
         probe = rung["last_probe"]
         if probe and not probe["ok"]:
-            console.print(f"{rung['name']}: {probe['error']}", markup=False)
+            told = f"{sentence(probe['error'])} {sentence(probe.get('cure', ''))}"
+            console.print(f"{rung['name']}: {told.rstrip()}", markup=False)
     if place not in addresses(settings.server):
         console.print(f"from the demo at {place}; the configured server does not answer")
 

@@ -10,6 +10,7 @@ from loguru import logger
 
 from bot.clock import Clock
 from calls.entry import Emit
+from calls.sentences import explain
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import Permit
 from fallbacks.events import AttemptFailed, ProviderProbed
@@ -22,7 +23,7 @@ from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
 LOOK_S: Final = 0.25  # the delay before a new suspicion is noticed; its probe waits 1 s
-OURS: Final = "our own lag used up the time"
+LAG: Final = "lag"  # in place of a kind: our own lag used up the time
 
 Key: TypeAlias = tuple[str, str]
 """The stage and the rung's name."""
@@ -36,7 +37,8 @@ class Probed:
     real: bool
     ok: bool
     took_s: float
-    error: str  # redacted
+    error: str  # a sentence, redacted
+    kind: str = ""  # of the failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,8 @@ class Prober:
             real=tried.real,
             ok=failure is None,
             took_s=now - began_s,
-            error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
+            error=printable(_sentence(failure, self._rung, ours=ours)),
+            kind="" if failure is None else LAG if ours else failure.kind,
         )
         self._emit_probe(self.last)
         self.answered.set()
@@ -219,6 +222,14 @@ class Prober:
                 error=probed.error,
             )
         )
+
+
+def _sentence(failure: Failure | None, rung: RungSpec, *, ours: bool) -> str:
+    """Return an operator's sentence about a failed probe; empty if it succeeded."""
+    if failure is None:
+        return ""
+    kind, reason = (LAG, "") if ours else (failure.kind, failure.reason)
+    return explain(kind, reason, rung.vendor) or kind
 
 
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:

@@ -5,7 +5,7 @@ has a step that needs no provider: a menu in any case, the local voice in place 
 and a goodbye alone do not count.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,27 +23,6 @@ class Readiness:
     ready: bool
     degraded: bool  # ready, but without a stage or without the record
     reasons: tuple[str, ...]  # full, busy, draining, stt_down, storage_down, …
-
-
-INSTEAD: Final = {
-    Step.KEYPAD: "callers will get the keypad menu",
-    Step.WORDS: "callers will get the spoken menu",
-    Step.CLIP: "callers will hear a recorded sentence",
-    Step.GOODBYE: "callers will hear a goodbye",
-}
-
-
-def callers_get(others: Sequence[str], steps: Collection[Step]) -> str:
-    """Return what callers get instead of a rung.
-
-    Args:
-        others: The usable rungs of its stage, preferred rung first.
-        steps: The enabled steps of the outage menu.
-    """
-    if others:
-        return f"{others[0]} is used instead"
-    offered = [said for step, said in INSTEAD.items() if step in steps]
-    return offered[0] if offered else "callers will hear nothing"
 
 
 def judge_readiness(

@@ -11,17 +11,16 @@ from loguru import logger
 
 from bot import clock
 from bot.clock import Clock
-from bot.config.rungs import rung_of
+from bot.config.rungs import LOCAL, rung_of
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, StagesSettings
 from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, by_place, run_probers
-from bot.health.readiness_rules import callers_get
 from bot.health.sharing import Share, places, share_health
 from calls.entry import Emit
+from calls.sentences import callers_get, cure_of
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
-from fallbacks.refusals import unusable
 from operations.telemetry.live import merge_recent
 from processors.holding.outage_rules import Step
 
@@ -102,7 +101,7 @@ class ProviderView:
         except TimeoutError:
             logger.info("not every provider has answered within {:g} s", FIRST_S)
         sentences = [
-            f"{unusable(last.error, prober.rung.vendor)}; {self._instead(prober)}"
+            f"{last.error}; {self._instead(prober)}"
             for prober in self.probers
             if (last := prober.last) and not last.ok
         ]
@@ -112,9 +111,10 @@ class ProviderView:
 
     def _instead(self, prober: Prober) -> str:
         stage, name = prober.rung.stage, prober.rung.name
+        local = prober.rung.kind == LOCAL  # then the local voice is what failed
         usable = self.availability.usable(stage, self.clock())
         others = [rung.provider for rung in usable if rung.provider != name]
-        return callers_get(others, self.steps)
+        return callers_get(others, self.steps, stage="" if local else stage)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,6 +191,7 @@ def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
         "ok": last.ok,
         "took_s": round(last.took_s, 3),
         "error": last.error,
+        "cure": cure_of(last.kind),
     }
 
 

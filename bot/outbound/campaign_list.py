@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from bot.outbound.opening import Outbound
+from calls.sentences import HELD, ORDINARY, OUTCOMES, held, paused, phrase
 from campaigns.guard import Hold, stage_down
 from campaigns.model import Campaign
 from campaigns.refusals import reason_lines
@@ -18,13 +19,13 @@ NO_CARRIER: Final = "no_carrier"
 
 
 async def list_campaigns(
-    outbound: Outbound, held: Mapping[str, Mapping[str, Any]]
+    outbound: Outbound, holds: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return each configured campaign as JSON; one without contacts is `ready`.
 
     Args:
         outbound: The configured campaigns, and the database.
-        held: Why the dialling process makes no call, by campaign.
+        holds: Why the dialling process makes no call, by campaign.
 
     Raises:
         StorageError: The database does not answer.
@@ -34,10 +35,28 @@ async def list_campaigns(
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)
-        waits = held.get(name) if standing.state == "running" else None
-        more = {"held": waits, "excluded": await _excluded(outbound, standing)}
+        waits = holds.get(name) if standing.state == "running" else None
+        more = {
+            "held": waits,
+            "waits": _blocked(waits),
+            "excluded": await _excluded(outbound, standing),
+            "says": _says(campaign, standing, waits),
+            "outcomes_say": {code: phrase(OUTCOMES, code) for code in standing.outcomes},
+        }
         shown.append(_shown(campaign, standing) | more | await _left(outbound, standing))
     return shown
+
+
+def _blocked(waits: Mapping[str, Any] | None) -> bool:
+    """Return whether a reason keeps a campaign from dialling that is not an ordinary one."""
+    return bool(waits) and waits["reason"] in HELD.keys() - ORDINARY
+
+
+def _says(campaign: Campaign, standing: CampaignStanding, waits: Mapping[str, Any] | None) -> str:
+    """Return why a campaign is paused or waits, in words."""
+    if standing.state == "paused":
+        return paused(standing.reason)
+    return held(waits["reason"], on_outage=campaign.on_outage) if waits else ""
 
 
 async def _excluded(outbound: Outbound, standing: CampaignStanding) -> list[str]:
@@ -79,10 +98,10 @@ def standing_still(outbound: Outbound) -> tuple[str, ...]:
 
 def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """Merge the holds of all processes; at most one of them dials."""
-    held: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for answer in answers:
-        held |= answer or {}
-    return held
+        merged |= answer or {}
+    return merged
 
 
 def _unknown(name: str) -> CampaignStanding:

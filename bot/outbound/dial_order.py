@@ -10,6 +10,7 @@ from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.health.operator_control import addresses
 from bot.http import parse_json, read_body
 from calls.outbound import DialOutcome
+from calls.sentences import dialled
 
 MAX_S: Final = 2 * 3600.0  # of a call
 CONNECT_S: Final = 5.0
@@ -27,9 +28,8 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
         CommandError: No server answers, or it cannot call.
     """
     result = await _ask(settings, number)
-    reason = f" ({result['reason']})" if result["reason"] else ""
     length = f", {result['length_s']:.0f} s" if result["length_s"] else ""
-    say(f"{number}: {result['outcome']}{reason}{length}")
+    say(f"{number}: {dialled(result['outcome'], result['reason'])}{length}")
     return DONE if result["outcome"] in GOOD else FAILED
 
 

@@ -16,6 +16,7 @@ from bot.config.settings import LocalSettings, Settings
 from bot.exits import CommandError, UsageError
 from calls.entry import Entry
 from calls.events import AgentSaid, BudgetMissed, CallStarted, TranscriptFinal
+from calls.sentences import ENDS, phrase
 from calls.state import CallState
 from operations.telemetry import logs
 from transports.local.echo_guard_rules import EchoGuard
@@ -108,7 +109,9 @@ class TerminalLine:
         call = self._call
         if not call.started:
             return Text("waiting for a call", style="dim")
-        phase = f"ended: {call.ended.reason}" if call.ended else call.phase or "answered"
+        phase = (
+            f"ended: {phrase(ENDS, call.ended.reason)}" if call.ended else call.phase or "answered"
+        )
         latest = f"  answered in {call.v2v_s[-1]:.2f} s" if call.v2v_s else ""
         missed, failed = call.counts[BudgetMissed], call.failures.total()
         over = f"  over budget {missed}" if missed else ""
@@ -155,7 +158,8 @@ async def talk(settings: Settings) -> None:
                 for task in beside:
                     task.cancel()
     if call.reason in ("failed", "never_connected", "device_lost"):
-        raise CommandError(f"the call ended: {call.reason}; see {settings.logs.dir}")
+        why = phrase(ENDS, call.reason)
+        raise CommandError(f"the call ended: {why}; see {settings.logs.dir}")
 
 
 def _choose_card(local: LocalSettings) -> SoundCard:

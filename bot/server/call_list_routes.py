@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from bot.server.call_routes import UNKNOWN, in_utc, plain
 from bot.server.operator_routes import Disclosures
+from calls.sentences import ENDS, OUTCOMES, phrase
 from operations.database.database import StorageError
 from operations.masking import masked
 from operations.record.call_list import CallFilter, CallList, ListedCall
@@ -73,7 +74,8 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
         shown = [plain(_shown(row, numbers=query.numbers)) for row in rows]
-        return {"calls": shown, "choices": asdict(choices)}
+        says = {code: phrase(OUTCOMES, code) for code in choices.results}
+        return {"calls": shown, "choices": asdict(choices) | {"results_say": says}}
 
     @router.get("/search.csv", response_model=None)
     async def lines(  # pyright: ignore[reportUnusedFunction]
@@ -94,7 +96,9 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
 
 def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     """Return a call; of a masked number, people recognise the ending."""
-    shown = asdict(call) | {"ending": call.number[-4:]}
+    code = call.result or call.reason or call.state
+    result = phrase(OUTCOMES if call.result else ENDS, code)
+    shown = asdict(call) | {"ending": call.number[-4:], "result_says": result}
     return shown if numbers else shown | {"number": masked(call.number)}
 
 

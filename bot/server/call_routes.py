@@ -13,19 +13,44 @@ from fastapi.responses import FileResponse, JSONResponse
 from bot import clock
 from bot.server.operator_routes import Disclosures
 from bot.workers.pool import WorkerPool
+from calls.sentences import (
+    ENDS,
+    OUTCOMES,
+    WHYS,
+    Vendors,
+    cure_of,
+    explain,
+    phrase,
+    say,
+    vendor_at,
+)
 from operations.database.database import StorageError
 from operations.masking import masked
-from operations.record.reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
+from operations.moments import iso
+from operations.record.reader import (
+    CallPage,
+    CallResultRow,
+    CallRow,
+    FailureRow,
+    HappeningRow,
+    RecordReader,
+    TurnRow,
+)
 from operations.telemetry.live import ConsoleSums, merge_turns
 
 LOOK_S: Final = 0.5  # between two updates of a page
 
 
 class PoolCalls:
-    """The calls of all processes; all watchers share one query."""
+    """The calls of all processes; all watchers share one query.
+
+    Attributes:
+        vendors: For the sentences about failures.
+    """
 
     def __init__(self, sums: ConsoleSums, pool: WorkerPool) -> None:
         """Register the answers for other processes."""
+        self.vendors = sums.vendors
         self._sums = sums
         self._pool = pool
         self._last: Sequence[Mapping[str, Any]] = ()
@@ -123,7 +148,7 @@ def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures
         if page is not None:
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
-            return _page(page, numbers=numbers)
+            return _page(page, calls.vendors, numbers=numbers)
         return _begun(call_id, await calls.live())
 
     _add_audio(router, reader, disclosures)
@@ -174,7 +199,7 @@ async def _recorded(
     return {
         "recent": [_call(row, numbers=numbers) for row in rows],
         "lately": lately,
-        "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
+        "today": {"since": iso(midnight), "cost": round(cost, 4), "currency": currency},
         "problem": "",
     }
 
@@ -189,21 +214,27 @@ def in_utc(at: datetime) -> datetime:
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     """Return a call with masked numbers and without the path of its recording."""
-    shown = asdict(row) | {"recorded": bool(row.recording)}
+    shown = asdict(row) | {"recorded": bool(row.recording)} | in_words(row)
     del shown["recording"]
     if not numbers:
         shown |= {"caller": masked(row.caller), "called": masked(row.called)}
     return plain(shown)
 
 
-def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
+def in_words(row: CallRow | TurnRow) -> dict[str, str]:
+    """Return the codes of a call or a turn in words: how it ended, why its verdict is so."""
+    ended = phrase(ENDS, row.reason or row.state) if isinstance(row, CallRow) else ""
+    return {"ended_says": ended, "why_says": phrase(WHYS, row.why)}
+
+
+def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
     return {
         "call": _call(page.call, numbers=numbers),
-        "turns": [plain(asdict(turn)) for turn in page.turns],
+        "turns": [plain(asdict(turn) | in_words(turn)) for turn in page.turns],
         "messages": [plain(asdict(message)) for message in page.messages],
-        "failures": [plain(asdict(failure)) for failure in page.failures],
+        "failures": [_failure(failure, vendors) for failure in page.failures],
         "breaker_moves": [plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
-        "happenings": [_told(happening) for happening in page.happenings if happening.kind in TOLD],
+        "happenings": [_told(item, vendors) for item in page.happenings if item.kind in TOLD],
         "result": _result(page.result) if page.result else None,
     }
 
@@ -212,15 +243,22 @@ def _result(row: CallResultRow) -> dict[str, Any]:
     """Return the result of a call, with the callback's time in ISO format."""
     shown = asdict(row)
     at_s = shown.pop("callback_at_s")
-    at = None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat()
-    return shown | {"callback_at": at}
+    return shown | {"callback_at": iso(at_s) or None, "says": phrase(OUTCOMES, row.outcome)}
 
 
-def _told(row: HappeningRow) -> dict[str, Any]:
+def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
+    vendor = vendor_at(vendors, row.stage, row.provider)
+    says = explain(row.kind, row.reason, vendor)
+    return plain(asdict(row) | {"says": says, "cure": cure_of(row.kind)})
+
+
+def _told(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     """Return an event in the format of the live feed."""
     said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
-    return plain({"call_id": row.call_id, **said, **place})
+    told = plain({"call_id": row.call_id, **said, **place})
+    says = say(row.kind, told, vendors)
+    return told | {"says": says} if says else told
 
 
 def _begun(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | JSONResponse:
@@ -230,13 +268,13 @@ def _begun(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] |
         return JSONResponse({"detail": NO_CALL}, status_code=404)
     nothing: Sequence[Any] = ()
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
-    call = {**live, "state": "live", "turns": live["turn"], "recorded": False}
+    words = {"ended_says": phrase(ENDS, "live"), "why_says": ""}
+    call = {**live, "state": "live", "turns": live["turn"], "recorded": False, **words}
     return {"call": call, **dict.fromkeys(names, nothing), "result": None}
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values for JSON, with moments in ISO format."""
     return {
-        key: value.isoformat() if isinstance(value, datetime) else value
-        for key, value in values.items()
+        key: iso(value) if isinstance(value, datetime) else value for key, value in values.items()
     }

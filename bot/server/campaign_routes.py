@@ -2,11 +2,10 @@
 
 import asyncio
 import csv
-import re
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 
@@ -208,7 +207,10 @@ def _refused(why: str, status: int) -> JSONResponse:
 NO_CARRIER: Final = "no carrier that could dial is configured"
 LEAVING: Final = "the server is stopping and no longer places calls"
 NO_SEAT: Final = "all seats are taken by calls; call again later, or raise server.max_calls"
-NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
+UNREADABLE: Final = (
+    "The number must begin with + and the country code, or be one of the country in server.region."
+)
+AMBIGUOUS: Final = "The number may be {}; write it with + and the country code."
 
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
 Orderer = Annotated[Literal["api", "command"], Body(embed=True)]
@@ -301,8 +303,10 @@ def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
 
 async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, Any]:
     call = outbound.one_call
-    if not NUMBER.fullmatch(order.number):
-        return _refused("The number must begin with + and the country code.", 400)
+    readings = outbound.gate.readings(order.number)
+    if len(readings) != 1:
+        return _refused(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE, 400)
+    order = replace(order, number=readings[0])
     if call is None:
         return _refused(NO_CARRIER, 409)
     if call.pool.leaving or call.pool.seats() <= 0:

@@ -120,7 +120,13 @@ async def _take_in(
     with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
         file = Path(folder) / "contacts.csv"
         await asyncio.to_thread(file.write_bytes, data)
-        plan = ImportPlan(file=file, campaign=campaign, now=outbound.now_s(), region=region)
+        plan = ImportPlan(
+            file=file,
+            campaign=campaign,
+            now=outbound.now_s(),
+            region=region,
+            orders=outbound.gate.rules,
+        )
         book = replace(outbound.contacts, dry=preview)
         try:
             tally = await import_contacts(plan, book, refuse)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import clock
-from bot.config.rungs import vendor_of
+from bot.config.rungs import vendors_of
 from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Emit
@@ -62,10 +62,11 @@ class OwnListeners:
 
     def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
         """Return the emitter for the log, the call journals, these listeners and `more`."""
+        vendors = vendors_of(settings)
         optional = [listener for listener in (self.record_listener, self.traces) if listener]
         return Emitter(
             listeners=[
-                Log(words=settings.logs.words),
+                Log(words=settings.logs.words, vendors=vendors),
                 Journal(settings.logs.dir / "calls"),
                 *(self.live, self.metrics, self.record, self.sums, self.carrier_words),
                 *(self.crm, self.after_calls, *optional),
@@ -75,10 +76,7 @@ class OwnListeners:
             incidents=Incidents(
                 ladders(settings),
                 steps=settings.hold.steps,
-                vendors={
-                    (stage, rung.name): vendor_of(rung, stage)
-                    for stage, rung in settings.stages.rungs()
-                },
+                vendors=vendors,
             ),
             clock=clock.monotonic,
         )
@@ -96,12 +94,13 @@ def own_listeners(
     crm = CrmListener(follows=not works_after_calls(settings))
     if record_listener:
         record_listener.report_cut = crm.report_cut
+    vendors = vendors_of(settings)
     return OwnListeners(
-        live=Live(words=words),
+        live=Live(words=words, vendors=vendors),
         exposition=exposition,
         metrics=Metrics(exposition.registry, ladders(settings), local=local_rungs(settings)),
         record=record_of(settings),
-        sums=ConsoleSums(),
+        sums=ConsoleSums(vendors),
         carrier_words=CarrierWords(),
         crm=crm,
         after_calls=AfterCallListener(),

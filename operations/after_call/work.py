@@ -34,6 +34,7 @@ from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
+from operations.moments import iso
 from operations.numbers import one_reading, zone_of
 
 
@@ -62,15 +63,10 @@ def reported(report: CrmReport, result: CallResult) -> CrmReport:
         summary=result.summary,
         result=result.outcome,
         campaign=result.campaign,
-        callback_at=iso_of(result.callback_at_s),
+        callback_at=iso(result.callback_at_s, "seconds"),
         notes=result.notes,
         made_by=result.made_by,
     )
-
-
-def iso_of(moment_s: float | None) -> str:
-    """Return a moment since 1970 in ISO 8601, UTC; empty for `None`."""
-    return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")
 
 
 @dataclass(slots=True)

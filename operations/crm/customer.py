@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
+from calls.sentences import OUTCOMES, WHYS, phrase
 from calls.verdict import CallerVerdict
 
 PLACE: Final = re.compile(r"\{([a-z_]+)\}")
@@ -120,12 +121,16 @@ class CrmReport:
         """The summary with outcome, callback and notes, one a line, for a text field."""
         lines = {
             "": self.summary,
-            "Outcome: ": self.result.replace("_", " "),
+            "Outcome: ": phrase(OUTCOMES, self.result),
             "Call back: ": " ".join(filter(None, (self.callback_at, self.callback))),
             "Notes: ": self.notes,
-            "Served: ": TOLD.get(self.verdict, ""),
+            "Served: ": self._served(),
         }
         return "\n".join(f"{name}{said}" for name, said in lines.items() if said)
+
+    def _served(self) -> str:
+        told, why = TOLD.get(self.verdict, ""), phrase(WHYS, self.why)
+        return f"{told} ({why})" if told and why else told
 
 
 def dig(answer: Any, path: str) -> Any:

@@ -11,8 +11,9 @@ from fallbacks.failure import ServiceError, Severity
 from operations.inbox.store import Inbox, InboxEntry
 from operations.keep_running import at_work, keep_running
 from operations.masking import masked, printable
+from operations.moments import for_people
 from operations.notify.alert import Alert
-from operations.notify.channel import AlertText, Channel, moment
+from operations.notify.channel import AlertText, Channel
 from operations.notify.dispatcher import post_to, reached_others
 from operations.notify.opening import channels_of, quiet_hours, utc_s
 from operations.notify.outbox import ChannelPost
@@ -95,7 +96,7 @@ def notice_text(entry: InboxEntry) -> AlertText:
     whom = masked(entry.number) or "a withheld number"
     text = printable(entry.text)[:MAX_TEXT]
     lines = [
-        f"At {moment(entry.at.timestamp())}.",
+        f"At {for_people(entry.at)}.",
         *([f"Agent: {entry.agent}"] if entry.agent else []),
         *([f"Length: {entry.length_s:.0f} s"] if entry.length_s is not None else []),
         *([text] if text else []),

@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, Select, Table, func, literal, or_,
 from operations.database.database import Database
 from operations.database.tables import CALLBACK_CONTACTS, CALLBACKS, CALLS, VOICEMAILS
 from operations.masking import masked, printable
+from operations.moments import for_people
 
 InboxKind: TypeAlias = Literal["callback", "message"]
 KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
@@ -180,7 +181,7 @@ async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> 
 def _line(entry: InboxEntry, *, numbers: bool) -> str:
     shown = entry.number if numbers else masked(entry.number)
     facts = [
-        f"{entry.at:%Y-%m-%d %H:%M} UTC",
+        for_people(entry.at, "%Y-%m-%d %H:%M"),
         entry.kind,
         shown or "number withheld",
         "" if entry.length_s is None else f"{entry.length_s:.0f} s",

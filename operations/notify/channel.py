@@ -2,20 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from calls.sentences import STAGES, cure_of, headline, sentence
 from operations.masking import printable
-from operations.notify.alert import (
-    CALLERS,
-    CHANNELS,
-    COUNTED,
-    NOT_SERVED,
-    REPLACED,
-    UNHEARD,
-    WHOLE_CALL,
-    Alert,
-)
+from operations.moments import for_people, iso
+from operations.notify.alert import COUNTED, REPLACED, UNHEARD, Alert
 from operations.notify.outbox import ChannelPost
 
 
@@ -41,20 +33,20 @@ def alert_text(alert: Alert) -> AlertText:
     """Return the text for people."""
     state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
     returned = alert.open_s > alert.began_s
-    again = f", again; the first time at {moment(alert.began_s)}" if returned else ""
+    again = f", again; the first time at {for_people(alert.began_s)}" if returned else ""
+    what = headline(alert.stage, alert.rung, alert.kind, alert.reason)
     lines = [
-        f"Since {moment(alert.open_s)}{again}.",
-        *_said("Reason", alert.reason),
-        *_said("Instead", alert.then),
-        *_said("Also down", ", ".join(alert.beside)),
+        f"Since {for_people(alert.open_s)}{again}.",
+        *([] if alert.reason in what else [sentence(alert.reason)]),
+        *([sentence(alert.then)] if alert.then and alert.ended_s is None else []),
+        *([sentence(cure_of(alert.kind))] if cure_of(alert.kind) and alert.ended_s is None else []),
+        *_said("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside)),
         *(_hurt(alert, " so far.") if alert.ended_s is None else []),
         *_said("Seen by", alert.seen_by),
         *_ended(alert),
         f"[{alert.key}]",
     ]
-    return AlertText(
-        title=masked(f"{state}: {_what(alert)}"), lines=tuple(masked(line) for line in lines)
-    )
+    return AlertText(title=masked(f"{state}: {what}"), lines=tuple(masked(line) for line in lines))
 
 
 def as_json(alert: Alert) -> dict[str, Any]:
@@ -70,35 +62,16 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "title": alert_text(alert).title,
         "reason": masked(alert.reason),
         "instead": masked(alert.then),
-        "began_at": moment(alert.open_s),
-        "first_at": moment(alert.began_s),
-        "resolved_at": None if alert.ended_s is None else moment(alert.ended_s),
+        "cure": cure_of(alert.kind),
+        "began_at": iso(alert.open_s, "seconds"),
+        "first_at": iso(alert.began_s, "seconds"),
+        "resolved_at": iso(alert.ended_s, "seconds") or None,
         "resolved_how": masked(alert.how),
         "lasted_s": alert.lasted_s if alert.ended_s is not None else None,
         "callers_hurt": alert.callers if alert.stage in COUNTED else None,
         "escalated": alert.escalated,
         "seen_by": masked(alert.seen_by),
     }
-
-
-def moment(at_s: float) -> str:
-    """Return a moment for people, in UTC."""
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _what(alert: Alert) -> str:
-    kind = alert.kind.replace("_", " ")
-    match alert.stage:
-        case _ if alert.kind == NOT_SERVED and alert.stage == WHOLE_CALL:
-            return "a call could not be served"
-        case _ if alert.stage == CALLERS:
-            return "callers get no answer"
-        case _ if alert.stage == CHANNELS:
-            return f"alerts by {alert.rung} fail: {kind}"
-        case _ if alert.whole_stage:
-            return f"{alert.stage.upper()} is down: {kind}"
-        case _:
-            return f"{alert.stage.upper()} {alert.rung}: {kind}".replace("  ", " ")
 
 
 def _said(name: str, what: str) -> list[str]:
@@ -109,7 +82,7 @@ def _ended(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
     how = HOW.get(alert.how, alert.how)
-    over = f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
+    over = f"Over at {for_people(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
     return [" ".join([over, *_hurt(alert, ".")])]
 
 

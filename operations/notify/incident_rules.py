@@ -43,6 +43,7 @@ from calls.operations_events import (
     WritesRefused,
     WritesResumed,
 )
+from calls.sentences import Vendors
 from fallbacks.breaker import State
 from fallbacks.events import (
     AttemptFailed,
@@ -57,7 +58,6 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from fallbacks.refusals import Vendor
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "retried until it is listed, also after a restart"
@@ -82,7 +82,7 @@ class Incidents:
         ladders: Mapping[str, Sequence[str]],
         *,
         steps: Sequence[str] = (),
-        vendors: Mapping[Place, Vendor] | None = None,
+        vendors: Vendors | None = None,
     ) -> None:
         """Prepare; see `KnownRungs` for the arguments."""
         self.rungs = KnownRungs(ladders, steps=steps, vendors=vendors)
@@ -215,7 +215,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Fac
         rung=event.provider,
         kind=rung.kind or UNKNOWN,
         severity=event.severity,
-        reason=rung.reason,
+        reason=rung.reason or incidents.rungs.explain(event.stage, event.provider, UNKNOWN, ""),
     )
     opened = incidents.meet(found, now, left_alone=True, failures=0)
     return (*opened, *_check_stage(incidents, event.stage, now))
@@ -230,7 +230,7 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
         rung="",
         kind="no_usable_rung",
         severity=Severity.CRITICAL,
-        reason=incidents.rungs.kinds(stage),
+        reason=incidents.rungs.reasons(stage),
     )
     return incidents.meet(found, now, failures=0)
 
@@ -251,7 +251,11 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Fac
     if rung.breaker != State.OPEN or was_open or incidents.has(*place):
         return ()
     found = IncidentBegan(
-        stage=event.stage, rung=event.provider, kind=rung.kind or UNKNOWN, severity=Severity.MEDIUM
+        stage=event.stage,
+        rung=event.provider,
+        kind=rung.kind or UNKNOWN,
+        severity=Severity.MEDIUM,
+        reason=rung.reason or incidents.rungs.explain(*place, UNKNOWN, ""),
     )
     met = incidents.meet(found, now, left_alone=True, failures=0)
     return (*met, *_check_stage(incidents, event.stage, now))
@@ -265,10 +269,11 @@ def _meet(
     match event:
         case ProviderFailed(stage=stage, provider=rung, error=reason):
             kind, severity = "error", Severity.MEDIUM
+            reason = incidents.rungs.explain(stage, rung, kind, reason)
         case RetriesExhausted(stage=stage, provider=rung, kind=kind, severity=severity):
-            reason = ""
+            reason = incidents.rungs.explain(stage, rung, kind, "")
         case StageExhausted(stage=stage, severity=severity):
-            rung, kind, reason = "", "exhausted", ""
+            rung, kind, reason = "", "exhausted", incidents.rungs.reasons(stage)
         case RecordHalted(reason=reason, severity=severity):
             stage, rung, kind = STORAGE, RECORD, "record_halted"
     found = IncidentBegan(stage=stage, rung=rung, kind=kind, severity=severity, reason=reason)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bot import clock
 from bot.config.database_urls import masked
 from bot.config.folders import check_database
+from bot.config.rungs import vendors_of
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from operations.database.database import StorageError
@@ -36,7 +37,12 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
         found = await gather(url, until - span, until)
     except StorageError as error:
         raise CommandError(f"{masked(url)} cannot be read: {error}") from error
-    story = tell_story(found, budget_s=settings.latency.budget_s, made_at=until)
+    story = tell_story(
+        found,
+        budget_s=settings.latency.budget_s,
+        made_at=until,
+        vendors=vendors_of(settings),
+    )
     values = json.dumps(story, ensure_ascii=False, indent=1)
     await asyncio.to_thread(_write, out, {PAGE: as_page(story), VALUES: values})
     return story

@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Any, Final
 
+from calls.sentences import ENDS, STAGES, WHYS, cure_of, phrase, sentence
+from operations.moments import for_people
+
 WIDTH: Final = 960  # of a chart, in its own units; the page scales it
 LEFT: Final = 150  # for names
 RIGHT: Final = 12
@@ -104,7 +107,7 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
         f'<rect x="{span.x(_at(item["at"])) - 1}" width="2" height="{ROW - 8}" '
         f'y="{ROW * rungs.index((item["stage"], item["provider"])) + 8}" '
         f'class="{"permanent" if item["permanent"] else "bad"}"><title>{_clock(item["at"])}: '
-        f"{escape(item['kind'])}</title></rect>"
+        f"{escape(item['says'])}</title></rect>"
         for item in story["failures"][:MAX_DOTS]
     ]
     said = f"{len(story['failures'])} failures of {len(rungs)} rungs"
@@ -143,6 +146,7 @@ def _axis(span: Span, base: float) -> str:
     for number in range(TICKS + 1):
         at = span.since + number * step
         text = f"{at:%m-%d %H:%M}" if day else f"{at:%H:%M:%S}"
+        text = f"{text} UTC" if number == TICKS else text  # the last one names the zone of all
         anchor = "end" if number == TICKS else "middle" if number else "start"
         made.append(
             f'<text x="{span.x(at)}" y="{base + 18}" text-anchor="{anchor}" class="tick">'
@@ -182,7 +186,7 @@ def _at(text: str) -> datetime:
 
 
 def _clock(text: str) -> str:
-    return f"{_at(text):%H:%M:%S}"
+    return for_people(_at(text), "%H:%M:%S")
 
 
 MAX_ROWS: Final = 1_000  # of a table; the JSON file has all of them
@@ -230,17 +234,18 @@ def _outages(story: Mapping[str, Any]) -> str:
         latency = item["latency"]
         rows.append(
             (
-                f"{item['stage']} {item['provider']}",
+                _rung(item),
                 _time(item["began_at"]),
                 _time(item["ended_at"]) if item["ended_at"] else "goes on",
                 f"{item['lasted_s']:.0f} s",
-                ", ".join(f"{kind}: {many}" for kind, many in item["kinds"].items()),
+                " ".join(map(sentence, item["says"])),
+                item["failures"],
                 item["breakers_opened"],
                 len(item["calls_hurt"]),
                 *(_waits(latency[name]) for name in ("before", "during", "after")),
             )
         )
-    head = ("rung", "began", "ended", "lasted", "failures", "breakers opened", "hurt")
+    head = ("rung", "began", "ended", "lasted", "why", "failures", "breakers opened", "hurt")
     waits = ("answers before: p50 / p95", "during", "after")
     return _table((*head, *waits), rows)
 
@@ -253,7 +258,7 @@ def _waits(latency: Mapping[str, Any]) -> str:
 
 
 def _failures(story: Mapping[str, Any]) -> str:
-    head = ("at", "call", "turn", "rung", "kind", "severity", "permanent", "reason")
+    head = ("at", "call", "turn", "rung", "what", "to do", "the provider's words")
     return _table(
         head,
         (
@@ -261,10 +266,9 @@ def _failures(story: Mapping[str, Any]) -> str:
                 _time(item["at"]),
                 item["call"],
                 "" if item["turn"] is None else item["turn"],
-                f"{item['stage']} {item['provider']}",
-                item["kind"],
-                item["severity"],
-                "yes" if item["permanent"] else "",
+                _rung(item),
+                sentence(item["says"]),
+                sentence(cure_of(item["kind"])),
                 item["reason"],
             )
             for item in story["failures"]
@@ -279,6 +283,10 @@ def _alerts(story: Mapping[str, Any]) -> str:
         for item in story["alerts"]
     ]
     return "".join(made) or "<p>None.</p>"
+
+
+def _rung(item: Mapping[str, Any]) -> str:
+    return f"{STAGES.get(item['stage'], item['stage'])} {item['provider']}"
 
 
 def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
@@ -321,11 +329,11 @@ def _calls(story: Mapping[str, Any]) -> str:
                 _time(item["started_at"]),
                 item["caller"],
                 item["transport"],
-                item["reason"] or item["state"],
+                phrase(ENDS, item["reason"] or item["state"]),
                 "" if item["length_s"] is None else f"{item['length_s']:.0f} s",
                 item["turns"],
                 item["verdict"],
-                item["why"].replace("_", " "),
+                phrase(WHYS, item["why"]),
             )
             for item in story["calls"]
             if item["verdict"] not in ("", "served")
@@ -357,11 +365,11 @@ def _many(count: int, what: str) -> str:
 
 
 def _day(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
+    return for_people(_at(text))
 
 
 def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%m-%d %H:%M:%S}"
+    return for_people(_at(text), "%m-%d %H:%M:%S")
 
 
 _FRAME: Final = """<!doctype html>

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from calls.sentences import Vendors, explain, vendor_at
 from calls.verdict import CallerVerdict
 from operations.masking import masked as masked_number
+from operations.moments import iso
 from operations.notify.alert import LEAD_S
 from operations.notify.channel import alert_text, as_json, masked
 from operations.notify.outbox import SentAlert
@@ -23,17 +25,20 @@ from operations.postmortem.gathering import (
 from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
 
 
-def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[str, Any]:
-    """Return the report as JSON values."""
+def tell_story(
+    found: Gathered, *, budget_s: float, made_at: datetime, vendors: Vendors | None = None
+) -> dict[str, Any]:
+    """Return the report as JSON values; `vendors` are those of the sentences about failures."""
+    vendors = vendors or {}
     moves = with_ends(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
     turns = [turn for turn in found.turns if turn.began_at >= found.since]
     calls = [_call(call) for call in found.calls]
     moved = [breaker_move for breaker_move in found.breaker_moves if breaker_move.at >= found.since]
     return {
-        "made_at": _moment(made_at),
-        "since": _moment(found.since),
-        "until": _moment(found.until),
+        "made_at": _iso(made_at),
+        "since": _iso(found.since),
+        "until": _iso(found.until),
         "budget_s": budget_s,
         "left_out": [f"more {item} than the report can hold" for item in found.cut],
         "counts": {
@@ -51,17 +56,19 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
         },
         "cost": _cost(found.calls),
         "latency": asdict(latency_of(turns, budget_s=budget_s)),
-        "outages": [_outage(outage, found, budget_s=budget_s) for outage in outages],
+        "outages": [_outage(outage, found, vendors, budget_s=budget_s) for outage in outages],
         "alerts": [_alert(alert) for alert in found.alerts],
         "operators": [_done(operator) for operator in found.operators],
         "breakers": _breakers(moves),
-        "failures": [_failure(failure) for failure in found.failures],
+        "failures": [_failure(failure, vendors) for failure in found.failures],
         "calls": calls,
         "turns": [_turn(turn) for turn in found.turns],
     }
 
 
-def _outage(outage: Outage, found: Gathered, *, budget_s: float) -> dict[str, Any]:
+def _outage(
+    outage: Outage, found: Gathered, vendors: Vendors, *, budget_s: float
+) -> dict[str, Any]:
     ended = outage.ended or found.until
     kinds = [failure.kind for failure in outage.failures]
     began_s, ended_s = outage.began.timestamp() - LEAD_S, ended.timestamp()
@@ -73,11 +80,12 @@ def _outage(outage: Outage, found: Gathered, *, budget_s: float) -> dict[str, An
     return {
         "stage": outage.stage,
         "provider": outage.provider,
-        "began_at": _moment(outage.began),
-        "ended_at": _moment(outage.ended),
+        "began_at": _iso(outage.began),
+        "ended_at": _iso(outage.ended),
         "lasted_s": round((ended - outage.began).total_seconds(), 3),
         "failures": len(outage.failures),
         "kinds": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        "says": list(dict.fromkeys(_sentence(failure, vendors) for failure in outage.failures)),
         "breakers_opened": outage.opened,
         "calls_hurt": sorted(hurt),
         "alerts": [sent.alert.key for sent in found.alerts if _is_of(sent, outage, ended)],
@@ -103,7 +111,7 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
     return as_json(sent.alert) | {
         "as_sent": text.whole,
         "failures": sent.alert.failures,
-        "told_at": _moment(_utc(sent.alert.told_at_s)) if sent.alert.told_at_s else None,
+        "told_at": iso(sent.alert.told_at_s or None, "milliseconds") or None,
         "channels": {
             name: {"sent_revision": sent.sent[name], "wanted_revision": wanted}
             for name, wanted in sent.wanted.items()
@@ -113,7 +121,7 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
 
 def _done(row: HappeningRow) -> dict[str, Any]:
     said = {name: _clean(value) for name, value in row.data.items()}
-    return {"at": _moment(row.at), "kind": row.kind, **said}
+    return {"at": _iso(row.at), "kind": row.kind, **said}
 
 
 def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
@@ -122,7 +130,7 @@ def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
         {
             "stage": stage,
             "provider": provider,
-            "states": [{"at": _moment(at), "state": state} for at, state in told],
+            "states": [{"at": _iso(at), "state": state} for at, state in told],
             "moves": [
                 _move(move) for move in moves if (move.stage, move.provider) == (stage, provider)
             ],
@@ -133,7 +141,7 @@ def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
 
 def _move(row: BreakerMoveRow) -> dict[str, Any]:
     return {
-        "at": _moment(row.at),
+        "at": _iso(row.at),
         "process": row.holder,
         "call": row.call_id,
         **_picked(row, "before", "after"),
@@ -142,13 +150,18 @@ def _move(row: BreakerMoveRow) -> dict[str, Any]:
     }
 
 
-def _failure(row: FailureRow) -> dict[str, Any]:
+def _sentence(row: FailureRow, vendors: Vendors) -> str:
+    return masked(explain(row.kind, row.reason, vendor_at(vendors, row.stage, row.provider)))
+
+
+def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     return {
-        "at": _moment(row.at),
+        "at": _iso(row.at),
         "call": row.call_id,
         **_picked(row, "turn", "stage", "provider", "kind", "scope"),
         **_picked(row, "severity", "attempt", "permanent"),
         "reason": masked(row.reason),
+        "says": _sentence(row, vendors),
     }
 
 
@@ -161,8 +174,8 @@ def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def _call(row: CallRow) -> dict[str, Any]:
     return {
         "id": row.id,
-        "started_at": _moment(row.started_at),
-        "ended_at": _moment(row.ended_at),
+        "started_at": _iso(row.started_at),
+        "ended_at": _iso(row.ended_at),
         **_picked(row, "transport", "direction", "agent"),
         "caller": masked_number(row.caller),
         "called": masked_number(row.called),
@@ -176,7 +189,7 @@ def _call(row: CallRow) -> dict[str, Any]:
 
 def _turn(row: TurnRow) -> dict[str, Any]:
     return {
-        "at": _moment(row.began_at),
+        "at": _iso(row.began_at),
         "call": row.call_id,
         **_picked(row, "turn", "v2v_s", "verdict", "why"),
         "parts": dict(row.parts),
@@ -210,10 +223,6 @@ def _clean(value: Any) -> Any:
             return value
 
 
-def _utc(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)
-
-
-def _moment(at: datetime | None) -> str | None:
+def _iso(at: datetime | None) -> str | None:
     """Return a moment for programs, in UTC."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return iso(at, "milliseconds") or None

@@ -14,6 +14,7 @@ from sqlalchemy import Table, select
 from operations.csv_cells import safe_cell
 from operations.database.database import Database
 from operations.database.tables import CALLS, FAILURES, TURNS
+from operations.moments import iso
 
 KINDS: Final[Mapping[str, tuple[Table, str]]] = {
     "calls": (CALLS, "started_at"),
@@ -114,4 +115,4 @@ def cell(value: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Return a value for JSON."""
-    return value.isoformat() if isinstance(value, datetime) else value
+    return iso(value) if isinstance(value, datetime) else value

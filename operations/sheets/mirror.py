@@ -13,8 +13,9 @@ from fallbacks.failure import Failure, Kind, Severity
 from fallbacks.retrying import MAX_REST_S, rest_s, wait_s
 from operations.keep_running import keep_repeating
 from operations.masking import masked as masked_number
+from operations.moments import iso
 from operations.notify.alert import Alert
-from operations.notify.channel import alert_text, masked, moment
+from operations.notify.channel import alert_text, masked
 from operations.notify.outbox import AlertHistory
 from operations.retrying import Retries
 from operations.sheets.outbox import SheetBatch, SheetOutbox, SheetRow
@@ -41,8 +42,8 @@ def call_row(call: Mapping[str, Any]) -> SheetRow:
         at_s=ended.timestamp(),
         cells=(
             key,
-            f"{call['started_at']:%Y-%m-%d %H:%M:%S}",
-            f"{ended:%Y-%m-%d %H:%M:%S}",
+            iso(call["started_at"], "seconds"),
+            iso(ended, "seconds"),
             *(call[name] for name in ("transport", "direction", "agent")),
             masked_number(call["caller"]),
             masked_number(call["called"]),
@@ -68,7 +69,7 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     key = f"alert {alert.key} {alert.open_s:.0f} {status}"
     rung = (alert.stage, alert.rung, alert.kind)
     title = masked(alert_text(alert).title)
-    cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.callers, title)
+    cells = (key, iso(at_s, "seconds"), status, alert.severity.value, *rung, alert.callers, title)
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
 
 

@@ -12,12 +12,15 @@ from typing import Any, Final
 from calls.entry import Entry
 from calls.events import AnswerHeard, BargedIn
 from calls.known_calls import KnownCalls
+from calls.sentences import CHOICES, Vendors, explain, phrase, say, vendor_at
 from calls.state import STAGES, CallState
 from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
 from operations.masking import masked, without_words
 
+NO_VENDORS: Final[Vendors] = {}
 
-def live_json(call: CallState) -> dict[str, Any]:
+
+def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
     """Return a call in progress as JSON values; numbers are masked."""
     started, last = call.started, call.last_failure
     theirs = (started.called if call.outbound else started.caller) if started else ""
@@ -41,8 +44,15 @@ def live_json(call: CallState) -> dict[str, Any]:
         "down": list(call.down),  # stages without a usable provider
         "step": call.step,  # what the call does while a stage is down
         "verdict": call.verdict,  # what its caller got at worst, so far
+        "step_says": phrase(CHOICES, call.step) if call.step else "",
         "last": f"{last.provider}: {last.kind}" if last else "",
+        "last_says": _explained(last, vendors) if last else "",
     }
+
+
+def _explained(failed: AttemptFailed, vendors: Vendors) -> str:
+    vendor = vendor_at(vendors, failed.stage, failed.provider)
+    return explain(failed.kind, failed.reason, vendor)
 
 
 # The rungs' work for callers within the last quarter of an hour: a sliding window.
@@ -97,7 +107,8 @@ class RungWindow:
 class RecentWork:
     """Counts a process's entries; those outside calls are probes, and are not counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, vendors: Vendors = NO_VENDORS) -> None:
+        self._vendors = vendors
         self._rungs: dict[tuple[str, str], RungWindow] = {}
         self._turns: deque[tuple[float, float, str]] = deque(maxlen=MAX_TURNS)
 
@@ -134,7 +145,12 @@ class RecentWork:
         minute = self._minute(failed.stage, failed.provider, entry)
         if entry.call_id:
             minute.failures += 1
-        told = {"at": entry.at, "kind": str(failed.kind), "reason": failed.reason}
+        told = {
+            "at": entry.at,
+            "kind": str(failed.kind),
+            "reason": failed.reason,
+            "says": _explained(failed, self._vendors),
+        }
         self._rungs[failed.stage, failed.provider].last_failure = told
 
 
@@ -209,10 +225,12 @@ class ConsoleSums:
 
     Attributes:
         recent: The rungs' recent work.
+        vendors: For the sentences about failures.
     """
 
-    def __init__(self) -> None:
-        self.recent = RecentWork()
+    def __init__(self, vendors: Vendors = NO_VENDORS) -> None:
+        self.recent = RecentWork(vendors)
+        self.vendors = vendors
         self._calls = KnownCalls()
 
     async def hear(self, entry: Entry) -> None:
@@ -222,7 +240,7 @@ class ConsoleSums:
 
     def live(self) -> list[dict[str, Any]]:
         """Return the calls in progress as JSON values, the oldest one first."""
-        return [live_json(call) for call in self._calls.live.values() if call.started]
+        return [live_json(call, self.vendors) for call in self._calls.live.values() if call.started]
 
 
 WATCHER_ENTRIES: Final = 1_000  # a slower browser loses the oldest
@@ -232,7 +250,8 @@ RECENT_ENTRIES: Final = 500  # shown first to a page that opens during a call
 class Live:
     """Passes entries to watchers; a slow watcher loses the oldest ones, and never slows a call."""
 
-    def __init__(self, *, words: bool) -> None:
+    def __init__(self, *, words: bool, vendors: Vendors = NO_VENDORS) -> None:
+        self._vendors = vendors
         self._words = words  # False: callers' words and numbers stay in the calls' own records
         self._watchers: set[asyncio.Queue[Entry]] = set()
         # Entries, not their JSON: that is larger, and only needed while someone watches.
@@ -253,13 +272,20 @@ class Live:
             queue.put_nowait(shown)
 
     async def watch(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher leaves."""
+        """Yield the recent entries, then each new one, until the watcher leaves.
+
+        Those with codes for people have a sentence under `says`.
+        """
         with self._seat() as queue:
             for shown in tuple(self._recent):
-                yield shown.as_json()
+                yield self._told(shown)
             while True:
-                shown = await queue.get()
-                yield shown.as_json()
+                yield self._told(await queue.get())
+
+    def _told(self, shown: Entry) -> dict[str, Any]:
+        told = shown.as_json()
+        says = say(told["event"], told, self._vendors)
+        return told | {"says": says} if says else told
 
     @contextmanager
     def _seat(self) -> Iterator[asyncio.Queue[Entry]]:

@@ -22,6 +22,7 @@ from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
+from calls.sentences import Vendors, say
 from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
@@ -144,7 +145,7 @@ class LogFile:
 
 
 TEXT: Final = (  # loguru's own, without exceptions
-    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
+    "<green>{time:YYYY-MM-DDTHH:mm:ss.SSSZ}</green> | <level>{level: <8}</level> | "
     "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
 )
 TRACE_LINES: Final = 80  # its beginning and its end
@@ -302,8 +303,12 @@ class Log:
     refusals: each kind is one line a minute, with a count.
     """
 
-    def __init__(self, *, words: bool = False) -> None:
-        """Log what was said only if `words`; numbers and keys are never logged."""
+    def __init__(self, *, words: bool = False, vendors: Vendors | None = None) -> None:
+        """Log what was said only if `words`; numbers and keys are never logged.
+
+        `vendors` are those of the sentences about failures.
+        """
+        self._vendors = vendors or {}
         self._shown = without_numbers if words else without_words
         self._fields = LogFields()
         self._repeats = Repeats()
@@ -318,19 +323,23 @@ class Log:
         if name in REFUSALS and not self._is_news(name, asdict(shown(entry).event), at_s):
             return
         # Built only for lines that are written: most entries are not.
-        said = partial(_words_of, entry, shown, fields)
+        said = partial(_words_of, entry, shown, fields, self._vendors)
         logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", said)
 
     def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
         return self._repeats.may_say(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
-def _words_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields) -> str:
-    shown = asdict(show(entry).event)
+def _words_of(
+    entry: Entry, show: Callable[[Entry], Entry], fields: Fields, vendors: Vendors
+) -> str:
+    """Return the line: call, event, the sentence for its codes, and its fields as JSON."""
+    shown, name = asdict(show(entry).event), type(entry.event).__name__
     more = ((field, fields[field]) for field in BESIDE if field not in shown)
     said = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
-    return f"{fields['call_id'] or 'process'} {type(entry.event).__name__}{said} {line}"
+    told = say(name, shown, vendors)
+    return f"{fields['call_id'] or 'process'} {name}{said} {f'{told} ' if told else ''}{line}"
 
 
 def _level_of(event: Event) -> str:

@@ -22,6 +22,7 @@ from calls.events import (
 )
 from calls.incident import UNKNOWN, IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
 from calls.operations_events import AlertClosed
+from calls.sentences import headline
 from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
@@ -161,12 +162,11 @@ TOLD: Final = frozenset({*RECOVERY, *OTHERS})
 
 def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     """Return an alert as it is in `alerts.json` until it is resolved."""
-    what = fact.reason or fact.kind.replace("_", " ")
     return {
         "timestamp": seconds(at),
         "severity": fact.severity.upper(),
         "service_name": fact.stage.upper(),
-        "error_message": what,
+        "error_message": headline(fact.stage, fact.rung, fact.kind, fact.reason),
         "status": UNRESOLVED,
         "provider": fact.rung,
         "kind": str(fact.kind),

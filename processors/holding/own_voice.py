@@ -20,6 +20,7 @@ from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 from calls.entry import Emit
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from calls.line import CallerLine
+from calls.sentences import UNANSWERED
 from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
 from fallbacks.events import HeldTheLine, StepTaken
@@ -206,7 +207,7 @@ class ChoiceActions:
         """Carry out an action; return the result of a choice."""
         match action:
             case RunMenuChoice():
-                reason = f"{action.stage} is down"
+                reason = UNANSWERED.get(action.stage, "")
                 return ChoiceDone(
                     choice=action.choice, done=await self._choose(action.choice, reason)
                 )

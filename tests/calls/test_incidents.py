@@ -6,6 +6,7 @@ import pytest
 
 from calls.events import Event, ProviderFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
+from calls.sentences import Vendor
 from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
@@ -18,7 +19,6 @@ from fallbacks.events import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity, failed
-from fallbacks.refusals import Vendor
 from operations.notify.incident_rules import CALM_S, Incidents
 
 LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
@@ -93,8 +93,8 @@ def test_a_refused_key_is_one_line_with_its_replacement() -> None:
             rung="openai",
             kind="auth",
             severity=Severity.HIGH,
-            reason="401 invalid_api_key",
-            then="openai-b is asked instead; openai is left alone until a trial of it succeeds",
+            reason="openai rejects its key (401)",
+            then="openai-b is used instead; openai is tested until it works again",
         )
     ]
 
@@ -194,8 +194,8 @@ def test_a_suspicion_that_becomes_an_open_breaker_is_told_once_more() -> None:
         rung="openai",
         kind="timeout",
         severity=Severity.MEDIUM,
-        reason="",
-        then="openai-b is asked instead; openai is left alone until a trial of it succeeds",
+        reason="openai does not answer in time",
+        then="openai-b is used instead; openai is tested until it works again",
         failures=3,
     )
 
@@ -206,7 +206,7 @@ def test_a_request_called_bad_twice_opens_the_breaker_and_that_is_told() -> None
     first, second = told_by(bad, bad, moved("open", severity=Severity.HIGH))
 
     assert isinstance(first, IncidentBegan)
-    assert first.then == "openai-b is asked instead"
+    assert first.then == "openai-b is used instead"
     assert isinstance(second, IncidentGrew)
 
 
@@ -219,7 +219,7 @@ def test_a_failover_names_its_reason_and_the_new_provider() -> None:
             rung="openai",
             kind="rate_limited",
             severity=Severity.LOW,
-            reason="429",
+            reason="openai limits the requests of its key (429)",
             then="openai-b answers instead",
         )
     ]
@@ -232,7 +232,7 @@ def test_a_rung_whose_breaker_has_closed_is_named_as_the_next() -> None:
     (began,) = told_by(attempt_failed(Kind.TIMEOUT, severity=Severity.MEDIUM), of=incidents)
 
     assert isinstance(began, IncidentBegan)
-    assert began.then == "openai-b is asked instead"
+    assert began.then == "openai-b is used instead"
 
 
 def test_a_breaker_that_opens_without_a_known_failure_is_of_an_unknown_kind() -> None:
@@ -256,7 +256,7 @@ def test_a_failed_probe_counts_like_a_callers_failure() -> None:
     began, *_ = told_by(probed, suspected(Kind.AUTH), moved("open", severity=Severity.HIGH))
 
     assert isinstance(began, IncidentBegan)
-    assert (began.kind, began.reason) == ("auth", "probe: 401 no such key")
+    assert (began.kind, began.reason) == ("auth", "openai rejects its key (401)")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_key_that_may_be_valid_is_not_reported_as_retired(
 
     (began,) = told_by(forbidden)
     assert isinstance(began, IncidentBegan)
-    assert ("left alone" in began.then) is left_alone
+    assert ("is tested until" in began.then) is left_alone
 
 
 def test_a_stage_with_only_retired_rungs_is_critical() -> None:
@@ -295,16 +295,15 @@ def test_a_stage_with_only_retired_rungs_is_critical() -> None:
 
     assert isinstance(rung, IncidentBegan)
     assert rung.then == (
-        "no other rung is left: clip, keypad, goodbye; "
-        "openai-b is left alone until a trial of it succeeds"
+        "callers will get the keypad menu; openai-b is tested until it works again"
     )
     assert stage == IncidentBegan(
         stage="llm",
         rung="",
         kind="no_usable_rung",
         severity=Severity.CRITICAL,
-        reason="openai: auth, openai-b: quota",
-        then="clip, keypad, goodbye",
+        reason="openai rejects its key (401); openai-b has no credit left for its key",
+        then="callers will get the keypad menu",
     )
 
 

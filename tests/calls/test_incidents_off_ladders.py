@@ -33,8 +33,8 @@ NO_HANG_UP = IncidentBegan(
     rung="twilio",
     kind="error",
     severity=Severity.MEDIUM,
-    reason="hang-up answered 401",
-    then="the call goes on without it",
+    reason="twilio reports an error; it says: hang-up answered 401",
+    then="calls go on without it",
 )
 
 
@@ -86,7 +86,7 @@ def test_a_database_that_refuses_writes_is_critical(incidents: Incidents) -> Non
             kind="record_halted",
             severity=Severity.CRITICAL,
             reason="connection refused",
-            then="the call goes on without it",
+            then="calls go on without it",
         ),
     )
 

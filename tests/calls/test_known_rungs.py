@@ -54,19 +54,24 @@ def test_a_stage_without_rungs_is_not_retired(stage: str) -> None:
 
 
 def test_failures_are_named_rung_by_rung() -> None:
-    assert known(a="auth", c="timeout").kinds("llm") == "a: auth, c: timeout"
-    assert known().kinds("llm") == ""
-    assert known().kinds("crm") == ""
+    rungs = known(a="auth", c="timeout")
+    for name in ("a", "c"):
+        rung = rungs.get("llm", name)
+        rung.reason = rungs.explain("llm", name, rung.kind, "")
+
+    assert rungs.reasons("llm") == "a rejects its key; c does not answer in time"
+    assert known().reasons("llm") == ""
+    assert known().reasons("crm") == ""
 
 
 @pytest.mark.parametrize(
     ("kinds", "open_rungs", "said"),
     [
-        ({}, (), "b is asked instead"),
-        ({"b": "timeout"}, (), "c is asked instead"),
-        ({"b": "timeout", "c": "auth"}, (), "b is asked instead"),
-        ({}, ("b",), "c is asked instead"),
-        ({}, ("b", "c"), "no other rung is left: clip, goodbye"),
+        ({}, (), "b is used instead"),
+        ({"b": "timeout"}, (), "c is used instead"),
+        ({"b": "timeout", "c": "auth"}, (), "b is used instead"),
+        ({}, ("b",), "c is used instead"),
+        ({}, ("b", "c"), "callers will hear a recorded sentence"),
     ],
 )
 def test_the_next_rung_is_the_first_without_suspicion(
@@ -80,5 +85,5 @@ def test_the_next_rung_is_the_first_without_suspicion(
 
 
 def test_a_whole_stages_message_names_the_outage_menu() -> None:
-    assert known().instead("llm", "") == "clip, goodbye"
-    assert KnownRungs(LADDERS, steps=[]).instead("llm", "") == "nothing"
+    assert known().instead("llm", "") == "callers will hear a recorded sentence"
+    assert KnownRungs(LADDERS, steps=[]).instead("llm", "") == "callers will hear nothing"

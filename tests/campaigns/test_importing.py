@@ -20,6 +20,9 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign
+from campaigns.order_gate import read_called
+from campaigns.order_rules import OrderRules, judge_number
+from campaigns.refusals import CURES
 from campaigns.store.contacts import BATCH, Contacts
 from campaigns.store.queue import Queue
 from operations.database.database import Database
@@ -30,6 +33,7 @@ NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
 SPRING = Campaign(name="spring", region="DE", dials_per_minute=6e6, concurrent=100)
 HEADER = "number,name,consent_kind,consent_date,consent_source"
 CONSENT = "written,2026-11-01,form 7"
+NO_COUNTRIES = OrderRules()
 
 
 @pytest.fixture
@@ -55,12 +59,18 @@ class Importing:
         *,
         columns: tuple[str, ...] = (),
         encoding: str = "",
+        orders: OrderRules = NO_COUNTRIES,
     ) -> ImportTally:
         data = text if isinstance(text, bytes) else text.encode()
         self._file.write_bytes(data)
         self._now += 1.0
         plan = ImportPlan(
-            file=self._file, campaign=campaign, now=self._now, columns=columns, encoding=encoding
+            file=self._file,
+            campaign=campaign,
+            now=self._now,
+            columns=columns,
+            encoding=encoding,
+            orders=orders,
         )
         return await import_contacts(plan, self._book, self.refused.append)
 
@@ -336,3 +346,39 @@ async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:
 
 def test_the_header_is_as_a_spreadsheet_writes_it() -> None:
     assert next(csv.reader([HEADER])) == HEADER.split(",")
+
+
+GATED = {
+    "a town": "+4930901820",
+    "a mobile": "+4915112345678",
+    "premium": "+499001234567",
+    "premium elsewhere": "+19002345678",
+    "premium anywhere": "+979123456789",
+    "a shared cost": "+491805123456",
+    "a personal number": "+447012345678",
+    "a satellite": "+881612345678",
+    "another country": "+252612345678",
+    "Jamaica": "+18765551234",
+    "Austria": "+43512345678",
+}
+RULES = {
+    "no countries yet": NO_COUNTRIES,
+    "one country": OrderRules(countries=("DE",)),
+    "a prefix": OrderRules(prefixes=("+43", "+4930")),
+    "a costly class": OrderRules(countries=("DE",), cost_classes=("premium", "satellite")),
+}
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("number", GATED.values(), ids=GATED)
+async def test_an_import_refuses_what_the_gate_before_every_order_would_refuse(
+    importing: Importing, number: str, rules: OrderRules
+) -> None:
+    gate = rules if rules.opened else OrderRules(prefixes=("+",))
+    refusal = judge_number(read_called(number, ""), gate)
+
+    await importing.take(f"{HEADER}\n{number},Ada,{CONSENT}\n", orders=rules)
+
+    reasons = [row.reason.partition(":")[0] for row in importing.refused]
+    assert reasons == ([refusal.reason] if refusal else [])
+    assert set(reasons) <= CURES.keys()

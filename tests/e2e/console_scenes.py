@@ -70,7 +70,9 @@ def live_call(number: int, **said: Any) -> dict[str, Any]:
         "barge_ins": 0,
         "down": [],
         "step": "",
+        "step_says": "",
         "last": "",
+        "last_says": "",
         **said,
     }
 
@@ -84,6 +86,8 @@ def past_call(number: int, **said: Any) -> dict[str, Any]:
         "length_s": 65.0 + 11 * number,
         "state": "ended",
         "reason": "caller_hung_up",
+        "ended_says": "the caller hung up",
+        "why_says": "",
         "failovers": 0,
         "failures": 0,
         "cost": 0.0123,
@@ -102,10 +106,11 @@ def alert(**said: Any) -> dict[str, Any]:
         "stage": "tts",
         "provider": "cartesia",
         "kind": "network",
-        "title": "HIGH: TTS cartesia: network",
+        "title": "HIGH: Cartesia cannot be reached",
         "reason": "the connection was reset",
-        "instead": "elevenlabs",
-        "began_at": f"{began:%Y-%m-%d %H:%M:%S} UTC",
+        "instead": "elevenlabs is used instead",
+        "cure": "check its url",
+        "began_at": began.isoformat(timespec="seconds"),
         "resolved_at": None,
         "resolved_how": "",
         "lasted_s": None,
@@ -143,7 +148,7 @@ def healthy(it: StandIn) -> None:
 
 def outage(it: StandIn) -> None:
     """The preferred voice is gone for two minutes; the other one speaks."""
-    failure = {"at": now().isoformat(), "kind": "network", "reason": "the connection was reset"}
+    failure = {"at": now().isoformat(), "kind": "network", "says": "Cartesia cannot be reached"}
     lost = lately(failures=9, failovers=5, last_failure=failure)
     open_voice = {"state": "open", "usable": False, "half_opens_in_s": 12.4, "recent": lost}
     moved = {
@@ -151,6 +156,7 @@ def outage(it: StandIn) -> None:
         "failures": 1,
         "failovers": 1,
         "last": "cartesia: network",
+        "last_says": "Cartesia cannot be reached",
         "verdict": "degraded",
     }
     healthy(it)

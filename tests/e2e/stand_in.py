@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from bot.server.pages.site import asset_routes, client_routes, console_routes
+from calls.sentences import say
 from tests.e2e.severing import sever
 from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import names_in, transports_of
@@ -85,8 +86,9 @@ class StandIn:
         self.channel.send(json.dumps(message))
 
     def emit(self, **entry: Any) -> None:
-        """Put an entry on the live feed."""
-        self._live.put_nowait(entry)
+        """Put an entry on the live feed, with its sentence."""
+        says = say(str(entry.get("event")), entry, {})
+        self._live.put_nowait(entry | {"says": says} if says else entry)
 
     def show_calls(self, live: list[dict[str, Any]]) -> None:
         """Set the calls in progress, on the live feed as well."""

@@ -148,9 +148,9 @@ async def test_an_outage_is_named_in_the_first_lines(
 
     await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     trouble = page.locator(".troubles li").first
-    await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
+    await expect(trouble).to_contain_text("HIGH: Cartesia cannot be reached")
     await expect(trouble).to_contain_text("(2 min) · 2 callers got no answer")
-    await expect(trouble).to_contain_text("Instead: elevenlabs")
+    await expect(trouble).to_contain_text("Elevenlabs is used instead. Check its url.")
     await expect(page.locator("#calls .served").first).to_have_text("deepgram, openai, elevenlabs")
     await expect(page.locator("[data-rung=elevenlabs] .serves")).to_have_text("5 calls")
     await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text("9 failed")
@@ -361,9 +361,9 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     served.stand_in.alerts = [alert()]
     await opened(page, served)
 
-    await page.get_by_role("button", name="Acknowledge: HIGH: TTS cartesia: network").click()
+    await page.get_by_role("button", name="Acknowledge: HIGH: Cartesia cannot be reached").click()
     await expect(page.get_by_text("seen by an operator", exact=False).last).to_be_visible()
-    await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
+    await page.get_by_role("button", name="Resolve: HIGH: Cartesia cannot be reached").click()
 
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
     await expect(page.locator(".headline")).to_have_text("All is well. No calls now.")
@@ -373,7 +373,7 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
 async def test_an_open_alert_shows_how_long_it_has_been_open(page: Page, served: Served) -> None:
     began = now() - timedelta(seconds=20)
     served.stand_in.providers = rungs()
-    served.stand_in.alerts = [alert(began_at=f"{began:%Y-%m-%d %H:%M:%S} UTC")]
+    served.stand_in.alerts = [alert(began_at=began.isoformat(timespec="seconds"))]
     await opened(page, served)
     acknowledge = page.get_by_role("button", name="Acknowledge")
     facts = page.locator(".alerts li")
@@ -395,7 +395,7 @@ async def test_operator_actions_work_in_a_browser_without_storage(
     await page.add_init_script(NO_STORAGE)
     await opened(page, served)
 
-    await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
+    await page.get_by_role("button", name="Resolve: HIGH: Cartesia cannot be reached").click()
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
     await page.get_by_role("button", name="Take out of rotation: cartesia", exact=True).click()
     await page.get_by_role("dialog").get_by_role("button", name="Take out of rotation").click()
@@ -521,6 +521,7 @@ async def test_an_expired_sign_in_is_reported_although_the_feed_continues(
 RESULT: Final[dict[str, Any]] = {
     "campaign": "",
     "outcome": "call_back_later",
+    "says": "call back later",
     "summary": "Wants <b>another</b> date.",
     "callback_at": None,
     "notes": "",
@@ -539,6 +540,8 @@ CALL_PAGE: Final[dict[str, Any]] = {
         "ended_at": "2026-01-01T10:01:05+00:00",
         "state": "ended",
         "reason": "caller_hung_up",
+        "ended_says": "the caller hung up",
+        "why_says": "",
         "length_s": 65.0,
         "turns": 1,
         "failovers": 1,
@@ -564,6 +567,7 @@ CALL_PAGE: Final[dict[str, Any]] = {
             "interrupted": False,
             "verdict": "degraded",
             "why": "late",
+            "why_says": "the answer was late",
         }
     ],
     "messages": [
@@ -600,6 +604,8 @@ CALL_PAGE: Final[dict[str, Any]] = {
             "attempt": 1,
             "permanent": False,
             "reason": "the connection was reset",
+            "says": "Cartesia breaks off its answers",
+            "cure": "look at its status page",
         }
     ],
     "breaker_moves": [],
@@ -637,7 +643,7 @@ async def test_a_calls_page_has_its_turns_words_failures_and_recording(
     await expect(voices).to_have_text(["We open", "at <b>nine</b>."])
     colours = await voices.evaluate_all("all => all.map(one => getComputedStyle(one).color)")
     assert len(set(colours)) == 2
-    await expect(page.locator("#failures li")).to_contain_text("cartesia: cut")
+    await expect(page.locator("#failures li")).to_contain_text("Cartesia breaks off its answers")
     await expect(page.get_by_label("Recording of this call")).to_be_visible()
     await expect(page.locator(".happenings li")).to_contain_text("Voice moved")
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height

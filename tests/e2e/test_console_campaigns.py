@@ -8,6 +8,9 @@ from typing import Any, Final
 import pytest
 from playwright.async_api import Page, expect
 
+from calls import sentences
+from calls.sentences import ORDINARY, OUTCOMES, paused, phrase
+from calls.sentences import held as waiting
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
 from tests.e2e.console_scenes import alert, healthy, picture
@@ -25,7 +28,7 @@ WIDTHS: Final = """all => all.map(one => Math.round(
 
 
 def campaign(name: str = "spring", **said: Any) -> dict[str, Any]:
-    return {
+    told = {
         "name": name,
         "state": "running",
         "reason": "",
@@ -45,6 +48,13 @@ def campaign(name: str = "spring", **said: Any) -> dict[str, Any]:
         "daily_calls": 500,
         "daily_spend": None,
         **said,
+    }
+    waits = told["held"]
+    says = waiting(waits["reason"], on_outage=told["on_outage"]) if waits else ""
+    return told | {
+        "waits": bool(waits) and waits["reason"] in sentences.HELD.keys() - ORDINARY,
+        "says": paused(told["reason"]) if told["state"] == "paused" else says,
+        "outcomes_say": {code: phrase(OUTCOMES, code) for code in told["outcomes"]},
     }
 
 

@@ -20,7 +20,7 @@ WITHIN_S = 60.0  # a guard: it takes a second or two
 ROWS = "document.querySelectorAll('#calls tbody tr').length"
 LADDERS = "[...document.querySelectorAll('[data-rung]')].map((each) => each.dataset.rung).sort()"
 ALERT = """[...document.querySelectorAll('.troubles li')].some(
-    (each) => each.textContent.includes('HIGH: TTS cartesia: network'),
+    (each) => each.textContent.includes('HIGH: Cartesia cannot be reached'),
 )"""
 HEADLINE = "document.querySelector('.headline')?.textContent === 'cartesia: unavailable'"
 SERVES = "document.querySelector('[data-rung=elevenlabs] .serves')?.textContent"

@@ -173,7 +173,7 @@ def alert_of(said: Told) -> dict[str, Any]:
 
 
 def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.removesuffix(" UTC"))
+    return datetime.fromisoformat(text)
 
 
 async def watched(playwright: Any, served: Served, stack: AsyncExitStack) -> Page:

@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
 )
 
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted
+from calls.sentences import UNANSWERED
 from fallbacks.events import (
     AttemptWon,
     HeldTheLine,
@@ -228,7 +229,7 @@ async def test_key_one_requests_a_callback_and_ends_the_call_with_words() -> Non
         await call.presses("1")
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
-    assert call.desk.asked == ["call back: llm is down", "hang up: outage"]
+    assert call.desk.asked == [f"call back: {UNANSWERED['llm']}", "hang up: outage"]
     assert call.voice.said[-2:] == ["We will call you back.", "Thank you and goodbye."]
     assert [event for event in call.told if isinstance(event, CallbackWanted)]
 
@@ -353,7 +354,7 @@ async def test_key_zero_becomes_a_callback_if_no_call_can_be_transferred() -> No
         await call.presses("0")
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
-    assert call.desk.asked[:2] == ["connect", "call back: llm is down"]
+    assert call.desk.asked[:2] == ["connect", f"call back: {UNANSWERED['llm']}"]
     assert [event for event in call.told if isinstance(event, PersonWanted)]
 
 

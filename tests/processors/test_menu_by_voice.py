@@ -5,6 +5,7 @@ from collections import deque
 
 import pytest
 
+from calls.sentences import UNANSWERED
 from processors.holding.on_device_words import BEFORE_S, MAX_S, OnDeviceWords
 from processors.holding.outage_rules import OutageSettings, Step
 from tests.processors.hold_bench import RATE_HZ, Call, held, sound
@@ -55,7 +56,7 @@ async def test_a_spoken_choice_is_confirmed_and_done_after_a_yes() -> None:
         await call.says_word()
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
-    assert call.desk.asked == ["call back: stt is down", "hang up: outage"]
+    assert call.desk.asked == [f"call back: {UNANSWERED['stt']}", "hang up: outage"]
     assert call.steps == ["words", "chosen", "goodbye"]
     assert call.voice.said[-4:] == [
         *(MENU, "Shall we call you back?", "We will call you back.", "Thank you and goodbye.")

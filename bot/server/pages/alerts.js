@@ -1,9 +1,9 @@
 /** The alerts, open ones first, with buttons to acknowledge and resolve them. */
 
 import { act, ask, problem } from "./asking.js";
-import { drawInPlace, el, since } from "./dom.js";
+import { clockTime, drawInPlace, el, since } from "./dom.js";
 import { every, paced } from "./pacing.js";
-import { moment, noAnswer } from "./verdict.js";
+import { noAnswer } from "./verdict.js";
 
 const POLL_MS = 5000;
 const SOON_MS = 1300; // the server decides about new reports within a second
@@ -81,11 +81,12 @@ export class Alerts {
 /** Start, duration, hurt callers and what is done, in one line. */
 function told(alert) {
   const open = alert.status === "open";
-  const began = moment(alert.began_at);
+  const began = Date.parse(alert.began_at);
   const facts = [
-    `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
+    `${clockTime(began)}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
     noAnswer(alert.callers_hurt),
-    open && alert.instead && `instead: ${alert.instead}`,
+    open && alert.instead,
+    open && alert.cure,
     open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
   ];
   return facts.filter(Boolean).join(" · ");

@@ -28,8 +28,3 @@ export function row(contents, attributes) {
   const cells = COLUMNS.map(([name]) => el("td", { role: "cell", class: name }, ...[contents[name] ?? []].flat()));
   return el("tr", { role: "row", ...attributes }, ...cells);
 }
-
-/** A code in words. */
-export function words(code) {
-  return String(code).replaceAll("_", " ");
-}

@@ -1,8 +1,8 @@
 /** The list of calls: by date, party, campaign, result and verdict. */
 
 import { ask, problem } from "./asking.js";
-import { heads, link, row, tone, words } from "./call_columns.js";
-import { clock, el } from "./dom.js";
+import { heads, link, row, tone } from "./call_columns.js";
+import { clock, dayTime, el } from "./dom.js";
 
 const PAGE = 50;
 const DAY_MS = 24 * 3600 * 1000;
@@ -47,8 +47,8 @@ async function look({ older = false } = {}) {
   place("csv").href = `/api/calls/search.csv?${asked()}`;
   offer("agent", choices.agents);
   offer("campaign", choices.campaigns);
-  offer("result", choices.results);
-  state(`${body.rows.length} calls, times of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`, true);
+  offer("result", choices.results, choices.results_say);
+  state(`${body.rows.length} calls`, true);
   if (older) rows[0]?.querySelector("a")?.focus();
 }
 
@@ -58,23 +58,23 @@ function state(text, on) {
 }
 
 /** Offer the values that are on record; the chosen one stays. */
-function offer(name, values) {
+function offer(name, values, words = {}) {
   const select = form.elements[name];
   const chosen = select.value || new URLSearchParams(location.search).get(name) || "";
   const all = chosen && !values.includes(chosen) ? [...values, chosen] : values;
-  select.replaceChildren(el("option", { value: "" }, "all"), ...all.map((value) => el("option", { value }, words(value))));
+  select.replaceChildren(el("option", { value: "" }, "all"), ...all.map((value) => el("option", { value }, words[value] ?? value)));
   select.value = chosen;
 }
 
 function listed(call) {
-  const { name, agent, campaign, length_s: length, state: stands, reason, result, verdict } = call;
+  const { name, agent, campaign, length_s: length, state: stands, result_says: result, verdict } = call;
   const contents = {
-    began: el("time", { datetime: call.started_at }, new Date(call.started_at).toLocaleString()),
+    began: el("time", { datetime: call.started_at }, dayTime(call.started_at)),
     number: link(call),
     name,
     agent: campaign || agent,
     length: length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
-    result: words(result || reason || stands),
+    result,
     verdict: verdict || "–",
   };
   return row(contents, { "data-tone": tone(verdict) });
@@ -87,7 +87,7 @@ function show() {
 
 for (const [name, value] of new URLSearchParams(location.search)) {
   const field = form.elements[name];
-  if (field?.tagName === "SELECT" && ![...field.options].some((option) => option.value === value)) field.append(el("option", { value }, words(value)));
+  if (field?.tagName === "SELECT" && ![...field.options].some((option) => option.value === value)) field.append(el("option", { value }, value));
   if (field) field.value = value;
 }
 form.addEventListener("submit", (event) => {

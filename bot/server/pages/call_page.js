@@ -1,7 +1,7 @@
 /** The page of one call: turns as bars, transcript, failures, recording. */
 
 import { ask, problem } from "./asking.js";
-import { clock, el, seconds } from "./dom.js";
+import { clock, clockTime, dayTime, el, seconds } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
@@ -12,6 +12,7 @@ const WRITTEN_MS = 120_000; // after a call: a model has a minute by default to 
 const COLOURS = 3;
 const TURNS = 100;
 const ROWS = 200;
+const STAGES = { stt: "Recognition", llm: "Model", tts: "Voice" };
 const SIDES = { caller: "Caller", agent: "Agent" };
 
 const place = (id) => document.getElementById(id);
@@ -80,10 +81,10 @@ function show({ call, turns: rows, messages, failures, happenings: facts, result
 }
 
 /** The result of the call, written by a model or derived from its events. */
-function cameTo({ outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
+function cameTo({ says: outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
   const facts = [
-    ["Outcome", outcome.replaceAll("_", " ")],
-    ["Call back", at && new Date(at).toLocaleString()],
+    ["Outcome", outcome],
+    ["Call back", at && dayTime(at)],
     ["Notes", notes],
     ["Written by", by === "model" ? provider : "Holdline, from the call’s events"],
   ].filter(([, value]) => value);
@@ -105,12 +106,12 @@ function reveal(card, shown) {
 
 function summary(call) {
   const facts = [
-    ["Began", new Date(call.started_at).toLocaleString()],
+    ["Began", dayTime(call.started_at)],
     ["Caller", call.caller || call.transport],
     ["Agent", call.agent],
     ["Length", call.length_s == null ? (goesOn(call) ? "in progress" : "unknown") : clock(1000 * call.length_s)],
-    ["Ended", (call.reason || call.state).replaceAll("_", " ")],
-    ["The caller was", [call.verdict || "not judged", call.why].filter(Boolean).join(": ").replaceAll("_", " ")],
+    ["Ended", call.ended_says],
+    ["The caller was", [call.verdict || "not judged", call.why_says].filter(Boolean).join(": ")],
     ["Failovers", String(call.failovers)],
     ["Failures", String(call.failures)],
     ["Cost", call.cost == null ? "unknown" : `${call.cost.toFixed(4)} ${call.currency}`],
@@ -132,7 +133,7 @@ function served(rows) {
   const names = ["Turn", "Verdict", "Wait", "Recognition", "Model", "Voice", "Tokens", "Characters", "Cost"];
   const heads = el("tr", {}, ...names.map((text) => el("th", { scope: "col" }, text)));
   const lines = rows.slice(-ROWS).map((row) => {
-    const cells = [[row.verdict, row.why].filter(Boolean).join(": ").replaceAll("_", " "), row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
+    const cells = [[row.verdict, row.why_says].filter(Boolean).join(": "), row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
     return el("tr", {}, el("th", { scope: "row" }, String(row.turn)), ...cells.map((cell) => el("td", {}, String(cell || "–"))));
   });
   return el("details", {}, el("summary", {}, "Each turn as a table"), el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, heads), el("tbody", {}, ...lines))));
@@ -149,7 +150,7 @@ function utterance({ role, text, spans, at }) {
     if (some) parts.push(el("span", { class: "voice", "data-voice": String(colour(provider)), title: provider }, some), " ");
   }
   parts.push(words.slice(from).join(" "));
-  const who = el("span", { class: "who" }, `${SIDES[role] ?? role} · ${new Date(at).toLocaleTimeString()}`);
+  const who = el("span", { class: "who" }, `${SIDES[role] ?? role} · ${clockTime(at)}`);
   return el("li", { class: "said", "data-who": role }, who, el("span", { class: "words" }, ...parts));
 }
 
@@ -164,10 +165,10 @@ function legend(messages) {
   return el("p", { class: "speakers" }, ...names.map((name) => el("span", { class: "voice", "data-voice": String(colour(name)) }, name)));
 }
 
-function failure({ at, stage, provider, kind, severity, permanent, reason }) {
+function failure({ at, stage, severity, says, cure, reason }) {
   const tone = ["high", "critical"].includes(severity) ? "bad" : "warn";
-  const facts = [new Date(at).toLocaleTimeString(), stage.toUpperCase(), permanent && "needs an operator", reason];
-  return el("li", { "data-tone": tone }, el("strong", {}, `${provider}: ${kind.replaceAll("_", " ")}`), el("span", {}, facts.filter(Boolean).join(" · ")));
+  const facts = [clockTime(at), STAGES[stage] ?? stage, cure, reason !== says && reason];
+  return el("li", { "data-tone": tone }, el("strong", {}, says), el("span", {}, facts.filter(Boolean).join(" · ")));
 }
 
 look();

@@ -1,8 +1,8 @@
 /** The calls in progress, one row each, and recent calls. */
 
 import { ask } from "./asking.js";
-import { heads, link, row, tone, words } from "./call_columns.js";
-import { clock, drawInPlace, el, seconds } from "./dom.js";
+import { heads, link, row, tone } from "./call_columns.js";
+import { clock, clockTime, drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 
 const ROWS = 60; // more are counted, not drawn
@@ -103,14 +103,13 @@ export class LiveCalls {
   }
 
   #texts(call) {
-    const began = new Date(call.started_at);
     const { name = "", campaign = "" } = this.#parties.get(call.id) ?? {};
-    const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
+    const trouble = [call.step_says, call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last_says];
     return {
-      began: began.toLocaleTimeString(),
+      began: clockTime(call.started_at),
       name,
       agent: campaign || call.agent,
-      length: clock(Date.now() - began),
+      length: clock(Date.now() - Date.parse(call.started_at)),
       doing: `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
       waited: call.v2v_s === null ? "" : `last answer after ${seconds(call.v2v_s)}`,
       trouble: trouble.filter(Boolean).join(" · "),
@@ -149,17 +148,16 @@ export class RecentCalls {
 }
 
 function over(call) {
-  const began = new Date(call.started_at);
   const facts = [
     call.length_s === null ? null : clock(1000 * call.length_s),
     call.agent,
-    words(call.reason || call.state),
-    call.verdict && (call.why ? `${call.verdict}: ${words(call.why)}` : call.verdict),
+    call.ended_says,
+    call.verdict && (call.why_says ? `${call.verdict}: ${call.why_says}` : call.verdict),
     call.failovers ? `${call.failovers} failover${call.failovers > 1 ? "s" : ""}` : null,
     call.cost === null ? null : `${call.cost.toFixed(3)} ${call.currency}`,
   ];
   const other = call.direction === "outbound" ? call.called : call.caller;
   const party = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, other || call.transport);
-  const at = el("time", { datetime: call.started_at }, began.toLocaleTimeString());
+  const at = el("time", { datetime: call.started_at }, clockTime(call.started_at));
   return el("li", { "data-tone": tone(call.verdict) }, at, party, el("span", {}, facts.filter(Boolean).join(" · ")));
 }

@@ -1,7 +1,7 @@
 /** The campaigns: state, reason for waiting, progress, outcomes of dials. */
 
 import { act, ask, problem, sendFile } from "./asking.js";
-import { confirmed, drawInPlace, el, listed } from "./dom.js";
+import { clockTime, confirmed, drawInPlace, el, listed } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
@@ -14,35 +14,6 @@ const TOO_LARGE = "The file is too large for the browser. Use: holdline campaign
 const MOVES = { ready: [["start", "Start"]], running: [["pause", "Pause"]], paused: [["resume", "Resume"]], done: [["start", "Start again"]] };
 const STATES = { ready: ["plain", "Not started"], running: ["good", "Running"], paused: ["warn", "Paused"], done: ["good", "Done"] };
 const HELD = { tone: "bad", text: "Held" };
-
-/** Why a running campaign is held; other reasons are ordinary. */
-const REASONS = {
-  stt_down: "no speech recognition is available",
-  llm_down: "no language model is available",
-  tts_down: "no voice is available",
-  carrier_unreachable: "the carrier does not answer",
-  no_carrier: "no carrier for outbound calls is configured",
-  no_seat: "all seats are taken",
-  nothing_allowed: "outbound.countries is not set",
-  concurrent: "outbound.concurrent calls are in progress",
-  hourly: "outbound.hourly calls were placed within an hour",
-  daily_minutes: "outbound.daily_minutes were used within 24 hours",
-};
-const WAITS = {
-  nobody_due: "Waiting: no contact is due yet.",
-  window_closed: "Waiting: it is outside the calling hours of all remaining contacts.",
-  daily_calls: "Waiting for tomorrow: the daily limit of calls is reached.",
-  daily_spend: "Waiting for tomorrow: the daily spending limit is reached.",
-};
-const DOES = {
-  hold: (why) => `No contacts are dialled, because ${why}. The campaign resumes by itself.`,
-  skip: (why) => `Contacts are skipped and dialled later, because ${why}.`,
-  degraded: (why) => `Contacts are dialled anyway, although ${why}.`,
-};
-const PAUSES = {
-  agent_failed_in_a_row: "Paused automatically: several calls in a row failed on our side. Resume it after the cause is fixed.",
-  carrier_refused_in_a_row: "Paused automatically: the carrier refused several dials in a row, or could not place them. Check the account, the trunk and the caller number, then resume it.",
-};
 
 const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
 
@@ -158,24 +129,17 @@ function pathOf(name) {
 }
 
 /** The condition of a campaign, in one word. */
-function condition({ state, held, on_outage }) {
-  const why = held && REASONS[held.reason];
-  if (!why) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
+function condition({ state, held, waits, on_outage }) {
+  if (!waits) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
   if (!held.outage) return { tone: "warn", text: "Held" };
   if (on_outage === "degraded" && held.reason.endsWith("_down")) return { tone: "warn", text: "Running" };
   return HELD;
 }
 
 /** Why it waits or is paused, as a sentence; empty if it is neither. */
-function explain({ name, state, reason, held, on_outage, all_contacts: all }) {
+function explain({ name, held, waits, says, all_contacts: all }) {
   if (!all) return `It has no contacts. Add a CSV file here, or with: holdline campaign import FILE --campaign ${name}`;
-  if (state === "paused") return PAUSES[reason] ?? (reason ? `Paused by ${reason.replaceAll("_", " ")}.` : "");
-  if (!held) return "";
-  const why = REASONS[held.reason];
-  if (!why) return WAITS[held.reason] ?? "";
-  const does = held.reason.endsWith("_down") ? DOES[on_outage] : DOES.hold;
-  const since = held.since_s ? ` Since ${new Date(1000 * held.since_s).toLocaleTimeString()}.` : "";
-  return (does ?? DOES.hold)(why) + since;
+  return waits && held.since_s ? `${says} Since ${clockTime(1000 * held.since_s)}.` : says;
 }
 
 function bar({ name, finished, all_contacts: all }) {
@@ -196,18 +160,18 @@ function figures(campaign) {
 }
 
 /** The outcomes of its dials: a bar for each, the most frequent first. */
-function outcomes({ name, outcomes: counts }) {
+function outcomes({ name, outcomes: counts, outcomes_say: says }) {
   const sorted = Object.entries(counts).sort(([one, few], [other, many]) => many - few || one.localeCompare(other));
   if (!sorted.length) return el("p", { class: "empty" }, "No dials yet. Their outcomes appear here.");
   const most = sorted[0][1];
-  return el("ul", { class: "outcomes", "aria-label": `Outcomes of the dials of ${name}` }, ...sorted.map(([outcome, count]) => outcomeRow(outcome, count, most)));
+  return el("ul", { class: "outcomes", "aria-label": `Outcomes of the dials of ${name}` }, ...sorted.map(([outcome, count]) => outcomeRow(outcome, count, most, says)));
 }
 
-function outcomeRow(outcome, count, most) {
+function outcomeRow(outcome, count, most, says) {
   const line = el("span", { class: "bar", "data-tone": TONES[outcome] ?? "plain" });
   line.style.width = `${(100 * count) / most}%`;
   const track = el("span", { class: "track", "aria-hidden": "true" }, line);
-  return el("li", { "data-outcome": outcome }, el("span", {}, outcome.replaceAll("_", " ")), track, el("span", { class: "count" }, String(count)));
+  return el("li", { "data-outcome": outcome }, el("span", {}, says[outcome] ?? outcome), track, el("span", { class: "count" }, String(count)));
 }
 
 /** Why contacts are excluded, with the cure. */

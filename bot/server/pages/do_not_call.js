@@ -1,7 +1,7 @@
 /** The page of the do-not-call list: its entries, and a form that adds and removes numbers. */
 
 import { act, ask, keepName, ownName, problem } from "./asking.js";
-import { el } from "./dom.js";
+import { dayTime, el } from "./dom.js";
 
 const PAGE = 50;
 const COLUMNS = ["Number", "Since", "Source", "Words"];
@@ -33,7 +33,7 @@ function drawn(entries) {
 }
 
 function row({ number, added_at: at, source, words }) {
-  const since = el("time", { datetime: at }, new Date(at).toLocaleString([], { timeZoneName: "short" }));
+  const since = el("time", { datetime: at }, dayTime(at));
   return el("tr", {}, el("th", { scope: "row" }, number), el("td", {}, since), el("td", {}, source), el("td", {}, words));
 }
 

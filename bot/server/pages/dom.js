@@ -94,3 +94,13 @@ export function clock(ms) {
   const whole = Math.max(0, Math.floor(ms / 1000));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
+
+/** Format a moment of today with its zone: 18:10:45 CET. */
+export function clockTime(at) {
+  return new Date(at).toLocaleTimeString([], { timeZoneName: "short" });
+}
+
+/** Format a moment with day and zone. */
+export function dayTime(at) {
+  return new Date(at).toLocaleString([], { timeZoneName: "short" });
+}

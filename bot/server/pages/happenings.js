@@ -1,6 +1,6 @@
 /** Events as a short list in plain words, newest first. */
 
-import { el } from "./dom.js";
+import { clockTime, el } from "./dom.js";
 import { paced } from "./pacing.js";
 import { PARTS } from "./turns.js";
 
@@ -15,10 +15,10 @@ const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotatio
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],
-  CallEnded: ({ reason, length_s }) => ["plain", `Call ended after ${Math.round(length_s)} s: ${words(reason)}`],
-  CallRefused: ({ reason }) => ["bad", `Call refused: ${words(reason)}`],
+  CallEnded: ({ says, length_s }) => ["plain", `Call ended after ${Math.round(length_s)} s: ${says}`],
+  CallRefused: ({ says }) => ["bad", `Call refused: ${says}`],
   CallFailed: ({ where }) => ["bad", `The call failed with an internal error, in ${where}`],
-  ProviderFailed: ({ provider, error }) => ["bad", `${provider} failed: ${error}`],
+  ProviderFailed: ({ says }) => ["bad", says],
   BudgetMissed: ({ turn, v2v_s, most }) => ["warn", `Turn ${turn} took ${v2v_s.toFixed(2)} s, most of it: ${PART_NAMES.get(most) ?? words(most)}`],
   BargedIn: () => ["plain", "The caller spoke over the agent"],
   CallerSilent: () => ["plain", "The caller is silent; the agent asked"],
@@ -26,26 +26,26 @@ const WORDS = {
   PersonWanted: () => ["plain", "The caller wants a person"],
   CallbackWanted: ({ when }) => ["plain", `Callback wanted${when ? `: ${when}` : ""}`],
   KeyPressed: () => ["plain", "Key pressed"],
-  InputRefused: ({ transport, reason }) => ["warn", `Input refused on ${transport}: ${words(reason)}`],
+  InputRefused: ({ transport, says }) => ["warn", `Input refused on ${transport}: ${says}`],
   LineRestored: ({ after_s }) => ["good", `The line was restored after ${after_s.toFixed(1)} s`],
-  AttemptFailed: ({ provider, kind, after_s }) => ["warn", `${provider}: ${words(kind)} after ${after_s.toFixed(2)} s`],
+  AttemptFailed: ({ says, after_s }) => ["warn", `${says}, after ${after_s.toFixed(2)} s`],
   RungChosen: ({ stage, before, after }) => ["warn", `${STAGE_NAMES.get(stage) ?? stage} moved from ${before} to ${after}`],
-  StageExhausted: ({ stage }) => ["bad", `${STAGE_NAMES.get(stage) ?? stage}: no provider is available`],
+  StageExhausted: ({ says }) => ["bad", capital(says)],
   StageRecovered: ({ stage, down_s }) => ["good", `${STAGE_NAMES.get(stage) ?? stage} available again after ${Math.round(down_s)} s`],
   HeldTheLine: ({ turn }) => ["plain", `Turn ${turn}: spoke a filler while the answer was late`],
-  TurnJudged: ({ turn, verdict, why }) => [verdict === "hurt" ? "bad" : "warn", `Turn ${turn}: ${verdict}${why ? ` (${words(why)})` : ""}`],
-  StepTaken: ({ step }) => ["warn", `Outage menu: ${words(step)}`],
+  TurnJudged: ({ turn, verdict, says }) => [verdict === "hurt" ? "bad" : "warn", `Turn ${turn}: ${verdict}${says ? `, ${says}` : ""}`],
+  StepTaken: ({ says }) => ["warn", capital(says)],
   BreakerMoved: ({ provider, after }) => [BREAKERS[after]?.[0] ?? "plain", `${provider} ${BREAKERS[after]?.[1] ?? words(after)}`],
-  Suspected: ({ provider, kind }) => ["warn", `${provider} is suspect: ${words(kind)}`],
+  Suspected: ({ provider, says }) => ["warn", `${provider} is suspect: ${says}`],
   SuspicionCleared: ({ provider }) => ["good", `${provider} is no longer suspect`],
   RungRested: ({ provider, rest_s }) => ["warn", `${provider} is rate limited for ${rest_s.toFixed(1)} s`],
   ProviderReset: ({ provider }) => ["plain", `${provider} was reset by an operator`],
   OperatorActed: ({ action, target, by, why }) => ["plain", `${ACTIONS[action] ?? words(action)} ${target}, by ${by}${why ? `: ${why}` : ""}`],
   DoNotCallWanted: () => ["plain", "The caller wants no more calls and is on the do-not-call list"],
   DoNotCallTakenBack: () => ["plain", "The caller took back that they want no calls"],
-  CampaignHeld: ({ campaign, reason }) => ["warn", `Campaign ${campaign} is held: ${words(reason)}`],
+  CampaignHeld: ({ campaign, says }) => ["warn", `Campaign ${campaign} is held: ${says}`],
   CampaignResumed: ({ campaign, held_s }) => ["good", `Campaign ${campaign} resumed after ${Math.round(held_s)} s`],
-  CampaignPaused: ({ campaign, reason }) => ["bad", `Campaign ${campaign} paused automatically: ${words(reason)}`],
+  CampaignPaused: ({ campaign, says }) => ["bad", `Campaign ${campaign} paused automatically: ${says}`],
   ShareLost: () => ["warn", "Provider health of other processes cannot be read"],
   ShareRegained: () => ["good", "Provider health of other processes can be read again"],
   ProcessLagged: ({ lag_s, step }) => ["warn", `This process was late by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],
@@ -85,8 +85,12 @@ export class Happenings {
 
 function line(entry) {
   const [tone, text] = WORDS[entry.event](entry);
-  const at = el("time", { datetime: entry.at }, new Date(entry.at).toLocaleTimeString());
+  const at = el("time", { datetime: entry.at }, clockTime(entry.at));
   return el("li", { "data-tone": tone, "data-at": entry.at }, at, el("span", {}, text));
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function words(name) {

@@ -1,7 +1,7 @@
 /** The inbox: callbacks and messages that callers were promised. */
 
 import { act, ask, problem } from "./asking.js";
-import { clock, drawInPlace, el } from "./dom.js";
+import { clock, dayTime, drawInPlace, el } from "./dom.js";
 import { every } from "./pacing.js";
 
 const PAGE = 50;
@@ -55,8 +55,7 @@ async function look() {
   const [found] = await Promise.all([waiting.look(), done.look()]);
   if (typeof found === "string") return state(found, false);
   const count = found.waiting;
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  state(`${count === 1 ? "1 entry waits" : `${count} entries wait`}, times of ${zone}`, true);
+  state(`${count === 1 ? "1 entry waits" : `${count} entries wait`}`, true);
   document.title = `${count ? `(${count}) ` : ""}Inbox · Holdline`;
 }
 
@@ -67,12 +66,12 @@ function row(entry) {
     agent,
     length === null ? null : clock(1000 * length),
     campaign && `the campaign ${campaign} calls back`,
-    over && `done ${new Date(over).toLocaleString()}`,
+    over && `done ${dayTime(over)}`,
   ].filter(Boolean);
   return el(
     "li",
     { "data-act": `${kind} ${id}` },
-    el("div", { class: "what" }, el("strong", {}, what), el("time", { datetime: at }, new Date(at).toLocaleString()), el("a", { href: `/calls/${encodeURIComponent(id)}`, "aria-label": `The call of this ${kind}` }, "The call")),
+    el("div", { class: "what" }, el("strong", {}, what), el("time", { datetime: at }, dayTime(at)), el("a", { href: `/calls/${encodeURIComponent(id)}`, "aria-label": `The call of this ${kind}` }, "The call")),
     el("p", { class: "text" }, text || (kind === "message" ? "Not transcribed yet." : "No reason was given.")),
     facts.length ? el("p", { class: "hint" }, facts.join(" · ")) : null,
     entry.recorded ? sound(entry) : null,

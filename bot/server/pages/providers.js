@@ -1,7 +1,7 @@
 /** The providers: which one is in use, health and speed of each. */
 
 import { act, ask, problem } from "./asking.js";
-import { drawInPlace, el, seconds } from "./dom.js";
+import { clockTime, drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 import { askWhy } from "./reason_dialog.js";
 
@@ -145,7 +145,7 @@ function figures({ recent }) {
   const parts = [
     answers ? `half within ${seconds(recent.p50_s)}, 19 of 20 within ${seconds(recent.p95_s)}` : "no recent answer",
     failures ? `${failures} failed` : null,
-    last ? `last failure ${new Date(last.at).toLocaleTimeString()}: ${last.kind.replaceAll("_", " ")}` : null,
+    last ? `last failure ${clockTime(last.at)}: ${last.says}` : null,
   ];
   return parts.filter(Boolean).join(" · ");
 }

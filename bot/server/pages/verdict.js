@@ -1,6 +1,6 @@
 /** The summary: what is unavailable, since when, how many callers were hurt, and what is done meanwhile. */
 
-import { el, since } from "./dom.js";
+import { clockTime, el, since } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
@@ -85,9 +85,9 @@ export class Verdict {
       word: bad ? "unavailable" : "degraded",
       name: alert.provider || STAGES[alert.stage] || alert.stage,
       title: alert.title,
-      since_ms: moment(alert.began_at),
+      since_ms: Date.parse(alert.began_at),
       hurt: noAnswer(alert.callers_hurt),
-      says: alert.instead && `Instead: ${alert.instead}`,
+      says: [alert.instead, alert.cure].filter(Boolean).map(sentence).join(" "),
       seen: alert.seen_by && `Acknowledged by ${alert.seen_by}`,
     };
   }
@@ -108,9 +108,8 @@ export class Verdict {
   }
 }
 
-/** Parse a time of an alert, "2026-11-21 12:00:00 UTC", in ms. */
-export function moment(text) {
-  return Date.parse(text.replace(" UTC", "Z").replace(" ", "T"));
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 /** How many callers were hurt while an alert was open; null if its failure hurts none. */
@@ -126,13 +125,13 @@ function ofRung(rung) {
   if (rung.withdrawn) return [{ tone: "warn", word: "out of rotation", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out of rotation. Put it back below." }];
   if (rung.usable && !rung.suspect) return [];
   const last = rung.recent?.last_failure;
-  const why = last ? `: ${last.kind.replaceAll("_", " ")}` : "";
+  const why = last ? `: ${last.says}` : "";
   const bad = rung.state === "open";
   return [{ tone: bad ? "bad" : "warn", word: bad ? "unavailable" : "suspect", name: rung.name, title: `${rung.name} ${bad ? "is not used" : "is suspect"}${why}`, since_ms: last && Date.parse(last.at) }];
 }
 
 function row({ tone, name, title, since_ms, hurt, says, seen }) {
-  const facts = [since_ms && `since ${new Date(since_ms).toLocaleTimeString()} (${since(since_ms)})`, hurt, says, seen];
+  const facts = [since_ms && `since ${clockTime(since_ms)} (${since(since_ms)})`, hurt, says, seen];
   return el("li", { "data-tone": tone }, el("strong", {}, title ?? name), el("span", {}, facts.filter(Boolean).join(" · ")));
 }
 

@@ -105,6 +105,7 @@ async def test_a_wrong_key_is_named_by_its_variable(name: str) -> None:
         finding = await far.found(**changes)
 
     assert finding.text == f"{name.title()} rejects {variable} (401)"
+    assert finding.cure.startswith("put a valid key")
     assert not finding.ok
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bot import clock
-from bot.health.probing import OURS, Prober, run_probers
+from bot.health.probing import LAG, Prober, run_probers
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable, Place, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
@@ -187,7 +187,7 @@ async def test_a_probe_that_our_own_lag_delayed_proves_nothing(
                 stall_s = 0.0
 
         assert not sick.all(ProviderProbed)[0].ok
-        assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
+        assert (sick.all(ProviderProbed)[0].error == LAG) == (failures == 1)
         assert sick.rung.breaker.failures == failures
 
 
@@ -213,7 +213,7 @@ async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
                 stall_s = 0.0
 
         assert not sick.all(ProviderProbed)[0].ok
-        assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
+        assert (sick.all(ProviderProbed)[0].error == LAG) == (failures == 1)
         assert sick.rung.breaker.failures == failures
 
 

@@ -200,6 +200,7 @@ async def test_a_calls_page_has_its_outcome(tmp_path: Path) -> None:
         "made_by": "model",
         "why": "",
         "provider": "openai",
+        "says": "wants to be called back",
     }
     assert "5551234567" not in answer.text
 

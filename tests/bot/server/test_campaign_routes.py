@@ -35,6 +35,7 @@ from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
 from operations.database.database import Database, StorageError
+from operations.masking import masked
 from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -184,11 +185,13 @@ class Dialled:
 
 @asynccontextmanager
 async def dials(
-    folder: Path, rules: OrderRules = LAB_RULES, **floor: Any
+    folder: Path, rules: OrderRules = LAB_RULES, *, region: str = "", **floor: Any
 ) -> AsyncIterator[Dialled]:
     async with asking(folder) as it:
         seats, carrier = Floor(**floor), ScriptedCarrier()
-        gate = gate_of(it.figures.database, rules, emit=it.told.append, now_s=always(NOON))
+        gate = gate_of(
+            it.figures.database, rules, emit=it.told.append, now_s=always(NOON), region=region
+        )
         call = OneCall(
             carrier=carrier,
             gate=gate,
@@ -216,6 +219,7 @@ async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> N
 US = OrderRules(countries=("US",), concurrent=2)
 REFUSED_DIALS = {
     "no plus": ("0301234567", US, 400, "must begin with +"),
+    "no number": ("call me", US, 400, "must begin with +"),
     "nothing is allowed": ("+12025550123", OrderRules(), 409, "outbound: {countries: [DE, AT]}"),
     "premium rate": ("+19005551234", US, 409, "outbound.cost_classes"),
     "a satellite telephone": ("+881612345678", US, 409, "the class satellite"),
@@ -238,6 +242,38 @@ async def test_a_dial_that_is_never_placed_is_refused_with_the_cure_and_recorded
     assert len(ordered) == (status == 409)
     assert all(event.by == "Mary (no token from 127.0.0.1)" for event in ordered)
     assert all((event.source, event.outcome) == ("api", "refused") for event in ordered)
+
+
+WRITTEN = {
+    "in E.164": ("+4930901820", "DE"),
+    "as in Germany": ("030 901820", "DE"),
+    "as from Germany abroad": ("0049 30 901820", "DE"),
+    "with a trunk zero": ("+49 (0)30 901820", "FR"),
+    "as an address": ("tel:+4930901820", ""),
+}
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("written", "region"), WRITTEN.values(), ids=WRITTEN)
+async def test_a_dial_reads_its_number_as_an_import_does(
+    tmp_path: Path, written: str, region: str
+) -> None:
+    async with dials(tmp_path, OrderRules(countries=("DE",)), region=region) as it:
+        answer = await it.client.post("/api/dials", json={"number": written})
+
+    assert (answer.status_code, len(it.carrier.record)) == (200, 1)
+    ordered = [event for event in it.told if isinstance(event, CallOrdered)]
+    assert {(event.called, event.country) for event in ordered} == {(masked("+4930901820"), "DE")}
+
+
+async def test_an_ambiguous_number_is_not_dialled_and_both_readings_are_shown(
+    tmp_path: Path,
+) -> None:
+    async with dials(tmp_path, OrderRules(countries=("DE",)), region="DE") as it:
+        answer = await it.client.post("/api/dials", json={"number": "4915112345678"})
+
+    assert (answer.status_code, it.carrier.record) == (400, [])
+    assert "+4915112345678" in answer.json()["detail"]
 
 
 @pytest.mark.virtual_time

@@ -15,7 +15,9 @@ from fastapi import FastAPI
 from bot.server.contact_routes import MAX_FILE_BYTES, contact_router
 from calls.events import Event, OperatorActed
 from campaigns.model import CallingWindow
+from campaigns.order_rules import OrderRules
 from tests.bot.server.test_campaign_routes import NOON, SPRING, Asking, asking
+from tests.kit.dials import gate_of
 
 GERMAN = replace(SPRING, region="DE", greeting="Hello {name}.")
 PEOPLE = (
@@ -49,7 +51,8 @@ class Uploads:
 async def uploading(folder: Path, campaign: Any = GERMAN) -> AsyncIterator[Uploads]:
     async with asking(folder, campaign) as it:
         app, told = FastAPI(), list[Event]()
-        outbound = replace(it.outbound, now_s=count(NOON).__next__)
+        gate = gate_of(it.figures.database, OrderRules(countries=("DE", "US")))
+        outbound = replace(it.outbound, now_s=count(NOON).__next__, gate=gate)
         app.include_router(contact_router(outbound, told.append, region="", prices=None))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:

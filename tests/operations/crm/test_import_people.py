@@ -124,7 +124,7 @@ def test_a_failing_crm_is_asked_again(
         assert bring() == 0
 
     said = capsys.readouterr().out
-    assert said.count("rest failed (overloaded); trying again in") == 2
+    assert said.count("rest is overloaded; trying again in") == 2
     assert f"{MANY - 2} added" in said
 
 

@@ -212,7 +212,7 @@ async def test_open_alerts_are_listed(tmp_path: Path) -> None:
 
     assert status == 200
     assert (alert["status"], alert["severity"], alert["provider"]) == ("open", "HIGH", "voice")
-    assert alert["began_at"] == "2027-01-15 08:00:00 UTC"
+    assert alert["began_at"] == "2027-01-15T08:00:00+00:00"
 
 
 @pytest.mark.parametrize(("action", "status"), [("acknowledge", "open"), ("resolve", "resolved")])

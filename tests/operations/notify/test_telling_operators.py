@@ -163,8 +163,8 @@ async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Sh
     await break_for_a_minute(shift)
 
     began, over = [str(mail["Subject"]) for mail in shift.inbox.mails]
-    assert began == "[Holdline] HIGH: TTS cartesia: auth"
-    assert over == "[Holdline] RESOLVED: TTS cartesia: auth"
+    assert began == "[Holdline] HIGH: cartesia rejects its key (401)"
+    assert over == "[Holdline] RESOLVED: cartesia rejects its key (401)"
     body = shift.inbox.mails[-1].get_content()
     assert "after 60 s (recovered). 0 callers got no answer." in body
 
@@ -215,14 +215,14 @@ async def test_a_channels_failure_is_reported_by_the_others_and_its_alert_sent_l
     shift.now += 10
     await shift.settle()
     texts = [said["text"] for _, _, _, said in shift.chat.asked]
-    assert any("alerts by email fail: bad request" in text for text in texts)
+    assert any("alerts by email do not arrive: email refuses our request" in text for text in texts)
     assert shift.inbox.mails == []
 
     shift.inbox.refusal = ""
     shift.now += 900
     await shift.settle()
 
-    assert str(shift.inbox.mails[0]["Subject"]).endswith("TTS cartesia: auth")
+    assert str(shift.inbox.mails[0]["Subject"]).endswith("cartesia rejects its key (401)")
     assert not any("email" in str(mail["Subject"]) for mail in shift.inbox.mails)
 
 
@@ -251,7 +251,7 @@ async def test_a_permanently_refused_recipient_is_reported_and_blocks_no_mail_to
     assert any("answered 550 to 1 of 2 recipients" in text for text in texts)
     subjects = [str(mail["Subject"]) for mail in shift.inbox.mails]
     assert len(subjects) == len(set(subjects))
-    assert subjects[0] == "[Holdline] HIGH: TTS cartesia: auth"
+    assert subjects[0] == "[Holdline] HIGH: cartesia rejects its key (401)"
     assert all(item == ["b@example.com"] for item in shift.inbox.went_to)
 
 

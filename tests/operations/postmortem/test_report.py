@@ -72,7 +72,12 @@ class TestReport:
         story, page = told
         (alert,) = story["alerts"]
 
-        assert alert["as_sent"].startswith("RESOLVED: TTS cartesia: network")
+        assert alert["as_sent"].startswith("RESOLVED: ")
+        (outage,) = story["outages"]
+        assert outage["says"] == ["cartesia cannot be reached"]
+        assert "Cartesia cannot be reached.</td>" in page
+        assert "check its url" in page.lower()
+        assert "caller_hung_up" not in page
         assert alert["channels"] == {
             "mail": {"sent_revision": 2, "wanted_revision": 2},
             "telegram": {"sent_revision": 1, "wanted_revision": 2},

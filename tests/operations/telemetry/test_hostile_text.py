@@ -21,7 +21,7 @@ from operations.telemetry.bridge import LineWriter
 from operations.telemetry.logs import KEPT, LogFile
 
 FORGED = "hello\n2026-01-01 00:00:00.000 | ERROR    | bot:call:1 - the house is on fire"
-STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| ")
+STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+\d\d:\d\d \| [A-Z]+ +\| ")
 CARD = "4111 1111 1111 1111"  # a number for tests that every payment service documents
 
 

@@ -68,14 +68,14 @@ async def test_many_calls_that_meet_one_refused_key_are_one_line(log_file: Path)
 
     (line,) = lines_in(log_file)
     assert " ERROR " in line
-    assert "call0 IncidentBegan" in line
+    assert " openai rejects its key (401); openai-b is used instead; " in line
     assert json.loads(line[line.index("{") :]) == {
         "stage": "llm",
         "rung": "openai",
         "kind": "auth",
         "severity": "high",
-        "reason": "401 invalid_api_key",
-        "then": "openai-b is asked instead; openai is left alone until a trial of it succeeds",
+        "reason": "openai rejects its key (401)",
+        "then": "openai-b is used instead; openai is tested until it works again",
     }
 
 
@@ -99,4 +99,4 @@ async def test_a_stage_without_a_rung_is_critical(log_file: Path) -> None:
 
     (line,) = lines_in(log_file)
     assert " CRITICAL " in line
-    assert '"then": "clip, goodbye"' in line
+    assert '"then": "callers will hear a recorded sentence"' in line

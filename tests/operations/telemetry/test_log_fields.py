@@ -107,7 +107,7 @@ async def test_both_forms_have_the_fields(folder: Path) -> None:
         await log.hear(entry(item))
 
     text, lines = written(folder)
-    assert "c1 AttemptFailed turn=1 breaker=open {" in text[-1]
+    assert "c1 AttemptFailed turn=1 breaker=open cartesia rejects its key" in text[-1]
     assert lines[-1] | {"timestamp": "", "message": ""} == {
         "timestamp": "",
         "level": "DEBUG",

@@ -92,7 +92,12 @@ async def test_counts_older_than_the_window_are_forgotten_except_the_last_failur
 
     assert (found["answers"], found["failures"]) == (0, 0)
     assert found["p50_s"] is None
-    assert found["last_failure"] == {"at": moment(1), "kind": "auth", "reason": "gone"}
+    assert found["last_failure"] == {
+        "at": moment(1),
+        "kind": "auth",
+        "reason": "gone",
+        "says": "cartesia rejects its key",
+    }
 
 
 async def test_a_probe_is_no_callers_request() -> None:

@@ -123,7 +123,7 @@ async def test_an_alert_is_one_row_from_begin_to_end(tmp_path: Path) -> None:
             "timestamp": "2026-01-30T12:34:56",
             "severity": "HIGH",
             "service_name": "TTS",
-            "error_message": "401",
+            "error_message": "cartesia rejects its key (401)",
             "status": "UNRESOLVED",
             "provider": "cartesia",
         }.items()

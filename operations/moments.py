@@ -1,0 +1,27 @@
+"""How moments are written: in files in ISO 8601 with an offset, for people with the zone's name."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+DAY_AND_TIME: Final = "%Y-%m-%d %H:%M:%S"
+
+
+def iso(at: datetime | float | None, timespec: str = "auto") -> str:
+    """Return a moment for files and programs; empty for `None`.
+
+    Args:
+        at: A moment, or seconds since 1970. One without a zone is in UTC, as SQLite returns it.
+        timespec: The precision, as `datetime.isoformat` has it.
+    """
+    return "" if at is None else _aware(at).isoformat(timespec=timespec)
+
+
+def for_people(at: datetime | float | None, form: str = DAY_AND_TIME) -> str:
+    """Return a moment in UTC for people, with the zone's name; empty for `None`."""
+    return "" if at is None else f"{_aware(at).astimezone(UTC):{form}} UTC"
+
+
+def _aware(at: datetime | float) -> datetime:
+    if isinstance(at, int | float):
+        return datetime.fromtimestamp(at, UTC)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

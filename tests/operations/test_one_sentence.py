@@ -1,0 +1,97 @@
+"""Each surface shows the same sentence about the same failure, with its cure and without a code."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bot.server.call_routes import _failure as on_the_calls_page
+from calls.entry import Entry
+from calls.incident import IncidentBegan
+from calls.sentences import Vendor, cure_of
+from fallbacks.events import AttemptFailed
+from fallbacks.failure import Kind, failed
+from operations.masking import without_words
+from operations.notify.alert import Alert
+from operations.notify.alerting_rules import begun
+from operations.notify.channel import alert_text, as_json
+from operations.notify.incident_rules import Incidents
+from operations.postmortem.page import _failures as in_the_evidence
+from operations.postmortem.story import _failure as in_the_evidence_file
+from operations.record.reader import FailureRow
+from operations.telemetry.live import ConsoleSums, Live
+from operations.telemetry.logs import LogFields, _words_of
+
+VENDORS = {
+    ("llm", "openai"): Vendor(title="OpenAI", key="OPENAI_API_KEY", place="stages.llm openai"),
+    ("tts", "voice"): Vendor(title="Cartesia", key="CARTESIA_KEY", place="stages.tts voice"),
+}
+LADDERS = {"llm": ["openai"], "tts": ["voice"]}
+AT = "2027-01-15T08:00:00.000+00:00"
+TOLD = {
+    "a wrong key": ("llm", "openai", Kind.AUTH, "401", "OpenAI rejects OPENAI_API_KEY (401)"),
+    "no credit": (
+        *("tts", "voice", Kind.QUOTA, "402"),
+        "Cartesia has no credit left for CARTESIA_KEY (402)",
+    ),
+    "too many requests": (
+        *("tts", "voice", Kind.RATE_LIMITED, "slow_down"),
+        "Cartesia limits the requests of CARTESIA_KEY",
+    ),
+    "too late": ("llm", "openai", Kind.TIMEOUT, "first_late", "OpenAI does not answer in time"),
+    "silent": ("tts", "voice", Kind.SILENT, "no_audio", "Cartesia answers with nothing"),
+}
+NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
+ROW: Mapping[str, Any] = {"id": 1, "call_id": "c1", "turn": 1, "at": NOON}
+
+
+def failure_of(stage: str, rung: str, kind: Kind, reason: str) -> AttemptFailed:
+    return AttemptFailed.of(failed(kind, stage, provider=rung, reason=reason), after_s=0.1)
+
+
+def alert_of(event: AttemptFailed) -> Alert:
+    incidents = Incidents(LADDERS, steps=("clip", "keypad"), vendors=VENDORS)
+    found = IncidentBegan(
+        stage=event.stage,
+        rung=event.provider,
+        kind=event.kind,
+        severity=event.severity,
+        reason=incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason),
+    )
+    (fact,) = incidents.meet(found, 0.0)
+    assert isinstance(fact, IncidentBegan)
+    return begun(fact, 0.0)
+
+
+def row_of(event: AttemptFailed) -> FailureRow:
+    same = {name: getattr(event, name) for name in ("stage", "provider", "reason", "attempt")}
+    codes = {name: str(getattr(event, name)) for name in ("kind", "scope", "severity")}
+    return FailureRow(**ROW, **same, **codes, permanent=event.permanent)
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_each_surface_shows_the_sentence(name: str) -> None:
+    *place, says = TOLD[name]
+    event = failure_of(*place)  # type: ignore[arg-type] - a table
+    entry = Entry(call_id="c1", number=1, at=AT, event=event)
+    row, alert, cure = row_of(event), alert_of(event), cure_of(event.kind)
+    sums, live = ConsoleSums(VENDORS), Live(words=False, vendors=VENDORS)
+    await sums.hear(entry)
+    await live.hear(entry)
+    (rung,) = sums.recent.rungs(datetime.fromisoformat(AT).timestamp())
+    page = in_the_evidence({"failures": [in_the_evidence_file(row, VENDORS)]})
+    on_page = on_the_calls_page(row, VENDORS)
+    line = _words_of(entry, without_words, LogFields().read(entry), VENDORS)
+
+    assert alert_text(alert).title.endswith(f": {says}")
+    assert f"{cure[0].upper()}{cure[1:]}." in alert_text(alert).lines
+    assert "Callers will get the keypad menu." in alert_text(alert).whole
+    assert as_json(alert)["cure"] == cure
+    assert (on_page["says"], on_page["cure"]) == (says, cure)
+    assert f"{says}.</td>" in page
+    assert rung["last_failure"]["says"] == says
+    assert (await anext(live.watch()))["says"] == says
+    assert f" AttemptFailed turn=0 breaker=closed {says} {{" in line
+    assert str(event.kind) in asdict(row).values()  # the codes stay for programs
