@@ -29,7 +29,7 @@ FaultsOption: TypeAlias = Annotated[
 def settings_here(config: Path | None) -> Settings:
     """Return the configuration of a command that asks a server, or reads its database.
 
-    Where nothing is configured with which one could serve, it is that of the demo in this folder.
+    A demo that runs in this folder is used if nothing is configured.
 
     Raises:
         ConfigError: With all problems of the configuration.

@@ -31,7 +31,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "caller": masked(started.caller if started else ""),
         "called": masked(started.called if started else ""),
         "direction": "outbound" if call.outbound else "inbound",
-        "ending": theirs[-4:],  # of the other party's number, by which people know it
+        "ending": theirs[-4:],  # of the number that the console shows
         "started_at": call.began_at,
         "state": call.phase or "listening",  # listening, processing, speaking
         "providers": dict(call.providers),  # stage: its rung

@@ -2,31 +2,30 @@
 
 import socket
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import pytest
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from bot.server.pages.site import asset_routes
 from operations.keep_running import at_work
 from tests.bot.server.test_credentials import ACT, guarding
-from tests.e2e.browser import chromium, need_chromium
 from tests.e2e.test_console import PHONE
 from tests.e2e.test_schemes import HARD_TO_READ
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
 ]
 
 WANTED = "/calls?verdict=hurt"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url() -> AsyncIterator[str]:
-    need_chromium()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         at = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with guarding(public_url=at) as site:
@@ -36,16 +35,12 @@ async def url() -> AsyncIterator[str]:
                 yield at
 
 
-@pytest_asyncio.fixture(params=["light", "dark"], loop_scope="module")
-async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright, chromium(playwright) as browser:
-        context = await browser.new_context(color_scheme=request.param)
-        page = await context.new_page()
-        await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
-        yield page
-
-
-async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(page: Page, url: str) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(
+    page: Page, url: str, scheme: Literal["light", "dark"]
+) -> None:
+    await page.emulate_media(color_scheme=scheme)
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
     await page.goto(url + WANTED)
     await expect(page.get_by_label("Token")).to_be_focused()
 
