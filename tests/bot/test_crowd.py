@@ -16,7 +16,7 @@ from loguru import logger
 
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
-from tests.bot.call.long_call import held_bytes
+from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, going_on, judged_call, listening
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixtures("quiet_log")]
@@ -27,6 +27,7 @@ WARM_PARTS = 4  # in one of these the first question of its kind takes 11 MB
 LONG_CALLS = 40  # each next to as many of them
 WARM_CALLS = 4
 SEATS = 6
+MORE_FILES = 10  # both ends of the session's own connections, kept alive
 FLAT_BYTES = 16_000_000  # with a call's own minutes: what was said, and the lab's record of it
 
 
@@ -63,12 +64,15 @@ async def test_a_hundred_strangers_do_not_affect_a_call(
     dice = random.Random(9)  # noqa: S311 - hostile, not secret
     held: list[int] = []
     async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
+        opened = open_descriptors()
         for part in range(PARTS):
             await pester(session, beside, dice, messages=messages // PARTS)
             if part >= WARM_PARTS:
                 held.append(held_bytes())
+        opened = open_descriptors() - opened
 
-    print(f"{(held[-1] - held[0]) / 1e6:.1f} MB more: {held}")  # noqa: T201 - for `-s`
+    print(f"{opened} descriptors, {(held[-1] - held[0]) / 1e6:.1f} MB more: {held}")  # noqa: T201 - for `-s`
+    assert opened <= MORE_FILES
     assert held[-1] - held[0] < FLAT_BYTES, str(held)
     assert tracebacks == []
 

@@ -119,6 +119,12 @@ def held_bytes() -> int:
     return int(anonymous.split()[1]) * 1024
 
 
+def open_descriptors() -> int:
+    """Return how many files and sockets this process has open, without garbage."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def slope(samples: Sequence[tuple[int, int]]) -> float:
     """Return the slope of the line of least squares through (turn, bytes): bytes a turn."""
     turns, held = (np.array(item, dtype=float) for item in zip(*samples, strict=True))

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from calls.events import InputRefused
-from tests.bot.call.long_call import held_bytes
+from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 from tests.bot.judged_call import judged_call
 from tests.bot.server.test_bounded_socket import (
@@ -120,6 +120,7 @@ async def test_a_flooding_callers_own_socket_affects_no_other_call(
 
 WARM_FLOODS = 2  # the first calls load libraries
 FLAT_BYTES = 16_000_000  # of the calls after them: what was said, and the lab's record of it
+MORE_FILES = 6  # a provider may be connected again in the call beside
 RAW_FLOODS = {
     "pings": PING * 20_000,
     "empty messages": EMPTY * 20_000,
@@ -135,6 +136,7 @@ async def test_floods_after_the_start_affect_no_other_call(
     """Two callers at once send each flood on the socket of their own call."""
     floods, held = RAW_FLOODS | {"a compressed message": bomb()}, list[int]()
     async with judged_call(tmp_path, changes=doors.changes()) as beside:
+        opened = open_descriptors()
         for flood in floods.values():
             async with doors.caller(beside.url) as one, doors.caller(beside.url) as other:
                 await asyncio.gather(*(item.listen(within_s=20) for item in (one, other)))
@@ -148,6 +150,9 @@ async def test_floods_after_the_start_affect_no_other_call(
             held.append(held_bytes())
         await asyncio.sleep(40)  # a lost stream may return
         assert beside.seats() == 1
+        opened = open_descriptors() - opened
+    print(f"{opened} descriptors more, {(held[-1] - held[WARM_FLOODS]) / 1e6:.1f} MB")  # noqa: T201 - for `-s`
+    assert opened <= MORE_FILES
     assert held[-1] - held[WARM_FLOODS] < FLAT_BYTES, str(held)
 
 

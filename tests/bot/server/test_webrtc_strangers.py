@@ -13,7 +13,7 @@ from bot.server.browser_calls import CROWDED
 from calls.events import CallRefused, TranscriptFinal
 from calls.leg_events import EarMeasured, LineRestored
 from lab.simulators.carrier.carrier import Carrier
-from tests.bot.call.long_call import held_bytes
+from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
 from tests.bot.server.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
 from tests.transports.webrtc_floods import FLOODS, fast_sound
@@ -31,6 +31,7 @@ TOKEN = "a-token-of-the-console"
 TWILIO = {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}
 WARM_FLOODS = 2  # the first pages load libraries
 FLAT_BYTES = 16_000_000  # of sixteen calls: what was said, and the lab's record of it
+MORE_FILES = 6  # a provider may be connected again in the call beside
 RESUMED = "Sorry, we were cut off for a moment."
 FEW = {"server": {"max_calls": 3}}
 ONE_SOUND = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
@@ -202,6 +203,7 @@ async def test_floods_after_the_handshake_cost_another_call_no_word(tmp_path: Pa
     """Each comes from two pages at once, as often as a page can call again."""
     held: list[int] = []
     async with judged_call(tmp_path) as beside:
+        opened = open_descriptors()
         for flood, _ in FLOODS.values():
             async with peer(beside.url) as one, peer(beside.url) as other:
                 await asyncio.gather(one.call(), other.call())
@@ -210,6 +212,7 @@ async def test_floods_after_the_handshake_cost_another_call_no_word(tmp_path: Pa
                 await asyncio.sleep(3)
                 assert beside.seats() == 1
             held.append(held_bytes())
+        opened = open_descriptors() - opened
         async with peer(beside.url) as fast:
             await fast.call()
             await fast_sound(fast.line)
@@ -217,6 +220,8 @@ async def test_floods_after_the_handshake_cost_another_call_no_word(tmp_path: Pa
 
     assert set(beside.refusals) >= {reason for _, reason in FLOODS.values()}
     assert "audio_faster_than_time" in beside.refusals
+    print(f"{opened} descriptors more, {(held[-1] - held[WARM_FLOODS]) / 1e6:.1f} MB")  # noqa: T201 - for `-s`
+    assert opened <= MORE_FILES
     assert held[-1] - held[WARM_FLOODS] < FLAT_BYTES, str(held)
 
 
