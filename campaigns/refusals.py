@@ -16,7 +16,6 @@ CURES: Final = {
     "no_area_code": "the area code is missing; write the whole number",
     "ambiguous": "the digits may be two numbers; write the number with + and its country code",
     "digits_lost": "a spreadsheet has rounded the number; format the column as text",
-    "ambiguous": "the number may be one of two; write it with + and the country code",
     "has_extension": "the number has an extension; another person would answer",
     "has_letters": "the number has letters; write digits only",
     "cost_class": "the number is costly (premium, satellite, …), and its class is not in "

@@ -30,9 +30,9 @@ from calls.incident import (
     IncidentBegan,
     IncidentEnded,
     IncidentEvent,
-    KnownRungs,
     Place,
 )
+from calls.known_rungs import KnownRungs
 from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.incident import KnownRungs
+from calls.known_rungs import KnownRungs
 from fallbacks.breaker import State
 
 LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
