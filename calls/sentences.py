@@ -115,6 +115,7 @@ INCIDENTS: Final[Mapping[tuple[str, str], str]] = {
     ("inbox", "message"): "a caller left a message",
 }
 """By what stands in place of a stage, and the kind of the incident."""
+OWN_PARTS: Final = frozenset({DISK, STORAGE, WORKER})
 NAMES: Final = {RECORD: "the record of calls", NO_CALLS: "the do-not-call list"}
 
 HELD: Final[Mapping[str, str]] = {
@@ -332,7 +333,7 @@ def headline(stage: str, rung: str, kind: str, reason: str) -> str:
         stage: Or what stands in its place.
         rung: Empty for the whole stage.
         kind: Of the incident.
-        reason: Of a rung: its sentence.
+        reason: Of a rung: its sentence; of a part of our own: the system's words.
     """
     if stage == CAMPAIGN:
         return f"campaign {rung} places no calls: {phrase(HELD, kind)}"
@@ -341,7 +342,8 @@ def headline(stage: str, rung: str, kind: str, reason: str) -> str:
     if stage in STAGE_DOWN and not rung:
         return STAGE_DOWN[stage]
     if known := INCIDENTS.get((stage, kind)):
-        return known.format(rung=NAMES.get(rung, rung))
+        said = known.format(rung=NAMES.get(rung, rung))
+        return f"{said}: {reason}" if reason and stage in OWN_PARTS else said
     return reason or explain(kind, "", vendor_at({}, stage, rung))
 
 

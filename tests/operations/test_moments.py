@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from bot.server.call_list_routes import _lines
 from campaigns.do_not_call import seen
 from campaigns.report import contact_lines
 from campaigns.store.contacts import DoNotCallEntry
@@ -22,7 +21,7 @@ from operations.moments import for_people, iso
 from operations.notify.alert import Alert
 from operations.notify.channel import alert_text, as_json
 from operations.record.call_list import ListedCall
-from operations.record.exporting import plain
+from operations.record.exporting import cell, plain
 from operations.sheets.mirror import alert_rows, call_row
 from operations.telemetry.logs import TEXT
 
@@ -84,18 +83,13 @@ LISTED = ListedCall(
 )  # type: ignore[arg-type] - by name
 
 
-def listed() -> str:
-    (_, row) = csv.reader(io.StringIO(_lines([LISTED], numbers=False)))
-    return row[1]
-
-
 FILES: dict[str, Callable[[], str]] = {
     "the alert's webhook": lambda: as_json(ALERT)["began_at"],
     "the alert's end": lambda: as_json(ALERT)["resolved_at"],
     "the sheet of calls": lambda: str(call_row(CALL).cells[1]),
     "the sheet of alerts": lambda: str(next(alert_rows(ALERT)).cells[1]),
     "an export": lambda: plain(AT.replace(tzinfo=None)),
-    "the list of calls as CSV": listed,
+    "the list of calls as CSV": lambda: cell(LISTED.started_at),
     "the do-not-call list": lambda: seen(
         DoNotCallEntry(number="+4930901820", source="", added_s=AT_S, words=""), numbers=False
     )["added_at"],

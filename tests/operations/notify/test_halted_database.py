@@ -148,4 +148,4 @@ async def test_it_is_in_the_log_and_among_the_alerts_on_the_disk(
 
     assert "CRITICAL" in levels
     assert '"severity": "CRITICAL"' in (tmp_path / "alerts.json").read_text()
-    assert '"error_message": "database or disk is full"' in (tmp_path / "alerts.json").read_text()
+    assert ': database or disk is full"' in (tmp_path / "alerts.json").read_text()

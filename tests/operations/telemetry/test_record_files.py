@@ -152,7 +152,10 @@ async def test_a_process_that_does_not_know_the_cause_keeps_it(
     await other.emit(RungFollowed(stage="tts", provider="cartesia", breaker="open", suspect=False))
     (row,) = one.array(ALERTS)
 
-    assert (row["kind"], row["error_message"]) == ("auth", "401")
+    assert (row["kind"], row["error_message"]) == (
+        "auth",
+        "cartesia rejects its key (401)",
+    )
 
 
 async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: Path) -> None:
