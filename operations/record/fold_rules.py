@@ -18,7 +18,8 @@ from calls.events import (
 )
 from calls.known_calls import KnownCalls
 from calls.state import CallState, Span
-from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen
+from fallbacks.breaker import State
+from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, RungFollowed
 
 # The latest ended calls are kept for late events: a summary's cost comes up to a minute late, and
 # short calls may end twice a second (chosen).
@@ -62,6 +63,7 @@ class RecordFold:
         self._holder = holder
         self._messages = messages
         self._calls = KnownCalls(keep_ended=ENDED_CALLS)
+        self._not_closed: dict[tuple[str, str], str] = {}  # by rung: its breaker, as recorded
         self._changed: dict[str, CallState] = {}
         self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()
@@ -90,8 +92,8 @@ class RecordFold:
             case AttemptFailed() | ProviderFailed():
                 turn = call.turn_at(event.stage) if call else None
                 batch.failures.append(failure(entry, event, turn))
-            case BreakerMoved():
-                batch.breaker_moves.append(breaker_move(entry, event, self._holder))
+            case BreakerMoved() | RungFollowed():
+                batch.breaker_moves.extend(self._breaker_moves(entry, event))
             case _:
                 pass
 
@@ -125,6 +127,32 @@ class RecordFold:
             yield row | {"data": {**row["data"], "times": times + 1}}
         while len(self._refused) > MAX_REFUSALS:
             del self._refused[next(iter(self._refused))]
+
+    def _breaker_moves(
+        self, entry: Entry, event: BreakerMoved | RungFollowed
+    ) -> Iterator[RecordRow]:
+        """Yield a move of a breaker of this process.
+
+        If another process closes a breaker, this one only follows. That is a move if it has
+        recorded its own breaker as open: otherwise its outage would never end.
+        """
+        rung = (event.stage, event.provider)
+        if isinstance(event, RungFollowed):
+            before = self._not_closed.get(rung)
+            if before is None or event.breaker != State.CLOSED:
+                return
+            event = BreakerMoved(
+                stage=event.stage,
+                provider=event.provider,
+                before=before,
+                after=event.breaker,
+                cause="followed",
+                after_s=0.0,
+            )
+        self._not_closed[rung] = event.after
+        if event.after == State.CLOSED:
+            del self._not_closed[rung]
+        yield breaker_move(entry, event, self._holder)
 
     def _note_change(self, call: CallState, event: Event) -> None:
         self._changed[call.call_id] = call

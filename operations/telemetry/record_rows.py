@@ -207,10 +207,7 @@ def apply_alerts(
 
 
 def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
-    lasted_s = fact.lasted_s
-    if "reopened_at" in row:
-        lasted_s = _apart_s(row["timestamp"], seconds(at))
-    return {**row, "status": RESOLVED, "resolved_at": seconds(at), "lasted_s": lasted_s}
+    return {**row, "status": RESOLVED, "resolved_at": seconds(at), "lasted_s": fact.lasted_s}
 
 
 def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:

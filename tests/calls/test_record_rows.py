@@ -15,7 +15,7 @@ from calls.events import (
     ProviderFailed,
     UsageMeasured,
 )
-from fallbacks.events import AttemptFailed, BreakerMoved, StageRecovered
+from fallbacks.events import AttemptFailed, BreakerMoved, RungFollowed, StageRecovered
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.fold_rules import (
     ENDED_CALLS,
@@ -266,3 +266,15 @@ def test_an_event_of_a_forgotten_call_is_in_the_timeline_and_starts_no_call() ->
 
     assert [row["kind"] for row in late.happenings] == ["UsageMeasured"]
     assert (late.calls, late.turns, folded.live) == ([], [], frozenset())
+
+
+def test_a_breaker_that_another_process_closes_has_an_end_too() -> None:
+    rested = replace(OPENED, before="open", after="half_open", cause="rested")
+    well = RungFollowed(stage="tts", provider="cartesia", breaker="closed", suspect=False)
+    down = replace(well, breaker="open", suspect=True)
+    batch = told(entry(well), entry(down), entry(rested), entry(down), entry(well), entry(well))
+
+    assert [(row["before"], row["after"], row["cause"]) for row in batch.breaker_moves] == [
+        ("open", "half_open", "rested"),
+        ("half_open", "closed", "followed"),
+    ]

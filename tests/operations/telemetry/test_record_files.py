@@ -143,6 +143,16 @@ async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Pa
     assert [row["status"] for row in one.array(ALERTS)] == ["RESOLVED"]
 
 
+async def test_an_alert_that_returns_lasts_from_its_return(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    await it.emit(REFUSED, CLOSED)
+    it.told += 300  # s of health
+    await it.emit(REFUSED, CLOSED)
+    (row,) = it.array(ALERTS)
+
+    assert (row["reopened_at"], row["lasted_s"]) == ("2026-01-30T12:39:58", 1.0)
+
+
 @pytest.mark.parametrize("ended", [(), (CLOSED,)], ids=["during", "after"])
 async def test_a_process_that_does_not_know_the_cause_keeps_it(
     tmp_path: Path, ended: tuple[Event, ...]
