@@ -17,7 +17,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def configure(**campaign: Any) -> None:
-    outbound = {"countries": ["DE", "US"]}
+    outbound = {"countries": ["DE", "RU", "US"], "prefixes": ["+800"]}
     tree = {"outbound": outbound, "campaigns": {"spring": {"region": "DE", **FREE, **campaign}}}
     Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
@@ -35,7 +35,7 @@ def test_a_start_says_how_many_where_when_and_for_how_much(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure(daily_spend=20)
-    bring("number,name\n030 901844,Eva\n030 901845,Jan\n+12125550188,Mia\n+881612345688,Sat\n")
+    bring("number,name\n030 901844,Eva\n030 901845,Jan\n+12125550188,Mia\n+80012345688,Sat\n")
     capsys.readouterr()
 
     assert start() == 0
@@ -55,7 +55,7 @@ NOBODY = {  # the changed campaign, what is said
         "+79161234588",
         "1 (no_common_hour): the number may be in several time zones, and 09:00 to 10:00",
     ),
-    "no zone": ({}, "+881612345688", "1 (no_zone): the time zone of"),
+    "no zone": ({}, "+80012345688", "1 (no_zone): the time zone of"),
     "another prefix": ({"prefixes": ["+1"]}, "+4930901844", "1 (prefix_not_allowed): the number"),
     "no consent": ({"consent_required": True}, "+4930901844", "1 (no_consent): kind, date or"),
 }

@@ -162,7 +162,7 @@ async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor
     key = "OPENAI_API_KEY"
     instead = "callers will get the keypad menu"
     assert found["stages.llm openai"] == f"OpenAI rejects {key} (401); {instead}"
-    assert found["stages.tts cartesia"].endswith("callers will hear the local voice")
+    assert found["stages.tts cartesia"].endswith("local is used instead")
     assert "wrong-key" not in str(found)
 
 
