@@ -120,7 +120,8 @@ async def test_calls_in_progress_have_the_columns_of_the_list(
     page: Page, served: Served, watch: Watch
 ) -> None:
     it = served.stand_in
-    ours = live_call(1, direction="outbound", verdict="hurt", last="cartesia: cut", failovers=1)
+    said = {"last_says": "Cartesia cut its answer", "failovers": 1}
+    ours = live_call(1, direction="outbound", verdict="hurt", **said)
     it.found = [{"id": "call1", "name": "Eva", "campaign": "spring"}]
     it.show_calls([live_call(0, transport="webrtc", ending="", v2v_s=None), ours])
     await opened(page, served)
@@ -132,7 +133,7 @@ async def test_calls_in_progress_have_the_columns_of_the_list(
     texts = await cells.all_inner_texts()
     assert (texts[1], texts[3], texts[6]) == ("… 0101", "spring", "hurt")
     await expect(cells.nth(5)).to_contain_text("thinking, turn 2")
-    await expect(cells.nth(5)).to_contain_text("1 failover · cartesia: cut")
+    await expect(cells.nth(5)).to_contain_text("1 failover · Cartesia cut its answer")
     await expect(page.locator("[data-call=call0] a")).to_have_text("webrtc")
     await expect(page.locator("[data-call=call0] .agent")).to_have_text("desk")
     await page.goto(served.url + "/calls")

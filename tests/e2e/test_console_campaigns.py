@@ -178,7 +178,8 @@ async def test_buttons_move_a_campaign_and_keep_the_focus(
     page: Page, served: Served, watch: Watch
 ) -> None:
     it = served.stand_in
-    it.moves = {"pause": {"state": "paused", "reason": "Mary"}, "resume": {"state": "running"}}
+    stopped = {"state": "paused", "reason": "Mary", "says": paused("Mary")}
+    it.moves = {"pause": stopped, "resume": {"state": "running", "says": ""}}
     await shown(page, served, campaign())
 
     await page.get_by_role("button", name="Pause: spring").press("Enter")
