@@ -297,7 +297,7 @@ def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
         name = escape(phrase(OUTCOMES, outcome.outcome))
         lacking = f"<td>{lacks(outcome.costs)}</td>"
         head = f'<td>{name}</td><td class="number">{outcome.dials}</td><td>{bar}</td>'
-        yield f"<tr>{head}{cells}{lacking}</tr>"
+        yield f'<tr data-outcome="{outcome.outcome}">{head}{cells}{lacking}</tr>'
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from campaigns.store.dials import KEY, NO_AGENT, TALKED
 from lab.callers import CarrierRest, RegisterSimulator
 from lab.demo.staged import STATUS_OF, StagedContact, dial_id_of
 
-ROW: Final = re.compile(r'<tr><td>([a-z_]+)</td><td class="number">(\d+)</td>')
+ROW: Final = re.compile(r'<tr data-outcome="([a-z_]+)"><td>[^<]+</td><td class="number">(\d+)</td>')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

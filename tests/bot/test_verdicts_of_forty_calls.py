@@ -266,7 +266,9 @@ def compare(told: Reports) -> None:
     sums = Counter(told.record.values())
     assert told.metrics == sums
     assert +Counter(told.sums) == sums
-    assert {verdict: told.figures[verdict] for verdict in sums} == sums
+    lately = {verdict: told.figures[verdict] for verdict in sums}  # of a quarter of an hour
+    assert any(lately.values())
+    assert Counter(lately) <= sums
 
 
 async def test_a_healthy_hour_hurts_nobody(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ = 16_000
 TIMEOUT_S = 30.0  # far longer than any answer
-CONTEXT_TOKENS = 500  # so that the call is summarised again and again, and not only at its end
+CONTEXT_TOKENS = 600  # so that the call is summarised again and again, and not only at its end
 
 
 @dataclass
