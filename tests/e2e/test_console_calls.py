@@ -68,10 +68,10 @@ async def test_a_call_that_lost_its_voice_is_reported_alike_everywhere(demo: Dem
 
 
 async def told_by_the_console(page: Page) -> None:
-    await expect(page.locator("#calls .trouble")).to_contain_text("cartesia")
+    await expect(page.locator("#calls .trouble")).to_contain_text("Cartesia breaks off its answers")
     rung = page.locator("[data-rung=cartesia] .speed")
     await expect(rung).to_contain_text("1 failed")
-    await expect(page.locator(".troubles")).to_contain_text("cartesia")
+    await expect(page.locator(".troubles")).to_contain_text("Cartesia breaks off its answers")
 
 
 async def told_by_the_calls_page(page: Page, demo: Demo) -> None:
