@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bot import clock
 from calls.campaign_events import DialEnded
 from calls.dialled import DialVerdict
 from calls.events import Event
@@ -29,7 +30,10 @@ OPEN = {"stt": True, "llm": True, "tts": True}
 
 
 def now_s() -> float:
-    return asyncio.get_running_loop().time()
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # in a database's thread, in real time: the loop's clock is this one
+        return clock.monotonic()
 
 
 @dataclass

@@ -196,14 +196,14 @@ async def test_a_telephone_that_sends_nothing_for_20_s_stays_on_the_line_and_is_
 async def test_a_caller_on_hold_is_not_asked_whether_they_are_there(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
-    silence = {"prompt_after_s": 3.0, "prompts": ["Are you still there?"]}
+    silence = {"prompt_after_s": 8.0, "prompts": ["Are you still there?"]}
     phone = await new_phone()
     changes = {"agent": {"silence": silence}}
     async with answering(number, tmp_path, lab=lab, changes=changes) as served:
         records = Records(served.logs)
         await dial(phone, number)
         await phone.command("hold")
-        await asyncio.sleep(12.0)
+        await asyncio.sleep(18.0)
         held = records.entries("CallerSilent")
         await phone.command("resume")
         await records.until("CallerSilent")
