@@ -94,10 +94,6 @@ class Leg(Protocol):
         """
         ...
 
-    async def sends(self) -> bool:
-        """Return False if the far end has stopped sending, silence included, as when on hold."""
-        ...
-
     async def press(self, keys: str) -> bool:
         """Send keys (0-9, *, #, A-D) to the far end; return False if this kind of line cannot."""
         ...
@@ -142,10 +138,6 @@ class PlainLeg:
     def played_s(self) -> float | None:
         """Return `None`: the far end does not report playing times."""
         return None
-
-    async def sends(self) -> bool:
-        """Return True: the far end sends silence, too, or the line is lost."""
-        return True
 
     async def press(self, keys: str) -> bool:
         """Return False: the far end does not accept keys."""

@@ -245,7 +245,6 @@ class CallPipeline:
             floor=self.floor,
             emit=self.outside,
             clock=self._clock,
-            sends=self._leg.sends,
         )
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:

@@ -205,8 +205,7 @@ class AnsweredFrame(SystemFrame):
 class CallerSilence(FrameProcessor):
     """Speaks to a silent caller. Stands directly after `Farewell`, and delays nothing.
 
-    Timing starts with `AnsweredFrame`: an outbound call has a pipeline while it rings. A caller who
-    sends nothing at all, as on hold, would not hear a question, and is not asked.
+    Timing starts with `AnsweredFrame`: an outbound call has a pipeline while it rings.
     """
 
     def __init__(
@@ -218,10 +217,8 @@ class CallerSilence(FrameProcessor):
         floor: Floor,
         emit: Emit,
         clock: Callable[[], float],
-        sends: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         super().__init__()
-        self._sends = sends
         self._silence = silence
         self._length = length
         self._farewell = farewell
@@ -293,9 +290,6 @@ class CallerSilence(FrameProcessor):
     async def _act(self, now: float) -> None:
         if self._away or not self._answered:
             return
-        due_at = self._silence.wake_at
-        if due_at is not None and now >= due_at and self._sends and not await self._sends():
-            self._silence.restart(self._clock())
         for step in (*self._silence.tick(now), *self._length.tick(now)):
             await self._do(step)
 

@@ -37,22 +37,8 @@ AFTER_S = 0.1
 WORK_S = 0.3
 
 
-async def asked(
-    *frames: Frame, answered: bool = True, held_s: tuple[float, float] = (0.0, 0.0)
-) -> tuple[list[str], list[Event]]:
-    """Return the prompts to the silent caller while these frames pass.
-
-    Args:
-        frames: They pass.
-        answered: Whether the call is answered first.
-        held_s: From when until when the caller is on hold.
-    """
-    began = time.monotonic()
-
-    async def sends() -> bool:
-        await asyncio.sleep(0)
-        return not held_s[0] <= time.monotonic() - began < held_s[1]
-
+async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[Event]]:
+    """Return the prompts to the silent caller while these frames pass."""
     told: list[Event] = []
     line = CallerLine()
     floor = Floor(line)
@@ -69,7 +55,6 @@ async def asked(
         floor=floor,
         emit=told.append,
         clock=time.monotonic,
-        sends=sends,
     )
     if answered:
         frames = (AnsweredFrame(), *frames)
@@ -84,17 +69,6 @@ async def asked(
 
 def speech(length_s: float) -> TTSAudioRawFrame:
     return TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1)
-
-
-async def test_a_caller_on_hold_is_not_asked_and_is_asked_again_afterwards() -> None:
-    waits = SleepFrame(8 * AFTER_S)
-
-    held, _ = await asked(waits, held_s=(0.0, 60.0))
-    back, _ = await asked(waits, held_s=(2.5 * AFTER_S, 5.5 * AFTER_S))
-    never, _ = await asked(waits)
-
-    assert held == []
-    assert 0 < len(back) < len(never)
 
 
 async def test_a_silent_caller_is_prompted() -> None:

@@ -33,7 +33,7 @@ from calls.events import Event
 from tests.transports.exchange import SECRET
 from tests.transports.passed_words import PassedWords
 from transports.livekit.dialling import CALLEE
-from transports.livekit.leg import HOLD_S, LivekitLeg
+from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import RoomPlace
 from transports.livekit.room_watch_rules import RoomWatch
@@ -71,7 +71,7 @@ class StillLine:
         self.source = StillSource()
         self.party = party_of("sip_1", {"sip.callID": "SCL_1"})
         self.left_for = 0
-        self.sound: object = None
+        self.sound = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound = self.on_key = self.on_restored = lambda _: None
         self.on_lost = lambda: None
@@ -236,42 +236,6 @@ async def test_a_line_is_left_whatever_happens_to_its_room() -> None:
         await leg.hang_up("caller_hung_up")
 
     assert line.closed
-
-
-class MeasuredSound:
-    """A caller's track whose last packet came so long ago; `None` if the library cannot tell."""
-
-    def __init__(self, ago_s: float | None, *, packets: bool = True) -> None:
-        self._ago_s, self._packets = ago_s, packets
-
-    async def get_stats(self) -> list[object]:
-        if self._ago_s is None:
-            raise Exception("the track is gone")  # noqa: TRY002 - as the library does
-        last_ms = 1_700_000_000_000.0 - self._ago_s * 1e3 if self._packets else 0.0
-        inbound = SimpleNamespace(last_packet_received_timestamp=last_ms)
-        other = SimpleNamespace(inbound=SimpleNamespace(last_packet_received_timestamp=0.0))
-        measured = SimpleNamespace(
-            rtc=SimpleNamespace(timestamp=1_700_000_000_000_000), inbound=inbound
-        )
-        return [SimpleNamespace(inbound_rtp=item) for item in (other, measured)]
-
-
-@pytest.mark.parametrize(
-    ("sound", "sends"),
-    [
-        (MeasuredSound(0.02), True),
-        (MeasuredSound(HOLD_S + 0.1), False),
-        (MeasuredSound(60.0, packets=False), True),  # it has sent nothing since the call began
-        (MeasuredSound(None), True),
-        (None, True),
-    ],
-    ids=["talking", "on hold", "nothing from the start", "unknown", "no track"],
-)
-async def test_a_caller_whose_packets_stop_is_on_hold(sound: object, *, sends: bool) -> None:
-    line = StillLine()
-    line.sound = sound
-
-    assert await leg_on(line, []).sends() is sends
 
 
 def line_to_nowhere() -> LivekitLine:

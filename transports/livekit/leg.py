@@ -14,7 +14,7 @@ from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.livekit.dialling import CALLEE
 from transports.livekit.line import LivekitLine
-from transports.livekit.room import RATE_HZ, LineError, unsent_s
+from transports.livekit.room import RATE_HZ, LineError
 from transports.livekit.room_watch_rules import BACK_S, LOST_S
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.streams import LivekitInput, LivekitOutput
@@ -29,7 +29,6 @@ from transports.livekit.words import (
 ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
 SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
 BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line
-HOLD_S: Final = 2.0  # chosen: without a packet; a telephone sends one every 20 ms
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
@@ -128,15 +127,6 @@ class LivekitLeg(PlainLeg):
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
-
-    async def sends(self) -> bool:
-        """Return False if packets came before and none came for `HOLD_S`.
-
-        LiveKit does not report a hold, only its effect. A telephone that sent nothing from the
-        start counts as sending: its caller may be listening.
-        """
-        sound = self.line.sound
-        return sound is None or await unsent_s(sound) < HOLD_S
 
     async def press(self, keys: str) -> bool:
         """Send keys as RFC 4733 events, one after the other."""

@@ -214,24 +214,6 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
         await room.local_participant.publish_dtmf(code=code, digit=key)
 
 
-async def unsent_s(track: rtc.Track) -> float:
-    """Return the seconds since a track's last packet; 0 if there was none yet, or it is unknown.
-
-    The gateway passes on what the telephone sends: a telephone on hold sends nothing at all.
-    """
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            measured = await track.get_stats()
-    except Exception as unknown:  # noqa: BLE001 - the library's own class, when it cannot tell
-        logger.debug("the packets of a caller are unknown: {!r}", unknown)
-        return 0.0
-    for item in measured:
-        last_ms = item.inbound_rtp.inbound.last_packet_received_timestamp
-        if last_ms > 0:
-            return item.inbound_rtp.rtc.timestamp / 1e6 - last_ms / 1e3
-    return 0.0
-
-
 @asynccontextmanager
 async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[None]:
     """Bound the time of a library call in the block.
