@@ -93,7 +93,9 @@ def compare_exactly(
     }
     assert len(rows) == len(numbers)
     page = (report / f"{NAME}.html").read_text(encoding="utf-8")
-    counts = dict(re.findall(r'data-outcome="([a-z_]+)"><td>[^<]+</td><td class="number">(\d+)', page))
+    counts = dict(
+        re.findall(r'data-outcome="([a-z_]+)"><td>[^<]+</td><td class="number">(\d+)', page)
+    )
     assert counts == {
         str(name): str(count) for name, count in Counter(item.outcome for item in ledger).items()
     }
