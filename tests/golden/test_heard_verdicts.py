@@ -10,7 +10,7 @@ from calls.verdict import severity_of
 from tests.golden.trace import TRACES
 
 PREFERRED = {"cartesia"}
-# Reasons that the words in a recording do not show; a filler stands beside the answer's words.
+# Reasons that the words in a recording do not show; a filler comes before the answer.
 UNHEARD = {"filler", "late", "resumed", "shutdown"}
 READS_BACK = {"CallbackWanted", "PersonWanted"}  # the agent says a number that no model wrote
 JUDGED = [

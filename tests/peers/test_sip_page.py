@@ -1,4 +1,4 @@
-"""What docs/sip.md says of a real livekit-server and livekit-sip."""
+"""A real livekit-server and livekit-sip do as docs/sip.md says."""
 
 import asyncio
 import json
