@@ -26,6 +26,7 @@ import soxr
 from pydantic import SecretStr
 
 from bot.call.switchboard import Switchboard
+from bot.http import kept_session
 from bot.server.server import bind_socket
 from calls.entry import Entry
 from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
@@ -70,6 +71,13 @@ def _descriptors() -> list[str]:
     return found
 
 
+def _kept() -> int:
+    """Return how many connections wait for the next request to their host, for five minutes."""
+    session = kept_session()
+    connector = session.connector if session else None
+    return sum(map(len, connector._conns.values())) if connector else 0
+
+
 def _may_not_grow(name: str) -> bool:
     """Leave out the database: its pool opens five connections as needed."""
     return ".db" not in Path(name).name
@@ -86,8 +94,9 @@ class Counts:
     @staticmethod
     def now(seats: int) -> "Counts":
         gc.collect()
-        tasks = [task for task in asyncio.all_tasks() if not task.done()]
-        return Counts(len(tasks), sum(map(_may_not_grow, _descriptors())), seats)
+        kept = _kept()  # the far end is in this process too: two descriptors and one task for each
+        tasks = sum(not task.done() for task in asyncio.all_tasks()) - kept
+        return Counts(tasks, sum(map(_may_not_grow, _descriptors())) - 2 * kept, seats)
 
     def within(self, others: "Counts") -> bool:
         return (

@@ -41,7 +41,7 @@ PRINTED: Mapping[str, str] = {
 }
 # An event in our log on a busy machine, such as `ProcessLagged`: no error, no traceback.
 LOGGED = re.compile(
-    r"[\d-]{10} [\d:.]{12} \| WARNING  \| telemetry\.logs:hear:\d+ - \S+ [A-Z]\w+ .*"
+    r"[\d-]{10}T[\d:.+]{18} \| WARNING  \| operations\.telemetry\.logs:hear:\d+ - \S+ [A-Z]\w+ .*"
 )
 
 
