@@ -82,9 +82,14 @@ class ImportPlan:
     campaign: Campaign
     now: float
     encoding: str = ""  # guessed if empty
-    region: str = ""  # of the file's owner if the campaign has none; decides between encodings
+    region: str = ""  # of our own house, for a campaign that has none
     columns: tuple[str, ...] = ()  # for a file without a header
     orders: OrderRules = field(default_factory=OrderRules)  # of the gate before every order
+
+    @property
+    def numbers_of(self) -> str:
+        """The country of numbers without a country code; it decides between encodings, too."""
+        return self.campaign.region or self.region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +216,7 @@ async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
     """Open the file in a thread: finding its encoding may read all of it."""
     opening = open_contacts(
         plan.file,
-        region=plan.campaign.region or plan.region,
+        region=plan.numbers_of,
         encoding=plan.encoding,
         columns=plan.columns,
     )
@@ -233,7 +238,7 @@ def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
     if missing:
         raise ContentRefusedError(f"{plan.file} {_no_column(campaign.name, missing, needed)}")
     return RowRules(
-        region=campaign.region,
+        region=plan.numbers_of,
         consent_required=campaign.consent_required,
         today=datetime.fromtimestamp(plan.now, zone_named(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,

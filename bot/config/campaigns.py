@@ -144,7 +144,7 @@ class CampaignSettings(Section):
     prefixes: tuple[Prefix, ...] = ()
     """Numbers of this campaign begin with one of these. Empty: all that `outbound` allows."""
     region: RegionOrNone = ""
-    """The country of numbers without a country code, such as `DE`."""
+    """The country of numbers without a country code, such as `DE`; by default `server.region`."""
     consent_required: bool = True
     """Refuse contacts without kind, date and source of their consent."""
     daily_calls: Count | None = None

@@ -131,13 +131,15 @@ FORMS = {  # region, file, number, name
 }
 
 
+@pytest.mark.parametrize("of", ["the campaign", "the house"])
 @pytest.mark.parametrize(("region", "data", "number", "name"), FORMS.values(), ids=FORMS)
 async def test_a_form_that_an_import_takes_is_found_by_our_own_crm(
-    tmp_path: Path, database: Database, region: str, data: bytes, number: str, name: str
+    tmp_path: Path, database: Database, region: str, data: bytes, number: str, name: str, of: str
 ) -> None:
     file = tmp_path / "people.csv"
     file.write_bytes(data)
-    plan = ImportPlan(file=file, campaign=campaign(region), now=NOW)
+    own, house = (region, "") if of == "the campaign" else ("", region)
+    plan = ImportPlan(file=file, campaign=campaign(own), now=NOW, region=house)
 
     found = await OwnContacts(database, file=file, region=region).look_up(number)
     tally = await import_contacts(plan, Contacts(database), lambda _: None)
