@@ -12,12 +12,18 @@ from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secr
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
 from bot.hosts import is_loopback
+from calls.outside_text import placeholders
 from providers.catalog import PROVIDERS, kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
 FAR: Final = "is not a loopback or private address"  # names may resolve to any
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
+SPOKEN: Final = (  # an agent's own words, beside the questions to a silent caller
+    ("greeting",), ("disclosure",), ("resumed",), ("farewell",),
+    ("recording", "notice"), ("silence", "goodbye"),
+)  # fmt: skip
+UNFILLED: Final = "take it out (the crm fills a greeting, a contact's row a campaign's texts)"
 MIN_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
 
 
@@ -257,6 +263,18 @@ def _named(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Probl
         yield layers.problem(key, text)
 
 
+def _placeholders(layers: Layers) -> Iterator[Problem]:
+    """Check an agent's own words: only a CRM fills a placeholder, and only in a greeting."""
+    has_crm = layers.at(("crm", "kind")) not in (None, "none")
+    for agent in agents_in(layers):
+        prompts = [key for key, _ in layers.inside((*agent, "silence", "prompts"), list)]
+        for key in (*((*agent, *key) for key in SPOKEN), *prompts):
+            text = layers.at(key)
+            named = placeholders(text) if isinstance(text, str) else ()
+            if named and not (has_crm and key == (*agent, "greeting")):
+                yield layers.problem(key, f"has {{{named[0]}}}, which nothing fills; {UNFILLED}")
+
+
 def _files(layers: Layers) -> Iterator[Problem]:
     for key in (("prices", "file"), ("hold", "utterances"), ("crm", "file")):
         file = layers.at(key)
@@ -279,5 +297,6 @@ RULES: Final = (
     _databases,
     _telnyx,
     _names,
+    _placeholders,
     _files,
 )
