@@ -43,7 +43,9 @@ async def list_campaigns(
             "says": _says(campaign, standing, waits),
             "outcomes_say": {code: phrase(OUTCOMES, code) for code in standing.outcomes},
         }
-        shown.append(_shown(campaign, standing) | more | await _left(outbound, standing))
+        shown.append(
+            _shown(campaign, standing, outbound.currency) | more | await _left(outbound, standing)
+        )
     return shown
 
 
@@ -109,7 +111,7 @@ def _unknown(name: str) -> CampaignStanding:
     return CampaignStanding(name=name, state="ready", contacts={}, outcomes={})
 
 
-def _shown(campaign: Campaign, standing: CampaignStanding) -> dict[str, Any]:
+def _shown(campaign: Campaign, standing: CampaignStanding, currency: str) -> dict[str, Any]:
     progress = _progress(standing)
     return asdict(standing) | {
         "all_contacts": progress.contacts,
@@ -118,6 +120,7 @@ def _shown(campaign: Campaign, standing: CampaignStanding) -> dict[str, Any]:
         "on_outage": campaign.on_outage,
         "daily_calls": campaign.daily_calls,
         "daily_spend": campaign.daily_spend,
+        "currency": currency,
     }
 
 

@@ -14,6 +14,7 @@ from bot import clock
 from bot.call.briefs import Briefs, briefed
 from bot.carriers import Closing, carrier_of
 from bot.config.agent import AgentSettings
+from bot.config.prices import load_prices
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
@@ -128,6 +129,7 @@ class Outbound:
         one_call: `None` if no carrier can dial.
         gate: Before every order to a carrier.
         usable: Returns for each stage whether any of its rungs may be used now.
+        currency: Of the prices, for what is spent.
         url: The database's address.
     """
 
@@ -141,6 +143,7 @@ class Outbound:
     gate: OrderGate
     now_s: Callable[[], float]
     usable: Callable[[], Mapping[str, bool]]
+    currency: str
     url: str = field(repr=False)
 
     @property
@@ -183,6 +186,7 @@ async def open_outbound(
     """
     settings, database = process.settings, process.database
     campaigns, dials = campaigns_of(settings), Ledger(database)
+    prices = await asyncio.to_thread(load_prices, settings.prices.file)
     async with asyncio.TaskGroup() as tasks:
         calls = _calls(ledger, process, pool, campaigns, dials)
         carrier = carrier_of(settings, ledger.book, tasks)
@@ -195,6 +199,7 @@ async def open_outbound(
             emit=waking(process.switchboard.emit, jobs.values()),
             alerts=alerts,
             timing=dialing or DialerSettings(),
+            currency=prices.currency,
         )
         async with _working(tasks, outbound.dialer, jobs, carrier):
             yield outbound
@@ -209,6 +214,7 @@ def _outbound(
     emit: Emit,
     alerts: Alerts,
     timing: DialerSettings,
+    currency: str,
 ) -> Outbound:
     database, one_call, gate = pool.process.database, None, pool.process.shared.gate
     warn_of_numbers(pool.process.settings, gate, dials=carrier is not None)
@@ -235,6 +241,7 @@ def _outbound(
         gate=gate,
         now_s=clock.utc_s,
         usable=pool.usable,
+        currency=currency,
         url=pool.process.settings.storage.url,
     )
 

@@ -289,7 +289,9 @@ async def _why_none(outbound: Outbound, name: str, move: str) -> str:
     if move != "start":
         return ""
     campaign, database = outbound.campaigns[name], outbound.figures.database
-    return (await summarize(campaign, database, currency="", now=outbound.now_s())).why_none
+    return (
+        await summarize(campaign, database, currency=outbound.currency, now=outbound.now_s())
+    ).why_none
 
 
 def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from bot.config.prices import load_prices
 from bot.outbound.opening import Outbound
 from bot.server.operator_routes import NAME_CHARACTERS, OperatorWord, emit_action
 from calls.entry import Emit
@@ -36,19 +35,16 @@ NO_DATABASE: Final = "The database does not answer."
 BUSY: Final = "Another file is being read. Try again in a moment."
 
 
-def contact_router(
-    outbound: Outbound, emit: Emit, *, region: str, prices: Path | None
-) -> APIRouter:
+def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
     """Return the routes; a file may be packed with gzip, so that more of it fits in a request.
 
     Args:
         outbound: The campaigns, and their database.
         emit: Gets each import.
         region: Of the files' owner, for campaigns without one.
-        prices: The price list, which names the currency; `None` for the built-in one.
     """
     router = APIRouter(prefix="/api/campaigns/{name}")
-    uploads = ContactUploads(outbound, emit, region, prices)
+    uploads = ContactUploads(outbound, emit, region)
     router.add_api_route("/summary", uploads.summary, response_model=None)
     router.add_api_route("/contacts", uploads.take, methods=["POST"], response_model=None)
     return router
@@ -57,12 +53,11 @@ def contact_router(
 class ContactUploads:
     """Reads files of contacts, one at a time."""
 
-    def __init__(self, outbound: Outbound, emit: Emit, region: str, prices: Path | None) -> None:
+    def __init__(self, outbound: Outbound, emit: Emit, region: str) -> None:
         """Import into the configured campaigns."""
         self._outbound = outbound
         self._emit = emit
         self._region = region
-        self._prices = prices
         self._reading = asyncio.Lock()
 
     async def summary(self, name: str) -> JSONResponse | dict[str, Any]:
@@ -70,10 +65,9 @@ class ContactUploads:
         campaign, outbound = self._outbound.campaigns.get(name), self._outbound
         if campaign is None:
             return _refused(NO_CAMPAIGN, 404)
-        prices = await asyncio.to_thread(load_prices, self._prices)
         database, now = outbound.figures.database, outbound.now_s()
         try:
-            found = await summarize(campaign, database, currency=prices.currency, now=now)
+            found = await summarize(campaign, database, currency=outbound.currency, now=now)
         except StorageError:
             return _refused(NO_DATABASE, 503)
         return _summary(found)

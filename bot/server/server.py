@@ -258,9 +258,7 @@ def _operators(
     emit, server = process.switchboard.emit, process.settings.server
     return [
         alert_router(alerts, emit),
-        contact_router(  # first: the next one takes any action
-            outbound, emit, region=server.region or "", prices=process.settings.prices.file
-        ),
+        contact_router(outbound, emit, region=server.region or ""),  # the next takes any action
         campaign_router(outbound, campaigns, emit),
         report_router(outbound, emit),
         do_not_call_router(outbound.contacts, region=server.region, emit=emit),

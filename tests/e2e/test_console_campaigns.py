@@ -47,6 +47,7 @@ def campaign(name: str = "spring", **said: Any) -> dict[str, Any]:
         "spent_today": 4.21,
         "daily_calls": 500,
         "daily_spend": None,
+        "currency": "EUR",
         **said,
     }
     waits = told["held"]
@@ -110,7 +111,7 @@ async def test_progress_outcomes_and_time_left_are_shown(
     await expect(spring.get_by_role("progressbar")).to_have_attribute("value", "212")
     await expect(spring.get_by_label("spring: 212 of 400 contacts done")).to_be_visible()
     await expect(spring.locator("dd")).to_have_text(
-        ["212 of 400", "about 2 h", "3", "268 of 500", "4.21"]
+        ["212 of 400", "about 2 h", "3", "268 of 500", "4.21 EUR"]
     )
     rows = spring.get_by_role("list", name="Outcomes of the dials of spring").locator("li")
     await expect(rows).to_have_text(["completed148", "no answer52", "voicemail37", "busy31"])

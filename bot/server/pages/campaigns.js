@@ -154,7 +154,7 @@ function figures(campaign) {
     ["Time left", state === "running" ? duration(left_s) : "–"],
     ["Calls now", String(now)],
     ["Calls today", limited(String(calls), campaign.daily_calls)],
-    ["Spent today", limited(spent.toFixed(2), campaign.daily_spend?.toFixed(2))],
+    ["Spent today", `${limited(spent.toFixed(2), campaign.daily_spend?.toFixed(2))} ${campaign.currency}`],
   ];
   return el("dl", { class: "figures" }, ...pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
 }

@@ -139,6 +139,7 @@ def outbound_of(
         gate=gate_of(figures.database, now_s=always(NOON)),
         now_s=lambda: NOON,
         usable=lambda: usable,
+        currency="EUR",
         url=url,
     )
 
@@ -332,6 +333,7 @@ async def test_progress_outcomes_todays_use_and_time_left_are_shown(tmp_path: Pa
     assert seen["outcomes"] == {"completed": 4, "busy": 2}
     assert (seen["calls_today"], seen["daily_calls"]) == (6, 50)
     assert (seen["spent_today"], seen["daily_spend"]) == (pytest.approx(0.6), 2.0)
+    assert seen["currency"] == "EUR"
     # 14 contacts, one a minute; today's 1.4 that are left pay for 14 calls of 0.1.
     assert seen["left_s"] == pytest.approx(14 * 60.0, abs=1.0)
 

@@ -53,7 +53,7 @@ async def uploading(folder: Path, campaign: Any = GERMAN) -> AsyncIterator[Uploa
         app, told = FastAPI(), list[Event]()
         gate = gate_of(it.figures.database, OrderRules(countries=("DE", "RU", "US")))
         outbound = replace(it.outbound, now_s=count(NOON).__next__, gate=gate)
-        app.include_router(contact_router(outbound, told.append, region="", prices=None))
+        app.include_router(contact_router(outbound, told.append, region=""))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             yield Uploads(it, client, told)
@@ -134,7 +134,7 @@ async def test_a_summary_says_what_a_start_would_do(tmp_path: Path) -> None:
         seen = await it.summary()
 
     assert (seen["callable"], seen["countries"]) == (2, {"DE": 1, "US": 1})
-    assert (seen["names"], seen["why_none"], seen["currency"]) == (["Eva", "Mia"], "", "USD")
+    assert (seen["names"], seen["why_none"], seen["currency"]) == (["Eva", "Mia"], "", "EUR")
     assert seen["lines"][0] == "contacts to call: 2 (Eva, Mia, …)"
 
 
