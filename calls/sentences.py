@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from calls.incident import CAMPAIGN, DISK, NO_CALLS, RECORD, STORAGE, UNKNOWN, WORKER
+from fallbacks.events import RetryPlanned
 from fallbacks.failure import Kind
 
 STATUS: Final = re.compile(r"\b4[0-9]{2}\b")
@@ -319,6 +320,12 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     if kind in DETAILED and reason:
         return f"{said}; it says: {reason[:MAX_DETAIL]}"
     return f"{said} ({found[0]})" if found else said
+
+
+def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
+    """Return what a command prints while it waits for a retry."""
+    told = explain(event.kind, "", vendor_at(vendors, event.stage, event.provider))
+    return f"{told}; retry in {event.wait_s:.0f} s"
 
 
 def cure_of(kind: str) -> str:

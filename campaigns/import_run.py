@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 from bot.clock import utc_now
 from bot.config.errors import shown
+from bot.config.rungs import vendors_of
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.http import open_connections
 from calls.events import Event
-from calls.sentences import explain, vendor_at
+from calls.sentences import cure_of as cure_of_failure
+from calls.sentences import explain, planned_retry, vendor_at
 from campaigns.importing import (
     ContentRefusedError,
     FetchError,
@@ -75,8 +77,10 @@ async def fetch_people(
         async with asyncio.timeout(MAX_S), open_connections():
             await _write(settings, register, mapping, target, say)
     except (ServiceError, RemoteError) as failed:
-        reason = failed.failure.reason if isinstance(failed, ServiceError) else failed.reason
-        raise CommandError(f"crm: {register.name} did not list its people: {reason}") from failed
+        told = failed.failure if isinstance(failed, ServiceError) else failed
+        vendor = vendor_at(vendors_of(settings), STAGE, register.name)
+        why = f"{explain(told.kind, told.reason, vendor)}; {cure_of_failure(told.kind)}"
+        raise CommandError(f"crm: no people were listed: {why}") from failed
     except TimeoutError:
         raise CommandError(f"crm: {register.name} was not read within {MAX_S:g} s") from None
     return target
@@ -91,8 +95,7 @@ async def _write(
 ) -> None:
     def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
-            says = explain(event.kind, "", vendor_at({}, STAGE, register.name))
-            say(f"{says}; trying again in {event.wait_s:.0f} s")
+            say(planned_retry(event, vendors_of(settings)))
 
     retries = Retries(settings=settings.resilience.retry_settings(), emit=say_retry)
 

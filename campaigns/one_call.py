@@ -1,7 +1,7 @@
 """One call to one number, outside any campaign, from the order to its result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ from campaigns.dialing import (
     judge_call,
     wait_to_ask,
 )
-from campaigns.order_gate import Order, OrderGate
+from campaigns.order_gate import WITHDRAWN, Order, OrderGate
 from campaigns.order_rules import OrderRefusal
 from transports.dialling import (
     REFUSED,
@@ -51,10 +51,12 @@ class OneCall:
 
         Raises:
             StorageError: The database does not answer; nothing was ordered.
+            DialWithdrawnError: This process began to stop before the carrier was asked.
         """
         if refusal := await self.gate.admit(order):
             return refusal
-        dial_id, result = order.id, DialResult(outcome=DialOutcome.UNKNOWN)
+        dial_id, outcome = order.id, str(DialOutcome.UNKNOWN)
+        result = DialResult(outcome=DialOutcome.UNKNOWN)
         request = DialRequest(
             dial_id=dial_id,
             to=order.number,
@@ -66,12 +68,14 @@ class OneCall:
         self.under_way.add(dial_id)
         try:
             result = await self._make(request)
+            outcome = result.outcome
+        except DialWithdrawnError as withdrawn:
+            outcome, result = WITHDRAWN, replace(result, reason=str(withdrawn))
+            raise
         finally:
             self.under_way.discard(dial_id)
             self.calls.forget(dial_id)
-            await self.gate.end(
-                dial_id, result.outcome, reason=result.reason, length_s=result.length_s
-            )
+            await self.gate.end(dial_id, outcome, reason=result.reason, length_s=result.length_s)
         return result
 
     async def _confirm(self) -> None:
@@ -84,8 +88,6 @@ class OneCall:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
         except DialRefusedError:
             return DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
-        except DialWithdrawnError as withdrawn:
-            return DialResult(outcome=DialOutcome.FAILED, reason=str(withdrawn))
         except CarrierError:
             found = None  # it may have been placed
             self.under_way.discard(request.dial_id)

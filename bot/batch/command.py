@@ -26,12 +26,13 @@ from bot.batch.batch import (
     has_no_key,
     line_of,
 )
+from bot.config.rungs import vendors_of
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.policies import build_availability
 from bot.health.sharing import share_health
 from calls.events import Event
-from calls.sentences import explain, vendor_at
+from calls.sentences import Vendors, planned_retry
 from calls.transcript import Transcript
 from fallbacks.events import RetryPlanned, RungChosen
 from fallbacks.failure import ServiceError
@@ -117,7 +118,7 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
     availability = build_availability(settings, clock.monotonic())
-    emit = partial(_emit, notes)
+    emit = partial(_emit, notes, vendors_of(settings))
     async with share_health(settings, availability, emit=emit) as share:
         if share is not None:
             await share.look()  # use the knowledge of other processes from the first request on
@@ -137,13 +138,11 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
     raise missing
 
 
-def _emit(notes: Console, event: Event) -> None:
+def _emit(notes: Console, vendors: Vendors, event: Event) -> None:
     """Print each retry and each change of rung, so that a wait is explained."""
     match event:
         case RetryPlanned():
-            wait = f"retry in {event.wait_s:.0f} s if needed"
-            vendor = vendor_at({}, event.stage, event.provider)
-            notes.print(f"{explain(event.kind, '', vendor)}; {wait}")
+            notes.print(f"{planned_retry(event, vendors)} if needed")
         case RungChosen():
             notes.print(f"{event.before}: {event.cause}; trying {event.after}")
         case _:

@@ -1,12 +1,13 @@
 """`holdline init`: asks for vendors and keys, and writes the first configuration."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from bot.config.environment import DOTENV, read
+from bot.config.environment import DOTENV, Environment, read
 from bot.config.loading import USUAL
 from bot.exits import UsageError
 from providers.catalog import kinds, provider
@@ -41,7 +42,8 @@ def command(
 ) -> None:
     """Ask for vendors and keys, and write holdline.yaml and .env.
 
-    Nothing that exists is overwritten: keys that .env already holds are not asked for.
+    Nothing that exists is overwritten: keys that .env already holds are not asked for. Another
+    vendor whose key is set already becomes a standby.
     """
     if config.exists():
         raise UsageError(f"{config} exists; edit it, or name another file with --config")
@@ -50,12 +52,24 @@ def command(
     names = [name for stage, kind in chosen.items() if (name := provider(stage, kind).key_env)]
     variables = read()
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
-    rungs = {stage: _rung(stage, kind) for stage, kind in chosen.items()}
-    if chosen["tts"] != LOCAL:
-        rungs["tts"] += f", {_rung('tts', LOCAL)}"  # needs no key or network
+    rungs = {stage: _ladder(stage, kind, variables) for stage, kind in chosen.items()}
     config.write_text(SHAPE.format(**rungs), encoding="utf-8")
     _keep(known, {name: key for name, key in keys.items() if key})
-    typer.echo(f"Wrote {config}. Next, run the commands doctor --online and serve.")
+    usual = config.absolute() == USUAL.absolute()
+    file = "" if usual else f" --config {shlex.quote(str(config))}"
+    typer.echo(f"Wrote {config}. Next: holdline doctor --online{file}, then holdline serve{file}")
+
+
+def _ladder(stage: Stage, first: str, variables: Environment) -> str:
+    """Return a stage's rungs: the chosen vendor, the others with a key, and a local voice."""
+    others = [
+        kind
+        for kind in kinds(stage)
+        if kind != first and (name := provider(stage, kind).key_env) and variables.get(name)
+    ]
+    spare = [LOCAL] if stage == "tts" else []  # needs no key or network
+    ladder = [first] if first == LOCAL else [first, *others, *spare]
+    return ", ".join(_rung(stage, kind) for kind in ladder)
 
 
 def _rung(stage: Stage, kind: str) -> str:

@@ -15,13 +15,13 @@ from rich.console import Console
 from bot.clips.store import RATE_HZ, Clip, ClipStore, clips_folder, load_utterances
 from bot.clips.voice import RungVoice
 from bot.config.agent import AgentSettings
-from bot.config.rungs import DETECTED, rung_of
+from bot.config.rungs import DETECTED, rung_of, vendors_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from calls.entry import Emit
 from calls.events import Event
 from calls.operations_events import ClipsRendered
-from calls.sentences import cure_of, explain, vendor_at
+from calls.sentences import Vendors, cure_of, explain, planned_retry
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running
@@ -117,8 +117,7 @@ async def _sleep_then(go: Go, wait_s: float, *, sleep: Callable[[float], Awaitab
 
 
 def _line(failure: Failure, rung: RungSpec) -> str:
-    vendor = rung.vendor or vendor_at({}, rung.stage, rung.name)
-    return f"{explain(failure.kind, failure.reason, vendor)}; {cure_of(failure.kind)}"
+    return f"{explain(failure.kind, failure.reason, rung.vendor)}; {cure_of(failure.kind)}"
 
 
 def _missing(
@@ -210,7 +209,8 @@ async def render_all(settings: Settings) -> bool:
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
-    retries = Retries(settings=settings.resilience.retry_settings(), emit=partial(_emit, console))
+    emit = partial(_emit, console, vendors_of(settings))
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=emit)
     rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
     async for item in rendering:
         if item.error:
@@ -227,8 +227,7 @@ async def render_all(settings: Settings) -> bool:
     return not errors
 
 
-def _emit(console: Console, event: Event) -> None:
+def _emit(console: Console, vendors: Vendors, event: Event) -> None:
     """Print each planned retry, so that a wait is explained."""
     if isinstance(event, RetryPlanned):
-        vendor = vendor_at({}, event.stage, event.provider)
-        console.print(f"{explain(event.kind, '', vendor)}; retry in {event.wait_s:.0f} s")
+        console.print(planned_retry(event, vendors))

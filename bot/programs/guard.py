@@ -12,12 +12,14 @@ from bot.config.known_secrets import KNOWN
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
+CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
 
 
 def guard(command: Callable[[], object]) -> int:
     """Return the exit code of a command.
 
-    Prints one line on stderr for each problem, never a traceback.
+    Prints one line on stderr for each problem, never a traceback. Another code than ours, such as
+    the negative one of a child process that a signal ended, means that the command failed.
     """
     try:
         result = command()
@@ -28,7 +30,9 @@ def guard(command: Callable[[], object]) -> int:
         for line in lines:
             print(KNOWN.hide(" ".join(line.split())), file=sys.stderr)  # noqa: T201 - for the terminal
         return code
-    return result if isinstance(result, int) else DONE
+    if not isinstance(result, int):
+        return DONE
+    return result if result in CODES else FAILED
 
 
 def _describe(error: Exception) -> tuple[int, Sequence[str]]:

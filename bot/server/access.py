@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -221,6 +221,16 @@ def identity_of(request: HTTPConnection) -> Identity:
     """Return who sends a request that was admitted."""
     found = request.scope.get("state", {}).get("identity")
     return found if isinstance(found, Identity) else OPEN
+
+
+def check_may_act(request: HTTPConnection) -> None:
+    """Check that the sender of a request may act.
+
+    Raises:
+        HTTPException: It may only see (403).
+    """
+    if identity_of(request).role is not Role.ACT:
+        raise HTTPException(HTTPStatus.FORBIDDEN, ONLY_SEES)
 
 
 def is_guarded(path: str) -> bool:

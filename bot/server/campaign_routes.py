@@ -37,6 +37,7 @@ from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import masked
+from transports.dialling import DialWithdrawnError
 
 LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS: Final = "campaign holds"
@@ -323,7 +324,10 @@ async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, An
 async def _order(outbound: Outbound, call: OneCall, order: Order) -> JSONResponse | DialResult:
     if await outbound.contacts.do_not_call([order.number]):
         return _refused("This number is on the do-not-call list.", 409)
-    result = await call.make(order)
+    try:
+        result = await call.make(order)
+    except DialWithdrawnError:
+        return _refused(LEAVING, 503)
     if isinstance(result, OrderRefusal):
         return _refused(result.text, 429 if result.limit else 409)
     return result

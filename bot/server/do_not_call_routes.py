@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse
 
 from bot import clock
-from bot.server.operator_routes import OperatorWord, emit_action
+from bot.server.operator_routes import Disclosures, OperatorWord, emit_action
 from calls.entry import Emit
 from calls.events import OperatorAction
 from campaigns.do_not_call import seen
@@ -34,6 +34,7 @@ class DoNotCallRoutes:
         self._contacts = contacts
         self._region = region
         self._emit = emit
+        self._disclosures = Disclosures(emit)
 
     async def page(
         self,
@@ -48,7 +49,7 @@ class DoNotCallRoutes:
         except StorageError:
             return _refused(UNKNOWN, 503)
         if numbers:
-            self._note(request, "unmask", "the do-not-call list", by)
+            self._disclosures.note(request, "unmask", "the do-not-call list", by=by)
         entries = [seen(entry, numbers=numbers) for entry in found[:PAGE]]
         return _answer({"entries": entries, "more": len(found) > PAGE})
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from bot import clock
 from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
-from bot.server.access import address_of, identity_of
+from bot.server.access import address_of, check_may_act, identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
@@ -76,7 +76,11 @@ MAX_SEEN: Final = 1_000  # disclosures that are remembered in a process
 
 
 class Disclosures:
-    """Reports who heard a recording or saw unmasked numbers, once in `SAME_S` for each."""
+    """Allows what is masked elsewhere to be heard and seen in full, and reports who did.
+
+    Every route asks here, so that one rule holds: it needs the role `act`, whatever the method. An
+    operator who repeats a request within `SAME_S` is reported once.
+    """
 
     def __init__(self, emit: Emit, *, clock: Clock = clock.monotonic) -> None:
         """Report to `emit`."""
@@ -84,12 +88,20 @@ class Disclosures:
         self._clock = clock
         self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
-    def note(self, request: Request, action: Literal["hear", "unmask"], target: str) -> None:
-        """Report that the sender of a request gets `target`; call it before the answer is sent."""
-        key, now = (action, target, describe_operator(request, OperatorWord())), self._clock()
+    def note(
+        self, request: Request, action: Literal["hear", "unmask"], target: str, *, by: str = ""
+    ) -> None:
+        """Report that the sender of a request gets `target`; call it before the answer is sent.
+
+        Raises:
+            HTTPException: The sender may only see (403).
+        """
+        check_may_act(request)
+        word = OperatorWord(by=by)
+        key, now = (action, target, describe_operator(request, word)), self._clock()
         if key in self._seen and now - self._seen[key] < SAME_S:
             return
-        emit_action(self._emit, request, action, target=target, word=OperatorWord())
+        emit_action(self._emit, request, action, target=target, word=word)
         self._seen.pop(key, None)
         self._seen[key] = now
         if len(self._seen) > MAX_SEEN:

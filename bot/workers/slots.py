@@ -10,7 +10,7 @@ from loguru import logger
 
 from bot.clock import Clock
 from bot.config.settings import Settings
-from bot.exits import DONE, FAILED
+from bot.exits import BAD_USAGE, DONE, FAILED
 from bot.workers.plan import Reread, ServePlan
 from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
@@ -68,7 +68,7 @@ class Slots:
         workers = tuple(self._slots)
         if not await _some_are_ready(workers) or self._closing:
             await asyncio.gather(*(item.ended.wait() for item in workers))
-            return first.code or FAILED
+            return BAD_USAGE if first.code == BAD_USAGE else FAILED  # negative after a signal
         for worker in workers:
             self._tasks.create_task(self._see_in(worker), name="see a worker in")
         return DONE
@@ -126,7 +126,7 @@ class Slots:
         level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
         if began_work and not told_to:
             self._server.news.send_to_one("worker_lost", worker=worker.name, code=code, calls=lost)
-        if worker.configured.is_set():  # otherwise it has printed the error itself
+        if worker.configured.is_set() or code < 0:  # otherwise it has printed the error itself
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
             return

@@ -224,7 +224,10 @@ def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
 
 
 def seconds(at: str) -> str:
-    """Return a moment in those files' format: to the second, UTC, without a zone."""
+    """Return a moment in those files' format: to the second, UTC, without an offset.
+
+    Unlike all our other files, because tools for these files read it.
+    """
     return at[:19]
 
 

@@ -123,8 +123,12 @@ let player = null; // kept across redraws, because it may be playing
 
 function sound({ recorded }) {
   if (!recorded) return null;
-  player ??= el("audio", { controls: true, preload: "none", src: `${path}/audio`, "aria-label": "Recording of this call" });
+  player ??= el("audio", { controls: true, preload: "none", src: `${path}/audio`, onerror: unheard, "aria-label": "Recording of this call" });
   return player;
+}
+
+function unheard() {
+  state("The recording cannot be played; it needs HOLDLINE_TOKEN", false);
 }
 
 /** The providers of each turn, as a table. */

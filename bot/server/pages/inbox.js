@@ -80,7 +80,8 @@ function row(entry) {
 }
 
 function sound({ kind, call_id: id }) {
-  return el("audio", { controls: true, preload: "none", src: `/api/inbox/${kind}/${encodeURIComponent(id)}/audio`, "aria-label": "Play this message" });
+  const unheard = () => state("The message cannot be played; it needs HOLDLINE_TOKEN", false);
+  return el("audio", { controls: true, preload: "none", onerror: unheard, src: `/api/inbox/${kind}/${encodeURIComponent(id)}/audio`, "aria-label": "Play this message" });
 }
 
 /** The masked number; a click shows it, and the server records who looked. */

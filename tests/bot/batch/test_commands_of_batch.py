@@ -134,6 +134,42 @@ async def test_the_use_of_a_standby_voice_is_reported(
     assert "by elevenlabs" in told.out
 
 
+WAITS = {
+    "say": (["say", "Hello.", "--out", "a.wav"], ("cartesia", "elevenlabs")),
+    "transcribe": (["transcribe", "caller.wav"], ("deepgram",)),
+    "clips": (["clips"], ("cartesia",)),
+}
+SAYS = {
+    "cartesia": "Cartesia limits the requests of CARTESIA_API_KEY",
+    "elevenlabs": "ElevenLabs limits the requests of ELEVENLABS_API_KEY",
+    "deepgram": "Deepgram limits the requests of DEEPGRAM_API_KEY",
+}
+
+
+@pytest.mark.parametrize("command", WAITS)
+async def test_a_command_that_waits_names_the_vendor_and_its_key(
+    command: str,
+    lab: Lab,
+    configured: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments, limited = WAITS[command]
+    monkeypatch.setenv("RETRY_ATTEMPTS", "1")
+    monkeypatch.setenv("HOLDLINE__RESILIENCE__RETRY__INITIAL_S", "0.01")
+    (tmp_path / "caller.wav").write_bytes(as_wav(spoken_by_a_caller("hello")))
+    for name in limited:
+        lab.instance(name).set_faults(parse_windows([{"fault": "http", "status": 429}]))
+
+    assert await typed(*arguments, "--config", configured) == 1
+
+    said = "".join(capsys.readouterr())
+    assert [f"{SAYS[name]}; retry in 0 s" in said for name in limited] == [True] * len(limited)
+    assert [f"{name} limits" in said for name in limited] == [False] * len(limited)
+    assert f"{SAYS[limited[-1]]} (429); ask the provider for a higher limit" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

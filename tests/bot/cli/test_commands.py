@@ -14,6 +14,8 @@ import pytest
 from typer.main import get_command
 
 from bot.__main__ import app, run
+from bot.exits import BAD_USAGE, DONE, FAILED
+from bot.programs.guard import INTERRUPTED, guard
 from lab.drill.matrix import FULL
 from lab.drill.scenarios import SCENARIOS
 from lab.drill.selection import MATRICES
@@ -54,6 +56,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (None, DONE),
+        (DONE, DONE),
+        (FAILED, FAILED),
+        (BAD_USAGE, BAD_USAGE),
+        (INTERRUPTED, INTERRUPTED),
+        (-9, FAILED),  # a child process that a signal ended
+        (-15, FAILED),
+        (137, FAILED),  # the same, as a shell says it
+        (256, FAILED),  # which a system cuts to 0
+    ],
+)
+def test_a_command_exits_with_one_of_our_codes(told: int | None, code: int) -> None:
+    assert guard(lambda: told) == code
 
 
 @pytest.mark.parametrize(

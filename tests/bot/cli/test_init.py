@@ -1,5 +1,6 @@
 """`holdline init` writes a configuration that works, and overwrites nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"{name}_API_KEY", raising=False)
 
 
-def run(*answers: str) -> str:
-    said = CliRunner().invoke(app, ["init"], input="\n".join([*answers, ""]))
+def run(*answers: str, options: Sequence[str] = ()) -> str:
+    said = CliRunner().invoke(app, ["init", *options], input="\n".join([*answers, ""]))
     assert said.exit_code == 0, said.output
     return said.output
 
@@ -47,6 +48,44 @@ def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
     assert Path(".env").read_text(encoding="utf-8") == "OPENAI_API_KEY=mine"
     assert load().warnings  # the voice without a key is left out, the local one stays
     assert [rung.name for rung in load().settings.stages.tts] == ["local-tts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "option"),
+    [
+        ([], "holdline.yaml", ""),
+        (["--config", "holdline.yaml"], "holdline.yaml", ""),
+        (["--config", "./holdline.yaml"], "holdline.yaml", ""),
+        (["--config", "lab.yaml"], "lab.yaml", " --config lab.yaml"),
+        (["--config", "my lab.yaml"], "my lab.yaml", " --config 'my lab.yaml'"),
+    ],
+)
+def test_the_next_commands_name_the_file_that_was_written(
+    options: list[str], file: str, option: str
+) -> None:
+    output = run("local", "local", "oa-secret", options=options)
+
+    assert f"Next: holdline doctor --online{option}, then holdline serve{option}\n" in output
+    assert load(Path(file)).settings.stages.tts[0].name == "local-tts"
+
+
+@pytest.mark.parametrize(
+    ("known", "voice", "ladder"),
+    [
+        ("", "cartesia", ["cartesia", "local-tts"]),
+        ("ELEVENLABS_API_KEY=e\n", "cartesia", ["cartesia", "elevenlabs", "local-tts"]),
+        ("CARTESIA_API_KEY=c\n", "elevenlabs", ["elevenlabs", "cartesia", "local-tts"]),
+        ("CARTESIA_API_KEY=c\n", "local", ["local-tts"]),
+    ],
+)
+def test_another_vendor_whose_key_is_set_is_a_standby(
+    known: str, voice: str, ladder: list[str]
+) -> None:
+    Path(".env").write_text(known, encoding="utf-8")
+
+    run("local", voice, "oa-secret", "key")
+
+    assert [rung.name for rung in load().settings.stages.tts] == ladder
 
 
 def test_a_file_that_exists_is_not_overwritten() -> None:

@@ -18,7 +18,13 @@ from pydantic import SecretStr
 from bot import clock
 from bot.outbound.opening import Outbound
 from bot.server.access import Access, Guard
-from bot.server.campaign_routes import LOOK_S, PoolCampaigns, campaign_router, report_router
+from bot.server.campaign_routes import (
+    LEAVING,
+    LOOK_S,
+    PoolCampaigns,
+    campaign_router,
+    report_router,
+)
 from bot.server.credentials import ConsoleCredentials
 from bot.server.live_routes import live_router
 from bot.workers.pool import SingleProcess, WorkerPool
@@ -42,6 +48,7 @@ from tests.bot.workers.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier
 from tests.kit.clock import always
 from tests.kit.dials import LAB_RULES, gate_of
+from transports.dialling import DialRequest
 
 TOKEN = "a-token-of-the-console"
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -215,6 +222,30 @@ async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> N
 
     assert answer.status_code == 503
     assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
+
+
+async def test_a_dial_withdrawn_before_its_turn_is_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = {"json": {"number": "+12025550123"}}
+    async with dials(tmp_path, replace(US, hourly=1)) as it:
+        with monkeypatch.context() as patch:
+
+            async def stop(request: DialRequest) -> str:
+                it.floor.leaving = True  # while the dial waits for its turn
+                await request.confirm()
+                raise AssertionError("the carrier is asked")
+
+            patch.setattr(it.carrier, "dial", stop)
+            withdrawn = await it.client.post("/api/dials", **order)
+        it.floor.leaving = False
+        placed = await it.client.post("/api/dials", **order)
+        limited = await it.client.post("/api/dials", **order)
+
+    assert (withdrawn.status_code, withdrawn.json()) == (503, {"detail": LEAVING})
+    assert (placed.status_code, limited.status_code) == (200, 429)  # it took no place in the hour
+    outcomes = [event.outcome for event in it.told if isinstance(event, CallOrdered)]
+    assert outcomes == ["accepted", "withdrawn", "accepted", "completed", "refused"]
 
 
 US = OrderRules(countries=("US",), concurrent=2)

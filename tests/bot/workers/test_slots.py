@@ -23,15 +23,25 @@ from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_shared_limits import settings_with
 
 SMALL = r"""
-import contextlib, json, pathlib, socket, subprocess, sys, time
+import contextlib, json, os, pathlib, signal, socket, subprocess, sys, time
 order = json.loads(sys.argv[1])
 line = socket.socket(fileno=order["control"])
 
 def say(what):
     line.sendall(json.dumps({"tell": what}).encode() + b"\n")
 
-say("configured")
+def end(code):
+    if code < 0:
+        os.kill(os.getpid(), -code)
+        signal.pause()
+    sys.exit(code)
+
 flags = order["flags"]
+if "ends" in flags and not flags["late"]:
+    end(flags["ends"])
+say("configured")
+if "ends" in flags:
+    end(flags["ends"])
 if flags.get("leaves"):
     lives = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
     subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
@@ -100,14 +110,18 @@ class WorkerPool:
         return name in self.names and self.worker(name).ready.is_set()
 
 
-@asynccontextmanager
-async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
+def start_small_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     real = asyncio.create_subprocess_exec
 
     async def small(*command: Any, **options: Any) -> Any:
         return await real(sys.executable, "-c", SMALL, command[-1], **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
+
+
+@asynccontextmanager
+async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
+    start_small_workers(monkeypatch)
     clock = asyncio.get_running_loop().time
     office = PoolServer(PoolAdmission(seats=9, cores=2), Quotas(settings_with()), clock=clock)
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
@@ -378,6 +392,35 @@ async def test_a_wrong_configuration_is_reported_once(
     assert code == BAD_USAGE
     assert capfd.readouterr().err.count("agnet is unknown") == 1
     assert office.workers == {}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the configuration", "loading"])
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        (-signal.SIGKILL, FAILED),
+        (-signal.SIGSEGV, FAILED),
+        (-signal.SIGTERM, FAILED),
+        (0, FAILED),
+        (1, FAILED),
+        (BAD_USAGE, BAD_USAGE),
+        (3, FAILED),
+        (120, FAILED),  # Python's, if it cannot flush stdout
+    ],
+)
+async def test_a_first_worker_that_ends_gives_one_of_our_exit_codes(
+    ended: int, code: int, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    start_small_workers(monkeypatch)
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="ERROR", format="{message}")
+    try:
+        told, _ = await begin(Orders(wanted=1, usual={"ends": ended, "late": late}))
+    finally:
+        logger.remove(sink)
+
+    assert told == code
+    assert bool(lines) == (late or ended < 0)  # others have printed their error
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Who may see complete numbers and hear recordings, at every route that can show them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import insert
+
+from bot import clock
+from bot.server.access import ONLY_SEES, Access, Guard
+from bot.server.call_list_routes import call_list_router
+from bot.server.call_routes import PoolCalls, call_router
+from bot.server.campaign_routes import report_router
+from bot.server.credentials import ConsoleCredentials
+from bot.server.do_not_call_routes import do_not_call_router
+from bot.server.inbox_routes import inbox_router
+from bot.server.operator_routes import Disclosures
+from bot.workers.pool import SingleProcess
+from calls.events import Event, OperatorActed
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.figures import Figures
+from operations.database.database import Database
+from operations.database.tables import CALLS, VOICEMAILS
+from operations.inbox.store import Inbox
+from operations.record.call_list import CallList
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.reader import RecordReader
+from operations.telemetry.live import ConsoleSums
+from tests.bot.server.test_call_routes import CALL, NOON
+from tests.bot.server.test_campaign_routes import (
+    SPRING,
+    WELL,
+    HoldingDialer,
+    outbound_of,
+)
+
+ACT = "a-token-of-the-console"
+SEE = "a-token-of-the-wall-board"
+NUMBER = "+12025550101"
+SOUND = "RIFF"
+
+DISCLOSING: Final = [
+    ("GET", "/api/calls?numbers=1", NUMBER),
+    ("GET", "/api/calls/c1?numbers=1", NUMBER),
+    ("GET", "/api/calls/search?numbers=1", NUMBER),
+    ("GET", "/api/calls/search.csv?numbers=1", NUMBER),
+    ("GET", "/api/calls/c1/audio", SOUND),
+    ("POST", "/api/inbox/callback/c1/number", NUMBER),
+    ("GET", "/api/inbox/message/c2/audio", SOUND),
+    ("GET", "/api/do-not-call?numbers=1", NUMBER),
+    ("GET", "/api/campaigns/spring/report.csv?numbers=1", NUMBER),
+]
+
+
+@dataclass
+class Site:
+    """Every router that can show a complete number or a recording, behind the guard."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    told: list[Event]
+
+    async def ask(self, method: str, path: str, token: str) -> httpx.Response:
+        return await self.client.request(method, path, headers={"Authorization": f"Bearer {token}"})
+
+    @property
+    def acted(self) -> list[str]:
+        return [event.action for event in self.told if isinstance(event, OperatorActed)]
+
+
+def recording_in(folder: Path) -> str:
+    path = folder / "sound.wav"
+    path.write_text(SOUND, encoding="ascii")
+    return str(path)
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Site]:
+    sound, told = recording_in(folder), list[Event]()
+    url = f"sqlite+aiosqlite:///{folder}/holdline.db"
+    pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
+    async with Database(url) as database:
+        contacts = Contacts(database)
+        person = NewContact(number=NUMBER, zones=("UTC",))
+        await contacts.add("spring", [person], now=NOON.timestamp())
+        await contacts.add_do_not_call(NUMBER, source="letter", now=NOON.timestamp())
+        callback = Callback(call_id="c1", number=NUMBER, reason="a contract", asked_at=NOON)
+        await Callbacks(database).add(callback)
+        message = {"call_id": "c2", "number": NUMBER, "path": sound, "at": NOON, "length_s": 2.0}
+        async with database.transaction() as connection:
+            await connection.execute(insert(CALLS), [CALL | {"caller": NUMBER, "recording": sound}])
+            await connection.execute(insert(VOICEMAILS), [{**message, "transcript": ""}])
+        app, disclosures = FastAPI(), Disclosures(told.append)
+        tokens = SecretStr(ACT), SecretStr(SEE)
+        credentials = ConsoleCredentials(*tokens, pool=pool, emit=told.append)
+        app.add_middleware(Guard, access=Access(credentials))
+        outbound = outbound_of(url, Figures(database), HoldingDialer(), WELL, SPRING)
+        for router in (
+            call_list_router(CallList(database), disclosures),
+            call_router(PoolCalls(ConsoleSums(), pool), RecordReader(database), disclosures),
+            inbox_router(Inbox(database), told.append, disclosures),
+            do_not_call_router(contacts, region="US", emit=told.append),
+            report_router(outbound, told.append),
+        ):
+            app.include_router(router)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            yield Site(app, client, told)
+
+
+@pytest.mark.parametrize(("method", "path", "shown"), DISCLOSING)
+async def test_only_who_may_act_gets_what_is_masked_and_is_recorded(
+    method: str, path: str, shown: str, tmp_path: Path
+) -> None:
+    async with opened(tmp_path) as it:
+        in_full = await it.ask(method, path, ACT)
+        refused = await it.ask(method, path, SEE)  # from the same address, a moment later
+        masked = await it.ask("GET", path.partition("?")[0], SEE)
+
+    assert (in_full.status_code, shown in in_full.text) == (200, True)
+    assert it.acted == ["hear" if shown == SOUND else "unmask"]
+    assert (refused.status_code, refused.json()) == (403, {"detail": ONLY_SEES})
+    assert masked.status_code == (200 if "?" in path else 403 if method == "GET" else 405)
+    assert NUMBER not in masked.text
+
+
+async def test_the_table_has_every_route_that_unmasks(tmp_path: Path) -> None:
+    async with opened(tmp_path) as it:
+        routes = it.app.openapi()["paths"]
+
+    unmasking = {
+        path
+        for path, ways in routes.items()
+        if path.endswith(("/audio", "/number"))
+        or any(item["name"] == "numbers" for item in ways.get("get", {}).get("parameters", ()))
+    }
+    names = {"c1": "{call_id}", "c2": "{call_id}", "spring": "{name}"}
+    names |= {"callback": "{kind}", "message": "{kind}"}
+    asked = {
+        "/".join(names.get(part, part) for part in path.partition("?")[0].split("/"))
+        for _, path, _ in DISCLOSING
+    }
+    assert unmasking == asked
