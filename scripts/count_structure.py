@@ -17,6 +17,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -33,11 +34,17 @@ CALLER: Final = ROOT / "tests" / "fixtures" / "callers" / "01_hours.wav"
 CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}\n"
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, which is parsed once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def definitions() -> Iterator[tuple[Path, ast.AST]]:
     """Yield each of our classes and functions with its file."""
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(tree_of(path)):
                 yield path.relative_to(ROOT), node
 
 

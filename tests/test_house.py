@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.count_structure import SourceCount, count_source
+from scripts.count_structure import SourceCount, count_source, tree_of
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
@@ -45,8 +45,16 @@ def files(*rooms: str) -> list[Path]:
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def calls_in(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_trees_are_kept() -> Iterator[None]:
+    """Free the trees of all files afterwards: each round of the garbage collector visits them."""
+    yield
+    calls_in.cache_clear()
+    tree_of.cache_clear()
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -126,8 +134,8 @@ def test_only_the_turn_makes_a_deadline() -> None:
     makers = {
         str(path.relative_to(ROOT))
         for path in files(*ROOMS)
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Deadline"
+        for node in calls_in(path)
+        if getattr(node.func, "id", "") == "Deadline"
     }
 
     assert makers == {"calls/turn.py", "fallbacks/deadline.py"}  # the latter derives them
@@ -166,8 +174,8 @@ def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
     wrong = [
         f"{path}:{word.lineno} {word.value!r}"
         for path in files(*ROOMS)
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in event_names
+        for node in calls_in(path)
+        if getattr(node.func, "id", "") in event_names
         for keyword in node.keywords
         if keyword.arg in REASONS
         for word in ast.walk(keyword.value)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ NAME = re.compile(r"\b(?:up|holdline[:_][a-z0-9_:]+)\b(?![^{}]*\})")
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
+@cache
 def told() -> dict[str, str]:
     """Return the series of a scrape with their metrics."""
     meters = Meters(CollectorRegistry())

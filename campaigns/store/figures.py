@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -315,22 +315,30 @@ async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> C
         .where(CONTACTS.c.campaign == row.name)
         .group_by(CONTACTS.c.state)
     )
-    own = DIALS.c.campaign == row.name
-    settled = own & (DIALS.c.state == "settled") & ~SKIPPED
-    outcomes = select(DIALS.c.outcome, func.count()).where(settled).group_by(DIALS.c.outcome)
-    live = own & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
+    settled = (DIALS.c.state == "settled") & ~SKIPPED
+    live = (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
     parts = func.coalesce(DIALS.c.cost, 0.0) + func.coalesce(DIALS.c.providers_cost, 0.0)
-    cost = select(func.coalesce(func.sum(parts), 0.0)).where(own)
+    dials = (
+        select(
+            case((settled, DIALS.c.outcome)).label("ended_as"),  # null for the others
+            func.count().label("dials"),
+            func.sum(case((live, 1), else_=0)).label("live"),
+            func.sum(parts).label("cost"),
+        )
+        .where(DIALS.c.campaign == row.name)
+        .group_by("ended_as")
+    )
+    by_outcome = (await connection.execute(dials)).all()
     return CampaignStanding(
         name=row.name,
         state=row.state,
         reason=row.reason,
         changed_s=row.changed_s,
         contacts=_counts((await connection.execute(contacts)).all()),
-        outcomes=_counts((await connection.execute(outcomes)).all()),
-        calls_now=(await connection.execute(select(func.count()).where(live))).scalar_one(),
+        outcomes=_counts(dial[:2] for dial in by_outcome if dial.ended_as),
+        calls_now=sum(int(dial.live) for dial in by_outcome),
         claimed_s=row.claimed_s,
-        cost=float((await connection.execute(cost)).scalar_one()),
+        cost=float(sum(dial.cost for dial in by_outcome)),
         day_s=row.day_s,
         day_calls=row.day_calls,
         day_spent=row.day_spent,
