@@ -115,6 +115,11 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallMoved:
+    """The line of a call was lost, and another process has resumed it: it does not end here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnJudged:
     """It is decided what the caller got in a turn; emitted once for each turn."""
 
@@ -464,6 +469,7 @@ class OperatorActed:
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | CallMoved
     | TurnJudged
     | CallRecorded
     | CallRefused

@@ -3,7 +3,7 @@
 from typing import Final
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted, UsageMeasured
+from calls.events import CallEnded, CallMoved, CallStarted, UsageMeasured
 from calls.excerpt import Excerpt
 from calls.state import CallState
 
@@ -36,6 +36,10 @@ class KnownCalls:
 
     def add(self, entry: Entry) -> CallState | None:
         """Fold one entry; return its call."""
+        if type(entry.event) is CallMoved:
+            if moved := self.live.pop(entry.call_id, None):
+                self._remember(moved.call_id)
+            return None
         call = self.live.get(entry.call_id) or self._find(entry)
         if call is not None:
             call.add(entry.event, entry.at)
@@ -71,6 +75,9 @@ class KnownCalls:
     def _drop(self, calls: dict[str, CallState]) -> None:
         oldest = next(iter(calls))
         del calls[oldest]
-        self._names[oldest] = None
+        self._remember(oldest)
+
+    def _remember(self, call_id: str) -> None:
+        self._names[call_id] = None
         while len(self._names) > MAX_NAMES:
             del self._names[next(iter(self._names))]

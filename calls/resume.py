@@ -9,13 +9,16 @@ The resume state holds what was said before. The next process first says that it
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
 
+RETURN_S: Final = 30.0  # a caller whose line was lost and who returns later starts a new call
+# After a process's last report: time to notice that a worker hangs, and to start another.
+KEPT_S: Final = 60.0
 MAX_BYTES: Final = 64 * 1024  # three times a long conversation (chosen)
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
@@ -44,7 +47,7 @@ class ResumeState:
     """The state of a call that is kept outside its process; plain values.
 
     Attributes:
-        call_id: Its id in the record; empty if the call has ended there.
+        call_id: Its id in the record.
         began_at: On the machine's monotonic clock.
         kept_at: When the state was taken, on the same clock.
         entries: The number of entries published so far.
@@ -94,10 +97,6 @@ class ResumeState:
         values["tools"] = [KeptTool(**tool) for tool in plain["tools"]]
         return cls(**values)
 
-    def over(self) -> "ResumeState":
-        """Return what is kept of a call that ended because its line was lost."""
-        return replace(self, call_id="", turn=0, entries=0)
-
 
 class ResumePlace(Protocol):
     """The store of one call's resume state, until the call has ended.
@@ -108,8 +107,12 @@ class ResumePlace(Protocol):
 
     state: ResumeState | None
 
-    async def keep(self, state: ResumeState) -> None:
-        """Replace the stored state."""
+    async def keep(self, state: ResumeState, *, last: bool = False) -> None:
+        """Replace the stored state; after the last one nothing more is stored."""
+        ...
+
+    async def returned(self) -> bool:
+        """Wait for the caller of a lost line; return whether the call was resumed."""
         ...
 
     async def forget(self) -> None:

@@ -44,7 +44,7 @@ from calls.events import (
 from calls.excerpt import Excerpt
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
 from calls.operations_events import DoNotCallOwed, DoNotCallTakenBack, DoNotCallWanted
-from calls.timeline import PARTS
+from calls.timeline import PARTS, Phase
 from calls.verdict import NOT_SERVED, severity_of
 from fallbacks.events import (
     AttemptFailed,
@@ -152,6 +152,7 @@ class CallState:
         excerpt: The words of the call; `None` if they are not wanted.
         machine: A machine picked up, by our latest judgement.
         spoke_on: The caller has started to speak since the turn was decided.
+        answers_before: How many of the answers were heard before the call was resumed here.
     """
 
     call_id: str = ""
@@ -195,6 +196,7 @@ class CallState:
     said: deque[str] = field(default_factory=lambda: deque[str](maxlen=SAID_KEPT))
     excerpt: Excerpt | None = None
     spoke_on: bool = False
+    answers_before: int = 0
     _closed: bool = False  # all turns were dropped
 
     def add(self, event: Event, at: str = "") -> None:
@@ -203,6 +205,11 @@ class CallState:
         self.counts[kind] += 1
         if fold := FOLDS.get(kind):
             fold(self, event, at)
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether the call has begun, and is neither over nor waits for its lost line."""
+        return self.started is not None and self.phase != Phase.ENDED
 
     @property
     def turn_now(self) -> int:
@@ -250,6 +257,7 @@ class CallState:
     def go_on(self) -> None:
         """Undo the end: the line of a call that was given up is back."""
         self.ended = self.ended_at = None
+        self.phase, self.answers_before = "", len(self.v2v_s)
         self._closed = False
 
     def forget_turns(self) -> None:

@@ -136,7 +136,8 @@ class VerdictMeter:
         spoke: The agent was heard in this call.
         model_back: A model answered since the last clip.
         inbound: The caller called us.
-        began_at: Of the call, monotonic, as the next.
+        began_at: Of the call, monotonic, as the next two.
+        over_at: When the pipeline ended; the end of a lost call comes later.
         stopped_at: The caller's last sound; `None` before it.
         waited_s: From there until the caller went on.
     """
@@ -157,6 +158,7 @@ class VerdictMeter:
         self.model_back = False
         self.inbound = False
         self.began_at = 0.0
+        self.over_at: float | None = None
         self.stopped_at: float | None = None
         self.waited_s = 0.0
 
@@ -189,6 +191,7 @@ class VerdictMeter:
         return told
 
     def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
+        now = self.over_at or now
         told = [*self._close(now, ended=True)]
         if self.next_turn and self.next_turn.disturbed and not self.next_turn.told:
             told.append(self._tell(self.next_turn, now))
@@ -236,6 +239,7 @@ def _caller_stops(meter: VerdictMeter, event: CallerStopped, now: float) -> None
 
 def _move(meter: VerdictMeter, event: PhaseMoved, now: float) -> None:
     meter.spoke = meter.spoke or event.after == Phase.SPEAKING
+    meter.over_at = now if event.after == Phase.ENDED else None
 
 
 def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:

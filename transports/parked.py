@@ -1,14 +1,14 @@
 """Resume states of calls, kept outside the call's own process."""
 
+import asyncio
 import secrets
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
-from calls.resume import ResumeState
+from calls.resume import KEPT_S, RETURN_S, ResumeState
 from transports.pool import CallPool, KeyValues
 
-PARKED_S: Final = 30.0  # a caller who returns later starts a new call
-# After a process's last report: time to notice that a worker hangs, and to start another.
-KEPT_S: Final = 60.0
+LOOK_S: Final = 1.0  # between two looks for the return of a call
 
 
 class ParkedCall:
@@ -22,11 +22,36 @@ class ParkedCall:
         self.state = state
         self._key_values = key_values
         self._place = place
+        self._last: ResumeState | None = None
 
-    async def keep(self, state: ResumeState) -> None:
-        """Store the state in place of the former one."""
-        for_s = KEPT_S if state.call_id else PARKED_S
-        await self._key_values.keep(self._place, state.as_json(), for_s=for_s)
+    async def keep(self, state: ResumeState, *, last: bool = False) -> None:
+        """Store the state in place of the former one; after the last one, store nothing more."""
+        if self._last is None:
+            self._last = state if last else None
+            await self._key_values.keep(self._place, state.as_json(), for_s=KEPT_S)
+
+    async def returned(self) -> bool:
+        """Wait up to `RETURN_S` for the caller of a lost line; return whether the call was resumed.
+
+        The resumed call took the stored state; a later one there is its own. If nobody returns, the
+        state is deleted, so that nobody returns later. If the store does not answer, the call
+        counts as resumed: the record finds it if it was not.
+        """
+        misses = 0  # in a row: a call that is refused for want of a seat is put back
+        for _ in range(round(RETURN_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            with suppress(LookupError):
+                found = self._is_last(await self._key_values.read(self._place))
+                misses = 0 if found else misses + 1
+            if misses > 1:
+                return True
+        kept = await self._key_values.take(self._place)
+        if kept and not self._is_last(kept):
+            await self._key_values.keep(self._place, kept, for_s=KEPT_S)
+        return not self._is_last(kept)
+
+    def _is_last(self, kept: Any) -> bool:
+        return bool(kept and self._last and kept["entries"] == self._last.entries)
 
     async def forget(self) -> None:
         """Delete the stored state."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
@@ -28,7 +28,7 @@ from bot.config.rungs import other_voices
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
-from calls.events import AgentSaid, CallEnded, CallFailed, CallStarted, Event
+from calls.events import AgentSaid, CallEnded, CallFailed, CallMoved, CallStarted, Event
 from calls.outside_text import quoted
 from calls.resume import ResumeState
 from calls.verdict import VerdictMeter
@@ -66,6 +66,7 @@ CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
+MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
 """Makes a call on a leg; `answering` says what to say to a machine that picks up."""
 
@@ -141,12 +142,14 @@ class Call:
         self._answering = None if leg.before else answering
         goes_on = leg.before is not None and leg.before.call_id == call_id
         self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
-        self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
+        gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
+        self._gap_s = max(MIN_GAP_S, gap_s) if goes_on else 0.0
         self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None
         self._pipeline: CallPipeline | None = None
         self._known: KnownCaller | None = None  # `None` without a CRM
         self._started = asyncio.Event()  # set when the pipeline's first frame has passed all of it
+        self._open_end: CallEnded | None = None  # of a lost line that may return
         self._torn = asyncio.Event()  # set when the pipeline does not react to a cancel
 
     def resume_state(self) -> ResumeState:
@@ -228,7 +231,13 @@ class Call:
         if self._leg.parked and self.reason != LINE_LOST:
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
         length_s = self._shared.clock() - self._began_at
-        self.emit(CallEnded(reason=self.reason, length_s=length_s))
+        ended = CallEnded(reason=self.reason, length_s=length_s)
+        if self._leg.parked and self.reason == LINE_LOST:
+            self._open_end = ended
+            keeping = self._leg.parked.keep(self.resume_state(), last=True)
+            await take_step("keeping the call", keeping, call_id=call_id)
+        else:
+            self.emit(ended)
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
         if pipeline:
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
@@ -253,6 +262,25 @@ class Call:
             await take_step("cancelling from within", within, call_id=call_id)
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
             self._torn.set()
+
+    async def settle(self, here: Collection[str]) -> None:
+        """End a call whose line was lost, unless it returned; that call ends by itself.
+
+        Args:
+            here: The calls in progress in this process, by id.
+        """
+        ended, parked = self._open_end, self._leg.parked
+        if ended is None or parked is None:
+            return
+        try:
+            returned = await parked.returned()
+        except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+            logger.opt(exception=broken).error("call {}: its return is unknown", self.call_id)
+            returned = False
+        if not returned:
+            self.emit(ended)
+        elif self.call_id not in here:
+            self.emit(CallMoved())
 
     async def _talk(self) -> None:
         pipeline = CallPipeline(

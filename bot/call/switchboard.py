@@ -1,7 +1,7 @@
 """The seats of a process: how many calls it takes, which are in progress, and how they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from loguru import logger
@@ -14,6 +14,20 @@ from transports.pool import DRAINING, SwitchboardFullError
 
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
 CUT_S: Final = 5.0  # a cancel has its own limit; this is a second one
+
+
+class LostCall(Protocol):
+    """A call whose line may have been lost."""
+
+    call_id: str
+
+    async def settle(self, here: Collection[str]) -> None:
+        """Judge the call when it has returned or can no longer return.
+
+        Args:
+            here: The calls in progress in this process, by id.
+        """
+        ...
 
 
 class RunningCall(Protocol):
@@ -47,10 +61,11 @@ class Switchboard:
         self._make_call = make_call
         self._taken = 0
         self._closing = self._hurried = False
-        self._on_closing: list[Callable[[], None]] = []
+        self._on_closing: list[Callable[[], None]] = [self._leave_lost]
         self._waiting: asyncio.Timeout | None = None  # the timeout of the current wait in `close`
         self._empty = asyncio.Event()
         self._empty.set()
+        self._lost: set[asyncio.Task[None]] = set()  # wait for the return of a call
         self.emit = emit
         self.calls: dict[str, RunningCall] = {}
         self.ended = 0
@@ -103,6 +118,20 @@ class Switchboard:
             self.ended += 1
             if not self._taken:
                 self._empty.set()
+
+    def await_return(self, call: LostCall, tasks: asyncio.TaskGroup) -> None:
+        """End a call whose line was lost and does not return; `tasks` runs the wait.
+
+        While this process closes, such a call is left to the record: another process may resume it.
+        """
+        if not self._closing:
+            settling = tasks.create_task(call.settle(self.calls), name="the return of a call")
+            self._lost.add(settling)
+            settling.add_done_callback(self._lost.discard)
+
+    def _leave_lost(self) -> None:
+        for settling in tuple(self._lost):
+            settling.cancel()
 
     def on_closing(self, closing: Callable[[], None]) -> None:
         """Register a function to run when closing begins; from then on no call is taken."""

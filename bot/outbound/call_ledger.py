@@ -9,7 +9,7 @@ from typing import Any, Final
 from bot.workers.pool import WorkerPool
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
-from calls.events import CallEnded, Event
+from calls.events import CallEnded, CallMoved, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.state import CallState
 from campaigns.call_verdict import CallVerdict, judge_call
@@ -109,7 +109,7 @@ class CallLedger:
             case event if dial_id := self._dial_of.get(entry.call_id):
                 if call := self._calls.get(dial_id):  # none if its dial was settled before
                     call.add(event)
-                if isinstance(event, CallEnded):
+                if isinstance(event, CallEnded | CallMoved):
                     del self._dial_of[entry.call_id]
                     self._wake(dial_id)
             case _:

@@ -108,6 +108,7 @@ class BrowserCalls:
                 await self._give_up(token, running)
             finally:
                 running.over.set()
+                self._process.switchboard.await_return(call, self._tasks)
 
     async def _give_up(self, token: str, running: _Running) -> None:
         """Remove a call, once, and keep its conversation if its connection was lost."""
@@ -115,7 +116,7 @@ class BrowserCalls:
             return  # handed over; the same token may have a new call
         del self._running[token]
         if running.call.reason == LINE_LOST:
-            await running.parked.keep(running.call.resume_state().over())
+            await running.parked.keep(running.call.resume_state(), last=True)
 
     async def _take_up(self, token: str) -> ParkedCall | None:
         """Return the state of a lost call; if that call still runs somewhere, end it first."""

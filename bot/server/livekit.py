@@ -35,6 +35,7 @@ def livekit_router(
             await process.switchboard.answer(leg, call)
         finally:
             watch.cancel()
+            process.switchboard.await_return(call, tasks)
 
     answerer = RoomAnswerer(
         rooms=rooms,

@@ -13,6 +13,7 @@ from fallbacks.breaker import State
 from operations.database.database import Database
 from operations.database.tables import BREAKER_MOVES
 from operations.notify.outbox import AlertHistory, SentAlert
+from operations.record.fold_rules import PROCESS_GONE
 from operations.record.reader import (
     MAX_CALL,
     MOST,
@@ -47,8 +48,8 @@ def _opening_moves(at: datetime) -> Select[Any]:
 
 QUIET: Final = timedelta(minutes=2)  # without a failure, with all breakers closed: it is over
 BESIDE: Final = timedelta(minutes=5)  # at least this much is compared before and after
-GONE: Final = timedelta(minutes=5)  # without an entry: a process probes each minute
-PROCESS_GONE: Final = "process_gone"
+# Without a sign of life: a process with an open breaker gives one every five seconds.
+GONE: Final = timedelta(seconds=30)
 CLOSED: Final = State.CLOSED.value
 
 
@@ -94,9 +95,9 @@ class _Trouble:
 def with_ends(
     moves: Sequence[BreakerMoveRow], seen: Mapping[str, datetime], until: datetime
 ) -> Sequence[BreakerMoveRow]:
-    """Return moves, with an end added for each process that stopped without reporting one.
+    """Return moves, with an end added for each process that died while its breaker was open.
 
-    A deployment also stops processes whose breakers are open.
+    A process that is replaced writes that end itself.
     """
     last: dict[tuple[str, str, str], BreakerMoveRow] = {}
     for move in moves:

@@ -28,6 +28,7 @@ ENDED_CALLS: Final = 256
 WITH_TURNS: Final = 32
 
 TEN_MINUTES: Final = len("2026-01-01T10:0")  # of an ISO moment: which ten minutes it is in
+PROCESS_GONE: Final = "process_gone"  # the cause of a breaker's last move, if its process ended
 MAX_REFUSALS: Final = 200  # kinds; our code names some sixty
 
 RecordRow: TypeAlias = dict[str, Any]
@@ -73,6 +74,26 @@ class RecordFold:
     def live(self) -> frozenset[str]:
         """The calls in progress."""
         return frozenset(self._calls.live)
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether a breaker of this process is recorded as not closed."""
+        return bool(self._not_closed)
+
+    def end(self, at: str) -> None:
+        """Close the recorded breakers: the process ends at this moment."""
+        for (stage, provider), before in self._not_closed.items():
+            event = BreakerMoved(
+                stage=stage,
+                provider=provider,
+                before=before,
+                after=State.CLOSED,
+                cause=PROCESS_GONE,
+                after_s=0.0,
+            )
+            entry = Entry(call_id="", number=0, at=at, event=event)
+            self._batch.breaker_moves.append(breaker_move(entry, event, self._holder))
+        self._not_closed.clear()
 
     def add(self, entry: Entry) -> None:
         """Fold one entry."""
@@ -189,7 +210,7 @@ def call_row(call: CallState, holder: str) -> RecordRow:
         "reason": ended.reason if ended else "",
         "outcome": call.leg_outcome,
         "length_s": ended.length_s if ended else None,
-        "turns": (started.turn if started else 0) + len(call.v2v_s),
+        "turns": (started.turn if started else 0) + len(call.v2v_s) - call.answers_before,
         "failovers": call.counts[RungChosen],
         "failures": call.failures.total(),
         "verdict": call.verdict,

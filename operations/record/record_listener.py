@@ -84,7 +84,7 @@ class CutCalls:
 
 WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
 MIN_S: Final = 0.05  # of rest, for a slow database
-HEARTBEAT_S: Final = 5.0  # of the calls in progress
+HEARTBEAT_S: Final = 5.0  # of a process with calls in progress, or with an open breaker
 ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
 AGAIN_S: Final = 2.0  # after a refused batch
 LASTS_S: Final = 10.0  # a shorter wait, such as for a backup's lock, needs nobody (chosen)
@@ -229,16 +229,25 @@ class RecordListener:
             async with asyncio.timeout(LAST_S):
                 while (self._waiting or self._batch) and await self.write():
                     pass
+                if self._fold.is_troubled and not self._batch:
+                    await self._close_breakers()
         except TimeoutError:
             pass
         if self._waiting or self._batch:
             logger.error("the record ends early, with {} entries unwritten", len(self._waiting))
 
+    async def _close_breakers(self) -> None:
+        """Write that the breakers of this process are gone with it."""
+        self._fold.end(self._utc_now().isoformat(timespec="milliseconds"))
+        self._batch = self._fold.take()
+        self._number += 1
+        await self.write()
+
     async def _next_batch(self) -> RecordBatch | None:
         beats = self._clock() >= self._beat_at
         taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
         self._left_over = bool(self._waiting)
-        if not taken and not (beats and self._fold.live):
+        if not taken and not (beats and (self._fold.live or self._fold.is_troubled)):
             return None
         batch = await asyncio.to_thread(self._fold_all, taken)
         if beats:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from calls.resume import KEPT_S
 from calls.verdict import CallerVerdict, severity_of
 from operations.database.database import Database
 from operations.database.storable import storable
@@ -39,7 +40,8 @@ from operations.database.tables import (
 )
 from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
-CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
+# Without a sign of life: the call may be resumed for most of it, and three heartbeats were missed.
+CUT_S: Final = KEPT_S + 15.0
 FORGOTTEN_S: Final = 86_400.0  # after which no batch is repeated
 ADDED: Final = (
     (MESSAGES, "messages"),

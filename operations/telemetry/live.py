@@ -240,7 +240,8 @@ class ConsoleSums:
 
     def live(self) -> list[dict[str, Any]]:
         """Return the calls in progress as JSON values, the oldest one first."""
-        return [live_json(call, self.vendors) for call in self._calls.live.values() if call.started]
+        calls = self._calls.live.values()
+        return [live_json(call, self.vendors) for call in calls if call.in_progress]
 
 
 WATCHER_ENTRIES: Final = 1_000  # a slower browser loses the oldest

@@ -367,12 +367,12 @@ SEVERITIES: Final[Mapping[Severity, str]] = {
 REFUSALS: Final = frozenset({"CallRefused", "InputRefused"})
 _NAMES: Final = {
     "INFO": (
-        "CallStarted CallEnded HedgeStarted LimitReached AnswerHeard ToolCalled PersonWanted "
-        "HandedOver LegEnded LineRestored CallerReturned MessageTranscribed CallbackWanted "
-        "CallbackQueued CallSummarised DoNotCallListed DoNotCallTakenBack ProviderReset "
-        "OperatorActed ShareRegained ConfigurationReloaded ConfigurationLoaded WorkerStarted "
-        "ClipsRendered RecordsForgotten AlertSent CampaignResumed ContactSkipped DialPlaced "
-        "DialAsked DialEnded CallOrdered"
+        "CallStarted CallEnded CallMoved HedgeStarted LimitReached AnswerHeard ToolCalled "
+        "PersonWanted HandedOver LegEnded LineRestored CallerReturned MessageTranscribed "
+        "CallbackWanted CallbackQueued CallSummarised DoNotCallListed DoNotCallTakenBack "
+        "ProviderReset OperatorActed ShareRegained ConfigurationReloaded ConfigurationLoaded "
+        "WorkerStarted ClipsRendered RecordsForgotten AlertSent CampaignResumed ContactSkipped "
+        "DialPlaced DialAsked DialEnded CallOrdered"
     ),
     "WARNING": (
         "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "

@@ -16,6 +16,7 @@ from calls.events import (
     CallbackWanted,
     CallEnded,
     CallFailed,
+    CallMoved,
     CallRefused,
     CallStarted,
     Event,
@@ -23,6 +24,7 @@ from calls.events import (
     InputRefused,
     MessageLeft,
     PersonWanted,
+    PhaseMoved,
     ProcessLagged,
     ProviderFailed,
     RecordHalted,
@@ -79,7 +81,6 @@ class Count:
 
 RUNG: Final = ("stage", "provider")
 COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
-    CallStarted: (Count("calls_started", ("transport",)),),
     CallEnded: (
         Count("calls_ended", ("reason",)),
         Count("call_length", amount="length_s"),
@@ -204,8 +205,10 @@ class Metrics:
 
     def _count_call(self, entry: Entry, call: CallState | None) -> None:
         match entry.event:
-            case CallStarted() | CallEnded():
-                active = sum(item.started is not None for item in self._calls.live.values())
+            case CallStarted() | CallEnded() | CallMoved() | PhaseMoved() as told:
+                if isinstance(told, CallStarted) and not told.gap_s:  # else it was counted
+                    self._meters.calls_started.labels(told.transport).inc()
+                active = sum(item.in_progress for item in self._calls.live.values())
                 self._meters.calls_active.set(active)
             case CallFailed(where=where):  # Pipecat numbers its processors
                 self._meters.calls_failed.labels(where.partition("#")[0]).inc()

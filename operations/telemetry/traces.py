@@ -22,6 +22,7 @@ from calls.events import (
     BargedIn,
     CallEnded,
     CallerStopped,
+    CallMoved,
     CallStarted,
     Event,
     TurnDecided,
@@ -75,7 +76,7 @@ class CallSpans:
                 self._attempts[event.attempt].set_attribute("holdline.extra", event.extra)
             case AttemptWon() | AttemptFailed() | AttemptDropped():
                 self._end_attempt(event, at_s)
-            case CallEnded():
+            case CallEnded() | CallMoved():
                 self._end(event, at_s)
             case _ if fields := NOTED.get(type(event)):
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
@@ -137,14 +138,15 @@ class CallSpans:
             attempt.set_status(Status(StatusCode.ERROR))
         attempt.end(_ns(at_s))
 
-    def _end(self, event: CallEnded, at_s: float) -> None:
+    def _end(self, event: CallEnded | CallMoved, at_s: float) -> None:
         for attempt in self._attempts.values():
             attempt.set_attribute("holdline.outcome", "call_ended")
             attempt.end(_ns(at_s))
         self._attempts.clear()
         self._end_turn(at_s)
-        self._call.set_attributes(clean({"holdline.reason": event.reason}))
-        if event.reason == "failed":
+        reason = event.reason if isinstance(event, CallEnded) else "moved"
+        self._call.set_attributes(clean({"holdline.reason": reason}))
+        if reason == "failed":
             self._call.set_status(Status(StatusCode.ERROR))
         self._call.end(_ns(at_s))
 
@@ -224,7 +226,7 @@ class Traces:
         if spans is None:
             return
         spans.hear(entry.event, at_s)
-        if isinstance(entry.event, CallEnded):
+        if isinstance(entry.event, CallEnded | CallMoved):
             del self._calls[entry.call_id]
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted, Event, TurnDecided, UsageMeasured
+from calls.events import CallEnded, CallMoved, CallStarted, Event, TurnDecided, UsageMeasured
 from calls.known_calls import MAX_LIVE, MAX_NAMES, KnownCalls
 
 KEPT = 2
@@ -68,6 +68,20 @@ def test_a_call_whose_line_is_back_after_its_end_goes_on_and_ends_again(keep_end
     later = CallEnded(reason="agent_hung_up", length_s=9.0)
     assert calls.add(entry(later)) is back
     assert back.ended == later
+
+
+@pytest.mark.parametrize("keep_ended", [0, KEPT])
+def test_a_call_that_another_process_resumed_is_dropped_until_it_comes_back(
+    keep_ended: int,
+) -> None:
+    calls = KnownCalls(keep_ended=keep_ended)
+    calls.add(entry(STARTED))
+
+    assert calls.add(entry(CallMoved())) is None
+    assert calls.add(entry(DECIDED)) is None
+    assert (calls.live, calls.ended) == ({}, {})
+    assert calls.add(entry(STARTED)) is not None
+    assert list(calls.live) == ["c1"]
 
 
 def test_an_ended_call_that_is_not_kept_is_returned_once() -> None:

@@ -14,11 +14,15 @@ class Place:
         self.state: ResumeState | None = None
         self.kept: list[ResumeState] = []
 
-    async def keep(self, state: ResumeState) -> None:
+    async def keep(self, state: ResumeState, *, last: bool = False) -> None:
+        del last
         self.kept.append(state)
 
     async def forget(self) -> None:
         self.kept.clear()
+
+    async def returned(self) -> bool:
+        return False
 
 
 @pytest.mark.virtual_time

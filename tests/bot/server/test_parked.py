@@ -1,10 +1,14 @@
 """Calls whose state is stored for another process, or until a lost line returns."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 import pytest
 
 from bot.workers.pool import SingleProcess
-from calls.resume import ResumeState
-from transports.parked import KEPT_S, PARKED_S, Parked
+from calls.resume import KEPT_S, RETURN_S, ResumeState
+from transports.parked import LOOK_S, Parked
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
@@ -31,11 +35,76 @@ async def test_a_call_that_ended_is_not_resumed() -> None:
     assert (await parked.take("CA1")).state is None
 
 
-@pytest.mark.parametrize(("state", "for_s"), [(GOES_ON, KEPT_S), (GOES_ON.over(), PARKED_S)])
-async def test_a_caller_who_returns_too_late_starts_over(state: ResumeState, for_s: float) -> None:
+async def test_a_caller_who_returns_too_late_starts_over() -> None:
     now = [0.0]
     parked = Parked(SingleProcess(why_closed=str, clock=lambda: now[0]), "webrtc")
-    await parked.place("t").keep(state)
-    now[0] = for_s + 0.1
+    await parked.place("t").keep(GOES_ON)
+    now[0] = KEPT_S + 0.1
 
     assert (await parked.take("t")).state is None
+
+
+async def test_nothing_is_stored_after_the_last_state() -> None:
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "webrtc")
+    place = parked.place("t")
+    await place.keep(GOES_ON, last=True)
+    await place.keep(replace(GOES_ON, turn=4))
+
+    state = (await parked.take("t")).state
+    assert state
+    assert state.turn == GOES_ON.turn
+
+
+async def nobody(_: Parked) -> None:
+    pass
+
+
+async def takes(parked: Parked) -> None:
+    await parked.take("t")
+
+
+async def goes_on(parked: Parked) -> None:
+    place = await parked.take("t")
+    await asyncio.sleep(0.5)
+    await place.keep(replace(GOES_ON, entries=120))
+
+
+async def finds_no_seat(parked: Parked) -> None:
+    place = await parked.take("t")
+    await asyncio.sleep(LOOK_S)
+    await place.keep(GOES_ON)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("at_s", "caller", "returned"),
+    [
+        (0.0, nobody, False),
+        (0.2, takes, True),
+        (5.0, takes, True),
+        (5.0, goes_on, True),
+        (5.0, finds_no_seat, False),
+        (RETURN_S - 0.4, takes, True),
+        (RETURN_S - 0.8, goes_on, True),
+        (RETURN_S + 2.0, takes, False),
+    ],
+)
+async def test_a_lost_call_has_returned_or_can_return_no_more(
+    at_s: float, caller: Callable[[Parked], Awaitable[None]], *, returned: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    parked = Parked(SingleProcess(why_closed=str, clock=loop.time), "webrtc")
+    place = parked.place("t")
+    await place.keep(GOES_ON, last=True)
+    began = loop.time()
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(place.returned())
+        await asyncio.sleep(at_s)
+        await caller(parked)
+        found = await waiting
+
+    assert found == returned
+    assert loop.time() - began <= RETURN_S + 3.0
+    left = (await parked.take("t")).state
+    assert (left.entries if left else None) == (120 if caller is goes_on else None)

@@ -55,7 +55,7 @@ def test_an_outage_lasts_from_the_first_failure_until_recovery(
 
 def test_a_lost_process_keeps_no_outage_open() -> None:
     moves = [move(10, "open"), move(10, "open", holder="two")]
-    seen = {"one": at(14), "two": at(59)}
+    seen = {"one": at(14), "two": at(59.75)}
 
     ended = with_ends(moves, seen, at(60))
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -28,9 +28,10 @@ from calls.events import (
     RecordResumed,
 )
 from calls.operations_events import CallCut
-from fallbacks.events import AttemptFailed
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, StorageError
+from operations.postmortem.gathering import find_outages, gather, with_ends
 from operations.record import record_listener
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
@@ -56,6 +57,10 @@ ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
 FAILED = AttemptFailed(
     stage="tts", provider="cartesia", kind=Kind.NETWORK, scope=Scope.CONFIGURATION, after_s=0.4
 )
+OPENED = BreakerMoved(
+    stage="tts", provider="cartesia", before="closed", after="open", cause="failures", after_s=1.0
+)
+CLOSED = replace(OPENED, before="open", after="closed", cause="proven")
 SAID = AgentSaid(turn=0, text="word " * 200)
 
 __all__ = ["postgres"]
@@ -289,16 +294,21 @@ async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWrite
 
 
 @pytest.mark.virtual_time
-async def test_running_calls_send_a_heartbeat_without_events(
-    slow: SlowWriter,
+@pytest.mark.parametrize(
+    ("began", "ended", "call_id"),
+    [(STARTED, ENDED, "c1"), (OPENED, CLOSED, "")],
+    ids=["a call", "an open breaker"],
+)
+async def test_what_lasts_sends_a_heartbeat_without_events(
+    slow: SlowWriter, began: Event, ended: Event, call_id: str
 ) -> None:
     keeper = keeper_of(slow)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
-        await hear(keeper, STARTED)
+        await hear(keeper, began, call_id=call_id)
         await asyncio.sleep(30.0)
         busy = len(slow.at_s)
-        await hear(keeper, ENDED)
+        await hear(keeper, ended, call_id=call_id)
         await asyncio.sleep(30.0)
         keeper.end()
         await running
@@ -326,6 +336,26 @@ async def test_the_last_events_are_written_at_the_end(tmp_path: Path) -> None:
         await hear(keeper, STARTED, *[SAID] * (2 * AT_ONCE), ENDED)
 
     assert len(await numbers(url)) == 2 * AT_ONCE + 2
+
+
+@pytest.mark.parametrize(
+    ("after", "causes"),
+    [("open", ["failures", "process_gone"]), ("half_open", ["failures", "process_gone"]),
+     ("closed", ["failures"])],
+)  # fmt: skip
+async def test_an_outage_ends_with_the_process_that_is_replaced(
+    tmp_path: Path, after: str, causes: list[str]
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    async with running(url, tmp_path, Told()) as keeper:
+        await hear(keeper, replace(OPENED, after=after), call_id="")
+    now = clock.utc_now()
+
+    found = await gather(url, now - timedelta(minutes=1), now + timedelta(seconds=1))
+
+    outages = find_outages([], with_ends(found.breaker_moves, found.seen, now), found.since)
+    assert [move.cause for move in found.breaker_moves] == causes
+    assert [outage.ended is not None for outage in outages] == [True] * (after != "closed")
 
 
 @pytest.mark.virtual_time
