@@ -251,7 +251,8 @@ def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
     """Take the voice of what the call said itself; it may be heard after the turn was judged."""
     if event.by not in meter.other_voices:
         return
-    if event.turn == meter.turn.number and not meter.turn.told:
+    said_next = meter.next_turn is not None and meter.next_turn.held
+    if event.turn == meter.turn.number and not (meter.turn.told or said_next):
         meter.turn.other_voice = True
     else:
         meter.note(CallerVerdict.DEGRADED, "other_voice")

@@ -13,6 +13,8 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
 from pipecat.pipeline.worker_observer import WorkerObserver
@@ -22,6 +24,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 
 from calls.entry import Emit
 from calls.events import (
+    AgentSaid,
     BargedIn,
     CallerStarted,
     CallerStopped,
@@ -36,6 +39,7 @@ from calls.timeline import CallPhase, Phase, Timeline
 from calls.turn import Turn
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import READINGS, Seen
+from processors.speaking.captions import joined
 from processors.turn.floor import Floor, FloorEvent
 
 
@@ -213,3 +217,40 @@ class CallObserver(BaseObserver):
             return  # only a filler or clip; the answer is still pending
         turn = self._timeline.number
         self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
+
+
+class UnkeptWords(BaseObserver):
+    """Publishes heard words of the agent that do not join the conversation.
+
+    The bridge before a late tool's result, and the opening of a resumed call with a pending answer.
+    The assistant's side of the context publishes all other words.
+
+    Args:
+        output: The name of the processor that plays: words were heard when it passes them on.
+        turn: In progress.
+        emit: Takes the events.
+    """
+
+    def __init__(self, *, output: str, turn: Turn, emit: Emit) -> None:
+        super().__init__(observe_every_push=True)
+        self._output, self._turn, self._emit = output, turn, emit
+        self._words = ""
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        """Collect such words; publish them where they end."""
+        if data.source.name != self._output or data.direction is not FrameDirection.DOWNSTREAM:
+            return
+        match data.frame:
+            case TTSTextFrame(append_to_context=False) as word:
+                spaced = word.includes_inter_frame_spaces
+                self._words = joined(self._words, word.text, spaced=spaced)
+            case TTSTextFrame() | TTSStoppedFrame() | InterruptionFrame():
+                self.end()
+            case _:
+                pass
+
+    def end(self) -> None:
+        """Publish the words so far: no more follow."""
+        words, self._words = self._words, ""
+        if words:
+            self._emit(AgentSaid(turn=self._turn.number, text=words))

@@ -182,11 +182,13 @@ class Call:
             self.emit(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._pipeline is None:  # no pipeline exists that could speak
-                apology = apologise(self._leg)
-                if await take_step("the apology", apology, call_id=self.call_id):
-                    self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
+                await take_step("the apology", self._apologise(), call_id=self.call_id)
         finally:
             await self._part()
+
+    async def _apologise(self) -> None:
+        if await apologise(self._leg):
+            self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
 
     def _look_up(self) -> None:
         """Begin to look the caller up; a resumed call knows what needs no verification."""

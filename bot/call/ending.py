@@ -23,6 +23,7 @@ def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Aw
     """Yield what closes each part that does not close with the pipeline, with its name."""
 
     async def observe_end() -> None:
+        pipeline.unkept.end()
         pipeline.observer.ended()
 
     yield "closing the tools", pipeline.tools.close

@@ -61,8 +61,9 @@ SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodby
 APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
-async def apologise(leg: Leg) -> None:
-    """Speak an apology on a leg without a pipeline, and end it."""
+async def apologise(leg: Leg) -> bool:
+    """Speak an apology on a leg without a pipeline, and end it; return whether it was heard."""
+    heard = True
     rate_hz = leg.facts.sample_rate_hz
     rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
     voice = provider("tts", "local").build(rung)
@@ -76,6 +77,8 @@ async def apologise(leg: Leg) -> None:
     )
 
     async def gone(reason: str) -> None:
+        nonlocal heard
+        heard = False
         await worker.cancel(reason=reason)
 
     leg.on_gone(gone)
@@ -86,7 +89,8 @@ async def apologise(leg: Leg) -> None:
             tasks.create_task(_speak_apology(leg, worker), name="apologise")
             await runner.run()
     except TimeoutError:
-        await worker.cancel(reason="apology took too long")
+        await gone("apology took too long")
+    return heard
 
 
 async def _speak_apology(leg: Leg, worker: PipelineWorker) -> None:

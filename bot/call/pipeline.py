@@ -47,7 +47,7 @@ from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
 from processors.answering.stage import LlmStage
-from processors.call_observer import CallObserver, DirectObserver
+from processors.call_observer import CallObserver, DirectObserver, UnkeptWords
 from processors.hearing.caller_words import CallerLanguage, CallerWords, WordlessTurns
 from processors.hearing.keypad import Keypad
 from processors.hearing.stage import SttStage
@@ -135,7 +135,7 @@ class CallPipeline:
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
-        observers = [self.observer, *([self._captions] if self._captions else [])]
+        observers = [self.observer, self.unkept, *filter(None, [self._captions])]
         self.worker = make_worker(self._listed(), observers, rate_hz=leg.facts.sample_rate_hz)
 
     def emit(self, event: Event) -> None:
@@ -194,7 +194,7 @@ class CallPipeline:
             language=spoken(self._agent.language, "tts"),
             number=digit_by_digit(facts.other_party),
         )
-        self._own_voice = call_voice(
+        voice = call_voice(
             last.clips,
             self._settings,
             self._agent,
@@ -207,7 +207,7 @@ class CallPipeline:
                 steps=menu_steps(hold.steps, keys=facts.keys), clips=hold.clips, menus=hold.menus
             ),
             phrases=self.phrases,
-            voice=self._own_voice,
+            voice=voice,
             choices=self.requests,
             ear=menu_ear(last, hold.steps, keys=facts.keys),
             remember=partial(self.dialogue.add, "assistant"),
@@ -261,12 +261,9 @@ class CallPipeline:
                 conversation=lambda: self.words.messages(self.dialogue.memory.messages),
                 waiting=WaitingLine(
                     phrases=self.phrases,
-                    voice=self._own_voice,
-                    remember=partial(self.dialogue.add, "assistant"),
+                    say=partial(self.hold_line.voice.say, kept=True),
                     line=self.line,
                     floor=self.floor,
-                    turn=self.turn,
-                    emit=self.emit,
                     clock=self._clock,
                 ),
                 silence=self.silence,
@@ -307,6 +304,7 @@ class CallPipeline:
             emit=self.emit,
             clock=self._clock,
         )
+        self.unkept = UnkeptWords(output=self._leg.output().name, turn=self.turn, emit=self.outside)
         self._leg.output().line_end = LineEnd(
             line=self.line,
             heard=self.observer.heard,

@@ -109,8 +109,6 @@ async def speak_first(
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
         await pipeline.tts.queue_frame(frame)
-    if step is not Next.LISTEN and resumed:  # it does not become part of the conversation
-        pipeline.outside(AgentSaid(turn=before.turn if before else 0, text=resumed))
     if step is Next.SAY:
         await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:

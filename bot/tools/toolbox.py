@@ -14,7 +14,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from bot.clock import Clock
 from calls.caller import without_halves
 from calls.entry import Emit
-from calls.events import AgentSaid, ToolCalled
+from calls.events import ToolCalled
 from calls.outside_text import RULE
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
@@ -192,7 +192,6 @@ class Toolbox:
             if not task.done() and not self.speaking():
                 self._bridged_at = self.clock()
                 await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
-                self.emit(AgentSaid(turn=self.turn(), text=tool.bridge))
                 return
 
     def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:

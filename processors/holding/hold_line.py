@@ -65,6 +65,7 @@ class HoldLine(FrameProcessor):
 
     Attributes:
         decision: Of this call, for others to read.
+        voice: Says what the call says itself.
 
     Args:
         holding: Decides when an answer is late.
@@ -101,20 +102,21 @@ class HoldLine(FrameProcessor):
         self._phrases, self._line, self._now = phrases, line, clock
         words = OnDeviceWords(ear, clock=clock)
         self.decision = HoldDecision(holding, floor, outage, word_until=lambda: words.pending_until)
+        self.voice = OwnVoice(
+            phrases=phrases,
+            voice=voice,
+            remember=remember,
+            line=line,
+            floor=floor,
+            turn=turn,
+            emit=emit,
+            clock=clock,
+            push=self.push_frame,
+        )
         self._executor = HoldActions(
             self,
             decision=self.decision,
-            voice=OwnVoice(
-                phrases=phrases,
-                voice=voice,
-                remember=remember,
-                line=line,
-                floor=floor,
-                turn=turn,
-                emit=emit,
-                clock=clock,
-                push=self.push_frame,
-            ),
+            voice=self.voice,
             words=words,
             choices=ChoiceActions(choices, emit=emit, turn=turn),
         )
@@ -169,13 +171,13 @@ class HoldLine(FrameProcessor):
             rest: The words.
             must: The caller cannot cut them short.
         """
-        self._executor.voice.keep_rest(rest, must=must)
+        self.voice.keep_rest(rest, must=must)
         self._executor.alarm.ring()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self._executor.voice.speaker.rate_hz = setup.audio_out_sample_rate
+        self.voice.speaker.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, except an answer after the goodbye; process what a frame means."""
@@ -200,7 +202,7 @@ class HoldLine(FrameProcessor):
         """Stop watching; publish what was heard, and keep a message that was being left."""
         await super().cleanup()
         await self._executor.stop()
-        self._executor.voice.end()
+        self.voice.end()
         for action in self.decision.outage.give_up_message():
             await self._executor.do(action)
 

@@ -98,6 +98,7 @@ class HoldActions:
         self._now = voice.clock
         self._actions: deque[LineAction] = deque()
         self.alarm = Alarm(voice.clock)
+        voice.added = self.alarm.ring
 
     def start(self) -> None:
         """Begin to follow events and the clock."""

@@ -289,6 +289,7 @@ class OwnVoice:
         speaker: Plays the audio.
         phrases: The texts.
         line: The caller's.
+        added: Called when words were put on the line, which `note_heard` publishes.
     """
 
     def __init__(
@@ -327,6 +328,7 @@ class OwnVoice:
         self.emit = emit
         self.clock = clock
         self._unheard = OwnWords(line)
+        self.added: Callable[[], None] = lambda: None
         self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
 
@@ -360,14 +362,29 @@ class OwnVoice:
             return None
         if over_caller and not action.must:
             return inf
-        clip = self._voice.say(utterance.text, utterance.language)
-        length_s, voice = await self.speaker.speak_clip(clip, must=action.must)
-        if length_s is None:
-            return inf
         kept = topical and utterance.situation is Situation.LLM
-        self._expect_heard(utterance.text, length_s, by=voice, kept=kept, must=action.must)
-        self._emit_held(utterance)
+        said = (utterance.text, utterance.language)
+        if not await self.say(*said, kept=kept, must=action.must):
+            return inf
+        stopped_at = self.floor.stopped_at
+        after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
+        self.emit(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
         return self.line.dry_at
+
+    async def say(self, text: str, language: str, *, kept: bool, must: bool) -> bool:
+        """Say a text in the agent's voice; return False if the caller spoke first.
+
+        Args:
+            text: What to say.
+            language: Of the text.
+            kept: What was heard joins the assistant's context.
+            must: The caller cannot cut it short.
+        """
+        clip = self._voice.say(text, language)
+        length_s, voice = await self.speaker.speak_clip(clip, must=must)
+        if length_s is not None:
+            self._expect_heard(text, length_s, by=voice, kept=kept, must=must)
+        return length_s is not None
 
     async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
         """Say in the local voice what no voice could say.
@@ -416,14 +433,10 @@ class OwnVoice:
         for sentence in self._unheard.heard(now):
             self._publish(sentence)
 
-    def _emit_held(self, utterance: FallbackText) -> None:
-        stopped_at = self.floor.stopped_at
-        after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
-        self.emit(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
-
     def _expect_heard(self, text: str, length_s: float, *, by: str, kept: bool, must: bool) -> None:
         turn = self._turn.number
         self._unheard.add(OwnSentence(text=text, by=by, turn=turn, kept=kept, must=must), length_s)
+        self.added()
 
     def _publish(self, sentence: OwnSentence) -> None:
         if sentence.kept:

@@ -22,12 +22,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.entry import Emit
-from calls.events import AgentSaid
 from calls.line import CallerLine
-from calls.turn import Turn
 from processors.holding.line_executor import OtherSound
-from processors.holding.own_voice import ClipVoice, Phrases, Speaker
+from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
@@ -99,12 +96,9 @@ class WaitingLine(FrameProcessor):
 
     Args:
         phrases: The fallback texts.
-        voice: Renders them.
-        remember: Adds text to the assistant's context.
+        say: Says one, in its language; `must` if the caller cannot cut it short.
         line: The caller's.
         floor: Of the call.
-        turn: In progress.
-        emit: Takes the events.
         clock: Monotonic, in seconds.
     """
 
@@ -112,25 +106,18 @@ class WaitingLine(FrameProcessor):
         self,
         *,
         phrases: Phrases,
-        voice: ClipVoice,
-        remember: Callable[[str], None],
+        say: Callable[..., Awaitable[object]],
         line: CallerLine,
         floor: Floor,
-        turn: Turn,
-        emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
         self.on_key: Callable[[str], None] = lambda _: None
         self.together = False
         self._phrases = phrases
-        self._voice = voice
-        self._remember = remember
+        self._say = say
         self.line = line
-        self._turn = turn
-        self._emit = emit
         self._now = clock
-        self._speaker = Speaker(line, push=self.push_frame, clock=clock)
         self._other = OtherSound(line, push=self.push_frame, clock=clock)
         self._rhythm = HoldRhythm(floor)
         self._alarm = Alarm(clock)
@@ -141,7 +128,7 @@ class WaitingLine(FrameProcessor):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self._speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
+        self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
         """Make `words_out` wait for the end of the answer in progress."""
@@ -169,7 +156,7 @@ class WaitingLine(FrameProcessor):
         self._alarm.ring()
 
     async def say(self, situation: Situation, *, must: bool = True) -> bool:
-        """Say a text in the agent's voice, and add it to the context; return False without one.
+        """Say a text in the agent's voice; return False without one.
 
         Args:
             situation: The situation of the text.
@@ -180,10 +167,7 @@ class WaitingLine(FrameProcessor):
         if not text:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
-        length_s, voice = await self._speaker.speak_clip(self._voice.say(text, language), must=must)
-        if length_s is not None:
-            self._remember(text)
-            self._emit(AgentSaid(turn=self._turn.number, text=text, by=voice))
+        await self._say(text, language, must=must)
         return True
 
     async def play(self, pcm: bytes) -> None:

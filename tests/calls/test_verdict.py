@@ -161,6 +161,13 @@ def test_a_recogniser_that_is_down_hurts_the_turn_that_was_never_decided() -> No
     assert turns_of(judged([*answered, *deaf])) == {0: SERVED, 1: SERVED, 2: CLIP}
 
 
+def test_what_is_said_to_a_turn_that_was_never_decided_is_not_the_turn_before() -> None:
+    apology = AgentSaid(turn=0, text="Say it again, please.", by="local")
+    deaf = [*speaks(5.0, None), *step(7.0, "stt", "clip"), *held(7.0, "en.stt.0"), (9.0, apology)]
+
+    assert turns_of(judged([*begun(), *deaf])) == {0: SERVED, 1: CLIP}
+
+
 def test_a_caller_who_had_to_repeat_is_hurt_also_if_the_answer_comes_then() -> None:
     deaf = [*speaks(5.0, None), *step(7.0, "stt", "clip"), *held(7.0, "en.stt.0")]
     repeated = [*speaks(10.0), *answer(11.5)]

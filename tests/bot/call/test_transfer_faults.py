@@ -179,7 +179,7 @@ async def test_a_caller_who_asks_again_while_the_person_rings_hears_that_it_ring
         await there.until(lambda: there.people.called)
         await asyncio.sleep(5.0)
         words = await asked_again(there)
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(5.0)
         said = {event.text for event in there.events(AgentSaid)[words:]}
         await there.picked_up()
 
