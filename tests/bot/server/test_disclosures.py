@@ -1,4 +1,4 @@
-"""Who may see complete numbers and hear recordings, at every route that can show them."""
+"""Complete numbers and recordings need the role `act`, at every route that can show them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
