@@ -71,7 +71,7 @@ def test_prometheus_accepts_the_rules_and_the_example() -> None:
 
 
 def test_the_rules_fire_when_they_should_and_not_otherwise() -> None:
-    promtool("test", "rules", "rules_test.yml")
+    promtool("test", "rules", "rules_test.yml", "rules_day_test.yml")
 
 
 def test_the_pages_share_of_answers_within_the_promise_is_the_rules(tmp_path: Path) -> None:
