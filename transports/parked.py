@@ -33,9 +33,9 @@ class ParkedCall:
     async def returned(self) -> bool:
         """Wait up to `RETURN_S` for the caller of a lost line; return whether the call was resumed.
 
-        The resumed call took the stored state; a later one there is its own. If nobody returns, the
-        state is deleted, so that nobody returns later. If the store does not answer, the call
-        counts as resumed: the record finds it if it was not.
+        The resumed call took the stored state; a later one there is its own. If the caller stays
+        away, the state is deleted: a later call is a new one. If the store does not answer, the
+        call counts as resumed: the record finds it if it was not.
         """
         misses = 0  # in a row: a call that is refused for want of a seat is put back
         for _ in range(round(RETURN_S / LOOK_S)):

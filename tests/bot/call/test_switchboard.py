@@ -1,10 +1,15 @@
 import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bot.call.call import Call
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
 from bot.exits import CommandError
-from calls.events import CallRefused, Event
+from calls.events import CallEnded, CallMoved, CallRefused, Event
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 from transports.pool import SwitchboardFullError
@@ -42,6 +47,7 @@ class Failing(Talk):
         raise RuntimeError("this call is broken")
 
 
+LOST = CallEnded(reason="line_lost", length_s=9.0)
 LINE: Leg = Line()  # type: ignore[assignment]
 
 
@@ -71,6 +77,59 @@ async def test_a_call_beyond_the_limit_is_refused_and_the_others_continue() -> N
     first.over.set()
     await running
     assert switchboard.open
+
+
+@dataclass(kw_only=True)
+class LostPlace:
+    """Where the state of a lost call is stored."""
+
+    back: bool | Exception
+
+    async def returned(self) -> bool:
+        if isinstance(self.back, Exception):
+            raise self.back
+        return self.back
+
+
+@pytest.mark.usefixtures("quiet_log")
+@pytest.mark.parametrize(
+    ("back", "here", "emitted"),
+    [
+        (False, [], [LOST]),
+        (True, ["c"], []),
+        (True, ["d"], [CallMoved()]),
+        (OSError(), [], [LOST]),
+    ],
+    ids=["stays away", "goes on here", "goes on elsewhere", "unknown"],
+)
+async def test_a_lost_call_ends_only_if_its_caller_stays_away(
+    back: bool | Exception,  # noqa: FBT001 - a row of the table
+    here: list[str],
+    emitted: list[Event],
+) -> None:
+    told: list[Event] = []
+    leg = SimpleNamespace(parked=LostPlace(back=back))
+    lost: Any = SimpleNamespace(call_id="c", _open_end=LOST, _leg=leg, emit=told.append)
+
+    await Call.settle(lost, here)
+
+    assert told == emitted
+
+
+async def test_a_process_that_closes_leaves_its_lost_calls_to_others() -> None:
+    switchboard, waits = board([]), asyncio.Event()
+
+    class StillLost:
+        call_id = "c"
+
+        async def settle(self, here: Collection[str]) -> None:
+            await waits.wait()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:  # ends, although it still waits
+        switchboard.await_return(StillLost(), tasks)
+        await asyncio.sleep(0)
+        await switchboard.close(drain_s=0.0)
+        switchboard.await_return(StillLost(), tasks)
 
 
 async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
