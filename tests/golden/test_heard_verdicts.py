@@ -90,7 +90,10 @@ def test_the_verdict_on_each_turn_is_what_was_heard(path: Path) -> None:
     if path.stem.startswith("barge-in"):  # the drill judges the turn after it
         judged = judged[-len(heard) :]
 
-    if len(heard) == len(judged) and path.stem not in JUDGED_AS_A_CALL:
+    if len(heard) != len(judged):  # one recording of several turns, or of sentences in turn 0
+        judged = [max([*judged, *judged_in(parts, greetings=True)], key=severity_of)]
+        heard = [max(heard, key=severity_of)]
+    if path.stem not in JUDGED_AS_A_CALL:
         assert judged == heard
 
 
