@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from livekit import rtc
@@ -62,6 +63,7 @@ _ENDS: Final = frozenset({"eos", "disconnected"})
 _UNREAD: Final = frozenset(
     {
         "active_speakers_changed",
+        "byte_stream_opened",
         "chat_message",
         "connection_quality_changed",
         "data_track_published",
@@ -69,9 +71,20 @@ _UNREAD: Final = frozenset(
         "stream_chunk_received",
         "stream_header_received",
         "stream_trailer_received",
+        "text_stream_opened",
         "transcription_received",
     }
 )
+# Events that own an object of the library, and where its handle is.
+_OWNERS: Final[Mapping[str, Callable[[Any], int]]] = {
+    "byte_stream_opened": attrgetter("byte_stream_opened.reader.handle.id"),
+    "data_packet_received": attrgetter("data_packet_received.user.data.handle.id"),
+    "data_track_published": attrgetter("data_track_published.track.handle.id"),
+    "participant_connected": attrgetter("participant_connected.info.handle.id"),
+    "text_stream_opened": attrgetter("text_stream_opened.reader.handle.id"),
+    "track_published": attrgetter("track_published.publication.handle.id"),
+    "track_subscribed": attrgetter("track_subscribed.track.handle.id"),
+}
 
 
 class RoomIntake:
@@ -101,7 +114,7 @@ class RoomIntake:
         self._allowance = IntakeAllowance(per_s=EVENTS_PER_S, cap=EVENTS_CAP, now=clock())
 
     def takes(self, event: FfiEvent) -> bool:
-        """Return whether the room reads an event; what the library holds for others is freed."""
+        """Return whether the room reads an event; if not, free the object that the event owns."""
         which = event.WhichOneof("message")
         if which == "rpc_method_invocation":  # each participant may send it, and we offer nothing
             return False
@@ -110,8 +123,11 @@ class RoomIntake:
         told = event.room_event
         if told.room_handle != self._room:
             return False
-        freed = _free(told)
-        return self._counts(told.WhichOneof("message") or "") and not freed
+        kind = told.WhichOneof("message") or ""
+        taken = self._counts(kind) and not _is_data(told)
+        if not taken and kind in _OWNERS:
+            FfiHandle(_OWNERS[kind](told)).dispose()
+        return taken
 
     def _counts(self, kind: str) -> bool:
         now = self._clock()
@@ -122,16 +138,11 @@ class RoomIntake:
         return kind in _ENDS or not (self._over or kind in _UNREAD)
 
 
-def _free(told: Any) -> bool:
-    """Free a participant's data or stream, which we do not read; return whether this was one."""
-    kind = told.WhichOneof("message")
-    if kind in ("byte_stream_opened", "text_stream_opened"):
-        FfiHandle(getattr(told, kind).reader.handle.id).dispose()
-        return True
-    if kind != "data_packet_received" or told.data_packet_received.HasField("sip_dtmf"):
-        return False
-    FfiHandle(told.data_packet_received.user.data.handle.id).dispose()
-    return True
+def _is_data(told: Any) -> bool:
+    """Return whether an event is a participant's data, which we do not read; keys are none."""
+    return told.HasField("data_packet_received") and not told.data_packet_received.HasField(
+        "sip_dtmf"
+    )
 
 
 def _bound(room: rtc.Room, flooded: Callable[[], None]) -> None:
