@@ -116,7 +116,7 @@ def test_an_event_is_queued_or_its_object_is_freed_also_after_a_flood(
 ) -> None:
     def owning(number: int) -> FfiEvent:
         told = event(path[0])
-        owner = reduce(getattr, path[:-1], told.room_event)
+        owner: Any = reduce(getattr, path[:-1], told.room_event)
         owner.id = number
         return told
 

@@ -21,6 +21,9 @@ from transports.livekit.words import handover_of, shown
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ASK_S: Final = 3.0
+# For an idle connection. The poll for rooms asks every 0.5 s and takes the connection that has been
+# idle longest: with 1 s and more it would keep all that a flood of rooms opened, for ever.
+IDLE_S: Final = 0.75
 MORE_S: Final = 5.0  # after the ringing, for a transfer's answer to arrive
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
 ANSWER_S: Final = 1.2  # a live agent answers within hundredths of a second
@@ -63,7 +66,10 @@ class LivekitRooms:
         self.url = url
         self._server_id = server_id
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_S),
+            timeout=aiohttp.ClientTimeout(total=ASK_S),
+        )
         self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
         self._twirp = TwirpClient(self._session, url, "livekit")
         self._deleting: dict[str, asyncio.Task[None]] = {}
