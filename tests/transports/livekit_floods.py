@@ -1,6 +1,6 @@
 """Rooms of LiveKit's library without its native part, and floods of hostile participants.
 
-Each room reads the library's own queue, as in a call; only the server behind it is absent.
+Each room reads the library's own queue, as in a call; only the server is missing.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ class FarRoom(rtc.Room):
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
-    """Have rooms without a server in this process."""
+    """Run rooms without a server in this process."""
 
     async def publish(room: rtc.Room, _: Any) -> None:
         room.emit("local_track_subscribed", None)

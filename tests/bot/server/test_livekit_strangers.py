@@ -115,7 +115,7 @@ async def test_strangers_at_the_webhook_affect_no_call(tmp_path: Path) -> None:
 
 
 async def test_floods_of_rooms_affect_no_call(tmp_path: Path, library: Library) -> None:
-    """Rooms that nobody enters, more than there are seats, are announced again and again."""
+    """Announce empty rooms, each twice and more than there are seats."""
     held = list[int]()
     async with (
         locked_server() as media,
