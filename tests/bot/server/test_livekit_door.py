@@ -1,7 +1,7 @@
 """The LiveKit door, with a media server that lets no agent in."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -179,6 +179,9 @@ class EndedCall:
     async def run(self) -> None:
         await self._leg.hang_up("agent_hung_up")
 
+    async def settle(self, here: Collection[str]) -> None:
+        """Its line was not lost."""
+
 
 @dataclass(kw_only=True)
 class Opened:
@@ -248,6 +251,9 @@ class LastingCall:
 
     async def cancel(self, reason: str) -> None:
         self.over.set()
+
+    async def settle(self, here: Collection[str]) -> None:
+        """Its line was not lost."""
 
 
 @asynccontextmanager
