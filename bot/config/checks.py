@@ -19,7 +19,7 @@ from providers.provider import Provider, Stage
 PLAIN: Final = ("ws", "http")
 FAR: Final = "is not a loopback or private address"  # names may resolve to any
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
-SPOKEN: Final = (  # an agent's own words, beside the questions to a silent caller
+SPOKEN: Final = (  # an agent's own words, in addition to its questions to a silent caller
     ("greeting",), ("disclosure",), ("resumed",), ("farewell",),
     ("recording", "notice"), ("silence", "goodbye"),
 )  # fmt: skip
