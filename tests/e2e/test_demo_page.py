@@ -124,7 +124,7 @@ async def killed_in_a_call(demo: Demo, profile: Path) -> str:
         await greeted(page, demo.url + "/client/")
         kept = json.loads(await page.evaluate("sessionStorage.getItem('holdline.call')"))
         os.killpg(process.pid, signal.SIGKILL)
-        ended = {"call_id": kept["call_id"], "after": "ended"}
+        ended = {"call_id": kept["call_id"], "cause": "call_ended"}
         await demo.entry("PhaseMoved", within_s=LEG_ENDS_S, **ended)
     return kept["resume_token"]
 
