@@ -192,7 +192,6 @@ async def test_without_an_answer_the_agent_returns_and_says_so(
     async with line(tmp_path, person) as there:
         asked_s = await there.asks()
         await there.said(OFFER)
-        await asyncio.sleep(2.0)  # it was told with what goes before it
 
         assert there.outcomes == [outcome]
         assert amiss(there.caller.heard(), await there.greeting()) == ((), ())
