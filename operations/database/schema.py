@@ -79,7 +79,11 @@ def version_of(connection: Connection) -> str | None:
 def lag_of(connection: Connection) -> str | None:
     """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
     found, newest = version_of(connection), known_versions()[-1]
-    if found == newest or (found is None and _empty(connection)):
+    if found is None:
+        if _empty(connection):
+            return None
+        found = version_of(connection)  # another process created the tables in between
+    if found == newest:
         return None
     if unknown := unknown_version(found):
         return unknown

@@ -5,6 +5,7 @@ import re
 import re._compiler  # type: ignore[import-not-found] - where `re` has its patterns compiled
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from operations.database import schema
 from operations.database.database import Database, StorageError, write_ahead
 from operations.database.schema import compile_tables, known_versions
 from operations.database.tables import HEALTH, PROBERS
@@ -172,6 +174,22 @@ class TestSchema:
         await asyncio.gather(*(use(url) for _ in range(5)), upgrade(url))
 
         assert await find_lag(url) is None
+
+    async def test_a_database_that_is_created_while_it_is_looked_at_is_not_outdated(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await in_database(url, "SELECT 1")  # makes SQLite's file
+
+        def created_meanwhile(connection: Connection) -> bool:
+            monkeypatch.undo()
+            with ThreadPoolExecutor() as threads:
+                threads.submit(asyncio.run, use(url)).result()
+            return schema._empty(connection)
+
+        monkeypatch.setattr(schema, "_empty", created_meanwhile)
+
+        assert await find_lag(url) is None
+        assert "calls" in await shape_of(url)
 
     @on_sqlite
     async def test_reading_creates_no_database(self, url: str, tmp_path: Path) -> None:
