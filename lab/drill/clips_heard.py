@@ -5,11 +5,12 @@ and so is any other filler.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lab.control import LabControl
 from lab.drill.evidence import Judged, read_sounds
+from lab.drill.judge import compare_words
 from lab.drill.matching import EarPath, SearchedRecording
 from lab.drill.sound import RATE_HZ, SPEECH_S, Pcm, join_spans
 
@@ -67,6 +68,18 @@ def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
             clips.append((text, from_s - stop_s + at_s, from_s - stop_s + until_s))
     other = [left for span in judged.verdict.other for left in _uncovered(span, clips)]
     return HeardClips(clips=tuple(clips), other=tuple(other))
+
+
+def outside_clips(judged: Judged, heard: HeardClips) -> Judged:
+    """Return a turn judged without a clip's words: a reply may have the same word in that voice."""
+    words = tuple(
+        word
+        for word in judged.verdict.words
+        if not any(a <= word.at_s and word.end_s <= b for _, a, b in heard.clips)
+    )
+    missing, extra = compare_words(words, judged.turn.answer)
+    verdict = replace(judged.verdict, words=words, missing=missing, extra=extra)
+    return replace(judged, verdict=verdict)
 
 
 def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:

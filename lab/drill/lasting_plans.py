@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from lab.drill.asking import ask, ask_broken
-from lab.drill.clips_heard import find_clips, read_clips
+from lab.drill.clips_heard import find_clips, outside_clips, read_clips
 from lab.drill.measured import MeasuredRun, changes, first_word_s, last, misheard, or_lost
 from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import When
@@ -40,6 +40,8 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         turns = [await ask(rig, call, run, rig.row.question) for _ in range(CLIP_TURNS)]
     found = [await asyncio.to_thread(find_clips, turn, rendered) for turn in turns]
+    run.turns[:] = [outside_clips(*heard) for heard in zip(turns, found, strict=True)]
+    run.measures["lost_turns"] = sum(not turn.verdict.whole for turn in run.turns)
     run.measures["clips_heard"] = sum(len(item.clips) for item in found)
     run.measures["not_clips"] = sum(len(item.other) for item in found)
 

@@ -7,7 +7,7 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from lab.drill.clips_heard import HeardClips, RenderedClip, find_clips
+from lab.drill.clips_heard import HeardClips, RenderedClip, find_clips, outside_clips
 from lab.drill.evidence import Judged
 from lab.drill.judge import ExpectedWords, judge
 from lab.drill.local_words import utterances
@@ -43,12 +43,30 @@ def played(text: str, voice: str = "cartesia") -> NDArray[np.int16]:
     return soxr.resample(samples[TRIMMED:], CLIPS_HZ, RATE_HZ).astype(np.int16)
 
 
-def found(*sound: NDArray[np.int16]) -> HeardClips:
+def judged(*sound: NDArray[np.int16]) -> Judged:
     recording = line(silence(1.0), *sound, silence(0.5), whole_reply().recording)
     verdict = judge(recording, sent(PRICE), said=SAID, stop_s=0.0)
-    each = Judged(turn=TURN, verdict=verdict, requests=(), recording=recording)
+    return Judged(turn=TURN, verdict=verdict, requests=(), recording=recording)
+
+
+def found(*sound: NDArray[np.int16]) -> HeardClips:
     clips = [rendered(text, voice) for text in (FILLER, SENTENCE) for voice in VOICES]
-    return find_clips(each, clips)
+    return find_clips(judged(*sound), clips)
+
+
+@pytest.mark.parametrize(("is_clip", "whole"), [(True, True), (False, False)])
+def test_a_word_of_the_reply_counts_twice_unless_a_clip_has_it(
+    *, is_clip: bool, whole: bool
+) -> None:
+    (word,) = [item for item in sent(PRICE) if item.text == "about"]
+    around = rendered(FILLER, "cartesia").samples
+    sound = np.concatenate((around, word.samples, around))
+    clip = RenderedClip(text="One about one.", provider="cartesia", samples=sound)
+    turn = judged(sound)
+    heard = find_clips(turn, [clip] if is_clip else [])
+
+    assert turn.verdict.extra == ("about",)
+    assert outside_clips(turn, heard).verdict.whole is whole
 
 
 @pytest.mark.parametrize("text", [FILLER, SENTENCE])
