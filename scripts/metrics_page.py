@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from operations.telemetry.meters import Meters
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
-BEGIN, END = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n", "\n"
+BEGIN, END = "| Metric | Type | Labels | Description |\n| --- | --- | --- | --- |\n", "\n"
 
 
 def table() -> str:

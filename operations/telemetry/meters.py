@@ -12,16 +12,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from calls.verdict import CallerVerdict
 
 OUTCOMES: Final[tuple[str, ...]] = ("won", "failed", "dropped", "broke_off")
-"""The outcomes of an attempt of a call.
+"""The outcomes of an attempt in a call.
 
-An attempt wins with its first useful content, and may fail later: a voice may die in the middle
-of a sentence. It then counts as won and as broken off. The first three are all attempts that ended
-or won. Requests outside a call, or to systems without a ladder, report no success, and are left
-out.
+An attempt is won with its first useful content. If it fails later, as when a voice dies in the
+middle of a sentence, it counts as won and as broken off. Every attempt counts once as won, failed
+or dropped. Requests outside calls and to systems without a ladder are not counted, because they do
+not report success.
 """
 
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
-"""Buckets for callers' waits: finest where 0.1 s can be heard, one edge at the budget."""
+"""Bucket boundaries of callers' waits: 0.1 s apart where that is audible; 1.5 is the budget."""
 
 PART_S: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 LAG_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -32,23 +32,26 @@ GAP_S: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
-"""Events whose labels are unknown beforehand; an alert must see even the first one."""
+"""Events whose labels are known only when they happen, so their own series appear late.
+
+Their series in `facts` exist from the start: alert rules use these to recognise the first event.
+"""
 
 PROCESS: Final[Mapping[str, str]] = {
-    "cores": "Cores in use by a process, over the last two seconds.",
-    "loop_lag_seconds": "Typical lag of a process's event loop over the last two seconds.",
+    "cores": "CPU cores that a process used over the last two seconds.",
+    "loop_lag_seconds": "Lag of a process's event loop: 75th percentile of the last two seconds.",
     "resident_memory_bytes": "Resident memory of a process.",
     "open_fds": "Open file descriptors of a process.",
     "sent_bytes": "Bytes that the machine's network interfaces have sent.",
     "received_bytes": "Bytes that the machine's network interfaces have received.",
-    "event_queue_entries": "Events that wait for the slowest listener.",
-    "lost_events": "Events of a process that were lost because a listener was too slow.",
+    "event_queue_entries": "Events in the queue of a process's slowest listener.",
+    "lost_events": "Events that a process lost because a listener was too slow.",
 }
-"""A process's gauges, by the name after `holdline_process_`."""
+"""The help texts of a process's gauges, by the name after `holdline_process_`."""
 
 
 class Meters:
-    """The metrics of one process; several workers add up."""
+    """The metrics of one process; a scrape adds up those of all workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -57,25 +60,28 @@ class Meters:
         self._make_turns()
         self._make_attempts()
         self._make_ladders()
-        self._make_beside()
+        self._make_operations()
         self._make_pool_meters()
-        self._make_telling()
+        self._make_telemetry()
         self.process = {
             name: Gauge(
-                f"holdline_process_{name}", says, registry=registry, multiprocess_mode="liveall"
+                f"holdline_process_{name}",
+                help_text,
+                registry=registry,
+                multiprocess_mode="liveall",
             )
-            for name, says in PROCESS.items()
+            for name, help_text in PROCESS.items()
         }
 
     def begin(self, ladders: Mapping[str, Sequence[str]], local: Collection[str] = ()) -> None:
-        """Create the series that are known in advance, with value 0.
+        """Create the series whose labels are known in advance, with value 0.
 
-        Prometheus sees no increase in a series that appears with its first event, and a missing
-        rung does not count as healthy.
+        Prometheus sees no increase in a series that appears with its first event, and a rung
+        without a series would not count as healthy.
 
         Args:
             ladders: The rungs' names by stage.
-            local: The names of those on this machine.
+            local: The names of the rungs that run on this machine.
         """
         self._local = local
         for stage, rungs in ladders.items():
@@ -95,26 +101,32 @@ class Meters:
     def show_breaker(self, stage: str, name: str, state: str) -> None:
         """Show the state of a rung's breaker.
 
-        A local one hardly ever opens: an alert on all providers being down must be able to exclude
-        it.
+        The breaker of a local rung hardly ever opens. It has a label, so that an alert on all
+        providers being down can exclude it.
         """
         local = "true" if name in self._local else "false"
         self.breaker.labels(stage, name, local).set(BREAKER[state])
 
     def _make_calls(self) -> None:
-        self.calls_started = self._counter("calls_started", "Calls answered.", "transport")
-        self.calls_ended = self._counter("calls_ended", "Calls that ended.", "reason")
+        self.calls_started = self._counter(
+            "calls_started", "Calls that were answered.", "transport"
+        )
+        self.calls_ended = self._counter("calls_ended", "Calls that ended, by reason.", "reason")
         self.calls_refused = self._counter(
-            "calls_refused", "Calls that were rejected.", "transport", "reason"
+            "calls_refused", "Calls that were rejected, by reason.", "transport", "reason"
         )
         self.calls_failed = self._counter(
-            "calls_failed", "Calls that ended because of an error of our own.", "where"
+            "calls_failed",
+            "Calls that an internal error ended, by the place of the error.",
+            "where",
         )
         self.calls_judged = self._counter(
-            "calls_judged", "Ended calls, by what their callers got at worst.", "verdict"
+            "calls_judged",
+            "Calls that ended, by verdict: the worst that the caller got.",
+            "verdict",
         )
         self.legs_ended = self._counter(
-            "legs_ended", "Legs, by their outcome according to the carrier.", "outcome"
+            "legs_ended", "Legs that ended, by the outcome that the carrier reported.", "outcome"
         )
         self.call_length = self._histogram("call_length_seconds", "Length of calls.", CALL_S)
         self.calls_active = Gauge(
@@ -126,105 +138,149 @@ class Meters:
 
     def _make_turns(self) -> None:
         self.v2v = self._histogram(
-            "v2v_seconds", "From the caller's last sound to our first, of each answer.", VOICE_S
+            "v2v_seconds",
+            "Voice to voice: from the caller's last sound to the agent's first, for each answer.",
+            VOICE_S,
         )
-        self.part = self._histogram("turn_part_seconds", "Parts of that time.", PART_S, "part")
+        self.part = self._histogram(
+            "turn_part_seconds", "Parts of the voice-to-voice time.", PART_S, "part"
+        )
         self.over_budget = self._counter(
             "turns_over_budget",
-            "Answers later than latency.budget_s, by their longest part.",
+            "Answers later than latency.budget_s, by the part that took longest.",
             "most",
         )
         self.turns_judged = self._counter(
-            "turns_judged", "Turns, by what their callers got.", "verdict"
+            "turns_judged", "Turns, by verdict: what the caller got.", "verdict"
         )
         self.turns = self._counter(
-            "turns_ended", "Answers that ended, or that the caller interrupted.", "interrupted"
+            "turns_ended",
+            "Answers that ended, by whether the caller interrupted them.",
+            "interrupted",
         )
-        self.barge_ins = self._counter("barge_ins", "Times a caller spoke over the agent.")
+        self.barge_ins = self._counter("barge_ins", "Times that a caller interrupted the agent.")
         self.fillers = self._counter(
-            "held_the_line", "Times an utterance replaced a late answer.", "utterance"
+            "held_the_line",
+            "Times that an utterance was spoken because the answer was late.",
+            "utterance",
         )
         self.early = self._counter(
-            "early_answers", "Answers requested before the end of the turn was decided.", "outcome"
+            "early_answers",
+            "Answers requested before the turn was decided: taken or dropped.",
+            "outcome",
         )
-        self.tokens = self._counter("tokens", "Tokens billed.", "provider", "kind")
-        self.characters = self._counter("characters", "Characters spoken.", "provider")
-        self.audio = self._counter("audio_seconds", "Sound recognised.", "provider")
-        self.cost = self._counter("cost", "In the price table's currency.", "provider")
-        self.unpriced = self._counter("unpriced", "Uses without a known price.", "provider")
+        self.tokens = self._counter("tokens", "Tokens billed, by kind.", "provider", "kind")
+        self.characters = self._counter("characters", "Characters billed by voices.", "provider")
+        self.audio = self._counter("audio_seconds", "Audio billed by recognisers.", "provider")
+        self.cost = self._counter(
+            "cost", "Cost of providers, in the currency of the price table.", "provider"
+        )
+        self.unpriced = self._counter(
+            "unpriced", "Billable uses of a provider whose price is unknown.", "provider"
+        )
 
     def _make_attempts(self) -> None:
         rung = ("stage", "provider")
         self.failures = self._counter(
-            "failures", "Failed attempts; kind error: failures outside an attempt.", *rung, "kind"
+            "failures",
+            "Failed attempts, by kind; the kind error counts failures outside an attempt.",
+            *rung,
+            "kind",
         )
         self.attempts = self._counter(
             "attempts",
-            "Attempts of calls: won, failed, dropped; of those that won, broke_off.",
+            "Attempts in calls: won, failed or dropped; won attempts that failed later: broke_off.",
             *(*rung, "outcome"),
         )
-        self.lost = self._counter("failed_attempt_seconds", "Time lost to them.", "stage")
+        self.lost = self._counter(
+            "failed_attempt_seconds", "Time spent on failed attempts.", "stage"
+        )
 
     def _make_ladders(self) -> None:
         rung = ("stage", "provider")
         self.failovers = self._counter(
-            "failovers", "Switches to another rung.", "stage", "before", "after"
+            "failovers", "Switches to another rung of a stage.", "stage", "before", "after"
         )
         self.hedges = self._counter(
-            "hedges", "Second rungs that were asked before the first was late.", *rung
+            "hedges", "Requests to a second rung that were sent before the first was late.", *rung
         )
-        self.limits = self._counter("limit_reached", "Attempts delayed by our own limits.", *rung)
-        self.retries = self._counter("retries", "Retries outside a turn.", *rung, "kind")
+        self.limits = self._counter(
+            "limit_reached", "Attempts that our own limits delayed, or sent to another rung.", *rung
+        )
+        self.retries = self._counter(
+            "retries", "Retries of work outside turns, by the kind of the failure.", *rung, "kind"
+        )
         self.exhausted_retries = self._counter(
-            "retries_exhausted", "Work outside a turn that was given up.", *rung
+            "retries_exhausted", "Work outside turns that was given up after its retries.", *rung
         )
         self.exhausted = self._counter(
-            "stage_exhausted", "Requests without a usable rung in the stage.", "stage"
+            "stage_exhausted", "Requests for which a stage had no usable rung.", "stage"
         )
         self.stage_down = self._counter(
-            "stage_down_seconds", "Outages of a stage in calls, if it recovered.", "stage"
+            "stage_down_seconds",
+            "Time that a stage was down in calls, counted when it recovers.",
+            "stage",
         )
-        self.breaker_moves = self._counter("breaker_moves", "Breakers' moves.", *rung, "to")
+        self.breaker_moves = self._counter(
+            "breaker_moves", "Breaker transitions, by the new state.", *rung, "to"
+        )
         self.breaker_open = self._counter(
-            "breaker_open_seconds", "Time spent open, counted when it ends.", *rung
+            "breaker_open_seconds",
+            "Time that a breaker was open, counted when it leaves that state.",
+            *rung,
         )
         self.breaker = Gauge(
             "holdline_breaker_state",
-            "0 closed, 1 half-open, 2 open; with several workers the worst.",
+            "State of a breaker: 0 closed, 1 half-open, 2 open; the highest of all workers.",
             (*rung, "local"),
             registry=self._registry,
             multiprocess_mode="livemax",
         )
         self.recovery = self._histogram(
-            "provider_recovery_seconds", "From the first failure to recovery.", OUTAGE_S, *rung
+            "provider_recovery_seconds",
+            "Length of a rung's incidents, from the first failure to recovery.",
+            OUTAGE_S,
+            *rung,
         )
 
-    def _make_beside(self) -> None:
+    def _make_operations(self) -> None:
         self.incidents = self._counter("incidents", "Incidents that started.", "severity")
         self.probes = self._counter(
-            "probes", "Synthetic requests to a rung.", "stage", "provider", "ok"
+            "probes",
+            "Probes (synthetic requests) of a rung, by whether they succeeded.",
+            "stage",
+            "provider",
+            "ok",
         )
-        self.tools = self._counter("tool_calls", "Uses of a tool by the model.", "outcome")
+        self.tools = self._counter("tool_calls", "Tool calls by the model, by outcome.", "outcome")
         self.wishes = self._counter(
-            "wishes", "Callers who want a person, a callback, or left a message.", "wish"
+            "wishes", "Requests of callers: a person, a callback, a message left.", "wish"
         )
-        self.handovers = self._counter("handovers", "Transfers, by outcome.", "outcome")
+        self.handovers = self._counter("handovers", "Transfers of callers, by outcome.", "outcome")
         self.line_restored = self._histogram(
-            "line_restored_seconds", "Durations of lost lines that were restored.", GAP_S
+            "line_restored_seconds", "Time that a line was lost before it was restored.", GAP_S
         )
         self.refusals = self._counter(
-            "input_refused", "Refused input from strangers and carriers.", "transport", "reason"
+            "input_refused",
+            "Rejected input, such as from carriers and browsers, by reason.",
+            "transport",
+            "reason",
         )
-        self.lagged = self._histogram("lag_seconds", "Delays of our own.", LAG_S, "where")
+        self.lagged = self._histogram(
+            "lag_seconds",
+            "Delays in our own processes: event loop, computation, audio output.",
+            LAG_S,
+            "where",
+        )
 
     def _make_pool_meters(self) -> None:
         self.workers_started = self._counter(
             "workers_started", "Workers that became ready for calls, by cause.", "cause"
         )
         self.workers_lost = self._counter("workers_lost", "Workers that died.")
-        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls that died with them.")
+        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls in progress on workers that died.")
         self.calls_interrupted = self._counter(
-            "calls_interrupted", "Recorded calls whose process died."
+            "calls_interrupted", "Calls marked as interrupted in the record: their process died."
         )
         self.reloads = self._counter(
             "reloads", "Reloads of the configuration, by outcome.", "outcome"
@@ -233,34 +289,38 @@ class Meters:
         self.clips_failed = self._counter("clips_failed", "Clips that could not be rendered.")
         self.alerts_sent = self._counter(
             "alerts_sent",
-            "Messages about incidents that a channel accepted, including updates.",
+            "Messages about incidents, including updates, that a channel accepted.",
             *("channel", "severity"),
         )
         self.share_lost = self._counter(
-            "share_lost", "Times the shared provider health could not be read."
+            "share_lost", "Times that the shared provider health became unreadable."
         )
         self.record_halted = self._counter(
-            "record_halted", "Times the database stopped accepting the record."
+            "record_halted", "Times that the database stopped accepting the call record."
         )
 
-    def _make_telling(self) -> None:
-        self.facts = self._counter("facts", "Events, by name.", "fact")
+    def _make_telemetry(self) -> None:
+        self.facts = self._counter("facts", "All events, by name.", "fact")
         self.telling_lost = self._counter(
             "telemetry_lost", "Events lost because a listener was too slow.", "listener"
         )
         self.telling_failed = self._counter(
-            "telemetry_failed", "Events on which a listener raised.", "listener"
+            "telemetry_failed", "Events on which a listener raised an exception.", "listener"
         )
         self.telling_waits = Gauge(
             "holdline_telemetry_waiting_entries",
-            "Events that wait for a listener, over all processes.",
+            "Events that wait for a listener, in all processes together.",
             ("listener",),
             registry=self._registry,
             multiprocess_mode="livesum",
         )
 
-    def _counter(self, name: str, says: str, *labels: str) -> Counter:
-        return Counter(f"holdline_{name}", says, labels, registry=self._registry)
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"holdline_{name}", help_text, labels, registry=self._registry)
 
-    def _histogram(self, name: str, says: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(f"holdline_{name}", says, labels, buckets=buckets, registry=self._registry)
+    def _histogram(
+        self, name: str, help_text: str, buckets: Sequence[float], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            f"holdline_{name}", help_text, labels, buckets=buckets, registry=self._registry
+        )
