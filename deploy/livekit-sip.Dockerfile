@@ -1,4 +1,4 @@
-# livekit-sip in a container, of the version that the tests use: LiveKit's gateway for SIP, docs/sip.md.
+# livekit-sip, LiveKit's SIP gateway, in the version that the tests use. See docs/sip.md.
 FROM golang:1.26.4-bookworm@sha256:b305420a68d0f229d91eb3b3ed9e519fcf2cf5461da4bef997bf927e8c0bfd2b AS build
 
 RUN apt-get update && apt-get install --yes --no-install-recommends \
@@ -6,7 +6,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
 COPY scripts/peers /usr/local/bin/peers
 RUN HOLDLINE_PEERS=/peers peers sip && mv /peers/bin/livekit-sip-v* /livekit-sip
 
-# The image that Holdline's own is made of: one fewer to renew.
+# The same base image as Holdline's own, so that there is one image fewer to update.
 FROM python:3.11.15-slim-bookworm@sha256:b18992999dbe963a45a8a4da40ac2b1975be1a776d939d098c647482bcad5cba
 
 RUN apt-get update && apt-get install --yes --no-install-recommends \

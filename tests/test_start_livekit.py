@@ -105,7 +105,7 @@ def test_a_dead_server_of_this_host_is_removed(start: Starts, memory: Any) -> No
     ran = start()
 
     assert ran.stdout == RUNS
-    assert "struck off ND_dead" in ran.stderr
+    assert "removed the dead server ND_dead" in ran.stderr
     assert memory.hkeys("nodes") == []
     assert start.came_up.read_text() == ""
 
@@ -152,7 +152,7 @@ def test_it_starts_without_a_redis(start: Starts) -> None:
     ran = start(REDIS_HOST="127.0.0.1:1")
 
     assert ran.stdout == RUNS
-    assert "nothing is struck off" in ran.stderr
+    assert "no dead server is removed" in ran.stderr
 
 
 def test_it_starts_when_redis_hangs(start: Starts, server: Server) -> None:
@@ -163,7 +163,7 @@ def test_it_starts_when_redis_hangs(start: Starts, server: Server) -> None:
         server.resume()
 
     assert ran.stdout == RUNS
-    assert "nothing is struck off" in ran.stderr
+    assert "no dead server is removed" in ran.stderr
 
 
 def test_it_starts_when_redis_does_not_know_the_password(start: Starts, memory: Any) -> None:
@@ -182,7 +182,7 @@ def test_it_starts_where_nothing_can_be_written(start: Starts, tmp_path: Path) -
     ran = start(STATE_DIRECTORY=str(tmp_path / "a-file"))
 
     assert ran.stdout == RUNS
-    assert "nothing is struck off" in ran.stderr
+    assert "no dead server is removed" in ran.stderr
 
 
 def test_without_an_address_it_says_so_and_starts(start: Starts) -> None:

@@ -142,7 +142,7 @@ class MediaServer:
         """Start livekit-server again where it was.
 
         Args:
-            bare: Without the script that strikes a dead one off Redis's list before.
+            bare: Without `deploy/start-livekit`, which removes a dead server from Redis's list.
         """
         self.server = Child(
             self._command[1:] if bare else self._command,
