@@ -91,13 +91,13 @@ def _word(case: TriedCase) -> str:
 def render(found: Found, doors: Sequence[Transport]) -> str:
     """Return the table, followed by the reasons why a door refuses something."""
     names = [door.name for door in doors]
-    lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    lines = ["| behaviour | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for behaviour, words in BEHAVIOURS.items():
         cells = [found.get((behaviour, name), UNPROVEN) for name in names]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "| transport | tried with | what it refuses, has no use for, or was not seen to do |",
+        "| transport | tested with | what it refuses, cannot have, or has not proven |",
         "| --- | --- | --- |",
     ]
     for door in doors:

@@ -65,9 +65,9 @@ def test_untried_behaviours_are_unproven(doors_table: ModuleType, results: Path)
 
     table = doors_table.render(doors_table.judge(doors_table.read_cases(results)), [door])
 
-    assert "| is answered | yes |" in table
-    assert "| is greeted | unproven |" in table
-    assert "| near | a peer | keys to the far end: deaf |" in table
+    assert "| call is answered | yes |" in table
+    assert "| greeting | unproven |" in table
+    assert "| near | a peer | DTMF to the far end: deaf |" in table
 
 
 def test_the_table_is_between_its_marks(doors_table: ModuleType, tmp_path: Path) -> None:

@@ -26,18 +26,18 @@ LOUD: Final = 300  # of 32768: more than a codec makes of silence
 LOOK_S: Final = 0.02
 
 BEHAVIOURS: Final[Mapping[str, str]] = {
-    "answer": "is answered",
-    "greet": "is greeted",
-    "turn": "has a turn",
-    "barge_in": "interrupts",
-    "keys_in": "keys from the far end",
-    "keys_out": "keys to the far end",
-    "transfer": "is transferred",
+    "answer": "call is answered",
+    "greet": "greeting",
+    "turn": "turn",
+    "barge_in": "barge-in",
+    "keys_in": "DTMF from the far end",
+    "keys_out": "DTMF to the far end",
+    "transfer": "transfer",
     "they_hang_up": "far end hangs up",
     "we_hang_up": "we hang up",
     "vanish": "far end vanishes",
-    "gap": "no sound for 3 s",
-    "reconnect": "line lost, and back",
+    "gap": "no audio for 3 s",
+    "reconnect": "line lost and restored",
 }
 
 

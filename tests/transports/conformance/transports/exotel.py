@@ -13,8 +13,8 @@ from tests.transports.conformance.transport import ELSEWHERE
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 CANNOT: Final = {
-    "transfer": "the flow at Exotel decides where a call goes",
-    "reconnect": "the flow goes on without us when the socket is lost",
+    "transfer": "Exotel's flow decides where a call goes",
+    "reconnect": "if the socket is lost, Exotel's flow goes on without the agent",
 }
 
 

@@ -20,7 +20,7 @@ from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, au
 STEP = RATE_HZ // 50
 LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after
 CANNOT: Final = {
-    "keys_out": "a browser cannot receive them",
+    "keys_out": "a browser cannot receive DTMF",
     "transfer": "a browser has no other line",
 }
 VOID: Final[dict[str, str]] = {}
