@@ -139,35 +139,27 @@ class Meters:
     def _make_turns(self) -> None:
         self.v2v = self._histogram(
             "v2v_seconds",
-            "Voice to voice: from the caller's last sound to the agent's first, for each answer.",
+            "Voice to voice: caller's last sound to agent's first, of each answer.",
             VOICE_S,
         )
         self.part = self._histogram(
             "turn_part_seconds", "Parts of the voice-to-voice time.", PART_S, "part"
         )
         self.over_budget = self._counter(
-            "turns_over_budget",
-            "Answers later than latency.budget_s, by the part that took longest.",
-            "most",
+            "turns_over_budget", "Answers later than latency.budget_s, by the longest part.", "most"
         )
         self.turns_judged = self._counter(
             "turns_judged", "Turns, by verdict: what the caller got.", "verdict"
         )
         self.turns = self._counter(
-            "turns_ended",
-            "Answers that ended, by whether the caller interrupted them.",
-            "interrupted",
+            "turns_ended", "Answers that ended, interrupted or not.", "interrupted"
         )
         self.barge_ins = self._counter("barge_ins", "Times that a caller interrupted the agent.")
         self.fillers = self._counter(
-            "held_the_line",
-            "Times that an utterance was spoken because the answer was late.",
-            "utterance",
+            "held_the_line", "Times that an utterance filled in for a late answer.", "utterance"
         )
         self.early = self._counter(
-            "early_answers",
-            "Answers requested before the turn was decided: taken or dropped.",
-            "outcome",
+            "early_answers", "Answers requested before the turn was decided.", "outcome"
         )
         self.tokens = self._counter("tokens", "Tokens billed, by kind.", "provider", "kind")
         self.characters = self._counter("characters", "Characters billed by voices.", "provider")
@@ -183,7 +175,7 @@ class Meters:
         rung = ("stage", "provider")
         self.failures = self._counter(
             "failures",
-            "Failed attempts, by kind; the kind error counts failures outside an attempt.",
+            "Failed attempts, by kind; kind error: failures outside an attempt.",
             *rung,
             "kind",
         )
@@ -214,20 +206,14 @@ class Meters:
             "retries_exhausted", "Work outside turns that was given up after its retries.", *rung
         )
         self.exhausted = self._counter(
-            "stage_exhausted", "Requests for which a stage had no usable rung.", "stage"
+            "stage_exhausted", "Requests that found no usable rung in the stage.", "stage"
         )
         self.stage_down = self._counter(
-            "stage_down_seconds",
-            "Time that a stage was down in calls, counted when it recovers.",
-            "stage",
+            "stage_down_seconds", "Time that a stage was down in calls, if it recovered.", "stage"
         )
-        self.breaker_moves = self._counter(
-            "breaker_moves", "Breaker transitions, by the new state.", *rung, "to"
-        )
+        self.breaker_moves = self._counter("breaker_moves", "Breaker transitions.", *rung, "to")
         self.breaker_open = self._counter(
-            "breaker_open_seconds",
-            "Time that a breaker was open, counted when it leaves that state.",
-            *rung,
+            "breaker_open_seconds", "Time that a breaker was open, counted at the end.", *rung
         )
         self.breaker = Gauge(
             "holdline_breaker_state",
@@ -237,10 +223,7 @@ class Meters:
             multiprocess_mode="livemax",
         )
         self.recovery = self._histogram(
-            "provider_recovery_seconds",
-            "Length of a rung's incidents, from the first failure to recovery.",
-            OUTAGE_S,
-            *rung,
+            "provider_recovery_seconds", "Time from failure to recovery of a rung.", OUTAGE_S, *rung
         )
 
     def _make_operations(self) -> None:
@@ -278,7 +261,9 @@ class Meters:
             "workers_started", "Workers that became ready for calls, by cause.", "cause"
         )
         self.workers_lost = self._counter("workers_lost", "Workers that died.")
-        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls in progress on workers that died.")
+        self.worker_calls_lost = self._counter(
+            "worker_calls_lost", "Calls in progress on workers that died."
+        )
         self.calls_interrupted = self._counter(
             "calls_interrupted", "Calls marked as interrupted in the record: their process died."
         )
