@@ -379,7 +379,7 @@ def test_the_documented_exchange_accepts_the_numbers_that_we_dial() -> None:
 
 def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
     page = (ROOT / "docs" / "customers.md").read_text(encoding="utf-8")
-    told = page.partition("The places of `write` are ")[2].partition("\n\n")[0]
+    told = page.partition("The placeholders of `write` are ")[2].partition("\n\n")[0]
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550100")
 
     assert set(report.values()) <= set(re.findall(r"`(\w+)`", told))
