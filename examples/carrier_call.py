@@ -1,4 +1,4 @@
-"""A telephone call without a telephone: the lab's carrier rings a real server as Twilio does.
+"""A telephone call without a telephone: the lab's carrier calls a real server as Twilio does.
 
 Run it with `.venv/bin/python examples/carrier_call.py`; it needs no keys.
 """
@@ -19,14 +19,14 @@ from operations.telemetry import logs
 RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "04_hours_band.wav"
 OUT = Path("out") / "carrier_call"
 AUTH_TOKEN = "made up; a real one comes from the environment"  # noqa: S105 - signs our own calls
-RATE_HZ = 8_000  # of every telephone line
+RATE_HZ = 8_000  # the sample rate of telephone lines
 
 
 class Printer:
     """Prints the conversation as it happens."""
 
     async def hear(self, entry: Entry) -> None:
-        """Print one event of the call."""
+        """Print the words of an event, if it has any."""
         if isinstance(entry.event, TranscriptFinal | AgentSaid):
             print(f"{type(entry.event).__name__}: {entry.event.text}")
 
@@ -43,13 +43,14 @@ async def main() -> None:
         settings = with_lab(lab, tree)
         async with run_server(settings, [listener], extras=Extras(listeners=[Printer()])):
             async with Carrier(settings.server.public_url, AUTH_TOKEN) as call:
-                await call.say(read(RECORDING, rate_hz=RATE_HZ).samples)  # begins with a pause
+                # The recording begins with a pause, for the greeting.
+                await call.say(read(RECORDING, rate_hz=RATE_HZ).samples)
                 await call.listen(within_s=20)
             heard = call.heard()
     write(OUT / "heard.wav", heard, rate_hz=RATE_HZ)
     print(f"What the caller heard is in {OUT / 'heard.wav'}.")
 
 
-if __name__ == "__main__":  # the lab's process imports this file again
+if __name__ == "__main__":  # needed: the lab's process imports this file again
     logs.set_up(level="WARNING", folder=None)
     asyncio.run(main())

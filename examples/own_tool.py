@@ -1,8 +1,8 @@
-"""A tool of your own: a Python function that the model may call during a call.
+"""Your own tool: a Python function that the model may use during a call.
 
-Run it with `.venv/bin/python examples/own_tool.py`; it needs no keys. In your own `holdline.yaml`
-two lines are enough, with this file next to it; the function's name, docstring and types tell the
-model the rest:
+Run it with `.venv/bin/python examples/own_tool.py`; it needs no keys. To use the tool in your own
+configuration, put this file next to your `holdline.yaml` and add the two lines below. The model
+learns the rest from the function's name, docstring and types:
 
     agent:
       tools: [{entry_point: "own_tool:opening_hours"}]
@@ -28,7 +28,7 @@ def opening_hours() -> str:
 
 
 async def main() -> None:
-    """Let a caller ask for the opening hours."""
+    """Replay a caller who asks for the opening hours."""
     notes = KeptEntries()
     agent = {"tools": [{"entry_point": "own_tool:opening_hours"}]}
     async with lab_process() as lab:
@@ -47,6 +47,6 @@ async def main() -> None:
                 pass
 
 
-if __name__ == "__main__":  # the lab's process imports this file again
+if __name__ == "__main__":  # needed: the lab's process imports this file again
     logs.set_up(level="WARNING", folder=None)
     asyncio.run(main())

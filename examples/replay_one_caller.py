@@ -20,7 +20,7 @@ OUT = Path("out") / "replay_one_caller"
 
 
 async def main(recording: Path) -> None:
-    """Replay one file and print its conversation."""
+    """Replay one recording; print the conversation, with the parts of each answer's delay."""
     notes = KeptEntries()
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": OUT / "logs"}})
@@ -42,6 +42,6 @@ async def main(recording: Path) -> None:
     print(f"What the caller heard is in {OUT / 'heard.wav'}.")
 
 
-if __name__ == "__main__":  # the lab's process imports this file again
+if __name__ == "__main__":  # needed: the lab's process imports this file again
     logs.set_up(level="WARNING", folder=None)
     asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else RECORDING))

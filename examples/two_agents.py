@@ -1,4 +1,4 @@
-"""Two agents in one file: each number is answered by its own, any other by the front desk.
+"""Two agents in one file: each answers its own number, and the front desk answers all others.
 
 Run it with `.venv/bin/python examples/two_agents.py`; it needs no keys. The agents are defined in
 `two_agents.yaml`: copy its `agent` and `agents` into your own `holdline.yaml`.
@@ -24,10 +24,10 @@ AUTH_TOKEN = "made up; a real one comes from the environment"  # noqa: S105 - si
 
 
 class Printer:
-    """Prints the agent that answered each number, and its words."""
+    """Prints which agent answered each number, and what it said."""
 
     async def hear(self, entry: Entry) -> None:
-        """Print one event of a call."""
+        """Print which agent answers, or what it says."""
         match entry.event:
             case CallStarted(called=called, agent=agent):
                 print(f"{called} is answered by {agent}")
@@ -38,7 +38,7 @@ class Printer:
 
 
 async def main() -> None:
-    """Call each number and hear which agent answers."""
+    """Call each number and print which agent answers."""
     listener = bind_socket("127.0.0.1", 0)
     tree = yaml.safe_load(AGENTS.read_text(encoding="utf-8")) | {
         "server": {"port": listener.getsockname()[1]},
@@ -54,6 +54,6 @@ async def main() -> None:
                     await call.listen()
 
 
-if __name__ == "__main__":  # the lab's process imports this file again
+if __name__ == "__main__":  # needed: the lab's process imports this file again
     logs.set_up(level="WARNING", folder=None)
     asyncio.run(main())
