@@ -5,8 +5,8 @@ from typing import Any
 
 from loguru import logger
 
-# The ONNX runtime, which runs the voice models, sends telemetry to Microsoft from its import on.
-# Its own switch takes effect too late (docs/decisions/0002). To allow telemetry, set this to 0.
+# The ONNX runtime, which runs the voice models, sends telemetry to Microsoft as soon as it is
+# imported. Its own switch takes effect too late (docs/decisions/0002). Set this to 0 to allow it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written, not read
 
 # Importing Pipecat writes a banner to stderr, which other programs read.

@@ -1,4 +1,4 @@
-"""The configured telephone carriers: their accounts and routes, and the one that places calls."""
+"""The configured telephone carriers: their REST clients and routes, and outbound calls."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def carrier_routers(
     Args:
         transports: Settings of the carriers.
         host: The server's side of the routes.
-        people: Gets those who can call a person for a waiting caller.
+        people: Collects what can call a person for a transfer, by transport.
     """
     if transports.twilio.enabled:
         yield from _twilio_routes(transports.twilio, host, people)
@@ -75,7 +75,7 @@ def _twilio_routes(
     yield TwilioRoutes(
         host,
         auth_token=settings.auth_token,
-        rest=rest,  # without one a hang-up closes the socket, and the TwiML ends the call
+        rest=rest,  # without one, hanging up closes the socket, and then the TwiML ends the call
         patience=LinePatience(returns_within_s=settings.returns_within_s),
         people=calls_people,
     ).router
@@ -142,7 +142,7 @@ class Closing(Protocol):
     """A carrier with background tasks of its own."""
 
     def close(self) -> None:
-        """Stop all ringing."""
+        """Cancel all dials that are still ringing."""
         ...
 
 
@@ -153,7 +153,7 @@ def carrier_of(
 
     Args:
         settings: The configuration.
-        news: What callbacks have reported, such as the carrier's ids of our dials.
+        news: Reports from carriers' callbacks, such as the carrier's ids of our dials.
         tasks: Owns the carrier's background tasks.
     """
     transports, public_url = settings.transports, settings.server.public_url

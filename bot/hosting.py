@@ -56,9 +56,9 @@ def _host(*, drain_s: float) -> None:
     # Pipecat takes no options for this; it calls `uvicorn.run(app, host=…, port=…)`.
     run = partial(run_hosted, drain_s=drain_s)
     theirs.uvicorn = SimpleNamespace(run=run)  # pyright: ignore[reportPrivateImportUsage]
-    app.include_router(client_routes())  # instead of Pipecat's page, a package
+    app.include_router(client_routes())  # replaces Pipecat's page, which is a separate package
     app.include_router(asset_routes())
-    # Our page asks for this before it offers a call; Pipecat's runner only knows offers.
+    # Our page gets this before it posts an offer; Pipecat's runner only has the POST route.
     app.add_api_route("/api/offer", describe, methods=["GET"])
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
     theirs.main()

@@ -1,7 +1,7 @@
-"""Hosts: which one is this machine, and through which proxy the others are reached.
+"""Loopback hosts, and the proxies for all other hosts.
 
 `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` apply to every HTTP request and to the
-sockets of voices, also if they stand in `.env`. This machine is never reached through a proxy.
+providers' websockets, and may also be set in `.env`. Loopback is never reached through a proxy.
 """
 
 import ipaddress
@@ -10,9 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 SUFFIX: Final = "_proxy"
-SCHEMES: Final = {"wss": "https", "ws": "http"}  # a socket begins as a request
+SCHEMES: Final = {"wss": "https", "ws": "http"}  # a websocket begins as an HTTP request
 
-_PROXIES: Final[dict[str, str]] = {}  # by scheme; `no` for the hosts without one
+_PROXIES: Final[dict[str, str]] = {}  # by scheme; `no` lists the hosts to reach directly
 
 
 def is_loopback(host: str) -> bool:
@@ -24,7 +24,7 @@ def is_loopback(host: str) -> bool:
 
 
 def use_proxies(variables: Mapping[str, str]) -> None:
-    """Use the proxies that these environment variables name; one in lower case wins, as in curl."""
+    """Use the proxies in these environment variables; lower-case names win, as in curl."""
     _PROXIES.clear()
     for name, value in sorted(variables.items()):  # upper case first
         if name.lower().endswith(SUFFIX) and (name.islower() or name.isupper()):
@@ -32,7 +32,7 @@ def use_proxies(variables: Mapping[str, str]) -> None:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the address of the proxy for a request; `None` for a direct one."""
+    """Return the proxy's address for a request to `url`; `None` to connect directly."""
     if not _PROXIES:
         return None
     # Rarely needed, and slow to import; typeshed does not list it.
@@ -42,7 +42,7 @@ def proxy_for(url: str) -> str | None:
 
     try:
         parts = urlsplit(url)
-    except ValueError:  # the request will say what is wrong with it
+    except ValueError:  # the request itself will report the invalid URL
         return None
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass_environment(host, _PROXIES):

@@ -1,10 +1,10 @@
-"""A process's HTTP requests over warm connections, and how their answers are read.
+"""HTTP requests over kept-alive connections, and the reading of their responses.
 
-An answer is untrusted: it has a bound in bytes, and one that is nested too deeply is not JSON. The
+Responses are untrusted: their size is limited, and JSON that is nested too deeply is rejected. The
 standard proxy variables apply (`bot/hosts.py`).
 
-While `open_connections` is open, a request reuses the connection of an earlier one to the same
-host, without DNS, TCP or TLS. Outside, as in a command, each has a connection of its own.
+Inside `open_connections`, a request reuses an earlier connection to the same host, which saves DNS,
+TCP and TLS. Outside, as in most commands, each request opens its own connection.
 """
 
 import asyncio
@@ -19,10 +19,11 @@ import aiohttp
 from bot.hosts import proxy_for
 
 IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
-# Connections; a host that hangs does not block others. LiveKit keeps one for each phone that rings.
+# Connections per host, so that a host that hangs does not block others. LiveKit keeps one open for
+# each phone that rings.
 MAX_OF_ONE_HOST: Final = 256
 
-MAX_ANSWER_BYTES: Final = 1 << 20  # a carrier's list of a hundred calls has some 100 kB
+MAX_ANSWER_BYTES: Final = 1 << 20  # a carrier's list of a hundred calls has about 100 kB
 
 _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 
@@ -48,7 +49,7 @@ async def open_connections() -> AsyncIterator[None]:
 
 
 def kept_session() -> aiohttp.ClientSession | None:
-    """Return the session of the open process, for libraries that take one; else `None`."""
+    """Return the shared session, for libraries that take one; `None` outside `open_connections`."""
     return _SESSIONS.get(asyncio.get_running_loop())
 
 
@@ -56,13 +57,14 @@ def kept_session() -> aiohttp.ClientSession | None:
 async def request(
     method: str, url: str, *, twice: bool = False, **asked: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send a request; read the answer in the block.
+    """Send a request and yield its response, which must be read inside the block.
 
     Args:
         method: The HTTP method.
         url: The address.
-        twice: The request is safe to repeat if the host has just closed the kept connection.
-        asked: Arguments of `aiohttp.ClientSession.request`.
+        twice: Whether to repeat the request if the host has closed the kept connection; only for
+            requests that are safe to repeat.
+        asked: Further arguments of `aiohttp.ClientSession.request`.
     """
     asked.setdefault("proxy", proxy_for(url))
     session = kept_session()
@@ -81,11 +83,11 @@ async def request(
 
 
 class UnreadableError(ValueError):
-    """An answer is larger than its bound, or nested too deeply."""
+    """A response is too large, or its JSON is nested too deeply."""
 
 
 async def read_body(content: aiohttp.StreamReader, *, most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    """Return a whole answer, also if it arrives in several pieces.
+    """Return the whole body of a response.
 
     Raises:
         UnreadableError: It is larger than `most_bytes`.
@@ -112,9 +114,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """Return the JSON object in a text; empty for everything else, as from another server."""
+    """Return the JSON object in another system's text; an empty one if it holds anything else."""
     try:
-        told = parse_json(text)
+        value = parse_json(text)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -1,7 +1,7 @@
-"""The brief of an agent that talks with a contact of a campaign.
+"""Briefs: the agent of a campaign call, with the campaign's script and the contact's data.
 
-The carrier's webhook may reach any process of the pool. So this process looks up the brief by the
-dial's id before the call begins, and keeps it here until then.
+The carrier's webhook may reach any worker. So the worker looks up the brief by the dial's id before
+the call begins, and keeps it here until then.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ LookUp = Callable[[str], Awaitable[AgentSettings | None]]
 
 
 class Briefs:
-    """Agents by the id of the dial."""
+    """The briefed agents of this process, by dial id."""
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentSettings] = {}
@@ -49,7 +49,11 @@ class Briefs:
         return self._agents.get(dial_id) if dial_id else None
 
     async def load(self, dial_id: str) -> bool:
-        """Load the agent of a dial before its call begins; return False if there is none."""
+        """Load the agent of a dial before its call begins.
+
+        Returns False if the dial is unknown or the database fails: then the call is refused. True
+        also if there is nothing to load.
+        """
         if not dial_id or dial_id in self._agents or self.look_up is None:
             return True
         try:
@@ -69,15 +73,15 @@ class Briefs:
 
 
 def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> AgentSettings:
-    """Return the agent of one call, with the campaign's script and goals, and who is called.
+    """Return a copy of the agent for one campaign call: script, goals, greeting and contact.
 
-    The disclosure comes first and cannot be interrupted. The contact's data is the model's too, but
-    not a part of the instructions.
+    The disclosure comes first and cannot be interrupted. The contact's data is not part of the
+    instructions: the model gets it in a message of its own.
     """
-    every = {"name": contact.name, **contact.fields}
-    known = {name: value for name, value in every.items() if not agent.holds_back(name)}
+    fields = {"name": contact.name, **contact.fields}
+    known = {name: value for name, value in fields.items() if not agent.holds_back(name)}
     greeting = _filled(campaign.greeting, known) or GREETING
-    told = agent.knowing(every).model_copy(
+    briefed_agent = agent.knowing(fields).model_copy(
         update={
             "instructions": _instructions(agent, campaign),
             "disclosure": _filled(campaign.disclosure, known) or agent.disclosure,
@@ -85,11 +89,11 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
         }
     )
     if not campaign.amd.listen:
-        return told
+        return briefed_agent
     screening = _filled(campaign.amd.screening, known) or greeting
-    opening = " ".join(filter(None, (told.disclosure, screening)))
+    opening = " ".join(filter(None, (briefed_agent.disclosure, screening)))
     message = _filled(campaign.voicemail_text, known)
-    return told.listening(AnsweringPlan(who=opening, message=message))
+    return briefed_agent.listening(AnsweringPlan(who=opening, message=message))
 
 
 def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
@@ -105,5 +109,5 @@ def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
 
 
 def _filled(text: str, known: Mapping[str, str]) -> str:
-    """Return a text to speak; empty if a value is lacking, instead of half a sentence."""
+    """Fill in a text's placeholders; empty if a value is missing, rather than half a sentence."""
     return spoken(text, known) if all(known.get(name) for name in placeholders(text)) else ""

@@ -43,10 +43,10 @@ from transports.leg import Leg
 
 
 class WatchedLeg(Protocol):
-    """A leg that must be watched."""
+    """A leg that notices a lost far end only while `watch` runs."""
 
     async def watch(self) -> None:
-        """Return when the far end has gone; the leg has reported it by then."""
+        """Return once the far end is gone and the leg has reported that."""
         ...
 
 
@@ -54,27 +54,28 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
     """Watch a leg until it has gone or until cancelled; raises nothing but `CancelledError`."""
     try:
         await leg.watch()
-    except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+    except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
         logger.opt(exception=broken).error("call {}: watching its leg failed", call.call_id)
         try:
             await call.cancel("failed")
-        except Exception as stuck:  # noqa: BLE001 - the same; its leg closes with it
+        except Exception as stuck:  # noqa: BLE001 - as above
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
 CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
-LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
+LINE_LOST: Final = "line_lost"  # the end reason of a call that may be resumed
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
-"""Makes a call on a leg; `answering` says what to say to a machine that picks up."""
+"""Makes the call of a leg; `answering` is what to say to a machine that picks up."""
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
-    """Return what creates the calls of a process.
+    """Return the factory of a process's calls.
 
-    Each call has an id, the agent of the called number, and its own events with their costs.
+    It gives each call an id (a resumed call keeps its own), the agent of its campaign or of the
+    called number, and an `emit` that adds verdicts and costs to the events.
     """
     voices = other_voices(shared.settings.stages.tts)
 
@@ -82,8 +83,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
         before = leg.before
         call_id = (before and before.call_id) or secrets.token_hex(6)
         numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
-        told = shared.briefs.agent(leg.facts.dial_id)
-        agent = told or shared.settings.agent_for(leg.facts.called)
+        briefed = shared.briefs.agent(leg.facts.dial_id)
+        agent = briefed or shared.settings.agent_for(leg.facts.called)
         publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
         verdict = VerdictMeter(
             other_voices=voices, worst=before.verdict if before and before.call_id else ""
@@ -126,13 +127,13 @@ class Call:
         """Prepare the call; nothing runs yet.
 
         Args:
-            shared: What all calls of the process share.
-            leg: The caller's telephone, or the one that we dialled.
-            call_id: Names the call.
+            shared: The resources that all calls of the process share.
+            leg: The caller's leg, or the one that we dialled.
+            call_id: The call's id in the record.
             agent: The agent that answers.
-            emit: Takes the call's events.
-            numbers: Numbers the call's entries.
-            verdict: Judges the call.
+            emit: Publishes the call's events.
+            numbers: Numbers the call's entries in the record.
+            verdict: Judges how well the caller was served.
             answering: For a call that we placed: what to say to a machine that picks up.
         """
         self.call_id = call_id
@@ -147,10 +148,10 @@ class Call:
         self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None
         self._pipeline: CallPipeline | None = None
-        self._known: KnownCaller | None = None  # `None` without a CRM
-        self._started = asyncio.Event()  # set when the pipeline's first frame has passed all of it
-        self._open_end: CallEnded | None = None  # of a lost line that may return
-        self._torn = asyncio.Event()  # set when the pipeline does not react to a cancel
+        self._known: KnownCaller | None = None  # `None` without a CRM look-up
+        self._started = asyncio.Event()  # set once the StartFrame has passed the whole pipeline
+        self._open_end: CallEnded | None = None  # emitted if a lost line does not return
+        self._must_tear_down = asyncio.Event()  # set if the pipeline does not react to a cancel
 
     def resume_state(self) -> ResumeState:
         """Return what another process needs to resume the call."""
@@ -169,29 +170,33 @@ class Call:
         return self._reason or farewell or "agent_hung_up"
 
     async def run(self) -> None:
-        """Answer, talk, and return when no part of the call runs any more; raises nothing."""
+        """Run the call until it has ended and all of its parts are closed; raises no error."""
         began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
         try:
             self._leg.tell_to(self.emit)
-            for fact in _first_facts(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
-                self.emit(fact)
+            for event in _first_events(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
+                self.emit(event)
             self._look_up()
             await self._talk()
-        except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+        except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
             self._reason = "failed"
             self.emit(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
-            if self._pipeline is None:  # no pipeline exists that could speak
+            if self._pipeline is None:  # nothing else could speak the apology
                 await take_step("the apology", self._apologise(), call_id=self.call_id)
         finally:
-            await self._part()
+            await self._close()
 
     async def _apologise(self) -> None:
         if await apologise(self._leg):
             self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
 
     def _look_up(self) -> None:
-        """Begin to look the caller up; a resumed call knows what needs no verification."""
+        """Start the CRM look-up.
+
+        A resumed call already has the fields that need no verification, so it only looks the caller
+        up if there are fields that do.
+        """
         if self._shared.crm and (not self._before or self._agent.after_verification):
             number = self._leg.facts.other_party
             self._known = KnownCaller(
@@ -199,11 +204,14 @@ class Call:
             )
 
     def _is_held(self, field: str) -> bool:
-        """Return whether a field must wait: all must if the carrier says the number is forged."""
+        """Return whether a CRM field is withheld until the caller is verified.
+
+        All fields are if the carrier's attestation of the caller's number failed.
+        """
         return self._agent.holds_back(field) or self._leg.facts.attestation == "failed"
 
     def _tell_known(self, pipeline: CallPipeline) -> None:
-        """Give the model what it may know of the other party, and the call before this one."""
+        """Give the model what it may know of the other party, and restore a resumed call."""
         contact = self._agent.contact
         known = {name: contact[name] for name in contact if not self._agent.holds_back(name)}
         if told := quoted(CALLED_PERSON, known):
@@ -214,7 +222,7 @@ class Call:
             take_up(pipeline, self._before)
 
     def _verified(self) -> None:
-        """Give the model what was held back: a tool has verified the caller."""
+        """Give the model the withheld fields, now that a tool has verified the caller."""
         contact, pipeline = self._agent.contact, self._pipeline
         held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
         if pipeline and (told := quoted(VERIFIED_PERSON, held)):
@@ -222,8 +230,8 @@ class Call:
         if self._known:
             self._known.verify()
 
-    async def _part(self) -> None:
-        """End the call step by step; a step that fails does not stop the others."""
+    async def _close(self) -> None:
+        """Close the call step by step; a step that fails does not stop the others."""
         call_id, pipeline = self.call_id, self._pipeline
         if self._known:
             self._known.close()
@@ -253,20 +261,23 @@ class Call:
             await self._pipeline.farewell.part(reason, words=self._agent.farewell, final=True)
 
     async def cancel(self, reason: str) -> None:
-        """End the call at once, even if a part of it hangs."""
+        """End the call at once, even if a processor hangs."""
         self._reason = self._reason or reason
         if self._pipeline is None:
             return
         worker = self._pipeline.worker
         call_id = self.call_id
-        if self._started.is_set():  # else it overtakes the StartFrame, and Pipecat waits 20 s
+        if self._started.is_set():  # earlier it overtakes the StartFrame, and Pipecat waits 20 s
             within = worker.pipeline.queue_frame(CancelFrame())
             await take_step("cancelling from within", within, call_id=call_id)
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
-            self._torn.set()
+            self._must_tear_down.set()
 
     async def settle(self, here: Collection[str]) -> None:
-        """End a call whose line was lost, unless it returned; that call ends by itself.
+        """Emit the end of a call whose line was lost, unless the caller has returned.
+
+        If the caller has returned to another process, emit `CallMoved`. If they have returned to
+        this one, the resumed call emits its own end.
 
         Args:
             here: The calls in progress in this process, by id.
@@ -276,8 +287,10 @@ class Call:
             return
         try:
             returned = await parked.returned()
-        except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
-            logger.opt(exception=broken).error("call {}: its return is unknown", self.call_id)
+        except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
+            logger.opt(exception=broken).error(
+                "call {}: could not find out whether it was resumed", self.call_id
+            )
             returned = False
         if not returned:
             self.emit(ended)
@@ -302,12 +315,12 @@ class Call:
         worker = pipeline.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
         worker.add_event_handler("on_pipeline_started", lambda *_: self._started.set())
-        runner = WorkerRunner(handle_sigint=False)  # one per call: it never releases a worker
+        runner = WorkerRunner(handle_sigint=False)  # one per call: runners never release workers
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(self._greet(pipeline), name="greet")
             running = group.create_task(runner.run(), name="pipeline")
-            tearing = group.create_task(tear_down(self._torn, running), name="tear down")
+            tearing = group.create_task(tear_down(self._must_tear_down, running), name="tear down")
             try:
                 await asyncio.wait([running])
             finally:
@@ -320,7 +333,7 @@ class Call:
         except TimeoutError:
             await self.cancel("never_connected")
             return
-        except Exception as broken:  # noqa: BLE001 - raising here would destroy the pipeline
+        except Exception as broken:  # noqa: BLE001 - would cancel the pipeline's task
             self._reason = "failed"
             self.emit(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
@@ -333,14 +346,15 @@ class Call:
         if self._known:
             within_s = self._shared.settings.crm.greeting_s
             agent = await self._known.greeted_by(agent, within_s=within_s)
-        if pipeline.recording and pipeline.recording.is_noticed:  # do not repeat the notice
+        # A resumed call does not repeat the notice.
+        if pipeline.recording and pipeline.recording.is_noticed:
             agent = agent.model_copy(update={"recording": RecordingSettings()})
         await speak_first(pipeline, agent, self._before)
         if self._leg.parked:
             await keep(pipeline, self._leg.parked, self.resume_state)
 
     async def _wait_for_person(self, answerer: AnswererWatch) -> None:
-        """Return when a person, not a machine, is known to have picked up."""
+        """Wait until it is known that a person, not a machine, has picked up."""
         call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
         try:
             await words.watch(call_ref, answerer.carrier_says)
@@ -349,19 +363,21 @@ class Call:
             words.forget(call_ref)
 
     async def _end_for_good(self, reason: str) -> None:
-        """End a call in which an `EndFrame` alone may not get through, with increasing force."""
+        """End the call with increasing force: an `EndFrame` alone may get stuck in the pipeline."""
         pipeline = self._pipeline
         if pipeline is None or pipeline.worker.has_finished():
             return
         self._reason = self._reason or reason
         ending = end_with_rising_force(pipeline.worker, self._shared.clock)
         if not await take_step("ending", ending, call_id=self.call_id):
-            self._torn.set()
+            self._must_tear_down.set()
 
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
-        """End the call with an apology when one of our own processors failed.
+        """End the call with an apology if a processor crashed.
 
-        The stage handles a provider's failure, and the observer records it.
+        Ignored are errors of the STT, LLM and TTS stages, which switch to another provider
+        themselves, and error frames without an exception, with which a processor reports an error
+        that it can recover from.
         """
         pipeline = self._pipeline
         if pipeline is None or frame.processor in (pipeline.stt, pipeline.llm, pipeline.tts):
@@ -371,24 +387,24 @@ class Call:
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
         self.emit(_failure(where, frame.exception))
-        sorry = TTSSpeakFrame(SORRY)
-        sorry.interruptible = False
-        await pipeline.tts.queue_frame(sorry)
+        apology = TTSSpeakFrame(SORRY)
+        apology.interruptible = False
+        await pipeline.tts.queue_frame(apology)
         await pipeline.tts.queue_frame(EndFrame())
 
     def emit(self, event: Event) -> None:
-        """Emit an event of this call, and show it on the leg's screen unless a stranger has it."""
+        """Publish an event of this call, and show it on the leg's screen unless it is public."""
         self._emit(self._words.event(event))
         if self._leg.facts.public:
             return
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
-        except Exception as broken:  # noqa: BLE001 - a failing screen must not harm the call
+        except Exception as broken:  # noqa: BLE001 - a failing screen must not end the call
             logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
 
 
 def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) -> StoredWords:
-    """Return what decides what is stored of a new call's words, or of a resumed one's."""
+    """Return the rules for storing the call's words; a resumed call keeps its sensitive section."""
     before = before or ResumeState()
     return StoredWords(
         max_s=agent.sensitive.max_s,
@@ -398,7 +414,7 @@ def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) ->
     )
 
 
-def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:
+def _first_events(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:
     facts = leg.facts
     yield CallStarted(
         transport=facts.transport,

@@ -1,7 +1,7 @@
-"""Records a call if its agent asks for that: both sides, from the agent's first word on.
+"""Records both sides of a call, from the agent's first word, if the agent is configured to.
 
 Nothing is written to disk until the caller has heard that the call is recorded. A thread writes
-once a second. A disk that is too slow costs the recording, never the call.
+once a second. A disk that is too slow ends the recording, never the call.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from operations.record.voicemails import MessageFile
 from transports.leg import Leg
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`
-EACH_S: Final = 1.0
-HELD_S: Final = 40.0  # of audio in memory, until the notice was heard and the disk has it
-SECOND: Final = 4  # bytes per sample of both sides
+EACH_S: Final = 1.0  # between two writes
+HELD_S: Final = 40.0  # of audio kept in memory before the notice was heard or the disk took it
+FRAME_BYTES: Final = 4  # a 16-bit sample of each side
 STEREO: Final = 2
 
 
@@ -44,16 +44,16 @@ class CallRecording:
         Args:
             path: The wav file.
             rate_hz: The sample rate of both sides.
-            notice: What the caller has to hear first.
-            clock: Monotonic seconds.
-            before: What the agent said in the process that had the call before.
-            hides: Returns whether a sensitive section is open: both sides are silent in the file.
+            notice: The words that the caller must hear first.
+            clock: Monotonic, in seconds.
+            before: What the agent has said before the call was resumed here.
+            hides: Returns whether a sensitive section is open, which is recorded as silence.
         """
         self._path = path
         self._clock = clock
         self._hides = hides
         self._stereo = Stereo(rate_hz)
-        self._most_bytes = round(HELD_S * rate_hz) * SECOND
+        self._most_bytes = round(HELD_S * rate_hz) * FRAME_BYTES
         self._notice = words_of(notice)
         self._said = words_of(before)  # the agent's words, until they contain the notice
         self.is_noticed = contains(self._said, self._notice)
@@ -68,21 +68,21 @@ class CallRecording:
     def hear_caller(self, pcm: bytes) -> None:
         """Record a piece of the caller's audio; never waits."""
         if self._speaks and not self._lost:
-            self._stereo.hear_caller(self._shown(pcm), self._clock())
+            self._stereo.hear_caller(self._masked(pcm), self._clock())
             self._write_on()
 
     def hear_agent(self, pcm: bytes) -> None:
         """Record a piece of what the caller hears; never waits."""
         self._speaks = True
         if not self._lost:
-            self._stereo.hear_agent(self._shown(pcm), self._clock())
+            self._stereo.hear_agent(self._masked(pcm), self._clock())
             self._write_on()
 
-    def _shown(self, pcm: bytes) -> bytes:
+    def _masked(self, pcm: bytes) -> bytes:
         return bytes(len(pcm)) if self._hides() else pcm
 
     def note(self, event: Event) -> CallRecorded | None:
-        """Take an event of the call; return `CallRecorded` once the caller has heard the notice."""
+        """Follow the call's events; return `CallRecorded` for the one that completes the notice."""
         if self._noticed or self._lost or not isinstance(event, AgentSaid):
             return None
         self._said += words_of(event.text)
@@ -92,7 +92,7 @@ class CallRecording:
         return CallRecorded(path=str(self._path))
 
     async def close(self) -> None:
-        """Write the rest; if the caller did not hear the notice, nothing is kept."""
+        """Write the rest of the recording, or nothing at all if the notice was not heard."""
         if self._writing:
             await self._writing
         if self._noticed and not self._lost:
@@ -134,7 +134,7 @@ class CallRecording:
             self._lose(error.strerror or type(error).__name__)
 
     def _lose(self, why: str) -> None:
-        """Stop recording; the writing thread sees it before its next write."""
+        """Stop recording; the writing thread checks for this before each write."""
         if not self._lost:
             logger.error("a recording ends early: {}", why)
         self._lost = True
@@ -150,7 +150,7 @@ def recording_of(
     clock: Clock,
     hides: Callable[[], bool],
 ) -> CallRecording | None:
-    """Return the recorder of a call, below the folder; `None` if its agent does not record."""
+    """Return the recording of a call, a file in `folder`; `None` if the agent records nothing."""
     if not agent.recording.enabled:
         return None
     before = leg.before
@@ -159,7 +159,7 @@ def recording_of(
         for message in (before.messages if before else ())
         if message.get("role") == "assistant"
     ]
-    # A resumed call also has a file from the process before.
+    # A resumed call already has a file, from an earlier process.
     name = f"{call_id}-{before.entries}" if before else call_id
     return CallRecording(
         folder / RECORDINGS / f"{name}.wav",
@@ -172,24 +172,24 @@ def recording_of(
 
 
 def watched(emit: Emit, recording: CallRecording) -> Emit:
-    """Return a `emit` that also tells the recording what was said."""
+    """Return an `emit` that passes each event to the recording, too, and adds `CallRecorded`."""
 
-    def tell_and_note(event: Event) -> None:
+    def emit_and_note(event: Event) -> None:
         emit(event)
         recorded = recording.note(event)
         if recorded:
             emit(recorded)
 
-    return tell_and_note
+    return emit_and_note
 
 
 def words_of(text: str) -> list[str]:
-    """Return a text's words in the form in which they are compared."""
+    """Return a text's words for comparison: case-folded, without punctuation."""
     plain = "".join(item if item.isalnum() else " " for item in text.casefold())
     return plain.split()
 
 
 def contains(said: list[str], wanted: list[str]) -> bool:
-    """Return whether the wanted words were said in a row."""
+    """Return whether `said` contains the wanted words in a row."""
     size = len(wanted)
     return any(said[at : at + size] == wanted for at in range(len(said) - size + 1))

@@ -1,4 +1,4 @@
-"""Ends a call's pipeline and closes its parts; nothing that fails or hangs stops the rest."""
+"""Ends a call's pipeline and closes its parts, even if one of them fails or hangs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,15 +12,15 @@ from pipecat.processors.frame_processor import FrameDirection
 from bot.call.pipeline import CallPipeline
 from bot.clock import Clock
 
-STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
-END_S: Final = 3.0  # Pipecat's EndFrame waits for a processor that hangs
-INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
+STEP_S: Final = 15.0  # for one closing step; an apology may take 10 s, Twilio's hang-up 5 s
+END_S: Final = 3.0  # then interrupt: the EndFrame may be waiting for a processor that hangs
+INTERRUPT_S: Final = 1.0  # then cancel: an interruption empties queues, but ends no hanging work
 LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
-AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
+AGAIN_S: Final = 5.0  # between two cancels; a pipeline that can be cancelled has ended by then
 
 
 def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-    """Yield what closes each part that does not close with the pipeline, with its name."""
+    """Yield a name and a close function for each part that the pipeline does not close itself."""
 
     async def observe_end() -> None:
         pipeline.unkept.end()
@@ -53,7 +53,7 @@ async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """End a pipeline by an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
+    """End a pipeline with an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
     await worker.queue_frame(EndFrame())
     if await finishes_within(END_S, worker, clock):
         return
@@ -73,8 +73,8 @@ async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -
 async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
     """Once asked, cancel a pipeline's task repeatedly until it has ended.
 
-    Pipecat's runner treats the first cancel as a request to end: it asks its worker, and waits
-    without limit if that does not react. A second cancel reaches the worker, a third its wait.
+    Pipecat's runner takes the first cancel as a request: it asks its worker to end, and waits
+    without limit. The second cancel reaches the worker, the third the worker's own wait.
     """
     await asked.wait()
     while not pipeline.done():
@@ -83,6 +83,6 @@ async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
 
 
 def is_cancelled() -> bool:
-    """Return whether this task was cancelled itself, not only something that it awaits."""
+    """Return whether the current task itself was cancelled, not just something it awaits."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

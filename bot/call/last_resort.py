@@ -36,13 +36,13 @@ KNOWN: Final = "en"  # used for languages that espeak-ng lacks
 
 
 def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
-    """Return a text as 16-bit mono audio; blocks for some milliseconds per sentence.
+    """Return a text as 16-bit mono audio; blocks for a few milliseconds per sentence.
 
     Args:
         text: The text to speak.
         language: A tag such as `es-MX`.
         rate_hz: The sample rate.
-        like: A local rung whose voice and manner are used; `None` for the default ones.
+        like: The local rung whose voice, speed and pitch to use; `None` for the defaults.
     """
     manner = Manner(**like.options) if like else Manner()
     voice = (like.voice if like else None) or VOICE
@@ -103,7 +103,7 @@ QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastResort:
-    """What all calls of a process share for the case that no provider answers."""
+    """What a process's calls use when no provider answers."""
 
     utterances: tuple[FallbackText, ...]
     clips: ClipStore
@@ -113,7 +113,7 @@ class LastResort:
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "LastResort":
-        """Build it from the settings; blocks, because it reads the fallback texts.
+        """Build it from the settings; blocks while it reads the fallback texts.
 
         Raises:
             ConfigError: The owner's texts are wrong.
@@ -131,12 +131,12 @@ class LastResort:
         return in_language(self.utterances, language)
 
     async def close(self) -> None:
-        """Close the recogniser's process."""
+        """End the process of the menu's recogniser."""
         await self.ear.close()
 
 
 def holding_of(hold: HoldLineSettings) -> Holding:
-    """Return what decides when an answer is late."""
+    """Return the rules for late answers, with the configured times."""
     return Holding(
         HoldSettings(
             first_s=hold.first_s,
@@ -149,7 +149,11 @@ def holding_of(hold: HoldLineSettings) -> Holding:
 
 
 def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
-    """Return the menu's steps on this line: never `LOCAL`, and no keypad without keys."""
+    """Return the outage menu's steps on this line; `keys`: whether the line carries keypad digits.
+
+    `LOCAL` is not a step of the menu. Without keys, `KEYPAD` is left out, and `CHOSEN` too unless
+    callers can choose by word.
+    """
     left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
     if not keys and Step.WORDS not in steps:
         left_out |= {Step.CHOSEN}
@@ -157,7 +161,7 @@ def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
 
 
 def menu_ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
-    """Return the recogniser of the menu's words; `NoEar` if no text asks for words."""
+    """Return the recogniser of the menu's words; `NoEar` without that step or a text for it."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
     there = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
     return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()

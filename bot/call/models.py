@@ -1,8 +1,8 @@
 """The models for voice activity and the end of a turn, loaded once and shared by all calls.
 
-Pipecat loads both for every call: 40 MB, and 0.16 s (measured on two cores) in which no other call
-is served. A session of the ONNX runtime keeps no state between runs, and several threads may call
-its `Run` at once, so calls share the sessions and each keeps its own state.
+Pipecat loads both for every call, which takes 40 MB and blocks the event loop for 0.16 s (measured
+on two cores). A session of the ONNX runtime keeps no state between runs, and several threads may
+call its `Run` at once, so calls share the sessions and each keeps its own state.
 
 Calls also share the threads of the turn detector (`processors/turn/detector.py`).
 """
@@ -43,10 +43,10 @@ class _SharedSileroModel(SileroOnnxModel):
 class SharedSilero(SileroVADAnalyzer):
     """One call's voice activity detector on the shared model.
 
-    Attributes:
-        faintness: Hears all audio that is analysed.
+    Our own echo and speech in the background count as silence.
 
-    Our own voice and the background count as silence.
+    Attributes:
+        faintness: Follows the level of all analysed audio.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class SharedSilero(SileroVADAnalyzer):
         return 0.0 if score >= asked and self._is_not_the_callers(samples) else score
 
     def set_sample_rate(self, sample_rate: int) -> None:
-        """Take the rate of the line."""
+        """Set the line's sample rate, here and for the echo."""
         super().set_sample_rate(sample_rate)
         if self._echo:
             self._echo.set_rate(self.sample_rate)
 
     def _is_not_the_callers(self, samples: NDArray[np.int16]) -> bool:
-        """Return whether a window that sounds like speech is our echo, or in the background."""
+        """Return whether a window that sounds like speech is our echo or background speech."""
         if self._echo and self._echo.goes_on(2 * samples.size):
             return True
         last = self._vad_starting_count == self._vad_start_frames - 1  # speech would begin here
@@ -104,8 +104,8 @@ class SharedSilero(SileroVADAnalyzer):
     async def analyze_audio(self, buffer: bytes) -> VADState:
         """Return the state after some audio, computed in the event loop.
 
-        Pipecat uses a thread per call, fifty times a second: the two thread switches took more
-        processor time than the 0.15 ms of computing for each 32 ms of audio.
+        Pipecat uses a thread per call, fifty times a second: the two thread switches took more CPU
+        time than the inference itself, which takes 0.15 ms for each 32 ms of audio.
         """
         self.faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
         return self._run_analyzer(buffer)
@@ -135,8 +135,8 @@ class VoiceModels:
 
         Args:
             turn: The settings for the end of the caller's turn.
-            echo: Recognises our own voice; `None` if the line has no echo.
-            background: Recognises sound behind the caller; `None` if there is none.
+            echo: Recognises our own voice; `None` to take it for the caller's.
+            background: Recognises speech behind the caller; `None` to take it for the caller's.
         """
         params = VADParams(
             confidence=turn.vad_confidence,
@@ -180,18 +180,19 @@ class VoiceModels:
         )
 
 
-# Warming up: libraries import, compile and set up on first use (eighty modules, a few patterns,
-# both models). Without this the first caller would wait for it, in the loop that serves the others.
+# Warming up: libraries import modules, compile patterns and set up models on first use (eighty
+# modules, a few patterns, both models). Otherwise the first caller would wait for that, and so
+# would all others in the same event loop.
 
 RATES_HZ: Final = (8000, 16_000)  # telephones; everything else
-PIECE_BYTES: Final = 640
+PIECE_BYTES: Final = 640  # 20 ms at 16 kHz
 PIECES: Final = 10
 AT_ONCE: Final = min(WIDTH, 2)  # judgements; a second takes 20 MB more, a third is rare (measured)
-TIMES: Final = 2  # in the first round they may not overlap
+TIMES: Final = 2  # rounds; in the first, the judgements may not overlap
 
 
 async def warm_up(models: VoiceModels) -> None:
-    """Use once everything that every call uses; takes a few tenths of a second."""
+    """Run once what every call runs; takes a few tenths of a second."""
     await asyncio.to_thread(_listen_once, models)
     await _judge_at_once(models)
     await asyncio.to_thread(_compile_patterns)
@@ -206,7 +207,7 @@ def _listen_once(models: VoiceModels) -> None:
 
 
 async def _judge_at_once(models: VoiceModels) -> None:
-    """Judge two turns at once: the process keeps the memory that this takes (decision 0004)."""
+    """Judge two turns at once, so that their memory is taken now and kept (decision 0004)."""
     judges = TurnJudges(clock=clock.monotonic)
     for _ in range(TIMES):
         await asyncio.gather(*(_judge_once(models, judges) for _ in range(AT_ONCE)))
@@ -227,7 +228,7 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
     await detector.cleanup()
 
 
-LAZY: Final = ("anyio._core._sockets", "anyio._core._streams")  # imported at their first use
+LAZY: Final = ("anyio._core._sockets", "anyio._core._streams")  # imported by anyio on first use
 
 
 def _compile_patterns() -> None:

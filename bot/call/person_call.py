@@ -1,4 +1,4 @@
-"""The call to the person of a transfer: the summary, the agent's voice on it, and the joining."""
+"""The call to a transfer's person: the summary, the question whether to accept, the connection."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import order_interruptions
 from transports.leg import Leg
 
-TOLD_LIMIT: Final = 400  # characters, about 25 s of listening
+SUMMARY_LIMIT: Final = 400  # characters, about 25 s of speech
 PROMPT: Final = """\
 You prepare a person who takes over this telephone call. Say in at most two short sentences, in \
 the language with the tag {language}: who is calling, if they said so, and what they want. Say \
@@ -65,11 +65,11 @@ async def summarise(
     limit_s: float,
     clock: Clock,
 ) -> Summary:
-    """Return the summary of a call, by a model or from the last words.
+    """Return the summary of a call, by a model or, if that fails, from the caller's last words.
 
     Args:
         llm: The call's LLM stage, with the same ladder.
-        messages: The conversation, as others than its model may know it.
+        messages: The conversation without secrets.
         reason: Why the caller needs a person.
         language: The person's language.
         limit_s: How long the model may take.
@@ -85,10 +85,10 @@ async def summarise(
                 text = await llm.run_inference(asked, system_instruction=prompt, each_s=limit_s / 2)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
-    text = sayable(text or "", TOLD_LIMIT)
+    text = sayable(text or "", SUMMARY_LIMIT)
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
-    return Summary(text=sayable(text, TOLD_LIMIT), by=by, took_s=clock() - began_at)
+    return Summary(text=sayable(text, SUMMARY_LIMIT), by=by, took_s=clock() - began_at)
 
 
 FOR_PERSON: Final[Mapping[Situation, str]] = {
@@ -98,11 +98,11 @@ FOR_PERSON: Final[Mapping[Situation, str]] = {
         "To take the call, press 1, or say yes. To decline, press 2, or say no."
     ),
 }
-"""Used where the owner's texts have none."""
+"""Used for situations that the owner's texts do not cover."""
 
 
 def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords | None:
-    """Return the recogniser of yes and no; `None` if this line or language only has keys."""
+    """Return the recogniser of yes and no; `None` if this line or language allows only keys."""
     settings, last_resort = shared.settings, shared.last_resort
     texts = last_resort.texts(language)
     asks = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
@@ -113,7 +113,7 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
 
 
 class PersonCall:
-    """The leg of a person who has picked up, with the agent's voice and, later, the caller.
+    """The leg of a person who has picked up: the agent briefs them, then the caller is connected.
 
     person = PersonCall(shared, leg, agent, language="en", turn=turn, emit=emit)
     running = group.create_task(person.run(gone=gone, key=pressed, word=said))
@@ -122,12 +122,12 @@ class PersonCall:
     await person.hang_up("caller_hung_up")
 
     Args:
-        shared: What calls share.
+        shared: The resources that all calls share.
         leg: The person's leg.
-        agent: Who speaks.
-        language: The agent's: the person is not the caller.
-        turn: Of the call: no two of its attempts share a number.
-        emit: Takes the events of the voices.
+        agent: The agent that speaks.
+        language: The agent's language; the caller may speak another one.
+        turn: The call's turn, whose count of attempts this leg continues.
+        emit: Takes the events of the TTS stage.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class PersonCall:
 
         Args:
             gone: Called when the leg has ended; may be called twice.
-            key: Called with each key.
+            key: Called with each pressed key.
             word: Called with each yes and no.
         """
 
@@ -195,11 +195,11 @@ class PersonCall:
             gone()
 
     async def brief(self, summary: str, *, again: bool = False) -> None:
-        """Say what the call is about and how to answer; a yes or no counts once it was heard.
+        """Say what the call is about and how to accept; only later answers count.
 
         Args:
             summary: What the call is about; may be empty.
-            again: Say only how to answer.
+            again: Whether to say only how to accept.
         """
         by_word = self._ear.hears_words
         parts = [self._text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
@@ -214,7 +214,7 @@ class PersonCall:
         self._ear.listen(on=True)
 
     async def join(self, caller: TakeSound, *, caller_rate_hz: int) -> TakeSound:
-        """Let the caller hear the person; return what takes the caller's audio for the person."""
+        """Connect both sides: `caller` gets the person's audio, the result takes the caller's."""
         frame = InterruptionWorkerFrame()
         await self._voice.push_frame(frame, FrameDirection.UPSTREAM)
         self._ear.listen(on=False)
@@ -228,7 +228,7 @@ class PersonCall:
             if not self._worker.has_finished():
                 await self._worker.cancel(reason=reason)
             await self._leg.hang_up(reason)
-        except Exception as broken:  # noqa: BLE001 - the caller must still be told
+        except Exception as broken:  # noqa: BLE001 - the transfer must go on for the caller
             logger.opt(exception=broken).error("a person's leg could not be ended")
 
     def _text(self, situation: Situation) -> str:
@@ -237,7 +237,7 @@ class PersonCall:
 
 
 def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
-    """Return a `take` that resamples audio to another rate."""
+    """Return a function that resamples audio and passes it to `take`."""
     if rate_hz == wanted_hz:
         return take
     resampler = create_stream_resampler()

@@ -1,9 +1,9 @@
-"""The only place where a call's pipeline is put together, from top to bottom.
+"""Builds a call's pipeline; nothing else does.
 
-First the parts that every call has: three stages, a conversation, fallbacks and a farewell. Then
-this call's optional parts: transfer, opt-out, machine detection. Then all in one list. A part gets
-what it needs from a part above it in its constructor. Processors in the list open and close with
-the pipeline; `bot/call/ending.py` closes everything else.
+First come the parts of every call: three stages, the dialogue, fallbacks and the farewell. Then the
+optional parts: transfer, opt-out, machine detection. Last, all processors are put into one list.
+Parts get the earlier parts that they need in their constructors. The processors in the list start
+and stop with the pipeline; `bot/call/ending.py` closes everything else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptio
 from transports.leg import Leg, LegFacts
 from transports.leg_output import LineEnd
 
-IDLE_S: Final = 600.0  # a safety net far above any silence rule: no frame of any kind
+IDLE_S: Final = 600.0  # without any frame; a safety net, far longer than any silence rule
 
 
 class CallPipeline:
@@ -75,25 +75,26 @@ class CallPipeline:
 
     Attributes:
         worker: Runs the pipeline.
-        recording: Records the call; `None` if the agent does not.
+        recording: Records the call; `None` if the agent is not recorded.
         outside: Publishes events outside the call.
-        turn: The turn in progress. `TurnOpener` opens its deadline, the TTS stage moves it as audio
-            is queued, `CallObserver` numbers it.
-        line: The caller's line. The TTS stage and `HoldLine` add audio, and the leg corrects it if
-            the far end reports what it has played.
+        turn: The turn in progress. `TurnOpener` sets its deadline, the TTS stage extends it while
+            audio is queued, `CallObserver` numbers it.
+        line: What the caller's line is playing. The TTS stage and `HoldLine` add audio, and the leg
+            corrects the position if the far end reports what it has played.
         floor: Who speaks, since when, and what is pending.
         transfer: Transfers the caller to a person; `None` if the agent has no destinations or keys.
-        opt_out: Lists the other party's number; `None` if this process places no calls.
+        opt_out: Puts the other party's number on the do-not-call list; `None` if this process
+            places no calls.
         answerer: Detects who picked up; `None` if the call does not need that.
 
     Args:
-        shared: What calls share.
-        leg: The caller's telephone.
-        agent: Who answers.
+        shared: The resources that all calls share.
+        leg: The caller's leg.
+        agent: The agent that answers.
         call_id: Names the caller's messages and callbacks.
         words: Decides what is stored of the call's words.
         emit: Takes the call's events.
-        end: Ends the call when its goodbye is not heard.
+        end: Ends the call even if its goodbye cannot be spoken.
         verified: Called when a tool has verified the caller.
         answering: For a call that we placed: what to say to a machine; `None` without
             detection.
@@ -112,7 +113,7 @@ class CallPipeline:
         verified: Callable[[], None],
         answering: AnsweringPlan | None = None,
     ) -> None:
-        """Build it; nothing runs yet."""
+        """Build the pipeline; nothing runs yet."""
         self._shared, self._leg, self._agent = shared, leg, agent
         self._settings, self._clock = shared.settings, shared.clock
         self._call_id, self.words, self._end, self._verified = call_id, words, end, verified
@@ -223,7 +224,7 @@ class CallPipeline:
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before
-        # The limit also counts the time in the process before.
+        # The limit includes the time before the call was resumed here.
         lasted_s = self._clock() - before.began_at if before and before.call_id else 0.0
         public_s = self._settings.transports.webrtc.public_max_call_s
         most_s = min(agent.max_call_s, public_s if self._leg.facts.public else agent.max_call_s)
@@ -286,7 +287,7 @@ class CallPipeline:
             )
 
     def _observe_line(self) -> None:
-        """Observe the pipeline, and what the caller hears of it; connect who follows events."""
+        """Observe the pipeline and what the caller hears; register the parts that follow events."""
         recording, hear = self.recording, self.dialogue.echo.hear_agent
 
         def hear_agent(pcm: bytes) -> None:
@@ -322,16 +323,16 @@ class CallPipeline:
         self._listeners = [part.notice for part in parts if part]
 
     def _make_tools(self) -> None:
-        """Give the model the tools that every agent and this call have."""
+        """Give the model the built-in tools, the owner's, and those that only this call has."""
         talk, decision = self.dialogue, self.hold_line.decision
 
         def is_quiet() -> bool:
-            """Return whether neither side speaks, and the caller waits for nothing else."""
-            heard = self.floor.caller_speaking or self._agent_sounds()
-            return not (heard or decision.awaits_answer or decision.led)
+            """Return whether neither side speaks and nothing else is about to be said."""
+            speaking = self.floor.caller_speaking or self._agent_sounds()
+            return not (speaking or decision.awaits_answer or decision.led)
 
         async def ask_with(result: str, note: str) -> None:
-            talk.add("developer", result)  # from outside: not in one message with our note
+            talk.add("developer", result)  # untrusted, so not in one message with our note
             talk.add("developer", note)
             await talk.pair.user().push_context_frame()
 
@@ -387,7 +388,7 @@ class CallPipeline:
             SoundEnd(),  # the caller's audio ends here
             window(),  # no request is longer than the context window
             self.llm,
-            window(),  # nor one after a tool's result, which comes from below
+            window(),  # the same for requests after a tool's result, which come from below
             self.farewell,  # ends the call after the last word was heard
             self.silence,  # speaks to a silent caller
             self.tts,
@@ -404,15 +405,15 @@ class CallPipeline:
 
 
 def turn_of(leg: Leg, *, budget_s: float) -> Turn:
-    """Return the turn of a new call, or of one that another process began."""
+    """Return the turn of a new call, or of one that is resumed here."""
     turn = Turn(budget_s=budget_s)
-    if leg.before:  # an upper bound: each attempt made an entry
+    if leg.before:  # `entries` is an upper bound: each attempt made at least one
         turn.number, turn.attempts = leg.before.turn, count(1 + leg.before.entries)
     return turn
 
 
 def active_rung(stt: SttStage, llm: LlmStage, tts: TtsStage, processor: str) -> str:
-    """Return the active rung of the stage with this Pipecat name."""
+    """Return the active rung of the stage with this Pipecat name; any other name as it is."""
     working = {stt.name: stt.writer, llm.name: llm.speaker, tts.name: tts.speaker}
     return working.get(processor) or processor
 
@@ -425,7 +426,10 @@ def language_for(
     voices: Mapping[str, FrameProcessor],
     phrases: Phrases,
 ) -> list[FrameProcessor]:
-    """Return what makes voices and phrases follow the caller's language, if it is detected."""
+    """Return the processor that adapts voices and phrases to the caller's language.
+
+    The list is empty unless the agent's language is detected.
+    """
     if agent.language != DETECTED:
         return []
     before, voice_rungs = leg.before, shared.settings.stages.tts
@@ -441,7 +445,7 @@ def language_for(
 
 
 def captions_for(leg: Leg) -> Captions | None:
-    """Return what shows both sides' words to the caller; `None` if the leg has no screen."""
+    """Return the observer that shows both sides' words; `None` if the leg has no screen."""
     facts, output = leg.facts, leg.output().name
     return Captions(show=leg.show, output=output, voices=not facts.public) if facts.screen else None
 
@@ -457,11 +461,11 @@ def opt_out_for(
     turn: Turn,
     emit: Emit,
 ) -> DoNotCallRequests | None:
-    """Return what lists the other party's number; `None` if this process places no calls."""
+    """Return the call's opt-out handling; `None` if this process places no calls."""
     facts = leg.facts
     if shared.do_not_call is None:
         return None
-    # Of an ambiguous number both readings are listed, because neither may be called by a guess.
+    # Both readings of an ambiguous number are listed, because either may be the one to call.
     readings = as_dialled(facts.other_party, region=shared.settings.server.region)
     number, also = (*readings, "", "")[:2]
 
@@ -486,7 +490,7 @@ def opt_out_for(
 def make_worker(
     listed: list[FrameProcessor], observers: list[BaseObserver], *, rate_hz: int
 ) -> PipelineWorker:
-    """Return what runs these processors, observed on every push."""
+    """Return the worker that runs these processors; `observers` see each pushed frame."""
     worker = PipelineWorker(
         Pipeline(order_interruptions(listed)),
         params=PipelineParams(
@@ -501,15 +505,15 @@ def make_worker(
         cancel_runner_on_idle_timeout=False,
         idle_timeout_secs=IDLE_S,
     )
-    watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own idle check
-    worker._observer = DirectObserver(observers=watching)  # noqa: SLF001 - no public parameter
+    every = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own idle check
+    worker._observer = DirectObserver(observers=every)  # noqa: SLF001 - no public parameter
     return worker
 
 
 def requests_of(
     shared: Shared, facts: LegFacts, *, call_id: str, end: End, stored: Callable[[str], str]
 ) -> CallerRequests:
-    """Return the requests of a call; `stored` returns words as they may be stored."""
+    """Return what takes a caller's requests; `stored` returns words as they may be stored."""
     last, placed = shared.last_resort, bool(shared.settings.callbacks.campaign)
     return CallerRequests(
         callbacks=last.callbacks,
@@ -524,6 +528,6 @@ def requests_of(
 
 
 def reads_number(last: LastResort, phrases: Phrases) -> bool:
-    """Return whether the caller's number is known, and there are texts to read it out."""
+    """Return whether the caller's number is known and there are texts to read it out."""
     texts = {text.situation for text in last.texts(phrases.language)}
     return bool(phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER})

@@ -22,9 +22,9 @@ from calls.resume import (
 )
 from processors.holding.utterance_rules import Situation
 
-BACK: Final = "I am back."  # if the owner's texts have none
-EACH_S: Final = 0.5
-AGAIN_S: Final = 10.0  # even without a change: saved states expire
+BACK: Final = "I am back."  # used if the owner's texts have none
+EACH_S: Final = 0.5  # between two checks for a change
+AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
 
 class StateSender:
@@ -36,7 +36,7 @@ class StateSender:
         self._kept: ResumeState | None = None
 
     async def run(self) -> None:
-        """Save it repeatedly until cancelled."""
+        """Save the state whenever it changes, until cancelled."""
         while True:
             await self.keep()
             await asyncio.sleep(EACH_S)
@@ -59,17 +59,17 @@ def state_of(
 
     Args:
         pipeline: The call's pipeline.
-        call_id: The name of the call in the record.
+        call_id: The call's id in the record.
         began_at: When the call began, on the machine's monotonic clock.
-        entries: How many entries the call has made.
+        entries: How many entries the call has made in the record.
         unsure: How many of the last words may not have been heard.
-        now: On the same clock.
+        now: The time on the same clock.
     """
     talk, queue = pipeline.dialogue, pipeline.tts.queue
     messages = [dict(said) for said in talk.memory.messages if isinstance(said, dict)]
     speech = queue.speech
     partial = talk.pair.assistant().aggregation_string()
-    # Part of an answer still has to be heard.
+    # Whether part of an answer has yet to be heard.
     speaks = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
     heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
     return ResumeState(
@@ -118,7 +118,7 @@ async def speak_first(
 async def keep(
     pipeline: CallPipeline, place: ResumePlace, state: Callable[[], ResumeState]
 ) -> None:
-    """Save the state until cancelled, and before each tool, so that no tool runs twice."""
+    """Save the state until cancelled, and before each tool runs, so that no tool runs twice."""
     sender = StateSender(place, state)
     pipeline.tools.box.before_each = sender.keep
     await sender.run()

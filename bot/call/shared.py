@@ -35,9 +35,9 @@ class Shared:
     clients: Mapping[str, object]  # shared clients of providers, by rung name
     last_resort: LastResort
     clock: Clock
-    gate: OrderGate  # before every call to a number
-    late_at_line: Callable[[float], None] | None = None  # takes by how many seconds audio was late
-    people: People = field(default_factory=People)  # dials people for transfers
+    gate: OrderGate  # admits or refuses each call to a number
+    late_at_line: Callable[[float], None] | None = None  # called with the seconds audio was late
+    people: People = field(default_factory=People)  # calls people for transfers
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
     do_not_call: OptOuts | None = None  # `None` if this process places no calls
     crm: CrmLookup | None = None  # `None` without a CRM
@@ -47,7 +47,7 @@ class Shared:
     def rungs(
         self, stage: Stage, agent: AgentSettings, *, sample_rate_hz: int
     ) -> dict[str, FrameProcessor]:
-        """Return a stage's services for one call by rung name, the preferred one first."""
+        """Return a stage's services for one call, by rung name, in order of preference."""
         specs = [
             rung_of(
                 item,

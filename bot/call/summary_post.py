@@ -1,4 +1,4 @@
-"""Posts call summaries to the owner's webhook: outside the call, with retries."""
+"""Posts summaries of transferred calls to the owner's webhook, in the background, with retries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +14,7 @@ from fallbacks.failure import Failure, Kind, ServiceError, failed
 from operations.keep_running import keep_running
 from operations.retrying import Retries, run_with_retries
 
-WAITING: Final = 100  # summaries in the queue; further ones are dropped
+WAITING: Final = 100  # summaries in the queue; any more are dropped
 POST_S: Final = 10.0
 ASKED: Final = ("webhook", "transfer")
 
@@ -28,7 +28,7 @@ class SummaryPosts:
         self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
 
     def send(self, summary: Mapping[str, Any]) -> None:
-        """Queue a summary."""
+        """Queue a summary; never waits."""
         if self._url is None:
             return
         try:
@@ -47,7 +47,7 @@ class SummaryPosts:
 
     async def _send(self, summary: Mapping[str, Any]) -> None:
         url, retries = self._url, self._retries
-        if url is None or retries is None:  # then nothing is queued
+        if url is None or retries is None:  # cannot happen: nothing is queued then
             return
 
         async def post() -> None:

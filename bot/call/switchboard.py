@@ -1,4 +1,4 @@
-"""The seats of a process: how many calls it takes, which are in progress, and how they end."""
+"""The seats of a process: how many calls it accepts, which are in progress, and how they end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -13,7 +13,7 @@ from transports.leg import Leg
 from transports.pool import DRAINING, SwitchboardFullError
 
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
-CUT_S: Final = 5.0  # a cancel has its own limit; this is a second one
+CUT_S: Final = 5.0  # a backstop: a cancel has a limit of its own
 
 
 class LostCall(Protocol):
@@ -22,7 +22,7 @@ class LostCall(Protocol):
     call_id: str
 
     async def settle(self, here: Collection[str]) -> None:
-        """Judge the call when it has returned or can no longer return.
+        """Wait until the call has been resumed or can no longer be, and emit how it ended.
 
         Args:
             here: The calls in progress in this process, by id.
@@ -65,7 +65,7 @@ class Switchboard:
         self._waiting: asyncio.Timeout | None = None  # the timeout of the current wait in `close`
         self._empty = asyncio.Event()
         self._empty.set()
-        self._lost: set[asyncio.Task[None]] = set()  # wait for the return of a call
+        self._lost: set[asyncio.Task[None]] = set()  # one for each call that may be resumed
         self.emit = emit
         self.calls: dict[str, RunningCall] = {}
         self.ended = 0
@@ -120,9 +120,10 @@ class Switchboard:
                 self._empty.set()
 
     def await_return(self, call: LostCall, tasks: asyncio.TaskGroup) -> None:
-        """End a call whose line was lost and does not return; `tasks` runs the wait.
+        """Settle a call whose line was lost, in a task of `tasks`.
 
-        While this process closes, such a call is left to the record: another process may resume it.
+        Not while this process closes: another process may still resume the call, so it stays open
+        in the record.
         """
         if not self._closing:
             settling = tasks.create_task(call.settle(self.calls), name="the return of a call")
@@ -134,7 +135,7 @@ class Switchboard:
             settling.cancel()
 
     def on_closing(self, closing: Callable[[], None]) -> None:
-        """Register a function to run when closing begins; from then on no call is taken."""
+        """Register a function to run when closing begins, after which no call is accepted."""
         self._on_closing.append(closing)
 
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
@@ -142,10 +143,10 @@ class Switchboard:
 
         Args:
             drain_s: How long a call may continue.
-            goodbye_s: How long a call may take for its goodbye after that; then it is cut.
+            goodbye_s: How long its goodbye may take after that, before the call is cancelled.
 
         Raises:
-            CommandError: A call did not end although it was cut.
+            CommandError: A call did not end although it was cancelled.
         """
         self._closing = True
         for closing in self._on_closing:
@@ -154,18 +155,18 @@ class Switchboard:
             return
         if goodbye_s and not self._hurried:
             for call in tuple(self.calls.values()):
-                await _surely(call, call.end("shutdown"))
+                await _log_failure(call, call.end("shutdown"))
             if await self._emptied_within(goodbye_s):
                 return
         for call in tuple(self.calls.values()):
-            await _surely(call, call.cancel("shutdown"))
+            await _log_failure(call, call.cancel("shutdown"))
         self._hurried = False  # the next wait has its own limit
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
             raise CommandError(f"{calls} did not end although cut off")
 
     def hurry(self) -> None:
-        """Cut every call at once, even in the middle of a word, so that `close` returns soon."""
+        """Let `close` cancel every call now, even in the middle of a word."""
         self._hurried = True
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time())
@@ -183,9 +184,9 @@ class Switchboard:
         return True
 
 
-async def _surely(call: RunningCall, step: Awaitable[None]) -> None:
-    """Run a step for one call; its failure must not affect the other calls."""
+async def _log_failure(call: RunningCall, step: Awaitable[None]) -> None:
+    """Run a step for one call and log its failure, which must not affect the other calls."""
     try:
         await step
-    except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+    except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
         logger.opt(exception=broken).error("call {}: ending it failed", call.call_id)

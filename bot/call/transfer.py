@@ -1,7 +1,6 @@
-"""Transfers one caller to a person: carries out `TransferDecision`, and emits the result.
+"""Transfers a caller to a person: carries out the steps of `TransferDecision`, emits the result.
 
-No failure here may lose the caller: it ends the attempt as failed, and the agent returns and says
-so.
+No failure may lose the caller: the attempt ends as failed, and the agent comes back and says so.
 """
 
 import asyncio
@@ -38,11 +37,11 @@ from transports.leg import Leg
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Start a task; its owner keeps, cancels and awaits it."""
+    """Start a task that the caller of this function must keep, cancel and await."""
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
-CONFIRM_S: Final = 20.0  # chosen: reading out the number takes about ten
+CONFIRM_S: Final = 20.0  # to press the same key again; reading out the number takes about 10 s
 NOT_ASKED: Final = ("", 0.0)
 CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 
@@ -51,22 +50,22 @@ class Transfer:
     """Transfers one caller to a person, one attempt at a time. `close` it with the call.
 
     Attributes:
-        waiting: What the caller hears meanwhile; stands directly before the output.
-        sound: Takes the caller's audio for the person; stands directly after the input.
+        waiting: The processor of what the caller hears meanwhile, directly before the output.
+        sound: The processor that copies the caller's audio to the person, directly after the input.
 
     Args:
-        shared: What calls share.
+        shared: The resources that all calls share.
         leg: The caller's leg.
-        agent: Its destinations and keys.
+        agent: The agent with its destinations and keys.
         call_id: Names the call for the owner's webhook.
         llm: Summarises the call.
-        conversation: Returns it as others than its model may know it.
-        waiting: Plays to the caller meanwhile.
-        silence: Prompts a silent caller, but not one who talks with a person.
-        hold_line: Speaks when an answer is late, and reads the outage menu.
-        requests: Takes a callback, and ends the call.
-        turn: In progress.
-        emit: Takes the events.
+        conversation: Returns the conversation without secrets.
+        waiting: Plays tones, sentences and the person's audio to the caller.
+        silence: Prompts a silent caller; paused during the transfer.
+        hold_line: Speaks when an answer is late, and reads the outage menu; paused likewise.
+        requests: Notes a callback, and ends the call.
+        turn: The turn in progress.
+        emit: Takes the events of the transfer.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Transfer:
         self._silence, self._hold_line, self.requests = silence, hold_line, requests
         self.turn, self.emit = turn, emit
         self.calls_people = shared.people.for_caller(leg.facts.transport)
-        self.language = spoken(agent.language, "tts")  # the person is not the caller
+        self.language = spoken(agent.language, "tts")  # for the person, not the caller
         self._call_id, self._llm, self._conversation = call_id, llm, conversation
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
@@ -100,7 +99,7 @@ class Transfer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The destinations that the model may choose."""
+        """The destinations that this line can reach."""
         return tuple(name for name, to in self.agent.destinations.items() if self._how(to))
 
     @property
@@ -114,7 +113,7 @@ class Transfer:
         Args:
             name: A destination of the agent.
             reason: Why the caller needs a person.
-            behind_words: Whether the model still writes words that the caller should hear first.
+            behind_words: Whether the model is writing words that the caller should hear first.
         """
         wanted = self.agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
@@ -131,7 +130,10 @@ class Transfer:
         return True
 
     async def connect(self, reason: str = "") -> bool:
-        """Try the first destination, and return whether the caller talked with the person."""
+        """Try the first destination for the outage menu; return whether the caller was connected.
+
+        Returns when the attempt is over.
+        """
         name = next(iter(self.names), "")
         if not self.reach(name, reason) or self._running is None or self._attempt is None:
             return False
@@ -162,12 +164,12 @@ class Transfer:
         return summary
 
     def order(self, to: Destination) -> Order:
-        """Return the order of a call to a person, for the gate."""
+        """Return the call request that the gate admits or refuses."""
         by, order_id = f"call {self._call_id}", f"to-{secrets.token_hex(8)}"
         return Order(id=order_id, source="transfer", by=by, number=to.number)
 
     async def close(self) -> None:
-        """End the transfer with the call, so that the person is not left on an empty line."""
+        """End the transfer, so that the person is not left on an empty line."""
         if self._attempt and self._running:
             self._attempt.caller_gone()
             await asyncio.wait({self._running}, timeout=CLOSE_S)
@@ -176,18 +178,18 @@ class Transfer:
             await asyncio.gather(task, return_exceptions=True)
 
     def leave_agent(self) -> None:
-        """Let the caller wait for the person: nothing of the agent's disturbs them."""
+        """Pause the agent's prompts and fillers while the caller waits for the person."""
         self._silence.excuse(away=True)
         self._hold_line.note_answered()
         self._hold_line.set_away(away=True)
 
     def part(self) -> None:
-        """Let the caller and the person hear each other no longer."""
+        """Disconnect the caller's audio from the person's."""
         self.sound.take = None
         self.waiting.together = False
 
     def return_to_agent(self) -> None:
-        """Give the caller back to the agent."""
+        """Return the caller to the agent."""
         self.part()
         self.waiting.hold(on=False)
         self._silence.excuse(away=False)
@@ -213,7 +215,10 @@ class Transfer:
             self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
 
     async def _note_callback(self, key: str, reason: str) -> None:
-        """Read out the number; note the callback when the same key follows."""
+        """Read out the number; note the callback when the same key is pressed again.
+
+        Without a number to read out, try to note it at once.
+        """
         known, now = bool(self.leg.facts.other_party), self.shared.clock()
         asked, self._asked = self._asked, (key, now)
         if known and (asked[0] != key or now > asked[1] + CONFIRM_S):
@@ -230,7 +235,7 @@ REASON: Final = "transfer"
 """The reason in `CallEnded` after a blind transfer."""
 
 Report: TypeAlias = Callable[[float], Steps]
-"""A method of the decision that takes a result, and the time."""
+"""A result to report to the decision: one of its methods, called with the time."""
 
 ANSWERS: Final[Mapping[str, bool]] = {
     ACCEPT: True,
@@ -238,11 +243,11 @@ ANSWERS: Final[Mapping[str, bool]] = {
     Consent.YES: True,
     Consent.NO: False,
 }
-"""The keys and words of a person; True accepts the call."""
+"""A person's answers, by key or word; True accepts the call."""
 
 
 class _Tasks:
-    """The tasks of one attempt, and the reports that wait for its decision."""
+    """The tasks of one attempt, and the queue of their reports."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._alarm = Alarm(clock)
@@ -263,24 +268,24 @@ class _Tasks:
     def start(
         self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
     ) -> None:
-        """Begin something that takes time, and queue its report when it is done or has failed."""
-        surely = self._surely(name, work, if_it_fails)
-        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
+        """Start a step in a task, and queue its report when it is done or has failed."""
+        reporting = self._report_result(name, work, if_it_fails)
+        self._under_way[name] = begin_owned(reporting, f"transfer: {name}")
 
     async def cancel(self, *names: str) -> None:
-        """Cancel these, or all, and wait for them."""
+        """Cancel these tasks, or all if none are named, and wait for them."""
         found = self._under_way.items()
         tasks = [task for name, task in found if not names or name in names]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _surely(
+    async def _report_result(
         self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
     ) -> None:
         try:
             report = await work
-        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
+        except Exception as broken:  # noqa: BLE001 - a failed step is reported, like any result
             logger.opt(exception=broken).error("transfer: {} failed", name)
             report = if_it_fails
         if report is not None:
@@ -288,7 +293,7 @@ class _Tasks:
 
 
 class TransferAttempt:
-    """One attempt. A step that takes time has its own task, and reports its result."""
+    """One attempt to transfer. Each step that takes time runs in its own task."""
 
     def __init__(
         self, transfer: Transfer, how: How, to: Destination, *, ring_s: float, reason: str
@@ -302,7 +307,7 @@ class TransferAttempt:
         self._emit = transfer.emit
         self._now = transfer.shared.clock
         self._began_at = self._now()
-        self._told = False
+        self._outcome_emitted = False
         self._summary: Summary | None = None
         self._person: PersonCall | None = None
         self._gate, self._order = transfer.shared.gate, transfer.order(to)
@@ -310,11 +315,11 @@ class TransferAttempt:
         self._tasks = _Tasks(self._now)
 
     def caller_gone(self) -> None:
-        """Let the attempt end: the caller's leg has ended, or the call."""
+        """End the attempt, because the caller's leg or the call has ended."""
         self._tasks.report(self._decision.caller_gone)
 
     async def run(self) -> Handover | None:
-        """Return the result once the attempt is over; `None` if the caller hung up before."""
+        """Run the attempt and return its result; `None` if the caller hung up first."""
         decision = self._decision
         try:
             self._transfer.leave_agent()
@@ -350,7 +355,7 @@ class TransferAttempt:
                     self._begin(step)
 
     def _begin(self, step: TransferStep) -> None:
-        """Begin a step that takes time."""
+        """Start a step that takes time."""
         decision = self._decision
         work, if_it_fails = {
             TransferStep.ANNOUNCE: (self._announce, decision.announced),
@@ -378,18 +383,18 @@ class TransferAttempt:
         return self._decision.summary_ready
 
     async def _call(self) -> Report:
-        """Call the person, and run the leg of the one who picks up."""
+        """Call the person, and run their leg if they pick up."""
         decision, transfer = self._decision, self._transfer
         assert transfer.calls_people  # noqa: S101 - `_how` has checked
         if await self._gate.admit(self._order):
             return partial(decision.person_called, outcome="failed")
-        came = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
-        if isinstance(came, str):
-            return partial(decision.person_called, outcome=came)
+        answered = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
+        if isinstance(answered, str):
+            return partial(decision.person_called, outcome=answered)
         self._answered_at = self._now()
         self._person = PersonCall(
             transfer.shared,
-            came,
+            answered,
             transfer.agent,
             language=transfer.language,
             turn=transfer.turn,
@@ -411,11 +416,13 @@ class TransferAttempt:
         return partial(self._decision.handed_on, outcome=outcome)
 
     async def _brief(self, *, again: bool = False) -> Report:
-        said = self._summary
+        summary = self._summary
         if self._person:
-            await self._person.brief(said.text if said else "", again=again)
-        if said and not again:
-            self._emit(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
+            await self._person.brief(summary.text if summary else "", again=again)
+        if summary and not again:
+            self._emit(
+                PersonBriefed(destination=self._to.name, by=summary.by, took_s=summary.took_s)
+            )
         return self._decision.briefed
 
     async def _join(self) -> Report:
@@ -439,8 +446,8 @@ class TransferAttempt:
     # The ends of an attempt.
 
     async def _drop(self, reason: str) -> None:
-        """End the person's leg, or the attempt to reach it; a waiting caller still hears tones."""
-        await self._tasks.cancel(TransferStep.CALL, TransferStep.JOIN)  # both use its leg
+        """End the person's leg, or the attempt to call them; a waiting caller still hears tones."""
+        await self._tasks.cancel(TransferStep.CALL, TransferStep.JOIN)  # both use the person's leg
         self._transfer.part()
         if self._person:
             await self._person.hang_up(reason)
@@ -467,11 +474,11 @@ class TransferAttempt:
             # this also asks whether there is anything else
             await self._transfer.waiting.say(Situation.BACK)
         if self._person:
-            await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
+            await self._person.hang_up("person_hung_up")  # last: a carrier may take seconds
 
     def _emit_outcome(self, outcome: Handover) -> None:
-        if not self._told:
-            self._told = True
+        if not self._outcome_emitted:
+            self._outcome_emitted = True
             self._emit(
                 HandedOver(
                     turn=self._transfer.turn.number,
