@@ -1,1 +1,1 @@
-"""Outbound calls: contacts, calling hours, dialling and results."""
+"""Outbound calls: contacts, calling hours, dials and their results."""

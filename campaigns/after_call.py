@@ -1,6 +1,6 @@
-"""The part of campaigns in the work after a call: its purpose, and the callback as a contact.
+"""Campaigns in the work after a call: the purpose of the call, and the queue of callbacks.
 
-Each requested callback is passed to a campaign once, with its requested time.
+Each requested callback becomes a contact of a campaign exactly once, due at the requested time.
 """
 
 import asyncio
@@ -33,23 +33,23 @@ from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
 from operations.numbers import CallableNumber, read_number
 
-LOOK_S: Final = 60.0  # between two checks for callbacks without a campaign
+LOOK_S: Final = 60.0  # between two checks for callbacks that are not queued
 PRIORITY: Final = 10  # before contacts that expect no call (chosen)
-NO_CALLS: Final = "do_not_call"  # as the outcome of a call and of a callback
-SAID_WHEN: Final = "when: "  # the model's tool writes this into a reason
+NO_CALLS: Final = "do_not_call"  # the outcome of a call, and of its callback
+SAID_WHEN: Final = "when: "  # precedes the requested time in the reason that the tool stores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackQueue:
-    """Never raises: `run` finds callbacks that could not be passed on.
+    """Queues requested callbacks in a campaign; `run` retries those that could not be queued.
 
     Attributes:
         contacts: The store of callbacks and contacts.
         campaign: The campaign that calls back.
-        within_s: After a call its result is known.
-        region: Of numbers without a country code.
+        within_s: How long after a call its result is known.
+        region: The country of numbers without a country code.
         unclear_s: The delay if a requested time was not understood.
-        orders: The rules of the gate before every order, which a number must pass, too.
+        orders: The rules of the gate, which the number must pass.
     """
 
     contacts: Contacts
@@ -62,11 +62,11 @@ class CallbackQueue:
     orders: OrderRules = field(default_factory=OrderRules)
 
     async def take_wish(self, result: CallResult, when: str) -> None:
-        """Pass on the callback of an ended call.
+        """Queue the callback of an ended call; a database failure is only logged.
 
         Args:
             result: The result of the call.
-            when: The same moment in the caller's words; empty if there are none.
+            when: The requested time in the caller's words; empty if there are none.
         """
         due_s = self._due_s(result.callback_at_s, when, result.ended_s)
         try:
@@ -78,7 +78,7 @@ class CallbackQueue:
             logger.error("a callback could not be added to a campaign yet: {}", error)
 
     async def run(self) -> None:
-        """Pass on callbacks that were left, until cancelled."""
+        """Queue the callbacks that are not queued yet, until cancelled."""
         unwell = False
         while True:
             try:
@@ -91,7 +91,7 @@ class CallbackQueue:
             await asyncio.sleep(LOOK_S)
 
     async def give_left(self) -> None:
-        """Pass on the callbacks that a killed process or a campaign left.
+        """Queue the callbacks that a killed process left, or that could not be queued before.
 
         Raises:
             StorageError: The database does not answer.
@@ -105,7 +105,9 @@ class CallbackQueue:
             await self.give(contact.call_id, contact.number, due_s)
 
     async def give(self, call_id: str, number: str, due_s: float) -> None:
-        """Schedule a callback for this time at the earliest; do nothing if it is already scheduled.
+        """Queue a callback, due at this time; do nothing if it is already queued.
+
+        If its number cannot be called, record that instead.
 
         Raises:
             StorageError: The database does not answer.
@@ -160,19 +162,19 @@ class CallbackQueue:
 async def open_callbacks(
     settings: Settings, database: Database, *, emit: Emit
 ) -> AsyncIterator[CallbackQueue | None]:
-    """Pass callbacks to a campaign during the block; yield `None` if the staff calls back."""
-    said = settings.callbacks
-    if not said.campaign:
+    """Queue callbacks during the block; yield the queue, or `None` if the staff calls back."""
+    callbacks = settings.callbacks
+    if not callbacks.campaign:
         yield None
         return
     queue = CallbackQueue(
         contacts=Contacts(database),
-        campaign=said.campaign,
+        campaign=callbacks.campaign,
         emit=emit,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
-        region=settings.server.region or settings.campaigns[said.campaign].region,
-        unclear_s=said.unclear_s,
+        region=settings.server.region or settings.campaigns[callbacks.campaign].region,
+        unclear_s=callbacks.unclear_s,
         orders=rules_in(settings),
     )
     async with at_work(callbacks=keep_running("callbacks", queue.run)):
@@ -180,7 +182,7 @@ async def open_callbacks(
 
 
 async def purpose_of(dial_id: str, *, settings: Settings, ledger: Ledger) -> CallPurpose:
-    """Return the purpose of a call.
+    """Return the purpose of a call: that of its campaign, if it was dialled for one.
 
     Raises:
         StorageError: The ledger of dials does not answer.

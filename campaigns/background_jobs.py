@@ -1,4 +1,4 @@
-"""Background jobs of campaigns: costs and prices of dials, and their reports to the CRM."""
+"""Background jobs of campaigns: the costs of dials, and their reports to the CRM."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ from transports.dialling import CampaignCarrier
 
 # Reports finished dials to the CRM, including unanswered ones.
 #
-# The ledger knows which dials are over, the outbox which of them were reported. Every dial that is
-# in the ledger and not in the outbox is added to the outbox, so no crash between the two loses one.
+# The ledger has the dials that have ended, the outbox those that were reported. Dials that are only
+# in the ledger are added to the outbox, so that a crash in between loses none.
 
-REACH_S: Final = KEPT_S - 86_400.0  # the outbox forgets older reports; do not repeat them
-LOOK_S: Final = 600.0  # without news: finds dials of a killed process
-CRM_ID: Final = "crm_id"  # field of a contact that came from a CRM
+REACH_S: Final = KEPT_S - 86_400.0  # older dials are not reported: the outbox forgets its reports
+LOOK_S: Final = 600.0  # between two checks if no dial ends here: finds dials of a killed process
+CRM_ID: Final = "crm_id"  # the field with the CRM's id of an imported contact
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,8 +38,10 @@ class DialReports:
     """Reports dials while this process leads its worker pool.
 
     Attributes:
-        agents: Agent name by campaign.
-        talked: Also report dials that had a conversation, whose calls have reports of their own.
+        agents: The agent's name, by campaign.
+        talked: Whether to report also dials with a conversation, which is reported anyway.
+        leads: Returns whether this process leads.
+        news: Set when a dial ends.
     """
 
     ledger: Ledger
@@ -77,7 +79,7 @@ class DialReports:
     def _report(self, unreported: UnreportedDial) -> CrmReport:
         dial: Dial = unreported.dial
         outcome = str(dial.outcome or "")
-        told = dialled(outcome, dial.reason)
+        result = dialled(outcome, dial.reason)
         return CrmReport(
             key=KEY + dial.id,
             call_id=dial.provider_call_id or dial.id,
@@ -88,16 +90,16 @@ class DialReports:
             outcome=outcome,
             length_s=round(dial.length_s or 0.0, 3),
             ended_s=dial.ended_s or self.utc_s(),
-            summary=f"Campaign {dial.campaign}, dial {dial.attempt}: {told}.",
+            summary=f"Campaign {dial.campaign}, dial {dial.attempt}: {result}.",
         )
 
 
 class BackgroundJob(Protocol):
-    """A job that sleeps until there is news of dials."""
+    """A job that sleeps until a dial ends."""
 
     @property
     def news(self) -> DialEvents:
-        """The news that wakes it."""
+        """What wakes the job."""
         ...
 
     async def run(self) -> None:
@@ -106,15 +108,15 @@ class BackgroundJob(Protocol):
 
 
 def waking(emit: Emit, jobs: Collection[BackgroundJob]) -> Emit:
-    """Return a `emit` that also wakes the jobs when a dial ends."""
+    """Return an `emit` that also wakes the jobs when a dial ends."""
 
-    def tell_and_wake(event: Event) -> None:
+    def emit_and_wake(event: Event) -> None:
         emit(event)
         if isinstance(event, DialEnded):
             for job in jobs:
                 job.news.set()
 
-    return tell_and_wake
+    return emit_and_wake
 
 
 def background_jobs(
@@ -125,7 +127,7 @@ def background_jobs(
     *,
     leads: Callable[[], bool],
 ) -> Mapping[str, BackgroundJob]:
-    """Return the jobs that this configuration needs, by name; no dial waits for one of them."""
+    """Return the jobs that this configuration needs, by name; no dial waits for them."""
     jobs, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
         jobs["what calls used"] = CallCosts(

@@ -1,9 +1,8 @@
-"""Copies the use and the price of finished campaign calls into the dial ledger.
+"""Copies the costs of ended campaign calls into the dial ledger.
 
 `CallCosts` reads our own call records (model and speech costs, abandoned calls). `Billing` asks the
-carrier for its price: soon after the call, then after intervals that double, for a day. Carriers
-know the price of a short call within seconds or within hours. The outcome of a dial never waits for
-either.
+carrier for its price: soon after the call, then at intervals that double, for a day. A carrier may
+know the price of a call after seconds or only after hours. The outcome of a dial waits for neither.
 """
 
 import asyncio
@@ -24,15 +23,15 @@ from transports.dialling import CarrierError
 # The use of one dial, from the records of its calls.
 #
 # A call is *abandoned* if the callee hung up before the agent had answered one turn; the opening
-# sentence is not an answer. Regulators use the word for what a dialler does to people (47 CFR
-# 64.1200(a)(7): no live speech within 2 s of their greeting). Those count as our own failures
-# instead.
+# sentence is not an answer. Regulators mean something else by the word: a dialler that does not
+# connect the callee to an agent within 2 s (47 CFR 64.1200(a)(7)). Here such calls count as our own
+# failures.
 
 THEY_WENT: Final = "caller_hung_up"
 
 
 def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
-    """Return the use of each dial."""
+    """Return costs and abandonment of each dial, from its calls in the order of their start."""
     ordered = sorted(calls, key=lambda call: call.dial_id)  # stable: the earlier call stays first
     return [_use(dial_id, list(own)) for dial_id, own in groupby(ordered, lambda it: it.dial_id)]
 
@@ -48,21 +47,20 @@ def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
 
 # Copies cost and abandonment of each dial from the call records to the ledger.
 #
-# Any process may have had the call, and its record outlives that process. The record is read soon
-# after a dial ends and for a while afterwards, because the model is asked about the call then,
-# which also costs.
+# Any process may have had the call; the record tells. It is read soon after a dial ends and for a
+# while afterwards, because the model's summary of the call comes later and costs as well.
 
-REACH_S: Final = 7 * 86_400.0  # oldest dial that is read: a week without a server (chosen)
-NEAR_S: Final = 14_400.0 + 3_600.0  # the same on a repeated pass: the longest dial and an hour
-LOOK_S: Final = 5.0  # between passes while more records may come
-EXPECTED_S: Final = 900.0  # after a dial ends, its record and the model's summary are expected
-IDLE_S: Final = 600.0  # between passes without news of dials
-UNWELL_S: Final = 30.0  # before a failed database is asked again
+REACH_S: Final = 7 * 86_400.0  # how far back a pass looks: a week without a server (chosen)
+NEAR_S: Final = 14_400.0 + 3_600.0  # the same for a repeated pass: the longest dial and an hour
+LOOK_S: Final = 5.0  # between passes while more records are expected
+EXPECTED_S: Final = 900.0  # for this long after a dial, its record and the summary are expected
+IDLE_S: Final = 600.0  # between passes while no dial ends
+UNWELL_S: Final = 30.0  # before the next attempt after a failure
 
 
 @dataclass(slots=True, kw_only=True)
 class CallCosts:
-    """Copies the use of calls into the ledger while this process leads its worker pool."""
+    """Copies costs and abandonment into the ledger while this process leads its worker pool."""
 
     ledger: Ledger
     campaigns: Sequence[str]
@@ -86,7 +84,9 @@ class CallCosts:
                 await asyncio.sleep(wait_s)
 
     async def take_over(self, reach_s: float = REACH_S) -> float:
-        """Copy what is new about dials that ended within `reach_s`; return the seconds to wait.
+        """Copy what is new about the dials of the last `reach_s`.
+
+        Returns the seconds until the next pass.
 
         Raises:
             StorageError: The database does not answer.
@@ -98,10 +98,10 @@ class CallCosts:
         return LOOK_S if more else IDLE_S
 
 
-FIRST_S: Final = 3.0  # after the end of a dial
+FIRST_S: Final = 3.0  # after the end of a dial, before the first request
 DAY_S: Final = 86_400.0
-MAX_DIAL_S: Final = 14_400.0  # Twilio's limit of one call
-AT_ONCE: Final = 20  # dials in one pass
+MAX_DIAL_S: Final = 14_400.0  # Twilio's limit for one call
+AT_ONCE: Final = 20  # requests in one pass
 
 
 @runtime_checkable
@@ -146,7 +146,7 @@ class Billing:
         """Ask for the prices that are due; return the seconds until the next one is due.
 
         Raises:
-            CarrierError: The carrier answered for none of them.
+            CarrierError: The carrier answered no request.
             StorageError: The database does not answer.
         """
         now = self.now_s()
@@ -160,7 +160,7 @@ class Billing:
         return max(LOOK_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
 
     def _due(self, dial: Dial, now: float) -> float:
-        """Return when to ask about a dial: soon if it was never asked about."""
+        """Return when to ask about a dial next; infinity once it ended more than a day ago."""
         ended_s = dial.ended_s or now
         if now - ended_s > DAY_S:
             return float("inf")
@@ -171,7 +171,7 @@ class Billing:
         for dial in dials:
             try:
                 await self._ask(dial)
-            except CarrierError as error:  # this call only; others may still be answered
+            except CarrierError as error:  # perhaps only about this call, so ask about the others
                 refused.append(error)
         if not refused:
             return

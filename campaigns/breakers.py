@@ -1,4 +1,4 @@
-"""Breakers that stop a campaign: too many failures in a row, or a carrier that does not answer."""
+"""Breakers of a campaign: after too many failures in a row, or if the carrier does not answer."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,22 +16,22 @@ from transports.dialling import (
     RecallingCarrier,
 )
 
-# A campaign's own breaker: several calls in a row that failed for our reasons pause it.
+# A campaign's own breaker: several calls in a row that failed for our own reasons pause it.
 #
-# The providers' breakers do not see everything, for example an agent whose tool fails in every
+# The providers' breakers do not notice everything, for example an agent whose tool fails in every
 # call. Without this breaker, one contact after the other would get such a call. Skipped contacts do
-# not count: their reason is known, and the guard holds the campaign anyway. Only an operator resets
-# a tripped breaker, because no probe could show that the cause is gone.
+# not count: the guard knows their reason and holds the campaign itself. Only an operator resets a
+# tripped breaker, because no probe could show that the cause is gone.
 
-IN_A_ROW: Final = 5  # chosen: three may be one bad minute of several calls at once
+IN_A_ROW: Final = 5  # chosen: three may be parallel calls in one bad minute
 
 
 @dataclass(slots=True)
 class CampaignBreaker:
-    """Counts consecutive calls of one campaign that failed for our reasons.
+    """Counts consecutive failures of one campaign.
 
     Attributes:
-        limit: This many in a row trip it.
+        limit: How many in a row trip the breaker.
         in_a_row: The current count.
     """
 
@@ -47,9 +47,9 @@ class CampaignBreaker:
         """Count the result of a dial; return whether it has just tripped the breaker.
 
         Args:
-            ours: The call failed for our reasons.
-            reached: The agent talked with the callee, so the agent works. A busy or unanswered
-                number shows nothing about us and is not counted.
+            ours: Whether the dial failed for our own reasons.
+            reached: Whether it shows that our side works, which resets the count. A busy or
+                unanswered number shows neither.
         """
         was = self.tripped
         if ours:
@@ -79,12 +79,12 @@ class WatchedCarrier:
         self._carrier = carrier
 
     async def dial(self, request: DialRequest) -> str:
-        """Place a call; return the carrier's id of it.
+        """Place a call; return the carrier's id of the call.
 
         Raises:
             DialRefusedError: The carrier refuses to call this number.
             CarrierError: The carrier does not answer; it may have placed the call anyway.
-            DialWithdrawnError: The carrier was not asked, so nothing is known about it.
+            DialWithdrawnError: The carrier was not asked; `down` stays as it was.
         """
         try:
             call_ref = await self._carrier.dial(request)
@@ -112,7 +112,7 @@ class WatchedCarrier:
         return found
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing, if the carrier supports that."""
+        """Cancel a dial that is still ringing, if the carrier supports that."""
         if not isinstance(self._carrier, CancellingCarrier):
             return
         try:
@@ -121,6 +121,6 @@ class WatchedCarrier:
             logger.warning("dial {} was not cancelled: {}", dial_id, error)
 
     def recall(self, dial: Dial) -> None:
-        """Tell the carrier the call id of a dial that another process placed, if it needs it."""
+        """Give the carrier's client the call id of another process's dial, if it needs the id."""
         if dial.provider_call_id and isinstance(self._carrier, RecallingCarrier):
             self._carrier.recall(dial.id, dial.provider_call_id)

@@ -1,8 +1,7 @@
 """How our side of a dialled call ended: with a conversation, or because we failed.
 
 The carrier only knows that the call was answered and how long it took. Whether an agent talked
-follows from the call's own events. If the call's process has died, the events come from the
-record. This module is pure.
+follows from the call's own events. If the call's process has died, the events come from the record.
 """
 
 from collections.abc import Mapping
@@ -17,14 +16,14 @@ from fallbacks.events import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
-"""Reasons of `CallEnded` that are our fault."""
+"""End reasons of calls that are our own fault."""
 NO_AGENT: Final = "no_agent"
 INTERRUPTED: Final = "interrupted"  # the process died during the call
 KINDS: Final[Mapping[str, type[Event]]] = {
     item.__name__: item
     for item in (StageExhausted, StageRecovered, AttemptWon, CallFailed, AnswererHeard)
 }
-"""Events that are read from the record, by name; `CallEnded` comes from the call's own row."""
+"""Events that are read from the record, by name; the end of the call is in the call's own row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class CallVerdict:
         over: Whether our side of the call is over.
         failed: The code of the failure if we caused it; empty if we did not.
         length_s: The length of the call.
-        machine: Whether a machine answered, according to what we heard.
+        machine: Whether we detected that a machine answered.
     """
 
     over: bool = False
@@ -49,7 +48,7 @@ NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
 
 
 def judge_call(call: CallState) -> CallVerdict:
-    """Return the verdict on a call; one in progress has no failure yet."""
+    """Return the verdict on a call; a call in progress is neither over nor failed."""
     ended = call.ended
     if ended is None:
         return CallVerdict()
@@ -66,7 +65,7 @@ def _failure_code(call: CallState, ended: CallEnded) -> str:
         return "call_failed"
     if ended.reason in OURS:
         return ended.reason
-    # A lower severity means that one utterance failed, not the stage.
+    # With a lower severity, only one utterance failed, not the stage.
     down = [stage for stage, severity in call.down.items() if severity == Severity.CRITICAL]
     return f"{min(down)}_out" if down else ""
 
@@ -75,13 +74,13 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
     """Return how our side of a call ended, from its record."""
     if end.interrupted:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
-    call = state_of(_event(KINDS[kind], said) for kind, said in end.facts)
+    call = state_of(_event(KINDS[kind], recorded) for kind, recorded in end.facts)
     call.add(CallEnded(reason=end.reason, length_s=end.length_s))
     return judge_call(call)
 
 
-def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:
-    """Build an event from its recorded fields; skip fields that only a newer version knows."""
+def _event(kind: type[Event], recorded: Mapping[str, Any]) -> Event:
+    """Build an event from its recorded fields, ignoring fields that only a newer version has."""
     return kind(
-        **{field_.name: said[field_.name] for field_ in fields(kind) if field_.name in said}
+        **{field_.name: recorded[field_.name] for field_ in fields(kind) if field_.name in recorded}
     )

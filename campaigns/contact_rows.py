@@ -1,4 +1,4 @@
-"""Checks one row of a file of contacts: a contact of the campaign, or why it is refused."""
+"""Reads one row of a contacts file: a contact of the campaign, or why the row is refused."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,8 @@ from campaigns.placeholders import lacking
 from operations.contact_files import ContactCells
 from operations.numbers import CallableNumber, read_number, zone_named
 
-PRIORITIES: Final = 1000  # largest absolute value
-MAX_FIELDS: Final = 8000  # characters, of all unknown columns together
+PRIORITIES: Final = 1000  # the largest absolute value
+MAX_FIELDS: Final = 8000  # characters, for all additional columns together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,15 @@ class ContactRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRules:
-    """Checks that a row must pass.
+    """Rules that a row must pass.
 
     Attributes:
-        region: Country of numbers without a country code.
+        region: The country of numbers without a country code.
         consent_required: Whether a row without consent is refused.
-        today: A later consent date is refused.
+        today: The current day; later consent dates are refused.
         prefixes: A number must begin with one of these; empty allows all numbers.
-        orders: The rules of the gate before every order, which a number must pass, too.
-        headings: By the file's heading, what the campaign's placeholders call the column.
+        orders: The rules of the gate, which the number must pass as well.
+        headings: The placeholder that a column fills, by the column's heading in the file.
         needed: The placeholders for which each row must have a value.
     """
 
@@ -58,7 +58,7 @@ class RowRules:
 
 
 def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | str:
-    """Return the row as a contact, or the code of the reason why it is refused."""
+    """Return the row as a contact, or the code of the reason for its refusal."""
     if not cells.fits:
         return "too_many_cells"
     number = _first_usable(cells, rules)
@@ -71,23 +71,23 @@ def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | str:
 
 
 def _first_usable(cells: ContactCells, rules: RowRules) -> CallableNumber | str:
-    """Return the first number that may be called, or why the first one may not."""
-    troubles = list[str]()
+    """Return the first number that may be called; if there is none, why the first one may not."""
+    reasons = list[str]()
     for text in cells.numbers or ("",):
         number = read_number(text, region=rules.region)
         if not isinstance(number, CallableNumber):
-            troubles.append(number)
+            reasons.append(number)
         elif rules.prefixes and not number.e164.startswith(rules.prefixes):
-            troubles.append("prefix_not_allowed")
+            reasons.append("prefix_not_allowed")
         elif refused := _refused(number.e164, rules.orders):
-            troubles.append(refused)
+            reasons.append(refused)
         else:
             return number
-    return troubles[0]
+    return reasons[0]
 
 
 def _refused(number: str, orders: OrderRules) -> str:
-    """Return why the gate before every order will refuse a number, with its class or country."""
+    """Return why the gate refuses a number, with its class or country; empty if it does not."""
     called = read_called(number, "")
     refusal = judge_contact(called, orders)
     if refusal is None:
@@ -136,8 +136,8 @@ def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | No
     return CallConsent(kind=kind, given_on=day.isoformat(), source=source)
 
 
-# Days as people and spreadsheets write them. With dots the day comes first everywhere; with
-# slashes or dashes it depends on the country, so a day that could be two days is refused.
+# Dates as people and spreadsheets write them. With dots, the day comes first everywhere. With
+# slashes or dashes, the order depends on the country, so an ambiguous date is refused.
 
 YEAR_FIRST: Final = re.compile(r"(\d{4})[-/. ](\d{1,2})[-/. ](\d{1,2})\.?")
 YEAR_LAST: Final = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4})")
@@ -154,17 +154,17 @@ MONTHS: Final = (
 
 
 def read_day(text: str) -> date | str:
-    """Return a day, or `wrong_consent_date` or `ambiguous_consent_date`."""
+    """Return the date in a text, or `wrong_consent_date` or `ambiguous_consent_date`."""
     try:
         return datetime.fromisoformat(text).date()
     except ValueError:
-        said = TIME_OF_DAY.sub("", text.strip()).lower()
-    if parts := YEAR_LAST.fullmatch(said):
+        day = TIME_OF_DAY.sub("", text.strip()).lower()
+    if parts := YEAR_LAST.fullmatch(day):
         first, between, second, year = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
         return _ordered(_day(year, second, first), _day(year, first, second), dots=between == ".")
-    if serial := SERIAL.fullmatch(said):
+    if serial := SERIAL.fullmatch(day):
         return SERIAL_BEGAN + timedelta(days=int(serial[1]))
-    return _in_one_order(said) or "wrong_consent_date"
+    return _in_one_order(day) or "wrong_consent_date"
 
 
 def _ordered(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
@@ -173,15 +173,15 @@ def _ordered(day_first: date | None, month_first: date | None, *, dots: bool) ->
     return month_first if day_first in (None, month_first) else "ambiguous_consent_date"
 
 
-def _in_one_order(said: str) -> date | None:
-    """Return the day of a form that has only one order."""
+def _in_one_order(text: str) -> date | None:
+    """Return the date in a text of a form in which the order of day and month is fixed."""
     for form in (YEAR_FIRST, EAST_ASIAN):
-        if found := form.fullmatch(said):
+        if found := form.fullmatch(text):
             return _day(int(found[1]), int(found[2]), int(found[3]))
-    if found := NAMED_MONTH.fullmatch(said):
+    if found := NAMED_MONTH.fullmatch(text):
         year = int(found[3])
         return _day(year + 2000 if year < 100 else year, _month(found[2]), int(found[1]))
-    if found := MONTH_FIRST.fullmatch(said):
+    if found := MONTH_FIRST.fullmatch(text):
         return _day(int(found[3]), _month(found[1]), int(found[2]))
     return None
 

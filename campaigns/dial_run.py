@@ -1,12 +1,12 @@
 """One dial, from the committed intent to its single outcome.
 
-If the carrier's answer was lost, the carrier is asked what it has: an existing call is followed, a
-call that never existed is released. The process renews the dial's lease meanwhile. If the carrier
-does not answer, the leading process asks until it does. A process that no longer leads asks a few
-times and then lets the lease expire, so that the new leader takes the dial over.
+If the carrier's response was lost, the carrier is asked for the call: if it has the call, the call
+is followed; if it never had the call, the dial is released. Meanwhile the process renews the dial's
+lease. If the carrier does not answer, the leading process asks until it does. A process that no
+longer leads asks a few times and then lets the lease expire, so that the new leader takes over.
 
-A contact is dialled again only after the carrier has said that it never had the call. That answer
-counts only after a grace time, since a request may be on its way for as long as its time limit.
+A contact is dialled again only after the carrier has said that it never had the call. That counts
+only after a grace period, because a slow request may still reach the carrier.
 """
 
 import asyncio
@@ -46,19 +46,19 @@ from transports.dialling import (
     FoundCall,
 )
 
-LOST_LOOKS: Final = 3  # checks in which the carrier no longer knows the call: outcome unknown
-SILENT_LOOKS: Final = 3  # in a row; then the leader asks, perhaps with another key
-NUMBER_REST_S: Final = 3600.0  # chosen: of a contact whose number was called too often in a day
+LOST_LOOKS: Final = 3  # checks in a row without the call at the carrier: the outcome is unknown
+SILENT_LOOKS: Final = 3  # unanswered checks in a row: leave the dial to the leader
+NUMBER_REST_S: Final = 3600.0  # chosen: the rest of a contact that was refused for `RESTING`
 RESTING: Final = ("number_daily", "nothing_allowed")
-CALLBACK: Final = "callback"  # the kind of consent of a contact that a caller's wish has made
-MAX_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
+CALLBACK: Final = "callback"  # the kind of consent of a contact from a callback request
+MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
 
 FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """The action, with the result if it is "settle"."""
+    """What to do about a dial, with its result if it is to be settled."""
 
     action: FateAction
     result: DialResult | None = None
@@ -79,14 +79,14 @@ def was_never_asked(dial: Dial) -> bool:
 def judge_fate(
     dial: Dial, found: FoundCall | None, *, now: float, grace_s: float = GRACE_S
 ) -> Fate:
-    """Return what to do about a dial whose process is gone.
+    """Return what to do about a dial, by what the carrier knows of it.
 
     Args:
-        dial: As it was taken over.
-        found: The carrier's answer; `None` if it has no such call.
-        now: The time of that answer.
-        grace_s: For this long after the last moment at which the carrier may have been asked, its
-            "no such call" proves nothing.
+        dial: The dial, as it was taken over or placed.
+        found: The call at the carrier; `None` if the carrier has no such call.
+        now: The time of the carrier's answer.
+        grace_s: For this long after the carrier may last have been asked to dial, "no such call"
+            proves nothing.
     """
     if was_never_asked(dial):
         return RELEASE
@@ -107,12 +107,13 @@ class DialRun:
     """Places one dial of a campaign and follows it to its end.
 
     Attributes:
-        gate: Checks the number and the limits of the server before the carrier is asked.
-        in_call: The callee has answered.
-        ending: The outcome is known and is being stored.
-        on_placed: Called when the carrier is known to have the call.
+        gate: Checks the number and the server's limits before the carrier is asked.
         now_s: Returns seconds since 1970.
-        rehearse: Tries our own stages before a dial; returns the one that is down, or "".
+        rehearse: Tries our own stages before a dial; returns one that is down, or "".
+        degraded: The stage that is down although the campaign calls anyway; empty if none is.
+        in_call: Whether the callee has answered.
+        ending: Whether the outcome is known and is being stored.
+        on_placed: Called when the carrier is known to have the call.
     """
 
     campaign: Campaign
@@ -131,18 +132,20 @@ class DialRun:
     ending: bool = False
     on_placed: Callable[[], None] = lambda: None
     _lease_lost: bool = False  # another process has taken the dial over
-    _silences: int = 0  # of the carrier, in a row
+    _silences: int = 0  # unanswered checks in a row
 
     @property
     def dial(self) -> Dial:
-        """The row of the ledger."""
+        """The dial as stored in the ledger."""
         return self.claim.dial
 
     async def make(self) -> DialResult | None:
-        """Dial and follow the call; return the stored outcome, or `None` if there is none here.
+        """Dial and follow the call; return the stored result.
+
+        `None` if nothing was stored here: no call was placed, or another process has the dial.
 
         Raises:
-            CarrierError: The dial is left to its lease.
+            CarrierError: The carrier does not answer; the dial is left to its lease.
         """
         down = ""
         if self.rehearse and self.campaign.on_outage != "degraded":
@@ -152,8 +155,8 @@ class DialRun:
             if self.campaign.on_outage == "skip":
                 await self.skip(down)
             else:
-                await self.queue.release(self.dial)  # the guard holds the campaign from now on
-            return None  # no call was placed, so nothing is learnt
+                await self.queue.release(self.dial)  # from now on, the guard holds the campaign
+            return None  # without a call, the breakers have nothing to count
         try:
             await self._confirm()
         except DialWithdrawnError:  # the dial is settled or released
@@ -163,10 +166,9 @@ class DialRun:
             return await self._place()
 
     async def take_over(self) -> DialResult | None:
-        """Find the state of a dial whose process is silent, and follow it to its end.
+        """Find out the state of a dial whose process is silent, and follow it to its end.
 
-        Raises:
-            CarrierError: The dial is left to its lease.
+        Returns and raises the same as `make`.
         """
         self.carrier.recall(self.dial)
         if not was_never_asked(self.dial):
@@ -196,16 +198,15 @@ class DialRun:
                     yield
                 finally:
                     renewing.cancel()
-        except BaseExceptionGroup as several:  # a group of one: the block's exception
-            raise several.exceptions[0] from None
+        except BaseExceptionGroup as group:  # it holds one exception, from the block
+            raise group.exceptions[0] from None
 
     async def _confirm(self) -> None:
-        """Check that the carrier may be asked now, and keep the time of that in the claim.
+        """Check that the carrier may be asked to dial now, and store the time in the claim.
 
         Raises:
-            DialWithdrawnError: It may not, for the store's reason, because of `window_closed`, or
-                for the gate's reason, and we no longer hold the dial. Outside the contact's hours
-                it is released until they open.
+            DialWithdrawnError: It may not. The dial has been released or settled, or another
+                process has it. Outside the contact's hours it is released until they open.
             StorageError: The database does not answer.
         """
         if self._lease_lost:
@@ -219,7 +220,7 @@ class DialRun:
         now = self.now_s()
         opens_s = contact_opens_s(self.campaign, self.claim.contact, now)
         if isinstance(opens_s, str) or opens_s > now:
-            # If the hours never open, the next claim finds that too and excludes the contact.
+            # If the hours never open, the next claim notices that and excludes the contact.
             due_s = now if isinstance(opens_s, str) else opens_s
             await self.queue.release(self.dial, due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
@@ -234,7 +235,7 @@ class DialRun:
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
     async def skip(self, reason: str) -> DialResult | None:
-        """Return the contact to the queue without a dial."""
+        """Return the contact to the queue without dialling."""
         self.emit(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
         return await self._settle(result, put_back(self.campaign, self.now_s()))
@@ -245,7 +246,7 @@ class DialRun:
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.settings.ring_s,
-            confirm=self._confirm,  # again, because the carrier may delay the dial
+            confirm=self._confirm,  # again, because the carrier's client may delay the dial
             wait=partial(wait_to_ask, self.dial.id, calls=self.calls, pool=self.pool),
         )
         try:
@@ -266,15 +267,15 @@ class DialRun:
         return await self._to_the_end(FoundCall(provider_call_id=call_ref))
 
     async def _find_out(self, why: str) -> DialResult | None:
-        """Ask the carrier until the state of this dial is known; then continue from there."""
+        """Ask the carrier until the dial's state is known; then follow, settle or release it."""
         waits = self.settings.ask_again_s
         looks = chain((0.0,), waits, repeat(waits[-1]))
         for wait_s in () if was_never_asked(self.dial) else looks:
             if wait_s and self.pool.leaving:
                 return None  # do not delay the shutdown; the next process asks
             await self.calls.wait(self.dial.id, wait_s)
-            heard, found = await self._look()
-            if not heard:
+            responds, found = await self._look()
+            if not responds:
                 continue
             if found is not None:
                 self.emit(_asked(self.dial, why, known=True))
@@ -309,25 +310,25 @@ class DialRun:
         ordered: str | None = found.provider_call_id  # `None` after a cancellation
         while found.outcome is None and missed < LOST_LOOKS and not self._lease_lost:
             await self.calls.wait(self.dial.id, self.settings.look_s)
-            heard, again = await self._look()
-            if not heard:
+            responds, again = await self._look()
+            if not responds:
                 continue
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
-                # Some carriers answer an order with its own id and report the call's id later.
+                # Some carriers first return the id of a request, and later the id of its call.
                 await self.queue.placed(self.dial, again.provider_call_id)
             found = again or found
             if again and judge_fate(self.dial, again, now=self.now_s()) == LOST:
-                break  # too old: the carrier has missed the end of the call
+                break  # it is too old: the carrier has missed its end
             if self.pool.leaving and ordered and not (found.answered or found.outcome):
                 await self.carrier.cancel(self.dial.id, ordered)
                 ordered = None
             if answered:
-                self.in_call = True  # one check later the pool has counted its seat
+                self.in_call = True  # one check later, when the pool has counted its seat
             elif found.answered:
                 answered = True
                 await self.queue.answered(self.dial, now=self.now_s())
-        # The carrier's record of an ended call need not say that it was answered.
+        # A carrier's record of an ended call may not say that the call was answered.
         found = replace(found, answered=found.answered or answered)
         result = await judge_call(
             self.dial.id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
@@ -335,11 +336,11 @@ class DialRun:
         return await self._settle(result)
 
     async def _look(self) -> tuple[bool, FoundCall | None]:
-        """Return whether the carrier answers, and the state of the call that it has.
+        """Return whether the carrier answers, and the call if the carrier has it.
 
         Raises:
-            CarrierError: It has not answered several times. A process that no longer leads may
-                have an old key. If it kept the lease, no process could ask with the new one.
+            CarrierError: It has not answered several times, and this process does not lead. Its key
+                may be old; if it kept the lease, no process could ask with the new key.
         """
         try:
             found = await self.carrier.find(self.dial)
@@ -361,7 +362,7 @@ class DialRun:
         )
         self.calls.forget(self.dial.id)
         if not kept:
-            return None  # another process has taken it over and reports it
+            return None  # another process has taken the dial over, and reports it
         self.emit(
             DialEnded(
                 campaign=self.campaign.name,
@@ -376,14 +377,14 @@ class DialRun:
 
 
 def due_after(refusal: OrderRefusal, now: float) -> float | None:
-    """Return when a refused contact is dialled again; `None` if its number is never called."""
+    """Return when a contact that the gate refused is dialled again; `None` for never."""
     if refusal.limit or refusal.reason == "nothing_allowed":  # not the contact's fault
         return now + (NUMBER_REST_S if refusal.reason in RESTING else 0.0)
     return None
 
 
 def order_of(claim: Claim) -> Order:
-    """Return the order of a dial, for the gate; a caller's wish is the caller's order."""
+    """Return a dial's request for the gate; its source is `callback` if a caller asked for it."""
     dial, consent = claim.dial, claim.contact.consent
     if consent is None or consent.kind != CALLBACK:
         return Order(id=dial.id, source="campaign", by=dial.campaign, number=dial.number)

@@ -1,8 +1,8 @@
-"""Dials the contacts of all campaigns of a worker pool, one turn for each campaign.
+"""Dials the contacts of all campaigns of a worker pool, in rounds.
 
-First the dials of silent processes are taken over. Then each running campaign gets a turn, the one
-that waited longest first: the guard decides, a contact is claimed, and the dial runs in a task of
-its own. A held campaign is checked again in each round and resumes by itself.
+In each round, the dials of silent processes are taken over first. Then each running campaign gets a
+turn: the guard decides, a contact is claimed, and the dial runs in a task of its own. A held
+campaign is checked again in each round and resumes by itself.
 """
 
 import asyncio
@@ -40,18 +40,18 @@ from transports.dialling import REFUSED, CampaignCarrier, CarrierError
 # The breakers of a dialer's campaigns. A breaker that trips pauses its campaign in all processes.
 #
 # Each campaign has two. One counts calls that failed for our own reasons. The other counts dials
-# that the carrier refused or could not place: one number may be wrong, but several in a row mean
-# that the fault is on our side, such as our own number or the trunk.
+# that the carrier refused or could not place: one number may be wrong, but several in a row mean a
+# fault on our side, such as a wrong own number or a broken trunk.
 
 FAILED_IN_A_ROW: Final = "agent_failed_in_a_row"
 REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"
 PAUSES: Final = (FAILED_IN_A_ROW, REFUSED_IN_A_ROW)
-"""Reasons why a campaign paused itself; only an operator resumes it."""
+"""Reasons of pauses by a breaker; only an operator ends them."""
 NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
 
 
 class CampaignBreakers:
-    """The breakers of each campaign, by the reason of the pause."""
+    """The breakers of each campaign, by the reason of the pause that they cause."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class CampaignBreakers:
         self._unsaved: dict[str, str] = {}  # reasons of pauses not yet stored
 
     def tripped(self, campaign: str) -> str:
-        """Return why a campaign must pause; empty if it need not."""
+        """Return why a campaign must pause; empty if no breaker has tripped."""
         breakers = self._breakers[campaign]
         return next((why for why, breaker in breakers.items() if breaker.tripped), "")
 
@@ -88,11 +88,11 @@ class CampaignBreakers:
         """Count the result of a dial."""
         failed, refused = self._breakers[campaign].values()
         ours = result.outcome is DialOutcome.AGENT_FAILED
-        unheard = result.reason == REFUSED or result.trunk != "well"
-        placed = not unheard and result.outcome not in NOT_PLACED
+        unplaced = result.reason == REFUSED or result.trunk != "well"
+        placed = not unplaced and result.outcome not in NOT_PLACED
         if failed.note(ours=ours, reached=result.outcome in REACHED):
             self._unsaved[campaign] = FAILED_IN_A_ROW
-        if refused.note(ours=unheard, reached=placed):
+        if refused.note(ours=unplaced, reached=placed):
             self._unsaved[campaign] = REFUSED_IN_A_ROW
         if campaign in self._unsaved:
             await self.pause_tripped()
@@ -101,8 +101,9 @@ class CampaignBreakers:
         """Store the pause of each campaign whose breaker has tripped.
 
         Raises:
-            StorageError: The database did not store it. The pause stays in `_unsaved`, otherwise
-                the campaign would be shown as running, call no one, and could not be resumed.
+            StorageError: The database did not store a pause, which is tried again in the next
+                round. Otherwise the campaign would be shown as running, place no calls, and could
+                not be resumed.
         """
         for campaign in sorted(self._unsaved):
             why = self._unsaved.pop(campaign)  # first: another task may run during the await
@@ -136,7 +137,7 @@ class Dialer:
         emit: Emit,
         now_s: Callable[[], float],
         rehearse: Callable[[], Awaitable[str]] | None = None,  # returns a stage that is down, or ""
-        held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # as operators were told
+        held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # the former leader's
         settings: DialerSettings | None = None,
     ) -> None:
         """Dial for these campaigns, by name."""
@@ -165,20 +166,20 @@ class Dialer:
     async def run(self) -> None:
         """Dial until cancelled; the next leader takes over the dials in progress."""
         async with asyncio.TaskGroup() as tasks:
-            self.runs.clear()  # left by a failed run
+            self.runs.clear()  # left by a `run` that failed
             self._dials = DialsInProgress(
                 tasks, self.runs, learn=self._breakers.learn, left=self._looks.doubt
             )
             while True:
                 turned, self._again_s = False, None
                 if self._pool.leads:
-                    turned = await _surely(self._round(), self._looks.doubt)
+                    turned = await _or_failed(self._round(), self._looks.doubt)
                 else:
                     self._leads = False
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
-        """Wait for the next check, for the time that a claim named, or for a dial to end."""
+        """Wait for the next round, at most until the next claim can succeed or a dial ends."""
         wait_s = 0.0 if turned else self._settings.look_s
         if self._again_s is not None:
             wait_s = min(wait_s, max(0.0, self._again_s - self._now_s()))
@@ -211,7 +212,7 @@ class Dialer:
         self._looks.looked(now)
         for claim in silent:
             if self._dials.has(claim.dial.id):
-                continue  # ours: its lease was renewed late, and now again
+                continue  # our own: it was renewed late, but has a new lease now
             run = self._run(self._campaigns[claim.dial.campaign], claim)
             self._dials.begin(run, run.take_over)
 
@@ -233,7 +234,7 @@ class Dialer:
         return True
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
-        # The dial whose end made room for this one may have tripped the breaker.
+        # The dial that ended before this claim may have tripped the breaker.
         await self._dials.all_learnt(campaign.name)
         if self._breakers.tripped(campaign.name):
             await self._queue.release(claim.dial)
@@ -261,7 +262,7 @@ class Dialer:
     def _circumstances(self, campaign: Campaign) -> Circumstances:
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
-            # Without dials in progress its state is not updated; the next dial finds out.
+            # Without dials in progress `down` is not updated, so the next dial tries the carrier.
             carrier_down=self._carrier.down if self._dials.any else "",
             seats=self._pool.seats() - self._dials.coming,
             limit=self._gate.full() if self._gate.rules.opened else "nothing_allowed",
@@ -272,9 +273,9 @@ class Dialer:
         now = self._now_s()
         self._emit_all(self.holds.hold(campaign.name, reason, outage=outage, now=now))
 
-    def _emit_all(self, facts: Sequence[CampaignEvent]) -> None:
-        for fact in facts:
-            self._emit(fact)
+    def _emit_all(self, events: Sequence[CampaignEvent]) -> None:
+        for event in events:
+            self._emit(event)
 
     def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
         return DialRun(
@@ -306,8 +307,8 @@ class DialsInProgress:
     ) -> None:
         """Run the dials in `tasks` and list them in `runs`.
 
-        `learn` receives the result of each dial. `left` is called for a dial that ended without a
-        result here.
+        `learn` receives the result of each dial. `left` is called for a dial that failed and was
+        left to its lease.
         """
         self._tasks = tasks
         self._learn = learn
@@ -317,7 +318,7 @@ class DialsInProgress:
 
     @property
     def any(self) -> bool:
-        """Whether there are any."""
+        """Whether any dial is in progress."""
         return bool(self._runs)
 
     @property
@@ -335,14 +336,14 @@ class DialsInProgress:
         self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
 
     async def wait(self, within_s: float) -> None:
-        """Return when a dial has ended since the last call, or after `within_s`."""
+        """Wait until a dial has ended since the last call, for at most `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
         self._freed.clear()
 
     async def all_learnt(self, campaign: str) -> None:
-        """Return when the results of all ended dials of a campaign are counted."""
+        """Wait until the results of a campaign's dials that are ending have been counted."""
         while any(run.ending and run.campaign.name == campaign for run in self._runs):
             self._freed.clear()
             await self._freed.wait()
@@ -366,7 +367,8 @@ class DialsInProgress:
             self._freed.set()
 
 
-async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
+async def _or_failed(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
+    """Return the result of a round; False if the database fails, which is logged."""
     try:
         return await round_of_turns
     except StorageError as broken:
@@ -378,10 +380,10 @@ async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) ->
 def _follow(
     standing: CampaignStanding, holds: Holds, breakers: CampaignBreakers, now: float
 ) -> Sequence[CampaignEvent]:
-    """Update holds and breakers from the stored state of a campaign; return what to report.
+    """Update holds and breakers from the stored state of a campaign; return the events to emit.
 
-    A campaign that its breaker has paused waits for an operator, even after an outage that held it
-    before, and even in a process that only read the pause from the database.
+    A campaign that a breaker has paused waits for an operator, even if an outage has held it
+    before, and even in a process that knows of the pause only from the database.
     """
     name = standing.name
     if standing.state == "paused" and standing.reason in PAUSES:

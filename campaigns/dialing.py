@@ -1,4 +1,4 @@
-"""Shared by all dials: time limits, the worker pool, and the result of an answered call."""
+"""Parts that all dials share: time limits, the worker pool, and the result of a call."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from campaigns.call_verdict import NO_CALL, CallVerdict
 from campaigns.model import Campaign
 from transports.dialling import FoundCall
 
-LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
-LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier
+LEASE_S: Final = 15.0  # chosen: a dead process's slots are freed within seconds
+LOOK_S: Final = 2.0  # between two checks of a call; the carrier's callbacks are usually earlier
 RING_S: Final = 30.0
-GRACE_S: Final = 30.0  # chosen: three times what a request to a carrier may take
+GRACE_S: Final = 30.0  # chosen: three times the time limit of a request to a carrier
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 NOT_REACHED: Final = frozenset(
     {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}
 )
 """Outcomes of a call that was not answered. A carrier may also report one of these for an answered
-call: the line was lost, or the status is an undocumented one."""
+call, if the line was lost or with an undocumented status."""
 SOON_S: Final = 0.5  # between two checks of our own call that is about to end
 
 
@@ -39,7 +39,7 @@ class DialingCapacity(Protocol):
         ...
 
     def seats(self) -> int:
-        """Return how many more calls can be taken now."""
+        """Return how many more calls the worker pool can take now."""
         ...
 
     def usable(self) -> Mapping[str, bool]:
@@ -51,7 +51,7 @@ class OwnCalls(Protocol):
     """Our side of the dialled calls."""
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        """Prepare the agent of this campaign for the callee."""
+        """Prepare the campaign's agent for the call to this contact."""
         ...
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
@@ -59,7 +59,7 @@ class OwnCalls(Protocol):
         ...
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Return when there is news of a dial, or after this time."""
+        """Wait for news of a dial, for at most this time."""
         ...
 
     def forget(self, dial_id: str) -> None:
@@ -70,7 +70,7 @@ class OwnCalls(Protocol):
 async def wait_to_ask(
     dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingCapacity
 ) -> None:
-    """Wait before asking the carrier, at most until this process shuts down."""
+    """Wait for `for_s` before asking the carrier to dial, or until this process shuts down."""
     loop = asyncio.get_running_loop()
     until = loop.time() + for_s
     while not pool.leaving and (left_s := until - loop.time()) > 0:
@@ -82,13 +82,13 @@ class DialerSettings:
     """Time limits of a dialer.
 
     Attributes:
-        lease_s: How long we hold a dial without renewing its lease.
-        look_s: Between two checks of a call, of a hold, and of the queue.
-        ring_s: How long it may ring.
-        ask_again_s: Waits before the carrier is asked again about a dial.
-        grace_s: For this long after the order, "no such call" from the carrier proves nothing.
-        verdict_s: How long our side of an ended call may take to end.
-        failures: This many calls in a row that failed for our own reasons pause the campaign.
+        lease_s: How long a dial's lease lasts without renewal.
+        look_s: Time between two checks of a call, and between two rounds.
+        ring_s: How long a telephone may ring.
+        ask_again_s: The waits before the carrier is asked again about a dial; the last repeats.
+        grace_s: For this long after a dial request, "no such call" from the carrier proves nothing.
+        verdict_s: How long our side may take to end after the carrier's side has ended.
+        failures: How many failures in a row pause the campaign.
     """
 
     lease_s: float = LEASE_S
@@ -110,7 +110,7 @@ async def judge_call(
 ) -> DialResult:
     """Return the result of a call that is over according to the carrier.
 
-    Our own record of an answered call corrects the carrier's outcome.
+    If the call was answered, our own record corrects the carrier's outcome.
     """
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
@@ -122,15 +122,15 @@ async def judge_call(
     verdict = verdict or NO_CALL
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
-    if verdict.over and outcome in NOT_REACHED:  # we talked: do not call again
+    if verdict.over and outcome in NOT_REACHED:  # our side has had a call: do not call again
         result = replace(result, outcome=DialOutcome.COMPLETED)
     if verdict.machine and result.outcome in REACHED:
         result = replace(result, outcome=DialOutcome.VOICEMAIL)
     return replace(result, length_s=result.length_s or verdict.length_s)
 
 
-def _unanswered(result: DialResult, said: DialVerdict | None) -> DialResult:
-    """Return the result with what the SIP status means for the number and the trunk."""
-    if said is None or (said.again != "never" and said.trunk == "well"):
-        return result  # the outcome is enough
-    return replace(result, reason=said.reason, again=said.again, trunk=said.trunk)
+def _unanswered(result: DialResult, verdict: DialVerdict | None) -> DialResult:
+    """Return the result with what the SIP status says of the number and the trunk."""
+    if verdict is None or (verdict.again != "never" and verdict.trunk == "well"):
+        return result  # the outcome says enough
+    return replace(result, reason=verdict.reason, again=verdict.again, trunk=verdict.trunk)

@@ -1,4 +1,4 @@
-"""`holdline dnc`: shows, fills and mends the do-not-call list."""
+"""`holdline dnc`: shows, changes, imports and exports the do-not-call list."""
 
 import asyncio
 import csv
@@ -31,12 +31,12 @@ from operations.numbers import AMBIGUOUS, readings_of
 Say = Callable[[str], None]
 T = TypeVar("T")
 COLUMNS: Final = ("number", "source", "added_at", "words")
-MAX_BYTES: Final = 100_000_000  # chosen: some five million numbers
-SHOWN: Final = 10  # refused rows in the terminal
+MAX_BYTES: Final = 100_000_000  # chosen: about five million numbers
+SHOWN: Final = 10  # refused numbers printed in the terminal
 
 
 def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
-    """Return an entry for people; number and words are masked unless they ask for them."""
+    """Return an entry as shown to people; number and words are masked unless `numbers` is true."""
     return {
         "number": entry.number if numbers else masked(entry.number),
         "source": entry.source,
@@ -91,13 +91,13 @@ def export_entries(url: str, file: Path, *, say: Say) -> int:
 
 
 def import_entries(url: str, file: Path, *, region: str | None, source: str, say: Say) -> int:
-    """Add the numbers of a file; a second import of it changes nothing.
+    """Add the numbers of a file; importing a file again changes nothing.
 
     Args:
-        url: Of the database.
-        file: CSV with columns for numbers, as `campaign import` reads it, or a number in each line.
-        region: Of numbers without a country code.
-        source: Where the list comes from, for rows that do not say so.
+        url: The database's URL.
+        file: CSV with columns for numbers, as `campaign import` reads it, or one number per line.
+        region: The country of numbers without a country code.
+        source: The source of entries for rows without one.
         say: Prints a line.
     """
     refused, now = Counter[str](), utc_now().timestamp()
@@ -121,21 +121,21 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 
 def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
-    # An export marks cells that a spreadsheet would compute.
-    said = {
+    # An export prefixes cells that a spreadsheet would take for a formula.
+    own = {
         plain(name): cell[1:] if cell == safe_cell(cell[1:]) else cell
         for name, cell in cells.items()
     }
     return DoNotCallEntry(
         number,
-        said.get("source") or source,
-        _moment(said.get("added_at", ""), now),
-        said.get("words", ""),
+        own.get("source") or source,
+        _moment(own.get("added_at", ""), now),
+        own.get("words", ""),
     )
 
 
 def _moment(text: str, now: float) -> float:
-    """Return the moment of an exported entry; now if there is none, or it is unclear."""
+    """Return when an exported entry was added; `now` if that is missing, invalid or later."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -149,7 +149,7 @@ def _numbers(
     refused: Counter[str],
     say: Say,
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield each number of each row, with the row's other cells."""
+    """Yield each valid number with the row's other cells; count the others, print the first few."""
     for row, cells in rows:
         for text in cells.numbers or ("",) if cells else ("",):
             readings = readings_of(text, region=region)
@@ -159,8 +159,8 @@ def _numbers(
             reason = row.trouble or (AMBIGUOUS if readings else "not_a_number")
             refused[reason] += 1
             if refused.total() <= SHOWN:
-                told = f"line {row.line}: {text[:40]} {reason} {' or '.join(readings)}"
-                say(one_line(told.rstrip()))
+                line = f"line {row.line}: {text[:40]} {reason} {' or '.join(readings)}"
+                say(one_line(line.rstrip()))
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """Decides whether the next contact may be dialled now; if not, why, and what to do instead.
 
-Turns, hours, pace and daily limits are checked where a contact is claimed
-(`campaigns/store/claim.py`), in the same transaction. This module checks what the queue cannot
-know: the campaign's own breaker, the carrier, free seats, and whether an agent could talk. While a
-stage is down, the campaign's `on_outage` decides: `hold` (dial no one until it is over), `skip`
-(return the contact and look at the next one), or `degraded` (dial anyway; the callee gets the
-outage menu).
+Hours, pace and daily limits are checked where a contact is claimed (`campaigns/store/claim.py`), in
+the same transaction. This module checks what the queue cannot know: the campaign's own breakers,
+the carrier, free seats, and whether an agent could talk. While a stage is down, the campaign's
+`on_outage` decides: `hold` (do not dial until the outage is over), `skip` (put the contact back and
+take the next one), or `degraded` (dial anyway; the callee gets the outage menu).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +32,7 @@ def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
 
 
 def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float | str:
-    """Return when this campaign may call a contact; the code of the reason if never."""
+    """Return when this campaign may call a contact, or why never, as a code."""
     if campaign.prefixes and not contact.number.startswith(campaign.prefixes):
         return "prefix_not_allowed"
     if campaign.consent_required and contact.consent is None:
@@ -45,16 +44,16 @@ def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float |
 
 
 def rules_version(campaign: Campaign) -> str:
-    """Return a text that differs when `contact_opens_s` may decide otherwise."""
+    """Return a hash of the rules that `contact_opens_s` applies."""
     window = campaign.window
     hours = (window.opens_s, window.closes_s, sorted(window.days), window.default_zone)
-    told = repr((hours, sorted(campaign.prefixes), campaign.consent_required))
-    return sha256(told.encode()).hexdigest()[:32]
+    rules = repr((hours, sorted(campaign.prefixes), campaign.consent_required))
+    return sha256(rules.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTurn:
-    """The data that orders the turns of campaigns."""
+    """What decides the order in which campaigns get their turns."""
 
     name: str
     calls_now: int
@@ -63,10 +62,10 @@ class CampaignTurn:
 
 
 def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
-    """Return the campaigns in the order in which they may ask for a contact.
+    """Return the campaigns in the order in which they may claim a contact.
 
-    First comes the one that uses the smallest share of its own concurrent calls, then the one that
-    has waited longest. So a large campaign never keeps a small one from its few calls.
+    First comes the campaign that uses the smallest share of its own concurrent calls; among equals,
+    the one that has waited longest. So a large campaign never keeps a small one from its few calls.
     """
     order = sorted(
         campaigns,
@@ -77,9 +76,9 @@ def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
 
 # Why a campaign is held, reported once when the hold begins and once when it ends.
 #
-# Another process may become the leader, or the leader may restart. A new leader starts from the
-# holds that operators were told about, so that it can report their end. It has not seen a failure
-# itself yet, which does not mean that the outage is over: a placed dial shows that.
+# A new leader, in another process or after a restart, starts with the holds that were reported to
+# operators, so that it can report their end. That it has seen no failure itself does not mean that
+# the outage is over: only a placed dial proves that.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +86,9 @@ class Hold:
     """The reason why a campaign waits.
 
     Attributes:
-        since_s: Its start, on the clock of `now`.
-        outage: Whether something is broken. Operators were told about it.
-        adopted: Whether it comes from a former leader and nothing has failed here yet.
+        since_s: When the hold began, on the clock of `now`.
+        outage: Whether something is broken, which is reported to operators.
+        adopted: Whether the hold is a former leader's, and nothing has failed here yet.
     """
 
     reason: str
@@ -117,7 +116,7 @@ class Holds:
             self._held[campaign] = replace(known, adopted=False)
             return ()
         if known and known.adopted and not outage:
-            return ()  # no dial is tried, so the adopted outage stays unproven
+            return ()  # no dial is tried that could prove that the adopted outage is over
         goes_on = known is not None and known.outage and outage  # another reason, the same outage
         since_s = known.since_s if known and goes_on else now
         over = () if known is None or goes_on else self._over(campaign, known, now)
@@ -139,12 +138,12 @@ class Holds:
         return () if known is None else self._over(campaign, known, now)
 
     def try_to_go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
-        """End the hold before a dial, unless it is adopted and only a placed dial disproves it."""
+        """End the hold before a dial; an adopted hold stays until a dial is placed."""
         known = self._held.get(campaign)
         return () if known and known.adopted else self.go(campaign, now)
 
     def prove(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
-        """End an adopted hold after a placed dial, unless the outage was seen here too."""
+        """End an adopted hold after a placed dial, unless the outage was seen here as well."""
         known = self._held.get(campaign)
         return self.go(campaign, now) if known and known.adopted else ()
 
@@ -169,9 +168,9 @@ class Circumstances:
     """The conditions right before a dial.
 
     Attributes:
-        tripped: Why a breaker of the campaign has paused it, as a code; empty if none has.
+        tripped: Why a breaker of the campaign has tripped, as a code; empty if none has.
         carrier_down: Why the carrier places no calls, as a code; empty if it does.
-        seats: How many more calls we can take now.
+        seats: How many more calls the worker pool can take now.
         limit: The limit of `outbound` that was reached, or `nothing_allowed`; empty if neither.
         usable: For each stage, whether it has a rung that may be used now.
     """
@@ -189,9 +188,9 @@ class GuardVerdict:
 
     Attributes:
         step: Dial it, hold the campaign, or skip the contact.
-        reason: Why it is not an ordinary dial, as a code; also set for a degraded dial.
-        outage: Whether a dependency failed, which is reported to an operator once. False for
-            ordinary reasons, such as all seats being taken.
+        reason: Why there is no ordinary dial, as a code; also set for a degraded dial.
+        outage: Whether something is broken, which is reported to operators once. False for ordinary
+            reasons, such as no free seat.
     """
 
     step: Step

@@ -1,4 +1,7 @@
-"""`holdline campaign import`: contacts from a file, a URL or the CRM; refused rows into a file."""
+"""`holdline campaign import`: imports contacts from a file, a URL or the CRM.
+
+Refused rows are written into a file.
+"""
 
 import asyncio
 import csv
@@ -47,20 +50,20 @@ from operations.masking import one_line
 from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
-PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
-MAX_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second
+PAGE_BYTES: Final = 8 << 20  # of a page of a hundred people, even with many fields
+MAX_S: Final = 4 * 3600.0  # for a million people, at a page of a hundred per second
 
 
 async def fetch_people(
     settings: Settings, database: Database, folder: Path, *, say: Callable[[str], None]
 ) -> Path:
-    """Return a file with all people in the configured CRM.
+    """Return a CSV file with all people in the configured CRM.
 
     Args:
         settings: The configuration.
-        database: Of `storage.url`.
+        database: The database of `storage.url`.
         folder: Where the file may be written.
-        say: Is told when the CRM fails and is asked again.
+        say: Prints a line before each retry.
 
     Raises:
         UsageError: No CRM is configured that can list people.
@@ -69,26 +72,26 @@ async def fetch_people(
     crm = settings.crm
     if crm.kind == "own" and crm.file is not None:
         return crm.file
-    mapping, register = people_mapping(crm), crm_of(settings, database)
-    if mapping is None or not isinstance(register, RestCrm):
+    mapping, client = people_mapping(crm), crm_of(settings, database)
+    if mapping is None or not isinstance(client, RestCrm):
         raise UsageError(_why_not(settings))
     target = folder / "contacts.csv"
     try:
         async with asyncio.timeout(MAX_S), open_connections():
-            await _write(settings, register, mapping, target, say)
+            await _write(settings, client, mapping, target, say)
     except (ServiceError, RemoteError) as failed:
-        told = failed.failure if isinstance(failed, ServiceError) else failed
-        vendor = vendor_at(vendors_of(settings), STAGE, register.name)
-        why = f"{explain(told.kind, told.reason, vendor)}; {cure_of_failure(told.kind)}"
+        cause = failed.failure if isinstance(failed, ServiceError) else failed
+        vendor = vendor_at(vendors_of(settings), STAGE, client.name)
+        why = f"{explain(cause.kind, cause.reason, vendor)}; {cure_of_failure(cause.kind)}"
         raise CommandError(f"crm: no people were listed: {why}") from failed
     except TimeoutError:
-        raise CommandError(f"crm: {register.name} was not read within {MAX_S:g} s") from None
+        raise CommandError(f"crm: {client.name} was not read within {MAX_S:g} s") from None
     return target
 
 
 async def _write(
     settings: Settings,
-    register: RestCrm,
+    client: RestCrm,
     mapping: PeopleMapping,
     target: Path,
     say: Callable[[str], None],
@@ -101,9 +104,9 @@ async def _write(
 
     async def ask(request: RestRequest) -> Any:
         return await run_with_retries(
-            lambda: register.ask(request, {}, most_bytes=PAGE_BYTES),
-            asked=(STAGE, register.name),
-            classify=partial(remote_failure, STAGE, register.name),
+            lambda: client.ask(request, {}, most_bytes=PAGE_BYTES),
+            asked=(STAGE, client.name),
+            classify=partial(remote_failure, STAGE, client.name),
             retries=retries,
         )
 
@@ -121,8 +124,8 @@ def _why_not(settings: Settings) -> str:
     return f"--crm: crm.kind is {crm.kind}: {cures.get(crm.kind, '')}"
 
 
-MAX_SHOWN: Final = 200  # characters of a row
-SHOWN: Final = 10  # refused rows shown in the terminal; the file has all of them
+MAX_SHOWN: Final = 200  # characters of a row printed in the terminal
+SHOWN: Final = 10  # refused rows printed in the terminal; the file has all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,7 @@ class ImportOptions:
 
 
 class RefusedFile:
-    """Writes every refused row; the first one creates the file."""
+    """The CSV file of refused rows, which is created by the first one."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self._path = path
@@ -146,7 +149,7 @@ class RefusedFile:
         self.rows = 0
 
     def add(self, row: RefusedRow) -> None:
-        """Write one row, and show it if it is one of the first."""
+        """Write a row, and print it if it is one of the first."""
         with self._edge():
             if self._file is None:
                 self._file = self._path.open("w", encoding="utf-8", newline="")
@@ -156,7 +159,7 @@ class RefusedFile:
         self.rows += 1
         if self.rows <= SHOWN:
             shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MAX_SHOWN]
-            self._say(one_line(shown))  # a terminal interprets some characters
+            self._say(one_line(shown))  # without control characters, which a terminal would run
 
     def close(self) -> None:
         """Close the file."""
@@ -166,7 +169,7 @@ class RefusedFile:
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
-        """Report write errors under this file's name, not as errors of the contacts file."""
+        """Report write errors as errors of this file, not of the contacts file."""
         try:
             yield
         except OSError as error:
@@ -232,13 +235,13 @@ def _is_url(source: str) -> bool:
     """Return whether a source is a URL.
 
     Raises:
-        UsageError: It begins like a URL and is not valid.
+        UsageError: It begins like a URL, but is not valid.
     """
     if not source.lower().startswith(("http://", "https://")):
         return False
     try:
         parts = urlsplit(source)
-        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
+        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading the port validates it
     except ValueError:  # an invalid port or IPv6 address
         reachable = False
     if not reachable:
@@ -248,7 +251,7 @@ def _is_url(source: str) -> bool:
 
 
 def tally_lines(tally: ImportTally, campaign: Campaign) -> Iterator[str]:
-    """Yield what an import did, with the cure for what it could not do."""
+    """Yield the lines that summarise an import, with the cure for each reason of a refusal."""
     updated = f" ({tally.updated} of them completed)" if tally.updated else ""
     yield (
         f"{tally.rows} rows ({tally.encoding}): {tally.added} added, "

@@ -1,4 +1,4 @@
-"""Imports a file of contacts into a campaign in batches, so its size does not matter."""
+"""Imports a file of contacts of any size into a campaign, in batches."""
 
 import asyncio
 from collections import Counter
@@ -36,14 +36,14 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0
 
 
 class FetchError(Exception):
-    """The file cannot be fetched; one line."""
+    """The file cannot be downloaded; the message is one line."""
 
 
 async def fetch_file(url: str, target: Path) -> None:
     """Download a URL into a file.
 
     Raises:
-        FetchError: The download failed; its line hides the login and the query of the URL.
+        FetchError: The download failed; the message leaves out login and query of the URL.
     """
     shown = _without_secrets(url)
     try:
@@ -55,8 +55,8 @@ async def fetch_file(url: str, target: Path) -> None:
                 raise FetchError(f"{shown} answers {response.status} {response.reason}")
             await _write(response, target, shown)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        said = str(error).partition("\n")[0].replace(url, shown) or type(error).__name__
-        raise FetchError(f"{shown} cannot be fetched: {said}") from error
+        why = str(error).partition("\n")[0].replace(url, shown) or type(error).__name__
+        raise FetchError(f"{shown} cannot be fetched: {why}") from error
 
 
 async def _write(response: aiohttp.ClientResponse, target: Path, shown: str) -> None:
@@ -82,13 +82,13 @@ class ImportPlan:
     campaign: Campaign
     now: float
     encoding: str = ""  # guessed if empty
-    region: str = ""  # of our own house, for a campaign that has none
+    region: str = ""  # `server.region`, for a campaign without a region
     columns: tuple[str, ...] = ()  # for a file without a header
-    orders: OrderRules = field(default_factory=OrderRules)  # of the gate before every order
+    orders: OrderRules = field(default_factory=OrderRules)  # the rules of the gate
 
     @property
     def numbers_of(self) -> str:
-        """The country of numbers without a country code; it decides between encodings, too."""
+        """The country of numbers without a country code; also used to guess the encoding."""
         return self.campaign.region or self.region
 
 
@@ -112,19 +112,19 @@ class ImportTally:
     updated: int = 0  # already in the campaign, and completed from this file
     known: int = 0  # already in the campaign, and unchanged
     refused: Counter[str] = field(default_factory=Counter[str])
-    never: Counter[str] = field(default_factory=Counter[str])  # taken, but it cannot be called
-    hours: dict[tuple[str, ...], float | str] = field(  # by zones, what `contact_opens_s` returned
+    never: Counter[str] = field(default_factory=Counter[str])  # imported, but cannot be called
+    hours: dict[tuple[str, ...], float | str] = field(  # results of `contact_opens_s`, by zones
         default_factory=dict[tuple[str, ...], float | str], repr=False
     )
 
     @property
     def taken(self) -> int:
-        """How many rows are contacts of the campaign now."""
+        """How many of the rows are contacts of the campaign now."""
         return self.added + self.updated + self.known
 
 
 class ImportRefusedError(Exception):
-    """The whole file is unusable; one line with the cure."""
+    """The whole file is unusable; the message is one line with the cure."""
 
 
 class ContentRefusedError(ImportRefusedError):
@@ -138,7 +138,7 @@ _Read: TypeAlias = tuple[CsvRow, ContactRow | str]
 async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> ImportTally:
     """Store the contacts of a file; pass each refused row to `refuse`, in order.
 
-    A second import of the same file changes nothing. Batches stored before an error stay stored.
+    Importing a file again changes nothing. Batches that were stored before an error stay stored.
 
     Raises:
         ImportRefusedError: The file cannot be read, or contains no contact.
@@ -165,7 +165,7 @@ async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> I
 
 
 async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], None]:
-    """Yield the rows in batches; the next one is read while the last one is written."""
+    """Yield the rows in batches; the next batch is read while the caller stores the last one."""
     loop = asyncio.get_running_loop()
 
     def read() -> asyncio.Future[Sequence[_Read]]:
@@ -178,7 +178,7 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
             coming = read()
             yield batch
     finally:
-        await asyncio.wait([coming])  # it reads the file, which is closed next
+        await asyncio.wait([coming])  # so that the file is not closed while the thread reads it
 
 
 async def _keep(
@@ -196,7 +196,7 @@ async def _keep(
         if contact and became in ("added", "updated", "known"):
             _count(contact, became, tally)
         else:
-            tally.refused[became.partition(":")[0]] += 1  # without its readings
+            tally.refused[became.partition(":")[0]] += 1  # without the details after the code
             refuse(RefusedRow(line=row.line, reason=became, cells=row.cells))
 
 
@@ -213,7 +213,7 @@ def _count(contact: NewContact, became: str, tally: ImportTally) -> None:
 
 @asynccontextmanager
 async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
-    """Open the file in a thread: finding its encoding may read all of it."""
+    """Open the file in a thread, because finding its encoding may read all of it."""
     opening = open_contacts(
         plan.file,
         region=plan.numbers_of,
@@ -249,10 +249,10 @@ def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
 
 
 def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Sequence[str]]) -> str:
-    told = ", ".join(
+    uses = ", ".join(
         f"{{{name}}} in campaigns.{campaign}.{' and '.join(needed[name])}" for name in missing
     )
-    return f"has no column for {told}; add the column, or take the placeholder out of the text"
+    return f"has no column for {uses}; add the column, or take the placeholder out of the text"
 
 
 def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_Read]:

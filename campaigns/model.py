@@ -1,6 +1,6 @@
 """A campaign as its owner configures it: script, hours, limits, and what follows each outcome.
 
-Values that the queue's tables also use (contact, dial, outcome) are in `calls/outbound.py`.
+Types that the queue's tables use as well (contact, dial, outcome) are in `calls/outbound.py`.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ from processors.answerer.answerer_rules import MachineListening
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:
-    """The consequence of an outcome.
+    """What follows a dial with a certain outcome.
 
     Attributes:
         again: Whether the contact is dialled again.
-        rest_s: How long it rests before that; `None` for the campaign's own `rest_s`.
+        rest_s: Time before that; `None` for the campaign's own `rest_s`.
         counts: Whether the dial counts against the contact's attempts.
-        most: After this many dials that did not count, the contact is left alone until it asks to
-            be called.
+        most: After this many dials that do not count, the contact is not dialled again, unless they
+            ask for a callback.
     """
 
     again: bool
@@ -45,7 +45,7 @@ class CallingWindow:
         opens_s: Seconds since midnight.
         closes_s: Seconds since midnight, exclusive.
         days: 0 is Monday.
-        default_zone: For numbers whose location is unknown; if empty, these are never called.
+        default_zone: The zone of numbers whose location is unknown; if empty, they are not called.
     """
 
     opens_s: float = 8 * 3600.0
@@ -59,17 +59,18 @@ class Campaign:
     """A campaign, as configured.
 
     Attributes:
-        agent: The name that the agent gives itself; empty for the agent's own.
+        agent: The name of the agent that calls, in `agents`; empty for `agent`.
         script: Instructions for these calls, in addition to the agent's own.
         goals: What the call should find out or achieve, one line each.
         results: Codes of the possible results; if empty, the goal is reached or not.
         disclosure: The first sentence: who calls, and that it is a machine.
         greeting: Follows the disclosure; `{name}` and other fields of the contact are filled in.
-        prefixes: Numbers that may be called begin with one of these; if empty, all may.
-        daily_spend: In the currency of the prices; `None` for no limit, as in `daily_calls`.
+        prefixes: Numbers that may be called begin with one of these; if empty, all may be.
+        daily_spend: The most that a day's calls may cost, providers and carrier together, added
+            without conversion; `None` for no limit, as for `daily_calls`.
         zone: Time zone of the day to which the daily limits apply.
-        attempts: Counted dials for each contact.
-        rest_s: Between two of them, unless a rule in `retry` differs.
+        attempts: The most dials of a contact, without those that do not count.
+        rest_s: Time between two dials of a contact, unless a rule in `retry` differs.
     """
 
     name: str
@@ -99,23 +100,23 @@ class Campaign:
 # The next step of a contact after the outcome of a dial: whether and when it is dialled again, and
 # whether the dial counts.
 #
-# A number whose carrier answered "never" is not dialled again, whatever the owner's rules are. A
-# broken trunk is not the contact's fault: its failures are treated like our own.
+# If the carrier's SIP status means that a number can never be reached, it is not dialled again,
+# whatever the owner's rules are. A broken trunk counts as our own failure, not the contact's.
 
 BUSY_REST_S: Final = 600.0  # chosen: most calls are over by then
-OWN_FAULT_REST_S: Final = 300.0  # chosen: longer than a breaker rests
+OWN_FAULT_REST_S: Final = 300.0  # chosen: longer than a breaker is open
 
 RULES: Final[Mapping[DialOutcome, RetryRule]] = MappingProxyType(
     {
         DialOutcome.COMPLETED: RetryRule(again=False),
         DialOutcome.BUSY: RetryRule(again=True, rest_s=BUSY_REST_S),
         DialOutcome.NO_ANSWER: RetryRule(again=True),
-        DialOutcome.VOICEMAIL: RetryRule(again=False),  # the message was left once
+        DialOutcome.VOICEMAIL: RetryRule(again=False),  # one message is enough
         DialOutcome.FAILED: RetryRule(again=True),
         DialOutcome.CANCELLED: RetryRule(again=True, counts=False),
         DialOutcome.AGENT_FAILED: RetryRule(again=True, rest_s=OWN_FAULT_REST_S, counts=False),
         DialOutcome.REFUSED: RetryRule(again=False),
-        # The carrier had the call: we may have talked with the callee, and do not call twice.
+        # The carrier had the call: we may have talked with the callee, so do not call again.
         DialOutcome.UNKNOWN: RetryRule(again=False),
     }
 )
@@ -125,10 +126,10 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
     """Return what follows from a dial.
 
     Args:
-        campaign: Its rules; outcomes without a rule follow `RULES`.
-        contact: As it was claimed: its `dials` include this one, its `attempts` and `uncounted` do
-            not.
-        result: Result of the dial.
+        campaign: The campaign; for outcomes without a rule in its `retry`, `RULES` apply.
+        contact: The contact as claimed: its `dials` include this one, its `attempts` and
+            `uncounted` do not.
+        result: The dial's result.
         now: When the rest begins.
     """
     if result.outcome is DialOutcome.REFUSED:
@@ -142,7 +143,7 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
 
 
 def put_back(campaign: Campaign, now: float) -> NextStep:
-    """Return what follows for a skipped contact: it is dialled later, without a limit of skips."""
+    """Return what follows for a skipped contact: it is dialled later, after any number of skips."""
     rule = campaign.retry.get(DialOutcome.AGENT_FAILED, RULES[DialOutcome.AGENT_FAILED])
     rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
     return NextStep(state="resting", due_s=now + rest_s, counted=False, skipped=True)
@@ -169,12 +170,12 @@ def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
     return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
 
 
-def _rule(usual: RetryRule, said: ContactRetrySettings) -> RetryRule:
+def _rule(usual: RetryRule, own: ContactRetrySettings) -> RetryRule:
     return RetryRule(
-        again=said.again,
-        rest_s=usual.rest_s if said.rest_s is None else said.rest_s,
-        counts=usual.counts if said.counts is None else said.counts,
-        most=said.most,
+        again=own.again,
+        rest_s=usual.rest_s if own.rest_s is None else own.rest_s,
+        counts=usual.counts if own.counts is None else own.counts,
+        most=own.most,
     )
 
 

@@ -1,4 +1,4 @@
-"""One call to one number, outside any campaign, from the order to its result."""
+"""A single call to a number, outside any campaign, from the request to its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,16 +26,16 @@ from transports.dialling import (
     FoundCall,
 )
 
-ONE_CALL: Final = "one-"  # prefix of these dial ids; ids of campaign dials differ
-LOST_S: Final = 60.0  # without an answer of the carrier the outcome is unknown
+ONE_CALL: Final = "one-"  # the prefix of dial ids of single calls
+LOST_S: Final = 60.0  # after this time without an answer from the carrier, the outcome is unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCall:
-    """Places single calls that pass the gate; each is ordered once.
+    """Places single calls that pass the gate; the carrier is asked for each of them once.
 
     Attributes:
-        under_way: Ids of the calls that are ordered, or known to the carrier, without an outcome.
+        under_way: Dial ids of calls without an outcome that the carrier has, as far as is known.
     """
 
     carrier: CampaignCarrier
@@ -50,7 +50,7 @@ class OneCall:
         """Call a number; return the result when the call is over, or why it is not placed.
 
         Raises:
-            StorageError: The database does not answer; nothing was ordered.
+            StorageError: The database does not answer; the carrier was not asked.
             DialWithdrawnError: This process began to stop before the carrier was asked.
         """
         if refusal := await self.gate.admit(order):
@@ -79,7 +79,7 @@ class OneCall:
         return result
 
     async def _confirm(self) -> None:
-        if self.pool.leaving:  # a callee who answers would find no agent
+        if self.pool.leaving:  # no agent could talk with the callee
             raise DialWithdrawnError("leaving")
 
     async def _make(self, request: DialRequest) -> DialResult:
@@ -89,7 +89,7 @@ class OneCall:
         except DialRefusedError:
             return DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
         except CarrierError:
-            found = None  # it may have been placed
+            found = None  # the call may have been placed
             self.under_way.discard(request.dial_id)
         return await self._follow(request, found, began_s)
 
@@ -110,7 +110,7 @@ class OneCall:
             if silent_s > LOST_S or (leaving and not ordered):  # probably never placed
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
             if leaving and found and not (called_off or found.answered or found.outcome):
-                # An answer would find no agent.
+                # No agent could talk with the callee.
                 await WatchedCarrier(self.carrier).cancel(request.dial_id, ordered)
                 called_off = True
         return await judge_call(

@@ -1,12 +1,13 @@
-"""The one gate before every order to a carrier: checks it, counts it, records it.
+"""The gate that every outbound call passes: it checks, counts and records the request.
 
-The decision is `campaigns/order_rules.py`. Counting and recording are one transaction, in the table
-`orders` of the database, so that the limits hold for all processes and across restarts. An order
-that is under way has a lease, which its process renews: those of a dead process count as over after
-`LEASE_S`.
+A request to call a number is called an order; `campaigns/order_rules.py` decides about it. Counting
+and recording are one transaction, in the database's table `orders`, so that the limits hold for all
+processes and across restarts. An order in progress has a lease, which its process renews; the
+orders of a dead process count as ended after `LEASE_S`.
 
-A campaign, a callback or a single call is refused while the database does not answer. A transfer is
-not: its number is the owner's, its caller waits, and there is one for a call at most.
+While the database does not answer, single calls, campaigns and callbacks are refused. Transfers are
+not: the owner has configured the number, the caller is waiting, and a call has one transfer at a
+time.
 """
 
 import asyncio
@@ -44,18 +45,18 @@ from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGT
 from operations.masking import masked
 from operations.numbers import as_dialled, readings_of
 
-LEASE_S: Final = 60.0  # chosen: three renewals may be lost
+LEASE_S: Final = 60.0  # chosen: two renewals in a row may fail
 RENEW_S: Final = 20.0
 LOCK_TRIES: Final = 4
-TRANSFER_S: Final = 2.0  # for the database, while a caller waits for a person
-# Chosen: how long campaigns rest after a limit was reached. Calls end all the time.
+TRANSFER_S: Final = 2.0  # limit of the database query while a caller waits for a person
+# Chosen: how long campaigns pause after a limit was reached, since calls end all the time.
 FULL_S: Final[Mapping[str, float]] = {"concurrent": 2.0, "hourly": 30.0, "daily_minutes": 30.0}
-MAX_REFUSED: Final = 100  # refused orders of an hour that are recorded; the rest is only logged
+MAX_REFUSED: Final = 100  # refused orders recorded per hour; any more are only logged
 REFUSED: Final = "refused"
 WITHDRAWN: Final = "withdrawn"  # the carrier was not asked
 Result = TypeVar("Result")
 TRANSFER: Final[OrderSource] = "transfer"
-LOCK: Final = "SELECT pg_advisory_xact_lock(48657)"  # any number, but always the same
+LOCK: Final = "SELECT pg_advisory_xact_lock(48657)"  # an arbitrary, fixed number
 
 COSTLY: Final[Mapping[int, str]] = {
     PhoneNumberType.PREMIUM_RATE: "premium",
@@ -65,21 +66,21 @@ COSTLY: Final[Mapping[int, str]] = {
     PhoneNumberType.VOICEMAIL: "voicemail",
     PhoneNumberType.UNKNOWN: "unknown",
 }
-"""The costly types of numbers; the library's `UNKNOWN` means that no such number is in use."""
+"""Cost classes of types of numbers; phonenumbers' `UNKNOWN` means outside all known ranges."""
 SATELLITES: Final = frozenset({870, 881, 882, 883})  # ITU-T E.164: Inmarsat, GMSS, networks
-EVERYWHERE: Final = ("112", "911")  # every mobile network connects these (3GPP TS 22.101)
-EXTENSION_DIGITS: Final = 6  # a shorter number without a plus may be an emergency number
+EVERYWHERE: Final = ("112", "911")  # emergency numbers in all mobile networks (3GPP TS 22.101)
+EXTENSION_DIGITS: Final = 6  # numbers up to this length may be emergency numbers
 
 
 @lru_cache(maxsize=1024)
 def read_called(number: str, region: str) -> CalledNumber:
-    """Return the number with its country and its cost.
+    """Return the number with its country and its cost class.
 
-    Takes some milliseconds for the first number of a country, whose tables are loaded then.
+    The first number of a country takes a few milliseconds, because its tables are loaded then.
 
     Args:
-        number: E.164, a SIP address, or in the notation of `region`.
-        region: ISO 3166-1; empty for none.
+        number: A number in E.164 or in the notation of `region`, or a SIP address.
+        region: The country of numbers without a country code (ISO 3166-1); empty for none.
     """
     scheme, _, address = number.partition(":")
     if scheme.lower() in ("sip", "sips"):
@@ -111,7 +112,7 @@ def _cost_class(number: PhoneNumber) -> str:
 
 
 def _is_emergency(number: PhoneNumber) -> bool:
-    """Return whether a number with a country code is that country's emergency number."""
+    """Return whether a number with a country code is an emergency number of that country."""
     national = str(number.national_number)
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
     return len(national) <= EXTENSION_DIGITS and (
@@ -128,21 +129,21 @@ def _is_short_emergency(text: str, region: str) -> bool:
 
 
 def rules_in(settings: Settings) -> OrderRules:
-    """Return the rules of a configuration."""
-    said = settings.outbound
+    """Return the configured rules."""
+    outbound = settings.outbound
     return OrderRules(
-        countries=said.countries,
-        prefixes=said.prefixes,
-        cost_classes=said.cost_classes,
-        concurrent=said.concurrent or settings.server.max_calls,
-        hourly=said.hourly,
-        daily_minutes=said.daily_minutes,
-        number_daily=said.number_daily,
+        countries=outbound.countries,
+        prefixes=outbound.prefixes,
+        cost_classes=outbound.cost_classes,
+        concurrent=outbound.concurrent or settings.server.max_calls,
+        hourly=outbound.hourly,
+        daily_minutes=outbound.daily_minutes,
+        number_daily=outbound.number_daily,
     )
 
 
 def uncallable(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the key of each transfer destination that is never called, and the reason."""
+    """Yield the key of each transfer destination that the rules refuse, and the reason."""
     rules, region = rules_in(settings), settings.server.region or ""
     agents = {"agent": settings.agent} | {f"agents.{n}": a for n, a in settings.agents.items()}
     for name, agent in agents.items():
@@ -153,11 +154,11 @@ def uncallable(settings: Settings) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A wanted call to a number.
+    """A request to call a number.
 
     Attributes:
-        id: The dial's id; the same order may be checked again under it.
-        by: An operator, a campaign, or the call of the caller who wants it.
+        id: The dial's id; an order that is admitted again keeps it.
+        by: Who requests the call: an operator, a campaign, or a caller, by the id of their call.
     """
 
     id: str
@@ -182,28 +183,26 @@ class OrderGate:
         emit: Emit,
         now_s: Callable[[], float],
     ) -> None:
-        """Count in this database; `region` is the country of numbers without a country code."""
+        """Count orders in this database; `region` is the country of numbers without a code."""
         self.rules = rules
         self._database = database
         self._region = region
         self._emit = emit
         self._now_s = now_s
         self._under_way: dict[str, Order] = {}
-        self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it is assumed
+        self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
 
     def readings(self, number: str) -> tuple[str, ...]:
-        """Return the numbers that a person may have meant; several if it is ambiguous."""
+        """Return the numbers that a text may mean, in E.164: several if it is ambiguous."""
         return readings_of(number, region=self._region or None)
 
     def callback_number(self, number: str, *, placed: bool) -> str:
-        """Return the number of a callback as it is called; empty if it is never called.
-
-        An ambiguous one is never called either.
+        """Return the number to dial for a callback; empty if it is refused or ambiguous.
 
         Args:
-            number: From the carrier, or as the caller has named it.
-            placed: This server calls back. A person who does decides on countries and costs; then
-                only emergency numbers are refused.
+            number: The number, from the carrier or as the caller has named it.
+            placed: Whether this server calls back. If people do, they decide about countries and
+                costs, and only emergency numbers are refused.
         """
         readings = as_dialled(number, region=self._region or None)  # callers may be SIP addresses
         if len(readings) > 1:
@@ -213,17 +212,17 @@ class OrderGate:
         return "" if refused else called.number
 
     def full(self) -> str:
-        """Return the limit of calls that was reached a moment ago; empty if none was."""
+        """Return the limit that was reached a moment ago; empty if none was."""
         limit, until_s = self._full
         return limit if self._now_s() < until_s else ""
 
     async def admit(self, order: Order) -> OrderRefusal | None:
         """Check an order and record it; return why it is refused, `None` if it is accepted.
 
-        An order that is already under way stays accepted.
+        An order that is already in progress stays accepted.
 
         Raises:
-            StorageError: The database does not answer, and the order is no transfer.
+            StorageError: The database does not answer, and the order is not a transfer.
         """
         if order.id in self._under_way:
             return None
@@ -231,7 +230,7 @@ class OrderGate:
         refusal = judge_number(called, self.rules)
         try:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
-                refusal, is_news = await _transact(
+                refusal, is_new = await _transact(
                     self._database,
                     lambda connection: self._record(connection, order, called, refusal),
                 )
@@ -239,12 +238,12 @@ class OrderGate:
             if order.source != TRANSFER:
                 raise
             logger.warning("a transfer is not counted: {}", error or "the database hangs")
-            is_news = True
+            is_new = True
         if refusal is None:
             self._under_way[order.id] = order
         elif order.source != TRANSFER and (rest_s := FULL_S.get(refusal.reason)):
             self._full = (refusal.reason, self._now_s() + rest_s)
-        self._tell(order, called, refusal, is_news=is_news)
+        self._report(order, called, refusal, is_new=is_new)
         return refusal
 
     def follow(self, order: Order) -> None:
@@ -258,20 +257,20 @@ class OrderGate:
     async def end(
         self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
     ) -> None:
-        """Record how an order ended; do nothing for one that is not under way here. Never raises.
+        """Record how an order ended, if it is in progress here; a database failure is only logged.
 
         Args:
-            order_id: The order's.
-            outcome: As a code; `WITHDRAWN` if the carrier was not asked. That counts as no call.
-            reason: As a code.
-            length_s: How long the two talked, if that is known.
+            order_id: The order's id.
+            outcome: A code; `WITHDRAWN` if the carrier was not asked, which does not count.
+            reason: A code.
+            length_s: How long the call lasted, if that is known.
         """
         order = self._under_way.pop(order_id, None)
         if order is None:
             return
-        called = read_called(order.number, self._region)  # from its cache
+        called = read_called(order.number, self._region)  # from the cache
         self._emit(_event(order, called, outcome, reason, length_s))
-        # A process may end a dial that another one withdrew without knowing that it was placed.
+        # Another process may have withdrawn it, not knowing that the call was placed.
         own = (ORDERS.c.id == order_id) & ORDERS.c.outcome.in_(("", WITHDRAWN))
         values = {
             "outcome": outcome[:16],
@@ -294,7 +293,7 @@ class OrderGate:
             await self.renew()
 
     async def renew(self) -> None:
-        """Renew the leases once; an outage of the database costs no more than the renewal."""
+        """Renew the leases once; a failure of the database is only logged."""
         if not self._under_way:
             return
         own = ORDERS.c.id.in_(tuple(self._under_way)) & (ORDERS.c.outcome == "")
@@ -311,7 +310,11 @@ class OrderGate:
         called: CalledNumber,
         refusal: OrderRefusal | None,
     ) -> tuple[OrderRefusal | None, bool]:
-        """Judge the limits and write the row; return the refusal, and whether it is news."""
+        """Check the limits and write the row; return the refusal, and whether it is to be reported.
+
+        A refusal is not reported if it repeats the order's last one, or after `MAX_REFUSED` in an
+        hour.
+        """
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer
         now = self._now_s()
@@ -329,10 +332,10 @@ class OrderGate:
             connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values(**row))
         return refusal, True
 
-    def _tell(
-        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_news: bool
+    def _report(
+        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_new: bool
     ) -> None:
-        if not is_news:
+        if not is_new:
             logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
             return
         outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
@@ -340,7 +343,7 @@ class OrderGate:
 
 
 async def _transact(database: Database, work: Callable[[Connection], Result]) -> Result:
-    """Run some work as one transaction; repeat one that did not begin for another process."""
+    """Run a transaction; repeat it if another process held the lock of the database."""
     for left in reversed(range(LOCK_TRIES)):
         try:
             return await database.transact(work)
@@ -385,12 +388,12 @@ def _row(
 
 
 def _use(connection: Connection, order: Order, called: CalledNumber, now: float) -> OrderUse:
-    """Return the use by orders of the same kind, without this one."""
+    """Return the use by other orders of the same kind: transfers, or all others."""
     transfers = ORDERS.c.source == TRANSFER
     under_way = ORDERS.c.outcome == ""
     live = under_way & (ORDERS.c.until_s > now)
-    # An order without an end is of a dead process: it lasted until its lease at most. A call of
-    # which the carrier cannot say how it ended may have lasted until we gave up.
+    # An order without an end and with an expired lease is from a dead process: it may have lasted
+    # until then. A call with an unknown outcome may have lasted until we gave up.
     until_s = case(
         (live, now),
         (under_way, ORDERS.c.until_s),

@@ -1,21 +1,21 @@
-"""Decides which orders to call a number go to a carrier: by the number, then by the limits.
+"""Decides whether a number may be called: by the number itself, then by the limits.
 
-Every order passes here: single calls, campaigns, callbacks, transfers. The first broken rule is the
-reason of a refusal:
+This applies to every order (request to call a number): single calls, campaigns, callbacks and
+transfers. The first broken rule is the reason for the refusal:
 
 | reason | rule |
 | --- | --- |
 | `emergency` | an emergency number is never called |
 | `nothing_allowed` | nothing is called before the owner has named countries or prefixes |
-| `not_a_number` | a number has its country code, or is a SIP address |
-| `cost_class` | only ordinary numbers are called, and the costly kinds that the owner has named |
-| `country` | the number is in one of the countries, or begins with one of the prefixes |
-| `number_daily` | calls to one number within 24 hours, but not transfers |
-| `concurrent` | calls at once |
-| `hourly` | calls within an hour |
-| `daily_minutes` | minutes within 24 hours |
+| `not_a_number` | the number must have a country code, or be a SIP address |
+| `cost_class` | only ordinary numbers are called, and costly classes that the owner has named |
+| `country` | the number must be in one of the countries, or begin with one of the prefixes |
+| `number_daily` | the limit of calls to one number within 24 hours; not for transfers |
+| `concurrent` | the limit of calls at once |
+| `hourly` | the limit of calls within an hour |
+| `daily_minutes` | the limit of minutes within 24 hours |
 
-The limits count calls and transfers apart, so that a campaign never keeps a caller from a person.
+The limits count calls and transfers separately, so that a campaign cannot prevent a transfer.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,23 +23,25 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
-"""The origin: a client of the API, `holdline dial`, a campaign, a caller who wanted to be called
-back, a caller who is transferred."""
+"""The origin of an order: a client of the API, `holdline dial`, a campaign, a caller who has asked
+for a callback, or a caller who is transferred."""
 
 ORDINARY: Final = "ordinary"
-SIP: Final = "sip"  # an address from the owner's configuration: no country, no tariff
+SIP: Final = "sip"  # the cost class of SIP addresses, which have no country and no tariff
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalledNumber:
-    """A number, as far as it matters for a call.
+    """What the rules need to know about a number.
 
     Attributes:
-        number: E.164 if it can be read as that, else as it was given.
-        country: ISO 3166-1; empty if unknown, `001` for numbers of no country.
-        cost_class: `ordinary`, `sip`, or one of `outbound.cost_classes`; empty if it is no number.
+        number: The number in E.164, or as given if it cannot be read.
+        country: ISO 3166-1; empty if unknown, `001` for numbers that belong to no country.
+        cost_class: `ordinary`, `sip`, or one of `outbound.cost_classes`; empty if it is not a
+            number.
+        emergency: Whether it is an emergency number.
     """
 
     number: str
@@ -50,7 +52,7 @@ class CalledNumber:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRules:
-    """Whom this server may call, and how much; the keys of `outbound`."""
+    """The numbers that this server may call, and the limits; as in `outbound`."""
 
     countries: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class OrderRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderUse:
-    """What earlier orders used; calls for a call, transfers for a transfer."""
+    """What earlier orders have used: transfers for a transfer, other calls for any other call."""
 
     live: int = 0
     last_hour: int = 0
@@ -82,7 +84,7 @@ class OrderRefusal:
 
     Attributes:
         reason: A code, from the table above.
-        text: One line with the key, its value and the cure; no number.
+        text: One line with the key, its value and the cure, without the number.
     """
 
     reason: str
@@ -134,7 +136,7 @@ LIMITS: Final[Mapping[str, Said]] = {
         "outbound.daily_minutes; call later, or raise it"
     ),
 }
-"""The reasons that time removes."""
+"""Reasons that pass with time: the same order may be accepted later."""
 
 
 def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
@@ -143,9 +145,9 @@ def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None
 
 
 def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
-    """Return why a contact's number may never be called.
+    """Return why a contact's number may never be called; `None` if it may.
 
-    Before the owner has allowed any country, only its cost counts.
+    As long as no country or prefix is configured, numbers of all countries pass.
     """
     opened = rules if rules.opened else replace(rules, prefixes=("+",))
     return judge_number(called, opened)

@@ -1,4 +1,4 @@
-"""The pace of dials: calls at once, per minute and per day, spending, and the carrier's rate."""
+"""The pace of dials: calls at once, per minute and per day, and spending."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from calls.outbound import CampaignUse, NothingToDial, TokenBucket
 from campaigns.model import Campaign
 from campaigns.window import next_day_s
 
-REST_S: Final = 1.0  # least time between two wake-ups
+REST_S: Final = 1.0  # the shortest time between two wake-ups
 
 
 class DialEvents:
@@ -23,7 +23,7 @@ class DialEvents:
         self._news.set()
 
     async def wait(self, within_s: float) -> None:
-        """Return when a dial has ended since the last call, or after `within_s`."""
+        """Wait until a dial has ended since the last call, for at most `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._news.wait()
@@ -32,15 +32,15 @@ class DialEvents:
 
 
 class SilentLooks:
-    """When to look for dials of silent processes.
+    """Decides when to check for dials of silent processes.
 
-    Normally twice per lease. After a database failure, before every claim for one lease: running
-    dials may have missed their renewal then, each at a different moment, so a slot that seems free
-    may not be.
+    Normally twice per lease. For one lease after a database failure, before every claim: dials in
+    progress may have missed a renewal, each at a different moment, so a slot that seems free may
+    not be.
     """
 
     def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:
-        """Start without a look."""
+        """Begin with a check that is due."""
         self._lease_s = lease_s
         self._now_s = now_s
         self._looked_s = float("-inf")
@@ -48,13 +48,13 @@ class SilentLooks:
 
     @property
     def due(self) -> bool:
-        """Whether a look is due now."""
-        # A last look in the future means that the clock was set back.
+        """Whether a check is due now."""
+        # If the last check seems to be in the future, the clock was set back.
         rested = 0.0 <= self._now_s() - self._looked_s < self._lease_s / 2
         return not rested or self._looked_s - self._broken_s <= self._lease_s
 
     def looked(self, at_s: float) -> None:
-        """Record a look that the database answered, with its time."""
+        """Record a check that the database has answered, with the time of the query."""
         self._looked_s = at_s
 
     def doubt(self) -> None:
@@ -66,7 +66,7 @@ HAIR: Final = 1e-6  # of a token: rounding must not refuse a claim at `again_s`
 
 
 def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | NothingToDial:
-    """Return the bucket after one more dial, or why there may be none."""
+    """Return the campaign's bucket after one more dial, or why there may be no dial now."""
     if use.calls_now >= campaign.concurrent:
         return NothingToDial(reason="concurrent")
     if campaign.daily_calls is not None and use.calls_today >= campaign.daily_calls:
@@ -79,10 +79,10 @@ def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | Noth
 def take_token(
     bucket: TokenBucket, *, per_minute: float, now: float
 ) -> TokenBucket | NothingToDial:
-    """Take one token, or return when there will be one.
+    """Return the bucket without one token, or when there will be one.
 
-    The bucket holds one second's tokens, at least one. So dials are spread evenly, and an idle
-    minute is not made up for in a burst.
+    The bucket holds the tokens of one second, but at least one. So dials are spread evenly, and an
+    idle minute is not followed by a burst.
     """
     a_second = per_minute / 60.0
     added = max(0.0, now - bucket.filled_s) * a_second  # a clock set back adds nothing

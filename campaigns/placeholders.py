@@ -1,7 +1,7 @@
-"""Placeholders in a campaign's texts, such as `{name}` or `{city}`, and which have no value.
+"""Placeholders in a campaign's texts, such as `{name}` or `{city}`, and those without a value.
 
-A placeholder is a column's heading in braces. The case and the signs between its words do not
-matter when a file is imported: `{due_date}` is filled by the column `Due date`.
+A placeholder is a column's heading in braces. Case and the characters between words do not matter
+when a file is imported: the column `Due date` fills `{due_date}`.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ NAME: Final = "name"
 
 
 def texts_of(campaign: Campaign) -> Mapping[str, str]:
-    """Return the texts of a campaign that are filled for each contact, by their key."""
+    """Return the texts of a campaign whose placeholders are filled for each contact, by key."""
     return {
         "greeting": campaign.greeting,
         "disclosure": campaign.disclosure,
@@ -41,7 +41,7 @@ def lacking(needed: Collection[str], name: str, fields: Mapping[str, str]) -> tu
 
 
 def headings_for(needed: Collection[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
-    """Return what the placeholders call each column, and the placeholders without a column."""
+    """Return placeholders by column, where their names differ, and those without a column."""
     by_plain = {plain(heading): heading for heading in sorted(columns.fillable, reverse=True)}
     called, missing = dict[str, str](), list[str]()
     for item in needed:

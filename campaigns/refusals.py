@@ -1,4 +1,4 @@
-"""The reasons why a row or a contact cannot be called, in words and with the cure."""
+"""The reasons why a row is refused or a contact cannot be called, in words and with the cure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,14 +9,14 @@ DATES: Final = "2026-03-31, 31.03.2026, 31 Mar 2026 or a spreadsheet's day numbe
 CURES: Final = {
     # of rows
     "no_number": "the row has no number",
-    "not_a_number": "this is no telephone number; write it as +4930901820",
+    "not_a_number": "this is not a telephone number; write it as +4930901820",
     "too_short": "the number has too few digits; write all of it, with its area code",
     "too_long": "the number has too many digits; write it as +4930901820",
     "no_country_code": "the country code is missing or unknown; write +49… or set `region`",
     "no_area_code": "the area code is missing; write the whole number",
     "ambiguous": "the digits may be two numbers; write the number with + and its country code",
     "digits_lost": "a spreadsheet has rounded the number; format the column as text",
-    "has_extension": "the number has an extension; another person would answer",
+    "has_extension": "the number has an extension, without which another person would answer",
     "has_letters": "the number has letters; write digits only",
     "cost_class": "the number is costly (premium, satellite, …), and its class is not in "
     "outbound.cost_classes; add it there if you want to pay for such calls",
@@ -36,9 +36,9 @@ CURES: Final = {
     "duplicate": "the number is twice in the file; the first row counts",
     "do_not_call": "the number is on the do-not-call list",
     "line_too_long": "the line has more than 65,536 characters",
-    "quote_not_closed": "a quotation mark has no partner",
+    "quote_not_closed": "a quotation mark is not closed",
     "zero_byte": "the line has a zero byte; save the file as CSV UTF-8",
-    "wrong_encoding": "the line has bytes that are no letters; name the file's --encoding",
+    "wrong_encoding": "the line has bytes that are not text in this encoding; give --encoding",
     "not_csv": "the line cannot be read as CSV",
     # of contacts
     "no_zone": "the time zone of the number is unknown; add a column `zone`, or set "
@@ -49,7 +49,7 @@ LACKS: Final = "lacks_"
 
 
 def reason_lines(counts: Mapping[str, int], campaign: Campaign) -> list[str]:
-    """Return how many there are of each reason, with the cure, the most frequent first."""
+    """Return a line for each reason with its count and the cure, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return [f"{count} ({code}): {cure_of(code, campaign)}" for code, count in ordered]
 

@@ -23,14 +23,14 @@ from operations.csv_cells import safe_cell
 from operations.moments import for_people, iso
 from operations.notify.alert import Alert
 
-# Health figures of the time in which a campaign called, computed from rows of the database.
+# The health of the worker pool while a campaign called, computed from rows of the database.
 #
-# A campaign calls during its dials and during pauses of at most `PAUSE_S` between them, so nights
-# and days off are not counted. Breakers and alerts are those of the whole worker pool.
+# This is the time of its dials, and of pauses between them of at most `PAUSE_S`, so nights and days
+# off are not counted. Breakers and alerts are those of the whole worker pool.
 
 PAUSE_S: Final = 900.0  # chosen: longer than the rest after a busy number
 HOUR_S: Final = 3_600.0
-UNHEARD: Final = "unheard"  # `how` of an alert that ended without news: its end is unknown
+UNHEARD: Final = "unheard"  # `how` of an alert that was closed without knowing when it ended
 
 Span: TypeAlias = tuple[float, float]
 """Start and end, in seconds since 1970."""
@@ -38,13 +38,15 @@ Span: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignHealth:
-    """Health while a campaign called; a figure is `None` if the campaign never called.
+    """The health of the worker pool while a campaign called.
 
     Attributes:
-        open_s: Seconds in which a rung's breaker was open in some process, summed over the rungs.
-        mttr_s: Mean time to recover of the incidents that began in that time and are over.
-        incidents_open: Incidents that began in that time and are not over.
-        alerts: Alerts that operators received.
+        open_s: How long breakers were open, summed over the rungs; a rung counts while its breaker
+            was open in any process. `None` if the campaign never called.
+        mttr_s: Mean time to recover of the incidents that began in that time and have ended; `None`
+            if there are none.
+        incidents_open: Incidents that began in that time and have not ended.
+        alerts: Alerts about incidents of that time that operators received.
         called_s: How long the campaign called.
     """
 
@@ -56,19 +58,19 @@ class CampaignHealth:
 
     @property
     def alerts_per_hour(self) -> float | None:
-        """Alerts per hour of calling."""
+        """Alerts per hour in which the campaign called; `None` if it never did."""
         return self.alerts * HOUR_S / self.called_s if self.called_s else None
 
 
 def spans_of(dials: Iterable[Span]) -> Sequence[Span]:
-    """Return the spans in which a campaign called."""
+    """Return the spans in which a campaign called, from the spans of its dials."""
     return _merged(dials, PAUSE_S)
 
 
 def campaign_health(
     spans: Sequence[Span], spells: Iterable[OpenSpell], alerts: Iterable[Alert]
 ) -> CampaignHealth:
-    """Return the health figures for these spans."""
+    """Return the worker pool's health in these spans."""
     if not spans:
         return CampaignHealth()
     began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
@@ -83,10 +85,10 @@ def campaign_health(
 
 
 def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
-    """Return how long breakers were open; overlapping spells of one rung count once."""
+    """Return how long breakers were open in these spans; overlaps of one rung count once."""
     rungs: dict[tuple[str, str], list[Span]] = {}
     for spell in spells:
-        # A spell without an end lasts until its process was last seen.
+        # A spell without a recorded end counts until its process was last seen.
         ended_s = spell.seen_s if spell.ended_s is None else spell.ended_s
         if ended_s is not None and ended_s > spell.began_s:
             rungs.setdefault((spell.stage, spell.provider), []).append((spell.began_s, ended_s))
@@ -110,17 +112,17 @@ def _merged(spans: Iterable[Span], pause_s: float) -> Sequence[Span]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFigures:
-    """Key figures of a campaign; a share is `None` if its whole is 0."""
+    """Key figures of a campaign; a rate or a mean is `None` if its denominator is 0."""
 
     contacts: int
     finished: int
     dials: int
-    success_rate: float | None  # contacts with a completed call, of those dialled
-    retry_rate: float | None  # dials that were not the first of their contact
-    own_fault_rate: float | None  # dials that failed for our own reasons
-    abandoned: int  # calls that the callee ended before the first answer
-    abandoned_rate: float | None  # share of calls answered by people or machines
-    length_s: float
+    success_rate: float | None  # contacts with a completed call, as a share of those dialled
+    retry_rate: float | None  # dials that were not the first of their contact, of all dials
+    own_fault_rate: float | None  # dials that failed for our own reasons, of all dials
+    abandoned: int  # calls that the callee ended before the agent's first answer
+    abandoned_rate: float | None  # of the dials with a call on our side
+    length_s: float  # in all
     costs: DialCosts
     cost_per_contact: float | None  # per dialled contact
     cost_per_success: float | None
@@ -187,7 +189,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
-    """Yield the lines of a CSV file, header first; no cell can be taken for a formula."""
+    """Yield the lines of a CSV file, header first; spreadsheets take no cell for a formula."""
     yield _csv_line(COLUMNS)
     async for contact in contacts:
         yield _csv_line(
@@ -214,7 +216,7 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
 def page(
     standing: CampaignStanding, figures: KeyFigures, outcomes: Sequence[OutcomeFigures], now: float
 ) -> str:
-    """Return a self-contained HTML page."""
+    """Return the report as a self-contained HTML page."""
     title = f"Campaign {escape(standing.name)}"
     reason = f": {escape(phrase(HELD, standing.reason))}" if standing.reason else ""
     return (
@@ -254,7 +256,7 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
 
 
 def lacks(costs: DialCosts) -> str:
-    """Return which costs a sum does not include, in words; empty if it is complete."""
+    """Return in words which costs are missing from a sum; empty if it is complete."""
     counts = {
         "without the carrier's price": costs.carrier_owed,
         "without provider costs": costs.providers_owed,

@@ -1,4 +1,4 @@
-"""`holdline campaign start | pause | resume | status | report`."""
+"""`holdline campaign`: the actions start, pause, resume, status and report."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -39,18 +39,18 @@ MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
     "pause": (frozenset({"running"}), "paused"),
     "resume": (frozenset({"paused"}), "running"),
 }
-"""The states in which each action is allowed, and the state it leads to."""
+"""For each action, the states in which it is allowed, and the state to which it leads."""
 
 
-def move_campaign(
+def change_state(
     settings: Settings, campaign: str, action: str, *, say: Say, agrees: Callable[[], bool]
 ) -> int:
-    """Start, pause or resume a campaign; the dialers see the change within seconds.
+    """Start, pause or resume a campaign; the dialers notice the change within seconds.
 
-    Before a start, what it would do is printed, and `agrees` is asked.
+    Before a start, a summary is printed, and `agrees` returns whether to go on.
 
     Raises:
-        UsageError: The campaign cannot be moved, or no number may be called.
+        UsageError: The campaign's state does not allow the action, or no number may be called.
     """
     if MOVES[action][1] == "running" and not rules_in(settings).opened:
         raise UsageError(NOTHING_ALLOWED)
@@ -98,7 +98,7 @@ async def _move(
 async def _show_start(
     settings: Settings, campaign: str, database: Database, say: Say, now: float
 ) -> None:
-    """Print what a start would do.
+    """Print a summary of what a start would do.
 
     Raises:
         CommandError: No contact can be called.
@@ -177,7 +177,7 @@ def _replacing(path: Path) -> Iterator[TextIO]:
 
 
 async def _pool(figures: Figures, campaign: str, now: float) -> CampaignHealth:
-    """Return the health figures of the time in which a campaign called."""
+    """Return the worker pool's health while a campaign called."""
     spans = spans_of(await figures.dial_spans(campaign, now=now))
     if not spans:
         return campaign_health((), (), ())
@@ -189,11 +189,11 @@ async def _pool(figures: Figures, campaign: str, now: float) -> CampaignHealth:
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:
     reason = f" ({phrase(HELD, standing.reason)})" if standing.reason else ""
     contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
-    told = ", ".join(f"{outcome.dials} {phrase(OUTCOMES, outcome.outcome)}" for outcome in outcomes)
+    results = ", ".join(f"{row.dials} {phrase(OUTCOMES, row.outcome)}" for row in outcomes)
     return [
         f"{standing.name}: {standing.state}{reason}, {standing.calls_now} calls now",
         f"  contacts: {contacts or 'none'}",
-        f"  outcomes: {told or 'none'}; cost {standing.cost:.4f}",
+        f"  outcomes: {results or 'none'}; cost {standing.cost:.4f}",
     ]
 
 

@@ -1,6 +1,6 @@
 """Summary of a campaign before its start: contacts to call, countries, hours, cost, exclusions.
 
-It is shown before people are called, by `campaign start` and by the console.
+`campaign start` and the console show it.
 """
 
 from collections import Counter
@@ -28,19 +28,19 @@ AGREED: Final = CallConsent(kind="", given_on="", source="")
 
 @dataclass(slots=True, kw_only=True)
 class StartSummary:
-    """The contacts of a campaign that are not finished, by its present rules.
+    """What starting a campaign would do, by its current rules.
 
     Attributes:
-        contacts: All of its contacts, with the finished ones.
-        callable: How many can be called.
-        dialling: How many are being called.
-        opens_s: When the first of them may be called.
-        countries: How many of them are in each country, by ISO 3166-1 code.
-        names: Of some of them.
-        never: How many cannot be called, by the code of the reason.
-        lacking: For how many a placeholder of the texts has no value.
-        cost: The expected cost of calling each of them once, from the dials so far; `None` if
-            there is none with a price.
+        contacts: How many contacts it has, including finished ones.
+        callable: How many contacts can be called.
+        dialling: How many contacts are being called.
+        opens_s: When the first contact may be called; `None` if none can be.
+        countries: How many callable contacts are in each country, by ISO 3166-1 code.
+        names: The names of a few contacts.
+        never: How many contacts cannot be called, by the code of the reason.
+        lacking: How many contacts have no value for a placeholder of the texts, by placeholder.
+        cost: The expected cost of one dial to each callable contact, from the dials so far; `None`
+            if none of them has a price.
     """
 
     campaign: Campaign
@@ -57,13 +57,13 @@ class StartSummary:
 
     @property
     def why_none(self) -> str:
-        """Why no contact can be called, in words; empty if one can, or without any contact."""
+        """Why no contact can be called, in words; empty if one can, or if there are no contacts."""
         if self.callable or self.dialling or not self.contacts:
             return ""
-        told = (
+        why = (
             "; ".join(reason_lines(self.never, self.campaign)) or "all of its contacts are finished"
         )
-        return f"{self.campaign.name} has no contact that can be called: {told}"
+        return f"{self.campaign.name} has no contact that can be called: {why}"
 
     def lines(self) -> list[str]:
         """Return the summary for people."""
@@ -71,18 +71,18 @@ class StartSummary:
         places = ", ".join(f"{place} {n}" for place, n in self.countries.most_common(MAX_COUNTRIES))
         hours = f"{clock_time(window.opens_s)} to {clock_time(window.closes_s)} in {zone}"
         names = f" ({', '.join(self.names)}, …)" if self.names else ""
-        told = [
+        lines = [
             f"contacts to call: {self.callable}{names}",
             f"countries: {places or 'none'}",
             f"hours: {hours}; {self._first()}",
             f"cost: {self._cost()}",
         ]
-        told += [f"not called: {line}" for line in reason_lines(self.never, self.campaign)]
-        told += [
+        lines += [f"not called: {line}" for line in reason_lines(self.never, self.campaign)]
+        lines += [
             f"without a value for {{{name}}}: {count}; they do not hear the texts that use it"
             for name, count in self.lacking.most_common()
         ]
-        return told
+        return lines
 
     def _first(self) -> str:
         if self.opens_s is None:

@@ -1,8 +1,8 @@
-"""Estimates how long a campaign may still take, for people.
+"""Estimates how long a campaign may still take.
 
-The estimate takes the pace of the last dials, at most the configured one. It simulates the campaign
-hour by hour: contacts within their hours are dialled at that pace, up to the daily limits. There is
-no estimate before some dials have ended.
+The estimate assumes the pace of the last dials, but at most the configured pace. It simulates the
+campaign hour by hour: contacts within their calling hours are dialled at that pace, up to the daily
+limits. There is no estimate before a few dials have ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ OPEN_STATES: Final = ("waiting", "dialling", "resting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Progress of a campaign."""
+    """The progress of a campaign."""
 
     contacts: int
     finished: int
@@ -34,33 +34,34 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
     """Return the progress of a campaign.
 
     Args:
-        contacts: Number of contacts in each state.
-        outcomes: Number of settled dials with each outcome.
+        contacts: The number of contacts in each state.
+        outcomes: The number of settled dials with each outcome.
     """
     open_ones = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
     total = sum(contacts.values())
     return Progress(contacts=total, finished=total - open_ones, dials=sum(outcomes.values()))
 
 
-FEWEST: Final = 5  # settled dials, chosen: fewer do not show a pace
+FEWEST: Final = 5  # dials for an estimate, chosen: fewer do not show a pace
 GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night
 STEP_S: Final = 3600.0  # calling hours usually begin on the hour
 MAX_S: Final = 14 * 24 * 3600.0
-GROUPS: Final = 4  # of contacts with the same zones, chosen; smaller groups count with these
+GROUPS: Final = 4  # largest groups of contacts by zones (chosen); the others count as these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remainder:
-    """What is left of a campaign, and how it has gone so far.
+    """What is left of a campaign, and its course so far.
 
     Attributes:
-        contacts: Contacts that are still to be called.
-        finished: All other contacts.
-        dials: Settled dials.
-        cost: Their total cost, as far as prices are known.
+        contacts: How many contacts are still to be called.
+        finished: How many other contacts there are.
+        dials: How many dials are settled.
+        cost: The total cost of these dials, as far as prices are known.
         intended_s: When the last dials were intended, the oldest first.
-        zones: Number of sampled contacts by their possible time zones, separated by spaces.
-        last_due_s: The latest moment before which a contact may not be called.
+        zones: How many of the sampled contacts have certain possible time zones; the zones of the
+            key are separated by spaces.
+        last_due_s: The latest due time of a contact.
     """
 
     contacts: int
@@ -78,8 +79,8 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     """Return how many seconds the campaign may still take.
 
     Returns:
-        At most `MAX_S`, which means that long or longer. `None` if nothing is left, or if there
-        are too few dials for an estimate.
+        At most `MAX_S`, which means that long or longer. `None` if nothing is left to do, if there
+        are too few dials for an estimate, or if the remaining contacts can never be called.
     """
     pace = dials_a_second(campaign, rest.intended_s, now=now)
     if not rest.contacts or pace is None or rest.dials < FEWEST:
@@ -103,7 +104,7 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 
 
 def _groups(rest: Remainder) -> dict[str, float]:
-    """Return the number of expected dials by time zones."""
+    """Return the number of expected dials, by the contacts' possible time zones."""
     each_takes = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
     largest = sorted(rest.zones.items(), key=lambda one: -one[1])[:GROUPS] or [("", 1)]
     seen = sum(count for _, count in largest)
@@ -113,7 +114,7 @@ def _groups(rest: Remainder) -> dict[str, float]:
 def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
-    """Return when the last dial is made; `None` if some contacts can never be called."""
+    """Return when the last dial is made; `None` if the remaining contacts can never be called."""
     a_day = _dials_of_day(campaign, rest)
     today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
@@ -135,7 +136,7 @@ def _dial_all(
 def _awake(
     campaign: Campaign, queue: dict[str, float], asleep: dict[str, float], moment: float
 ) -> list[str]:
-    """Return the groups whose hours are open; drop groups whose hours never open."""
+    """Return the groups that may be called now; remove groups that may never be called."""
     awake: list[str] = []
     for zones in list(queue):
         if moment < asleep[zones]:
@@ -151,7 +152,7 @@ def _awake(
 
 
 def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
-    """Subtract `made` dials from the groups that are awake, in proportion to their size."""
+    """Subtract `made` dials from the groups that may be called, in proportion to their size."""
     whole = sum(queue[zones] for zones in awake)
     for zones in awake:
         queue[zones] -= made * queue[zones] / whole
@@ -162,7 +163,7 @@ def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
 def _dials_of_day(
     campaign: Campaign, rest: Remainder, *, calls: int = 0, spent: float = 0.0
 ) -> float:
-    """Return how many dials the daily limits still allow."""
+    """Return how many more dials the daily limits allow after these calls and costs."""
     allowed = float("inf")
     if campaign.daily_calls is not None:
         allowed = max(0.0, campaign.daily_calls - calls)

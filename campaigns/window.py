@@ -1,8 +1,8 @@
-"""The hours in which a number may be called, in the local time of each place where it may be.
+"""Calling hours: when a number may be called, in local time.
 
-A number often may be in several time zones. It is called only when all of them allow it, so that no
-one is woken because a number was taken for one further west. Hours are local wall-clock time and
-follow summer time.
+A number may often be in one of several time zones. It is called only when the hours of all of them
+allow it, so that a callee further east or west is not woken. Hours are wall-clock time and follow
+daylight saving time.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from campaigns.model import CallingWindow
 from operations.numbers import UNKNOWN, zone_named
 
-HORIZON_DAYS: Final = 15  # two weeks include every weekday in every zone
+HORIZON_DAYS: Final = 15  # how far ahead to search: any two weeks have every weekday in every zone
 DAY: Final = timedelta(days=1)
 
 
@@ -21,7 +21,7 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
 
     Args:
         zones: All zones in which the number may be.
-        window: Hours, days, and the default zone for numbers whose place is unknown.
+        window: Hours, days, and the default zone for numbers whose location is unknown.
         now: Seconds since 1970.
 
     Returns:
@@ -32,7 +32,7 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
         return None
     moment, end = now, now + HORIZON_DAYS * DAY.total_seconds()
     while moment <= end:
-        # No earlier moment suits all places, so the latest one is the next candidate.
+        # No moment before the latest of these suits all zones, so it is the next candidate.
         latest = max(_opens_in(place, window, moment) for place in clocks)
         if latest <= moment:
             return moment
@@ -55,14 +55,14 @@ def next_day_s(zone: str, *, now: float) -> float:
 
 
 def places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
-    """Return the zones of a number; empty if one is unknown, so that it is never called."""
+    """Return the zones of a number; empty if one of them is unknown: then it is never called."""
     named = [zone for zone in zones if zone != UNKNOWN] or [window.default_zone]
     found = [place for zone in named if (place := zone_named(zone))]
     return found if len(found) == len(named) else []
 
 
 def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
-    """Return the first moment, from this one on, when one zone allows a call."""
+    """Return the next moment when the window is open in a zone: `moment` itself if it is now."""
     local = datetime.fromtimestamp(moment, place)
     seconds = timedelta(
         hours=local.hour,
@@ -82,5 +82,5 @@ def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
 
 
 def _moment(wall: datetime, place: tzinfo) -> float:
-    """Return the first moment at which a wall clock in that place shows this time."""
+    """Return the first moment when a wall clock in a zone shows this time."""
     return wall.replace(tzinfo=place).timestamp()

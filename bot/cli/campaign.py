@@ -18,7 +18,7 @@ FileArgument: TypeAlias = Annotated[
 ]
 CampaignOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all if left out."),
+    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: default all."),
 ]
 CrmOption: TypeAlias = Annotated[
     bool, typer.Option("--crm", help="import: all people in the CRM under `crm`.")
@@ -31,23 +31,23 @@ ColumnsOption: TypeAlias = Annotated[
 ]
 EncodingOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; guessed if left out."),
+    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; default: guessed."),
 ]
 OutOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="FILE",
-        help="import: file for refused rows. report: folder for both files.",
+        help="import: file for refused rows. report: folder for the report.",
     ),
 ]
 
 
 PreviewOption: TypeAlias = Annotated[
-    bool, typer.Option("--preview", help="import: only say what would be added and refused.")
+    bool, typer.Option("--preview", help="import: only show what would be added and refused.")
 ]
 YesOption: TypeAlias = Annotated[
-    bool, typer.Option("--yes", help="start: without a question in a terminal.")
+    bool, typer.Option("--yes", help="start: do not ask for confirmation.")
 ]
 
 
@@ -65,9 +65,9 @@ def command(
 ) -> int:
     """Import contacts, start or pause a campaign, show its figures.
 
-    Prints each refused row with its line and the reason. Importing a file again changes nothing. A
-    start first prints how many contacts are called, where, when and for how much; in a terminal it
-    asks.
+    An import prints the first refused rows with line and reason, and writes all of them to a file.
+    Importing a file again changes nothing. A start first prints how many contacts will be called,
+    where, when and at what cost; in a terminal it asks for confirmation.
     """
     settings = settings_here(config)
     _check_action(action, file, crm=crm)
@@ -84,7 +84,7 @@ def command(
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
     asked = not yes and sys.stdin.isatty()
-    return campaign_state.move_campaign(
+    return campaign_state.change_state(
         settings,
         str(campaign),
         action,

@@ -14,7 +14,7 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
 ) -> None:
-    """Render the missing clips; keep the others."""
+    """Render the clips of fallback utterances that are missing."""
     loaded = load(config)
     check_folders(loaded)
     settings = loaded.settings

@@ -31,6 +31,6 @@ def command(
         before, after = asyncio.run(upgrade(url))
     except StorageError as error:
         raise CommandError(f"{place} cannot be upgraded: {error}") from error
-    went = "was at" if before == after else f"went from {before or 'nothing'} to"
-    said = "did not exist and was created at" if is_new else went
-    typer.echo(f"{place} {said} {after}")
+    upgraded = "was at" if before == after else f"went from {before or 'nothing'} to"
+    done = "did not exist and was created at" if is_new else upgraded
+    typer.echo(f"{place} {done} {after}")

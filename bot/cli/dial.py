@@ -10,13 +10,13 @@ from bot.cli.options import ConfigOption, settings_here
 
 def command(
     number: Annotated[
-        str, typer.Argument(metavar="NUMBER", help="Such as +15550142, or as in server.region.")
+        str, typer.Argument(metavar="NUMBER", help="+15550142, or as dialled in server.region.")
     ],
     config: ConfigOption = None,
 ) -> int:
     """Call one number and print the result.
 
-    The running server places the call, with the agent of its configuration.
+    The running server places the call, with the default agent of its configuration.
     """
     settings = settings_here(config)
     from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - after the configuration's errors

@@ -18,8 +18,8 @@ WhatArgument: TypeAlias = Annotated[
     typer.Argument(
         metavar="WHAT",
         show_default=False,
-        help="NUMBER or FILE. add, remove: +49301234567, or a number of server.region. "
-        "import: a CSV file, or one number on each line.",
+        help="NUMBER or FILE. add, remove: +49301234567, or as dialled in server.region. "
+        "import: a CSV file, or one number per line.",
     ),
 ]
 SourceOption: TypeAlias = Annotated[

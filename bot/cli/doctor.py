@@ -21,13 +21,13 @@ def command(
     config: ConfigOption = None,
     online: Annotated[
         bool,
-        typer.Option("--online", help="Also use each key: ask for a word, read webhooks."),
+        typer.Option("--online", help="Also try each key: request a word, read webhooks."),
     ] = False,
 ) -> None:
-    """Check all that could stop the first call, a line each.
+    """Check everything that could prevent the first call; print a line for each check.
 
-    That is configuration, keys, port, disk, database, every provider's server and everything else
-    that is configured. With --online nothing is changed there either.
+    Checks the configuration, keys, port, disk, database, every provider's server and everything
+    else that is configured. Even with --online it changes nothing anywhere.
     """
     loaded = load(config)
     find_own_modules(loaded)
@@ -44,6 +44,6 @@ async def _report(loaded: Loaded, *, online: bool) -> int:
     async for finding in examine(loaded.settings, online=online):
         problems += not finding.ok
         mark = ("ok      ", "green") if finding.ok else ("problem ", "bold red")
-        told = ". ".join(filter(None, (finding.text, sentence(finding.cure))))
-        console.print(Text.assemble(mark, f"{finding.about}: {without_keys(told)}"))
+        text = ". ".join(filter(None, (finding.text, sentence(finding.cure))))
+        console.print(Text.assemble(mark, f"{finding.about}: {without_keys(text)}"))
     return problems

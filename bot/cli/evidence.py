@@ -15,7 +15,7 @@ from operations.postmortem.span import read_span
 def command(
     since: Annotated[
         str,
-        typer.Option("--since", metavar="SPAN", help="How far back: 90s, 30m, 1h30m, 2d."),
+        typer.Option("--since", metavar="SPAN", help="How far back to go: 90s, 30m, 1h30m, 2d."),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for evidence.html and .json.")
@@ -24,8 +24,8 @@ def command(
 ) -> int:
     """Write recent events for a post-mortem.
 
-    Failures, breakers, sent alerts, the verdict on each call, and answer times before, during and
-    after each outage. Numbers are masked; nothing that was said is included.
+    Includes failures, breaker transitions, sent alerts, the verdict on each call, and answer times
+    before, during and after each outage. Numbers are masked; nothing that was said is included.
     """
     span = read_span(since, option="--since")
     settings = settings_here(config)

@@ -12,14 +12,14 @@ from bot.exits import CommandError
 
 def command(
     number: Annotated[
-        str, typer.Argument(metavar="NUMBER", help="+49301234567, or a number of server.region.")
+        str, typer.Argument(metavar="NUMBER", help="+49301234567, or as dialled in server.region.")
     ],
     config: ConfigOption = None,
 ) -> None:
     """Erase all data about a caller's number.
 
-    Calls and what was said in them, recordings, messages, callback requests, contacts. The server
-    may be running.
+    Erases calls and what was said in them, recordings, messages, callback requests and contacts.
+    The server may be running.
     """
     settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415

@@ -14,7 +14,7 @@ from bot.exits import CommandError, UsageError
 def command(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="ACTION", show_default=False, help="done, or reopen."),
+        typer.Argument(metavar="ACTION", show_default=False, help="done or reopen."),
     ] = None,
     call_id: Annotated[
         str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")
@@ -25,9 +25,9 @@ def command(
     numbers: Annotated[bool, typer.Option("--numbers", help="Show complete numbers.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show callbacks and messages, or close them.
+    """Show callbacks and messages, newest first, or close them.
 
-    The newest comes first. The server may be running.
+    The server may be running.
     """
     if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
         said = " ".join(word for word in (action, call_id) if word)

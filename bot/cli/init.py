@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Ask for vendors and keys, and write holdline.yaml and .env.
 
-    Nothing that exists is overwritten: keys that .env already holds are not asked for. Another
-    vendor whose key is set already becomes a standby.
+    Nothing is overwritten, and keys that are already set are not asked for. Other vendors whose key
+    is already set become standbys.
     """
     if config.exists():
         raise UsageError(f"{config} exists; edit it, or name another file with --config")
@@ -61,7 +61,7 @@ def command(
 
 
 def _ladder(stage: Stage, first: str, variables: Environment) -> str:
-    """Return a stage's rungs: the chosen vendor, the others with a key, and a local voice."""
+    """Return a stage's rungs: the chosen vendor, others whose key is set, and a local voice."""
     others = [
         kind
         for kind in kinds(stage)
@@ -88,7 +88,7 @@ def _choose(stage: Stage) -> str:
 
 
 def _ask_key(name: str) -> str:
-    """Return a key without showing it; empty if it will be set later."""
+    """Ask for a key without showing it; return it, or empty if it will be set later."""
     question = f"{name} (leave empty to set it later)"
     key = typer.prompt(question, default="", show_default=False, hide_input=True)
     return str(key).strip()

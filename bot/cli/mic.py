@@ -17,21 +17,22 @@ def command(
     ] = False,
     microphone: Annotated[
         str | None,
-        typer.Option("--input", metavar="DEVICE", help="A microphone, by its number or name."),
+        typer.Option("--input", metavar="DEVICE", help="The microphone's number or name."),
     ] = None,
     loudspeaker: Annotated[
         str | None,
-        typer.Option("--output", metavar="DEVICE", help="A loudspeaker, by its number or name."),
+        typer.Option("--output", metavar="DEVICE", help="The loudspeaker's number or name."),
     ] = None,
     headphones: Annotated[
         bool,
-        typer.Option("--headphones", help="You can interrupt the agent: it does not hear itself."),
+        typer.Option("--headphones", help="You use headphones, so you can interrupt the agent."),
     ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Talk with the agent by microphone and loudspeaker.
 
-    Without headphones the microphone is off while the agent speaks. Ctrl-C says goodbye.
+    Without headphones the microphone is off while the agent speaks. Ctrl-C ends the call with a
+    goodbye.
     """
     if list_devices:
         from bot.programs.mic import print_devices  # noqa: PLC0415 - only needed here

@@ -12,12 +12,14 @@ from bot.config.sections import near_address
 from bot.config.settings import Settings
 from bot.exits import UsageError
 
-OWN_WORDS_ALONE: Final = "CRITICAL"  # log level of commands that report problems themselves
+OWN_WORDS_ALONE: Final = "CRITICAL"  # the log level of commands that print problems themselves
 
 ConfigOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="The configuration; default: holdline.yaml, else built in."
+        "--config",
+        metavar="FILE",
+        help="The configuration; default: holdline.yaml, or else the built-in one.",
     ),
 ]
 FaultsOption: TypeAlias = Annotated[
@@ -27,9 +29,9 @@ FaultsOption: TypeAlias = Annotated[
 
 
 def settings_here(config: Path | None) -> Settings:
-    """Return the configuration of a command that asks a server, or reads its database.
+    """Return the settings of a command that asks a running server or reads its database.
 
-    A demo that runs in this folder is used if nothing is configured.
+    If nothing is configured, these are the settings of the demo that runs in this folder.
 
     Raises:
         ConfigError: With all problems of the configuration.
@@ -44,7 +46,7 @@ def settings_here(config: Path | None) -> Settings:
 
 
 def _is_own(loaded: Loaded) -> bool:
-    """Return whether its owner has configured anything, or could serve with it as it is."""
+    """Return whether the user has configured a server: by a file, a setting, or all the keys."""
     if loaded.file or loaded.layers.changed("server", "storage"):
         return True
     try:
@@ -58,7 +60,7 @@ def one_number(text: str, *, region: str | None) -> str:
     """Return the number that an argument means, in E.164.
 
     Raises:
-        UsageError: It is no number, or ambiguous; then with both readings.
+        UsageError: It is not a number, or it is ambiguous; then the message has both readings.
     """
     from operations.numbers import readings_of  # noqa: PLC0415 - after the configuration's errors
 

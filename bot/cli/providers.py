@@ -12,7 +12,7 @@ from bot.exits import UsageError
 def command(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="ACTION", show_default=False, help="reset: try it at once."),
+        typer.Argument(metavar="ACTION", show_default=False, help="reset: try a rung at once."),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", show_default=False, help="A rung's name.")

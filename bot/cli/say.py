@@ -1,4 +1,4 @@
-"""`holdline say`: speaks a text into a file."""
+"""`holdline say`: writes a text as speech into a file."""
 
 import asyncio
 from pathlib import Path
@@ -26,9 +26,9 @@ def command(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a text as audio, in the agent's voice.
+    """Write a text as speech, in the agent's voice.
 
-    Uses the ladder `stages.tts`, with retries. Without keys it asks a running demo.
+    Uses the ladder `stages.tts`, with retries. Without keys, it uses a running demo.
     """
     if rate not in RATES_HZ:
         raise UsageError(f"--rate is {rate}; it must be one of {', '.join(map(str, RATES_HZ))}")

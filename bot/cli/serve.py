@@ -24,26 +24,26 @@ def command(
         str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="PORT", help="Port; 0: any free one.")
+        int | None, typer.Option("--port", metavar="PORT", help="Port; 0: any free port.")
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", metavar="N", help="Processes behind the port; default: one per core."
+            "--workers", metavar="N", help="Number of processes; default: one per core, at least 2."
         ),
     ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
-            "--print-config", help="Print the merged configuration with its origins, and exit."
+            "--print-config", help="Print the merged configuration and where it is from, and exit."
         ),
     ] = False,
 ) -> int:
     """Answer calls until SIGTERM, then let those in progress end.
 
-    Calls that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
-    SIGHUP replaces the workers one by one, for a new version or configuration; a configuration with
-    errors changes nothing.
+    Calls that outlast `shutdown.drain_s` end with a goodbye. A second SIGTERM or Ctrl-C cuts them
+    off. SIGHUP replaces the workers one by one, for a new version or configuration; a configuration
+    with errors is ignored.
     """
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
@@ -61,7 +61,7 @@ def command(
 
 
 def _check_contacts(settings: Settings) -> None:
-    """Check the file of a CRM of our own.
+    """Check the contacts file of `crm.kind: own`.
 
     Raises:
         UsageError: It is not a file of contacts.

@@ -1,4 +1,4 @@
-"""`holdline sip setup`: registers our numbers at LiveKit, and prints what the carrier needs."""
+"""`holdline sip setup`: registers our numbers with LiveKit, and prints what the carrier needs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Register our telephone numbers at LiveKit.
+    """Register your telephone numbers with LiveKit.
 
-    Each call gets a room of its own. A second run changes nothing. Prints what to enter at the
-    carrier.
+    Creates or updates the trunks and a rule that gives each call a room of its own. A second run
+    changes nothing. Prints what to enter at the carrier.
     """
     if action != "setup":
         raise UsageError(f'sip takes "setup", not "{action or ""}"')
@@ -50,10 +50,10 @@ async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePl
         done = await set_up(url, key.get_secret_value(), secret, plan)
     except ExchangeError as error:
         raise CommandError(f"LiveKit at {url} {error}") from error
-    return [_told(arranged) for arranged in done]
+    return [_line(arranged) for arranged in done]
 
 
-def _told(arranged: "Arranged") -> str:
+def _line(arranged: "Arranged") -> str:
     which = f" ({', '.join(arranged.fields)})" if arranged.fields else ""
     return f"{arranged.part} {arranged.id}: {arranged.change}{which}"
 
@@ -154,7 +154,7 @@ def _advice(settings: Settings) -> Iterator[str]:
 
 
 def _where(settings: Settings) -> str:
-    """Return the address to which the carrier sends calls, as far as it is known."""
+    """Return the SIP address for the carrier to send calls to, as far as it is known."""
     livekit = settings.transports.livekit
     if livekit.sip.uri:
         return livekit.sip.uri

@@ -1,4 +1,4 @@
-"""`holdline transcribe`: prints a recording as text."""
+"""`holdline transcribe`: prints the transcript of a recording."""
 
 import asyncio
 from pathlib import Path
@@ -23,9 +23,9 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print the text of a recording.
+    """Print the transcript of a recording.
 
-    Uses the ladder `stages.stt`, with retries. Without keys it asks a running demo.
+    Uses the ladder `stages.stt`, with retries. Without keys, it uses a running demo.
     """
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     from bot.batch.command import print_transcript  # noqa: PLC0415 - after the log set-up

@@ -48,23 +48,23 @@ class SpokenTextSettings(Section):
     """What is removed from the model's text before it is spoken."""
 
     markdown: bool = True
-    """Marks of emphasis, headings, lists, tables and HTML. Their words stay, and so do the numbers
-    of a list.
+    """Markup of emphasis, headings, lists, tables and HTML. The text and the numbers of lists
+    stay.
     """
     links: bool = True
-    """Addresses. The text of a link and the name of the host stay."""
+    """URLs. The text of a link and the host name stay."""
     code: bool = True
-    """Blocks of code, and backticks."""
+    """Code blocks, and backticks."""
     emoji: bool = True
-    """Emoji and other pictures."""
+    """Emoji and other pictograms."""
     stage_directions: bool = True
     """`*smiles warmly*`, `(laughs)`, `[sighs]`."""
     reasoning: bool = True
-    """Blocks in which a model thinks, such as `<think>`."""
+    """The model's reasoning, such as `<think>` blocks."""
     tool_calls: bool = True
-    """Tool calls written as text. One that names a real tool and fits its parameters is run."""
+    """Tool calls written as text. If the tool exists and the arguments fit, the call is run."""
     special_tokens: bool = True
-    """Tokens of a chat template, such as `<|im_end|>`."""
+    """Chat template tokens, such as `<|im_end|>`."""
 
 
 class DictationSettings(Section):
@@ -75,8 +75,8 @@ class DictationSettings(Section):
     Zero: the same as after any other word.
     """
     questions: dict[Text, Seconds] = Field(default_factory=dict)
-    """The same for any pause in the answer to a question, by words of the agent's question, such
-    as `order number: 4`.
+    """Silence that ends the answer to a question, whatever its last word. The key is a phrase in
+    the agent's question, such as `order number: 4`.
     """
 
 
@@ -95,15 +95,15 @@ class SensitiveSettings(Section):
     tools: bool = False
     """Give the model the tools `begin_sensitive` and `end_sensitive`."""
     max_s: Seconds = Field(default=120.0, le=600.0)
-    """The longest that such a part lasts. Then it ends by itself."""
+    """The longest that such a part can last. Then it ends by itself."""
 
 
 CallFact = Literal[
     "number", "caller", "called", "attestation", "call_id", "call_ref", "direction", "transport"
 ]
-"""Facts that the line gives a tool, outside the model's reach: the other party's number (empty if
-withheld), both numbers as the carrier gives them, the attestation, our id and the carrier's id of
-the call, `inbound` or `outbound`, and the kind of line."""
+"""Facts of the call that a tool gets from the line, not from the model: the other party's number
+(empty if withheld), both numbers as the carrier gives them, the attestation, our id and the
+carrier's id of the call, `inbound` or `outbound`, and the transport."""
 
 
 BODILESS: Final = ("GET", "DELETE")
@@ -125,30 +125,31 @@ class ToolSettings(Section):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     """The HTTP method."""
     timeout_s: Seconds = 5.0
-    """How long the tool may take. Then the model gets a result that says so."""
+    """How long the tool may take. After that the model is told that it did not answer in time."""
     secret_env: str | None = None
     """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
     signing_secret_env: str | None = None
-    """The variable that holds `whsec_` and base64. It signs the body of an HTTP tool, with the time
-    and the facts of the call. Needs a `method` with a body.
+    """The variable that holds the signing secret (`whsec_` and base64). It signs the body of the
+    request together with the time and the facts of the call. Needs a `method` with a body.
     """
     signing_secret: SecretStr | None = None  # signs the requests; from the environment only
     bound: dict[Text, CallFact] = Field(default_factory=dict)
-    """Parameters that the line fills in and the model neither sees nor fills, such as
-    `phone: number`: `number` (the other party's), `caller`, `called`, `attestation`, `call_id`,
-    `call_ref` (the carrier's), `direction` or `transport`.
+    """Parameters that are filled in from the call and hidden from the model, such as
+    `phone: number`. Values: `number` (the other party's), `caller`, `called`, `attestation`,
+    `call_id`, `call_ref` (the carrier's), `direction` or `transport`.
     """
     sensitive: Literal["begin", "end"] | None = None
-    """`begin`: from this tool's start nothing is recorded or stored, for at most `sensitive.max_s`.
-    `end`: this ends once the tool has succeeded. Digits that such a tool asks for are not recorded.
+    """`begin`: nothing is recorded or stored from the start of this tool, for at most
+    `sensitive.max_s`. `end`: that part ends once this tool has succeeded. The digits that such a
+    tool asks for are not recorded.
     """
     verifies: bool = False
-    """Whether a result with `verified: true` proves who the caller is: then the model is given the
+    """Whether a result with `verified: true` verifies the caller. The model is then given the
     fields in `after_verification`.
     """
     bridge: Text = "One moment, please."
-    """Spoken when the tool's answer is late."""
+    """Spoken when the tool's result is late."""
     entry_point: EntryPoint | None = None
     """A Python function instead of an address: `package.module:function`."""
     insecure: bool = False
@@ -164,7 +165,7 @@ class ToolSettings(Section):
 
     @property
     def digits_recorded(self) -> list[Any]:
-        """Those of `digits_asked` that the record has in clear."""
+        """The lengths in `digits_asked` of digits that are recorded unmasked."""
         return [] if self.sensitive else self.digits_asked
 
     @field_validator("signing_secret")
@@ -219,20 +220,20 @@ class AgentSettings(Section):
     """One agent: its words, its language, its limits."""
 
     name: Text = "default"
-    """The agent's name in logs and metrics; of one of `agents`, its key there."""
+    """The agent's name in logs and metrics. For an agent in `agents`, by default its key there."""
     numbers: tuple[Number, ...] = ()
-    """Called numbers that this agent answers."""
+    """The called numbers that this agent answers."""
     greeting: Text = "Hello, this is Holdline. How can I help?"
     """Spoken word for word when the call is answered. `{name}` is filled in from the `crm`."""
     instructions: Text = (
         "You are a friendly receptionist on the telephone. Answer in one or two short sentences, "
         "without lists or markup, because every word is spoken."
     )
-    """The system prompt. Holdline adds rules of the telephone and the language."""
+    """The system prompt. Holdline appends rules for telephone calls and the language."""
     language: Language = "en"
     """A BCP 47 tag, or `multi`: the language is detected for each turn."""
     context_tokens: Count = 4000
-    """How much of the conversation the model remembers."""
+    """The context window: tokens of the system prompt and the remembered conversation."""
     disclosure: Text | None = None
     """A sentence spoken before the greeting, which cannot be interrupted."""
     silence: SilenceSettings = SilenceSettings()
@@ -245,32 +246,32 @@ class AgentSettings(Section):
     """The longest that one reply may take to speak. It ends with the sentence that reaches this."""
     spoken_text: SpokenTextSettings = SpokenTextSettings()
     resumed: Text | None = None
-    """Said when a call that was cut off goes on. By default a prepared text."""
+    """Said when a call that was cut off is resumed. By default a prepared text."""
     farewell: Text = "Thank you for calling. Goodbye."
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
-    """What the model may do besides `end_call`, `request_callback` and `transfer_to_person`."""
+    """Tools of the model besides `end_call`, `request_callback` and `transfer_to_person`."""
     after_verification: tuple[Text, ...] = ()
     """Fields of a caller or contact, from the CRM or a campaign's file, that the model gets only
-    after a tool with `verifies` has said that the caller is who they say. No greeting has them.
+    after a tool with `verifies` has verified the caller. They are never spoken in a greeting.
     """
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
-    """Who a caller can be transferred to, by name; the first one is `person`. The model sees no
-    number.
+    """Destinations of transfers, by name; `person` means the first. The model never sees their
+    numbers.
     """
     keys: dict[Key, Text] = Field(default_factory=dict)
-    """What a key does during the conversation: `person`, `callback` or a destination's name."""
+    """What a keypad key does in the conversation: `person`, `callback` or a destination's name."""
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
-    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # the same
+    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # likewise
 
     @property
     def answering(self) -> AnsweringPlan | None:
-        """What is said to a machine that answers; `None` to not listen for one."""
+        """What is said to a machine that answers; `None` if the call does not detect machines."""
         return self._answering
 
     def listening(self, plan: AnsweringPlan | None) -> Self:
-        """Return a copy that first listens for who answered."""
+        """Return a copy that first finds out who or what has answered."""
         agent = self.model_copy()
         agent._answering = plan  # noqa: SLF001 - same class
         return agent
@@ -281,13 +282,13 @@ class AgentSettings(Section):
         return self._contact
 
     def knowing(self, contact: Mapping[str, str]) -> Self:
-        """Return a copy that calls this contact."""
+        """Return a copy for the call to this contact."""
         agent = self.model_copy()
         agent._contact = contact  # noqa: SLF001 - same class
         return agent
 
     def holds_back(self, field: str) -> bool:
-        """Return whether a field of the caller must wait for a verification."""
+        """Return whether the model gets a field only after the caller is verified."""
         return field.casefold() in map(str.casefold, self.after_verification)
 
     @model_validator(mode="after")

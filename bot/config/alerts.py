@@ -1,4 +1,4 @@
-"""The alert channels, and which of them are off because their configuration is incomplete."""
+"""The settings of alerts, and which channels are off because their settings are incomplete."""
 
 import re
 from collections.abc import Iterator
@@ -31,17 +31,19 @@ class EmailSettings(Section):
     """The recipients, separated by commas."""
     password: SecretStr | None = None
     username: Text | None = None
-    """The account at the mail server. By default the sender."""
+    """The login at the mail server. By default the sender."""
     host: Text | None = None
     """The mail server. By default `smtp.` and the sender's domain."""
     port: Port = 587
-    """Its port."""
+    """The mail server's port."""
     security: Literal["auto", "starttls", "tls", "none"] = "auto"
-    """`auto`: TLS on the port made for it, else STARTTLS, which may be missing on loopback only."""
+    """`auto`: TLS on port 465, STARTTLS on any other. Only a server on loopback may lack STARTTLS
+    then.
+    """
 
     @property
     def server(self) -> str:
-        """Return the host of the mail server."""
+        """The host name of the mail server."""
         return self.host or f"smtp.{(self.sender or '').rpartition('@')[2].strip('<> ')}"
 
 
@@ -52,7 +54,7 @@ class TelegramSettings(Section):
     chat_id: Text | None = None
     """The chat, by its number or name."""
     api_url: HttpUrl = "https://api.telegram.org"
-    """Another Bot API server."""
+    """The Bot API server."""
 
     @field_validator("chat_id", mode="before")
     @classmethod
@@ -82,35 +84,35 @@ class QuietSettings(Section):
     begin: DayTime | None = None
     """When the quiet hours begin. By default there are none."""
     end: DayTime = "07:00"
-    """When they end."""
+    """When the quiet hours end."""
     zone: Zone = "UTC"
-    """The time zone of these times."""
+    """The time zone of the quiet hours."""
     wakes: Severity = Severity.HIGH
-    """Alerts of this severity and above ring at night, too."""
+    """Alerts of this severity and above are sent in quiet hours, too."""
 
 
 class AlertsSettings(Section):
     """Alerts: channels and timing."""
 
     hold_s: SecondsOrZero = 5.0
-    """An incident that ends within this time is not sent. Critical ones do not wait."""
+    """An incident that ends within this time is not sent. Critical incidents do not wait."""
     update_s: Seconds = 60.0
-    """Time between two changes of a message that only count further."""
-    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox keeps an hour
-    """The same failure of the same provider within this time continues the same message."""
+    """Time between two updates of a message in which only a count has changed."""
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox remembers an hour
+    """A repeated failure of the same provider within this time updates the same message."""
     escalate_s: Seconds = 600.0
-    """An alert that lasts this long without acknowledgement becomes one severity higher."""
+    """An alert that is not acknowledged for this long is raised by one severity."""
     per_hour: Count = 20
-    """Messages that may ring in an hour. More wait; critical ones do not."""
+    """Messages within an hour that may ring. Further ones wait, except critical ones."""
     hurt_share: Annotated[float, Field(gt=0, le=1)] = 0.02
-    """An alert of its own is sent if at least this share of the calls of five minutes gave their
-    callers no answer: a clip or the outage menu instead, or a call that was cut.
+    """Send an alert if at least this share of the calls within five minutes gave their callers no
+    answer: they heard a clip or the outage menu instead, or were cut off.
     """
     hurt_callers: Count = 2
-    """The fewest such callers for that alert."""
+    """The fewest such callers that cause this alert."""
     quiet: QuietSettings = QuietSettings()
     inbox: bool = False
-    """Send a notice of each callback and message that a caller was promised; not in quiet hours."""
+    """Send a notice of each callback or message that a caller was promised, not in quiet hours."""
 
     email: EmailSettings = EmailSettings()
     telegram: TelegramSettings = TelegramSettings()
@@ -118,7 +120,7 @@ class AlertsSettings(Section):
 
 
 def missing_of(settings: AlertsSettings) -> Iterator[str]:
-    """Yield a line for each incompletely configured channel."""
+    """Yield a line for each channel that is off because its settings are incomplete."""
     email, telegram = settings.email, settings.telegram
     if email.password and not (email.sender or email.to):
         yield "email is off: EMAIL_FROM and EMAIL_TO are not set"

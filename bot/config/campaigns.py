@@ -1,4 +1,4 @@
-"""Whom the server may call, and campaigns: script, calling hours, retries, limits."""
+"""Settings of outbound calls and campaigns: allowed numbers, script, hours, retries, limits."""
 
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -32,7 +32,7 @@ DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS_END: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
-"""While one of our stages is down: wait; skip the contact; or call anyway."""
+"""While one of our stages is down: wait, put the contact back for later, or call anyway."""
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
 
 
@@ -66,49 +66,49 @@ class OutboundSettings(Section):
     before this or `prefixes` is set.
     """
     prefixes: tuple[Annotated[Prefix, AfterValidator(_one_country)], ...] = ()
-    """Numbers that begin so may be called as well, such as +4930. One that several countries share,
-    such as +1, is refused.
+    """Prefixes of further numbers that may be called, such as +4930. A prefix that several
+    countries share, such as +1, is refused.
     """
     cost_classes: tuple[CostClass, ...] = ()
-    """Costly kinds of numbers that may be called in these countries. `unknown`: numbers that are
-    not in use as far as is known. Emergency numbers are never called.
+    """Costly classes of numbers that may be called in these countries. `unknown`: numbers outside
+    all known ranges. Emergency numbers are never called.
     """
     concurrent: Count | None = None
-    """Calls at once. By default `server.max_calls`. These limits count over all workers, and calls
-    and transfers apart.
+    """Calls at once. By default `server.max_calls`. This and the next three limits apply to all
+    workers together, and count calls and transfers separately.
     """
     hourly: Count = 300
     """Calls within an hour."""
     daily_minutes: Count = 600
-    """Minutes within 24 hours. A call that would begin beyond them is not placed."""
+    """Minutes within 24 hours. Once they are used, no further call is placed."""
     number_daily: Count = 5
-    """Calls to one number within 24 hours, of all campaigns together. Transfers do not count."""
+    """Calls to one number within 24 hours, by all campaigns together. Transfers do not count."""
 
 
 class ContactRetrySettings(Section):
-    """The consequence of an outcome."""
+    """What follows a dial with a certain outcome."""
 
     again: bool = True
     """Dial again after this outcome."""
     rest_s: SecondsOrZero | None = None
-    """How long the contact rests. By default as without a rule."""
+    """Time before the contact is dialled again. By default the same as without this rule."""
     counts: bool | None = None
-    """Count the dial against `attempts`. By default as without a rule."""
+    """Count the dial against `attempts`. By default the same as without this rule."""
     most: Count = 5
-    """How many dials of a contact may not count. After that many it is not dialled again."""
+    """The most dials of a contact that do not count. Then it is not dialled again."""
 
 
 class WindowSettings(Section):
     """Calling hours, in the callee's local time."""
 
     begin: DayTime = "08:00"
-    """Not before this time of the contact's clock."""
+    """When calls may begin, in the contact's local time."""
     end: Annotated[str, Field(pattern=DAYS_END)] = "21:00"
-    """Not after this time of the contact's clock."""
+    """When calls may no longer begin, in the contact's local time."""
     days: Annotated[tuple[DayName, ...], Field(min_length=1)] = DAYS
     """The days on which people may be called."""
     default_zone: Zone | None = None
-    """The time zone of numbers whose place is unknown. Without one they are not called."""
+    """The time zone of numbers whose location is unknown. If not set, they are not called."""
 
     @field_validator("end", mode="before")
     @classmethod
@@ -130,45 +130,45 @@ class CampaignSettings(Section):
     agent: str = ""
     """The agent that calls, one of `agents`. Empty: `agent`."""
     script: str = ""
-    """What the call is about. `{name}` and other columns of the contact may stand in it; a row
-    without a value for one of them is refused.
+    """What the call is about. May contain `{name}` and other columns of the contact; a row without
+    a value for one of them is refused.
     """
     goals: tuple[Text, ...] = ()
     """What the call should achieve, for the model."""
     results: tuple[ResultCode, ...] = ()
-    """Codes of what a call may result in, such as `date_found`, besides those of every call."""
+    """Codes of possible results, such as `date_found`, in addition to those of every call."""
     disclosure: str = ""
     """The first sentence, which cannot be interrupted."""
     greeting: str = ""
-    """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
+    """Said after the disclosure. May contain `{name}` and other columns of the contact."""
     prefixes: tuple[Prefix, ...] = ()
-    """Numbers of this campaign begin with one of these. Empty: all that `outbound` allows."""
+    """Only numbers that begin with one of these are called. Empty: all that `outbound` allows."""
     region: RegionOrNone = ""
     """The country of numbers without a country code, such as `DE`; by default `server.region`."""
     consent_required: bool = True
-    """Refuse contacts without kind, date and source of their consent."""
+    """Refuse contacts without the kind, date and source of their consent."""
     daily_calls: Count | None = None
     """The most calls in a day."""
     daily_spend: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """The most that a day's calls may cost, carrier and providers together, in the currency of the
-    carrier's account.
+    """The most that a day's calls may cost. The carrier's and the providers' prices are added
+    without conversion, so both must be in the currency of the carrier's account.
     """
     zone: Zone = "UTC"
-    """The time zone whose midnight begins the day of the limits."""
+    """The time zone in which the day of the daily limits begins at midnight."""
     window: WindowSettings = WindowSettings()
     attempts: Count = 3
-    """How often a contact is dialled, counting only the dials that count."""
+    """The most dials of a contact, without those that do not count (`retry`)."""
     rest_s: SecondsOrZero = 3600.0
-    """How long a contact rests between two attempts."""
+    """Time between two dials of a contact."""
     dials_per_minute: Seconds = 30.0
-    """How fast the campaign dials, over all processes."""
+    """The most dials of the campaign in a minute, by all processes together."""
     concurrent: Count = 5
     """Calls at once."""
     retry: dict[RetriedOutcome, ContactRetrySettings] = Field(default_factory=dict)
     """Rules for a contact by the outcome of its last dial."""
     on_outage: OnOutage = "hold"
-    """While our own stages are down: `hold` waits, `skip` marks the contact and goes on, `degraded`
-    calls anyway.
+    """While one of our stages is down: `hold` waits, `skip` puts the contact back for later and
+    takes the next one, `degraded` calls anyway.
     """
     voicemail_text: str = ""
     """Said to an answering machine after the beep. Empty: hang up."""

@@ -14,9 +14,9 @@ class CarrierSettings(Section):
 
     Attributes:
         entry: What to set at the carrier; `{url}` is `server.public_url`.
-        secrets: Fields that are filled from variables, and whether calls need each of them.
-        or_instead: The key that can replace the secrets.
-        dials_with: The key that enables outbound calls; they need all secrets.
+        secrets: Fields that are filled from variables, and whether inbound calls need each of them.
+        or_instead: The key that can replace the secrets for inbound calls.
+        dials_with: The key that enables outbound calls, which need all secrets.
     """
 
     entry: ClassVar[str]
@@ -25,13 +25,13 @@ class CarrierSettings(Section):
     dials_with: ClassVar[str] = ""
 
     enabled: bool = False
-    """Answer calls of this carrier."""
+    """Answer calls from this carrier."""
 
 
 class TelnyxSettings(CarrierSettings):
     """Telnyx's telephone numbers, over Call Control and Media Streaming.
 
-    With `connection_id` and `number` also outbound calls.
+    Outbound calls also need `connection_id` and `number`.
     """
 
     entry = "set your Telnyx application's webhook to {url}/telnyx/voice"
@@ -41,22 +41,22 @@ class TelnyxSettings(CarrierSettings):
     """The variable that holds the API key."""
     api_key: SecretStr | None = None
     public_key_env: str = "TELNYX_PUBLIC_KEY"
-    """The variable that holds the account's public key (base64), which checks webhooks."""
-    public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
+    """The variable that holds the account's public key (base64), which verifies webhooks."""
+    public_key: SecretStr | None = None
     number: Number | None = None
     """One of the account's numbers, from which calls are placed."""
     connection_id: Text | None = None
-    """The Call Control application that places calls, in quotes."""
+    """The id of the Call Control application that places calls, in quotes."""
     calls_per_s: Seconds = 1.0
-    """Calls that the account may place in a second."""
+    """Calls that the account may place per second."""
     machine_detection: Literal["detect", "premium", "disabled"] = "detect"
-    """How Telnyx listens for answering machines; `premium` is billed apart."""
+    """How Telnyx detects answering machines; `premium` is billed separately."""
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
-    """`PCMU` and `PCMA` are telephone quality, `L16` is wider sound."""
+    """`PCMU` and `PCMA` are telephone quality, `L16` is wideband."""
     returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    """How long a call whose stream was lost waits for a new one. Zero: it ends at once."""
     api_url: HttpUrl = "https://api.telnyx.com"
-    """Another server with the same API."""
+    """The API's address."""
 
 
 class PlivoSettings(CarrierSettings):
@@ -74,19 +74,19 @@ class PlivoSettings(CarrierSettings):
     number: Number | None = None
     """One of the account's numbers, from which calls are placed."""
     calls_per_s: Seconds = 2.0
-    """Calls that the account may place in a second."""
+    """Calls that the account may place per second."""
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"
-    """The sound's format; `audio/x-l16` is wider sound."""
+    """The audio format. `audio/x-l16;rate=16000` is wideband, the others are telephone quality."""
     returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    """How long a call whose stream was lost waits for a new one. Zero: it ends at once."""
     api_url: HttpUrl = "https://api.plivo.com"
-    """Another server with the same API."""
+    """The API's address."""
 
 
 def _network(value: Any) -> Any:
-    """Turn an address into a network of its own, and refuse anything else."""
+    """Return an address or a network in CIDR notation; refuse anything else."""
     try:
         return str(ipaddress.ip_network(value))
     except ValueError:
@@ -99,7 +99,7 @@ Network = Annotated[str, BeforeValidator(_network)]
 class ExotelSettings(CarrierSettings):
     """Exotel's telephone numbers, over the Voicebot applet.
 
-    With `number` also outbound calls; then key and token are the account's own.
+    Outbound calls also need `number`, and the key and token of the account itself.
     """
 
     entry = "set your Exotel Voicebot applet's URL to {url}/exotel/media, as wss"
@@ -114,7 +114,7 @@ class ExotelSettings(CarrierSettings):
     """The variable that holds the token in the applet's URL."""
     api_token: SecretStr | None = None
     account_sid_env: str = "EXOTEL_ACCOUNT_SID"
-    """The variable that holds the account's SID, for calls that are placed."""
+    """The variable that holds the account's SID, for outbound calls."""
     account_sid: SecretStr | None = None
     allowed_addresses: tuple[Network, ...] = ()
     """Exotel's addresses or networks, such as `203.0.113.0/28`, instead of key and token or in
@@ -123,7 +123,7 @@ class ExotelSettings(CarrierSettings):
     number: Number | None = None
     """An ExoPhone of the account, from which calls are placed."""
     calls_per_s: Seconds = 2.0
-    """Calls that the account may place in a second."""
+    """Calls that the account may place per second."""
     api_url: HttpUrl = "https://api.exotel.com"
     """The API of the account's region."""
 

@@ -17,14 +17,14 @@ from providers.catalog import PROVIDERS, kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
-FAR: Final = "is not a loopback or private address"  # names may resolve to any
+FAR: Final = "is not a loopback or private address"  # host names count as public
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
 SPOKEN: Final = (  # an agent's own words, in addition to its questions to a silent caller
     ("greeting",), ("disclosure",), ("resumed",), ("farewell",),
     ("recording", "notice"), ("silence", "goodbye"),
 )  # fmt: skip
 UNFILLED: Final = "take it out (the crm fills a greeting, a contact's row a campaign's texts)"
-MIN_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
+MIN_TOKEN: Final = 16  # characters; that many random ones cannot be guessed
 
 
 def is_short(token: str) -> bool:
@@ -33,7 +33,7 @@ def is_short(token: str) -> bool:
 
 
 def is_near(host: str) -> bool:
-    """Return whether this host is this machine or is on a private network."""
+    """Return whether this host is this machine or an address in a private network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -87,9 +87,9 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
 
 
 def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
-    """Return the variable of a rung's key if the file names none.
+    """Return the variable that holds a rung's key if the file names none.
 
-    `None` if a key would go to a host that is neither the vendor's nor on our networks.
+    `None` if the key would be sent to a host that is neither the vendor's nor in a private network.
     """
     found = (item for item in PROVIDERS if (item.stage, item.kind) == (stage, rung.get("kind")))
     vendor, host = next(found, None), _host(str(rung.get("url") or ""))
@@ -180,7 +180,7 @@ def _numbers(layers: Layers) -> Iterator[Problem]:
 
 
 def _bare_addresses(layers: Layers) -> Iterator[Problem]:
-    """Check that no URL to which callers' words go is sent unencrypted, unless it is allowed."""
+    """Check that callers' words go to public addresses by https only, unless http is allowed."""
     for agent in agents_in(layers):
         for key, _ in layers.inside((*agent, "tools"), list):
             yield from _bare(layers, (*key, "url"), "what callers say")
@@ -216,7 +216,7 @@ def _databases(layers: Layers) -> Iterator[Problem]:
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:
-    """Check the account's public key, which verifies webhooks, and the number of placed calls."""
+    """Check the public key, which verifies webhooks, and the number for outbound calls."""
     section: Key = ("transports", "telnyx")
     if not says_yes(layers.at((*section, "enabled"))):
         return
@@ -239,7 +239,7 @@ def _is_ed25519(text: str) -> bool:
 
 
 def _names(layers: Layers) -> Iterator[Problem]:
-    """Check the keys that name another section."""
+    """Check the values that name another section or a rung."""
     for key, _ in layers.inside(("campaigns",), dict):
         yield from _named(layers, (*key, "agent"), "agents", "leave it out to use `agent`")
     cure = "leave it out if your staff calls back"
@@ -264,7 +264,7 @@ def _named(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Probl
 
 
 def _placeholders(layers: Layers) -> Iterator[Problem]:
-    """Check an agent's own words: only a CRM fills a placeholder, and only in a greeting."""
+    """Check the placeholders in an agent's words: only a CRM fills any, and only in a greeting."""
     has_crm = layers.at(("crm", "kind")) not in (None, "none")
     for agent in agents_in(layers):
         prompts = [key for key, _ in layers.inside((*agent, "silence", "prompts"), list)]

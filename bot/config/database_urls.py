@@ -1,6 +1,6 @@
 """Checks of `storage.url` and `resilience.share`.
 
-An address may contain a password, so no message shows it unmasked.
+A URL may contain a password, so messages show it masked.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from bot.config.errors import MASK, without_secrets
 
-LOCAL: Final = "local"  # health that is not shared with other servers
+LOCAL: Final = "local"  # `resilience.share` without other servers
 SQLITE: Final = "sqlite+aiosqlite"
 POSTGRES: Final = "postgresql+asyncpg"
 LIKE_POSTGRES: Final = f"{POSTGRES}://USER@HOST/NAME"
@@ -49,14 +49,14 @@ SHARES: Final[Mapping[str, Scheme]] = {
     "redis": _REDIS,
     "rediss": _REDISS,
 }
-"""The schemes that provider health can be shared through."""
+"""The schemes of databases through which provider health can be shared."""
 
 
 def masked(url: str) -> str:
-    """Return the address with its password masked.
+    """Return the URL with its password masked.
 
-    Everything between the user's name and the last `@` counts as the password, even if it contains
-    an unescaped `@` or `/`.
+    Everything between the user name and the last `@` counts as the password, even if it contains an
+    unescaped `@` or `/`.
     """
     head, at, tail = url.rpartition("@")
     if not at:
@@ -67,7 +67,7 @@ def masked(url: str) -> str:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of a local SQLite database; `None` for any other one."""
+    """Return the file of an SQLite database; `None` for any other database."""
     scheme, _, rest = url.partition(":///")
     name = rest.partition("?")[0]
     return Path(name) if SHARES.get(scheme) is _SQLITE and name not in MEMORY else None
@@ -113,7 +113,7 @@ def _like(example: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of an address; `None` if its host or port cannot be read."""
+    """Return the parts of a URL; `None` if its host or port cannot be read."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -15,7 +15,7 @@ DOTENV: Final = Path(".env")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The variables of this process, which win over those of `.env`."""
+    """The variables of this process and of `.env`."""
 
     values: Mapping[str, str] = field(repr=False)  # contains secrets
     from_file: frozenset[str] = frozenset()  # names from `.env`
@@ -43,18 +43,19 @@ def read(dotenv: Path = DOTENV) -> Environment:
 
 
 def use_one_thread_for_arrays() -> None:
-    """Limit numpy's linear algebra to one thread; to be called before numpy is loaded.
+    """Limit numpy's linear algebra to one thread; call this before numpy is loaded.
 
-    Its library wakes a thread for each core even for work of half a millisecond, and the threads of
-    several calls wait for each other: for the audio of a turn 13 ms became 38 ms (p90, two cores).
+    OpenBLAS wakes a thread for each core even for work of half a millisecond, and the threads of
+    several calls wait for each other: analysing a turn's audio took 38 ms instead of 13 ms (p90,
+    two cores).
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def count_together(folder: Path) -> None:
-    """Make prometheus_client count in files; to be called before it is imported.
+    """Make prometheus_client keep its counts in files, which all workers share.
 
-    It reads this variable only, and once
+    Call this before prometheus_client is imported, because it reads this variable only then
     (https://prometheus.github.io/client_python/multiprocess/).
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
@@ -66,9 +67,9 @@ def service_manager() -> str:
 
 
 def take_handed_sockets() -> int:
-    """Return how many listening sockets systemd passes, and hide them from child processes.
+    """Return how many listening sockets systemd has passed, and hide them from child processes.
 
-    See sd_listen_fds(3): the sockets are the file descriptors from 3 on.
+    The sockets are the file descriptors from 3 on: see sd_listen_fds(3).
     """
     count, process = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)

@@ -1,4 +1,4 @@
-"""Problems of a configuration, one line each."""
+"""Problems of a configuration, one line each, without secrets."""
 
 import difflib
 import json
@@ -22,7 +22,7 @@ SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesi
     r"|Bearer\s+\S{8,})"
 )
 SECRET_IN_URL: Final = re.compile(
-    r"(?P<before>://[^/@\s:]*:)(?!\d{1,5}/)[^\s\"]+(?=@)"  # a password may contain `/`; no port
+    r"(?P<before>://[^/@\s:]*:)(?!\d{1,5}/)[^\s\"]+(?=@)"  # may contain `/`, but is not a port
     r"|(?P<named>[?&](?:api_?key|key|\w*token|secret|password)=)[^&\s\"]+",
     re.IGNORECASE,
 )
@@ -35,7 +35,7 @@ class Problem:
     where: str  # `holdline.yaml:14`, `environment HOLDLINE__AGENT__NAME`, `flag --port`
     text: str
     key: Key = ()
-    absent: bool = False  # a variable with a key is not set
+    absent: bool = False  # whether a secret's variable is not set
 
     @property
     def line(self) -> str:
@@ -60,7 +60,7 @@ def dotted(key: Key) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be; `None` without one."""
+    """Return the known word that was probably meant; `None` if none is similar."""
     lower = {text.lower(): text for text in known}
     found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else None
@@ -72,13 +72,13 @@ def is_secret(key: Key) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text with everything masked that looks like a key or a password."""
+    """Return the text with everything that looks like a key or a password masked."""
     text = SECRET_IN_URL.sub(lambda found: (found["before"] or found["named"]) + MASK, text)
     return SECRET_VALUE.sub(MASK, text)
 
 
 def shown(value: Any, key: Key = ()) -> str:
-    """Return a value for a message: short, and never a secret."""
+    """Return a value as shown in a message: shortened, secrets masked."""
     if is_secret(key):
         return MASK
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Reads YAML 1.2 words and JSON with PyYAML; of a file, also the line of each value."""
+"""Reads YAML and JSON with PyYAML, plain words as in YAML 1.2, and the line of each value."""
 
 import json
 import re
@@ -18,7 +18,7 @@ MAX_VALUES: Final = 20_000  # ten lines of aliases can expand to a billion value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTree:
-    """The content of a file as plain values, with the line of each."""
+    """The content of a file as plain values, with the line number of each."""
 
     name: str
     tree: dict[str, Any]
@@ -26,7 +26,7 @@ class FileTree:
     text: str
 
     def where(self, key: Key) -> str:
-        """Return `file:line` of the value, or of the nearest value around it."""
+        """Return `file:line` of the value, or of the innermost value that contains it."""
         while key and key not in self.lines:
             key = key[:-1]
         return f"{self.name}:{self.lines[key]}" if key else self.name
@@ -36,7 +36,8 @@ def read(path: Path) -> FileTree:
     """Return the content of the file.
 
     Raises:
-        ConfigError: It cannot be read, is not YAML, has a key twice, or is not a mapping.
+        ConfigError: It cannot be read, is not YAML, has a key twice, is too large or too deep, or
+            is not a mapping.
     """
     text = _text(path)
     try:
@@ -120,7 +121,7 @@ class UnquotedDigits(str):
 
 
 class Loader(yaml.SafeLoader):
-    """Words as in YAML 1.2: `no` and `on` are text, dates are text; `+49` and `0301` keep all."""
+    """Plain words as in YAML 1.2: `no` and dates are text; `+49` and `0301` stay as written."""
 
 
 _DIGITS: Final = "!digits"
@@ -144,7 +145,8 @@ def loader_of(text: str) -> Loader:
     """Return a loader for a text; line numbers stay those of the text.
 
     PyYAML follows YAML 1.1, which does not include all of JSON: it accepts no tabs between values,
-    and keeps the two halves of a character written as two escapes, as `json.dumps` writes an emoji.
+    and does not join surrogate pairs, as which `json.dumps` writes an emoji. So both are replaced
+    in JSON first.
     """
     return Loader(_as_yaml(text) if _is_json(text) else text)
 
@@ -186,7 +188,7 @@ def _is_json(text: str) -> bool:
 
 
 def _as_yaml(text: str) -> str:
-    """Return JSON as YAML that PyYAML reads; JSON strings contain no raw tabs."""
+    """Return JSON as PyYAML can read it; all tabs are white space, since no JSON string has any."""
     return _PAIR.sub(_joined, text.replace("\t", " "))
 
 

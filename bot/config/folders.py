@@ -16,9 +16,10 @@ from bot.hosts import is_loopback
 
 
 def why_exposed(server: ServerSettings) -> str:
-    """Return why HOLDLINE_TOKEN should be set, to follow its name; empty if it need not be.
+    """Return the rest of a sentence that begins with HOLDLINE_TOKEN; empty if it may stay unset.
 
-    Proxies that name their client are refused (`bot/server/access.py`); not every proxy does.
+    Requests through a proxy that names its client are refused (`bot/server/access.py`), but not
+    every proxy does so.
     """
     if server.token or is_loopback(urlsplit(server.public_url).hostname or ""):
         return ""
@@ -40,7 +41,7 @@ def check_folders(loaded: Loaded) -> None:
     """Create missing folders, and check that all of them are writable.
 
     Raises:
-        ConfigError: With a line for each folder that is not.
+        ConfigError: With a line for each folder that is not writable.
     """
     if problems := list(_problems(loaded)):
         raise ConfigError(problems)
@@ -59,7 +60,7 @@ def check_out(out: Path) -> None:
 
 
 def check_database(url: str) -> None:
-    """Check that a database to be read exists, so that no empty one is created instead.
+    """Check that an SQLite database exists before it is read, so that no empty one is created.
 
     Raises:
         UsageError: Its file does not exist.
@@ -74,7 +75,7 @@ def check_database(url: str) -> None:
 
 
 def why_unwritable(folder: Path) -> str | None:
-    """Create a folder; return why it is not writable, or `None`."""
+    """Create a folder if it is missing; return why it is not writable, or `None`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""The values of this process's secrets, learned when they are read, so that no text shows them."""
+"""The values of this process's secrets, collected as they are read, to redact them in any text."""
 
 import base64
 import json
@@ -12,10 +12,11 @@ SHOWN: Final = "[redacted]"
 
 
 class KnownSecrets:
-    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers.
+    """Values that must not be shown, in plain text or as encoded in URLs, JSON and headers.
 
     Attributes:
-        region: `server.region`, in whose notation telephone numbers are found; empty if not set.
+        region: `server.region`, whose national notation of telephone numbers is masked as well;
+            empty if not set.
     """
 
     def __init__(self) -> None:
@@ -25,11 +26,11 @@ class KnownSecrets:
 
     @property
     def longest(self) -> int:
-        """Length of the longest value, in characters."""
+        """The length of the longest value, in characters."""
         return max(map(len, self._values), default=0)
 
     def learn(self, secrets: Iterable[str], *, region: str = "") -> None:
-        """Add secrets, and set the region; values that are too short are left out."""
+        """Add secrets, except those that are too short, and set the region unless it is empty."""
         self.region = region or self.region
         new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         if new <= self._values:

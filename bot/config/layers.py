@@ -51,7 +51,7 @@ class Layers:
     problems: list[Problem] = field(default_factory=list)
 
     def lay(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
-        """Merge mappings key by key; a list replaces the former list as a whole."""
+        """Merge a layer key by key; a list replaces the former list as a whole."""
         self._merge(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
@@ -72,7 +72,7 @@ class Layers:
         self._note(key, value, where=lambda _: where)
 
     def where(self, key: Key) -> str:
-        """Return the origin of the value, or of a part of it, or of what contains it."""
+        """Return the origin of the value, of a part of it, or of the section that contains it."""
         while key and key not in self.origins:
             parts = (origin for known, origin in self.origins.items() if known[: len(key)] == key)
             if origin := next(parts, None):
@@ -98,12 +98,12 @@ class Layers:
         return value
 
     def text(self, key: Key) -> str:
-        """Return the text at a key; empty if there is none, or another value."""
+        """Return the text at a key; empty if there is no value or it is not text."""
         value = self.at(key)
         return value if isinstance(value, str) else ""
 
     def inside(self, key: Key, kind: type[list[Any]] | type[dict[Any, Any]]) -> Iterator[Part]:
-        """Yield key and value of each part of a list or mapping; nothing if it is not one."""
+        """Yield key and value of each item, if the value at `key` is a list or mapping (`kind`)."""
         value = self.at(key)
         if not isinstance(value, kind):
             return
@@ -111,7 +111,7 @@ class Layers:
             yield (*key, part), inner
 
     def problem(self, key: Key, text: str) -> Problem:
-        """Return a problem with the value at a key; the text follows its name."""
+        """Return a problem with the value at a key; `text` follows the key in the message."""
         return Problem(where=self.where(key), text=f"{dotted(key)} {text}", key=key)
 
     def _merge(
@@ -152,7 +152,7 @@ class Layers:
 
 
 def lay_environment(layers: Layers, environment: Environment) -> None:
-    """Apply the design document's names and then every `HOLDLINE__SECTION__KEY`."""
+    """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`."""
     for name, key in NAMES.items():
         if value := environment.get(name):
             if name == "DOMAIN" and "://" not in value:
@@ -193,7 +193,7 @@ def _parse(value: str) -> Any:
 
 
 def says_yes(value: Any) -> bool:
-    """Return whether an untyped value will be read as true."""
+    """Return whether a value that is not validated yet will be read as true."""
     return str(value).lower() in ("true", "1", "yes", "on", "t", "y")
 
 

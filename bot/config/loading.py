@@ -34,7 +34,7 @@ class Loaded:
     layers: Layers
     file: Path | None  # `None` for the built-in default
     text: str = ""  # content of the file
-    warnings: tuple[str, ...] = ()  # a line for each rung that is left out
+    warnings: tuple[str, ...] = ()  # one line for each rung that is left out
 
 
 def load(
@@ -82,7 +82,10 @@ def load(
 def _without_keyless(
     settings: Settings | None, problems: list[Problem]
 ) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
-    """Leave out each rung without a key whose stage has another rung; keep the other problems."""
+    """Leave out rungs without a key if their stage has another rung.
+
+    Returns the remaining settings and problems, and a warning for each rung that is left out.
+    """
     if settings is None or not all(problem.absent for problem in problems):
         return settings, problems, ()
     keyless = {problem.key[:3]: problem for problem in problems if problem.key[:1] == ("stages",)}
@@ -105,9 +108,9 @@ def _without_keyless(
 
 
 def _usual() -> Path | None:
-    """Return the default file, even if it is unreadable: its owner wants no other configuration.
+    """Return the default file if there is one, even unreadable: its owner wants no other file.
 
-    Docker creates a folder in place of a missing file to mount; a link may be broken.
+    It may be a broken link, or a folder that Docker has created in place of a missing mount.
     """
     return USUAL if USUAL.exists() or USUAL.is_symlink() else None
 

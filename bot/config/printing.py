@@ -17,7 +17,7 @@ MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
-    """Return the keys whose values differ, such as `agent.greeting`, in the file's order."""
+    """Return the keys whose values differ, such as `agent.greeting`, at most `MAX_CHANGED`."""
     found = _differing(old.model_dump(), new.model_dump(), ())
     return tuple(dict.fromkeys(dotted(key) for key in found))[:MAX_CHANGED]
 
@@ -50,8 +50,8 @@ def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]
     for name, part in _parts(value):
         at = (*key, name)
         if isinstance(part, SecretStr) or _is_absent_secret(value, name):
-            said = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
-            yield f"{INDENT * depth}# {name}: {said}"
+            shown = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
+            yield f"{INDENT * depth}# {name}: {shown}"
         elif _is_section(part):
             yield f"{INDENT * depth}{_name(name)}:"
             yield from _lines(loaded, part, at, depth=depth + 1)
@@ -104,7 +104,7 @@ def _scalar(value: Any, key: Key) -> str:
     if key in ADDRESSES:
         return json.dumps(masked(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(_hidden(value), ensure_ascii=False, default=str))
-    if key == ("alerts", "webhook", "url") and value:  # knowing it is enough to post there
+    if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
     return text
 

@@ -10,8 +10,8 @@ from fallbacks.probing import ProbeSettings
 from fallbacks.retrying import RetrySettings
 
 SHARE_ADDRESS: Final = r"^(local|[a-z][a-z0-9+]*://\S+)$"
-MIN_TRIAL_S: Final = 15.0
-TRIAL_PROBES: Final = 3  # a trial lasts at least as long as this many hanging probes
+MIN_TRIAL_S: Final = 15.0  # of the half-open state
+TRIAL_PROBES: Final = 3  # it lasts at least as long as this many probes that time out
 
 
 class BreakerSection(Section):
@@ -20,17 +20,19 @@ class BreakerSection(Section):
     failures: Count = 3
     """Failures in a row that open the breaker."""
     open_s: Seconds = 30.0
-    """How long it stays open, unless a good probe comes sooner."""
+    """How long the breaker stays open, unless a probe succeeds earlier."""
     successes: Count = 2
-    """Good probes that close it. A success for a caller who has no other provider does, too."""
+    """Successful probes that close the breaker. A successful request for a caller who has no other
+    provider closes it, too.
+    """
 
 
 class ProbeSection(Section):
     """How often a provider is probed."""
 
     interval_s: SecondsOrZero = 60.0
-    """Time between two cheap probes of a healthy provider. Zero: no probes, also none at
-    the start; then one caller's attempt tests a half-open breaker.
+    """Time between two cheap probes of a healthy provider. Zero: no probes, not even at the start.
+    Then a caller's request tests a half-open breaker.
     """
     timeout_s: Seconds = 5.0
     """The longest that one probe may take."""
@@ -42,13 +44,13 @@ class RetrySection(Section):
     initial_s: Seconds = 5.0
     """The wait before the first retry."""
     factor: Factor = 2.0
-    """How many times as long each further wait is."""
+    """Each further wait is this many times as long as the one before."""
     attempts: CountOrZero = 3
     """Retries after the first try."""
 
 
 class HedgeSection(Section):
-    """A second model that is asked before the first one is late; both are billed."""
+    """Hedging: a second model is asked before the first one is late; both are billed."""
 
     enabled: bool = False
     """Ask a second model when the first one has not answered by its own p95, and speak the quicker
@@ -66,8 +68,8 @@ class ResilienceSection(Section):
     retry: RetrySection = RetrySection()
     hedge: HedgeSection = HedgeSection()
     share: str = Field(default="local", pattern=SHARE_ADDRESS)
-    """`local`: the workers of one server share what they know about providers. An address: several
-    servers share it.
+    """`local`: the workers of this server share the health of providers. The URL of a database: all
+    servers that use it do.
     """
 
     def breaker_settings(self) -> BreakerSettings:

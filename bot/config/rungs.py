@@ -1,4 +1,4 @@
-"""Turns a ladder's settings into the specifications that services are built from."""
+"""Turns the settings of rungs into the specifications from which services are built."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -54,7 +54,10 @@ def rung_of(
 
 
 def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
-    """Return the voices that do not sound like the first one: of another kind, or another voice."""
+    """Return the names of voices that sound different from the first one.
+
+    These are the rungs with another kind or another voice, and the local voice.
+    """
     own = {(rung.kind, rung.voice) for rung in voices[:1]}
     others = {rung.name for rung in voices if (rung.kind, rung.voice) not in own}
     return frozenset(others if (LOCAL, None) in own else {*others, LOCAL})
@@ -108,10 +111,10 @@ def vendors_of(settings: Settings) -> Vendors:
 
 
 def spoken(language: str, stage: Stage) -> str:
-    """Return the language of a stage: only recognisers accept `multi`."""
+    """Return an agent's language for a stage; `en` for `multi`, which only recognisers accept."""
     return "en" if language == DETECTED and stage != "stt" else language
 
 
 def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
-    """Return whether a voice follows the caller's language; one with its own language does not."""
+    """Return whether a voice follows the caller's language: not if it has a language of its own."""
     return agent.language == DETECTED and settings.language is None

@@ -18,15 +18,15 @@ FILE: Final = "demo.json"
 KEYS: Final = ("server.port", "storage.url", "logs.dir")
 MAX_BYTES: Final = 4096
 HOST: Final = "127.0.0.1"
-USUAL: Final = "http://127.0.0.1:8080"  # without `--port`, also of a demo in another folder
+USUAL: Final = "http://127.0.0.1:8080"  # a demo's address without `--port`, in any folder
 
 
 @contextmanager
 def announced(folder: Path, port: int, *, storage: str, logs: Path) -> Iterator[None]:
-    """Let other commands find the demo during the block; not a second one in this folder.
+    """Let other commands find the demo during the block, unless the folder has a demo already.
 
     Args:
-        folder: For the file; commands look in `FOLDER`.
+        folder: Where the file is written; commands look in `FOLDER`.
         port: The demo's port on loopback.
         storage: The URL of its database.
         logs: Its `logs.dir`.
@@ -47,7 +47,7 @@ def announced(folder: Path, port: int, *, storage: str, logs: Path) -> Iterator[
 
 
 def running_demo() -> Mapping[str, Any] | None:
-    """Return a running demo's values by dotted key, as `load` takes them; `None` without one."""
+    """Return a running demo's values by dotted key, as `load` takes them; `None` if none runs."""
     try:
         with (FOLDER / FILE).open("rb") as file:
             text = file.read(MAX_BYTES)
@@ -60,14 +60,14 @@ def running_demo() -> Mapping[str, Any] | None:
 
 
 def demo_addresses() -> tuple[str, ...]:
-    """Return where a demo may answer: the one in this folder, then the usual address."""
+    """Return the addresses of a possible demo: that of this folder, then the usual one."""
     demo = running_demo()
     here = (near_address(HOST, demo["server.port"]),) if demo else ()
     return tuple(dict.fromkeys((*here, USUAL)))
 
 
 def _locked(file: int, kind: int) -> bool:
-    """Lock an open file until it is closed; return whether no other process had done so."""
+    """Lock an open file until it is closed; return False if another process has locked it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

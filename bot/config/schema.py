@@ -72,7 +72,7 @@ PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messag
     SOCKET_URL: "a URL such as wss://example.livekit.cloud",
     TELEPHONE_KEY: "a key of a telephone, in quotes: 0 to 9, * or #",
 }
-EXAMPLES: Final[dict[str, str]] = {  # better examples for some keys
+EXAMPLES: Final[dict[str, str]] = {  # better descriptions for some keys
     "api_url": "a URL such as https://api.example.com",
     "numbers": "a telephone number such as +15550100, in quotes",
     "also_called": "a URL such as https://calls.example.com",
@@ -108,7 +108,7 @@ def _text(error: ErrorDetails, key: Key) -> str:
 
 
 def valid_for(error: ErrorDetails, key: Key) -> str:
-    """Return a description of valid values."""
+    """Return a description of the values that would be valid."""
     if error["type"] == "string_pattern_mismatch":
         word = next(item for item in reversed(key) if isinstance(item, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]

@@ -21,11 +21,11 @@ from bot.config.shape import model_at
 from bot.config.stages import STAGES
 from bot.hosts import SUFFIX
 
-LONG: Final = 16  # characters of a path part that cannot be a word (chosen)
+LONG: Final = 16  # characters from which a part of a URL's path counts as a secret (chosen)
 
 
 def named_secrets(variables: Environment) -> Iterator[str]:
-    """Yield the value of each variable whose name sounds like a secret, and proxies' passwords."""
+    """Yield the values of variables that are named like a secret, and the passwords of proxies."""
     for name, value in variables.values.items():
         if is_secret((name,)):
             yield value.strip()
@@ -69,7 +69,7 @@ def _passwords_of(address: str) -> Iterator[str]:
 
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
-LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
+LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, has a digit, no _
 ADDRESSES: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
 PATHS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
 OWNERS_OWN: Final = "parameters"  # a tool's schema may have a property named `password`
@@ -105,7 +105,7 @@ def _hidden(key: Key, value: str) -> str:
 
 
 def _home(key: Key) -> str:
-    """Return where a secret can be set: in an existing `_env` key, or under a known name."""
+    """Return the end of a message: the `_env` key or the variable that can hold this secret."""
     section, field = model_at(key[:-1]), f"{key[-1]}_env"
     if section and field in section.model_fields:
         return f" and name it in {field}"
@@ -137,8 +137,8 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
 def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
     """Store the value of each secret that a `…_env` key names; if required, report unset ones.
 
-    A value from a variable that names the field itself stays. A value from the file, for fields
-    that are not secret, stays if the variable is unset.
+    A value that a variable has set for the field itself stays. For fields that are not secret, a
+    value from the file stays if the variable is unset.
     """
     variables = {environment.where(name) for name in environment.values}
     for key, field, default, needed in _wanted(layers):
@@ -163,7 +163,7 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 
 
 def _flaw(field: str, value: str) -> str:
-    """Return why a variable's value is unusable, or ""."""
+    """Return why a variable's value is unusable; empty if it is usable."""
     if field in PATHS:
         return "" if value.isprintable() else "has characters that cannot be printed"
     return "" if re.fullmatch(r"[!-~]+", value) else "is not one printable ASCII word"
@@ -197,11 +197,11 @@ def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], 
         instead, dials_with = (
             (CARRIERS[name].or_instead, CARRIERS[name].dials_with) if name in CARRIERS else ("", "")
         )
-        spared = bool(instead and layers.at((*key, instead)))
+        replaced = bool(instead and layers.at((*key, instead)))
         dials = bool(dials_with and layers.at((*key, dials_with)))
         enabled = says_yes(layers.at((*key, "enabled")))
         for field, needed in fields.items():
-            yield key, section, field, enabled and (dials or (needed and not spared))
+            yield key, section, field, enabled and (dials or (needed and not replaced))
 
 
 def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:

@@ -33,22 +33,22 @@ class AfterCallSettings(Section):
     `crm` or a campaign.
     """
     within_s: Annotated[Seconds, Field(le=600)] = 60.0
-    """How long the model may take after the call. Then the outcome is taken from its events."""
+    """How long the model may take. After that, the outcome is derived from the call's events."""
     at_once: Annotated[Count, Field(le=32)] = 2
-    """Calls that are summarised at once."""
+    """The most calls that are summarised at the same time."""
     results: tuple[ResultCode, ...] = ()
-    """Codes of what a call may result in, by default `goal_reached`. Campaigns have their own."""
+    """Codes of possible results, by default `goal_reached`. Campaigns may have their own."""
     models: dict[str, Text] = Field(default_factory=dict)
-    """Another model for this alone, by the name of the rung: `{openai: gpt-4.1}`."""
+    """Other models for this work only, by rung: `{openai: gpt-4.1}`."""
 
 
 class CallbacksSettings(Section):
     """The campaign that makes requested callbacks."""
 
     campaign: str = ""
-    """The campaign that calls back the people who asked for it. Empty: the staff does."""
+    """The campaign that calls back the people who asked for it. Empty: your staff calls back."""
     unclear_s: SecondsOrZero = 86_400.0
-    """How long a contact rests whose wish for a time was not understood."""
+    """How long after the request to call if the time that was asked for is unclear."""
 
 
 class AmdSettings(Section):
@@ -57,7 +57,7 @@ class AmdSettings(Section):
     listen: bool = True
     """Find out who picked up before anything is said. Off: greet at once."""
     screening: str = ""
-    """The answer to a telephone's assistant that asks who calls and why. Empty: the greeting."""
+    """The reply to a call-screening assistant that asks who is calling. Empty: the greeting."""
 
 
 class CrmRequestSettings(Section):
@@ -66,9 +66,9 @@ class CrmRequestSettings(Section):
     method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
     """The HTTP method."""
     path: Text
-    """The path after `crm.url`, with places such as `{number}`."""
+    """The path after `crm.url`, with placeholders such as `{number}`."""
     body: dict[str, Any] | None = None
-    """The JSON body, with the same places."""
+    """The JSON body, with the same placeholders."""
 
 
 class CrmPeopleSettings(CrmRequestSettings):
@@ -77,13 +77,13 @@ class CrmPeopleSettings(CrmRequestSettings):
     method: Literal["GET", "POST", "PUT", "PATCH"] = "GET"
     """The HTTP method."""
     found: Text = "results"
-    """The path to the people of a page."""
+    """The path to the list of people in a response."""
     next: Text = "next"
-    """The path to where the next page begins. Nothing there: it was the last one."""
+    """The path to the cursor or URL of the next page. The last page has none."""
     cursor: Text = "after"
-    """The parameter that asks for the next page; `{cursor}` in a body."""
+    """The query parameter for the cursor. A body has `{cursor}` instead."""
     number: tuple[Text, ...] = ("number",)
-    """The paths to a number. The first one that holds a number counts."""
+    """Paths to a person's numbers. The first that is not empty is used."""
 
 
 class CrmMappingSettings(Section):
@@ -91,17 +91,17 @@ class CrmMappingSettings(Section):
 
     look_up: CrmRequestSettings | None = None
     found: str = ""
-    """The path to the first person found, such as `results.0`."""
+    """The path to the first person in the response, such as `results.0`."""
     contact_id: Text = "id"
     """The path to a person's id."""
     name: tuple[Text, ...] = ("name",)
     """The paths to the parts of a person's name."""
     fields: dict[str, str] = Field(default_factory=dict)
-    """What else the model is told, by name: the path to it."""
+    """Further fields for the model: the path to each, by name."""
     write: CrmRequestSettings | None = None
     people: CrmPeopleSettings | None = None
     idempotency_header: str = "Idempotency-Key"
-    """The header that carries the key of a report."""
+    """The header that carries a report's idempotency key."""
 
 
 class CrmSettings(Section):
@@ -110,14 +110,14 @@ class CrmSettings(Section):
     kind: Literal["none", "own", "rest", "hubspot", "webhook"] = "none"
     """`own`: imported contacts and `file`. `rest` needs `mapping`."""
     url: HttpUrl | None = None
-    """The register's address: https, unless it is a loopback or private address."""
+    """The CRM's address: https, unless it is a loopback or private address."""
     insecure: bool = False
     """Allow plain http to a public address."""
     token_env: str = "CRM_TOKEN"  # noqa: S105 - a variable's name
-    """The variable that holds the bearer token; for a webhook the key that signs (`whsec_` and
+    """The variable that holds the bearer token or, for a webhook, the signing secret (`whsec_` and
     base64).
     """
-    token: SecretStr | None = None  # a bearer token; what signs, for a webhook
+    token: SecretStr | None = None  # a bearer token; for a webhook, the signing secret
     file: Path | None = None
     """A CSV file of contacts, as `campaign import` reads it, in addition to imported contacts."""
     timeout_s: Seconds = 5.0
@@ -125,9 +125,9 @@ class CrmSettings(Section):
     greeting_s: Seconds = 0.15
     """How long a greeting with `{name}` in it waits for the name."""
     dials: Literal["none", "unreached", "all"] = "unreached"
-    """Which dials of campaigns are reported besides calls. `unreached`: busy, no answer, failed."""
+    """The dials of campaigns to report besides calls. `unreached`: busy, no answer, failed."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Where further columns of an import stand."""
+    """Further columns of an import: the path or property of each, by column."""
     mapping: CrmMappingSettings | None = None
 
     @field_validator("token")
@@ -163,24 +163,25 @@ class HoldLineSettings(Section):
     first_s: Seconds = FIRST_S
     """When a filler ("One moment") is said if no answer is expected soon."""
     last_s: Seconds = LAST_S
-    """When a filler is said even if an answer is near."""
+    """When a filler is said even if an answer is expected soon."""
     clip_s: Seconds = CLIP_S
-    """When a whole sentence is said instead, in turns without a filler."""
+    """When a whole sentence is said, in turns without a filler."""
     silence_s: Seconds = SILENCE_S
     """The longest silence while the agent works on an answer, or within one."""
     turns_apart: Count = TURNS_APART
-    """Turns from one filler to the next."""
+    """The fewest turns from one filler to the next."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = STEPS
-    """The steps while a stage has no usable provider: `clip` a sentence that fits; `local` the
-    local voice says what no other one could; `words` a menu by voice, in English; `keypad` a
-    menu of keys; `chosen` what the caller chose; `goodbye`. Leave out what you do not want.
+    """What callers get while a stage has no usable provider. `clip`: a prepared sentence that fits.
+    `local`: the local voice speaks what no other voice could. `words`: a menu by voice, in English.
+    `keypad`: a menu by keypad. `chosen`: what the caller has chosen. `goodbye`: the end. Leave out
+    what you do not want.
     """
     clips: CountOrZero = CLIPS
     """Turns that get clips before the menu is read."""
     menus: CountOrZero = MENUS
-    """How often the menu is read, by `words` and `keypad` together."""
+    """How often the menu is read, for `words` and `keypad` together."""
     utterances: Path | None = None
-    """A file with your own texts, in the form of `processors/holding/utterances.yaml`."""
+    """A file with your own texts, in the format of `processors/holding/utterances.yaml`."""
     clips_dir: Path | None = None
     """Where clips are kept. By default `clips` in `logs.dir`."""
     render: bool = True
@@ -200,13 +201,13 @@ class KeepDays(Section):
     """Days after which each kind of data is erased from the database."""
 
     calls: Count = 90
-    """Calls with their turns: who called, when, times and costs."""
+    """Calls and their turns: who called, when, durations and costs."""
     messages: Count = 30
     """What was said."""
     happenings: Count = 30
     """The whole timeline, which also holds what was said."""
     failures: Count = 90
-    """Failures of providers, and how their breakers moved."""
+    """Failures of providers, and transitions of their breakers."""
     voicemails: Count = 30
     """Messages that callers left, with their recordings."""
     recordings: Count = 30
@@ -214,14 +215,14 @@ class KeepDays(Section):
     callbacks: Count = 90
     """Callback requests."""
     alerts: Count = 90
-    """Alerts that are over."""
+    """Alerts that have ended."""
 
 
 class StorageSettings(Section):
     """The database."""
 
     url: str = Field(default="sqlite+aiosqlite:///holdline.db", pattern=DATABASE)
-    """The database, as SQLAlchemy writes addresses: `sqlite+aiosqlite:///FILE` or
+    """The database's SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or
     `postgresql+asyncpg://USER@HOST/NAME`.
     """
     keep_days: KeepDays = KeepDays()
@@ -233,7 +234,7 @@ class SheetsSettings(Section):
     enabled: bool = False
     """Write a row for each call, and for each alert when it begins and ends."""
     spreadsheet_id: str = ""
-    """The long part of the spreadsheet's address."""
+    """The spreadsheet's id: the long part of its address."""
     credentials_file_env: str = "GOOGLE_APPLICATION_CREDENTIALS"
     """The variable that names the service account's key file."""
     credentials_file: Path | None = None
@@ -243,7 +244,7 @@ class SheetsSettings(Section):
     alerts_tab: str = "alerts"
     """The tab for alerts."""
     url: HttpUrl = "https://sheets.googleapis.com"
-    """Another server with the same API."""
+    """The API's address."""
 
     @model_validator(mode="after")
     def _whole(self) -> "SheetsSettings":
@@ -269,7 +270,7 @@ class TracesSettings(Section):
     enabled: bool = False
     """Send a span for each call, turn and attempt."""
     url: HttpUrl = f"http://127.0.0.1:4318{PATH}"
-    """The collector, which speaks OTLP over HTTP. Without a path it gets `/v1/traces`."""
+    """The collector's OTLP/HTTP address. Without a path, `/v1/traces` is added."""
 
     @field_validator("url")
     @classmethod

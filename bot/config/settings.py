@@ -43,29 +43,29 @@ class ServerSettings(Section):
     """Where the server listens, and its public address."""
 
     host: Text = "127.0.0.1"
-    """Where to listen. Any address but loopback needs a long `HOLDLINE_TOKEN`, and so does a
-    `public_url` that is not loopback if a token is set.
+    """The address to listen on. Any but loopback needs a `HOLDLINE_TOKEN` of at least 16
+    characters. With a `public_url` that is not loopback, a token that is set must be as long.
     """
     port: Port = 8080
-    """The port."""
+    """The port to listen on."""
     public_url: PublicUrl = "http://127.0.0.1:8080"
-    """The address that carriers call, https on a public name. By default host and port."""
+    """The address that carriers call: https with a public name. By default from host and port."""
     also_called: tuple[PublicUrl, ...] = ()
-    """Further addresses whose webhook signatures are accepted."""
+    """Further addresses that webhook signatures may cover."""
     public_ip: str | None = None
     """This machine's address as a SIP carrier sees it, for `holdline sip setup`."""
     max_calls: Count = 20
     """Calls at once, over all workers. The next caller hears a polite refusal."""
     workers: Count | None = None
-    """Processes that answer calls behind the port. By default one for each core, at least two."""
+    """Processes that answer calls on the port. By default one for each core, at least two."""
     admission: Literal["measured", "seats"] = "measured"
-    """`measured`: accept a call while cores and lag leave room for it. `seats`: `max_calls` alone
-    counts.
+    """`measured`: accept a call only while CPU load and lag leave room for it. `seats`: only
+    `max_calls` counts.
     """
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
     view_token: SecretStr | None = None  # HOLDLINE_VIEW_TOKEN, likewise
     region: Region | None = None
-    """The country whose numbers are written without a country code, such as `DE`. They are masked
+    """The country of numbers without a country code, such as `DE`. Its national notation is masked
     in logs and pages, too.
     """
 
@@ -102,12 +102,13 @@ class LatencySettings(Section):
     budget_s: Seconds = 1.5
     """How long after the caller's last voiced sample an answer should be heard."""
     answer_early: bool = True
-    """Ask the model in a pause that sounds final, before it is certain. An answer that is not
-    needed is never heard, but billed; at most a quarter of recent requests.
+    """Ask the model in a pause that sounds final, before the turn is certain to be over. An answer
+    that is not needed is billed, but not spoken; at most a quarter of recent requests are asked
+    early.
     """
     speak_early: bool = True
-    """Give a voice that takes text as it comes the first clause of an answer, before the sentence
-    ends.
+    """Send the first clause of an answer to a voice that accepts streamed text, before the sentence
+    is complete.
     """
 
 
@@ -115,23 +116,25 @@ class TurnSettings(Section):
     """How the end of the caller's turn is decided."""
 
     vad_stop_s: Seconds = 0.2
-    """Silence after which the VAD reports a stop. The wait for a transcript is computed from it:
-    leave it alone.
+    """Silence after which the VAD reports a stop. Do not change it: the wait for a transcript is
+    computed from it.
     """
     vad_confidence: Share = 0.7
-    """The confidence from which the VAD takes sound for speech."""
+    """The confidence that the VAD needs to take sound for speech."""
     vad_min_volume: Share = 0.4  # Pipecat's own default is 0.6
-    """The volume from which the VAD takes sound for speech. Telephone lines are quiet."""
+    """The volume that the VAD needs to take sound for speech. Telephone lines are quiet."""
     smart_turn_stop_s: Seconds = 1.0
-    """Further silence that ends a turn which the detector took for unfinished."""
+    """Further silence that ends a turn which the turn detector took for unfinished."""
     decide_within_s: Seconds = 0.25  # docs/decisions/0007
-    """How long after the VAD's stop the turn detector may take. Then silence has decided."""
+    """How long the turn detector may take after the VAD's stop. Without a result by then, the turn
+    is over if the caller is still silent.
+    """
     decide_early: bool = True
-    """Start the detector after a tenth of a second of silence, at the cost of one inference for
-    each such pause.
+    """Start the turn detector after a tenth of a second of silence already, which costs one
+    inference for each such pause.
     """
     user_turn_stop_timeout_s: Seconds = 2.5
-    """Time after the caller's last sign that ends any turn."""
+    """Time without speech or words of the caller that ends any turn."""
 
 
 class IceServer(Section):
@@ -140,11 +143,11 @@ class IceServer(Section):
     url: IceUrl
     """`stun:HOST:PORT`, or `turn:HOST:PORT?transport=udp`."""
     username: Text | None = None
-    """The account at the relay. The page gets it as it is, so every caller may use the relay: give
-    it an account of its own, with a quota if `public` is true.
+    """The user name at the relay. It is sent to the page, so every caller may use the relay: give
+    Holdline an account of its own, with a quota if `public` is true.
     """
     credential_env: str | None = None
-    """The variable that holds the relay's password. The page gets it as it is."""
+    """The variable that holds the relay's password. It is sent to the page, too."""
     credential: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -161,83 +164,83 @@ class WebrtcSettings(Section):
     enabled: bool = True
     """Answer calls from browsers."""
     ice_servers: tuple[IceServer, ...] = Field(default=(), max_length=8)
-    """STUN and TURN servers for callers whose network lets no sound through to this machine. Our
-    side uses the first of each.
+    """STUN and TURN servers for callers whose network blocks direct audio to this machine. Our side
+    uses the first of each kind.
     """
     public: bool = False
-    """Open `/client/` and `/api/offer` to everybody, nothing else. Whoever has not signed in is a
-    public caller, and sees captions alone.
+    """Open `/client/` and `/api/offer` to everyone, and nothing else. A caller who has not signed
+    in is a public caller, and sees only captions.
     """
     public_share: Share = 0.5
-    """The share of the calls that fit which public callers may have at once, but at least one."""
+    """The share of the possible calls that public callers may have at once, at least one call."""
     public_per_address: Count = 3
-    """Public calls at once from one address (of IPv6: one /64 network)."""
+    """Public calls at once from one address (for IPv6, from one /64 network)."""
     public_max_call_s: Seconds = 600.0
-    """The longest that a public call may last, if the agent's `max_call_s` is not shorter."""
+    """The longest that a public call may last, unless the agent's `max_call_s` is shorter."""
 
 
 class TwilioSettings(Section):
     """Twilio's telephone numbers, over Media Streams."""
 
     enabled: bool = False
-    """Answer calls of this carrier."""
+    """Answer calls from this carrier."""
     auth_token_env: str = "TWILIO_AUTH_TOKEN"  # noqa: S105 - a variable's name
-    """The variable that holds the auth token, which checks webhooks."""
+    """The variable that holds the auth token, which verifies webhooks."""
     auth_token: SecretStr | None = None
     account_sid_env: str = "TWILIO_ACCOUNT_SID"
-    """The variable that holds the account's SID: with it calls are ended, transferred and placed
+    """The variable that holds the account's SID, which is needed to end, transfer and place calls
     over REST.
     """
     account_sid: SecretStr | None = None
     number: Number | None = None
     """One of the account's numbers, from which calls are placed."""
     api_url: HttpUrl = "https://api.twilio.com"
-    """Another server with the same API."""
+    """The API's address."""
     calls_per_s: Seconds = 1.0
-    """Calls that the account may place in a second."""
+    """Calls that the account may place per second."""
     returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    """How long a call whose stream was lost waits for a new one. Zero: it ends at once."""
 
 
 class SipSettings(Section):
     """The carrier behind LiveKit, for `holdline sip setup`."""
 
     name: Text = "holdline"
-    """The trunks and the rule are found again under this name. Two servers on one LiveKit need two
-    names.
+    """The name of our trunks and dispatch rule at LiveKit. Two servers on one LiveKit need
+    different names.
     """
     number: Number | None = None
-    """Our number, with the digits that the carrier sends. The plus is sent as it stands here when
-    we call.
+    """Our number, as the carrier sends it. Outbound calls send it exactly as written here, with or
+    without the plus.
     """
     numbers: tuple[Number, ...] = ()
     """More of our numbers."""
     allowed_addresses: tuple[IpNetwork, ...] = ()
-    """The carrier's addresses or networks. Without any, every address may call in."""
+    """The carrier's addresses or networks. If empty, every address may call in."""
     inbound_username: Text | None = None
-    """What the carrier must authenticate with, if it can."""
+    """The user name that the carrier must log in with, if it supports a login."""
     inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
-    """The variable that holds the password for that."""
+    """The variable that holds the password for `inbound_username`."""
     inbound_password: SecretStr | None = None
     media_timeout_s: Seconds = 120.0
     """LiveKit hangs up after this time without a packet from the caller. A muted telephone sends
-    none, and LiveKit's own limit ends such calls.
+    none, and LiveKit's default would end such calls.
     """
     server: Text | None = None
-    """The carrier that we call through, with its port if it is not the usual one."""
+    """The carrier's SIP server for outbound calls, with its port if it is not the default."""
     transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
-    """How SIP goes to that carrier."""
+    """The transport protocol to that server."""
     username: Text | None = None
-    """The account at that carrier. Its password is `SIP_PASSWORD`."""
+    """The user name at that server. Its password is in `SIP_PASSWORD`."""
     password: SecretStr | None = None
     uri: Text | None = None
-    """Where carriers find LiveKit's SIP service, such as `sip:sip.example.com`; only printed. By
-    default `server.public_ip`, or the host in `transports.livekit.url`.
+    """The address of LiveKit's SIP service, such as `sip:sip.example.com`. It is only printed, for
+    the carrier. By default `server.public_ip`, or the host in `transports.livekit.url`.
     """
 
     @property
     def all_numbers(self) -> tuple[str, ...]:
-        """Return each of our numbers once, `number` first."""
+        """Each of our numbers once, `number` first."""
         first = (self.number,) if self.number else ()
         return tuple(dict.fromkeys((*first, *self.numbers)))
 
@@ -256,7 +259,7 @@ class LivekitSettings(Section):
     """The variable that holds the API secret."""
     api_secret: SecretStr | None = None
     room_prefix: Text = "call-"
-    """How the name of each call's room begins."""
+    """The prefix of the room names of calls."""
     sip: SipSettings = SipSettings()
 
 
@@ -264,13 +267,13 @@ class LocalSettings(Section):
     """This machine's microphone and loudspeaker, for `holdline mic`."""
 
     input: str | int | None = None
-    """The microphone, by its number in `holdline mic --list-devices` or a part of its name. By
+    """The microphone: its number in `holdline mic --list-devices`, or a part of its name. By
     default the system's.
     """
     output: str | int | None = None
-    """The loudspeaker, in the same way."""
+    """The loudspeaker, likewise."""
     headphones: bool = False
-    """The microphone does not hear the agent, so the agent may be interrupted."""
+    """Whether you use headphones: the microphone does not hear the agent, so you may interrupt."""
 
 
 class TransportsSettings(CarrierSections):
@@ -296,15 +299,15 @@ class LogsSettings(Section):
     """Log files and their content."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least level that is written."""
+    """The lowest level that is written."""
     dir: Path = Path("logs")
     """The folder of logs, call records, messages and clips."""
     format: Literal["text", "json"] = "text"
     """The format on stderr. The folder has both."""
     words: bool = False
-    """Let the log contain what was said."""
+    """Whether the log may contain what was said."""
     keep_days: Count = 30
-    """Days after which the calls' own records are erased. They hold what was said."""
+    """Days after which the record files of calls, which hold what was said, are erased."""
     files: tuple[RecordFile, ...] = get_args(RecordFile)
     """Files written next to `holdline.log` for other tools."""
 
@@ -320,17 +323,17 @@ class LogsSettings(Section):
 
 
 class ShutdownSettings(Section):
-    """How long the calls in progress may go on after SIGTERM."""
+    """How long calls in progress may continue after SIGTERM."""
 
     drain_s: SecondsOrZero = 30.0
-    """How long calls in progress may go on after SIGTERM. Then they say goodbye."""
+    """How long calls in progress may continue after SIGTERM. Then the agent says goodbye."""
 
 
 class TransferSettings(Section):
-    """How a person who takes over is informed."""
+    """How the person who takes over a call is briefed."""
 
     summary_s: Seconds = 4.0
-    """How long the model may take for the summary. Then the caller's last words are used."""
+    """How long the model may take for the summary. After that, the caller's last words are used."""
     webhook_url: HttpUrl | None = None
     """Receives the same summary as JSON. A public address must be https."""
     insecure: bool = False
@@ -373,7 +376,7 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, value: Any) -> Any:
-        """Give each of `agents` the keys of `agent` that it does not set itself."""
+        """Let each of `agents` inherit the keys of `agent` that it does not set itself."""
         if not isinstance(value, dict) or not isinstance(value.get("agents"), dict):
             return value
         shared = value.get("agent")
@@ -391,7 +394,7 @@ class Settings(Section):
         return (self.agent, *self.agents.values())
 
     def agent_for(self, called: str) -> AgentSettings:
-        """Return the agent that answers the called number; `agent` if no other does."""
+        """Return the agent that answers the called number; `agent` if no other one does."""
         wanted = _digits(called)
         for agent in self.agents.values():
             if wanted and wanted in map(_digits, agent.numbers):

@@ -24,7 +24,7 @@ def is_mapping(key: Key) -> bool:
 
 
 def known_keys(section: type[BaseModel]) -> list[str]:
-    """Return the keys that a file may set there: all but those of resolved secrets."""
+    """Return the keys that a file may set in a section: all but the secrets."""
     fields = section.model_fields.items()
     return [name for name, field in fields if SecretStr not in get_args(field.annotation)]
 

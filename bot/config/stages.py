@@ -21,19 +21,19 @@ URLS: Final = {(provider.stage, provider.kind): provider.url for provider in PRO
 
 
 class ConnectionLimits(Section):
-    """Limits of a rung over all calls; a value that is not set means no limit."""
+    """Limits of a rung for all calls together; a value that is not set means no limit."""
 
     concurrent: Count | None = None
-    """Requests or connections at once, by all calls together, warm standbys included. By default no
-    limit.
+    """Requests or connections at once, for all calls together, warm standbys included. By default
+    no limit.
     """
 
 
 class RequestLimits(ConnectionLimits):
-    """Limits of a rung that is used by single requests."""
+    """Limits of a rung that is used request by request."""
 
     per_minute: Count | None = None
-    """Requests in a minute. After a quiet minute that many may be made at once. By default no
+    """Requests per minute. After a quiet minute, that many may be made at once. By default no
     limit.
     """
 
@@ -42,44 +42,44 @@ class RungSettings(Section):
     """One provider's place in a ladder."""
 
     name: Text
-    """Unique over all stages. By default the kind."""
+    """The rung's name, unique in all stages. By default the kind."""
     kind: Text
     """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
     `local`.
     """
     url: str = ""
-    """Any server that speaks the provider's protocol; by default the public one. Deepgram and
-    ElevenLabs take the base, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
+    """A server that speaks the provider's protocol; by default the provider's own. Deepgram and
+    ElevenLabs take the base URL, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
     redirect counts as a failure.
     """
     model: Text | None = None
-    """By default the provider's own model."""
+    """The model. By default the provider's default."""
     voice: Text | None = None
-    """By default the provider's own voice."""
+    """The voice. By default the provider's default."""
     language: Language | None = None
-    """By default the agent's language."""
+    """The language. By default the agent's."""
     api_key_env: str | None = None
     """The variable that holds the key. By default the vendor's usual one, such as
-    `OPENAI_API_KEY`, unless `url` is of another vendor; `local` needs none. A rung whose variable
-    is not set is left out with a warning, as long as its stage has another one.
+    `OPENAI_API_KEY`, unless `url` points to another vendor. `local` needs none. A rung whose
+    variable is not set is left out with a warning if its stage has another rung.
     """
     api_key: SecretStr | None = None  # from the environment only
     account: Text | None = None
-    """The same name for all rungs of a kind whose keys belong to one account or project. A refused
-    key or spent credit then takes all of them out at once.
+    """A name that all rungs of a kind share whose keys belong to one account or project. A rejected
+    key or exhausted credit then takes all of them out at once.
     """
     insecure: bool = False
     """Allow plain ws or http to a public address."""
     timeout_s: Seconds = 10.0
     """The longest that one request may take."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Passed to Pipecat's settings of that service; for `local` voices `words_per_minute` and
-    `pitch`. An unknown one is refused at the start.
+    """Options for Pipecat's settings of the service; for `local` voices, `words_per_minute` and
+    `pitch`. An unknown option is an error at the start.
     """
 
 
 class ModelSettings(RungSettings):
-    """A rung that is used by single requests."""
+    """A rung that is used request by request."""
 
     limits: RequestLimits = RequestLimits()
 
@@ -89,15 +89,17 @@ class ConnectedSettings(RungSettings):
 
     limits: ConnectionLimits = ConnectionLimits()
     standby: Literal["warm", "cold"] = "warm"
-    """`cold`: not connected before it is needed. The first rung is always connected."""
+    """`warm`: connected during the whole call. `cold`: connected only when it is needed. The first
+    rung is always connected.
+    """
 
 
 class RecogniserSettings(ConnectedSettings):
     """A rung that transcribes the caller's speech."""
 
     alternatives: Readings = 1
-    """Transcripts asked for, the best one included. The others are kept in the call's own record.
-    Deepgram's `nova-2` and `nova-3` refuse the parameter and are then asked without it.
+    """How many transcripts to ask for, including the best one. The others are only recorded.
+    Deepgram's `nova-2` and `nova-3` reject the parameter and are then asked without it.
     """
 
 
@@ -129,11 +131,9 @@ class StagesSettings(Section):
                 yield stage, rung
 
     def cold(self, stage: Stage) -> frozenset[str]:
-        """Return the stage's standbys that are connected only when they are needed."""
+        """Return the names of a stage's standbys that are connected only when they are needed."""
         ladders = {"stt": self.stt, "tts": self.tts}
-        return frozenset(
-            ladder.name for ladder in ladders.get(stage, ())[1:] if ladder.standby == "cold"
-        )
+        return frozenset(rung.name for rung in ladders.get(stage, ())[1:] if rung.standby == "cold")
 
     @model_validator(mode="before")
     @classmethod

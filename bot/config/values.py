@@ -33,7 +33,7 @@ MIN_LONG: Final = 1_000_000  # no extension has seven digits or more (chosen)
 REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, as DE or GB
 REGION_OR_NONE: Final = r"^([A-Z]{2})?$"
 PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
-OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # in use in the EU
+OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # used in the EU
 TELEPHONE_KEY: Final = r"^[0-9*#]$"
 DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
@@ -51,7 +51,7 @@ def _not_bool(value: Any) -> Any:
 
 
 def _as_network(value: Any) -> Any:
-    """Normalise an address or a network: 192.0.2.7 becomes 192.0.2.7/32."""
+    """Return an address or a network in CIDR notation: 192.0.2.7 becomes 192.0.2.7/32."""
     try:
         return str(ipaddress.ip_network(value))
     except (TypeError, ValueError) as error:
@@ -74,7 +74,7 @@ def _url(value: str, *, pattern: str) -> str:
     """Refuse invalid URLs like text that is not a URL at all."""
     try:
         parts = urlsplit(value)
-        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
+        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading the port validates it
     except ValueError:  # an invalid port or IPv6 address
         reachable = False
     if not reachable or re.search(r"\s", value):
@@ -94,9 +94,9 @@ def _no_match(pattern: str) -> PydanticCustomError:
 
 
 def _as_number(value: Any) -> Any:
-    """Drop a number's marks; refuse one that may have lost its plus, or is of an unknown country.
+    """Remove a number's punctuation; refuse one that may have lost its plus or country code.
 
-    A short integer is an extension. Quoted digits are as the carrier writes them.
+    A short integer is an extension. Quoted digits are taken as the carrier writes them.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0 or value >= MIN_LONG:

@@ -23,14 +23,17 @@ WHEN_LIMIT: Final = 80  # with the reason, as much as a callback's row can hold
 
 
 class KeepsCallbacks(Protocol):
-    """Records requests for a callback."""
+    """Stores requests for a callback."""
 
     def callback_number(self, said: str = "") -> str | Unkept:
-        """Return the number to call, the caller's own if none was said; or why there is none."""
+        """Return the number to call, or why there is none; `said` is the number the caller named.
+
+        Without `said`, it is the number that the caller calls from.
+        """
         ...
 
     async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
-        """Record a request; return `None` once it is stored, or why it is not."""
+        """Store a request; return `None` once it is stored, or why it is not."""
         ...
 
 
@@ -48,14 +51,14 @@ UNKEPT: Final[Mapping[Unkept, str]] = {
         "to call again later."
     ),
 }
-"""For the model, so that it promises nothing."""
+"""Results for the model, so that it does not promise a callback."""
 
 
 CONFIRM: Final = (
     'Not noted yet. Read out the number and ask: "Shall we call you back on {number}?" After a yes '
     "use this tool again with confirmed: true, and with the number if the caller names another."
 )
-"""For the model, before a callback is noted."""
+"""The result for the model before a callback is stored."""
 
 BEING_CONNECTED: Final = {"result": "the caller has been told and is being connected"}
 NOBODY_THERE: Final = {
@@ -68,7 +71,7 @@ class ReachesPeople(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The destinations that the model may choose; empty if this line can reach none."""
+        """The destinations that this line can reach, between which the model may choose."""
         ...
 
     @property
@@ -104,25 +107,25 @@ class Tools:
             agent: The agent of the call.
             callbacks: Records requests for a callback.
             turn: Returns the number of the current turn.
-            emit: Takes an event for each use.
-            clock: Measures how long a use takes.
+            emit: Takes an event for each tool call.
+            clock: Measures how long tool calls take.
             speaking: Returns whether the agent is heard now, so that no bridge is needed.
             people: Transfers callers; `None` if the call has no transfer.
             more: Further tools of this call.
-            late: When and how results that the caller's words cut off are told.
-            facts: What the line says of the call, for the owner's tools.
+            late: Delivers results of tools that were interrupted by the caller's speech.
+            facts: The facts of the call, for the owner's tools.
         """
         reaches = people is not None and bool(people.names)
-        ours = (
+        built_in = (
             *(() if reaches else (_transfer_to_person(turn, emit),)),
             _request_callback(callbacks, turn=turn, emit=emit),
             *more,
         )
-        every = (*ours, *owner_tools(agent.tools, facts))
+        every = (*built_in, *owner_tools(agent.tools, facts))
         self.box = Toolbox(tools=every, turn=turn, emit=emit, clock=clock)
         self.box.speaking, self.box.late = speaking, late
-        hand_over = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
-        self.schemas = (end_call(agent, turn=turn, emit=emit), *hand_over, *self.box.schemas())
+        transfer = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
+        self.schemas = (end_call(agent, turn=turn, emit=emit), *transfer, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""
 
     async def close(self) -> None:
@@ -131,13 +134,13 @@ class Tools:
 
 
 def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
-    """Return the tool that hangs up after the model's goodbye, or the agent's if there is none."""
+    """Return the tool that hangs up after a goodbye: the model's, or else the agent's."""
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         said = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
         emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
-        # Pushed downstream after the answer's words, so that Farewell has seen those words.
+        # Downstream, behind the words of the answer, so that `Farewell` sees those words first.
         await params.llm.push_frame(PartFrame(words=said or agent.farewell))
         await params.result_callback(
             {"result": "the call ends after the goodbye"},
@@ -159,7 +162,7 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> Fu
 def reach_person(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that transfers the caller to one of the named destinations.
 
-    The model never sees a number, so a caller cannot talk it into dialling one.
+    The model never sees a number, so that no caller can talk it into dialling another one.
     """
     properties: dict[str, Any] = {
         "destination": {"type": "string", "enum": list(people.names), "description": "Who."},
@@ -209,12 +212,12 @@ def _transfer_to_person(turn: Callable[[], int], emit: Emit) -> Tool:
 
 
 def _request_callback(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: Emit) -> Tool:
-    """Return the tool that notes a callback, once the caller has confirmed the number.
+    """Return the tool that stores a callback, once the caller has confirmed the number.
 
-    A caller ID may be forged, and a spoken number misheard. So the first use returns the number to
-    read out; it is noted by a second use in a later turn, which the caller has begun.
+    A caller ID may be forged, and a spoken number misheard. So the first use only returns the
+    number to read out. A second use stores the callback, if the caller has spoken in between.
     """
-    asked: dict[str, int] = {}  # the turn in which a number was to be read out
+    asked: dict[str, int] = {}  # by number: the turn in which the model was asked to read it out
 
     async def run(arguments: Mapping[str, Any]) -> str:
         said = _text(arguments, "number", WHEN_LIMIT)

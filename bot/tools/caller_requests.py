@@ -1,4 +1,4 @@
-"""Callbacks and messages of callers, by keypad, word or the model; needs no provider."""
+"""Callbacks and messages of callers, requested by keypad, word or model; needs no provider."""
 
 import asyncio
 from collections import deque
@@ -18,10 +18,10 @@ from processors.holding.caller_silence import End
 from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits for the confirmation
-AGAIN_S: Final = 1.0  # between two tries to store it after the call's end
-MAX_OWED: Final = 8  # requests of one call; they share one row, which is full before that
+AGAIN_S: Final = 1.0  # between two attempts to store a request after the call's end
+MAX_OWED: Final = 8  # requests of one call; they share a row, which has room for fewer
 
-EACH_S: Final = 1.0  # of a message; the most that is lost if the process dies
+EACH_S: Final = 1.0  # of audio per write; the most that is lost if the process dies
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ class Unkept(StrEnum):
 
 
 class RecordedMessage:
-    """A message while it is recorded: a thread writes pieces in order, every second.
+    """A message that is being recorded: a thread writes it to a file, once a second.
 
-    After one failure nothing more is written.
+    After a failed write, nothing more is written.
     """
 
     def __init__(self, path: Path, *, rate_hz: int) -> None:
@@ -49,7 +49,7 @@ class RecordedMessage:
         self._why_lost: OSError | None = None
 
     def add(self, pcm: bytes) -> None:
-        """Add a piece; never waits."""
+        """Add a piece of audio; never waits."""
         self._unwritten += pcm
         busy = self._writing is not None and not self._writing.done()
         enough = len(self._unwritten) >= EACH_S * self._rate_hz * SAMPLE_BYTES
@@ -57,7 +57,7 @@ class RecordedMessage:
             self._writing = self._begin_writing()
 
     async def finish(self) -> bool:
-        """Complete the file under its own name; return False if the disk failed."""
+        """Write the rest and give the file its final name; return False if the disk failed."""
         if self._writing:
             await self._writing
         await self._begin_writing()
@@ -97,7 +97,7 @@ class RecordedMessage:
 
 
 class CallerRequests:
-    """The requests of one call. `close` it with the call, which stores what is still pending."""
+    """The requests of one call. `close` it with the call, to store what is still pending."""
 
     def __init__(
         self,
@@ -118,10 +118,10 @@ class CallerRequests:
             messages: The folder of messages.
             call_id: Names the stored requests.
             facts: The facts of the leg, such as the caller's number.
-            end: Ends the call, even if a part of it hangs.
+            end: Ends the call, even if a processor hangs.
             utc_now: The wall clock.
             stored: Returns words of the call as they may be stored.
-            read: Returns a number as it is called; empty for one that is never called.
+            read: Normalises a number for dialling; empty if it must not be called.
         """
         self._callbacks = callbacks
         self._read = read
@@ -135,21 +135,21 @@ class CallerRequests:
         self._message: RecordedMessage | None = None  # the message being recorded
         self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
         self.reach: Callable[[], Awaitable[bool]] | None = None
-        """Transfers the caller, and returns once the caller is back or was not connected."""
+        """Transfers the caller; returns when they are back, with whether they were connected."""
 
     def callback_number(self, said: str = "") -> str | Unkept:
-        """Return the number that the caller has named, or else the caller's own."""
+        """Return the number that the caller has named, or else the caller's own, for dialling."""
         wanted = said if is_dialable(said) else self._facts.other_party
         if not wanted:
             return Unkept.NO_NUMBER
         return self._read(wanted) or Unkept.NOT_CALLED
 
     async def call_back(self, reason: str) -> bool:
-        """Record a request for a callback; return False if that fails."""
+        """Store a request for a callback to the caller's number; return False if that fails."""
         return await self.note_callback(reason) is None
 
     async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
-        """Record a request for a callback; return `None` once it is committed.
+        """Store a request for a callback; return `None` once it is committed, or why it is not.
 
         Args:
             reason: What it is about, and when.
@@ -164,7 +164,7 @@ class CallerRequests:
             reason=self.stored(reason),
             asked_at=self._utc_now(),
         )
-        self._owed.append(wanted)  # also if the caller hangs up before it is committed
+        self._owed.append(wanted)  # so that `close` stores it if the caller hangs up first
         try:
             async with asyncio.timeout(KEPT_S):
                 await self._callbacks.add(wanted)
@@ -176,9 +176,10 @@ class CallerRequests:
         return None
 
     async def close(self) -> None:
-        """Store what could not be stored during the call; the call limits the wait.
+        """Store what could not be stored during the call; retries until the call cancels it.
 
-        The caller got no promise and may call again: two callbacks are better than none.
+        The caller was not promised this callback and may call again, but two callbacks are better
+        than none.
         """
         try:
             await self._keep_owed()
@@ -203,7 +204,7 @@ class CallerRequests:
         return await self.reach() if self.reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Record the next piece of a message; never waits. It is on disk about a second later."""
+        """Record the next piece of a message; never waits. It is on disk within about a second."""
         if self._message is None:
             path = self._messages / f"{self._call_id}.wav"
             self._message = RecordedMessage(path, rate_hz=rate_hz)
@@ -212,7 +213,8 @@ class CallerRequests:
     async def keep_message(self) -> bool:
         """Save the recording as a wav file; return False if the disk fails or is too slow.
 
-        What the disk takes by the end of the call is kept anyway, even if the caller hangs up here.
+        The file is completed in the background until the end of the call, even if this is cancelled
+        because the caller hangs up.
         """
         message, self._message = self._message, None
         return message is not None and bool(await self._in_time(message.finish()))

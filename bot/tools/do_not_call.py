@@ -1,8 +1,9 @@
-"""Puts a person on the do-not-call list before confirming it: a tool, and a fallback for it.
+"""Puts a person's number on the do-not-call list: by a tool of the model, or by the person's words.
 
-Rules: the model judges first, with its tool. If its answer to a turn has ended without that, or if
-no model can answer, the person's own words count, when they are unmistakable. Either way the person
-is told and can take it back in the same call. A number that was listed before stays listed.
+Rules: the model decides first, with its tool. If it has answered a turn without using the tool, or
+no model can answer, the person's words count if they are unmistakable. The person is told only once
+the number is listed, and can take the request back in the same call. A number that was listed
+before the call stays listed.
 """
 
 import asyncio
@@ -32,18 +33,18 @@ from operations.database.tables import CONTACT_NUMBER_LENGTH
 from operations.keep_running import at_work, keep_running
 from processors.holding.utterance_rules import Situation
 
-# Puts numbers on the list for all calls of a process, however long the database is away.
+# Lists numbers for all calls of a process, however long the database is unreachable.
 #
-# This belongs to the process, because calls end sooner than outages. Numbers that are not listed at
-# once are also on disk until they are: the other processes take over those of a process that ends.
+# The process does this, not the call, because an outage may outlast the call. A number that cannot
+# be listed at once is also written to disk, so that other processes can list it if this one ends.
 
-ANSWER_S: Final = 10.0  # a database that takes longer counts as away (chosen)
-FIRST_WAIT_S: Final = 1.0  # before the next try; doubles with each try
-MAX_WAIT_S: Final = 15.0  # chosen: a dialler that recovers before this could call the number
+ANSWER_S: Final = 10.0  # a database that takes longer counts as unreachable (chosen)
+FIRST_WAIT_S: Final = 1.0  # before the second attempt; doubles with each attempt
+MAX_WAIT_S: Final = 15.0  # chosen: a dialler may recover before the next attempt, and call
 DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
-LOOK_S: Final = 60.0  # between two checks for what another process has left (chosen)
-CLOSE_S: Final = 3.0  # the wait at a process's end for pending numbers (chosen)
-MAX_OWED: Final = 1000  # numbers (chosen); more drop the oldest, with an event
+LOOK_S: Final = 60.0  # between two checks for numbers that other processes have left (chosen)
+CLOSE_S: Final = 3.0  # how long a process that ends waits for pending numbers (chosen)
+MAX_OWED: Final = 1000  # pending numbers (chosen); one more drops the oldest, with an event
 
 
 class DoNotCallList(Protocol):
@@ -59,17 +60,21 @@ class DoNotCallList(Protocol):
         also: str = "",
         words: str = "",
     ) -> bool:
-        """Add a number and, if given, another one and that of a dial; committed when it returns.
+        """Add a number, its other reading and a dial's number, if given; committed on return.
+
+        Returns False if all of them were listed before.
 
         Raises:
-            StorageError: The number could not be added.
+            StorageError: They could not be added.
         """
         ...
 
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        """Remove what `add_do_not_call` added at this time; return how many entries.
+        """Remove the entries of these numbers, and return how many there were.
+
+        `added_s` limits this to the entries of one `add_do_not_call`, by its `now`.
 
         Raises:
             StorageError: They could not be removed.
@@ -78,28 +83,28 @@ class DoNotCallList(Protocol):
 
 
 @dataclass(slots=True)
-class _Work:
+class _Listing:
     owed: OwedNumber
     on_disk: bool = False
     tries: int = 0
 
 
 class OptOuts:
-    """Retries until each number is listed. `close` it after the calls."""
+    """Puts numbers on the list, and retries until that succeeds. `close` it after the calls."""
 
     def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, emit: Emit) -> None:
-        """List numbers in `numbers`, and keep pending ones in `kept`; `emit` takes the events."""
+        """Put numbers on the list `numbers`, and keep pending ones on disk in `kept`."""
         self._numbers = numbers
         self._kept = kept
         self._emit = emit
-        self._works: dict[asyncio.Task[None], _Work] = {}  # the oldest first
+        self._works: dict[asyncio.Task[None], _Listing] = {}  # the oldest first
 
     def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
-        """Begin to list a number; the task is done once that is committed.
+        """Begin to list a number; the returned task is done once that is committed.
 
-        Do not cancel the task, which belongs to this object.
+        The task belongs to this object: do not cancel it.
         """
-        work = _Work(owed, on_disk=on_disk)
+        work = _Listing(owed, on_disk=on_disk)
         # Owned by this object, which cancels and awaits it: see `close`.
         task = asyncio.get_running_loop().create_task(self._list(work), name="do not call")
         self._works[task] = work
@@ -110,7 +115,7 @@ class OptOuts:
         return task
 
     async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
-        """Undo what `begin` began; return False if the database fails."""
+        """Cancel a listing and remove what it has listed; return False if the database fails."""
         work = self._works.get(listing)
         listing.cancel()
         await asyncio.wait({listing})
@@ -127,29 +132,29 @@ class OptOuts:
         return True
 
     async def look(self) -> None:
-        """Take over numbers of other processes, repeatedly, until cancelled."""
+        """Take over the numbers that other processes have left, until cancelled."""
         while True:
             await self._take_up()
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
-        """Wait briefly for pending numbers; leave the rest on disk, with an event for each."""
+        """Wait briefly for pending numbers; leave the rest on disk, and emit an event for each."""
         if self._works:
             await asyncio.wait(self._works, timeout=CLOSE_S)
         left = dict(self._works)
-        await asyncio.gather(*(self._keep(text) for text in left.values()))
+        await asyncio.gather(*(self._keep(work) for work in left.values()))
         for task, work in left.items():
             self._drop(task, work, reason="process_ended")
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _take_up(self) -> None:
-        """Begin with the numbers that other processes have left, as far as there is room."""
+        """Begin to list the numbers that other processes have left, as far as there is room."""
         own = {work.owed.call_id for work in self._works.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
             self.begin(item, on_disk=True)
 
-    async def _list(self, work: _Work) -> None:
+    async def _list(self, work: _Listing) -> None:
         wait_s = FIRST_WAIT_S
         while not await self._try(work):
             await self._keep(work)
@@ -160,7 +165,7 @@ class OptOuts:
         if work.on_disk or work.tries > 1:
             self._emit(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
 
-    async def _try(self, work: _Work) -> bool:
+    async def _try(self, work: _Listing) -> bool:
         owed = work.owed
         work.tries += 1
         try:
@@ -179,8 +184,8 @@ class OptOuts:
             return False
         return True
 
-    async def _keep(self, work: _Work) -> None:
-        """Write a pending number to disk; after a failure, the next try writes again."""
+    async def _keep(self, work: _Listing) -> None:
+        """Write a pending number to disk; if that fails, it is repeated after the next attempt."""
         if work.on_disk:
             return
         try:
@@ -190,14 +195,14 @@ class OptOuts:
         except (OSError, TimeoutError) as error:
             logger.error("the pending do-not-call number could not be written to disk: {!r}", error)
 
-    async def _clear(self, work: _Work) -> None:
+    async def _clear(self, work: _Listing) -> None:
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(self._kept.drop, work.owed)
-        except (OSError, TimeoutError) as error:  # the next check lists it once more
+        except (OSError, TimeoutError) as error:  # the next check lists it again, which is harmless
             logger.error("a listed number could not be deleted from disk: {!r}", error)
 
-    def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
+    def _drop(self, task: "asyncio.Task[None]", work: _Listing, *, reason: str) -> None:
         task.cancel()
         call_id, on_disk = work.owed.call_id, work.on_disk
         self._emit(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
@@ -205,7 +210,7 @@ class OptOuts:
 
 @asynccontextmanager
 async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
-    """List numbers while the block runs, including those of other processes."""
+    """List numbers while the block runs, also those that other processes have left."""
     try:
         async with at_work(looking=keep_running("listing do-not-call numbers", opt_outs.look)):
             yield opt_outs
@@ -213,8 +218,8 @@ async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
         await opt_outs.close()
 
 
-KEPT_S: Final = 3.0  # how long a caller waits for the confirmation, and an ending call too
-MAX_FINALS: Final = 50  # transcripts of a turn; more are no single wish (chosen)
+KEPT_S: Final = 3.0  # how long the person waits for the confirmation, and the call at its end
+MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is no plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
@@ -236,7 +241,7 @@ NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, 
 
 
 class DoNotCallRequests:
-    """The opt-out of one call. `close` it with the call; pending work continues in `OptOuts`."""
+    """The opt-out of one call. `close` it with the call; `OptOuts` continues what is pending."""
 
     def __init__(
         self,
@@ -252,10 +257,10 @@ class DoNotCallRequests:
         also: str = "",
         stored: Callable[[str], str] = str,
     ) -> None:
-        """List `number`, `also` and the dial's contact, once the other party asks for it.
+        """List `number`, `also` and the dial's number, once the other party asks for it.
 
-        `say` says a prepared sentence, when no model does. `stored` returns words of the call as
-        they may be stored.
+        `say` speaks a prepared sentence, for requests that no model has confirmed. `stored` returns
+        words of the call as they may be stored.
         """
         self._opt_outs = opt_outs
         self._call_id = call_id
@@ -274,16 +279,16 @@ class DoNotCallRequests:
         self._saying: asyncio.Task[None] | None = None
         self._finals: list[str] = []  # of the turn in progress
         self._words = ""  # of the latest decided turn, as they may be stored
-        self._unjudged: int | None = None  # the turn whose words count unless the model judges
+        self._unjudged: int | None = None  # the turn whose words count unless the model decides
         self._over = False
 
     def notice(self, event: Event) -> None:
-        """Follow what the person says, and whether the model has judged it."""
+        """Follow what the person says, and whether the model has used its tools."""
         match event:
             case TranscriptFinal():
                 self._finals = [*self._finals, event.text][-MAX_FINALS:]
             case TurnDecided():
-                self._judge_words()  # no answer came to the turn before
+                self._judge_words()  # the turn before got no answer
                 words, self._finals = " ".join(self._finals), []
                 self._words = self._stored(words)
                 wishes = wants_calls_after_all if self._listing else wants_no_calls
@@ -296,7 +301,7 @@ class DoNotCallRequests:
                 pass
 
     def tool(self) -> Tool:
-        """Return the model's tool."""
+        """Return the model's tool to put the number on the list."""
 
         async def run(arguments: Mapping[str, Any]) -> str:
             del arguments
@@ -320,7 +325,10 @@ class DoNotCallRequests:
         )
 
     def undo_tool(self) -> Tool:
-        """Return the model's tool to take that back: no argument, which a model may fill."""
+        """Return the model's tool to take that back.
+
+        A tool of its own, not an argument of the first one, which a model might set by mistake.
+        """
 
         async def run(arguments: Mapping[str, Any]) -> str:
             del arguments
@@ -338,9 +346,12 @@ class DoNotCallRequests:
         )
 
     async def close(self) -> None:
-        """Wait briefly for a pending number; emit an event if it is not listed by then."""
+        """Wait briefly for a pending number; emit an event if it is not listed by then.
+
+        Words that no turn contains count as well: the person may have hung up after them.
+        """
         words, self._finals = " ".join(self._finals), []
-        if self._listing is None and self._number and wants_no_calls(words):  # and hung up
+        if self._listing is None and self._number and wants_no_calls(words):
             self._words, self._unjudged = self._stored(words), self._turn()
         self._judge_words()
         pending = {task for task in (self._listing, self._saying) if task}
@@ -356,7 +367,7 @@ class DoNotCallRequests:
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _judge_words(self) -> None:
-        """Let the words count that no model has judged."""
+        """Act on an unmistakable turn in which the model has not used its tool, if there is one."""
         if self._unjudged is None:
             return
         self._unjudged = None
@@ -371,7 +382,7 @@ class DoNotCallRequests:
         )
 
     async def _say_back(self, *, back: bool) -> None:
-        """Tell the person what was done, once it is."""
+        """Tell the person what was done, once it is committed."""
         if back:
             with suppress(ToolFailed):
                 await self._take_back("words")

@@ -1,13 +1,14 @@
-"""Recognises from the words alone, without a model, that a person wants no further calls.
+"""Recognises by patterns, without a model, that a person wants no further calls.
 
-Rules: the model judges first, with its tool. A turn that it ends without judging counts as a wish
-if one of its sentences says so unmistakably: it orders us to stop calling, or to take the person or
-their number off a list, or it says that they want this. It names what is meant: "take me off
-speaker" is no wish. It has no time limit ("before noon"), asks nothing, is not negated, and does
-not report what others said. A polite question ("Could you take me off your list?") is an order.
+Rules: the model decides first, with its tool. If it does not use the tool in a turn, the turn is an
+opt-out if one of its sentences is unmistakable: it tells us to stop calling or to take the person
+or their number off a list, or says that the person wants this. It must name the list or the calls:
+"take me off speaker" is no opt-out. It must have no time limit ("before noon"), and must not be a
+question, negated, or a report of what others said. A polite question ("Could you take me off your
+list?") counts as a request.
 
-All languages of `opt_out_words` are searched, because a person may answer in another one than the
-agent's.
+All languages of `opt_out_words` are searched, because a person may not answer in the agent's
+language.
 """
 # ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
@@ -18,28 +19,28 @@ from typing import Final
 
 from bot.tools.opt_out_words import LANGUAGES, Language
 
-NEAR: Final = 6  # words after a wish among which a time limit belongs to it (chosen)
-MAX_CHARACTERS: Final = 2000  # of a turn; a longer one is no single wish
+NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
+MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
 _CLAUSE: Final = re.compile(r"[,;:()\u2013\u2014]")
 _APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
-_LEADS: Final = re.compile(  # said before anything
+_LEADS: Final = re.compile(  # fillers at the beginning of a sentence
     r"((and|so|but|well|ok|okay|hey|hi|hello|sorry|look|listen|um|uh|oh|no|yes|yeah|sir|madam"
     r"|please"
     r"|nein|ja|hallo|bitte|also|aber|non|oui|bonjour|ecoutez|si|oiga|mire|bueno|por favor|y|нет|да"
     r"|алло|послушаите|пожалуиста|ну|и|а) )+"
 )
-_TAG: Final = re.compile(  # at the end of an order, no question
+_TAG: Final = re.compile(  # at the end of a request, which they do not make a question
     r"\b(okay|ok|right|alright|please|understood|clear|ja|verstanden|klar|bitte|vale|entendido"
     r"|de acuerdo"
     r"|daccord|compris|ладно|хорошо|понятно|ясно)$"
 )
-_JOINTS: Final = re.compile(  # where another thought begins
+_JOINTS: Final = re.compile(  # words that begin another part of a sentence
     r"\b(please|and|so|but|just|bitte|und|aber|por favor|y|pero|пожалуиста|и|но|et|mais|donc"
     r"|sil vous"
     r" plait)\b"
 )
-_SUBJECTS: Final = re.compile(  # an explanation begins, no time limit
+_SUBJECTS: Final = re.compile(  # words that begin an explanation, in which no time limit counts
     r"(i|im|ive|ill|we|were|weve|you|youre|its|it|this|thats|ich|wir|das|es|je|jai|nous|cest|yo"
     r"|estoy"
     r"|es|я|мы|у|это)\b"
@@ -47,25 +48,27 @@ _SUBJECTS: Final = re.compile(  # an explanation begins, no time limit
 
 
 def wants_no_calls(said: str) -> bool:
-    """Return whether a person asks not to be called again, in one turn's words."""
+    """Return whether the words of a turn ask not to be called again."""
     sentences = _SENTENCE.findall(said[:MAX_CHARACTERS])
-    return any(_is_wish(sentence) for sentence in sentences)
+    return any(_is_opt_out(sentence) for sentence in sentences)
 
 
 def wants_calls_after_all(said: str) -> bool:
-    """Return whether a person takes back that they want no calls."""
+    """Return whether the words of a turn take back such a request."""
     words, _ = _words(said[:MAX_CHARACTERS])
     return any(re.search(rf"\b(?:{language.back})", words) for language in LANGUAGES.values())
 
 
-def _is_wish(sentence: str) -> bool:
+def _is_opt_out(sentence: str) -> bool:
     words, starts = _words(sentence)
     asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():
         for found, limited in _found(language, words):
             begin = max((start for start in starts if start <= found.start()), default=0)
             if (
-                not _is_turned_round(language, words[: found.start()], words[begin : found.start()])
+                not _is_negated_or_reported(
+                    language, words[: found.start()], words[begin : found.start()]
+                )
                 and not _is_question(language, words, found, asked=asked)
                 and not (limited and _has_limit(language, words, found, starts, begin))
             ):
@@ -79,7 +82,7 @@ def _found(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool
             yield found, limited
 
 
-def _is_turned_round(language: Language, before: str, clause: str) -> bool:
+def _is_negated_or_reported(language: Language, before: str, clause: str) -> bool:
     near = _JOINTS.split(clause)[-1]
     return bool(re.search(language.denies, near) or re.search(language.others, before))
 
@@ -107,7 +110,7 @@ def _has_limit(
 
 
 def _words(text: str) -> tuple[str, list[int]]:
-    """Return words in lower case, without accents and punctuation, and where clauses begin."""
+    """Return the words in lower case without accents and punctuation, and each clause's start."""
     words, starts = "", [0]
     for clause in _CLAUSE.split(_APOSTROPHES.sub("", text.casefold())):
         bare = "".join(

@@ -1,6 +1,6 @@
-"""The words of people who want no more calls, by language, for `opt_out_rules`.
+"""Patterns of requests for no further calls, by language, for `opt_out_rules`.
 
-The languages are those of the fallback texts (English, Spanish, Russian), and German and French.
+The languages are those of the fallback texts (English, Spanish, Russian), German and French.
 Patterns match words in lower case without punctuation, apostrophes and accents.
 """
 # ruff: noqa: RUF001 - Russian has letters that look like Latin ones
@@ -14,14 +14,14 @@ class Language:
     """Patterns of a language.
 
     Attributes:
-        calls: A wish for no calls, which a time limit makes another wish.
-        lists: A wish to be off a list, or on the list of those who are not called.
-        limits: A time, or a condition.
+        calls: A request for no more calls; with a time limit it is no opt-out.
+        lists: A request to be taken off a list, or put on the do-not-call list.
+        limits: A time or a condition.
         asks: The beginning of a question.
-        begs: The beginning of an order in the form of a question.
-        denies: Words before a wish that turn it round.
-        others: Words before a wish that is somebody else's, or about somebody else.
-        back: A wish to be called after all.
+        begs: The beginning of a request in the form of a question.
+        denies: Words that negate the request that follows.
+        others: Words that show that the request is not the person's own.
+        back: A request to be called after all.
     """
 
     calls: str
@@ -43,7 +43,7 @@ _EN_CALL: Final = r"(call|phone|ring|dial|telephone|contact|bother|harass|cold c
 _EN_CALLING: Final = (
     r"(calling|phoning|ringing|dialing|dialling|contacting|bothering|harassing|cold calling)"
 )
-_EN_END: Final = (  # "call me Bob" is another wish
+_EN_END: Final = (  # "don't call me Bob" is another request
     r"(?= (again|any|anymore|ever|at|on|about|for|from|with|and|or|so|because|i|im|you|we|this|it"
     r"|please|okay"
     r"|ok|thanks|thank|under|regarding|before|after|until|till|unless|today|tomorrow"

@@ -24,7 +24,7 @@ FACT_CHARACTERS: Final = 128  # of a number or an id, which may be a SIP address
 CALL_HEADER: Final = "Holdline-Call"  # the facts of the call, as JSON
 TIME_HEADER: Final = "Holdline-Timestamp"  # seconds since 1970
 SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body, joined with dots
-THREADS: Final = 4  # per tool; a function that hangs keeps its thread
+THREADS: Final = 4  # per tool; a function that hangs occupies its thread
 
 _JSON_TYPES: Final[Mapping[Any, str]] = {
     str: "string",
@@ -37,7 +37,7 @@ _JSON_TYPES: Final[Mapping[Any, str]] = {
 
 
 def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
-    """Return what the line says of a call: never from the model, nor from the caller's words."""
+    """Return the facts of a call, which come from the line only, not from model or caller."""
     known: dict[CallFact, str] = {
         "number": leg.other_party,
         "caller": leg.caller,
@@ -70,7 +70,7 @@ def owner_tools(
 
 
 def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
-    """Return a tool whose bound parameters are the line's: the model does not know of them."""
+    """Return a tool whose bound parameters are filled with facts and hidden from the model."""
     schema, bound = tool.parameters, settings.bound
     needed = [name for name in bound if name in schema.get("required", ())]
     filled = {name: facts.get(fact, "") for name, fact in bound.items()}
@@ -105,18 +105,18 @@ def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
 
 def _request(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
-        body, told = b"", dict[str, Any]()
+        body, sent = b"", dict[str, Any]()
         if settings.method in BODILESS:
-            told["params"] = {name: _plain(value) for name, value in arguments.items()}
+            sent["params"] = {name: _plain(value) for name, value in arguments.items()}
         else:
-            told["data"] = body = json.dumps(dict(arguments)).encode()
+            sent["data"] = body = json.dumps(dict(arguments)).encode()
         try:
             async with request(
                 settings.method,
                 settings.url or "",
                 headers=_headers(settings, json.dumps(facts), body),
                 allow_redirects=False,  # the secret must only go to the configured URL
-                **told,
+                **sent,
             ) as response:
                 return _read(settings, response.status, await _body(response))
         except aiohttp.ClientError as error:
@@ -126,7 +126,7 @@ def _request(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
 
 
 def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
-    """Return the headers: the facts of the call, and the proof of their origin."""
+    """Return the headers: the facts of the call, the bearer token and the signature."""
     headers = {CALL_HEADER: facts}
     if body:
         headers["Content-Type"] = "application/json"
@@ -210,8 +210,8 @@ def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[st
     ]
     return {
         "type": "object",
-        "properties": {text.name: _describe(text.annotation) for text in named},
-        "required": [text.name for text in named if text.default is text.empty],
+        "properties": {item.name: _describe(item.annotation) for item in named},
+        "required": [item.name for item in named if item.default is item.empty],
         "additionalProperties": False,
     }
 
@@ -237,9 +237,9 @@ def _call(function: Callable[..., Any]) -> Run:
 
 
 async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a thread that cannot delay the end of the process, unlike a pool's thread."""
+    """Run `work` in a daemon thread: unlike a pool's thread it cannot delay the process's end."""
     loop = asyncio.get_running_loop()
-    # The error is part of the result, because a future cannot hold a StopIteration, as from `next`.
+    # The error is part of the result, because a future cannot hold a StopIteration.
     result: asyncio.Future[tuple[Any, Exception | None]] = loop.create_future()
 
     def settle(value: Any, error: Exception | None) -> None:

@@ -1,4 +1,8 @@
-"""Runs the model's tool calls: with a time limit, never twice in a turn, always with a result."""
+"""Runs the model's tool calls: with a time limit, never twice in a turn, always with a result.
+
+If the caller interrupts the wait for a tool, the tool continues. Its result is delivered later,
+when the model repeats the call or as soon as both sides are silent.
+"""
 
 import asyncio
 import json
@@ -20,11 +24,12 @@ from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
 from operations.stored_words import StoredWords
 
-BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller hears that it takes a moment
-UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a repeated
-# request: an old answer does less harm than a second booking (chosen)
-FINISH_S: Final = 4.0  # for a tool at a call's end: an ending process cuts its calls after 5 s
-QUIET_S: Final = 0.5  # of silence on both sides before a late result is told (chosen)
+BRIDGE_AFTER_S: Final = 1.0  # of waiting before the caller hears the tool's bridge
+# How long an undelivered result is kept for a repeated request (chosen): an old result does less
+# harm than a second booking.
+UNDELIVERED_S: Final = 300.0
+FINISH_S: Final = 4.0  # for tools at a call's end; a process that ends cuts calls after 5 s
+QUIET_S: Final = 0.5  # of silence on both sides before a late result is delivered (chosen)
 LOOK_S: Final = 0.1  # between two checks of that silence
 LATE: Final = "The result of a tool that was at work when the caller spoke."
 TELL_LATE: Final = (
@@ -60,9 +65,9 @@ class _Attempt:
     turn: int
     began: float  # monotonic
     task: asyncio.Future[dict[str, Any]]
-    delivered: bool = False  # whether the model has got the result
-    cut_off: bool = False  # another process began it, and its end is unknown
-    follower: asyncio.Task[None] | None = None  # tells the model the result after a cut-off
+    delivered: bool = False  # whether the model has received the result
+    cut_off: bool = False  # whether another process began it, so that its result is unknown
+    follower: asyncio.Task[None] | None = None  # delivers the result if the wait was interrupted
 
     def holds(self, turn: int, now: float) -> bool:
         """Return whether a repeated request gets this attempt's result."""
@@ -80,9 +85,9 @@ def _ignore() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResults:
-    """When and how late results may be told."""
+    """When and how late results are delivered."""
 
-    now: Callable[[], bool]  # whether neither side speaks or is about to speak
+    now: Callable[[], bool]  # returns whether neither side speaks or is about to
     ask_with: Callable[[str, str], Awaitable[None]]  # runs the model with a result and a note
 
 
@@ -91,21 +96,21 @@ class Toolbox:
     """The tools of a call. `close` it with the call."""
 
     tools: Sequence[Tool]
-    turn: Callable[[], int]  # the number of the current turn
+    turn: Callable[[], int]  # returns the number of the current turn
     emit: Emit
     clock: Clock
-    speaking: Callable[[], bool] = lambda: False  # whether the agent is heard now
-    late: LateResults | None = None  # `None` if a late result waits until the model asks again
+    speaking: Callable[[], bool] = lambda: False  # returns whether the agent is heard now
+    late: LateResults | None = None  # `None` if late results wait until the model calls again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
-    words: StoredWords | None = None  # has the call's sensitive section; `None` in tests
+    words: StoredWords | None = None  # keeps the call's sensitive section; `None` in tests
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
     @property
     def kept(self) -> Sequence[KeptTool]:
-        """The attempts that another process must not repeat."""
+        """The attempts that a process which resumes the call must not repeat."""
         return [
             KeptTool(
                 key=key, turn=attempt.turn, result=_result_of(attempt), delivered=attempt.delivered
@@ -140,7 +145,7 @@ class Toolbox:
         ]
 
     async def close(self) -> None:
-        """Wait briefly for running tools, which the caller was promised; then cancel them."""
+        """Wait briefly for running tools, because callers count on them; then cancel them."""
         tasks = [item.task for item in self._attempts.values()]
         followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
         self._attempts.clear()
@@ -163,7 +168,7 @@ class Toolbox:
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._attempt(tool, params.arguments)
-        # Waits for the task without awaiting it: an interruption cancels the wait, not the booking.
+        # `wait` does not cancel the task: an interruption ends the wait, not the booking.
         try:
             await self._bridge(tool, attempt.task, params)
             await asyncio.wait({attempt.task})
@@ -171,7 +176,7 @@ class Toolbox:
             known = attempt in self._attempts.values()
             if self.late and known and attempt.follower is None:
                 asked = {"tool": tool.name, "arguments": params.arguments}
-                late = self._tell_when_quiet(attempt, self.late, asked)
+                late = self._deliver_when_quiet(attempt, self.late, asked)
                 attempt.follower = asyncio.get_running_loop().create_task(late, name="late result")
             raise
         attempt.delivered = True
@@ -180,9 +185,9 @@ class Toolbox:
     async def _bridge(
         self, tool: Tool, task: asyncio.Future[dict[str, Any]], params: FunctionCallParams
     ) -> None:
-        """Tell the caller once that it takes a moment, unless the agent speaks anyway.
+        """Speak the tool's bridge once if the result is late and the agent is not speaking.
 
-        If the model waits for several tools at once, the first one does this for all.
+        If the model waits for several tools at once, one bridge is enough for all.
         """
         began = self.clock()
         while tool.bridge and not task.done():
@@ -195,10 +200,10 @@ class Toolbox:
                 return
 
     def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
-        """Join the same request of this turn, or one with an undelivered result; or begin it.
+        """Return the attempt of the same request if its result may be reused; else begin one.
 
-        A caller can interrupt the model while a booking is made. If the model asks again in the
-        next turn, the booking must not be made twice.
+        A caller can interrupt the model while a booking is made. If the model repeats the request
+        in the next turn, the booking must not be made twice.
         """
         turn, now = self.turn(), self.clock()
         self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
@@ -210,10 +215,10 @@ class Toolbox:
             self._attempts[key] = _Attempt(turn=turn, began=now, task=task)
         return self._attempts[key]
 
-    async def _tell_when_quiet(
+    async def _deliver_when_quiet(
         self, attempt: _Attempt, quiet: LateResults, asked: Mapping[str, Any]
     ) -> None:
-        """Tell the model a result that the caller's words cut off, unless it has asked again."""
+        """Give the model a late result in the next silence, unless it has repeated the request."""
         await asyncio.wait({attempt.task})
         quiet_since = self.clock()
         while self.clock() < quiet_since + QUIET_S:
@@ -221,7 +226,7 @@ class Toolbox:
             quiet_since = quiet_since if quiet.now() else self.clock()
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
-        attempt.delivered, attempt.turn = True, self.turn()  # a new request does not repeat it
+        attempt.delivered, attempt.turn = True, self.turn()  # a repeat in this turn joins it
         result = {**asked, **attempt.task.result()}
         await quiet.ask_with(f"{LATE} {RULE} {_written(result)}", TELL_LATE)
 
@@ -253,7 +258,7 @@ def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
 
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the outcome and a result for the model, whatever happens."""
+    """Return the outcome and a result for the model; raises nothing."""
     try:
         async with asyncio.timeout(tool.timeout_s):
             result = _shorten(await tool.run(arguments))
@@ -271,10 +276,10 @@ def _written(value: Any) -> str:
 
 
 def _shorten(result: Any) -> Any:
-    """Return what JSON can express of the result, cut to `RESULT_LIMIT`.
+    """Return the result as JSON values, or as cut text if it is longer than `RESULT_LIMIT`.
 
     The encoder stops at the limit: an owner's function may return megabytes, and encoding them
-    holds Python's lock even in a thread, so that all calls would wait.
+    would hold Python's lock even in a thread, so that all calls would wait.
     """
     pieces: list[str] = []
     length = 0

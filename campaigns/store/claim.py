@@ -1,8 +1,8 @@
-"""One claim on a campaign's queue, inside the caller's transaction.
+"""One claim of a contact in a campaign's queue, inside the caller's transaction.
 
-It begins with an update of the campaign's row, so claims on one campaign run one after the other
-and its limits are exact. Contacts that another transaction is changing are skipped (SKIP LOCKED in
-PostgreSQL); SQLite has a single writer.
+A claim begins with an update of the campaign's row. So claims on one campaign run one after the
+other, and its limits are exact. Contacts that another transaction is changing are skipped (SKIP
+LOCKED in PostgreSQL); SQLite has a single writer.
 """
 
 import json
@@ -61,28 +61,28 @@ def _read(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
 
 
 def write_intent(dial: Dial) -> dict[str, Any]:
-    """Return the row of a new dial."""
+    """Return the row of a dial that is intended."""
     unknown = {"provider_call_id": "", "outcome": "", "counted": False, "reason": ""}
     return {name: getattr(dial, name) for name in INTENT} | unknown
 
 
-def write_fields(said: Mapping[str, str]) -> str:
+def write_fields(values: Mapping[str, str]) -> str:
     """Return the additional columns of an imported contact as JSON."""
-    return json.dumps(dict(said), ensure_ascii=False)
+    return json.dumps(dict(values), ensure_ascii=False)
 
 
 def read_fields(text: str) -> dict[str, str]:
     """Return the columns that `write_fields` wrote."""
-    said: dict[str, str] = json.loads(text)
-    return said
+    values: dict[str, str] = json.loads(text)
+    return values
 
 
 LOOKS: Final = (4, 96, 200, 200)
-"""Contacts read at a time. Usually the first one is taken, unless many are outside their hours."""
+"""How many contacts are read at a time. Usually the first is taken; many may be outside hours."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
 UNFINISHED: Final[Sequence[ContactState]] = (*OPEN_STATES, "dialling")
 LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
-ENGAGED_S: Final = 10.0  # chosen: wait for a number that another campaign is calling
+ENGAGED_S: Final = 10.0  # chosen: how long a contact waits whose number is being called
 
 
 async def claim_next(
@@ -127,7 +127,7 @@ async def claim_next(
 async def has_due(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
 ) -> bool:
-    """Return whether a contact of a running campaign is due, or may be by new rules."""
+    """Return whether a contact of a running campaign is due, or may be due by changed rules."""
     running = select(CAMPAIGNS.c.name).where(
         CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
     )
@@ -137,7 +137,7 @@ async def has_due(
 
 
 async def _look_again(connection: AsyncConnection, campaign: str, version: str) -> None:
-    """Make the contacts due that former rules postponed or excluded."""
+    """Make contacts due that the campaign's former rules have postponed or excluded."""
     own = CONTACTS.c.campaign == campaign
     postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
     excluded = (CONTACTS.c.state == "excluded") & CONTACTS.c.reason.in_(RULED_OUT)
@@ -218,16 +218,16 @@ async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
     """Return the numbers that any campaign is calling now."""
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
     live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
-    # With the time in the query, a database reads all dials of two hours by the time index.
+    # With the time in the query, a database would read all dials of two hours by the time index.
     return frozenset(row.number for row in live if row.intended_s > now - MAX_S)
 
 
 def _look_through(
     rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
 ) -> tuple[Contact | None, Mapping[tuple[float | None, str], Sequence[int]]]:
-    """Return the first contact that may be dialled, and the ids before it.
+    """Return the first contact that may be dialled, and the ids of those before it.
 
-    These are grouped by when they may be dialled, `None` for never, and by the reason.
+    The ids are grouped by when the contact may be dialled, `None` for never, and by the reason.
     """
     passed: dict[tuple[float | None, str], list[int]] = {}
     for row in rows:
@@ -257,7 +257,7 @@ async def _pass_over(
 async def _candidates(
     connection: AsyncConnection, campaign: str, now: float, many: int
 ) -> Sequence[Row[Any]]:
-    """Return the next contacts: by priority, then by how long they have been due."""
+    """Return the next contacts: highest priority first, then those that have been due longest."""
     found: list[Row[Any]] = []
     for state in OPEN_STATES:  # separately: each query reads in index order
         found += (await connection.execute(_in_turn(campaign, state, now, many))).all()
@@ -309,8 +309,8 @@ async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> N
 def _dial_id(mark: str, contact: Contact) -> str:
     """Return the id of a contact's next dial; a released dial is repeated under the same id.
 
-    SQLite reuses the id of an erased contact, and processes may still know that contact's dials.
-    The time of the import tells them apart.
+    SQLite reuses the id of an erased contact, whose dials other processes may still know. So the id
+    includes the time of the import.
     """
     return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
 

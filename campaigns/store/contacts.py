@@ -1,7 +1,8 @@
 """Contacts that campaigns may call: imports, consent, the do-not-call list, requested callbacks.
 
-A callback is identified by its call. The contact and the note that it was queued are written in one
-transaction, so a second look, also after a crash, finds it done.
+A callback is identified by the id of the call in which it was requested. Its contact and the note
+that it is queued are written in one transaction, so that it is queued only once, even after a
+crash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,19 +35,19 @@ from operations.database.tables import (
 )
 
 ImportedAs: TypeAlias = Literal["added", "updated", "known", "duplicate", "do_not_call"]
-"""New; in the campaign before this import, and completed from it or not; twice in this import; on
-the do-not-call list.
+"""New; already in the campaign, and completed from this import or unchanged; twice in this import;
+on the do-not-call list.
 """
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 """A new contact; an existing contact with a new time; on the do-not-call list; no usable number."""
 
-BATCH: Final = 1000  # rows of one transaction
-WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
-UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
-LEFT_AT_ONCE: Final = 100
-MAX_WORDS: Final = 300  # characters of an entry's words, as long as the column
-BACK: Final = {  # by the last outcome: the state of a contact whose number leaves the list
+BATCH: Final = 1000  # rows per transaction
+WITHIN_S: Final = 60.0  # how long after a call its result is known; `after_call.within_s`
+UNSEEN_S: Final = 6 * 3600.0  # after the request, if its call has no record
+LEFT_AT_ONCE: Final = 100  # callbacks
+MAX_WORDS: Final = 300  # characters of an entry's words, the length of the column
+BACK: Final = {  # by last outcome: the new state of a contact whose number is taken off the list
     ("",): "waiting",
     ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
     ("completed", "voicemail", "unknown"): "done",
@@ -58,8 +59,8 @@ class NewContact:
     """A contact to be stored; the number is E.164.
 
     Attributes:
-        zone_given: Whether a person named its zone.
-        never: Why the campaign's rules exclude it, as a code; empty if they do not.
+        zone_given: Whether the import named its zone.
+        never: Why the campaign's rules exclude the contact, as a code; empty if they do not.
     """
 
     number: str
@@ -82,12 +83,12 @@ class LeftCallback:
     reason: str
     asked_s: float
     callback_at_s: float | None  # from the call's result; `None` if no time was agreed
-    outcome: str  # of that call; empty if unknown
+    outcome: str  # the outcome of that call; empty if unknown
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackNote:
-    """A row of the table of queued callbacks."""
+    """What became of a requested callback, as a row of the table `callback_contacts`."""
 
     call_id: str
     number: str
@@ -99,7 +100,7 @@ class CallbackNote:
 
 @dataclass(frozen=True, slots=True)
 class DoNotCallEntry:
-    """A number that wants no calls."""
+    """An entry of the do-not-call list."""
 
     number: str
     source: str
@@ -109,10 +110,10 @@ class DoNotCallEntry:
 
 @dataclass(slots=True)
 class Contacts:
-    """The people to call; every method raises `StorageError` when the database fails.
+    """The store of contacts; every method raises `StorageError` if the database fails.
 
     Attributes:
-        dry: Whether `add` changes nothing and returns what it would do, for one import.
+        dry: Whether `add` only returns what it would do, for the preview of one import.
     """
 
     database: Database
@@ -124,30 +125,31 @@ class Contacts:
     ) -> Sequence[ImportedAs]:
         """Store at most `BATCH` contacts; return the result for each, in order.
 
-        All batches of one import share `now`, which tells a number that occurs twice in the import
-        from one that was there before. The campaign is created if it does not exist.
+        All batches of an import must have the same `now`: this distinguishes a number that occurs
+        twice in the import from one that was in the campaign before. The campaign is created if it
+        does not exist.
         """
         if self.dry:
             return await self._foresee(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
-            # Otherwise two imports of one file could both take a number for new.
+            # Otherwise two parallel imports of a file could both take a number for new.
             await work_by_index(connection, f"contacts of {campaign}")
             await make_campaign(self.database, connection, campaign, now)
             known = await _known(connection, campaign, numbers)
             barred = await _barred_of(connection, numbers)
-            told: list[ImportedAs] = []
+            results: list[ImportedAs] = []
             new: dict[str, NewContact] = {}
             for contact in contacts:
-                told.append(_become(contact.number, new, known, barred, now))
-                if told[-1] == "added":
+                results.append(_become(contact.number, new, known, barred, now))
+                if results[-1] == "added":
                     new[contact.number] = contact
-                elif told[-1] == "known" and await _complete(
+                elif results[-1] == "known" and await _complete(
                     connection, known[contact.number], contact, now
                 ):
-                    told[-1] = "updated"
+                    results[-1] = "updated"
             await _insert(connection, campaign, list(new.values()), now)
-        return told
+        return results
 
     async def _foresee(
         self, campaign: str, contacts: Sequence[NewContact], now: float
@@ -156,14 +158,14 @@ class Contacts:
         async with self.database.reading() as connection:
             known = await _known(connection, campaign, numbers)
             barred = await _barred_of(connection, numbers)
-        told: list[ImportedAs] = []
+        results: list[ImportedAs] = []
         for contact in contacts:
-            told.append(_become(contact.number, self._seen, known, barred, now))
-            if told[-1] == "added":
+            results.append(_become(contact.number, self._seen, known, barred, now))
+            if results[-1] == "added":
                 self._seen.add(contact.number)
-            elif told[-1] == "known" and _gaps(known[contact.number], contact):
-                told[-1] = "updated"
-        return told
+            elif results[-1] == "known" and _gaps(known[contact.number], contact):
+                results[-1] = "updated"
+        return results
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
         """Return the numbers that are on the do-not-call list."""
@@ -182,16 +184,16 @@ class Contacts:
     ) -> bool:
         """Put a number on the list and exclude its contacts; return False if it was listed before.
 
-        A contact that is being called is excluded when that call has its outcome.
+        A contact that is being called is excluded when that dial is settled.
 
         Args:
-            number: E.164, or as a carrier wrote it.
+            number: The number, in E.164 or as the carrier wrote it.
             source: Where the request came from.
-            now: Since when.
-            dial_id: The dial of a campaign that called them. The number of its contact is listed
-                too, because the carrier may have written it in another way.
+            now: The entry's time.
+            dial_id: The campaign's dial that reached the person. The number it dialled is listed as
+                well, because the carrier may have written it differently.
             also: The other reading of an ambiguous number.
-            words: In which they asked for it.
+            words: The words of the request.
         """
         async with self.database.transaction() as connection:
             numbers = await _meant(connection, number, also, dial_id)
@@ -206,13 +208,13 @@ class Contacts:
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        """Take numbers off the list; return how many were on it. Their contacts come back.
+        """Take numbers off the list; return how many were on it. Their contacts may be called then.
 
         Args:
-            number: As above.
-            dial_id: As above.
-            also: As above.
-            added_s: Only entries of this time; `None` for all.
+            number: As for `add_do_not_call`.
+            dial_id: Likewise.
+            also: Likewise.
+            added_s: Remove only entries that were listed at this time; `None` for any.
         """
         async with self.database.transaction() as connection:
             own = DO_NOT_CALL.c.number.in_(await _meant(connection, number, also, dial_id))
@@ -233,8 +235,8 @@ class Contacts:
         """Return entries of the list, the newest first.
 
         Args:
-            skip: How many of the newest are left out.
-            most: How many; `None` for all.
+            skip: How many of the newest to leave out.
+            most: How many to return; `None` for all.
         """
         wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), DO_NOT_CALL.c.number)
         async with self.database.reading() as connection:
@@ -247,7 +249,7 @@ class Contacts:
         """Queue a callback in a campaign; `None` if it is queued already or cannot be queued yet.
 
         A contact that is being dialled is not changed, because the dial's outcome would overwrite
-        the change. The callback stays in `left_callbacks` for a later attempt.
+        the change. `left_callbacks` then returns the callback for a later attempt.
         """
         async with self.database.transaction() as connection:
             await make_campaign(self.database, connection, campaign, now)
@@ -259,7 +261,7 @@ class Contacts:
             return await _become_contact(connection, call_id, campaign, contact, known, now)
 
     async def give_up_callback(self, note: CallbackNote, *, now: float) -> bool:
-        """Record that there is no callback, and why; return False if it was handled before."""
+        """Record that a callback is not made, and why; return False if it was handled before."""
         async with self.database.transaction() as connection:
             if await _is_queued(connection, note.call_id):
                 return False
@@ -269,10 +271,10 @@ class Contacts:
     async def left_callbacks(
         self, *, now: float, within_s: float = WITHIN_S
     ) -> Sequence[LeftCallback]:
-        """Return some unqueued callbacks of calls that ended long ago.
+        """Return some callbacks that are not queued although the result of their call is due.
 
-        A killed process has left them, or a campaign could not take them yet. The result of a call
-        is known `within_s` after its end.
+        A killed process has left them, or they could not be queued before. The result of a call is
+        known `within_s` after its end.
         """
         settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=within_s + SETTLED_S)
         unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
@@ -347,9 +349,8 @@ def _become(
 async def _known(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
 ) -> dict[str, Row[Any]]:
-    # By number first, in a CTE of its own. With both conditions at once, PostgreSQL reads the whole
-    # campaign for each thousand numbers: before ANALYZE it assumes that a campaign has few
-    # contacts.
+    # By number first, in a CTE of its own. With both conditions at once, PostgreSQL would read the
+    # whole campaign for each batch: before ANALYZE it assumes that a campaign has few contacts.
     found = (
         select(CONTACTS)
         .where(is_one_of(connection, CONTACTS.c.number, numbers))
@@ -363,7 +364,10 @@ async def _known(
 async def _complete(
     connection: AsyncConnection, known: Row[Any], contact: NewContact, now: float
 ) -> bool:
-    """Fill the gaps of a contact from a later import; return whether there were any."""
+    """Fill the gaps of a contact from a later import; return whether its row has changed.
+
+    A missing consent is added as well.
+    """
     if contact.consent:
         await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
     values = _gaps(known, contact)
@@ -374,10 +378,10 @@ async def _complete(
 
 
 def _gaps(known: Row[Any], contact: NewContact) -> dict[str, Any]:
-    """Return what a later import adds to a contact.
+    """Return the changes of a contact's row by a later import.
 
-    What is known is not replaced, so that importing a file again changes nothing. A contact that
-    the campaign's rules exclude waits again if they would take this row.
+    Values that are known are not replaced, so that importing a file again changes nothing. A
+    contact that the campaign's rules exclude waits again if they would accept this row.
     """
     values, fields = dict[str, Any](), read_fields(known.fields)
     if contact.name and not known.name:
@@ -490,11 +494,11 @@ async def _is_empty(connection: AsyncConnection, campaign: str) -> bool:
 
 
 async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now: float) -> None:
-    """Resume a campaign that had no contact left.
+    """Resume a campaign that was finished.
 
-    A campaign that was never started is started only if this callback is its only contact: it
-    exists for callbacks. A paused campaign stays paused, because an operator or a failure paused
-    it.
+    A campaign that was never started is started only if it had no contact before (`alone`): it
+    exists for callbacks. A paused campaign stays paused, by an operator's decision or because of a
+    failure.
     """
     states = ("done", "ready") if alone else ("done",)
     own = (CAMPAIGNS.c.name == campaign) & CAMPAIGNS.c.state.in_(states)

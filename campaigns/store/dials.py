@@ -1,4 +1,4 @@
-"""The ledger of dials, and what follows a dial: its cost, its price, its report to the CRM."""
+"""The ledger of dials: their calls, their costs, and which of them the CRM was not told about."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from campaigns.store.claim import read_contact, read_dial, read_fields
 from operations.database.database import Database
 from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
 
-KEY: Final = "dial-"  # prefix of the keys of a dial's reports
-REPORTS_PAGE: Final = 200
+KEY: Final = "dial-"  # the prefix of the idempotency keys of reports on dials
+REPORTS_PAGE: Final = 200  # rows
 BILLS_PAGE: Final = 500
 CALLS_PAGE: Final = 500
 TALKED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-"""Answered calls; carriers do not charge for others."""
-NO_AGENT: Final = "no_agent"  # answered, without a call on our side
+"""Outcomes of answered calls; carriers do not charge for others."""
+NO_AGENT: Final = "no_agent"  # the reason of an answered dial without a call on our side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class DialledCall:
 
     dial_id: str
     reason: str  # why it ended
-    turns: int  # answers of the agent that were heard
+    turns: int  # answers of the agent that the callee heard
     cost: float | None  # `None` if a part has no known price
 
 
@@ -53,8 +53,8 @@ class RecordedEnd:
     """How the call of a dial ended, from its record.
 
     Attributes:
-        interrupted: Its process died before the call was over.
-        facts: Events of the requested kinds in their order, as kind and fields.
+        interrupted: Whether its process died before the call ended.
+        facts: The kind and the fields of each event of the requested kinds, in order.
     """
 
     interrupted: bool
@@ -70,7 +70,7 @@ class Ledger:
     database: Database
 
     async def find(self, dial_id: str) -> Claim | None:
-        """Return a dial and its contact; `None` if one of them does not exist."""
+        """Return a dial with its contact; `None` if one of them does not exist."""
         async with self.database.reading() as connection:
             row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
             if row is None:
@@ -83,23 +83,23 @@ class Ledger:
     async def unreported(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
     ) -> Sequence[UnreportedDial]:
-        """Return a page of dials that the CRM was not told about, the oldest first.
+        """Return a page of dials without a report in the outbox, the oldest first.
 
         Ledger and outbox are read in one query, so that no crash between the two loses a dial.
 
         Args:
-            campaigns: Names of the campaigns.
-            since_s: Ignore dials intended before.
-            talked: Include dials with a call on our side, which has a report of its own.
+            campaigns: The names of the campaigns.
+            since_s: The earliest dials.
+            talked: Whether to include dials with a call on our side, which has its own report.
         """
-        told = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
+        reported = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
         asked = or_(DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value)
         wanted = and_(
             DIALS.c.campaign.in_(campaigns),
             DIALS.c.intended_s >= since_s,
             DIALS.c.state == "settled",
             asked,
-            ~told,
+            ~reported,
         )
         if not talked:
             quiet = DIALS.c.outcome.not_in([item.value for item in TALKED])
@@ -119,8 +119,8 @@ class Ledger:
         ]
 
     async def unpriced(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
-        """Return answered dials since then without a price, the newest first."""
-        owed = (
+        """Return answered dials since `since_s` without the carrier's price, the newest first."""
+        unpriced = (
             select(DIALS)
             .where(
                 DIALS.c.campaign.in_(campaigns),
@@ -132,12 +132,12 @@ class Ledger:
             .limit(BILLS_PAGE)
         )
         async with self.database.reading() as connection:
-            return [read_dial(row) for row in (await connection.execute(owed)).all()]
+            return [read_dial(row) for row in (await connection.execute(unpriced)).all()]
 
     async def charge(self, dial: Dial, cost: float) -> bool:
-        """Store the price of a dial; return False if it has one already.
+        """Store the carrier's price of a dial; return False if the dial has one already.
 
-        If the dial belongs to the current day, the day's spending grows by it.
+        If the dial belongs to the current day, the price is added to the day's spending.
         """
         unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
         its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
@@ -153,10 +153,7 @@ class Ledger:
     async def ended_calls(
         self, campaigns: Sequence[str], *, since_s: float
     ) -> Sequence[DialledCall]:
-        """Return some ended calls whose costs are not yet in their dial.
-
-        A dial and a call are linked by the dial's id.
-        """
+        """Return some ended calls whose costs are not in their dial's row yet, earliest first."""
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
         )
@@ -165,16 +162,16 @@ class Ledger:
             DIALS.c.intended_s >= since_s,
             DIALS.c.state == "settled",
         )
-        told = (
+        outdated = (
             select(DIALS.c.id)
             .join(CALLS, CALLS.c.dial_id == DIALS.c.id)
             .where(own, differs, CALLS.c.state != "live")
             .order_by(DIALS.c.intended_s.desc())
             .limit(CALLS_PAGE)
         )
-        # All calls of these dials: a call that was cut and resumed has two records.
+        # All calls of these dials: a call that was cut off and resumed has two records.
         wanted = select(CALLS.c.dial_id, CALLS.c.reason, CALLS.c.turns, CALLS.c.cost).where(
-            CALLS.c.dial_id.in_(told)
+            CALLS.c.dial_id.in_(outdated)
         )
         async with self.database.reading() as connection:
             rows = (await connection.execute(wanted.order_by(CALLS.c.started_at))).all()
@@ -184,7 +181,7 @@ class Ledger:
         ]
 
     async def any_ended(self, campaigns: Sequence[str], *, since_s: float) -> bool:
-        """Return whether an answered dial has ended since then."""
+        """Return whether an answered dial has ended since `since_s`."""
         answered = exists().where(
             DIALS.c.campaign.in_(campaigns), DIALS.c.ended_s >= since_s, picked_up()
         )
@@ -192,15 +189,18 @@ class Ledger:
             return bool((await connection.execute(select(answered))).scalar_one())
 
     async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
-        """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
+        """Return how a dial's last call ended, with its events of `kinds`.
+
+        `None` if there is no call, or if it is still in progress.
+        """
         last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
         async with self.database.reading() as connection:
             call = (await connection.execute(last.limit(1))).first()
             if call is None or call.state == "live":
                 return None
             own = and_(HAPPENINGS.c.call_id == call.id, HAPPENINGS.c.kind.in_(kinds))
-            said = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
-            rows = (await connection.execute(said)).all()
+            seen = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
+            rows = (await connection.execute(seen)).all()
         return RecordedEnd(
             interrupted=call.state == "interrupted",
             reason=call.reason,
@@ -209,10 +209,10 @@ class Ledger:
         )
 
     async def note_use(self, use: DialUse) -> bool:
-        """Store costs and abandonment of a dial; return False if nothing has changed.
+        """Store a dial's providers' costs and abandonment; return False if nothing has changed.
 
-        The values replace the former ones as a whole, so repeating it changes nothing.
-        If the dial belongs to the current day, the day's spending changes by the difference.
+        The values replace the former ones. If the dial belongs to the current day, the day's
+        spending changes by the difference.
         """
         own = DIALS.c.id == use.dial_id
         found = select(DIALS).where(own).with_for_update()
@@ -233,8 +233,8 @@ class Ledger:
             return True
 
 
-# Sums of what dials cost: the carrier's part, the providers' part, and how many prices are missing.
-# Missing prices are counted and shown next to the sum, never guessed.
+# Sums of the costs of dials: the carrier's part, the providers' part, and how many prices are
+# missing. Missing prices are shown next to the sum, never guessed.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,11 +242,11 @@ class DialCosts:
     """Total costs of some dials, as far as they are known.
 
     Attributes:
-        carrier: Sum of the prices that the carrier has reported.
-        providers: Sum of the model and speech costs of calls whose use is fully priced.
-        carrier_owed: Answered dials without a price from the carrier.
-        providers_owed: Answered dials without a record of our side.
-        unpriced: Dials of which a part of our side has no known price.
+        carrier: The sum of the prices that the carrier has reported.
+        providers: The sum of the model and speech costs of dials whose prices are all known.
+        carrier_owed: How many answered dials have no price from the carrier yet.
+        providers_owed: How many answered dials have no costs of our side yet.
+        unpriced: How many dials used a model or service without a known price.
     """
 
     carrier: float = 0.0
@@ -271,7 +271,7 @@ class DialCosts:
 
 
 def picked_up() -> ColumnElement[bool]:
-    """Return the condition for a finished dial that was answered."""
+    """Return the SQL condition for a settled dial that was answered."""
     billed = DIALS.c.outcome.in_([item.value for item in TALKED])
     return and_(
         DIALS.c.state == "settled",
@@ -281,20 +281,20 @@ def picked_up() -> ColumnElement[bool]:
 
 
 def cost_columns() -> Sequence[ColumnElement[Any]]:
-    """Return the columns that `read_costs` needs from a query that groups dials."""
-    owed = picked_up()
-    silent = and_(owed, DIALS.c.unpriced.is_(None), DIALS.c.reason != NO_AGENT)
+    """Return the columns that `read_costs` needs, for a query that groups dials."""
+    answered = picked_up()
+    unrecorded = and_(answered, DIALS.c.unpriced.is_(None), DIALS.c.reason != NO_AGENT)
     return (
         func.coalesce(func.sum(DIALS.c.cost), 0.0).label("carrier"),
         func.coalesce(func.sum(DIALS.c.providers_cost), 0.0).label("providers"),
-        _count(and_(owed, DIALS.c.cost.is_(None))).label("carrier_owed"),
-        _count(silent).label("providers_owed"),
+        _count(and_(answered, DIALS.c.cost.is_(None))).label("carrier_owed"),
+        _count(unrecorded).label("providers_owed"),
         _count(DIALS.c.unpriced.is_(True)).label("unpriced"),
     )
 
 
 def read_costs(row: Row[Any]) -> DialCosts:
-    """Return the sums in a row."""
+    """Return the sums in a row of such a query."""
     return DialCosts(
         carrier=float(row.carrier),
         providers=float(row.providers),

@@ -26,12 +26,12 @@ from operations.database.tables import (
 from operations.notify.alert import Alert
 from operations.notify.outbox import read_alert
 
-RECENT: Final = 60  # dials, chosen: the pace of a few minutes
-SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand takes too long
+RECENT: Final = 60  # dials that show the pace (chosen): those of a few minutes
+SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand would take too long
 PAGE: Final = 500  # contacts that are read at a time
 OPEN: Final = "open"
-MAX_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
-MOST: Final = 200_000  # rows of one table; no readable report has more
+MAX_S: Final = 3_600.0  # how long before and after a span its breaker transitions are read
+MOST: Final = 200_000  # rows of one table; no readable report needs more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +39,15 @@ class CampaignStanding:
     """The state of a campaign.
 
     Attributes:
-        contacts: Number of contacts in each state.
-        outcomes: Number of settled dials with each outcome, without skipped contacts.
-        calls_now: Dials with a valid lease.
-        claimed_s: When it last had a turn; the longest ago comes first.
-        cost: The carrier's part and the providers' part, as far as they are known.
-        day_s: Start of the day to which the next two belong; a new day may have begun since.
+        changed_s: When the state last changed.
+        contacts: The number of contacts in each state.
+        outcomes: The number of settled dials with each outcome, without skipped contacts.
+        calls_now: How many unsettled dials have a valid lease.
+        claimed_s: When the campaign last had a turn.
+        cost: What its dials have cost, carrier and providers, as far as prices are known.
+        day_s: When the day of `day_calls` and `day_spent` began; a new day may have begun since.
         day_calls: Calls on that day.
-        day_spent: Cost on that day, as far as prices are known.
+        day_spent: Cost of that day, as far as prices are known.
     """
 
     name: str
@@ -65,12 +66,12 @@ class CampaignStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignCourse:
-    """How a campaign has gone so far.
+    """The course of a campaign so far.
 
     Attributes:
         intended_s: When its last dials were intended, the oldest first.
-        zones: Number of sampled unfinished contacts by their possible time zones, separated by
-            spaces.
+        zones: How many of the sampled unfinished contacts have certain possible time zones; the
+            zones of the key are separated by spaces.
         last_due_s: The latest due time of a waiting contact; `None` if none is waiting.
     """
 
@@ -81,11 +82,11 @@ class CampaignCourse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSpell:
-    """How long a rung's breaker was open in one process. Times are seconds since 1970.
+    """When a rung's breaker was open in one process. Times are seconds since 1970.
 
     Attributes:
-        ended_s: `None` if the end was not recorded.
-        seen_s: When that process last wrote a row; `None` if it is unknown.
+        ended_s: When it ended; `None` if that was not recorded.
+        seen_s: When the process last wrote to the record; `None` if that is unknown.
     """
 
     stage: str
@@ -98,7 +99,7 @@ class OpenSpell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeFigures:
-    """All settled dials of one outcome; skipped contacts do not count, here and below."""
+    """Figures of all settled dials with one outcome, without skipped contacts."""
 
     outcome: str
     dials: int
@@ -116,8 +117,8 @@ class ReachedContacts:
     """How many contacts were dialled, and how many of them had a completed call.
 
     Attributes:
-        talked: Dials with a known call on our side.
-        abandoned: Those in which the callee hung up before the first answer.
+        talked: Dials with a recorded call on our side.
+        abandoned: Those of them in which the callee hung up before the agent's first answer.
     """
 
     dialled: int
@@ -149,7 +150,7 @@ class ContactFigures:
 
 @dataclass(slots=True)
 class Figures:
-    """Only reads; every method raises `StorageError` when the database fails."""
+    """Reads the figures; every method raises `StorageError` if the database fails."""
 
     database: Database
 
@@ -167,7 +168,7 @@ class Figures:
             return [await _standing(connection, row, now) for row in rows]
 
     async def course(self, campaign: str) -> CampaignCourse:
-        """Return how a campaign has gone so far."""
+        """Return the course of a campaign so far."""
         recent = (
             select(DIALS.c.intended_s)
             .where(DIALS.c.campaign == campaign, ~SKIPPED)
@@ -282,7 +283,7 @@ class Figures:
         ]
 
     async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
-        """Return the spells of open breakers that overlap a span of time."""
+        """Return the spells of open breakers in a span of time, and near it (`MAX_S`)."""
         at = BREAKER_MOVES.c.at
         wanted = (
             select(BREAKER_MOVES)
@@ -350,7 +351,10 @@ def _counts(rows: Iterable[Any]) -> dict[str, int]:
 
 
 def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
-    """Return the spells in breaker moves; a move out of OPEN also says how long it lasted."""
+    """Return the spells of open breakers from rows of their transitions, in order.
+
+    A transition out of OPEN also has the duration, for spells whose beginning was not read.
+    """
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}
     for move in moves:

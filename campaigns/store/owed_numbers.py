@@ -1,6 +1,7 @@
-"""Numbers that are not on the do-not-call list yet, in files that outlive the process.
+"""Numbers that are not on the do-not-call list yet, stored in files that outlive the process.
 
-One file per number. Several processes may find the same file: listing a number twice is harmless.
+One file per number. Several processes may read the same file, since listing a number twice is
+harmless.
 """
 
 import json
@@ -17,22 +18,22 @@ PART: Final = ".part"  # suffix of an incomplete file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedNumber:
-    """A number that must be put on the list, because its owner asked for it."""
+    """A number that must still be put on the list, because a person has asked for it."""
 
     call_id: str
     number: str
     source: str
-    asked_s: float  # since 1970
+    asked_s: float  # seconds since 1970
     dial_id: str = ""  # the campaign dial of that call; empty if there was none
     also: str = ""  # the other reading of an ambiguous number
-    words: str = ""  # in which they asked for it
+    words: str = ""  # the words of the request
 
 
 class OwedNumbers:
     """A folder of such numbers. All methods block.
 
     Raises:
-        OSError: From `keep` and `drop`, when the disk fails.
+        OSError: In `keep` and `drop`, if the disk fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,8 +60,8 @@ class OwedNumbers:
         """Return the numbers in the folder, the oldest first; unreadable files are logged and stay.
 
         Args:
-            besides: Calls whose numbers are left out.
-            most: How many at most; the others wait for the next look.
+            besides: Ids of calls whose numbers are left out.
+            most: How many to return at most; the others wait for the next check.
         """
         found: list[OwedNumber] = []
         for path in sorted(self._folder.glob("*.json")):

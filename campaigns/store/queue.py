@@ -1,15 +1,17 @@
 """The queue of outbound calls: the next contact, the process that dials it, and the result.
 
-The order is fixed. `claim` commits the intent. Right before the carrier is asked, `confirm` checks
-again and renews the lease. Then the carrier is asked, and `placed` stores its id. `renew` keeps the
-lease during the call. `settle` gives the dial its single outcome and the contact its next state.
+The sequence is fixed. `claim` commits the intent to dial. Right before the carrier is asked,
+`confirm` checks the rules again and renews the lease. Then the carrier is asked, and `placed`
+stores its id of the call. `renew` extends the lease during the call. `settle` stores the dial's
+single outcome and the contact's next state.
 
 A process that dies leaves its dial without an outcome. After the lease, `adopt_expired` gives the
-dial to another process, which first asks the carrier: a call that the carrier knows is settled with
-its outcome; one that it never had is given back with `release` and dialled under the same id. The
-lease is also the call's slot, so a dead process blocks a slot only until the lease ends.
+dial to another process, which first asks the carrier. If the carrier has the call, the dial is
+settled with the call's outcome. If the carrier never had it, the dial is released with `release`,
+and dialled again under the same id. The lease is also the call's slot, so a dead process blocks a
+slot only until its lease ends.
 
-All machines must agree on the time to within a fraction of a lease.
+The clocks of all machines must agree to within a fraction of a lease.
 """
 
 import secrets
@@ -57,10 +59,11 @@ from operations.database.tables import (
 
 
 class Queue:
-    """The queue of one process; every method raises `StorageError` when the database fails.
+    """The queue, as one process uses it; every method raises `StorageError` if the database fails.
 
-    Only a process that dials needs a `holder`. Dials that it does not hold, and settled ones, are
-    not changed. A lease begins when its transaction has begun: `now_s` returns seconds since 1970.
+    Only a process that dials needs a `holder`. It cannot change settled dials or those of other
+    holders. `now_s` returns seconds since 1970; it is called inside the transaction, so that a
+    lease does not begin before that.
     """
 
     def __init__(self, database: Database, *, holder: str = "") -> None:
@@ -83,11 +86,11 @@ class Queue:
             )
 
     async def confirm(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> str:
-        """Return "" if the carrier may be asked now, otherwise the reason why not.
+        """Return "" if the carrier may be asked to dial now, otherwise the reason why not.
 
-        It may if the number is not on the do-not-call list, the campaign still runs, and we hold
-        the lease, which is renewed. Otherwise the dial is no longer ours: a dial to a listed number
-        is settled as refused, a dial of a paused campaign is released.
+        The carrier may be asked if the number is not on the do-not-call list, the campaign is
+        running, and we hold the lease, which is renewed. Otherwise the dial is no longer ours: a
+        dial to a listed number is settled as refused, a dial of a paused campaign is released.
 
         Returns:
             "", `lease_lost`, `do_not_call` or `not_running`.
@@ -112,7 +115,7 @@ class Queue:
 
     async def placed(self, dial: Dial, provider_call_id: str) -> bool:
         """Store the carrier's id of the call; return False if the dial is no longer ours."""
-        # A callback may overtake the carrier's answer, so the call may be answered already.
+        # The carrier's callback may arrive before its response: the call may already be answered.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
         return await _change(self, dial, provider_call_id=provider_call_id[:100], state=state)
 
@@ -132,7 +135,10 @@ class Queue:
             return await _settle(connection, dial, self.holder, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0, reason: str = "") -> bool:
-        """Give back a dial that the carrier never had; the same attempt is made again later."""
+        """Release a dial that the carrier never had; the same attempt is made again later.
+
+        Returns False if the dial is no longer ours, or if the carrier has it.
+        """
         again = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
             return await _release(connection, dial, self.holder, again)
@@ -140,11 +146,11 @@ class Queue:
     async def adopt_expired(
         self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
     ) -> Sequence[Claim]:
-        """Take over the dials of these campaigns whose lease has ended.
+        """Take over the dials of these campaigns whose lease has expired.
 
-        They include our own if this process did not renew in time. Dials of other campaigns are
-        left to the processes that have those campaigns: taken over here, they would not be
-        followed. Dials of erased contacts are deleted, whatever their campaign.
+        They include our own if this process did not renew them in time. Dials of other campaigns
+        are left to processes that have those campaigns configured, since only they can follow them.
+        Dials of erased contacts are deleted, whatever their campaign.
         """
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
@@ -175,14 +181,14 @@ class Queue:
         now: float,
         begins: Collection[CampaignState] = (),
     ) -> bool:
-        """Put a campaign into a state; return False if it does not exist or is not in `begins`.
+        """Change a campaign's state; return False if it does not exist or is not in `begins`.
 
         Args:
-            campaign: Its name.
+            campaign: The campaign's name.
             state: The new state.
-            reason: Why.
-            now: Since when.
-            begins: Allowed former states; empty for all.
+            reason: Why the state changes, as a code.
+            now: When it changes.
+            begins: The states from which it may change; empty for all.
         """
         values = {"state": state, "reason": reason[:CAMPAIGN_REASON_LENGTH], "changed_s": now}
         change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
@@ -194,8 +200,8 @@ class Queue:
     async def finish(self, campaign: str, *, now: float) -> bool:
         """Mark a running campaign as done; return False if it does not run or has contacts left.
 
-        In one statement: a contact that is added right now, such as a callback, would wait for ever
-        otherwise.
+        This is one statement, so that no contact is missed that is being added, such as a callback:
+        it would never be dialled.
         """
         own = CONTACTS.c.campaign == CAMPAIGNS.c.name
         left = exists().where(own, CONTACTS.c.state.in_(UNFINISHED)).correlate(CAMPAIGNS)
@@ -221,7 +227,7 @@ async def _settle(
     then: NextStep,
     now: float,
 ) -> bool:
-    """Store a dial's outcome and its contact's next state."""
+    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s."""
     values = {
         "state": "settled",
         "outcome": result.outcome.value,
@@ -254,7 +260,7 @@ async def _settle(
 async def _release(
     connection: AsyncConnection, dial: Dial, holder: str, again: Mapping[str, Any]
 ) -> bool:
-    """Delete a dial that was not ordered, as if its contact had not been claimed."""
+    """Delete a dial that was not placed, as if its contact had not been claimed."""
     intended = delete(DIALS).where(_ours(dial, holder), DIALS.c.state == "intended")
     gone = await connection.execute(intended)
     if not gone.rowcount:
@@ -270,7 +276,7 @@ async def _release(
 
 
 def _own(dial: Dial, holder: str) -> Update:
-    """Return an update that applies only if `holder` has the dial, and it is unsettled."""
+    """Return an update that applies only if `holder` has the dial and it is not settled."""
     return update(DIALS).where(_ours(dial, holder), DIALS.c.state != "settled")
 
 
@@ -286,8 +292,8 @@ async def make_campaign(
     """Create a campaign unless it exists."""
     row = {
         "name": name,
-        # Unique to this database. Another database also counts its contacts from 1, and a carrier
-        # that is asked for one of our dials must not return one of the other database.
+        # Unique to this database, and part of each dial's id. Another database also counts its
+        # contacts from 1, and the carrier must not mistake its dials for ours.
         "mark": secrets.token_hex(4),
         "state": "ready",
         "reason": "",
@@ -305,8 +311,8 @@ async def make_campaign(
 
 
 def _next_values(result: DialResult, then: NextStep) -> dict[str, Any]:
-    """Return the changes of a contact's row after a dial, except the state."""
-    if then.skipped:  # a skip changes only the time
+    """Return the changes of a contact's row after a dial, except state and reason."""
+    if then.skipped:  # a skip changes only the due time
         return {"due_s": then.due_s}
     return {
         "due_s": then.due_s,
@@ -321,7 +327,7 @@ def _state_before(dials: int) -> str:
 
 
 def _uncalled(dial: Dial) -> Update:
-    """Return the update that removes a dial that was not made from its day's count."""
+    """Return the update that subtracts a dial that was not made from its day's count."""
     return _of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1)
 
 
@@ -341,8 +347,8 @@ async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
     found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
     contact = (await connection.execute(found)).first()
     if contact is None:
-        # A kept dial would hold a number that must be forgotten. In SQLite it would also hold an id
-        # and attempt that a new contact may get, and then every claim of the campaign would fail.
+        # The dial's row still has the number, which must be forgotten. In SQLite, a new contact may
+        # also get the same id and attempt, and then every claim of the campaign would fail.
         await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id))
         return None
     consent = await consent_of(connection, contact.campaign, contact.number)
@@ -352,7 +358,7 @@ async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
 async def _note_called(connection: AsyncConnection, contact_id: int, now: float) -> None:
     """Mark the requested callbacks of a contact as done, after a completed call.
 
-    A new request, even in this call, belongs to a call of its own and stays open.
+    A new request in this call is a callback of its own and stays open.
     """
     given = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.contact_id == contact_id)
     waiting = CALLBACKS.c.call_id.in_(given) & CALLBACKS.c.done_at.is_(None)

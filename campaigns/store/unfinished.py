@@ -23,14 +23,14 @@ OWN_CONSENT: Final = and_(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactGroup:
-    """Unfinished contacts of one kind.
+    """Unfinished contacts that the campaign's rules treat alike.
 
     Attributes:
-        contacts: How many.
-        zones: In which their numbers may be.
-        example: One of their numbers; all begin with the same digits.
-        agreed: Whether they have a consent.
-        due_s: When the first is due.
+        contacts: How many contacts there are in the group.
+        zones: The time zones in which their numbers may be.
+        example: One of their numbers, which all begin with the same digits.
+        agreed: Whether their consent is recorded.
+        due_s: When the first contact is due.
     """
 
     contacts: int
@@ -42,16 +42,16 @@ class ContactGroup:
 
 @dataclass(slots=True)
 class UnfinishedContacts:
-    """Only reads; every method raises `StorageError` when the database fails."""
+    """Reads unfinished contacts; every method raises `StorageError` if the database fails."""
 
     database: Database
 
     async def groups(self, campaign: str, *, digits: int) -> Sequence[ContactGroup]:
-        """Return the contacts that may be called or were excluded by the campaign's rules.
+        """Return the contacts that may be called or that the campaign's rules have excluded.
 
         Args:
-            campaign: Its name.
-            digits: So many first characters of their numbers are the same in a group.
+            campaign: The campaign's name.
+            digits: How many first characters of the numbers are the same in a group.
         """
         agreed = CONSENTS.c.number.is_not(None).label("agreed")
         head = func.substr(CONTACTS.c.number, 1, digits)
@@ -101,7 +101,7 @@ class UnfinishedContacts:
             return (await connection.execute(found)).scalar_one()
 
     async def some_names(self, campaign: str, *, most: int) -> Sequence[str]:
-        """Return the names of the contacts that were imported first."""
+        """Return the names of the first few imported contacts that are still to be called."""
         own = (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN_STATES)
         found = select(CONTACTS.c.name).where(own, CONTACTS.c.name != "")
         async with self.database.reading() as connection:
