@@ -100,8 +100,8 @@ class CallbackQueue:
             if contact.outcome == NO_CALLS:
                 await self._give_up(contact.call_id, contact.number, NO_CALLS)
                 continue
-            _, said, when = contact.reason.partition(SAID_WHEN)
-            due_s = self._due_s(contact.callback_at_s, when if said else "", contact.asked_s)
+            _, found, when = contact.reason.partition(SAID_WHEN)
+            due_s = self._due_s(contact.callback_at_s, when if found else "", contact.asked_s)
             await self.give(contact.call_id, contact.number, due_s)
 
     async def give(self, call_id: str, number: str, due_s: float) -> None:

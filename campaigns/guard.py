@@ -53,7 +53,7 @@ def rules_version(campaign: Campaign) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTurn:
-    """What decides the order in which campaigns get their turns."""
+    """The data of a campaign that determines its place in the order of turns."""
 
     name: str
     calls_now: int

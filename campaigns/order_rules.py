@@ -96,13 +96,13 @@ class OrderRefusal:
         return self.reason in LIMITS
 
 
-Said: TypeAlias = Callable[[CalledNumber, OrderRules], str]
+Explain: TypeAlias = Callable[[CalledNumber, OrderRules], str]
 
 NOTHING_ALLOWED: Final = (
     "outbound.countries is not set, so nothing is called; name the countries that may be called, "
     "such as outbound: {countries: [DE, AT]}"
 )
-NUMBER_REASONS: Final[Mapping[str, Said]] = {
+NUMBER_REASONS: Final[Mapping[str, Explain]] = {
     "emergency": lambda _, __: "this is an emergency number; Holdline never calls one",
     "nothing_allowed": lambda _, __: NOTHING_ALLOWED,
     "not_a_number": lambda _, __: (
@@ -118,7 +118,7 @@ NUMBER_REASONS: Final[Mapping[str, Said]] = {
         f"outbound.prefixes ({_list(rules.prefixes)})"
     ),
 }
-LIMITS: Final[Mapping[str, Said]] = {
+LIMITS: Final[Mapping[str, Explain]] = {
     "number_daily": lambda _, rules: (
         f"this number was called {rules.number_daily} times within 24 hours, "
         "which is outbound.number_daily; call later, or raise it"
@@ -184,8 +184,8 @@ def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
 def _refused(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
     if not reason:
         return None
-    said = NUMBER_REASONS.get(reason) or LIMITS[reason]
-    return OrderRefusal(reason=reason, text=said(called, rules))
+    explain = NUMBER_REASONS.get(reason) or LIMITS[reason]
+    return OrderRefusal(reason=reason, text=explain(called, rules))
 
 
 def _list(values: tuple[str, ...]) -> str:

@@ -46,7 +46,7 @@ FEWEST: Final = 5  # dials for an estimate, chosen: fewer do not show a pace
 GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night
 STEP_S: Final = 3600.0  # calling hours usually begin on the hour
 MAX_S: Final = 14 * 24 * 3600.0
-GROUPS: Final = 4  # largest groups of contacts by zones (chosen); the others count as these
+GROUPS: Final = 4  # of contacts by zones, the largest (chosen); all others are added to them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

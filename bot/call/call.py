@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
-from bot.call.last_resort import SORRY, apologise
+from bot.call.last_resort import APOLOGY, apologise
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
@@ -146,7 +146,7 @@ class Call:
         gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
         self._gap_s = max(MIN_GAP_S, gap_s) if goes_on else 0.0
         self._words = _words_of(agent, leg.before, shared.clock)
-        self._reason: str | None = None
+        self._reason: str | None = None  # why the call ends, once that is known
         self._pipeline: CallPipeline | None = None
         self._known: KnownCaller | None = None  # `None` without a CRM look-up
         self._started = asyncio.Event()  # set once the StartFrame has passed the whole pipeline
@@ -189,7 +189,7 @@ class Call:
 
     async def _apologise(self) -> None:
         if await apologise(self._leg):
-            self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
+            self.emit(AgentSaid(turn=0, text=APOLOGY, by=LOCAL))
 
     def _look_up(self) -> None:
         """Start the CRM look-up.
@@ -214,8 +214,8 @@ class Call:
         """Give the model what it may know of the other party, and restore a resumed call."""
         contact = self._agent.contact
         known = {name: contact[name] for name in contact if not self._agent.holds_back(name)}
-        if told := quoted(CALLED_PERSON, known):
-            pipeline.dialogue.add("system", told)
+        if text := quoted(CALLED_PERSON, known):
+            pipeline.dialogue.add("system", text)
         if self._known:
             self._known.tell_model(pipeline.dialogue.memory, again=self._before is not None)
         if self._before:
@@ -225,8 +225,8 @@ class Call:
         """Give the model the withheld fields, now that a tool has verified the caller."""
         contact, pipeline = self._agent.contact, self._pipeline
         held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
-        if pipeline and (told := quoted(VERIFIED_PERSON, held)):
-            pipeline.dialogue.add("system", told)
+        if pipeline and (text := quoted(VERIFIED_PERSON, held)):
+            pipeline.dialogue.add("system", text)
         if self._known:
             self._known.verify()
 
@@ -387,7 +387,7 @@ class Call:
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
         self.emit(_failure(where, frame.exception))
-        apology = TTSSpeakFrame(SORRY)
+        apology = TTSSpeakFrame(APOLOGY)
         apology.interruptible = False
         await pipeline.tts.queue_frame(apology)
         await pipeline.tts.queue_frame(EndFrame())

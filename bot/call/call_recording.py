@@ -154,7 +154,7 @@ def recording_of(
     if not agent.recording.enabled:
         return None
     before = leg.before
-    said = [
+    spoken = [
         message.get("content")
         for message in (before.messages if before else ())
         if message.get("role") == "assistant"
@@ -166,7 +166,7 @@ def recording_of(
         rate_hz=leg.facts.sample_rate_hz,
         notice=agent.recording.notice,
         clock=clock,
-        before=" ".join(text for text in said if isinstance(text, str)),
+        before=" ".join(text for text in spoken if isinstance(text, str)),
         hides=hides,
     )
 

@@ -57,7 +57,7 @@ def _speak(sentence: str, voice: str, language: str, manner: Manner, rate_hz: in
     return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples
 
 
-SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
+APOLOGY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
 APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
@@ -95,7 +95,7 @@ async def apologise(leg: Leg) -> bool:
 
 async def _speak_apology(leg: Leg, worker: PipelineWorker) -> None:
     await leg.answered()
-    await worker.queue_frames([TTSSpeakFrame(SORRY), EndFrame()])
+    await worker.queue_frames([TTSSpeakFrame(APOLOGY), EndFrame()])
 
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
@@ -103,7 +103,7 @@ QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastResort:
-    """What a process's calls use when no provider answers."""
+    """The fallbacks that all calls of a process share, for when no provider answers."""
 
     utterances: tuple[FallbackText, ...]
     clips: ClipStore

@@ -77,8 +77,8 @@ async def summarise(
     """
     began_at = clock()
     text = ""
-    if said := transcript(messages):
-        asked = LLMContext(messages=[{"role": "user", "content": said}])
+    if words := transcript(messages):
+        asked = LLMContext(messages=[{"role": "user", "content": words}])
         prompt = PROMPT.format(language=language)
         try:
             async with asyncio.timeout(limit_s):

@@ -77,8 +77,8 @@ class CallPipeline:
         worker: Runs the pipeline.
         recording: Records the call; `None` if the agent is not recorded.
         outside: Publishes events outside the call.
-        turn: The turn in progress. `TurnOpener` sets its deadline, the TTS stage extends it while
-            audio is queued, `CallObserver` numbers it.
+        turn: The turn in progress. `TurnOpener` opens its deadline, the TTS stage moves that to the
+            end of the queued audio, and `CallObserver` numbers the turn.
         line: What the caller's line is playing. The TTS stage and `HoldLine` add audio, and the leg
             corrects the position if the far end reports what it has played.
         floor: Who speaks, since when, and what is pending.

@@ -66,12 +66,12 @@ def state_of(
         now: The time on the same clock.
     """
     talk, queue = pipeline.dialogue, pipeline.tts.queue
-    messages = [dict(said) for said in talk.memory.messages if isinstance(said, dict)]
+    messages = [dict(message) for message in talk.memory.messages if isinstance(message, dict)]
     speech = queue.speech
     partial = talk.pair.assistant().aggregation_string()
     # Whether part of an answer has yet to be heard.
     speaks = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
-    heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
+    heard = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
@@ -129,8 +129,8 @@ def _resumed(pipeline: CallPipeline, agent: AgentSettings) -> str:
     if agent.resumed:
         return agent.resumed
     phrases = pipeline.phrases
-    said = phrases.choose((Situation.RESUMED,), topical=False, again=True)
-    return said.text if said else BACK
+    found = phrases.choose((Situation.RESUMED,), topical=False, again=True)
+    return found.text if found else BACK
 
 
 def _is_spoken(message: dict[str, Any]) -> bool:

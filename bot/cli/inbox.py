@@ -30,8 +30,8 @@ def command(
     The server may be running.
     """
     if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
-        said = " ".join(word for word in (action, call_id) if word)
-        raise UsageError(f'inbox takes nothing, "done CALL" or "reopen CALL", not "{said}"')
+        given = " ".join(word for word in (action, call_id) if word)
+        raise UsageError(f'inbox takes nothing, "done CALL" or "reopen CALL", not "{given}"')
     settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy loads slowly
     from operations.inbox.store import close_entries, list_entries  # noqa: PLC0415

@@ -103,7 +103,7 @@ class AlertsSettings(Section):
     escalate_s: Seconds = 600.0
     """An alert that is not acknowledged for this long is raised by one severity."""
     per_hour: Count = 20
-    """Messages within an hour that may ring. Further ones wait, except critical ones."""
+    """The most messages that may ring within an hour. Further ones wait, except critical ones."""
     hurt_share: Annotated[float, Field(gt=0, le=1)] = 0.02
     """Send an alert if at least this share of the calls within five minutes gave their callers no
     answer: they heard a clip or the outage menu instead, or were cut off.

@@ -56,7 +56,8 @@ def rung_of(
 def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
     """Return the names of voices that sound different from the first one.
 
-    These are the rungs with another kind or another voice, and the local voice.
+    These are the rungs with another kind or another voice, and the local voice unless that is the
+    first one.
     """
     own = {(rung.kind, rung.voice) for rung in voices[:1]}
     others = {rung.name for rung in voices if (rung.kind, rung.voice) not in own}

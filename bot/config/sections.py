@@ -132,8 +132,8 @@ class CrmSettings(Section):
 
     @field_validator("token")
     @classmethod
-    def _signs(cls, value: SecretStr | None, said: ValidationInfo) -> SecretStr | None:
-        signs = said.data.get("kind") == "webhook"
+    def _signs(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        signs = info.data.get("kind") == "webhook"
         if value and signs and not _is_key(value.get_secret_value()):
             raise ValueError("whsec_ followed by base64 for `kind: webhook`")
         return value

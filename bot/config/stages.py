@@ -89,8 +89,8 @@ class ConnectedSettings(RungSettings):
 
     limits: ConnectionLimits = ConnectionLimits()
     standby: Literal["warm", "cold"] = "warm"
-    """`warm`: connected during the whole call. `cold`: connected only when it is needed. The first
-    rung is always connected.
+    """`warm`: may be connected before it is needed. `cold`: connected only when it is needed. The
+    first rung is always connected.
     """
 
 

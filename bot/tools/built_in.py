@@ -112,7 +112,7 @@ class Tools:
             speaking: Returns whether the agent is heard now, so that no bridge is needed.
             people: Transfers callers; `None` if the call has no transfer.
             more: Further tools of this call.
-            late: Delivers results of tools that were interrupted by the caller's speech.
+            late: Delivers results that come after the caller has interrupted the wait for them.
             facts: The facts of the call, for the owner's tools.
         """
         reaches = people is not None and bool(people.names)
@@ -138,10 +138,10 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> Fu
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
-        said = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
+        goodbye = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
         emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
         # Downstream, behind the words of the answer, so that `Farewell` sees those words first.
-        await params.llm.push_frame(PartFrame(words=said or agent.farewell))
+        await params.llm.push_frame(PartFrame(words=goodbye or agent.farewell))
         await params.result_callback(
             {"result": "the call ends after the goodbye"},
             properties=FunctionCallResultProperties(run_llm=False),

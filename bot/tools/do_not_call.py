@@ -1,9 +1,9 @@
 """Puts a person's number on the do-not-call list: by a tool of the model, or by the person's words.
 
 Rules: the model decides first, with its tool. If it has answered a turn without using the tool, or
-no model can answer, the person's words count if they are unmistakable. The person is told only once
-the number is listed, and can take the request back in the same call. A number that was listed
-before the call stays listed.
+no model can answer, the person's words count if they are unmistakable. A request is confirmed only
+once the number is listed, and can be taken back in the same call. A number that was listed before
+the call stays listed.
 """
 
 import asyncio
@@ -291,8 +291,8 @@ class DoNotCallRequests:
                 self._judge_words()  # the turn before got no answer
                 words, self._finals = " ".join(self._finals), []
                 self._words = self._stored(words)
-                wishes = wants_calls_after_all if self._listing else wants_no_calls
-                self._unjudged = event.turn if self._number and wishes(words) else None
+                asks = wants_calls_after_all if self._listing else wants_no_calls
+                self._unjudged = event.turn if self._number and asks(words) else None
             case StageExhausted(stage="llm"):
                 self._judge_words()
             case TurnEnded() if self._unjudged is not None and event.turn >= self._unjudged:

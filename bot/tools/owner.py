@@ -187,8 +187,8 @@ def _load(entry_point: str) -> Callable[..., Any]:
     try:
         function = getattr(importlib.import_module(module), name)
     except Exception as error:  # the owner's module may raise anything
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {said}") from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {why}") from error
     if not callable(function):
         raise ValueError(f"tools: entry_point {entry_point!r} is not a function")  # noqa: TRY004
     return function
@@ -199,9 +199,9 @@ def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[st
     try:
         signature = inspect.signature(function, eval_str=True)
     except Exception as error:  # annotations are the owner's code
-        said = f"{type(error).__name__}: {error}; give its `parameters`"
+        why = f"{type(error).__name__}: {error}; give its `parameters`"
         raise ValueError(
-            f"tools: entry_point {settings.entry_point!r} has no signature to read: {said}"
+            f"tools: entry_point {settings.entry_point!r} has no signature to read: {why}"
         ) from error
     named = [
         parameter

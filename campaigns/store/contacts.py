@@ -88,7 +88,7 @@ class LeftCallback:
 
 @dataclass(frozen=True, slots=True)
 class CallbackNote:
-    """What became of a requested callback, as a row of the table `callback_contacts`."""
+    """How a requested callback was handled, as a row of the table `callback_contacts`."""
 
     call_id: str
     number: str

@@ -297,9 +297,9 @@ class Figures:
         )
         writers = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with self.database.reading() as connection:
-            moves = (await connection.execute(wanted)).all()
+            transitions = (await connection.execute(wanted)).all()
             rows = (await connection.execute(writers)).all()
-        return spells_of(moves, {row.holder: row.seen_at.timestamp() for row in rows})
+        return spells_of(transitions, {row.holder: row.seen_at.timestamp() for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
         """Return the incidents that began in a span of time."""
@@ -350,14 +350,14 @@ def _counts(rows: Iterable[Any]) -> dict[str, int]:
     return {str(name): int(count) for name, count in rows}
 
 
-def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
+def spells_of(transitions: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
     """Return the spells of open breakers from rows of their transitions, in order.
 
     A transition out of OPEN also has the duration, for spells whose beginning was not read.
     """
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}
-    for move in moves:
+    for move in transitions:
         rung, at_s = (move.stage, move.provider, move.holder), move.at.timestamp()
         if move.before == OPEN:
             began_s = opened.pop(rung, at_s - move.after_s)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot import clock
-from bot.call.last_resort import SORRY
+from bot.call.last_resort import APOLOGY
 from bot.workers import process as process_module
 from calls.events import AgentSaid, CallEnded, PersonWanted
 from calls.resume import ResumeState
@@ -131,7 +131,7 @@ async def test_a_sentence_is_recorded_as_far_as_it_was_heard(
     assert words[-1] not in f"{said} {mine}"
 
 
-@pytest.mark.parametrize(("leaves", "recorded"), [(True, []), (False, [SORRY])])
+@pytest.mark.parametrize(("leaves", "recorded"), [(True, []), (False, [APOLOGY])])
 async def test_an_apology_is_recorded_if_it_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, leaves: bool, recorded: list[str]
 ) -> None:
