@@ -82,7 +82,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command that the arguments name and leave with its exit code."""
+    """Run the command that the arguments name, and exit with its exit code."""
     use_one_thread_for_arrays()
     sys.exit(run(sys.argv[1:]))
 

@@ -74,7 +74,7 @@ class WatchedCarrier:
     """
 
     def __init__(self, carrier: CampaignCarrier) -> None:
-        """Wrap `carrier`."""
+        """Wrap a carrier, which is assumed to answer."""
         self.down = ""
         self._carrier = carrier
 

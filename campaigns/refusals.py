@@ -69,5 +69,5 @@ def cure_of(code: str, campaign: Campaign) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """Return seconds since midnight as a clock shows them."""
+    """Return seconds since midnight as a time of day, such as 08:00."""
     return f"{int(seconds // 3600):02}:{int(seconds % 3600 // 60):02}"

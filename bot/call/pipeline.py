@@ -368,7 +368,7 @@ class CallPipeline:
             *([self.answerer] if self.answerer else []),  # who picked up
             # The voices follow the caller's language.
             *language_for(self._shared, leg, agent, voices=self._voices, phrases=self.phrases),
-            CallerWords(emit=self.outside, asides=talk.asides),  # bounds words, drops asides
+            CallerWords(emit=self.outside, asides=talk.asides),  # limits words, drops asides
             SoundWindows(  # pieces that are long enough for the VAD
                 self.floor, quiet=lambda: talk.vad.quiet, hear=self._hear
             ),

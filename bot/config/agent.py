@@ -81,7 +81,7 @@ class DictationSettings(Section):
 
 
 class RecordingSettings(Section):
-    """Whether calls are recorded, and how callers are told."""
+    """Whether calls are recorded, and how callers are informed."""
 
     enabled: bool = False
     """Record the agent's calls."""

@@ -59,7 +59,7 @@ def _one_country(value: str) -> str:
 
 
 class OutboundSettings(Section):
-    """Whom this server may call, and how much: single calls, campaigns, callbacks, transfers."""
+    """The numbers that may be called, and the limits of all outbound calls and transfers."""
 
     countries: tuple[Region, ...] = ()
     """Countries whose numbers may be called, such as `[DE, AT]` (ISO 3166-1). Nothing is called

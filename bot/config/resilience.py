@@ -39,14 +39,14 @@ class ProbeSection(Section):
 
 
 class RetrySection(Section):
-    """Work outside a live turn; `attempts` counts retries after the first try."""
+    """Retries of work outside a live turn, such as dials and alerts."""
 
     initial_s: Seconds = 5.0
     """The wait before the first retry."""
     factor: Factor = 2.0
     """Each further wait is this many times as long as the one before."""
     attempts: CountOrZero = 3
-    """Retries after the first try."""
+    """Retries after the first attempt."""
 
 
 class HedgeSection(Section):
@@ -61,7 +61,7 @@ class HedgeSection(Section):
 
 
 class ResilienceSection(Section):
-    """How failing providers are treated."""
+    """How failures of providers are handled."""
 
     breaker: BreakerSection = BreakerSection()
     probe: ProbeSection = ProbeSection()

@@ -335,13 +335,13 @@ class TransferSettings(Section):
     summary_s: Seconds = 4.0
     """How long the model may take for the summary. After that, the caller's last words are used."""
     webhook_url: HttpUrl | None = None
-    """Receives the same summary as JSON. A public address must be https."""
+    """The address to which the summary is posted as JSON. A public address must be https."""
     insecure: bool = False
     """Allow plain http to a public address."""
 
 
 class PricesSettings(Section):
-    """Prices of calls: a table with its date and source."""
+    """Prices of providers, from which the cost of calls is computed."""
 
     file: Path | None = None
     """Your own price table. By default `bot/defaults/prices.yaml`."""

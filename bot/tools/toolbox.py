@@ -57,7 +57,7 @@ class Tool:
     timeout_s: float = 5.0
     bridge: str | None = None  # spoken when the result is late
     verifies: bool = False  # its result may prove who the caller is
-    sensitive: Literal["begin", "end"] | None = None  # what it does with the sensitive section
+    sensitive: Literal["begin", "end"] | None = None  # whether it begins or ends such a section
 
 
 @dataclass(slots=True, kw_only=True)

@@ -36,7 +36,7 @@ class DialledCall:
     dial_id: str
     reason: str  # why it ended
     turns: int  # answers of the agent that the callee heard
-    cost: float | None  # `None` if a part has no known price
+    cost: float | None  # of the providers; `None` if any part has no known price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class DialUse:
     """Costs and abandonment of a dial."""
 
     dial_id: str
-    cost: float | None  # of the providers; `None` if a part has no known price
+    cost: float | None  # of the providers; `None` if any part has no known price
     abandoned: bool
 
 
@@ -65,7 +65,7 @@ class RecordedEnd:
 
 @dataclass(slots=True)
 class Ledger:
-    """The dials of all campaigns; every method raises `StorageError` when the database fails."""
+    """The dials of all campaigns; every method raises `StorageError` if the database fails."""
 
     database: Database
 
@@ -257,7 +257,7 @@ class DialCosts:
 
     @property
     def total(self) -> float:
-        """Both parts, as far as they are known."""
+        """The cost for carrier and providers together, as far as it is known."""
         return self.carrier + self.providers
 
     def __add__(self, other: "DialCosts") -> "DialCosts":

@@ -108,7 +108,7 @@ class OutcomeFigures:
 
     @property
     def cost(self) -> float:
-        """Both parts, as far as they are known."""
+        """The cost for carrier and providers together, as far as it is known."""
         return self.costs.total
 
 
@@ -144,7 +144,7 @@ class ContactFigures:
 
     @property
     def cost(self) -> float:
-        """Both parts, as far as they are known."""
+        """The cost for carrier and providers together, as far as it is known."""
         return self.costs.total
 
 
