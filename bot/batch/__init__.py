@@ -1,1 +1,1 @@
-"""Recognition of whole recordings and synthesis of whole texts, outside calls."""
+"""Transcription of recordings and synthesis of texts outside calls."""

@@ -1,10 +1,10 @@
-"""Recognition of whole recordings and synthesis of whole texts, through the ladders of the calls.
+"""Transcribes recordings and synthesises texts outside calls, through the same ladders as calls.
 
     batch = Batch.of(settings)
     transcript = await batch.transcribe(Path("message.wav"))
     sound = await batch.say("We are closed today.", rate_hz=8000)
 
-In a server it shares the health table of the calls.
+In a server, it shares the availability table of the calls.
 """
 
 import asyncio
@@ -38,16 +38,16 @@ from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
 
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 5.0  # for a demo to answer
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
-    """Return the configuration, and why its ladder of this stage cannot be used, if so.
+    """Return the configuration, and the error if its ladder of this stage lacks keys.
 
-    The keys of other stages are not needed.
+    Keys of other stages may be missing.
 
     Raises:
-        ConfigError: Something else is wrong with it.
+        ConfigError: The configuration is invalid apart from missing keys.
     """
     settings = load(config, keys=False).settings
     if not _lacks_keys(settings, stage):
@@ -64,8 +64,11 @@ def has_no_key(settings: Settings, stage: Stage) -> bool:
     return all(_lacks_key(stage, rung) for of, rung in settings.stages.rungs() if of == stage)
 
 
-async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
-    """Return the address of a demo on this machine and its simulated ladders."""
+async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
+    """Return the address of a demo on this machine, and settings with its simulated ladders.
+
+    `None` if no demo runs.
+    """
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for place in dict.fromkeys((*addresses(settings.server), *demo_addresses())):
@@ -83,9 +86,9 @@ async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
 
 
 def _simulated(stages: Any) -> Settings | None:
-    """Return settings with these ladders; `None` if one of them leads to another machine.
+    """Return settings with these ladders; `None` if they are invalid or name another machine.
 
-    Another program on the demo's usual port must not be able to redirect a recording.
+    Otherwise another program on the demo's port could redirect a recording to any server.
     """
     try:
         found = Settings.model_validate({"stages": stages})
@@ -104,14 +107,14 @@ def _lacks_key(stage: Stage, rung: Any) -> bool:
 
 
 PHONE_HZ: Final = 8000
-MAX_RECORDING_BYTES: Final = 100 << 20  # chosen: an hour and a half of 8 kHz, 16 bit
-MAX_TEXT: Final = 5000  # characters; chosen: six minutes of speech
+MAX_RECORDING_BYTES: Final = 100 << 20  # chosen: about 109 minutes at 8 kHz, 16 bit
+MAX_TEXT: Final = 5000  # characters; chosen: about six minutes of speech
 
 T = TypeVar("T")
 
 
 class UnusableInputError(Exception):
-    """An input that cannot be used; the text is one line with the reason."""
+    """An input that cannot be used; the message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +151,8 @@ class Batch:
 
         Args:
             settings: The configuration.
-            availability: What the calls know of the rungs; `None` outside a server.
-            emit: Takes the events.
+            availability: The table that the calls use; `None` outside a server.
+            emit: Emits the events of retries and of changes of rung.
         """
         known = availability or build_availability(settings, clock.monotonic())
         waits = settings.resilience.retry_settings()
@@ -161,7 +164,7 @@ class Batch:
         """Return the transcript of a recording.
 
         Args:
-            path: A sound file: any wav, or another format that the recogniser reads.
+            path: A sound file: any WAV, or another format that the recogniser accepts.
             language: The spoken language; `None` to let the recogniser detect it.
 
         Raises:
@@ -172,8 +175,8 @@ class Batch:
         recording = WholeRecording(content=content, language=language)
 
         async def work(rung: RungSpec) -> Transcript:
-            ear = provider("stt", rung.kind).load_batch_ear()
-            return await ear.transcribe(rung, recording)
+            recogniser = provider("stt", rung.kind).load_batch_ear()
+            return await recogniser.transcribe(rung, recording)
 
         return await self._run("stt", self.settings.stages.stt, work, rate_hz=PHONE_HZ)
 
@@ -214,7 +217,7 @@ class Batch:
 
 
 def _load(rungs: Sequence[RungSpec]) -> None:
-    """Import what the rungs are built from; blocks."""
+    """Import the rungs' modules; blocks."""
     for rung in rungs:
         provider(rung.stage, rung.kind).load()
 
@@ -256,7 +259,7 @@ def check_text(text: str) -> None:
 
 
 def line_of(error: ServiceError, settings: Settings) -> str:
-    """Return a failure as a line for people, with the cure."""
+    """Return a failure and its cure as one line for the user."""
     failure = error.failure
     vendor = vendor_at(vendors_of(settings), failure.stage, failure.provider)
     return f"{explain(failure.kind, failure.reason, vendor)}; {cure_of(failure.kind)}"

@@ -22,7 +22,7 @@ from bot.batch.batch import (
     UnusableInputError,
     check_text,
     configured,
-    demo_beside,
+    find_demo,
     has_no_key,
     line_of,
 )
@@ -43,12 +43,12 @@ SUBTYPES: Final = {False: "PCM_16", True: "ULAW"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavFile:
-    """The file that a text is written to.
+    """The WAV file to write speech to.
 
     Attributes:
         path: The file.
         rate_hz: The sample rate.
-        mulaw: G.711 mu-law, one byte a sample; else linear, 16 bit.
+        mulaw: Whether to write G.711 mu-law, one byte a sample, instead of linear 16 bit.
     """
 
     path: Path
@@ -80,7 +80,7 @@ async def print_transcript(
 
 
 async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None:
-    """Speak a text into a file.
+    """Synthesise a text, write it to a file and print a summary.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -110,10 +110,10 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
 
 @asynccontextmanager
 async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
-    """Prepare the ladders for one command.
+    """Yield the ladders for one command; without any keys, those of a running demo.
 
     Raises:
-        ConfigError: The configuration cannot be used, and there is no demo to use instead.
+        ConfigError: The configuration cannot be used, and no demo replaces it.
     """
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
@@ -121,7 +121,7 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     emit = partial(_emit, notes, vendors_of(settings))
     async with share_health(settings, availability, emit=emit) as share:
         if share is not None:
-            await share.look()  # use the knowledge of other processes from the first request on
+            await share.sync()  # so that the first request already uses other processes' reports
         yield Batch.of(settings, availability=availability, emit=emit)
 
 
@@ -130,7 +130,7 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
     if missing is None:
         return settings
     if config is None and has_no_key(settings, stage):
-        demo = await demo_beside(settings)
+        demo = await find_demo(settings)
         if demo is not None:
             place, simulated = demo
             notes.print(f"no keys are set: using the simulated providers of the demo at {place}")
@@ -139,7 +139,7 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
 
 
 def _emit(notes: Console, vendors: Vendors, event: Event) -> None:
-    """Print each retry and each change of rung, so that a wait is explained."""
+    """Print each retry and each change of rung, which explains the wait."""
     match event:
         case RetryPlanned():
             notes.print(f"{planned_retry(event, vendors)} if needed")
@@ -154,15 +154,15 @@ def _json(found: Transcript) -> str:
 
 
 def _write(sound: BatchSound, file: WavFile) -> None:
-    """Write a temporary file and rename it, so that readers never see a part of it."""
+    """Write a temporary file and rename it, so that readers never see half a file."""
     samples = np.frombuffer(sound.pcm, "<i2")
     with tempfile.NamedTemporaryFile(dir=file.path.parent, suffix=".wav", delete=False) as made:
-        beside = Path(made.name)
+        temporary = Path(made.name)
     try:
         soundfile.write(
-            str(beside), samples, sound.rate_hz, subtype=SUBTYPES[file.mulaw], format="WAV"
+            str(temporary), samples, sound.rate_hz, subtype=SUBTYPES[file.mulaw], format="WAV"
         )
-        beside.chmod(0o644)
-        beside.replace(file.path)
+        temporary.chmod(0o644)
+        temporary.replace(file.path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

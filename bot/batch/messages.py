@@ -1,7 +1,7 @@
-"""Transcribes the messages that callers left: after the call, one at a time.
+"""Transcribes the messages that callers left, one at a time.
 
-The folder is the queue: a recording without a text file still has to be transcribed, even if a
-process died while doing so. So nothing waits in memory, and nothing is lost.
+The folder is the queue: a recording without a text file has yet to be transcribed. So nothing is
+lost when a process dies.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from operations.keep_running import at_work, keep_running
 from operations.stored_words import without_spoken_cards
 
 LOOK_S: Final = 5.0  # between two checks of the folder (chosen)
-AGAIN_S: Final = 600.0  # after the recognisers failed, which includes their retries
+AGAIN_S: Final = 600.0  # after the recognisers failed, retries included
 TEXT: Final = ".text.json"
 
 Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
@@ -31,16 +31,16 @@ Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
 
 
 @asynccontextmanager
-async def keep_messages_written(
+async def transcribe_messages(
     folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], emit: Emit
 ) -> AsyncIterator[None]:
-    """Transcribe what is in the folder while the block runs.
+    """Transcribe new messages while the block runs.
 
     Args:
-        folder: The messages.
-        transcribe: Uses the ladder of the recognisers.
-        mine: Returns whether this process does it for the pool.
-        emit: Takes the events.
+        folder: The messages, as WAV files; each transcript is written beside its recording.
+        transcribe: Transcribes one recording through the STT ladder.
+        mine: Returns whether this process transcribes for the whole pool.
+        emit: Emits `MessageTranscribed`.
     """
 
     async def look() -> None:
@@ -50,32 +50,32 @@ async def keep_messages_written(
                 wait_s = await _write_all(folder, transcribe, emit)
             await asyncio.sleep(wait_s)
 
-    async with at_work(messages=keep_running("writing messages down", look)):
+    async with at_work(messages=keep_running("transcribing messages", look)):
         yield
 
 
-def unwritten(folder: Path) -> list[Path]:
+def untranscribed(folder: Path) -> list[Path]:
     """Return the messages without a transcript, the oldest first; blocks."""
     found = [path for path in folder.glob("*.wav") if not path.with_suffix(TEXT).exists()]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
-    """Transcribe all messages; return how long to wait before the next check."""
+    """Transcribe all new messages; return how many seconds to wait before the next check."""
     wait_s = LOOK_S
-    for path in await asyncio.to_thread(unwritten, folder):
+    for path in await asyncio.to_thread(untranscribed, folder):
         try:
             transcript = await transcribe(path)
         except UnusableInputError as unusable:
             logger.warning("a message cannot be transcribed: {}", unusable)
-            await asyncio.to_thread(_keep, path, {"text": "", "error": str(unusable)})
+            await asyncio.to_thread(_save, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
             logger.warning("a message is not transcribed yet: {}", failed)
             wait_s = AGAIN_S
-            if failed.failure.scope is not Scope.PAYLOAD:  # else only this recording is the cause
+            if failed.failure.scope is not Scope.PAYLOAD:  # otherwise other recordings may succeed
                 break
         else:
-            await asyncio.to_thread(_keep, path, _fields(transcript))
+            await asyncio.to_thread(_save, path, _fields(transcript))
             emit(
                 MessageTranscribed(
                     provider=transcript.provider,
@@ -96,11 +96,11 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _keep(path: Path, fields: dict[str, Any]) -> None:
-    """Write the transcript in one step, readable by its owner only, unless the message is gone."""
+def _save(path: Path, fields: dict[str, Any]) -> None:
+    """Write the transcript atomically, readable by its owner only, unless the message is gone."""
     partial = path.with_suffix(".text.part")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    # JSON may hold half a surrogate pair; that must not cause the message to be transcribed again.
+    # A lone surrogate must not make the write fail: the message would be transcribed again.
     with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
         json.dump(fields, file, ensure_ascii=False)
         file.flush()

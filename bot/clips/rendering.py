@@ -1,4 +1,4 @@
-"""Renders clips: each text in each rung's voice, through that provider's own service."""
+"""Renders clips: each text in each rung's voice, through the provider's own TTS service."""
 
 import asyncio
 from collections import Counter
@@ -30,12 +30,12 @@ from processors.holding.utterance_rules import NUMBER, FallbackText, in_language
 from providers.provider import RungSpec
 
 Go = Callable[[], Awaitable[None]]
-"""Returns when the next text may be rendered."""
+"""Waits until the next text may be rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """The result of one clip."""
+    """The result of rendering one clip."""
 
     rung: str
     text: str
@@ -45,7 +45,10 @@ class Rendered:
 def wanted(
     settings: Settings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
-    """Yield each text with each rung's voice, the preferred rung first; no pair twice."""
+    """Yield each clip that should exist: the rung with its voice, and the text.
+
+    The preferred rung comes first; what sounds the same for two agents is yielded once.
+    """
     seen = set[str]()
     for item in settings.stages.tts:
         if item.kind == "local":
@@ -61,7 +64,10 @@ def wanted(
 def _of_agent(
     settings: RungSettings, agent: AgentSettings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
-    """Yield what an agent may have to say; in all languages if it follows the caller's."""
+    """Yield the texts that an agent may have to say, without those that contain a number.
+
+    An agent that detects the caller's language needs them in every language.
+    """
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
     utterances = [utterance for utterance in utterances if NUMBER not in utterance.text]
     if agent.language != DETECTED:
@@ -84,26 +90,28 @@ async def render_missing(
     retries: Retries,
     go: Go | None = None,
 ) -> AsyncIterator[Rendered]:
-    """Render missing clips; a voice that fails permanently skips its other texts.
+    """Render missing clips, save them, and yield each result.
+
+    When a voice has failed in all retries, its remaining texts are skipped.
 
     Args:
         settings: The rungs and the agents.
         utterances: All texts.
         store: The store of clips.
         retries: How often to retry a voice that fails.
-        go: Returns when the next text may be rendered.
+        go: Waits until the next text may be rendered; also awaited before each retry.
     """
     missing = await asyncio.to_thread(_missing, settings, utterances, store)
     if go:
         retries = replace(retries, sleep=partial(_sleep_then, go, sleep=retries.sleep))
     for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
         rung, *_ = (texts := list(pairs))[0]
-        async with RungVoice(rung, retries) as mouth:
+        async with RungVoice(rung, retries) as voice:
             for _, text in texts:
                 if go:
                     await go()
                 try:
-                    samples = await mouth.say(text)
+                    samples = await voice.say(text)
                 except ServiceError as unspoken:
                     yield Rendered(rung=rung.name, text=text, error=_line(unspoken.failure, rung))
                     break
@@ -130,9 +138,9 @@ def _missing(
     ]
 
 
-LOOK_S: Final = 0.5  # between two checks whether the process is quiet
-QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)
-AGAIN_S: Final = 600.0  # after a voice failed
+LOOK_S: Final = 0.5  # between two checks for calls in progress
+QUIET_S: Final = 10.0  # without calls before rendering begins: calls come first (chosen)
+AGAIN_S: Final = 600.0  # until the next round, after a voice failed
 
 
 @asynccontextmanager
@@ -144,13 +152,13 @@ async def keep_clips(
     quiet: Callable[[], bool],
     retries: Retries,
 ) -> AsyncIterator[None]:
-    """Render missing clips while the block runs, one text at a time.
+    """Render missing clips while the block runs, one text at a time; not if `hold.render` is off.
 
     Args:
         settings: The rungs, the agents, and whether to render at all.
         utterances: All texts.
         store: The store of clips.
-        quiet: Returns whether no call is in progress: callers come first.
+        quiet: Returns whether rendering may run: no call is in progress.
         retries: How often to retry a voice that fails.
     """
     if not settings.hold.render:
@@ -166,17 +174,17 @@ async def keep_clips(
 
 
 class _Quiet:
-    """Waits until the process has been quiet for a while."""
+    """Waits until there has been no call for `QUIET_S`."""
 
     def __init__(self, quiet: Callable[[], bool]) -> None:
         self._quiet = quiet
-        self._looks = 0
+        self._quiet_checks = 0  # in a row
 
     async def wait(self) -> None:
-        """Return at once as long as it stays quiet."""
-        while not self._quiet() or self._looks * LOOK_S < QUIET_S:
+        """Wait for `QUIET_S` without a call; later waits return at once until there is one."""
+        while not self._quiet() or self._quiet_checks * LOOK_S < QUIET_S:
             await asyncio.sleep(LOOK_S)
-            self._looks = self._looks + 1 if self._quiet() else 0
+            self._quiet_checks = self._quiet_checks + 1 if self._quiet() else 0
 
 
 async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit) -> None:
@@ -187,7 +195,7 @@ async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit) ->
 
 
 async def _complete(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
-    """Render; return whether all clips exist now."""
+    """Render, log failures and emit a summary; return whether all clips exist now."""
     complete, rendered, failed = True, 0, 0
     try:
         async for item in rendering:
@@ -195,7 +203,7 @@ async def _complete(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
             if item.error:
                 complete, failed = False, failed + 1
                 logger.warning("{} could not say a clip: {}", item.rung, item.error)
-    except Exception as broken:  # noqa: BLE001 - edge of the providers: no call depends on a clip
+    except Exception as broken:  # noqa: BLE001 - edge of the providers; calls work without clips
         complete = False
         logger.opt(exception=broken).warning("clips could not be rendered")
     if rendered or failed:
@@ -228,6 +236,6 @@ async def render_all(settings: Settings) -> bool:
 
 
 def _emit(console: Console, vendors: Vendors, event: Event) -> None:
-    """Print each planned retry, so that a wait is explained."""
+    """Print each planned retry, which explains the wait."""
     if isinstance(event, RetryPlanned):
         console.print(planned_retry(event, vendors))

@@ -1,4 +1,4 @@
-"""The store of clips: texts as audio in the voices of the agent's rungs, named by content."""
+"""The store of clips: texts as audio in the voices of the TTS rungs, in files named by content."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ BUILT_IN: Final = Path(__file__).parents[2] / "processors" / "holding" / "uttera
 
 
 def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
-    """Return the texts in `file`, or Holdline's own.
+    """Return the fallback texts in `file`; without it, Holdline's own.
 
     Raises:
         ConfigError: The file cannot be read or is not a valid list of texts.
@@ -48,9 +48,9 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
         raise ConfigError([Problem(where=str(path), text=line) for line in lines]) from wrong
 
 
-RATE_HZ: Final = 16_000  # the rate of stored clips; telephones get it resampled to 8000
-KEPT: Final = 256  # clips in memory: about 15 texts for each voice and rate
-LOAD_S: Final = 0.3  # for a clip on disk; after this the local voice speaks (chosen)
+RATE_HZ: Final = 16_000  # of stored clips; resampled to 8000 for telephone calls
+KEPT: Final = 256  # clips in memory; about 15 are needed for each voice and sample rate
+LOAD_S: Final = 0.3  # to read a clip from disk; after this, the local voice is used (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,8 @@ class Clip:
     """A text in a voice.
 
     Attributes:
-        kind: The kind of the provider.
-        spoken: Everything else that decides the sound: voice, model, language, options, as JSON.
+        kind: The rung's kind, such as `cartesia`.
+        spoken: Everything else that determines the sound, as JSON: voice, model, language, options.
         text: The text.
     """
 
@@ -81,7 +81,7 @@ class Clip:
 
 
 def clips_folder(settings: Settings) -> Path:
-    """Return the folder of clips."""
+    """Return the folder of the clips, by default `clips` in the log folder."""
     return settings.hold.clips_dir or settings.logs.dir / "clips"
 
 
@@ -91,7 +91,7 @@ class ClipStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        # Its own thread, so that a hanging disk does not block the threads of the local voice.
+        # A thread of its own, so that a hanging disk does not occupy the local voice's threads.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def has(self, clip: Clip) -> bool:
@@ -99,14 +99,14 @@ class ClipStore:
         return self._path(clip).is_file()
 
     def save(self, clip: Clip, samples: NDArray[np.int16]) -> None:
-        """Save 16-bit mono samples at `RATE_HZ` in one step; blocks."""
+        """Save 16-bit mono samples at `RATE_HZ` atomically; blocks."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._path(clip).with_suffix(".partial")
         soundfile.write(str(partial), samples, RATE_HZ, subtype="PCM_16", format="WAV")
         partial.replace(self._path(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
-        """Return a clip as 16-bit mono at that rate; `None` if there is none, or not in time."""
+        """Return a clip as 16-bit mono at that rate; `None` if it is missing or takes too long."""
         key = (clip.name, rate_hz)
         if key not in self._loaded:
             pcm = await self._read_in_time(clip, rate_hz)
@@ -140,7 +140,7 @@ class ClipStore:
 
 
 class CallVoice:
-    """Speaks texts in one call: clips in the active voice, or else the local voice."""
+    """Speaks fallback texts in one call: by a clip in the active voice, or with the local voice."""
 
     def __init__(
         self,
@@ -152,15 +152,15 @@ class CallVoice:
         local: Callable[[str, str], bytes],
         rate_hz: int,
     ) -> None:
-        """Choose among clips for one call.
+        """Speak with these clips and the local voice.
 
         Args:
             store: The rendered clips.
             voices: The rungs of the TTS stage by name, the preferred one first.
-            following: The names of those that follow the caller's language.
+            following: The names of the rungs that speak the caller's language.
             speaking: Returns the name of the active rung; `None` before the first speech.
-            local: Speaks a text in a language at `rate_hz`; runs in a thread.
-            rate_hz: The rate of the caller's line.
+            local: Returns a text in a language as audio at `rate_hz`; runs in a thread.
+            rate_hz: The sample rate of the call.
         """
         self._store = store
         self._voices = voices
@@ -170,7 +170,7 @@ class CallVoice:
         self._rate_hz = rate_hz
 
     async def say(self, text: str, language: str) -> SpokenClip:
-        """Return a clip in the active voice; without one, the local voice."""
+        """Return the clip in the active voice; without a clip, the text in the local voice."""
         rung = self._voices.get(self._speaking() or next(iter(self._voices)))
         if rung and rung.name in self._following:
             rung = replace(rung, language=language)

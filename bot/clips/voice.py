@@ -1,6 +1,6 @@
-"""One rung's voice for clips: says one text after the other, through the provider's service.
+"""One rung's voice for clips: speaks texts one by one through the provider's TTS service.
 
-A failing voice is retried like all work outside a turn: `operations/retrying.py`.
+A failing voice is retried like all work outside a turn, by `operations/retrying.py`.
 """
 
 import asyncio
@@ -30,27 +30,27 @@ from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import RungSpec
 
-TEXT_S: Final = 15.0  # for one text, its connection included
-AUDIBLE: Final = 164  # of 32768, about -46 dBFS
-MARGIN_S: Final = 0.03  # of silence kept at both ends
+TEXT_S: Final = 15.0  # for one text, connecting included
+AUDIBLE: Final = 164  # sample value, of 32768: about -46 dBFS
+MARGIN_S: Final = 0.03  # of silence, kept at both ends
 
 
 class UnspokenError(Exception):
     """A voice did not speak a text; the message is one redacted line."""
 
     def __init__(self, kind: Kind, text: str, *, failure: Failure | None = None) -> None:
-        """Describe what happened; `failure` is the provider's own report."""
+        """Describe the error; `failure` is what the provider itself reported, if anything."""
         super().__init__(text)
         self._kind = kind
         self._failure = failure
 
     def failure(self, rung: str) -> Failure:
-        """Return it as the failure of a rung."""
+        """Return this error as a failure of that rung."""
         return self._failure or failed(self._kind, "tts", provider=rung, reason=str(self))
 
 
 class RungVoice:
-    """A rung's voice; it connects when first used, and again after a failure."""
+    """A rung's voice; connects on first use, and reconnects after a failure."""
 
     def __init__(self, rung: RungSpec, retries: Retries) -> None:
         self._rung = rung
@@ -91,30 +91,30 @@ class RungVoice:
         return error.failure(self._rung.name) if isinstance(error, UnspokenError) else None
 
 
-class _Ear:
-    """Collects the audio of one text after the other."""
+class _AudioCollector:
+    """Receives a service's callbacks and collects the audio of one text at a time."""
 
     def __init__(self) -> None:
         self.attempt = 0
         self._pcm = bytearray()
-        self._said = asyncio.Event()
+        self._ended = asyncio.Event()
         self._failed: Failure | None = None
 
     def begin(self) -> int:
-        """Forget the last text; return the number of the next one."""
+        """Begin a new text; return its attempt number."""
         self.attempt += 1
         self._pcm.clear()
-        self._said.clear()
+        self._ended.clear()
         self._failed = None
         return self.attempt
 
-    async def hear_all(self) -> bytes:
-        """Return the audio of the text once it is complete.
+    async def collect(self) -> bytes:
+        """Wait for the end of the text and return its audio.
 
         Raises:
             UnspokenError: The voice failed.
         """
-        await self._said.wait()
+        await self._ended.wait()
         if self._failed:
             raise UnspokenError(self._failed.kind, self._failed.reason, failure=self._failed)
         return bytes(self._pcm)
@@ -132,7 +132,7 @@ class _Ear:
     async def spoken(self, attempt: int) -> None:
         """Mark the text as complete."""
         if attempt == self.attempt:
-            self._said.set()
+            self._ended.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         """Record the failure of the current attempt."""
@@ -140,31 +140,31 @@ class _Ear:
             self._give_up(failure)
 
     async def connecting(self) -> None:
-        """Do nothing: connecting takes part of the time limit."""
+        """Do nothing: `TEXT_S` includes connecting."""
 
     async def connected(self) -> None:
-        """Do nothing: the connection is up."""
+        """Do nothing: audio follows."""
 
     async def unreachable(self, failure: Failure) -> None:
         """Record that no connection can be made."""
         self._give_up(failure)
 
     async def lost(self, failure: Failure | None) -> None:
-        """Record the loss of the connection."""
+        """Record the loss of the connection, if it was a failure."""
         if failure:
             self._give_up(failure)
 
     def _give_up(self, failure: Failure) -> None:
         self._failed = failure
-        self._said.set()
+        self._ended.set()
 
 
 @asynccontextmanager
 async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
-    """Connect to a rung while the block runs; yields a function that speaks a text."""
-    ear = _Ear()
+    """Run a rung's service while the block runs; yields a function that returns a text as PCM."""
+    collector = _AudioCollector()
     service = provider("tts", rung.kind).build(rung)
-    cast("Voice", service).listen(ear)
+    cast("Voice", service).listen(collector)
     worker = PipelineWorker(
         Pipeline([service]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
@@ -176,14 +176,14 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
 
     async def say(text: str) -> bytes:
         start = LLMFullResponseStartFrame()
-        start.metadata[ATTEMPT] = ear.begin()
+        start.metadata[ATTEMPT] = collector.begin()
         sentence = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
         await worker.queue_frames([start, sentence, LLMFullResponseEndFrame()])
         try:
             async with asyncio.timeout(TEXT_S):
-                return await ear.hear_all()
+                return await collector.collect()
         except TimeoutError as late:
-            raise UnspokenError(Kind.SILENT, f"nothing within {TEXT_S:g} s") from late
+            raise UnspokenError(Kind.SILENT, f"no complete audio within {TEXT_S:g} s") from late
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
@@ -197,14 +197,14 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
 
 
 def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
-    """Return the audio of a text without the silence around it.
+    """Return the audio of a text with all but `MARGIN_S` of the silence around it cut off.
 
     Raises:
-        UnspokenError: The audio is far too short for the text: the voice was cut off.
+        UnspokenError: The audio is silent, or so short that the text must have been cut off.
     """
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
     margin = round(MARGIN_S * RATE_HZ)
     if not loud.size or is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / RATE_HZ):
-        raise UnspokenError(Kind.CUT, "far too short for its text")
+        raise UnspokenError(Kind.CUT, "the audio is far too short for its text")
     return samples[max(0, loud[0] - margin) : loud[-1] + margin].astype(np.int16)

@@ -1,1 +1,1 @@
-"""Checks for whatever could stop the first call."""
+"""Checks, before the first call, for anything that would make it fail."""

@@ -1,4 +1,4 @@
-"""`holdline doctor`: checks, before the first call, whatever could stop it."""
+"""`holdline doctor`: checks, before the first call, for anything that would make it fail."""
 
 import asyncio
 import errno
@@ -35,18 +35,19 @@ from providers.provider import ProbeFailedError, RungSpec
 if TYPE_CHECKING:
     pass
 
-MIN_FREE_BYTES: Final = 500_000_000  # ample for a busy month of journals and logs
+MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
 PHONE_RATE_HZ: Final = 8000
-MAX_BYTES: Final = 4096  # of an answer; Holdline's has about 100
+MAX_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
 
 
 async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
-    """Yield a finding for each check, the quick ones first.
+    """Run all checks and yield their findings, the quick ones first.
 
     Args:
-        settings: An accepted configuration, so its keys are present.
-        online: Also ask each provider whether it accepts the key. Otherwise no key is sent.
+        settings: A validated configuration, so its keys are present.
+        online: Also check that providers, carriers and other systems accept our keys. Otherwise no
+            key is sent.
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
     yield await _port(settings.server)
@@ -73,27 +74,27 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
 
 
 async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]:
-    """Ask every provider at once, and add to each that fails what callers get instead."""
+    """Check all providers in parallel; a failure's text also says what callers get instead."""
     rungs = [
         rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         for stage, rung in settings.stages.rungs()
     ]
     found = await asyncio.gather(*(_answers(rung, online=online) for rung in rungs))
-    well = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
-    told: list[DoctorFinding] = []
+    working = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
+    findings: list[DoctorFinding] = []
     for rung, finding in zip(rungs, found, strict=True):
         stage = "" if rung.kind == LOCAL_KIND else rung.stage
-        others = [other.name for other in well if other.stage == rung.stage]
+        others = [other.name for other in working if other.stage == rung.stage]
         instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps, stage=stage)}"
-        told.append(replace(finding, text=finding.text + instead))
-    return told
+        findings.append(replace(finding, text=finding.text + instead))
+    return findings
 
 
 def _disk(about: str, directory: Path) -> DoctorFinding:
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(WRITTEN_BYTES))  # an empty file fits on a full disk, too
+            file.write(bytes(WRITTEN_BYTES))  # even a full disk has room for an empty file
             file.flush()
             os.fsync(file.fileno())
             free_bytes = shutil.disk_usage(existing).free
@@ -135,7 +136,7 @@ def _alerts(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _outbound(settings: Settings) -> Iterator[DoctorFinding]:
-    """Yield which numbers may be called, and the destinations that may not."""
+    """Yield which numbers may be called, then each transfer destination that may not."""
     from campaigns.order_gate import rules_in, uncallable  # noqa: PLC0415 - needs the database's code
     from campaigns.order_rules import NOTHING_ALLOWED  # noqa: PLC0415
 
@@ -158,8 +159,8 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         try:
             found = getattr(importlib.import_module(module), name)
         except Exception as error:  # noqa: BLE001 - the owner's module may raise anything
-            said = f"cannot be loaded: {type(error).__name__}: {error}"
-            yield DoctorFinding(about=about, text=said, ok=False)
+            why = f"cannot be loaded: {type(error).__name__}: {error}"
+            yield DoctorFinding(about=about, text=why, ok=False)
             continue
         text = "loads" if callable(found) else "is not a function"
         yield DoctorFinding(about=about, text=text, ok=callable(found))
@@ -176,7 +177,7 @@ async def _answers(rung: RungSpec, *, online: bool) -> DoctorFinding:
 
 
 async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
-    """Probe a local voice or recogniser; this sends nothing, so it needs no `--online`."""
+    """Probe a local voice or recogniser, even without `--online`: nothing leaves the machine."""
     try:
         await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
@@ -184,30 +185,35 @@ async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
     return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, asked: RungSpec) -> DoctorFinding:
-    """Ask the cheap question, which names a wrong key, then for a word, which needs the model."""
-    vendor = provider(asked.stage, asked.kind)
+async def _accepts(about: str, rung: RungSpec) -> DoctorFinding:
+    """Send the cheap probe, which detects a wrong key, then the real one, which needs the model."""
+    vendor = provider(rung.stage, rung.kind)
     try:
-        await vendor.probe(asked, timeout_s=ANSWER_S)
-        await vendor.probe_for_real(asked, timeout_s=ANSWER_S)
+        await vendor.probe(rung, timeout_s=ANSWER_S)
+        await vendor.probe_for_real(rung, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        failure = error.failure(asked)
-        text = explain(failure.kind, failure.reason, asked.vendor)
+        failure = error.failure(rung)
+        text = explain(failure.kind, failure.reason, rung.vendor)
         return DoctorFinding(about=about, text=text, ok=False, cure=cure_of(failure.kind))
-    text = f"{urlsplit(asked.url).netloc} accepts the key, and {WORKS[asked.stage]}"
+    text = f"{urlsplit(rung.url).netloc} accepts the key, and {WORKS[rung.stage]}"
     return DoctorFinding(about=about, text=text, ok=True)
 
 
-WORKS: Final = {"stt": "the model hears", "llm": "the model answers", "tts": "the voice speaks"}
+WORKS: Final = {
+    "stt": "the model recognises speech",
+    "llm": "the model answers",
+    "tts": "the voice speaks",
+}
 ABOUT_PORT: Final = "server.port"
-SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # specific to Holdline
+# The fields of `GET /readyz`, by which a Holdline server is recognised.
+READINESS_FIELDS: Final = frozenset(field_.name for field_ in fields(Readiness))
 
 
 async def _port(server: ServerSettings) -> DoctorFinding:
-    """Check the server's address; a running Holdline server there is not a problem.
+    """Check whether the server could listen on its port.
 
-    Without the token, the doctor cannot find out which configuration that server uses. So the
-    finding always says what the running server means for another start.
+    A Holdline server that already listens there is no problem, but the doctor cannot tell whether
+    it runs this configuration. So the finding says that another start would fail.
     """
     where = f"{server.host}:{server.port}"
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
@@ -216,19 +222,19 @@ async def _port(server: ServerSettings) -> DoctorFinding:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((server.host, server.port))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and (told := await _told(server)) is not None:
-            reasons = ", ".join(map(str, told["reasons"]))
+        if error.errno == errno.EADDRINUSE and (found := await _readiness(server)) is not None:
+            reasons = ", ".join(map(str, found["reasons"]))
             says = f"; GET /readyz says {reasons}" if reasons else ""
             whose = "is already used by Holdline, with this or another configuration"
             text = f"{where} {whose}; another start there would fail{says}"
             return DoctorFinding(about=ABOUT_PORT, text=text, ok=True)
-        text = f"{where} cannot be listened on: {error.strerror or error}"
+        text = f"{where} cannot be bound: {error.strerror or error}"
         return DoctorFinding(about=ABOUT_PORT, text=text, ok=False)
     return DoctorFinding(about=ABOUT_PORT, text=f"{where} is free", ok=True)
 
 
-async def _told(server: ServerSettings) -> dict[str, Any] | None:
-    """Return the readiness that the server there reports; `None` if it is not Holdline."""
+async def _readiness(server: ServerSettings) -> dict[str, Any] | None:
+    """Return what `GET /readyz` reports at this address; `None` if Holdline does not answer."""
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
@@ -241,8 +247,12 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=patience) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            told = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
+            found = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
-    ours = isinstance(told, dict) and told.keys() == SAYS and isinstance(told["reasons"], list)
-    return told if ours else None
+    ours = (
+        isinstance(found, dict)
+        and found.keys() == READINESS_FIELDS
+        and isinstance(found["reasons"], list)
+    )
+    return found if ours else None

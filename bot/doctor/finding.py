@@ -1,4 +1,4 @@
-"""The result of a check, and whether a server answers at an address."""
+"""The result of a check, and checks that a server can be reached."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bot.hosts import proxy_for
 
-ANSWER_S: Final = 5.0  # a server that takes longer to accept is useless for a call
+ANSWER_S: Final = 5.0  # a server that takes longer to connect is useless in a call
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 
 
@@ -17,20 +17,24 @@ PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 class DoctorFinding:
     """The result of one check."""
 
-    about: str
+    about: str  # a configuration key or a component, such as `storage.url`
     text: str
     ok: bool
-    cure: str = ""
+    cure: str = ""  # what to do; empty if `text` says enough
 
 
 async def reach(url: str) -> tuple[str, bool]:
-    """Connect to the server of an address, through the proxy if there is one; send nothing."""
+    """Connect to a URL's server, or to the proxy if one is set for it; send no request.
+
+    Returns:
+        The result in words, and whether it succeeded.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
     secure = parts.scheme in ("wss", "https")
     if proxy := proxy_for(url):
         text, ok = await reach_port(urlsplit(proxy).hostname or "", urlsplit(proxy).port or 80)
-        return (f"is reached through the proxy at {text}", ok)
+        return (f"is reached through a proxy: {text}", ok)
     return await reach_port(host, port, secure=secure)
 
 
@@ -52,5 +56,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno)  # asyncio's own text is `Connect call failed (…)`
+        return os.strerror(error.errno)  # asyncio's own text is only `Connect call failed (…)`
     return getattr(error, "strerror", None) or str(error)

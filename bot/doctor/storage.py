@@ -1,4 +1,4 @@
-"""Checks the database and the board that several servers share: each takes a row and returns it."""
+"""Checks the database by writing a row, and the shared health board by taking a lease."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ from bot.doctor.finding import ANSWER_S, DoctorFinding
 if TYPE_CHECKING:
     from operations.database.provider_board import ProviderBoard
 
-LEASE_S: Final = 5.0  # the lease of an interrupted doctor expires after this
+LEASE_S: Final = 5.0  # an interrupted check leaves a lease for this long
 ABOUT_SHARE: Final = "resilience.share"
 
 
 async def check_share(share: str) -> DoctorFinding:
-    """Check the share at this address."""
+    """Check the shared health board at this address, `resilience.share`."""
     from bot.health.sharing import board_at  # noqa: PLC0415 - SQLAlchemy takes a while
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
@@ -40,15 +40,15 @@ async def check_share(share: str) -> DoctorFinding:
 
 
 async def _leases(board: "ProviderBoard", place: str) -> tuple[str, bool]:
-    """Lease a rung that does not exist and return it; report the result."""
+    """Take and return the lease of an invented rung; return the result in words, and as a flag."""
     began_s = clock.monotonic()
     await board.clock_s()
     took_s = clock.monotonic() - began_s
     held = await board.lease([place], for_s=LEASE_S)
     await board.leave()
     if place not in held:
-        return "answers, but gives no lease", False
-    return f"answers in {took_s:.3f} s and gives leases", True
+        return "answers, but grants no lease", False
+    return f"answers in {took_s:.3f} s and grants leases", True
 
 
 async def _close(board: "ProviderBoard") -> None:
@@ -75,7 +75,10 @@ ABOUT_STORAGE: Final = "storage.url"
 
 
 async def check_storage(url: str) -> DoctorFinding:
-    """Check the database at this address."""
+    """Check that the database at this address can be written and needs no upgrade.
+
+    A database file that did not exist is removed again.
+    """
     file = file_of(url)
     existed = file is None or file.exists()
     opened = await _row_finding(url)
@@ -86,9 +89,9 @@ async def check_storage(url: str) -> DoctorFinding:
 
 
 def _remove(file: Path) -> None:
-    """Remove a file that the check has created, and its journal."""
+    """Remove a database file that the check created, and its journals."""
     for suffix in ("", "-wal", "-shm", "-journal"):
-        with suppress(OSError):  # such as of a disk that is read-only
+        with suppress(OSError):  # for example, the disk is read-only
             Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
@@ -105,7 +108,7 @@ async def _row_finding(url: str) -> DoctorFinding:
     except TimeoutError:
         text, ok = f"did not answer within {ANSWER_S:g} s", False
     else:
-        text, ok = "takes a row and gives it back", True
+        text, ok = "can be written", True
     return DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {text}", ok=ok)
 
 

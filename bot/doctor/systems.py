@@ -1,4 +1,4 @@
-"""Checks everything else that is configured: CRM, spreadsheet, alerts, tools, campaigns."""
+"""Checks the other systems that are configured: CRM, spreadsheet, alerts, tools, campaigns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,12 +10,15 @@ from bot.config.sections import SheetsSettings
 from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding, reach, reach_port
 
-TRIED_NUMBER: Final = "+10000000000"  # unused: a look-up for it shows that the CRM answers
+TRIED_NUMBER: Final = "+10000000000"  # unassigned; only to see whether the CRM answers a look-up
 DIALLING: Final = "none of the enabled carriers has a number to call from"
 
 
 async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
-    """Yield a finding for each system that is configured; with `online` also for its key."""
+    """Yield a finding for each configured system and campaign.
+
+    Only with `online` are keys sent: to look up a number in the CRM and to read the spreadsheet.
+    """
     reached = [_reached(about, url) for about, url in _addresses(settings)]
     if settings.alerts.email.sender and settings.alerts.email.to:
         reached.append(_mail_server(settings))
@@ -32,7 +35,7 @@ async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[Do
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the address of each system that is asked over HTTP, and the key that holds it."""
+    """Yield a label and the URL of each system of which only the connection is checked."""
     alerts, crm = settings.alerts, settings.crm
     if alerts.telegram.bot_token and alerts.telegram.chat_id:
         yield "alerts.telegram", alerts.telegram.api_url
@@ -64,26 +67,26 @@ async def _own_file(file: Path, region: str) -> DoctorFinding:
     from operations.crm.own import read_contacts  # noqa: PLC0415 - SQLAlchemy takes a while
 
     try:
-        people = await asyncio.to_thread(read_contacts, file, region)
+        contacts = await asyncio.to_thread(read_contacts, file, region)
     except (OSError, ContactFileError) as error:
         return DoctorFinding(about="crm.file", text=f"{file}: {error}", ok=False)
     return DoctorFinding(
-        about="crm.file", text=f"{file} has {len(people)} numbers", ok=bool(people)
+        about="crm.file", text=f"{file} has {len(contacts)} numbers", ok=bool(contacts)
     )
 
 
 async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
-    """Look up a number, which shows that the CRM accepts the key."""
+    """Connect to the CRM; with `online`, look up a number, which shows that it accepts the key."""
     from operations.crm.opening import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
     from operations.crm.rest import HUBSPOT_URL  # noqa: PLC0415
     from operations.database.database import Database  # noqa: PLC0415
     from operations.remote import RemoteError  # noqa: PLC0415
 
     text, ok = await reach(settings.crm.url or HUBSPOT_URL)
-    asked = crm_of(settings, Database(settings.storage.url)) if ok and online else None
-    if asked is not None:
+    crm = crm_of(settings, Database(settings.storage.url)) if ok and online else None
+    if crm is not None:
         try:
-            await asked.look_up(TRIED_NUMBER)
+            await crm.look_up(TRIED_NUMBER)
         except RemoteError as error:
             text, ok = f"a look-up with the key of {settings.crm.token_env} {error}", False
         else:
@@ -92,7 +95,7 @@ async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
 
 
 async def _sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> DoctorFinding:
-    """Read the first column of each tab, which shows that the account may use the spreadsheet."""
+    """Check the service account's key file; with `online`, read the first column of each tab."""
     from operations.sheets.sheet import (  # noqa: PLC0415 - google-auth is an extra
         ServiceAccount,
         Sheet,

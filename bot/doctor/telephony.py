@@ -1,4 +1,4 @@
-"""Checks what each carrier knows of our account, number and webhook, and LiveKit's keys."""
+"""Checks our account, number and webhook at each carrier, and the key of LiveKit."""
 
 import asyncio
 import socket
@@ -19,7 +19,11 @@ Reading: TypeAlias = Callable[[], Awaitable["NumberSetup"]]
 
 
 async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFinding]:
-    """Return a finding for each enabled carrier; its account is read only if `online`."""
+    """Return a finding for each enabled carrier, LiveKit included.
+
+    With `online`, its account is read, and `server.public_url` is resolved. Otherwise only the
+    connection is checked.
+    """
     checks: list[Awaitable[DoctorFinding]] = []
     for name in _enabled(settings):
         url = getattr(settings.transports, name).api_url
@@ -44,7 +48,7 @@ async def _reached(name: str, url: str) -> DoctorFinding:
 
 
 async def _resolved(public_url: str) -> DoctorFinding:
-    """Resolve the public name, as a carrier has to."""
+    """Resolve the host name of `server.public_url`, as carriers do."""
     host = urlsplit(public_url).hostname or ""
     loop = asyncio.get_running_loop()
     try:
@@ -82,7 +86,7 @@ async def _carrier(settings: Settings, name: str) -> DoctorFinding:
 
 
 def _wrong(setup: "NumberSetup", title: str, number: str | None, expected: str | None) -> str:
-    """Return what keeps calls from arriving; empty if nothing does."""
+    """Return why calls would not arrive; empty if they would."""
     if setup.account != "active":
         return f"{title} says that the account is {setup.account}"
     if number and not setup.has_number:
@@ -94,7 +98,10 @@ def _wrong(setup: "NumberSetup", title: str, number: str | None, expected: str |
 
 
 def _reading(name: str, section: Any) -> tuple[Reading | None, str]:
-    """Return what reads a carrier's account, and the variable with its key; `None` without one."""
+    """Return a function that reads a carrier's account, and the name of its key's variable.
+
+    If a credential is missing, the function is `None` and the variable is the one to set.
+    """
     # Each carrier's REST client is imported where it is used: Twilio's library is large.
     if name == "twilio":
         from transports.twilio.rest import TwilioRest  # noqa: PLC0415
@@ -137,7 +144,7 @@ def _exotel(section: Any) -> tuple[Reading | None, str]:
 
 
 async def _livekit(settings: Settings) -> DoctorFinding:
-    """List the rooms, which only our key and its secret may do."""
+    """List the rooms, which works only with a valid key and secret."""
     from transports.livekit.rooms import LivekitRooms, RoomsError  # noqa: PLC0415 - 28 MB
 
     livekit = settings.transports.livekit

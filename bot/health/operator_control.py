@@ -32,7 +32,7 @@ async def show(settings: Settings) -> None:
 
 
 async def reset(settings: Settings, name: str) -> None:
-    """Allow a rung to be tried at once, and print its health.
+    """Reset a rung, so that it may be tried at once, and print its health.
 
     Raises:
         UsageError: The server has no rung of that name.
@@ -48,14 +48,14 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
     for rung in rungs:
         probe = rung["last_probe"]
         if probe and not probe["ok"]:
-            told = f"{sentence(probe['error'])} {sentence(probe.get('cure', ''))}"
-            console.print(f"{rung['name']}: {told.rstrip()}", markup=False)
+            problem = f"{sentence(probe['error'])} {sentence(probe.get('cure', ''))}"
+            console.print(f"{rung['name']}: {problem.rstrip()}", markup=False)
     if place not in addresses(settings.server):
         console.print(f"from the demo at {place}; the configured server does not answer")
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
-    """Return the server's rungs as a table of less than 80 characters a line."""
+    """Return the server's rungs as a table of less than 80 columns."""
     made = Table(box=None, pad_edge=False)
     for column in COLUMNS:
         made.add_column(column, no_wrap=True)
@@ -88,7 +88,7 @@ def _probe(probe: dict[str, Any] | None) -> str:
 
 
 def addresses(server: ServerSettings) -> tuple[str, ...]:
-    """Return the addresses of the server, nearest first."""
+    """Return the addresses of the server: its own host and port, then `public_url`."""
     return tuple(dict.fromkeys((near_address(server.host, server.port), server.public_url)))
 
 
@@ -97,8 +97,8 @@ async def _ask(
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return the address of the first server that answers, and its rungs.
 
-    The token is for the configured server. The demo needs none, and another program on the demo's
-    port must not get it.
+    Only the configured server gets the token: the demo needs none, and another program on the
+    demo's port must not see it.
     """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
@@ -120,7 +120,7 @@ async def _ask(
 
 async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
     if answer.status == 401:
-        raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
+        raise CommandError(f"{place} refuses access; set HOLDLINE_TOKEN to that server's token")
     found = parse_json(await read_body(answer.content))
     if answer.status == 404 and isinstance(found, dict) and "names" in found:
         names = found["names"]
@@ -130,7 +130,7 @@ async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str
     if answer.status != 200:
         raise CommandError(f"{place} answered {answer.status}")
     if not _are_rungs(found):
-        raise ValueError("another program answers there")
+        raise ValueError("the answer is not Holdline's")
     return found
 
 

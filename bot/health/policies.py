@@ -1,4 +1,4 @@
-"""Shared by all calls of a process: the health of the providers, and each stage's policy."""
+"""Builds what all calls of a process share: each stage's policy and the rungs' availability."""
 
 import asyncio
 import hashlib
@@ -22,36 +22,36 @@ from providers.catalog import provider
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
-    # A recogniser that heard a cough ends without a word, which is no failure. Deepgram sends a
-    # message for every second of audio, so one that was silent for less than that is not late.
+    # A recogniser that got only a cough ends without a word, which is no failure. Deepgram sends a
+    # message for every second of audio, so after a shorter silence it is not late.
     "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
 }
-"""How patient each stage is. Chosen so that the successor of a late rung still meets the budget."""
+"""When a rung is late. Chosen so that the next rung still meets the latency budget."""
 
 PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
-"""Assumed time to a rung's first useful output, before it was measured."""
+"""The assumed time to a rung's first useful output, until there are measurements."""
 
 THEN_S: Final[Mapping[Stage, float]] = {
     "stt": PRIORS_S["llm"] + PRIORS_S["tts"],
     "llm": PRIORS_S["tts"],
     "tts": 0.0,
 }
-"""The time that the stages after this one take until the caller hears something."""
+"""The time from a stage's first output until the caller hears something, in the stages after it."""
 
-LOOK_S: Final = 0.5  # calls open breakers at any time; a rest is much longer than this
+LOOK_S: Final = 0.5  # between two checks for an expired breaker timer; `open_s` is much longer
 
 
 def build_policies(
     settings: Settings, now: float, *, lag: Lag | None = None
 ) -> dict[Stage, StagePolicy]:
-    """Return each stage's policy, all on one table of availability.
+    """Return each stage's policy; all share one availability table.
 
     Args:
         settings: The configuration.
         now: Monotonic, in seconds.
-        lag: The lag of this process; `None` if it is not measured.
+        lag: The event loop's lag monitor; `None` if lag is not measured.
     """
     lag = lag or Lag()
     availability, hedges = build_availability(settings, now), build_hedges(settings)
@@ -75,7 +75,7 @@ def build_policies(
 
 
 def build_availability(settings: Settings, now: float) -> AvailabilityTable:
-    """Return what all calls know of the rungs."""
+    """Return a table with the availability of every configured rung, all of them closed."""
     return AvailabilityTable(
         [
             Place(
@@ -95,7 +95,8 @@ def build_availability(settings: Settings, now: float) -> AvailabilityTable:
 def build_hedges(settings: Settings) -> Allowance | None:
     """Return the allowance for early requests to a second model; `None` if disabled.
 
-    The allowance counts hedges among the attempts; the configuration gives a share of the answers.
+    `hedge.share` is hedges per answer. `Allowance` counts hedges among all attempts, so the share
+    is converted.
     """
     hedge = settings.resilience.hedge
     of_attempts = hedge.share / (1 + hedge.share)
@@ -109,7 +110,7 @@ def untimed_voices(settings: Settings) -> frozenset[str]:
 
 
 def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
-    """Return what voices may be given of an unfinished sentence, by name."""
+    """Return by voice how much of an unfinished sentence it may be sent; empty if disabled."""
     if not settings.latency.speak_early:
         return {}
     rules = {item.name: provider("tts", item.kind).clause for item in settings.stages.tts}
@@ -117,7 +118,7 @@ def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
 
 
 def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
-    """Return the gates of a stage's rungs by name, also for rungs without configured limits."""
+    """Return the gate of each rung of a stage, by name, even of rungs without limits."""
     return {
         rung.name: RungGate(
             Limits(
@@ -132,7 +133,7 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
 
 
 def credential(rung: RungSettings) -> str:
-    """Return a hash of a rung's key, which is the same for rungs that share the key."""
+    """Return the kind and a hash of a rung's key; equal for rungs that share it, empty without."""
     if rung.api_key is None:
         return ""
     secret = rung.api_key.get_secret_value().encode()
@@ -140,17 +141,17 @@ def credential(rung: RungSettings) -> str:
 
 
 @asynccontextmanager
-async def rest_breakers(
+async def run_breaker_timers(
     availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
-    """Advance the breakers with time while the block runs."""
-    resting = partial(_tick, availability, emit=emit, clock=clock)
-    async with at_work(breakers=keep_running("resting the breakers", resting)):
+    """Let open breakers become half-open on time while the block runs; emit their transitions."""
+    ticking = partial(_tick, availability, emit=emit, clock=clock)
+    async with at_work(breakers=keep_running("the breakers' timers", ticking)):
         yield
 
 
 async def _tick(availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]) -> None:
     while True:
-        for fact in availability.tick(clock()):
-            emit(fact)
+        for event in availability.tick(clock()):
+            emit(event)
         await asyncio.sleep(LOOK_S)

@@ -22,8 +22,8 @@ from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-LOOK_S: Final = 0.25  # the delay before a new suspicion is noticed; its probe waits 1 s
-LAG: Final = "lag"  # in place of a kind: our own lag used up the time
+LOOK_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
+LAG: Final = "lag"  # in place of a failure's kind: a time-out that our own lag caused
 
 Key: TypeAlias = tuple[str, str]
 """The stage and the rung's name."""
@@ -34,11 +34,11 @@ class Probed:
     """The result of a rung's last probe, for display."""
 
     at_s: float  # monotonic
-    real: bool
+    real: bool  # as in `Tried`
     ok: bool
     took_s: float
-    error: str  # a sentence, redacted
-    kind: str = ""  # of the failure
+    error: str  # a redacted sentence; empty if `ok`
+    kind: str = ""  # the failure's kind, or `LAG`; empty if `ok`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Tried:
     """The result of a probe.
 
     Attributes:
-        real: It was a real request, not the cheap one.
+        real: Whether it was a real request, not the cheap one.
         failure: `None` if the rung answered as it should.
-        timed_out: It failed because the time ran out, whatever the rung's part in that.
+        timed_out: Whether it failed by time-out, be the cause the rung or our own lag.
     """
 
     real: bool
@@ -62,7 +62,8 @@ class Prober:
     Attributes:
         last: The result of the last probe; `None` before the first one.
         answered: Set after the first probe.
-        lag: The lag of this process: a time-out that we caused ourselves says nothing of the rung.
+        lag: The event loop's lag monitor: a time-out that our own lag caused does not count
+            against the rung.
     """
 
     def __init__(
@@ -75,15 +76,16 @@ class Prober:
         clock: Clock,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Prepare.
+        """Probe a rung once `run` is called.
 
         Args:
             rung: The rung to probe, with its own key.
-            availability: What all calls know of the rung.
+            availability: The table that all calls share; probe results go there.
             settings: How often to probe.
-            emit: Takes the events.
+            emit: Emits `ProviderProbed`, `AttemptFailed` and the breaker's events.
             clock: Monotonic.
-            leads: Returns whether this process probes; another one may do it for both.
+            leads: Returns whether this process probes the rung, not another one that shares its
+                health.
         """
         self.last: Probed | None = None
         self.answered = asyncio.Event()
@@ -108,11 +110,11 @@ class Prober:
 
     @property
     def asks(self) -> bool:
-        """Whether this process probes the rung at all."""
+        """Whether this process probes the rung now: a probe is planned, and this process leads."""
         return self._probing.wake_at is not None and self._leads()
 
     def reset(self) -> None:
-        """Probe as soon as possible, at the start or at an operator's request."""
+        """Make the next probe due at once: at startup, or when an operator asks."""
         self._probing.see(self._clock(), doubted=is_doubted(self.availability))
         self._probing.reset(self._clock())
 
@@ -127,7 +129,7 @@ class Prober:
 
     async def _do(self, probe: Probe) -> None:
         permit = self.availability.permit(self._clock(), probe=True)
-        if permit is None:  # a trial request is in progress, which gives the same answer
+        if permit is None:  # a trial request is in progress; its result will tell as much
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
@@ -161,8 +163,8 @@ class Prober:
     async def _try(self, probe: Probe) -> Tried:
         """Send the real request or the cheap one.
 
-        A key may allow what callers need but not the cheap request. So a refusal of the cheap
-        request counts only if the real one is refused, too.
+        A key may permit the requests of calls but not the cheap one. So a permanent refusal of the
+        cheap request is confirmed with a real one; if that succeeds, the cheap one is given up.
         """
         if probe.real:
             return await self._ask(real=True, timeout_s=probe.timeout_s)
@@ -180,7 +182,7 @@ class Prober:
         asked = provider(rung.stage, rung.kind)
         ask = asked.probe_for_real if real else asked.probe
         try:
-            async with asyncio.timeout(timeout_s + LOOK_S):  # a limit besides the probe's own
+            async with asyncio.timeout(timeout_s + LOOK_S):  # in case the probe ignores its own
                 await ask(rung, timeout_s=timeout_s)
         except ProbeFailedError as refused:
             failure = refused.failure(rung)
@@ -201,15 +203,15 @@ class Prober:
             if now >= self.availability.served_until:
                 reason = f"probe: {printable(failure.reason)}"
                 self._emit(AttemptFailed.of(replace(failure, reason=reason)))
-            facts = self._availability.failed(permit, failure, now=now)
+            events = self._availability.failed(permit, failure, now=now)
         elif counts:
             place = (self._rung.stage, self._rung.name)
-            facts = self._availability.succeeded(place, permit, now=now)
+            events = self._availability.succeeded(place, permit, now=now)
         else:
-            self.availability.breaker.take_back(permit)  # it only connected, which proves no work
-            facts = ()
-        for fact in facts:
-            self._emit(fact)
+            self.availability.breaker.take_back(permit)  # a cheap probe proves only a connection
+            events = ()
+        for event in events:
+            self._emit(event)
 
     def _emit_probe(self, probed: Probed) -> None:
         self._emit(
@@ -225,7 +227,7 @@ class Prober:
 
 
 def _sentence(failure: Failure | None, rung: RungSpec, *, ours: bool) -> str:
-    """Return an operator's sentence about a failed probe; empty if it succeeded."""
+    """Return a sentence for the operator about a failed probe; empty if it succeeded."""
     if failure is None:
         return ""
     kind, reason = (LAG, "") if ours else (failure.kind, failure.reason)
@@ -233,7 +235,7 @@ def _sentence(failure: Failure | None, rung: RungSpec, *, ours: bool) -> str:
 
 
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
-    """Return probers by stage and name."""
+    """Return the probers by stage and name."""
     return {(prober.availability.stage, prober.availability.provider): prober for prober in probers}
 
 

@@ -1,4 +1,4 @@
-"""Shares the providers' health with other processes, and continues alone without them."""
+"""Shares the providers' health with other processes; while the board is down, each works alone."""
 
 import asyncio
 import hashlib
@@ -28,26 +28,26 @@ from operations.database.provider_board import ProviderBoard
 from operations.database.sql_board import SqlBoard
 from operations.keep_running import keep_running
 
-LOOK_S: Final = 0.5  # the longest delay until one process learns what another found
-LEASE_S: Final = 6.0  # after this, another process takes over the probing
+LOOK_S: Final = 0.5  # between two rounds: about how long a report takes to reach other processes
+LEASE_S: Final = 6.0  # an unrenewed lease expires; then another process probes
 RENEW_S: Final = 2.0
-ANSWER_S: Final = 3.0  # a board that takes longer counts as gone
+ANSWER_S: Final = 3.0  # a board that takes longer counts as unreachable
 LOOKS: Final = 3  # readings of the board's clock before the first report
-TRUST_S: Final = 60.0  # a clock that drifts by `ASTRAY_S` in that time is broken (chosen)
-ASTRAY_S: Final = 0.1
-DOUBTS: Final = 3  # failed rounds in a row before it is reported: two may be a start
+TRUST_S: Final = 60.0  # how long a reading of the clock is kept at most (chosen)
+ASTRAY_S: Final = 0.1  # drift within `TRUST_S` that is normal; more means that the clock was set
+DOUBTS: Final = 3  # failed rounds in a row before an outage is reported; two are normal at startup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sight:
-    """A reading of the board's clock against our own."""
+class _ClockReading:
+    """A reading of the board's clock, compared with ours."""
 
-    ahead_s: float  # how far the board's clock is ahead
+    ahead_s: float  # the board's time minus our monotonic time
     within_s: float  # the uncertainty of `ahead_s`
     at: float  # monotonic
 
 
-def _followed(rung: RungAvailability) -> RungFollowed:
+def _followed_event(rung: RungAvailability) -> RungFollowed:
     return RungFollowed(
         stage=rung.stage,
         provider=rung.provider,
@@ -56,49 +56,52 @@ def _followed(rung: RungAvailability) -> RungFollowed:
     )
 
 
-def _was_set(before: _Sight, after: _Sight) -> bool:
-    """Return whether two readings can only differ because the clock was set."""
+def _clock_was_set(before: _ClockReading, after: _ClockReading) -> bool:
+    """Return whether two readings differ by more than uncertainty and normal drift explain."""
     apart_s = abs(after.ahead_s - before.ahead_s)
     return apart_s > before.within_s + after.within_s + ASTRAY_S
 
 
-def _within(sight: _Sight) -> float:
-    return sight.within_s
+def _uncertainty_s(reading: _ClockReading) -> float:
+    return reading.within_s
 
 
-class Share:
-    """One process's side of the shared board.
+class BoardClient:
+    """Exchanges one process's provider health with the shared board, and leases the probing.
 
     Attributes:
-        looked: Set after the first exchange, also a failed one: since then `leads` is known.
+        synced: Set after the first exchange, even a failed one; before it, `leads` is always false.
     """
 
     def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, emit: Emit) -> None:
-        """Share the health of these rungs, each at its place on the board."""
         self._rungs = {rung.place: rung for rung in rungs}
         self._board = board
         self._emit = emit
-        self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last report on each aspect
+        # The newest unwritten report on each aspect of each rung.
+        self._pending: dict[tuple[str, Aspect], BoardWord] = {}
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
-        self._sight: _Sight | None = None  # of the board's clock; `None` before the first reading
+        self._clock_reading: _ClockReading | None = None  # `None` before the first one
         self._misses = 0
-        self._alone_since: float | None = None
-        self.looked = asyncio.Event()
+        self._board_lost_at: float | None = None
+        self.synced = asyncio.Event()
 
     def leads(self, place: str) -> bool:
-        """Return whether this process should probe a rung; without the board, each process does."""
+        """Return whether this process probes a rung: it holds the lease, or the board is down."""
         return place in self._led or self._misses > 0
 
     async def run(self) -> None:
-        """Exchange with the board repeatedly until cancelled."""
+        """Sync every `LOOK_S` until cancelled."""
         while True:
-            await self.look()
+            await self.sync()
             await asyncio.sleep(LOOK_S)
 
-    async def look(self) -> None:
-        """Write our new reports to the board, and take over those of others."""
-        self._listen_to_ourselves()
+    async def sync(self) -> None:
+        """Write our new reports to the board, adopt those of others, renew the leases if due.
+
+        A board that fails or does not answer is counted, not raised.
+        """
+        self._collect_reports()
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._exchange()
@@ -107,103 +110,108 @@ class Share:
         else:
             self._rejoin()
         finally:
-            self.looked.set()
+            self.synced.set()
 
-    def doubt(self, broken: Exception) -> None:
-        """Continue alone for now: a round failed in an unexpected way."""
+    def sync_failed(self, broken: Exception) -> None:
+        """Count a round that raised an unexpected exception."""
         self._count_miss(StorageError(type(broken).__name__))
 
     async def close(self) -> None:
-        """Leave the probing to others; does not wait for a board that hangs."""
+        """Return the leases and disconnect, waiting at most `ANSWER_S` for each; never raises."""
         for part in (self._board.leave, self._board.close):
             try:
                 async with asyncio.timeout(ANSWER_S):
                     await part()
             except (StorageError, TimeoutError):
-                continue  # nothing depends on it: leases expire
-            except Exception as broken:  # noqa: BLE001 - calls still have to end after this
+                continue  # harmless: leases expire
+            except Exception as broken:  # noqa: BLE001 - the rest of the shutdown must go on
                 logger.opt(exception=broken).error("the shared health board could not be closed")
 
-    def _listen_to_ourselves(self) -> None:
-        """Collect our new reports; they wait until the board's clock was read."""
-        if self._sight is None:
+    def _collect_reports(self) -> None:
+        """Queue our new reports; none before the board's clock was read, which dates them."""
+        if self._clock_reading is None:
             return
         now = clock.monotonic()
         for rung in self._rungs.values():
-            for word in rung.news(now, utc_s=now + self._sight.ahead_s):
-                self._unsaid[word.place, word.aspect] = word
+            for word in rung.news(now, utc_s=now + self._clock_reading.ahead_s):
+                self._pending[word.place, word.aspect] = word
 
     async def _exchange(self) -> None:
         renews = clock.monotonic() >= self._renew_at
-        if renews or self._sight is None:
-            self._sight = await self._sight_clock()
-            self._listen_to_ourselves()
-        saying = dict(self._unsaid)
-        await self._board.write(saying.values())
-        for key, word in saying.items():
-            if self._unsaid.get(key) is word:
-                del self._unsaid[key]
+        if renews or self._clock_reading is None:
+            self._clock_reading = await self._best_clock_reading()
+            self._collect_reports()
+        writing = dict(self._pending)
+        await self._board.write(writing.values())
+        for key, word in writing.items():
+            if self._pending.get(key) is word:
+                del self._pending[key]
         for word in await self._board.others(self._rungs):
             now = clock.monotonic()
             rung = self._rungs[word.place]
-            changed = rung.heed(word, now, utc_s=now + self._sight.ahead_s)
+            changed = rung.heed(word, now, utc_s=now + self._clock_reading.ahead_s)
             if changed and word.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
-                self._emit(_followed(rung.rung))
+                self._emit(_followed_event(rung.rung))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
 
-    async def _sight_clock(self) -> _Sight:
-        """Read the board's clock and return the best reading; the first time takes several.
+    async def _best_clock_reading(self) -> _ClockReading:
+        """Read the board's clock, several times at first, and return the most certain reading.
 
-        As in NTP (RFC 5905, 10 Clock Filter Algorithm), a quicker answer is a more certain one.
+        As in NTP (RFC 5905, section 10, Clock Filter Algorithm), the reading with the shortest
+        round trip is the most certain one. One that is too old, or from before the clock was set,
+        is replaced in any case.
         """
-        if self._sight is None:
-            await self._board.clock_s()  # connects first, because connecting takes time
-            return min([await self._look_at_clock() for _ in range(LOOKS)], key=_within)
-        new = await self._look_at_clock()
-        if new.at - self._sight.at >= TRUST_S or _was_set(self._sight, new):
+        if self._clock_reading is None:
+            await self._board.clock_s()  # connects, so that no reading includes connecting
+            return min([await self._read_clock() for _ in range(LOOKS)], key=_uncertainty_s)
+        new = await self._read_clock()
+        if new.at - self._clock_reading.at >= TRUST_S or _clock_was_set(self._clock_reading, new):
             return new
-        return min(new, self._sight, key=_within)
+        return min(new, self._clock_reading, key=_uncertainty_s)
 
-    async def _look_at_clock(self) -> _Sight:
+    async def _read_clock(self) -> _ClockReading:
         began = clock.monotonic()
         board_s = await self._board.clock_s()
         now = clock.monotonic()
-        return _Sight(ahead_s=board_s - (began + now) / 2, within_s=(now - began) / 2, at=now)
+        return _ClockReading(
+            ahead_s=board_s - (began + now) / 2, within_s=(now - began) / 2, at=now
+        )
 
     def _count_miss(self, gone: Exception) -> None:
         self._misses += 1
         self._renew_at = 0.0
         if self._misses == DOUBTS:
-            self._alone_since = clock.monotonic()
+            self._board_lost_at = clock.monotonic()
             self._emit(ShareLost(reason=_reason(gone)))
 
     def _rejoin(self) -> None:
         if self._misses == 0:
             return
         self._misses = 0
-        if self._alone_since is not None:
-            self._emit(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
-            self._alone_since = None
+        if self._board_lost_at is not None:
+            self._emit(ShareRegained(alone_s=clock.monotonic() - self._board_lost_at))
+            self._board_lost_at = None
         for rung in self._rungs.values():
             rung.tell_again()  # a restarted board may have forgotten everything
 
 
 def _reason(gone: Exception) -> str:
-    """Return in one line why we are alone."""
+    """Return in one line why the board is unreachable."""
     return str(gone) if isinstance(gone, StorageError) else f"no answer within {ANSWER_S:g} s"
 
 
 def places(settings: Settings) -> dict[tuple[str, str], str]:
-    """Return each rung's place on the board: shared only by equal requests with the same key.
+    """Return each rung's place on the board, by stage and name.
 
-    A misspelt voice or refused options are no failure for a rung with other ones. A rung without a
-    URL runs on its own machine and fails with it.
+    Processes share a place only if their rungs send equal requests with the same key: a misspelt
+    voice or refused options must not count against a rung configured differently. A rung without a
+    URL runs on its own machine, so its place contains the machine's name.
     """
     found: dict[tuple[str, str], str] = {}
     for stage, rung in settings.stages.rungs():
-        asked = [
+        identity = [
             rung.kind,
             rung.url or platform.node(),
             credential(rung),
@@ -213,18 +221,18 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
             getattr(rung, "alternatives", 1),
             rung.options,
         ]
-        said = json.dumps(asked, sort_keys=True, default=str)
-        mark = hashlib.sha256(said.encode()).hexdigest()[:12]
-        found[stage, rung.name] = f"{stage}/{rung.name[:150]}/{mark}"
+        text = json.dumps(identity, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        found[stage, rung.name] = f"{stage}/{rung.name[:150]}/{digest}"
     return found
 
 
 def board_at(share: str, *, holder: str) -> ProviderBoard:
-    """Return the board at a valid address; it connects on first use.
+    """Return a client of the board at a valid address; it connects on first use.
 
     Args:
-        share: The address.
-        holder: The name under which this process writes, unique for each process.
+        share: The address, as in `resilience.share`.
+        holder: The name under which this process writes and leases, unique to it.
     """
     scheme = SHARES[share.partition("://")[0]]
     if scheme.backend == "redis":
@@ -244,21 +252,27 @@ def board_at(share: str, *, holder: str) -> ProviderBoard:
 @asynccontextmanager
 async def share_health(
     settings: Settings, availability: AvailabilityTable, *, emit: Emit
-) -> AsyncIterator[Share | None]:
-    """Share while the block runs; yields `None` if sharing is not configured."""
+) -> AsyncIterator[BoardClient | None]:
+    """Exchange the health of all rungs with the board at `resilience.share` while the block runs.
+
+    Yields:
+        The client, which knows which rungs this process probes; `None` if sharing is `local`.
+    """
     if settings.resilience.share == LOCAL:
         yield None
         return
     board = board_at(settings.resilience.share, holder=secrets.token_hex(8))
     rungs = [SharedRung(place, availability.of(*key)) for key, place in places(settings).items()]
-    share = Share(rungs, board=board, emit=emit)
+    client = BoardClient(rungs, board=board, emit=emit)
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = keep_running("a look at the board", share.run, on_failure=share.doubt)
-            looking = tasks.create_task(running, name="share the providers' health")
+            running = keep_running(
+                "sharing the providers' health", client.run, on_failure=client.sync_failed
+            )
+            syncing = tasks.create_task(running, name="share the providers' health")
             try:
-                yield share
+                yield client
             finally:
-                looking.cancel()
+                syncing.cancel()
     finally:
-        await share.close()
+        await client.close()

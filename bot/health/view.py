@@ -1,4 +1,4 @@
-"""The operator's view of the providers, and the operator's actions on them."""
+"""The operator's view of the providers, and the actions an operator may take on them."""
 
 import asyncio
 import functools
@@ -14,9 +14,9 @@ from bot.clock import Clock
 from bot.config.rungs import LOCAL, rung_of
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, StagesSettings
-from bot.health.policies import rest_breakers
+from bot.health.policies import run_breaker_timers
 from bot.health.probing import Prober, by_place, run_probers
-from bot.health.sharing import Share, places, share_health
+from bot.health.sharing import BoardClient, places, share_health
 from calls.entry import Emit
 from calls.sentences import callers_get, cure_of
 from fallbacks.availability import AvailabilityTable, RungAvailability
@@ -24,15 +24,15 @@ from fallbacks.lag import Lag
 from operations.telemetry.live import merge_recent
 from processors.holding.outage_rules import Step
 
-FIRST_S: Final = 3.0  # for the probes before the first call; a slow provider delays no start
-WORST: Final = ("closed", "half_open", "open")
+FIRST_S: Final = 3.0  # the startup probes may take this long; slower providers do not delay startup
+WORST: Final = ("closed", "half_open", "open")  # the worst one last
 
 
 def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return one entry per rung, in the first view's order, with the worst state of all views.
 
-    The processes update each other within half a second, so they differ only briefly. One process
-    probes for all, so its last probe is the pool's.
+    Processes adopt each other's changes within about half a second, so the views differ only
+    briefly. One process probes for all; the newest probe in any view is shown.
     """
     found: list[dict[str, Any]] = []
     for rung in views[0]:
@@ -73,27 +73,26 @@ def _age(probe: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderView:
-    """All rungs of a process."""
+    """All rungs of a process, with their availability and probes."""
 
     stages: StagesSettings
     availability: AvailabilityTable
     probers: Sequence[Prober]
     emit: Emit
     clock: Clock
-    share: Share | None = None
-    steps: Sequence[Step] = ()
+    board_client: BoardClient | None = None
+    steps: Sequence[Step] = ()  # of the outage menu
 
     async def ask_first(self) -> list[str]:
-        """Probe every rung once, in parallel; return and log a sentence for each that failed.
+        """Probe the rungs once, in parallel; return and log a sentence for each that failed.
 
-        Called before calls are taken, so that a wrong key is not left for a caller to find. A rung
-        that has not answered after `FIRST_S` is not waited for. Another process of the pool may
-        probe for this one.
+        Called before any call is taken, so that a wrong key shows at startup. Waits for at most
+        `FIRST_S`. Skips rungs that another process of the pool probes.
         """
         try:
             async with asyncio.timeout(FIRST_S):
-                if self.share:
-                    await self.share.looked.wait()
+                if self.board_client:
+                    await self.board_client.synced.wait()
                 asked = [prober for prober in self.probers if prober.asks]
                 for prober in asked:
                     prober.reset()
@@ -111,7 +110,7 @@ class ProviderView:
 
     def _instead(self, prober: Prober) -> str:
         stage, name = prober.rung.stage, prober.rung.name
-        local = prober.rung.kind == LOCAL  # then the local voice is what failed
+        local = prober.rung.kind == LOCAL  # then callers cannot be offered the local voice
         usable = self.availability.usable(stage, self.clock())
         others = [rung.provider for rung in usable if rung.provider != name]
         return callers_get(others, self.steps, stage="" if local else stage)
@@ -127,7 +126,7 @@ class ProviderView:
         return {stage: bool(self.availability.usable(stage, now)) for stage in STAGES}
 
     def list_rungs(self) -> list[dict[str, Any]]:
-        """Return every rung as plain JSON values, stage by stage, preferred rung first."""
+        """Return every rung as JSON values, stage by stage, the preferred rung first."""
         now, probers = self.clock(), by_place(self.probers)
         ranks: dict[str, int] = {}
         found: list[dict[str, Any]] = []
@@ -148,13 +147,13 @@ class ProviderView:
         self.availability.set_out(name, self.clock(), out=False)
 
     def reset(self, name: str) -> None:
-        """Allow the rung of this name to be tried at once.
+        """Reset the rung of this name, so that it may be tried at once, and probe it.
 
         Raises:
             KeyError: There is no such rung.
         """
-        for fact in self.availability.reset(name, self.clock()):
-            self.emit(fact)
+        for event in self.availability.reset(name, self.clock()):
+            self.emit(event)
         for prober in self.probers:
             if prober.availability.provider == name:
                 prober.reset()
@@ -195,7 +194,7 @@ def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
     }
 
 
-PHONE_RATE_HZ: Final = 8000  # the rate of a probe's speech, which is not played
+PHONE_RATE_HZ: Final = 8000  # the sample rate of a probe's speech, which is discarded
 
 
 @asynccontextmanager
@@ -207,20 +206,25 @@ async def watch_providers(
     emit: Emit,
     lag: Lag | None = None,
 ) -> AsyncIterator[ProviderView]:
-    """Watch the providers while the block runs.
+    """Probe the rungs, run the breakers' timers and share health while the block runs.
 
     Args:
         settings: The configuration.
-        availability: What all calls know of the rungs.
-        shared: What a rung's service shares with its probe, by rung name.
-        emit: Takes the events.
-        lag: The lag of this process; `None` if it is not measured.
+        availability: The table that all calls share; it is updated in place.
+        shared: By rung name, the client that the rung's calls share and its probes use, too.
+        emit: Emits the probes' results and the changes of breakers, suspicions and the board.
+        lag: The event loop's lag monitor; `None` if lag is not measured.
+
+    Yields:
+        The operator's view of the rungs.
     """
     async with (
-        rest_breakers(availability, emit=emit, clock=clock.monotonic),
-        share_health(settings, availability, emit=emit) as share,
+        run_breaker_timers(availability, emit=emit, clock=clock.monotonic),
+        share_health(settings, availability, emit=emit) as client,
     ):
-        probers = list(_probers(settings, availability, shared=shared, emit=emit, share=share))
+        probers = list(
+            _probers(settings, availability, shared=shared, emit=emit, board_client=client)
+        )
         for prober in probers:
             prober.lag = lag or prober.lag
         async with run_probers(probers):
@@ -230,7 +234,7 @@ async def watch_providers(
                 probers=probers,
                 emit=emit,
                 clock=clock.monotonic,
-                share=share,
+                board_client=client,
                 steps=settings.hold.steps,
             )
 
@@ -241,7 +245,7 @@ def _probers(
     *,
     shared: Mapping[str, object],
     emit: Emit,
-    share: Share | None,
+    board_client: BoardClient | None,
 ) -> Iterator[Prober]:
     for stage, rung in settings.stages.rungs():
         yield Prober(
@@ -256,9 +260,9 @@ def _probers(
             settings=settings.resilience.probe_settings(),
             emit=emit,
             clock=clock.monotonic,
-            leads=_leads(share, places(settings)[stage, rung.name]),
+            leads=_leads(board_client, places(settings)[stage, rung.name]),
         )
 
 
-def _leads(share: Share | None, place: str) -> Callable[[], bool]:
-    return functools.partial(share.leads, place) if share else lambda: True
+def _leads(board_client: BoardClient | None, place: str) -> Callable[[], bool]:
+    return functools.partial(board_client.leads, place) if board_client else lambda: True

@@ -1,1 +1,1 @@
-"""Calls that we place: the dialler of a server and what it needs."""
+"""Outbound calls: the dialler of a server and its dependencies."""

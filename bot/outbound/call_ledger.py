@@ -1,4 +1,7 @@
-"""The ledger of the calls that campaigns place; the processes of the pool share it."""
+"""Tracks the calls that campaigns place, and what the carrier reports about them.
+
+Each process tracks its own calls and callbacks, and asks its peers in the pool about the others.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,22 +25,27 @@ class CarrierReports:
     """A carrier's reports by dial id, and its late cost reports by the carrier's call id."""
 
     def __init__(self) -> None:
-        self.refs: dict[str, str] = {}
-        self._heard: dict[str, HeardLeg] = {}
-        self._charged: dict[str, float] = {}
+        self.refs: dict[str, str] = {}  # the carrier's call ids, by dial id
+        self._legs: dict[str, HeardLeg] = {}  # by dial id
+        self._charged: dict[str, float] = {}  # by the carrier's call id
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
-        """Answer the questions of other processes."""
+        """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
         pool.peers.answer(CARRIER_QUESTION, self._answer)
 
     def note(self, event: Event) -> str:
-        """Keep an event if it is a carrier's report; return the dial's id, or empty."""
+        """Keep an event if it is a carrier's report.
+
+        Returns:
+            The id of the dial whose state may have changed; else empty, even after a report of
+            costs.
+        """
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
-                known = self._heard.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
-                remember(self._heard, leg.ref, known.after(leg))
+                known = self._legs.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
+                remember(self._legs, leg.ref, known.after(leg))
                 remember(self.refs, leg.ref, leg.call_ref)
                 return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):
@@ -47,19 +55,19 @@ class CarrierReports:
         return ""
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
-        """Return the carrier's reports of a dial; `None` if there are none."""
-        said = await self._ask(dial_id=dial_id, call_ref="")
-        return joined(HeardLeg(**item["heard"]) for item in said if item["heard"])
+        """Return what the carrier reported of a dial to any process; `None` if nothing."""
+        answers = await self._ask(dial_id=dial_id, call_ref="")
+        return joined(HeardLeg(**item["heard"]) for item in answers if item["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
         """Return the reported cost of a call; `None` if none was reported."""
-        said = await self._ask(dial_id="", call_ref=call_ref)
-        return next((item["cost"] for item in said if item["cost"] is not None), None)
+        answers = await self._ask(dial_id="", call_ref=call_ref)
+        return next((item["cost"] for item in answers if item["cost"] is not None), None)
 
     def forget(self, dial_id: str) -> None:
         """Forget a dial, except for its cost."""
         self.refs.pop(dial_id, None)
-        self._heard.pop(dial_id, None)
+        self._legs.pop(dial_id, None)
 
     async def _ask(self, **asked: str) -> list[Mapping[str, Any]]:
         if self._pool is None:
@@ -67,9 +75,9 @@ class CarrierReports:
         return [peer for peer in await self._pool.peers.ask_all(CARRIER_QUESTION, **asked) if peer]
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        heard = self._heard.get(asked["dial_id"])
+        leg = self._legs.get(asked["dial_id"])
         return {
-            "heard": asdict(heard) if heard else None,
+            "heard": asdict(leg) if leg else None,
             "cost": self._charged.get(asked["call_ref"]),
         }
 
@@ -78,28 +86,28 @@ QUESTION: Final = "campaign call"
 
 
 class CallLedger:
-    """A listener that keeps what concerns placed calls.
+    """An event listener that keeps the state of outbound calls until their dials are settled.
 
-    The process that runs a call judges it; the dialler asks all processes.
+    The process that runs a call gives the verdict on it; the dialler asks all processes.
     """
 
     def __init__(self) -> None:
         self._calls: dict[str, CallState] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
-        self._news: dict[str, asyncio.Event] = {}
+        self._changed: dict[str, asyncio.Event] = {}  # by the dial's id
         self.book = CarrierReports()
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
-        """Answer the questions of other processes."""
+        """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
         self.book.join(pool)
         pool.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry."""
-        if told_of := self.book.note(entry.event):
-            self._wake(told_of)
+        """Record a carrier's report or an event of an outbound call; wake who waits for it."""
+        if reported := self.book.note(entry.event):
+            self._wake(reported)
             return
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
@@ -107,7 +115,7 @@ class CallLedger:
                 self._calls[dial_id] = CallState(entry.call_id)
                 self._dial_of[entry.call_id] = dial_id
             case event if dial_id := self._dial_of.get(entry.call_id):
-                if call := self._calls.get(dial_id):  # none if its dial was settled before
+                if call := self._calls.get(dial_id):  # none if the dial is already settled
                     call.add(event)
                 if isinstance(event, CallEnded | CallMoved):
                     del self._dial_of[entry.call_id]
@@ -116,30 +124,30 @@ class CallLedger:
                 pass
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return our verdict on a call in any process; `None` if there was no call."""
+        """Return the verdict on a dial's call in any process; `None` if no process has the call."""
         if self._pool is None:
             return self._own(dial_id)
-        said = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
-        found = [CallVerdict(**answer) for answer in said if answer]
+        answers = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
+        found = [CallVerdict(**answer) for answer in answers if answer]
         return max(found, key=lambda verdict: verdict.over) if found else None
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Return at the next news of a dial, or after `within_s`."""
-        news = self._news.setdefault(dial_id, asyncio.Event())
+        """Wait until the state of a dial may have changed, for at most `within_s`."""
+        changed = self._changed.setdefault(dial_id, asyncio.Event())
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await news.wait()
-        news.clear()
+                await changed.wait()
+        changed.clear()
 
     def wake_all(self) -> None:
-        """Let everything that waits for news of a dial check at once."""
-        for news in self._news.values():
-            news.set()
+        """End all current waits, so that every dial is checked at once."""
+        for changed in self._changed.values():
+            changed.set()
 
     def forget(self, dial_id: str) -> None:
         """Forget a dial."""
         self._calls.pop(dial_id, None)
-        self._news.pop(dial_id, None)
+        self._changed.pop(dial_id, None)
         self.book.forget(dial_id)
 
     def _own(self, dial_id: str) -> CallVerdict | None:
@@ -151,8 +159,8 @@ class CallLedger:
         return asdict(verdict) if verdict else None
 
     def _wake(self, dial_id: str) -> None:
-        if news := self._news.get(dial_id):
-            news.set()
+        if changed := self._changed.get(dial_id):
+            changed.set()
 
     def _make_room(self) -> None:
         running = set(self._dial_of.values())

@@ -1,4 +1,4 @@
-"""All campaigns for the console: progress, why one waits, and how long it may take."""
+"""Lists the campaigns for the console: progress, reason for waiting, estimated time left."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ NO_CARRIER: Final = "no_carrier"
 async def list_campaigns(
     outbound: Outbound, holds: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return each configured campaign as JSON; one without contacts is `ready`.
+    """Return each configured campaign as JSON; one that the database does not know is `ready`.
 
     Args:
         outbound: The configured campaigns, and the database.
-        holds: Why the dialling process makes no call, by campaign.
+        holds: By campaign, why the dialling process does not dial; from `why_held`.
 
     Raises:
         StorageError: The database does not answer.
@@ -35,34 +35,36 @@ async def list_campaigns(
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)
-        waits = holds.get(name) if standing.state == "running" else None
-        more = {
-            "held": waits,
-            "waits": _blocked(waits),
+        hold = holds.get(name) if standing.state == "running" else None
+        details = {
+            "held": hold,
+            "waits": _blocked(hold),
             "excluded": await _excluded(outbound, standing),
-            "says": _says(campaign, standing, waits),
+            "says": _says(campaign, standing, hold),
             "outcomes_say": {code: phrase(OUTCOMES, code) for code in standing.outcomes},
         }
         shown.append(
-            _shown(campaign, standing, outbound.currency) | more | await _left(outbound, standing)
+            _shown(campaign, standing, outbound.currency)
+            | details
+            | await _left(outbound, standing)
         )
     return shown
 
 
-def _blocked(waits: Mapping[str, Any] | None) -> bool:
-    """Return whether a reason keeps a campaign from dialling that is not an ordinary one."""
-    return bool(waits) and waits["reason"] in HELD.keys() - ORDINARY
+def _blocked(hold: Mapping[str, Any] | None) -> bool:
+    """Return whether a campaign waits for more than its hours, its limits or the next due time."""
+    return bool(hold) and hold["reason"] in HELD.keys() - ORDINARY
 
 
-def _says(campaign: Campaign, standing: CampaignStanding, waits: Mapping[str, Any] | None) -> str:
-    """Return why a campaign is paused or waits, in words."""
+def _says(campaign: Campaign, standing: CampaignStanding, hold: Mapping[str, Any] | None) -> str:
+    """Return in words why a campaign is paused or waits; empty if it does neither."""
     if standing.state == "paused":
         return paused(standing.reason)
-    return held(waits["reason"], on_outage=campaign.on_outage) if waits else ""
+    return held(hold["reason"], on_outage=campaign.on_outage) if hold else ""
 
 
 async def _excluded(outbound: Outbound, standing: CampaignStanding) -> list[str]:
-    """Return why contacts are excluded, in words."""
+    """Return in words how many contacts are excluded, and why."""
     if not standing.contacts.get("excluded"):
         return []
     contacts = UnfinishedContacts(outbound.figures.database)
@@ -71,27 +73,26 @@ async def _excluded(outbound: Outbound, standing: CampaignStanding) -> list[str]
 
 
 def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
-    """Return by campaign why this process does not dial, or dials although a stage is down."""
+    """Return by campaign why this process does not dial, or which stage is down while it does."""
     if outbound.dialer is None:
         no_carrier = {"reason": NO_CARRIER, "since_s": None, "outage": True}
         return dict.fromkeys(outbound.campaigns, no_carrier)
     holds = {name: outbound.dialer.holds.why(name) for name in outbound.campaigns}
-    told = {name: _told(hold) for name, hold in holds.items() if hold}
+    reasons = {name: _public_fields(hold) for name, hold in holds.items() if hold}
     if down := stage_down(outbound.usable()):
         degraded = {"reason": down, "since_s": None, "outage": True}
         for name, campaign in outbound.campaigns.items():
             if campaign.on_outage == "degraded":
-                told.setdefault(name, degraded)
-    return told
+                reasons.setdefault(name, degraded)
+    return reasons
 
 
-def _told(hold: Hold) -> dict[str, Any]:
-    """Return the public part of a hold, without its internal fields."""
+def _public_fields(hold: Hold) -> dict[str, Any]:
     return {"reason": hold.reason, "since_s": hold.since_s, "outage": hold.outage}
 
 
 def standing_still(outbound: Outbound) -> tuple[str, ...]:
-    """Return the campaigns that wait for a repair, as far as this process knows."""
+    """Return the names of the campaigns that this process holds because of an outage."""
     if outbound.dialer is None:
         return ()
     holds = ((name, outbound.dialer.holds.why(name)) for name in outbound.campaigns)
@@ -125,7 +126,7 @@ def _shown(campaign: Campaign, standing: CampaignStanding, currency: str) -> dic
 
 
 async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
-    """Return what today used up, and how long a running campaign may still take."""
+    """Return what was used today, and how long a running campaign may still take."""
     campaign, now = outbound.campaigns[standing.name], outbound.now_s()
     today = standing.day_s == day_began_s(campaign.zone, now=now)
     used = {
@@ -137,7 +138,7 @@ async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any
         return used | {"left_s": None}
     course = await outbound.figures.course(standing.name)
     rest = _remainder(standing, progress, course, used)
-    # Takes some milliseconds of computing if a campaign takes weeks.
+    # Computing this takes a few milliseconds for a campaign of several weeks.
     left_s = await asyncio.to_thread(estimate_left_s, campaign, rest, now=now)
     return used | {"left_s": left_s}
 

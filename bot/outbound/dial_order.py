@@ -12,20 +12,20 @@ from bot.http import parse_json, read_body
 from calls.outbound import DialOutcome
 from calls.sentences import dialled
 
-MAX_S: Final = 2 * 3600.0  # of a call
+MAX_S: Final = 2 * 3600.0  # for the outcome, which comes when the call has ended
 CONNECT_S: Final = 5.0
 GOOD: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 
 
 async def order_dial(settings: Settings, number: str, *, say: Callable[[str], None]) -> int:
-    """Let the server call, wait for the end, and print the outcome.
+    """Ask the server to call a number, wait until the call ends, and print the outcome.
 
     Returns:
         0 if a person or a voicemail was reached, else 1.
 
     Raises:
-        UsageError: The server never calls this number.
-        CommandError: No server answers, or it cannot call.
+        UsageError: The number is invalid, or the server's configuration does not allow the call.
+        CommandError: No server answers, it cannot call, or it did not report the outcome.
     """
     result = await _ask(settings, number)
     length = f", {result['length_s']:.0f} s" if result["length_s"] else ""
@@ -41,11 +41,11 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     async with aiohttp.ClientSession(timeout=patience, headers=headers) as session:
         for place in places:
             try:
-                order = {"number": number, "source": "command"}
-                async with session.post(f"{place}/api/dials", json=order) as answer:
+                request = {"number": number, "source": "command"}
+                async with session.post(f"{place}/api/dials", json=request) as answer:
                     return await _read(answer, place)
             except aiohttp.ClientConnectorError:
-                continue  # no request was sent, so another one cannot cause a second call
+                continue  # no request was sent, so trying the next address cannot call twice
             except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(
                     f"{place} accepted the call but did not report its outcome"
@@ -56,14 +56,14 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
 
 async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]:
     if answer.status == 401:
-        raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
+        raise CommandError(f"{place} refuses access; set HOLDLINE_TOKEN to that server's token")
     if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request
         raise CommandError(f"the server at {place} is starting or stopping and places no calls now")
-    said = parse_json(await read_body(answer.content))
+    body = parse_json(await read_body(answer.content))
     wanted = {"outcome", "reason", "length_s"} if answer.status == 200 else set[str]()
-    if not (isinstance(said, dict) and said.keys() >= wanted):
-        raise ValueError("another program answers there")
+    if not (isinstance(body, dict) and body.keys() >= wanted):
+        raise ValueError("the answer is not Holdline's")
     if answer.status == 200:
-        return said
-    detail = said.get("detail", f"the server answered {answer.status}")
+        return body
+    detail = body.get("detail", f"the server answered {answer.status}")
     raise (UsageError if answer.status in (400, 409) else CommandError)(detail)

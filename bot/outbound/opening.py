@@ -41,12 +41,12 @@ from operations.keep_running import keep_running
 from operations.notify.alert import Alert
 from transports.dialling import CampaignCarrier
 
-RECORD_S: Final = 1.0  # for one query of the record (chosen): the query is repeated anyway
+RECORD_S: Final = 1.0  # for one query of the record (chosen); the dialler repeats a failed one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCapacity:
-    """The seats and stages that the dialler may use."""
+    """The capacity for outbound calls: seats in the pool, and the stages' availability."""
 
     process: Process
     pool: WorkerPool
@@ -58,11 +58,11 @@ class PoolCapacity:
 
     @property
     def leaving(self) -> bool:
-        """Whether this process is ending, so that it takes no new calls."""
+        """Whether this process is draining."""
         return self.process.switchboard.why_closed == "draining"
 
     def seats(self) -> int:
-        """Return how many more calls the pool could take now, in any process."""
+        """Return how many more calls can be placed now: no more than fit in the pool and in us."""
         if self.pool.why_closed:
             return 0
         return min(self.pool.room, self.process.switchboard.free)
@@ -74,7 +74,7 @@ class PoolCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedCalls:
-    """Our side of the placed calls: their briefs and their results."""
+    """Our side of the outbound calls: their briefs and their verdicts."""
 
     ledger: CallLedger
     record: Ledger
@@ -82,19 +82,19 @@ class PlacedCalls:
     agent_of: Callable[[Campaign], AgentSettings]
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        """Keep the brief for the call of this claim."""
+        """Store the agent, briefed on this contact, for the call of this claim."""
         agent = briefed(self.agent_of(campaign), campaign, claim.contact)
         self.briefs.keep(claim.dial.id, agent)
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return our verdict on a call; `None` if there was no call.
+        """Return the verdict on a dial's call; `None` if there was no call.
 
-        A process that has ended can no longer answer; then the record is used.
+        If no process has the call, because its process has ended, the record decides.
         """
         return await self.ledger.verdict(dial_id) or await self._recorded(dial_id)
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Return at the next news of a dial, or after `within_s`."""
+        """Wait until the state of a dial may have changed, for at most `within_s`."""
         await self.ledger.wait(dial_id, within_s)
 
     def forget(self, dial_id: str) -> None:
@@ -107,7 +107,7 @@ class PlacedCalls:
             async with asyncio.timeout(RECORD_S):
                 end = await self.record.recorded_end(dial_id, list(KINDS))
         except (StorageError, TimeoutError) as error:
-            logger.debug("the record does not say how the call of {} ended: {!r}", dial_id, error)
+            logger.debug("the record of dial {} cannot be read: {!r}", dial_id, error)
             return None
         return judge_recorded(end) if end else None
 
@@ -122,14 +122,14 @@ Alerts: TypeAlias = Callable[[], Awaitable[Sequence[Alert]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """What a server offers for placed calls.
+    """Everything in a server that concerns outbound calls.
 
     Attributes:
-        dialer: `None` if no campaign is configured.
-        one_call: `None` if no carrier can dial.
-        gate: Before every order to a carrier.
+        dialer: Dials campaigns; `None` if none is configured or no carrier can dial.
+        one_call: Places single calls; `None` if no carrier can dial.
+        gate: Must allow every call before a carrier is asked to place it.
         usable: Returns for each stage whether any of its rungs may be used now.
-        currency: Of the prices, for what is spent.
+        currency: The currency of the price list, and so of all spending.
         url: The database's address.
     """
 
@@ -148,13 +148,13 @@ class Outbound:
 
     @property
     def follows_dials(self) -> bool:
-        """Whether this process follows a dial without an outcome."""
+        """Whether this process still waits for the outcome of a dial."""
         runs = bool(self.dialer and self.dialer.runs)
         return runs or bool(self.one_call and self.one_call.under_way)
 
 
 def warn_of_numbers(settings: Settings, gate: OrderGate, *, dials: bool) -> None:
-    """Log at the start what will not be called, and the cure."""
+    """Log which numbers will not be called, and how to change that."""
     if dials and not gate.rules.opened:
         logger.warning("{}", NOTHING_ALLOWED)
     for key, text in uncallable(settings):
@@ -178,11 +178,11 @@ async def open_outbound(
     """Dial the campaigns while the block runs; only the leading process dials.
 
     Args:
-        process: Takes the calls.
-        pool: Tells which process leads, and asks the others about their calls.
-        ledger: Has heard all events since the process began.
-        alerts: Returns the open alerts and the newest others.
-        dialing: The dialler's timing.
+        process: The process that takes the calls; its settings and database are used.
+        pool: Knows which process leads, and asks the others about their calls.
+        ledger: Must have received every event since the process began.
+        alerts: Returns the open alerts and the newest closed ones.
+        dialing: The dialler's timing; `None` for the default.
     """
     settings, database = process.settings, process.database
     campaigns, dials = campaigns_of(settings), Ledger(database)
@@ -296,7 +296,7 @@ async def _working(
     jobs: Mapping[str, BackgroundJob],
     carrier: CampaignCarrier | None,
 ) -> AsyncIterator[None]:
-    """Run the dialler and its background jobs; after the block, nothing keeps ringing."""
+    """Run the dialler and its background jobs; after the block, stop them and all ringing."""
     works = {"the dialer": dialer, **jobs} if dialer else {}
     working = [
         tasks.create_task(keep_running(name, work.run), name=name) for name, work in works.items()
@@ -312,7 +312,7 @@ async def _working(
 
 
 async def _held(alerts: Alerts) -> Mapping[str, Hold]:
-    """Return which campaigns wait, by the open alerts."""
+    """Return the campaigns on hold, according to the open alerts."""
     return {
         alert.rung: Hold(reason=alert.kind, since_s=alert.open_s, outage=True)
         for alert in await alerts()

@@ -1,8 +1,8 @@
-"""Tries the only rung that is left of a stage before a contact is dialled.
+"""Tests a stage's last usable rung before a contact is dialled.
 
-With a standby, a call would continue by itself, so nothing is rehearsed. Without one, the rung gets
-a small real request before the dial, repeated after 5, 10 and 20 s. If all fail, its breaker opens,
-so that no contact is called only to hear a failure.
+With a standby, the call would switch over, so nothing is tested. Without one, the rung gets a small
+real request before the dial, retried after 5, 10 and 20 s by default. If all fail, its breaker
+opens, so that no contact is called by an agent that cannot talk.
 """
 
 import asyncio
@@ -19,18 +19,19 @@ from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-MORE_S: Final = 0.25
+MORE_S: Final = 0.25  # beyond `timeout_s`, in case the provider's module ignores it
 FRESH_S: Final = 30.0  # chosen: a rung that worked this recently needs no rehearsal
 
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal:
-    """The rehearsal of one process; several dials at once share it.
+    """Rehearses the rungs of one process, one rehearsal at a time, whose result dials share.
 
     Attributes:
         rungs: By stage, the preferred one first.
-        retries: How often to try, and the health table to report to.
-        timeout_s: The limit of one try.
+        availability: The availability of the rungs.
+        retries: How often to retry, and where failures count.
+        timeout_s: The limit of one request.
         fresh_s: How long a successful rehearsal is valid.
     """
 
@@ -43,7 +44,10 @@ class Rehearsal:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ready(self) -> str:
-        """Return an empty text if an agent could talk now, else the stage that is down."""
+        """Rehearse where needed; return the reason why an agent could not talk, or empty.
+
+        The reason is `stt_down`, `llm_down` or `tts_down`.
+        """
         async with self._turn:
             for stage in STAGES:
                 await self._rehearse(stage)
@@ -67,7 +71,7 @@ class Rehearsal:
 
     async def _ask(self, rung: RungSpec) -> None:
         asked = provider(rung.stage, rung.kind)
-        async with asyncio.timeout(self.timeout_s + MORE_S):  # a second limit besides its own
+        async with asyncio.timeout(self.timeout_s + MORE_S):
             await asked.probe_for_real(rung, timeout_s=self.timeout_s)
 
     def _usable(self, stage: str) -> list[RungSpec]:
@@ -83,7 +87,7 @@ def _failure(error: Exception, rung: RungSpec) -> Failure | None:
 
 
 def rehearsal_of(process: Process) -> Rehearsal:
-    """Return the rehearsal of the rungs of a process."""
+    """Return a rehearsal of a process's rungs."""
     view = process.providers
     rungs: dict[str, list[RungSpec]] = {}
     for prober in view.probers:

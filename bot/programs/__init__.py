@@ -1,1 +1,1 @@
-"""The programs behind the commands; each runs until its work is done or until it is stopped."""
+"""The programs behind the commands; each runs until it is done or stopped."""

@@ -1,4 +1,4 @@
-"""The top of every program: every error ends as one line and an exit code."""
+"""The top of every program: turns every error into one line and an exit code."""
 
 import sys
 import traceback
@@ -16,10 +16,10 @@ CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
 
 
 def guard(command: Callable[[], object]) -> int:
-    """Return the exit code of a command.
+    """Run a command and return its exit code.
 
-    Prints one line on stderr for each problem, never a traceback. Another code than ours, such as
-    the negative one of a child process that a signal ended, means that the command failed.
+    Prints one line on stderr for each problem, never a traceback. A result that is none of our
+    codes, such as the negative one of a child process that a signal ended, counts as a failure.
     """
     try:
         result = command()
@@ -50,7 +50,7 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
 
 
 def _describe_usage(error: typer.TyperException) -> str:
-    """Describe wrong arguments; for a value, name it as well, which Typer does not."""
+    """Describe wrong arguments; an invalid value is quoted, which Typer does not do."""
     at, wrong = getattr(error, "param", None), error.__cause__
     if at is None or not isinstance(wrong, ValidationError):
         return f"{error.format_message()} (see holdline --help)"

@@ -1,4 +1,4 @@
-"""Calls for another server, such as Pipecat's runner, which passes us one connection per call."""
+"""Calls in a foreign server, such as Pipecat's runner, which passes us one connection per call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,41 +33,38 @@ from transports.pool import SwitchboardFullError
 from transports.twilio.dialect import TWILIO
 from transports.webrtc.leg import WebrtcLeg
 
-# The calls of a host: each opens a `Process` of its own, and all end together.
-#
-# A host calls `bot.bot` with a connection and nothing else, so the calls of one host are found
-# through its context variable.
+# Every call in a host opens a `Process` of its own, but all calls must be drained together. A host
+# passes `bot.bot` a connection and nothing else, so a context variable holds the host's calls.
 
 
 class HostedCalls:
-    """The calls of one host in progress, and how they end."""
+    """The calls in progress of one host; drains them or hangs them up together."""
 
     def __init__(self) -> None:
-        """Start without calls."""
         self._switchboards: set[Switchboard] = set()
-        self._here = 0
+        self._count = 0
         self._closing = False
         self._empty = asyncio.Event()
         self._empty.set()
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Count a call, from its connection until everything opened for it is closed."""
-        self._here += 1
+        """Count a call, from its connection until all its resources are closed."""
+        self._count += 1
         self._empty.clear()
         try:
             yield
         finally:
-            self._here -= 1
-            if not self._here:
+            self._count -= 1
+            if not self._count:
                 self._empty.set()
 
     @contextmanager
     def at(self, switchboard: Switchboard) -> Iterator[None]:
-        """Let the call on this switchboard end with the host's others.
+        """Include this switchboard's call in `close` and `hurry` while the block runs.
 
         Raises:
-            SwitchboardFullError: The calls are being ended.
+            SwitchboardFullError: `close` was called before.
         """
         if self._closing:
             raise SwitchboardFullError("We are closing. Please call again in a few minutes.")
@@ -95,7 +92,7 @@ class HostedCalls:
             logger.warning("the resources of a call were not closed within {:g} s", CLOSE_S)
 
     def hurry(self) -> None:
-        """Cut all calls, so that `close` returns soon."""
+        """Hang up all calls, so that `close` returns soon."""
         for switchboard in tuple(self._switchboards):
             switchboard.hurry()
 
@@ -104,20 +101,20 @@ HOSTED: Final[ContextVar[HostedCalls]] = ContextVar("the calls of our host")
 
 
 def calls_of_host() -> HostedCalls:
-    """Return the calls of the current host; without a host, an empty set for this call."""
+    """Return the calls of the current host; without a host, a new object for one call."""
     return HOSTED.get(None) or HostedCalls()
 
 
-# For HTTP connections that are left after the calls and their resources are closed: uvicorn starts
-# this wait only then, and cancels what is left after it.
+# How long uvicorn waits for open HTTP connections before it cancels them. The wait begins only when
+# all calls and their resources are closed.
 SERVER_CLOSE_S: Final = 3.0
 
 
 class HostedServer(uvicorn.Server):
-    """Uvicorn that ends by itself after the calls; a stop by a signal is not a failure."""
+    """A uvicorn server that drains its calls after a signal, and then returns normally."""
 
     def __init__(self, config: uvicorn.Config, calls: HostedCalls, *, drain_s: float) -> None:
-        """Prepare; calls continue up to `drain_s` after a signal, and a second signal cuts them."""
+        """Let calls continue for `drain_s` after a signal; a second signal hangs them up."""
         super().__init__(config)
         self._calls = calls
         self._drain_s = drain_s
@@ -126,9 +123,9 @@ class HostedServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain on the first signal; on a second one, of either kind, stop at once.
+        """Drain on the first signal; on a second one, SIGINT or SIGTERM, stop at once.
 
-        Uvicorn's own handler would raise the signal again at the end, which would kill the process.
+        Uvicorn's own handler would raise the signal again at the end and so kill the process.
         """
         self._signals += 1
         if self._signals > 1:
@@ -155,7 +152,7 @@ class HostedServer(uvicorn.Server):
 
 
 def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
-    """Serve a host's application until a signal; its calls then end as in `holdline serve`."""
+    """Serve a host's application until a signal; then drain its calls as `holdline serve` does."""
 
     async def run() -> None:
         calls = HostedCalls()
@@ -175,11 +172,11 @@ if TYPE_CHECKING:
 async def answer(runner_args: Any) -> None:
     """Run one call on the connection in `runner_args`, with the local configuration.
 
-    Replaces the runner's log, whose level prints what callers say.
+    Replaces the runner's logging, which would print what callers say.
 
     Raises:
-        TypeError: It holds no connection of a known kind.
-        ConfigError: The configuration is wrong.
+        TypeError: `runner_args` holds no connection of a known kind.
+        ConfigError: The configuration is invalid.
     """
     connection = getattr(runner_args, "webrtc_connection", None)
     websocket = getattr(runner_args, "websocket", None)
@@ -193,8 +190,8 @@ async def answer(runner_args: Any) -> None:
         if isinstance(connection, SmallWebRTCConnection):
             await _unless_too_late(_answer_browser(settings, connection), connection.disconnect)
         elif isinstance(websocket, WebSocket):
-            part = partial(close, websocket, NORMAL)
-            await _unless_too_late(_answer_twilio(settings, websocket), part)
+            close_socket = partial(close, websocket, NORMAL)
+            await _unless_too_late(_answer_twilio(settings, websocket), close_socket)
         elif isinstance(runner_args, LiveKitRunnerArguments):
             await _unless_too_late(_answer_room(settings, runner_args))
         else:
@@ -206,10 +203,10 @@ async def answer(runner_args: Any) -> None:
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Process]:
-    """Open what one call needs; the call ends with the host's others.
+    """Open a process for one call, which is drained with the host's other calls.
 
     Raises:
-        SwitchboardFullError: The calls are being ended.
+        SwitchboardFullError: The calls are already being drained.
     """
     async with open_process(settings, words=False, record=True) as process:
         with calls_of_host().at(process.switchboard):
@@ -217,15 +214,15 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
 
 
 async def _unless_too_late(
-    talk: Awaitable[None], part: Callable[[], Awaitable[None]] | None = None
+    call: Awaitable[None], disconnect: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Run a call, or close its connection if the calls are being ended."""
+    """Run a call; if the calls are already being drained, disconnect it instead."""
     try:
-        await talk
+        await call
     except* SwitchboardFullError:
-        logger.warning("a call came while the calls were being ended, and was not answered")
-        if part is not None:
-            await part()
+        logger.warning("a call arrived during shutdown and was not answered")
+        if disconnect is not None:
+            await disconnect()
 
 
 async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
@@ -247,7 +244,7 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         async with asyncio.timeout(START_S):
             started = await read_start(websocket, TWILIO)
     if not isinstance(started, Started):
-        logger.warning("a socket was closed: it did not start like a Twilio media stream")
+        logger.warning("closed a WebSocket that did not begin like a Twilio media stream")
         await close(websocket, POLICY)
         return
     call = CarriedCall(
@@ -273,7 +270,7 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
     place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
     line = LivekitLine(place, clock=clock.monotonic)
     try:
-        await line.open()  # before anything slow: a telephone rings until then
+        await line.open()  # first, because a telephone rings until then
         async with _open(settings) as process:
             if not await line.caller_came():
                 logger.warning("no caller entered the room {}", given.room_name)

@@ -40,7 +40,7 @@ def print_devices() -> None:
     """Print every device with its number.
 
     Raises:
-        UsageError: They cannot be listed; the line says what to install.
+        UsageError: The devices cannot be listed; the message says what to install.
     """
     try:
         devices = list_devices()
@@ -64,10 +64,10 @@ def _row(device: SoundDevice) -> tuple[str, ...]:
     return str(device.number), device.name, *able, defaults
 
 
-WORDS_SHOWN: Final = 60  # characters of the latest words
-BAR: Final = 10  # characters of the level's bar
-QUIETEST_DB: Final = -60.0  # where the bar begins
-CLIPS: Final = 0.99  # of full scale
+WORDS_SHOWN: Final = 60  # characters of the latest utterance
+BAR: Final = 10  # characters of the level bar
+QUIETEST_DB: Final = -60.0  # dBFS; the bar is empty at or below it
+CLIPS: Final = 0.99  # of full scale; a higher peak is shown as clipping
 
 
 def level_bar(peak: float, *, resting: bool) -> Text:
@@ -92,7 +92,7 @@ class TerminalLine:
         self._words = ""
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry."""
+        """Update the line by an event; a new call replaces the previous one."""
         match entry.event:
             case CallStarted():
                 self._call, self._words = CallState(entry.call_id), ""
@@ -121,10 +121,10 @@ class TerminalLine:
 
 
 REDRAW_S: Final = 0.25
-GOODBYE_S: Final = 8.0  # as in a server: the current sentence and two short ones
+GOODBYE_S: Final = 8.0  # for the current sentence and two short ones, as in a server
 RESTS: Final = (
     "The microphone is off while the agent speaks. "
-    "With headphones, start with --headphones to be able to interrupt."
+    "To be able to interrupt, wear headphones and start with --headphones."
 )
 
 
@@ -137,7 +137,7 @@ async def talk(settings: Settings) -> None:
     """
     card = _choose_card(settings.transports.local)
     logs.set_up(level="WARNING", folder=settings.logs.dir)
-    # Imported late: Pipecat writes a banner to stderr, where errors should stand alone.
+    # Imported late: Pipecat prints a banner on stderr, where errors should stand alone.
     from bot.workers.process import open_process  # noqa: PLC0415
     from transports.local.leg import LocalLeg  # noqa: PLC0415
 
@@ -148,14 +148,14 @@ async def talk(settings: Settings) -> None:
         call = process.call(leg)
         console.print(f"{'' if headphones else f'{RESTS} '}Ctrl-C says goodbye.")
         async with asyncio.TaskGroup() as tasks:
-            beside = [
+            helpers = [
                 tasks.create_task(_end_when_asked(call, leg, console), name="end when asked"),
                 tasks.create_task(_show(line, leg, console), name="show the call"),
             ]
             try:
                 await process.switchboard.answer(leg, call)
             finally:
-                for task in beside:
+                for task in helpers:
                     task.cancel()
     if call.reason in ("failed", "never_connected", "device_lost"):
         why = phrase(ENDS, call.reason)
@@ -176,7 +176,7 @@ async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> No
     async with _stop_requests() as asked:
         await asked.wait()
         asked.clear()
-        if leg.playing:  # otherwise no goodbye can be heard
+        if leg.playing:  # otherwise the goodbye would be inaudible
             console.print("Saying goodbye; Ctrl-C again hangs up at once.")
             await call.end("caller_hung_up")
             try:
@@ -189,7 +189,7 @@ async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> No
 
 @asynccontextmanager
 async def _stop_requests() -> AsyncIterator[asyncio.Event]:
-    """Yield an event that each Ctrl-C or SIGTERM sets, while the block runs."""
+    """Yield an event that every Ctrl-C and SIGTERM sets while the block runs."""
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     for item in signals:
@@ -203,7 +203,7 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
 
 async def _show(line: TerminalLine, leg: "LocalLeg", console: Console) -> None:
     def draw() -> Text:
-        if not console.is_terminal:  # a level bar is useless in a log
+        if not console.is_terminal:  # a level bar is useless in a file
             return line.draw()
         level = leg.take_level()
         return Text.assemble(level_bar(level.peak, resting=level.resting), "  ", line.draw())

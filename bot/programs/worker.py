@@ -1,4 +1,4 @@
-"""One of several processes that answer calls behind one port; the supervisor starts it."""
+"""A worker: one of several processes that answer calls behind one port, started by a supervisor."""
 
 import asyncio
 import json
@@ -26,21 +26,21 @@ from operations.telemetry.meter_files import take_room
 if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
 
-LOOK_S: Final = 0.25
-QUIET_S: Final = 12.0  # by then a passed connection has begun its call, or never will
-LEAVE_S: Final = 1.0  # for the supervisor to learn that we take no more connections
-BEGIN_S: Final = 0.1  # to read the request of the last connection
+LOOK_S: Final = 0.25  # between two checks whether the last call has ended
+QUIET_S: Final = 12.0  # a connection that has not begun a call within this time never will
+LEAVE_S: Final = 1.0  # for the supervisor to stop passing us connections
+BEGIN_S: Final = 0.1  # to read the request on the last connection
 
 
 def main() -> None:
-    """Work by the order in the first argument, and exit with a code."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
+    """Run a worker with the supervisor's parameters, JSON in the first argument, and exit."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # only the supervisor handles it
     order = json.loads(sys.argv[1])
     sys.exit(guard(lambda: work(order)))
 
 
 def work(order: Mapping[str, Any]) -> None:
-    """Answer calls until the supervisor stops this process or is gone."""
+    """Answer calls until the supervisor stops this process or dies."""
     config = Path(order["config"]) if order["config"] else None
     settings = _as_worker(load(config, flags=order["flags"]).settings, order)
     log = settings.logs
@@ -50,11 +50,11 @@ def work(order: Mapping[str, Any]) -> None:
 
 
 def _count_together(folder: Path) -> None:
-    """Count metrics in the pool's folder; a full disk must not stop the worker."""
+    """Keep this process's metrics in the pool's folder; a full disk must not stop the worker."""
     if take_room(folder, os.getpid()):
         count_together(folder)
     else:
-        logger.error("no room in {}: /metrics lacks the figures of this process", folder)
+        logger.error("no space in {}: /metrics lacks the figures of this process", folder)
 
 
 def _as_worker(settings: Settings, order: Mapping[str, Any]) -> Settings:
@@ -66,7 +66,7 @@ def _as_worker(settings: Settings, order: Mapping[str, Any]) -> Settings:
 
 
 def join_pool(order: Mapping[str, Any]) -> PoolClient:
-    """Return the worker's side of the pool, as the supervisor's order says."""
+    """Return the worker's side of the pool, by the supervisor's parameters."""
     return PoolClient(
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
@@ -98,7 +98,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
 
 
 async def _outlive(pool: PoolClient, server: "Server") -> None:
-    """Drain when the supervisor is gone, because no new calls can come."""
+    """Drain when the supervisor is gone: no new connection can arrive."""
     await pool.wire.gone.wait()
     server.asked_to_stop.set()
 
@@ -116,7 +116,7 @@ class SupervisorCommands:
         wire.on("stop", self._stop)
         wire.on("hurry", lambda _: server.hurry())
         wire.on("retire", self._retire)
-        tasks.create_task(self._say_so(wire), name="say that we are closing")
+        tasks.create_task(self._report_closing(wire), name="say that we are closing")
 
     def take(self, connection: socket.socket) -> None:
         """Serve a connection that the supervisor accepted."""
@@ -124,31 +124,31 @@ class SupervisorCommands:
         self._tasks.create_task(self._server.take(connection), name="take a connection")
 
     async def leave(self) -> None:
-        """Stop taking connections, and return when those already passed on are being served.
+        """Ask the supervisor for no more connections; return when those already sent are served.
 
-        Otherwise a caller of this moment would find the connection reset.
+        Otherwise connections on their way to us would be reset.
         """
         self._wire.send("leaving")
-        with suppress(TimeoutError):  # a supervisor that hangs must not delay this
+        with suppress(TimeoutError):  # a supervisor that hangs must not block us
             await asyncio.wait_for(self.over.wait(), LEAVE_S)
         await asyncio.sleep(BEGIN_S)
 
-    def _stop(self, said: Mapping[str, Any]) -> None:
+    def _stop(self, message: Mapping[str, Any]) -> None:
         """Drain for as long as the supervisor says: its configuration may be newer than ours.
 
         A supervisor of an older version, which SIGHUP does not replace, sends no duration.
         """
-        self._server.drain_s = said.get("drain_s")
+        self._server.drain_s = message.get("drain_s")
         self._server.asked_to_stop.set()
 
     def _retire(self, _: Mapping[str, Any]) -> None:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:
-        """End after the last call, however long that takes; new connections are still served.
+        """Stop after the last call, however long that takes; until then, serve new connections.
 
-        A dial in progress counts as a call: ending would cut off a ringing telephone, and the next
-        worker could not learn its result.
+        A dial in progress counts as a call: stopping would end the ringing, and the next worker
+        could not learn the dial's outcome.
         """
         while self._busy:  # noqa: ASYNC110 - connections without a call send no event
             await asyncio.sleep(LOOK_S)
@@ -157,9 +157,9 @@ class SupervisorCommands:
     @property
     def _busy(self) -> bool:
         server = self._server
-        lately = self._loop.time() - self._taken_at < QUIET_S
-        return bool(server.switchboard.calls) or server.follows_dials() or lately
+        connected_lately = self._loop.time() - self._taken_at < QUIET_S
+        return bool(server.switchboard.calls) or server.follows_dials() or connected_lately
 
-    async def _say_so(self, wire: Wire) -> None:
+    async def _report_closing(self, wire: Wire) -> None:
         await self._server.asked_to_stop.wait()
         wire.send("closing")

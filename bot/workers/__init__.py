@@ -1,1 +1,1 @@
-"""The supervisor, its workers, and what one process needs to answer calls."""
+"""The supervisor and its workers, and the resources of a process that answers calls."""

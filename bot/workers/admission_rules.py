@@ -1,20 +1,20 @@
 """PoolAdmission: how many more calls fit, and which worker gets the next one.
 
-A call is admitted while a seat is free (`full` otherwise) and while the cores have time for it
-(`busy` otherwise). The time is measured: the cores that each worker uses, and how late its loop is.
-A new call has not shown its load yet, so it counts with the average cost of a call, less with every
-second in which its own load is measured. The measurement still contains the load of a call that has
-just ended, so that load is subtracted (docs/decisions/0031). An admitted call keeps its seat until
-it ends, or for `WAIT_S` if it never begins.
+A call is admitted while a seat is free (`full` otherwise) and while there is processor time for it
+(`busy` otherwise). Workers report both the cores that they use and the lag of their event loop. The
+load of a new call is not in these figures yet, so the average cost of a call is added for it, and
+less of that with every second in which its own load is measured. The figures still contain the load
+of a call that has just ended, so that load is subtracted (docs/decisions/0031). An admitted call
+keeps its seat until it ends, or for `WAIT_S` if it never begins.
 
-The cost of a call falls with the number of calls, because the process itself is paid for once. So
-the average is never less than what the next call adds: admission by the average admits too few
-calls at first, not too many (docs/decisions/0031).
+The more calls, the less each costs, because all share the fixed load of the process. So the average
+is never less than what the next call adds: admission by the average admits too few calls at first,
+not too many (docs/decisions/0031).
 
-Just after its start a worker measures its start (models, warm connections), and a leaving worker
-without a call measures its end. Neither is the load of calls, so neither counts.
+A worker that is starting up reports the load of loading models and opening connections, and a
+leaving worker without a call that of shutting down. Neither comes from calls, so neither counts.
 
-A worker without a call always has room for one: refusing the only caller helps no other call.
+A worker without a call always has room for one: refusing its only caller would help no other call.
 """
 
 import math
@@ -25,45 +25,45 @@ from itertools import count
 from typing import Final
 
 FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 late (decision 0031)
-CALL_CORES: Final = 0.11  # initial value: of a single call, which costs most (decision 0031)
-CALL_CORES_MIN: Final = 0.05  # of ten calls, which cost least each; less means a quiet moment
-CALL_CORES_MAX: Final = 0.35  # two calls per core; more has another cause than calls (chosen)
-LATE_S: Final = 0.25  # the 75th percentile of the lag of a loop; more breaks up words
-STALE_S: Final = 1.0  # four reports: a worker that has missed them gets no new connection
-START_S: Final = 5.0  # chosen: callers were refused in the first seconds, after 5 s none
-SETTLE_S: Final = 3.0  # after this the measurement contains a call's full load
+CALL_CORES: Final = 0.11  # initial value: cores of a single call, the worst case (decision 0031)
+CALL_CORES_MIN: Final = 0.05  # cores per call with ten calls, the best case; less is a quiet moment
+CALL_CORES_MAX: Final = 0.35  # two calls per core; more does not come from calls (chosen)
+LATE_S: Final = 0.25  # the 75th percentile of the loop's lag; more breaks up speech
+STALE_S: Final = 1.0  # four reports: a worker that misses them gets no new connection
+START_S: Final = 5.0  # chosen: callers were refused in the first seconds, none after 5 s
+SETTLE_S: Final = 3.0  # after this, the measurement contains a call's full load
 MEASURED_S: Final = 2.0  # the window of a worker's core measurement (`bot/workers/meter.py`)
 BELIEVED_S: Final = 10.0  # the weight of the initial value, in seconds of calls (chosen)
-MEMORY_S: Final = 60.0  # a few turns of each call, with quiet and busy moments (chosen)
-HAIR: Final = 1e-6  # rounding: seven times 0.1 may exceed 0.7
-WAIT_S: Final = 15.0  # a media stream or a browser's audio comes within seconds or never
-HANDED_S: Final = 2.0  # within this time, a passed connection begins its call
+MEMORY_S: Final = 60.0  # time constant of the average: a few turns, quiet and busy ones (chosen)
+HAIR: Final = 1e-6  # tolerance for rounding: seven times 0.1 may exceed 0.7
+WAIT_S: Final = 15.0  # a media stream or a browser's audio arrives within seconds or never
+HANDED_S: Final = 2.0  # within this time, a connection sent to a worker begins its call
 
 
 class WorkerLoad:
-    """The load of one worker, by its last report.
+    """The load of one worker, from its last report and its calls.
 
     Attributes:
-        cores: The cores that it uses.
-        leaving: It gets no more calls.
+        cores: The cores that it uses, as last reported.
+        leaving: Whether it gets no more calls.
         calls: When each of its calls began, by seat.
-        settled_at: When its measurement stops containing its start.
+        settled_at: From then on, its reports no longer contain its start-up.
         reported_at: When its last report arrived.
     """
 
     def __init__(self, now: float) -> None:
-        """Start with a worker that can take calls."""
         self.cores = 0.0
         self.leaving = False
         self.calls: dict[int, float] = {}
         self._lag_s = 0.0
         self.settled_at = now + START_S
         self.reported_at = now
-        self._handed: deque[float] = deque()  # when each connection without a call so far was sent
-        self._ended: deque[tuple[float, float]] = deque()  # end, and measured part
+        self._handed: deque[float] = deque()  # send times of connections whose call has not begun
+        # Of each call that ended: when, and which fraction of its load the reports contained.
+        self._ended: deque[tuple[float, float]] = deque()
 
     def heed(self, *, cores: float, lag_s: float, now: float) -> None:
-        """Take a report: the cores in use, and how late the loop is."""
+        """Store a report: the cores in use, and the loop's lag (75th percentile)."""
         self.cores, self._lag_s, self.reported_at = cores, lag_s, now
 
     def hand(self, now: float) -> None:
@@ -77,13 +77,13 @@ class WorkerLoad:
             self._handed.popleft()
 
     def end(self, seat: int, now: float) -> None:
-        """Count a call as over if it was one of this worker's."""
+        """Remove a call if it was one of this worker's."""
         since = self.calls.pop(seat, None)
         if since is not None:
             self._ended.append((now, 1.0 - _left(now - since, SETTLE_S)))
 
     def seen(self, now: float) -> float:
-        """Return how many calls the measurement contains, with fractions."""
+        """Return the load of how many calls the last report contains; fractions are possible."""
         while self._ended and now - self._ended[0][0] >= MEASURED_S:
             self._ended.popleft()
         over = sum(seen * _left(now - at, MEASURED_S) for at, seen in self._ended)
@@ -98,11 +98,11 @@ class WorkerLoad:
         return max(0.0, self.cores + (len(self.calls) - self.seen(now)) * call_cores)
 
     def late(self, now: float) -> bool:
-        """Return whether its loop is too late for calls."""
+        """Return whether its loop lags too much for calls, or has not reported lately."""
         return self.silent(now) or (now >= self.settled_at and self._lag_s > LATE_S)
 
     def silent(self, now: float) -> bool:
-        """Return whether it has not reported for `STALE_S`, so that it may hang."""
+        """Return whether it may hang: it has not reported for `STALE_S`."""
         return now - self.reported_at > STALE_S
 
     def room(self, call_cores: float, now: float) -> int:
@@ -113,7 +113,7 @@ class WorkerLoad:
         return 0 if self.late(now) else max(0, more)
 
     def spare(self, call_cores: float, now: float) -> tuple[bool, float]:
-        """Return the sort key of free capacity: a greater key means more."""
+        """Return a sort key: the greater, the more spare capacity."""
         cores = self.load(call_cores, now) + self.coming(now) * call_cores
         return (not self.late(now), -cores)
 
@@ -133,13 +133,12 @@ class _Coming:
 
 
 class CallCost:
-    """The average cost of a recent call: processor seconds per second of a call."""
+    """The recent average cost of a call: processor seconds per second of a call."""
 
     def __init__(self) -> None:
-        """Start with the value that was measured elsewhere."""
-        self._spent_s = CALL_CORES * BELIEVED_S
-        self._talked_s = BELIEVED_S
-        self._looked_at: float | None = None  # `None` while paused
+        self._spent_s = CALL_CORES * BELIEVED_S  # processor time
+        self._talked_s = BELIEVED_S  # time of calls
+        self._looked_at: float | None = None  # the last `learn`; `None` while paused
 
     @property
     def cores(self) -> float:
@@ -147,7 +146,7 @@ class CallCost:
         return min(max(self._spent_s / self._talked_s, CALL_CORES_MIN), CALL_CORES_MAX)
 
     def learn(self, *, cores: float, calls: float, now: float) -> None:
-        """Learn from the cores that `calls` calls use now."""
+        """Update the average: `calls` calls have used `cores` cores since the last `learn`."""
         passed_s = min(now - self._looked_at, STALE_S) if self._looked_at is not None else 0.0
         keep = math.exp(-passed_s / MEMORY_S)
         self._spent_s = self._spent_s * keep + cores * passed_s
@@ -161,11 +160,11 @@ class CallCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicLimits:
-    """What public callers may have at once, as in `transports.webrtc`.
+    """How many seats public callers may hold, as in `transports.webrtc`.
 
     Attributes:
-        share: Of the calls that fit; at least one call.
-        per_address: Calls.
+        share: The fraction of all seats that fit; one seat in any case.
+        per_address: The number of seats per IP address.
     """
 
     share: float = 0.5
@@ -175,9 +174,9 @@ class PublicLimits:
         """Return why a public caller gets no seat: `address_full`, `public_full`, or empty.
 
         Args:
-            address: The caller's.
-            held: The addresses of the public calls.
-            fit: How many calls fit.
+            address: The caller's IP address.
+            held: The address of each seat that public callers hold.
+            fit: How many calls of any kind fit.
         """
         if held.count(address) >= self.per_address:
             return "address_full"
@@ -185,13 +184,13 @@ class PublicLimits:
 
 
 class PoolAdmission:
-    """The seats of all workers.
+    """Admits calls to seats, and chooses the worker for each.
 
     Attributes:
-        seats: The most calls at once.
-        measured: Whether load counts; otherwise only seats do.
+        seats: The maximum number of concurrent calls.
+        measured: Whether load limits admission; otherwise only the seats do.
         cost: The average cost of a call.
-        workers: The workers by number.
+        workers: The workers' loads, by worker number.
         public: The limits of public callers.
     """
 
@@ -203,12 +202,12 @@ class PoolAdmission:
         measured: bool = True,
         public: PublicLimits | None = None,
     ) -> None:
-        """Start with no worker.
+        """Start without workers.
 
         Args:
-            seats: The most calls at once.
+            seats: The maximum number of concurrent calls.
             cores: The cores of this machine.
-            measured: Whether load counts; otherwise only seats do.
+            measured: Whether load limits admission; otherwise only the seats do.
             public: The limits of public callers.
         """
         self.seats = seats
@@ -236,18 +235,18 @@ class PoolAdmission:
         return len(lost.calls) if lost else 0
 
     def heed(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
-        """Take a worker's report, and learn from all reports what a call costs."""
+        """Store a worker's report, and update the average cost of a call."""
         if load := self.workers.get(worker):
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
     def admit(self, now: float, *, call: str = "", address: str = "") -> int | None:
-        """Take a seat for an expected call; return `None` if there is none.
+        """Reserve a seat for an expected call and return it; `None` if the call is refused.
 
         Args:
             now: The current time.
-            call: The carrier's name of the call; a second request for it returns the same seat.
-            address: Of a public caller; empty for others.
+            call: The carrier's id of the call; a second request for it returns the same seat.
+            address: The IP address of a public caller; empty for others.
         """
         closed = self.why_closed(now, address)  # also frees expired seats
         for seat, coming in self._coming.items():
@@ -262,7 +261,7 @@ class PoolAdmission:
         return seat
 
     def begin(self, seat: int, worker: int, now: float) -> None:
-        """Give a call to its worker; this also works after its seat expired."""
+        """Record that a call has begun on a worker, even if its reservation has expired."""
         self._coming.pop(seat, None)
         if load := self.workers.get(worker):
             load.begin(seat, now)
@@ -274,11 +273,12 @@ class PoolAdmission:
             load.end(seat, now)
 
     def why_closed(self, now: float, address: str = "") -> str:
-        """Return why no call can be taken: `full`, `busy`, or empty.
+        """Return why no call can be taken: `full` or `busy`; empty if one can.
 
         Args:
             now: The current time.
-            address: Of a public caller, who may also get `address_full` or `public_full`.
+            address: The IP address of a public caller, for whom the reason may also be
+                `address_full` or `public_full`; empty for others.
         """
         room = self.room(now)  # also frees expired seats
         if self.taken >= self.seats or self.best(now) is None:
@@ -306,14 +306,14 @@ class PoolAdmission:
         return max(int(alone), min(free, min(rooms, left) - len(self._coming)))
 
     def best(self, now: float) -> int | None:
-        """Return the worker with the most room; `None` if there is none."""
+        """Return the worker with the most spare capacity; `None` if there is no worker."""
         staying = [number for number, load in self.workers.items() if not load.leaving]
 
         def rank(number: int) -> tuple[bool, float]:
             load = self.workers[number]
             if self.measured:
                 return load.spare(self.cost.cores, now)
-            # A worker that hangs has the fewest calls, and would get all of them.
+            # A worker that hangs begins no calls, so by their number alone it would get them all.
             return (not load.silent(now), -len(load.calls) - load.coming(now))
 
         return max(staying, key=rank, default=None)
@@ -322,7 +322,7 @@ class PoolAdmission:
         begun = sum(len(item.calls) for item in self.workers.values())
         seen = sum(item.seen(now) for item in self.workers.values())
         starting = any(now < worker.settled_at for worker in self.workers.values())
-        # With one call, most of the load is the worker's own.
+        # With a single call, most of the load is the worker's own.
         if starting or begun < 2 or seen < begun * 0.9:
             self.cost.pause()
             return
@@ -331,7 +331,7 @@ class PoolAdmission:
 
 
 def _left(passed_s: float, of_s: float) -> float:
-    """Return the rest of a weight that falls from 1 to 0 within `of_s`."""
+    """Return a weight that falls linearly from 1 to 0 within `of_s`."""
     return max(0.0, 1.0 - passed_s / of_s)
 
 

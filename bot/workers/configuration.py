@@ -1,4 +1,4 @@
-"""Reports the configuration of a process, and checks parts of it before the first call."""
+"""Summarises the configuration of a process, and checks its tools and rungs before any call."""
 
 import hashlib
 from importlib.metadata import version
@@ -16,10 +16,10 @@ ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
 
 
 def check_tools(settings: Settings) -> None:
-    """Refuse to start with a tool that no call could use.
+    """Load all tools, so that a broken one stops the start and not a call.
 
     Raises:
-        UsageError: An entry point cannot be loaded.
+        UsageError: A tool's entry point cannot be loaded.
     """
     for agent in settings.all_agents:
         try:
@@ -29,12 +29,10 @@ def check_tools(settings: Settings) -> None:
 
 
 def check_rungs(settings: Settings) -> None:
-    """Refuse to start with a rung that cannot be built: it would end every call at its beginning.
-
-    Builds each service once and drops it.
+    """Build each rung's service once, so that a broken one stops the start and not every call.
 
     Raises:
-        UsageError: The configuration of a rung does not work.
+        UsageError: A service cannot be built from its rung's configuration.
     """
     for agent in settings.all_agents:
         for stage in STAGES:
@@ -43,21 +41,21 @@ def check_rungs(settings: Settings) -> None:
                     spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
                     provider(stage, rung.kind).build(spec)
                 except (TypeError, ValueError) as wrong:
-                    said = str(wrong).partition("\n")[0]
+                    reason = str(wrong).partition("\n")[0]
                     where = f"stages.{stage}[{index}] ({rung.kind}, agent {agent.name})"
-                    raise UsageError(f"{where}: {said}; correct {_in_doubt(rung)}") from wrong
+                    raise UsageError(f"{where}: {reason}; correct {_suspects(rung)}") from wrong
 
 
-def _in_doubt(rung: RungSettings) -> str:
-    """Name the keys of a rung that may be wrong; the values of its options may be secret."""
+def _suspects(rung: RungSettings) -> str:
+    """Return the keys of a rung that may be wrong, without their values, which may be secret."""
     named = ["options." + option for option in rung.options]
     named += ["voice", "language"] if rung.voice else ["language"]
     return " or ".join(named)
 
 
 def configuration_of(settings: Settings) -> ConfigurationLoaded:
-    """Return the configuration as an event, without secrets."""
-    text = settings.model_dump_json()  # secrets appear as stars
+    """Return an event with the version, the configuration's digest, the agents and the ladders."""
+    text = settings.model_dump_json()  # secrets are masked
     return ConfigurationLoaded(
         version=version("holdline"),
         digest=hashlib.sha256(text.encode()).hexdigest()[:12],

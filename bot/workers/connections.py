@@ -1,4 +1,7 @@
-"""Accepts connections on the one port and passes each to a worker; it only peeks at requests."""
+"""Accepts connections on the server's port and passes each to a worker.
+
+Of a request, only the first bytes are peeked at; the worker reads it.
+"""
 
 import asyncio
 import errno
@@ -13,33 +16,35 @@ from xml.sax.saxutils import escape, quoteattr
 
 from bot.health.readiness_rules import Readiness
 
-# The supervisor's answers to carriers while no worker is ready.
+# The supervisor's responses to carriers while no worker is ready.
 #
-# After a worker's death, the carrier asks what follows its stream. The answer is to say a sentence,
-# to wait, and to ask again; the URL counts the requests. An answer to Telnyx cannot hold commands,
-# so its request waits. The answers hold nothing but our public address, which is no secret, so
-# signatures are not checked.
+# When a worker dies, its streams end and the carrier requests the next instruction. The response
+# says a sentence, pauses, and makes the carrier ask again; its URL counts the requests. A response
+# to Telnyx cannot contain commands, so Telnyx's request waits. The responses reveal nothing but our
+# public address, so signatures are not checked.
 
-TOLD_S: Final = 20.0  # calls without a worker are held for this long
+TOLD_S: Final = 20.0  # how long a call without a worker is held
 WORKER_PAUSE_S: Final = 2  # whole seconds
 SAID: Final = (
     ("en-US", "One moment, please."),
     ("es-ES", "Un momento, por favor."),
     ("ru-RU", "Одну минуту, пожалуйста."),
 )
-"""By the language of the carrier's voice; the first one is the default."""
+"""The sentence for each language, as the carrier names it; the first one is the default."""
 MAX_PAUSES: Final = round(TOLD_S / WORKER_PAUSE_S)
 AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # answered by API requests
+WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # Telnyx gets its commands by API requests
 
 
 def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:
-    """Return the whole answer to a request without a worker; `None` if it is not a carrier's.
+    """Return the response to a carrier's request that no worker can take.
 
-    An empty answer means that the request may wait for a worker, for `TOLD_S`.
+    Returns:
+        The complete response; empty if the request may wait for a worker, for `TOLD_S`; `None` if
+        it is not a carrier's, or its call has been held for long enough.
 
     Args:
-        request: The received part of the request.
+        request: The part of the request that has arrived.
         public_url: The server's address, as the carrier knows it.
         language: The agent's language.
     """
@@ -52,7 +57,7 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     path = asked[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
-    tag, words = next((said for said in SAID if language[:2] == said[0][:2]), SAID[0])
+    tag, words = next((item for item in SAID if language[:2] == item[0][:2]), SAID[0])
     verbs = (
         "" if times else f'<{say} language="{tag}">{words}</{say}>',
         f"<{pause} length={quoteattr(str(WORKER_PAUSE_S))}/>",
@@ -66,11 +71,11 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     return head.encode() + body
 
 
-READ_BYTES: Final = 64 * 1024  # per request: a webhook has about 1 kB
-SILENT_S: Final = 10.0  # after this, a connection without a byte is closed
-MAX_SILENT: Final = 512  # connections without a byte so far; the oldest is closed for a new one
-PAUSE_S: Final = 0.001  # per connection: at most 1,000 connections a second
-AT_ONCE: Final = 64  # connections before the pauses begin: thirty callers do not wait
+READ_BYTES: Final = 64 * 1024  # of a request; a webhook has about 1 kB
+SILENT_S: Final = 10.0  # a connection that has sent nothing by then is closed
+MAX_SILENT: Final = 512  # connections that have sent nothing; a further one closes the oldest
+PAUSE_S: Final = 0.001  # after each connection: at most 1,000 connections a second
+AT_ONCE: Final = 64  # connections accepted without a pause; thirty callers at once do not wait
 NO_ROOM_S: Final = 0.05  # the pause after a failed accept
 NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 CALLS: Final = (
@@ -84,10 +89,11 @@ LIVES: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
 READY: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
 END: Final = b"\r\n\r\n"  # of a response's head
 HEAD: Final = b"HEAD "  # requests only the head of the response
-LIVES_S: Final = 5.0  # then the supervisor answers health checks, if workers still load. Chosen:
-# half of the 10 s after which others consider a silent server dead
-MAX_WAITING: Final = 512  # requests that wait for the first worker; further ones get 503
-FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # resumes a call in its worker
+# While the workers are loading, `/healthz` waits for one until then; after that, the supervisor
+# answers. Chosen: half of the 10 s after which a server that does not answer is considered dead.
+LIVES_S: Final = 5.0
+MAX_WAITING: Final = 512  # requests that wait for a worker; further ones get 503
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # resumes a call in this one worker
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNo worker is available now."
@@ -96,21 +102,22 @@ ALIVE: Final = (
     b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
     b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 )
-STARTING: Final = "starting"  # the reason why no worker is ready, unless the server is stopping
+STARTING: Final = "starting"  # why no worker is ready, unless the server is stopping
 
 Hand = Callable[[socket.socket, bool, str], bool]
-"""Takes a connection, whether it brings a call, and the name of its worker, if only one will do.
+"""Sends a connection to a worker; returns False if no worker can take it.
 
-Returns False if no worker can take it.
+Takes the connection, whether it may begin a call, and the name of the one worker that can serve it;
+empty if any can.
 """
 
 Answer = Callable[[bytes], bytes]
-"""Takes the received part of a request; returns the whole answer, or nothing for a worker's."""
+"""Takes the first part of a request; returns a complete response, or nothing if a worker must."""
 
 Meanwhile = Callable[[bytes], bytes | None]
-"""Takes a request that no worker can take; returns the whole answer for the carrier.
+"""Takes a request that no worker can take; returns the complete response to the carrier.
 
-An empty answer means that the request may wait for a worker, `None` that it is not a carrier's.
+Empty if the request may wait for a worker; `None` if the carrier needs no response of its own.
 """
 
 
@@ -129,11 +136,11 @@ class ConnectionPace:
 
 
 class ConnectionListener:
-    """Accepts connections on the listening socket, and closes its own copy of each one.
+    """Accepts connections on the listening socket and passes them on, closing its own copy of each.
 
     Until `open`, requests wait, because the workers are still loading. Meanwhile `/readyz` is
-    answered at once, with the reason, and `/healthz` after `LIVES_S`. Later both are answered here
-    whenever no worker is ready.
+    answered at once, with the reason, and `/healthz` `LIVES_S` after the start. Later both are
+    answered here whenever no worker is ready.
     """
 
     def __init__(
@@ -146,15 +153,15 @@ class ConnectionListener:
         why_nobody: Callable[[], str] = lambda: STARTING,
         is_open: bool = True,
     ) -> None:
-        """Prepare.
+        """Accept connections once `run` is called.
 
         Args:
             listener: The listening socket.
-            hand: Takes the connections.
-            answer: Answers requests that need no worker.
-            meanwhile: Answers a call's requests while no worker is ready.
-            why_nobody: Returns the reason why no worker is ready.
-            is_open: Whether connections are passed on from the beginning.
+            hand: Sends a connection to a worker.
+            answer: Responds to requests that need no worker.
+            meanwhile: Responds to a call's requests while no worker is ready.
+            why_nobody: Returns why no worker is ready.
+            is_open: Whether to pass connections on at once, without a call of `open`.
         """
         listener.settimeout(0)
         self._listener = listener
@@ -162,8 +169,10 @@ class ConnectionListener:
         self._answer = answer
         self._meanwhile = meanwhile
         self._why_nobody = why_nobody
-        self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
+        # Connections that have sent nothing, the oldest first, with the timers that close them.
+        self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         self._is_open = is_open
+        # Connections whose requests wait for a worker, with the timers that answer them.
         self._waiting: dict[socket.socket, asyncio.TimerHandle | None] = {}
         self._lives_at = 0.0
 
@@ -174,7 +183,7 @@ class ConnectionListener:
         for connection, timer in waiting.items():
             if timer:
                 timer.cancel()
-            self._begun(connection)
+            self._became_readable(connection)
 
     async def run(self) -> None:
         """Accept connections until cancelled."""
@@ -185,7 +194,7 @@ class ConnectionListener:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(self._listener)
-                except OSError as failed:  # already closed, or no more descriptors
+                except OSError as failed:  # already closed, or out of file descriptors
                     self._make_room(failed)
                     await asyncio.sleep(NO_ROOM_S)
                     continue
@@ -196,7 +205,7 @@ class ConnectionListener:
                 self._close(item)
 
     def _make_room(self, failed: OSError) -> None:
-        """Close the connection that has been silent for longest, to free its descriptor."""
+        """If file descriptors have run out, close the oldest connection that has sent nothing."""
         if failed.errno in NO_ROOM and self._silent:
             self._close(next(iter(self._silent)))
 
@@ -205,10 +214,10 @@ class ConnectionListener:
         if len(self._silent) >= MAX_SILENT:
             self._close(next(iter(self._silent)))
         self._silent[connection] = loop.call_later(SILENT_S, self._close, connection)
-        loop.add_reader(connection, self._begun, connection)
+        loop.add_reader(connection, self._became_readable, connection)
 
-    def _begun(self, connection: socket.socket) -> None:
-        """Pass a connection on at its first byte; the worker reads the request."""
+    def _became_readable(self, connection: socket.socket) -> None:
+        """Pass on a connection that has received data, respond to it, or let it wait."""
         try:
             first = connection.recv(READ_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
@@ -219,44 +228,44 @@ class ConnectionListener:
         if not first:
             connection.close()
         elif self._is_open:
-            self._bring(connection, first)
+            self._dispatch(connection, first)
         elif READY.match(first):
-            _say(connection, _not_ready(self._why_nobody()))
+            _respond(connection, _not_ready(self._why_nobody()))
         elif len(self._waiting) < MAX_WAITING:
             within_s = self._lives_at - asyncio.get_running_loop().time()
             lives = LIVES.match(first)
-            later = self._say_later(connection, within_s, ALIVE) if lives else None
-            self._waiting[connection] = later
+            timer = self._respond_later(connection, within_s, ALIVE) if lives else None
+            self._waiting[connection] = timer
         else:
-            _say(connection, NOBODY)
+            _respond(connection, NOBODY)
 
-    def _say_later(
-        self, connection: socket.socket, after_s: float, answer: bytes
+    def _respond_later(
+        self, connection: socket.socket, after_s: float, response: bytes
     ) -> asyncio.TimerHandle:
-        def say() -> None:
+        def respond() -> None:
             del self._waiting[connection]
-            _say(connection, answer)
+            _respond(connection, response)
 
-        return asyncio.get_running_loop().call_later(after_s, say)
+        return asyncio.get_running_loop().call_later(after_s, respond)
 
-    def _bring(self, connection: socket.socket, first: bytes) -> None:
+    def _dispatch(self, connection: socket.socket, first: bytes) -> None:
         one = FOR_ONE.match(first)
         name = one[1].decode() if one else ""
-        if said := self._answer(first):
-            _say(connection, said)
+        if response := self._answer(first):
+            _respond(connection, response)
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            self._keep_up(connection, first)
+            self._without_worker(connection, first)
 
-    def _keep_up(self, connection: socket.socket, first: bytes) -> None:
-        """Answer a request while no worker is ready, or let a call's request wait for one."""
+    def _without_worker(self, connection: socket.socket, first: bytes) -> None:
+        """Respond to a request that no worker can take, or let a call's request wait for one."""
         why = self._why_nobody()
-        said = self._meanwhile(first) if why == STARTING else None
-        if said == b"" and len(self._waiting) < MAX_WAITING:
-            self._waiting[connection] = self._say_later(connection, TOLD_S, NOBODY)
+        response = self._meanwhile(first) if why == STARTING else None
+        if response == b"" and len(self._waiting) < MAX_WAITING:
+            self._waiting[connection] = self._respond_later(connection, TOLD_S, NOBODY)
         else:
-            _say(connection, said or _own_answer(first, why))
+            _respond(connection, response or _own_response(first, why))
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -269,15 +278,15 @@ class ConnectionListener:
                 timer.cancel()
 
 
-def _own_answer(first: bytes, why: str) -> bytes:
-    """Return the supervisor's own answer to a request while no worker is ready."""
+def _own_response(first: bytes, why: str) -> bytes:
+    """Return the supervisor's own response to a request while no worker is ready."""
     if LIVES.match(first):
         return ALIVE
     return _not_ready(why) if READY.match(first) else NOBODY
 
 
 def _not_ready(why: str) -> bytes:
-    """Return the answer of `/readyz` in the form that workers use."""
+    """Return a response to `GET /readyz`, in the same form as a worker's."""
     body = json.dumps(asdict(Readiness(ready=False, degraded=False, reasons=(why,)))).encode()
     return (
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
@@ -285,10 +294,10 @@ def _not_ready(why: str) -> bytes:
     )
 
 
-def _say(connection: socket.socket, answer: bytes) -> None:
+def _respond(connection: socket.socket, response: bytes) -> None:
     with suppress(OSError):
-        asked = connection.recv(READ_BYTES)  # unread data would reset the connection
-        if asked.startswith(HEAD):
-            answer = b"".join(answer.partition(END)[:2])
-        connection.send(answer)
+        request = connection.recv(READ_BYTES)  # unread data would reset the connection
+        if request.startswith(HEAD):
+            response = b"".join(response.partition(END)[:2])
+        connection.send(response)
     connection.close()

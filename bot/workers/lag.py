@@ -1,8 +1,8 @@
-"""Measures the lag of this process, and reports it.
+"""Measures the event loop's lag and reports it.
 
-The loop beats (`fallbacks/lag.py`); `meter.py` also listens to the beats, to compute the room for
-calls. Once a second an empty job shows how long work waits for a free thread. Audio that is sent
-late is reported by its sender.
+A task in the loop beats every `PERIOD_S` (`fallbacks/lag.py`); `meter.py` gets the beats, too, to
+compute how many calls fit. Once a second, an empty job measures how long work waits for a free
+thread. Audio that is sent late is reported by its sender.
 """
 
 import asyncio
@@ -23,26 +23,27 @@ from calls.entry import Emit
 from calls.events import ProcessLagged
 from fallbacks.lag import PERIOD_S, Lag
 
-LOOK_S: Final = 0.05  # between two samples; a step worth naming lasts for several
-OVERDUE_S: Final = PERIOD_S + 0.05  # after this long without a beat, the loop's stack is sampled
+LOOK_S: Final = 0.05  # between two samples; a step worth reporting lasts for several
+OVERDUE_S: Final = PERIOD_S + 0.05  # without a beat for this long, the loop's stack is sampled
 OURS: Final = Path(__file__).resolve().parents[2]
 IDLE: Final = "no step: the machine, or another thread, kept the loop waiting"
-_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the loop waits in these
+_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the functions in which the loop waits
 
 
 class LoopWatch:
-    """Names the longest step of the loop by function and file, without any data.
+    """A thread that samples a late loop, and names its longest step by function and file.
 
     watch = LoopWatch(clock)
+    watch.start()
     watch.beat(now)         # in the loop
-    watch.take_step()       # the step sampled most since the last time; empty if none
+    watch.take_step()       # the step sampled most often since the last call; empty if none
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loop_thread = threading.get_ident()
         self._beat_at = clock()
-        self._seen: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()  # samples, by step
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="loop watch", daemon=True)
 
@@ -59,7 +60,7 @@ class LoopWatch:
         self._beat_at = now
 
     def take_step(self) -> str:
-        """Return the step that was sampled most often since the last call."""
+        """Return the step that was sampled most often since the last call; empty if none was."""
         seen, self._seen = self._seen, Counter()
         return next((step for step, _ in seen.most_common(1)), "")
 
@@ -69,7 +70,7 @@ class LoopWatch:
                 self._seen[name_of(stack)] += 1
 
     def read_stack(self) -> list[CodeType]:
-        """Return what the loop's thread is doing, innermost first.
+        """Return the call stack of the loop's thread, innermost function first.
 
         Returns code objects, not frames: a frame keeps its variables alive, and a detector cannot
         append to audio that something else still references.
@@ -85,16 +86,16 @@ class LoopWatch:
 def frame_of(thread: int) -> FrameType | None:
     """Return the current frame of a thread.
 
-    This is one step for the interpreter. Python returns the frames of all threads. While they are
-    held, a thread that continues finds its functions' variables still referenced, and an audio
-    buffer that cannot be extended would end a call.
+    Python returns the frames of all threads, and while they are referenced, so are the variables in
+    them: if another thread ran meanwhile, it could not extend its audio buffer, which would end a
+    call. So everything happens in a single bytecode, during which no other thread runs.
     """
-    every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys`, for this
+    every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys` for such use
     return next(map(methodcaller("get", thread), every))
 
 
 def name_of(stack: Sequence[CodeType]) -> str:
-    """Return the running function: the innermost of Holdline, or else the innermost."""
+    """Return the innermost function of Holdline, or else the innermost one; `IDLE` in a wait."""
     if stack[0].co_name in _WAITS:
         return IDLE
     for code in stack:
@@ -106,14 +107,14 @@ def name_of(stack: Sequence[CodeType]) -> str:
 
 
 Beat = Callable[[float, float], None]
-"""Takes the time of a beat, and how late it was."""
+"""Takes the time of a beat, and by how many seconds it was late."""
 
-THREADS_ASKED_S: Final = 1.0  # between two checks of how long a job waits for a thread
+THREADS_ASKED_S: Final = 1.0  # between two measurements of how long a job waits for a thread
 
 
 @dataclass(slots=True, kw_only=True)
 class LagReporter:
-    """Reports lag without flooding the listeners; see `bot.workers.lag_rules`."""
+    """Emits lag events, not too many (`bot.workers.lag_rules`), and passes on the loop's beats."""
 
     lag: Lag
     emit: Emit
@@ -131,24 +132,24 @@ class LagReporter:
             self.listeners.remove(listener)
 
     def note_line(self, lag_s: float) -> None:
-        """Take how late available audio was sent to a caller."""
+        """Record that audio was sent to a caller `lag_s` after it was available."""
         self.emit_all(self.lagging.note("line", lag_s, step="", now=self.clock()))
 
-    def emit_all(self, facts: Iterable[ProcessLagged]) -> None:
+    def emit_all(self, events: Iterable[ProcessLagged]) -> None:
         """Emit the events."""
-        for fact in facts:
-            self.emit(fact)
+        for event in events:
+            self.emit(event)
 
 
 @asynccontextmanager
 async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[LagReporter]:
-    """Measure while the block runs."""
+    """Measure and report lag while the block runs; yields the reporter."""
     reporter = LagReporter(lag=lag, emit=emit, clock=clock)
     watch = LoopWatch(clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(_beat(watch, reporter), name="beat"),
-            tasks.create_task(_ask_threads(reporter), name="ask for a thread"),
+            tasks.create_task(_measure_threads(reporter), name="ask for a thread"),
         ]
         watch.start()
         try:
@@ -177,13 +178,13 @@ async def _beat(watch: LoopWatch, reporter: LagReporter) -> None:
         await asyncio.sleep(PERIOD_S)
 
 
-async def _ask_threads(reporter: LagReporter) -> None:
-    """Measure how long a job waits for a thread, without the lag of the loop."""
+async def _measure_threads(reporter: LagReporter) -> None:
+    """Measure how long a job waits for a thread, not counting the loop's own lag."""
     clock, lag = reporter.clock, reporter.lag
     while True:
         await asyncio.sleep(THREADS_ASKED_S)
         asked_at, stalled_s = clock(), lag.stalled_s(clock())
         began_at = await asyncio.to_thread(clock)
-        own_s = lag.stalled_s(clock()) - stalled_s
-        waited_s = began_at - asked_at - own_s
+        loop_lag_s = lag.stalled_s(clock()) - stalled_s
+        waited_s = began_at - asked_at - loop_lag_s
         reporter.emit_all(reporter.lagging.note("executor", waited_s, step="", now=clock()))

@@ -1,9 +1,9 @@
-"""Concurrency places of one rung, leased to several processes, never more than the limit.
+"""Divides a rung's concurrency limit among processes: each leases places, never more than the limit.
 
-Each process uses its leased places as its own gate decides. A process that is short gets the free
-places first, then those that others do not need. Places that no process needs are divided evenly,
-so that one is available at once. A place that was asked back counts as leased until its process has
-confirmed that it is free: a message may be late, but the limit must hold.
+Within a process, its own gate admits requests to the leased places. A process that needs more gets
+free places first, then those that others do not need. Places that no process needs are divided
+evenly, so that each process has one at hand. A place that was asked back counts as leased until its
+process confirms that it is free: a message may be late, but the limit must hold.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 class _Loan:
     """The lease of one process."""
 
-    told: int = 0  # the places in the last message to it
+    sent: int = 0  # the places in the last message to it
     number: int = 0  # the number of that message
-    held: int = 0  # the places that it may still be using
-    wanted: int = 0
+    held: int = 0  # the places that it may be using
+    wanted: int = 0  # the places that it could use now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """A message to a process: the places that it has from now on."""
+    """A message to a process: how many places it has from now on."""
 
     places: int
     number: int
 
 
 class Leases:
-    """The places of one rung."""
+    """The places of one rung, and the processes that lease them."""
 
     def __init__(self, limit: int) -> None:
         """Lease out `limit` places."""
@@ -49,33 +49,33 @@ class Leases:
         return sum(loan.held for loan in self._loans.values())
 
     def heed(self, process: str, *, number: int, inside: int, wanted: int) -> None:
-        """Take a report of a process.
+        """Update a process's lease by its report.
 
         Args:
             process: The process.
-            number: The number of the last message that it has received; while a later one is on its
-                way, its old places count.
-            inside: The places that it uses.
-            wanted: The places that it could use now, including for waiting work.
+            number: The number of the last message that it has received; while a later one is on the
+                way, its previous places still count as held.
+            inside: How many places it uses.
+            wanted: How many places it could use now, for waiting requests, too.
         """
         loan = self._loans.get(process)
         if loan is None:
             return
         loan.wanted = wanted
         if number == loan.number:
-            loan.held = max(loan.told, inside)
+            loan.held = max(loan.sent, inside)
 
     def divide(self) -> Mapping[str, Lent]:
-        """Lease free places and ask back what others need more; return the messages by process."""
+        """Divide the places again; return a message for each process whose number of places changes."""
         aims = self._aims()
         free = self.limit - self.held()
         changed: dict[str, Lent] = {}
         for process, loan in self._loans.items():
             aim = min(aims[process], loan.held + max(0, free))
-            if aim == loan.told:
+            if aim == loan.sent:
                 continue
             free -= max(0, aim - loan.held)
-            loan.told, loan.number = aim, loan.number + 1
+            loan.sent, loan.number = aim, loan.number + 1
             loan.held = max(loan.held, aim)
             changed[process] = Lent(places=aim, number=loan.number)
         return changed

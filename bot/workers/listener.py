@@ -1,4 +1,4 @@
-"""The socket that a server listens on, and how it reports that it is ready."""
+"""The socket that a server listens on, and the reports that it is ready."""
 
 import os
 import socket
@@ -14,16 +14,17 @@ from bot.exits import UsageError
 from bot.health.operator_control import addresses
 
 BACKLOG: Final = 128
-HANDED: Final = 3  # the first file descriptor that systemd gives (sd_listen_fds(3))
+HANDED: Final = 3  # the first file descriptor that systemd passes on (sd_listen_fds(3))
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return the socket that systemd opened for us, or one that we bind.
 
-    systemd keeps its socket open while the server is replaced: callers wait in the kernel's queue.
+    systemd keeps its socket open while the server is replaced; meanwhile, connections wait in the
+    kernel's queue.
 
     Raises:
-        UsageError: systemd's socket is unusable, or the address is taken or not this machine's.
+        UsageError: systemd's socket is unusable, or the address is in use or not this machine's.
     """
     handed = take_handed_sockets()
     if not handed:
@@ -48,17 +49,17 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a bound socket; a taken port is an error of one line.
+    """Return a listening socket.
 
     Raises:
-        UsageError: The address is taken or not this machine's.
+        UsageError: The address is in use or not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(BACKLOG)  # at once: of two servers started together the second must fail
+        listener.listen(BACKLOG)  # now, so that of two servers started together the second fails
     except OSError as taken:
         listener.close()
         raise UsageError(
@@ -75,7 +76,7 @@ def ready_line(settings: Settings, *, port: int, refused: Sequence[str] = ()) ->
     Args:
         settings: The configuration.
         port: The listening port; the configured one may be 0.
-        refused: A sentence for each provider that failed at the start; each gets a line.
+        refused: A sentence for each provider that failed at startup; each gets a line.
     """
     server, transports = settings.server, settings.transports
     address = addresses(server.model_copy(update={"port": port}))[0]
@@ -100,14 +101,14 @@ ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket
 
 
 def notify_ready() -> None:
-    """Report readiness to the service manager that started us, if it asked (sd_notify(3))."""
+    """Tell the service manager that we are ready, if it wants to know (sd_notify(3))."""
     place = service_manager()
     if not place:
         return
     address = f"\0{place[1:]}" if place.startswith(ABSTRACT) else place
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.settimeout(0)
-            line.sendto(READY.encode(), address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+            notifier.settimeout(0)
+            notifier.sendto(READY.encode(), address)
     except OSError as gone:
-        logger.warning("systemd was not told that we are ready: {}", gone)
+        logger.warning("systemd could not be notified that the server is ready: {}", gone)

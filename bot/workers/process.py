@@ -26,10 +26,10 @@ from bot.tools.do_not_call import OptOuts, listing
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
 from bot.workers.interpreter import (
     free_ended_calls,
-    read_in_small_pieces,
-    serve_the_loop_first,
-    share_heaps,
-    spare_the_loaded,
+    freeze_loaded_objects,
+    limit_heaps,
+    limit_read_size,
+    shorten_switch_interval,
 )
 from bot.workers.lag import LagReporter, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
@@ -222,7 +222,7 @@ async def _open_parts(
     emit(configuration_of(settings))
     call = call_maker(shared, emitter, prices)
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, emit=emit)
-    await asyncio.to_thread(spare_the_loaded)
+    await asyncio.to_thread(freeze_loaded_objects)
     at_end = await enter(AsyncExitStack())
     await enter(free_ended_calls(lambda: switchboard.ended))
     availability = shared.policies["llm"].availability
@@ -270,9 +270,9 @@ async def _working_after_calls(
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     """Load what takes long, and return the models; configuration errors come first."""
     check_tools(settings)
-    share_heaps()
-    read_in_small_pieces()
-    serve_the_loop_first()
+    limit_heaps()
+    limit_read_size()
+    shorten_switch_interval()
     await asyncio.to_thread(load_providers, settings)
     await asyncio.to_thread(check_rungs, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)

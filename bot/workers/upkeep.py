@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.batch.batch import Batch
-from bot.batch.messages import keep_messages_written
+from bot.batch.messages import transcribe_messages
 from bot.clips.rendering import keep_clips
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
@@ -53,7 +53,7 @@ def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager
     batch = Batch.of(
         process.settings, availability=process.providers.availability, emit=process.providers.emit
     )
-    return keep_messages_written(
+    return transcribe_messages(
         process.shared.last_resort.messages,
         batch.transcribe,
         mine=lambda: pool.leads,

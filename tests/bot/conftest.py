@@ -48,5 +48,5 @@ def models_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "VoiceModels", once)
         patch.setattr(opening, "warm_up", once.warm_up)
-        patch.setattr(opening, "spare_the_loaded", gc.freeze)
+        patch.setattr(opening, "freeze_loaded_objects", gc.freeze)
         yield

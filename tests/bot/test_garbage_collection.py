@@ -11,7 +11,7 @@ import pytest
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers import interpreter as freeing
-from bot.workers.interpreter import spare_the_loaded
+from bot.workers.interpreter import freeze_loaded_objects
 from bot.workers.process import Process, open_process
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.conftest import forget_servers
@@ -21,7 +21,7 @@ from tests.operations.record.test_record_listener import STAGES
 def test_objects_loaded_at_the_start_are_frozen() -> None:
     kept = [[] for _ in range(1000)]
     try:
-        spare_the_loaded()
+        freeze_loaded_objects()
 
         assert gc.get_freeze_count() > len(kept)
     finally:

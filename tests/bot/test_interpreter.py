@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from bot.workers.interpreter import READ_BYTES, read_in_small_pieces
+from bot.workers.interpreter import READ_BYTES, limit_read_size
 
 # Each thread allocates and keeps something; `malloc_info` prints a <heap> for each one (malloc.h).
 PROGRAM = """
 import ctypes, os, threading
-from bot.workers.interpreter import share_heaps
+from bot.workers.interpreter import limit_heaps
 
 libc = ctypes.CDLL(None)
 if {told}:
-    assert share_heaps()
+    assert limit_heaps()
 enough = threading.Barrier(7)
 
 def take():
@@ -59,7 +59,7 @@ class Pieces(asyncio.Protocol):
 
 
 async def test_a_socket_is_read_in_small_pieces() -> None:
-    read_in_small_pieces()
+    limit_read_size()
     near, far = socket.socketpair()
     far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * READ_BYTES)
     far.sendall(bytes(3 * READ_BYTES))  # all is there before the first read

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bot.batch.batch import UnusableInputError
-from bot.batch.messages import AGAIN_S, LOOK_S, keep_messages_written
+from bot.batch.messages import AGAIN_S, LOOK_S, transcribe_messages
 from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
@@ -74,7 +74,7 @@ async def written(
     mine: Callable[[], bool] = lambda: True,
 ) -> list[Event]:
     told: list[Event] = []
-    async with keep_messages_written(folder, ear.transcribe, mine=mine, emit=told.append):
+    async with transcribe_messages(folder, ear.transcribe, mine=mine, emit=told.append):
         await asyncio.sleep(for_s)
     return told
 
@@ -145,7 +145,7 @@ async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: P
         assert unlink_all([str(path)]).count == 1
         return found
 
-    async with keep_messages_written(tmp_path, forget_meanwhile, mine=lambda: True, emit=[].append):
+    async with transcribe_messages(tmp_path, forget_meanwhile, mine=lambda: True, emit=[].append):
         await asyncio.sleep(LOOK_S)
 
     assert not path.with_suffix(".text.json").exists()

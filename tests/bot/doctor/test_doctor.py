@@ -130,7 +130,9 @@ async def test_asked_online_every_provider_hears_answers_or_speaks() -> None:
         found = await findings(with_lab(lab), online=True)
 
     assert problems(found) == {}
-    assert found["stages.stt deepgram"].text.endswith("accepts the key, and the model hears")
+    assert found["stages.stt deepgram"].text.endswith(
+        "accepts the key, and the model recognises speech"
+    )
     assert found["stages.llm openai"].text.endswith("accepts the key, and the model answers")
     assert found["stages.tts cartesia"].text.endswith("accepts the key, and the voice speaks")
 
@@ -208,7 +210,7 @@ async def test_a_server_without_tls_is_a_problem_where_tls_is_wanted(vendor: Ven
 async def test_a_taken_port_is_a_problem(vendor: Vendor) -> None:
     found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
 
-    assert f"127.0.0.1:{vendor.port} cannot be listened on" in found["server.port"]
+    assert f"127.0.0.1:{vendor.port} cannot be bound" in found["server.port"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ async def test_a_taken_port_without_an_answer_does_not_block(
 
         found = problems(await findings(settings(vendor.port, server={"port": port})))
 
-    assert found == {"server.port": f"127.0.0.1:{port} cannot be listened on: {IN_USE}"}
+    assert found == {"server.port": f"127.0.0.1:{port} cannot be bound: {IN_USE}"}
 
 
 async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ async def test_a_postgresql_is_written_to_and_nothing_is_left_in_it(
     found = await storage_found(through_asyncpg(url), vendor.port)
 
     assert found.ok
-    assert "takes a row" in found.text
+    assert "can be written" in found.text
     assert PASSWORD not in found.text
     connection = await asyncpg.connect(url)
     tables = await connection.fetch("SELECT 1 FROM pg_tables WHERE tablename = 'callbacks'")
@@ -397,7 +399,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
     found = [await share_found(url, vendor.port) for _ in range(2)]
 
     assert all(item.ok for item in found)
-    assert "gives leases" in found[0].text
+    assert "grants leases" in found[0].text
     assert PASSWORD not in found[0].text
 
 
@@ -439,7 +441,7 @@ async def test_an_existing_share_file_is_used_and_a_missing_one_is_not_made(
     assert before.ok
     assert "will create" in before.text
     assert after.ok
-    assert "gives leases" in after.text
+    assert "grants leases" in after.text
 
 
 async def test_a_share_that_is_no_database_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bot.config.loading import Loaded, load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.health.sharing import Share, board_at, places, share_health
+from bot.health.sharing import BoardClient, board_at, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
@@ -56,7 +56,7 @@ class Process:
             "llm"
         ].availability
         self.told: list[Event] = []
-        self.share: Share | None = None
+        self.share: BoardClient | None = None
 
     @property
     def mind(self) -> RungAvailability:
@@ -348,12 +348,12 @@ async def test_a_board_whose_clock_is_set_is_believed_at_the_next_read(
     url = f"sqlite:///{tmp_path}/board.db"
     here, board = Process(url), SetClock(board_at(url, holder="here"), off_s=0.0)
     place = places(here.settings)["llm", "mind"]
-    share = Share([SharedRung(place, here.mind)], board=board, emit=here.told.append)  # pyright: ignore[reportArgumentType] - it is one by delegation
-    await share.look()
+    share = BoardClient([SharedRung(place, here.mind)], board=board, emit=here.told.append)  # pyright: ignore[reportArgumentType] - it is one by delegation
+    await share.sync()
     board.set(-3600.0)
-    await share.look()
+    await share.sync()
     here.fails(Kind.AUTH)
-    await share.look()
+    await share.sync()
     await share.close()
 
     witness = board_at(url, holder="witness")

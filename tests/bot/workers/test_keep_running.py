@@ -13,7 +13,7 @@ import bot.clips.rendering
 import bot.health.policies
 import operations.record.forgetting
 from bot.health.probing import Prober
-from bot.health.sharing import Share
+from bot.health.sharing import BoardClient
 from calls.events import ShareLost
 from operations.keep_running import MAX_WAIT_S, at_work, keep_running
 from tests.bot.judged_call import judged_call
@@ -90,9 +90,9 @@ def fail_at_once(*_: object, **__: object) -> None:
 
 
 BACKGROUND: dict[str, tuple[object, str, Callable[..., Awaitable[None] | None]]] = {
-    "a look at the board": (Share, "look", fail),
+    "sharing the providers' health": (BoardClient, "sync", fail),
     "probing openai": (Prober, "_do", fail),
-    "resting the breakers": (bot.health.policies, "_tick", fail),
+    "the breakers' timers": (bot.health.policies, "_tick", fail),
     "rendering clips": (bot.clips.rendering, "_complete", fail),
     "deletion of old calls": (operations.record.forgetting, "forget", fail_at_once),
 }

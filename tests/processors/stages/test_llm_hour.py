@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.health.policies import PACES, rest_breakers
+from bot.health.policies import PACES, run_breaker_timers
 from fallbacks.events import AttemptFailed, StageExhausted
 from fallbacks.ladder import StagePolicy
 from lab.simulators.lab import Lab, Spec
@@ -46,8 +46,8 @@ async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
         availability = availability_of("llm", NAMES)
         policy = StagePolicy(stage="llm", availability=availability, pace=PACES["llm"])
         bench = Bench(lab, NAMES, policy)
-        resting_for = rest_breakers(availability, emit=bench.told.append, clock=time.monotonic)
-        async with resting_for, running(bench.stage(), limit_s=length_s + 60.0) as pipe:
+        timers = run_breaker_timers(availability, emit=bench.told.append, clock=time.monotonic)
+        async with timers, running(bench.stage(), limit_s=length_s + 60.0) as pipe:
             yield bench, pipe
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.health.policies import rest_breakers
+from bot.health.policies import run_breaker_timers
 from fallbacks.events import StageExhausted
 from tests.kit.faults import DEAD
 from tests.lab.simulators import synthetic_caller as caller
@@ -31,9 +31,9 @@ SAID = (  # what this recogniser hears well; of an article before a pause it is 
 async def hearing(length_s: float) -> AsyncIterator[Call]:
     """Run one call's stage for an hour of changing faults."""
     availability = availability_of("stt", NAMES)
-    resting_for = rest_breakers(availability, emit=lambda _: None, clock=time.monotonic)
+    timers = run_breaker_timers(availability, emit=lambda _: None, clock=time.monotonic)
     async with (
-        resting_for,
+        timers,
         calling(pace=1.0, availability=availability, limit_s=length_s + 60.0) as call,
     ):
         expose(call.lab, weather(NAMES, KINDS, length_s=length_s, seed=5))

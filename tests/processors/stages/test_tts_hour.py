@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 
-from bot.health.policies import PACES, rest_breakers
+from bot.health.policies import PACES, run_breaker_timers
 from fallbacks.events import StageExhausted
 from fallbacks.ladder import StagePolicy
 from lab.callers import spoken_s
@@ -46,8 +46,8 @@ async def speaking(length_s: float) -> AsyncIterator[Talk]:
             NAMES, KINDS, length_s=length_s, seed=11, first=0.5
         )  # the last voice stays
         expose(lab, spells)
-        resting_for = rest_breakers(availability, emit=lambda _: None, clock=time.monotonic)
-        async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
+        timers = run_breaker_timers(availability, emit=lambda _: None, clock=time.monotonic)
+        async with timers, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
             yield talk
 
 
