@@ -205,7 +205,7 @@ WORKS: Final = {
     "tts": "the voice speaks",
 }
 ABOUT_PORT: Final = "server.port"
-# The fields of `GET /readyz`, by which a Holdline server is recognised.
+# The fields of `GET /readyz`, which tell Holdline from another server.
 READINESS_FIELDS: Final = frozenset(field_.name for field_ in fields(Readiness))
 
 

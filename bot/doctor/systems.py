@@ -35,7 +35,7 @@ async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[Do
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield a label and the URL of each system of which only the connection is checked."""
+    """Yield label and URL of each system whose check is only to connect."""
     alerts, crm = settings.alerts, settings.crm
     if alerts.telegram.bot_token and alerts.telegram.chat_id:
         yield "alerts.telegram", alerts.telegram.api_url

@@ -28,7 +28,7 @@ PACES: Final[Mapping[Stage, Pace]] = {
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
 }
-"""When a rung is late. Chosen so that the next rung still meets the latency budget."""
+"""The limits after which a rung is late; chosen so that the next one still meets the budget."""
 
 PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
 """The assumed time to a rung's first useful output, until there are measurements."""

@@ -1,1 +1,1 @@
-"""The web server: routes, access, limits, the carriers' webhooks and media sockets, pages."""
+"""The web server: routes, access control, limits, pages, carriers' webhooks and media sockets."""

@@ -1,4 +1,4 @@
-"""Access control: the credential and role that a request needs, and the pages it may come from."""
+"""Access control: which credential and role a request needs, and which site it may come from."""
 
 import asyncio
 import ipaddress
@@ -30,11 +30,11 @@ from bot.server.pages.site import CONSOLE_PAGES, safe_next, sign_in_page, sign_o
 def given_cookie(request: HTTPConnection, name: str) -> str:
     """Return the value of the last cookie of that name; empty if there is none.
 
-    Ours is never quoted. `request.cookies` unquotes each cookie with `http.cookies`, which takes
-    quadratic time in some versions of Python (CVE-2024-7592): half a second for a header.
+    Our cookie is never quoted. `request.cookies` unquotes every cookie with `http.cookies`, which
+    takes quadratic time in some versions of Python (CVE-2024-7592): half a second for one header.
     """
     pieces = (piece.partition("=") for piece in _pieces(request))
-    return next((held.strip() for key, _, held in pieces if key.strip() == name), "")
+    return next((value.strip() for key, _, value in pieces if key.strip() == name), "")
 
 
 def _pieces(request: HTTPConnection) -> list[str]:
@@ -42,14 +42,15 @@ def _pieces(request: HTTPConnection) -> list[str]:
 
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
-OWN_SITE: Final = ("same-origin", "none")  # `Sec-Fetch-Site` of our pages and of a person
+# `Sec-Fetch-Site` of requests by our own pages, and of those that a person begins by hand.
+OWN_SITE: Final = ("same-origin", "none")
 
 
 def names_loopback(host: str) -> bool:
-    """Return whether a `Host` is a loopback name or address, with any port.
+    """Return whether a `Host` header is a loopback name or address, with any port.
 
-    A page of another site can point a name of its own at 127.0.0.1 and then read our answers (DNS
-    rebinding). It cannot make the browser send `localhost` or an IP address.
+    Another site can point a name of its own at 127.0.0.1 and then read our responses (DNS
+    rebinding). But it cannot make the browser send `localhost` or an IP address as `Host`.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -62,9 +63,9 @@ def names_loopback(host: str) -> bool:
 
 
 def is_from_elsewhere(request: HTTPConnection, public_url: str) -> bool:
-    """Return whether a page of another site tries to change something.
+    """Return whether a request that may change something comes from another site's page.
 
-    Programs send neither `Origin` nor `Sec-Fetch-Site`, and are allowed.
+    Programs other than browsers send neither `Origin` nor `Sec-Fetch-Site`, and are allowed.
     """
     if method_of(request) in SAFE:
         return False
@@ -88,11 +89,11 @@ FORWARDED: Final = "forwarded"  # RFC 7239
 SIGNS: Final = (*CLIENTS, *HOSTS, FORWARDED, "x-forwarded-proto", "via")
 
 
-def is_handed_on(head: Headers) -> bool:
+def is_forwarded(head: Headers) -> bool:
     """Return whether a proxy forwards the request for a client that may be remote.
 
-    A developer's proxy on the same machine names loopback addresses only. A proxy that names no
-    client may forward for any client.
+    A developer's proxy on the same machine names only loopback addresses. A proxy that names no
+    client may forward for any.
     """
     if not any(name in head for name in SIGNS):
         return False
@@ -101,7 +102,7 @@ def is_handed_on(head: Headers) -> bool:
 
 
 def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
-    """Yield the values in a list of headers, and those under keys of `Forwarded`."""
+    """Yield the values of these headers, and of these keys in `Forwarded`."""
     for name in names:
         yield from ",".join(head.getlist(name)).split(",") if name in head else ()
     for word in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
@@ -125,20 +126,20 @@ GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
 SIGN_IN_PATH: Final = "/sign-in"
 SIGN_OUT_PATH: Final = "/sign-out"
 OPEN_PATHS: Final = ("/client/style.css", "/client/icon.svg")  # the sign-in page needs them
-OFFER_PATH: Final = "/api/offer"  # places a call
+OFFER_PATH: Final = "/api/offer"  # begins a call
 PAGES: Final = (*CONSOLE_PAGES, "/client/", SIGN_OUT_PATH)
 NO_STORE: Final = "no-store"
-ONLY_SEES: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN only sees."
+ONLY_SEES: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN is read-only."
 NO_SUPERVISOR: Final = "The supervisor does not answer. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Guards the pages, `/api/*` and `/metrics`; without a token everything is open.
+    """Guards the pages, `/api/*` and `/metrics`; without a token, everything is open.
 
-    That is safe for two reasons. The configuration lets a server without a token listen on loopback
-    only. And this class accepts only requests to a loopback name, and none that a proxy forwards
-    for remote clients. `public_client` opens only the browser's telephone.
+    That is safe because the configuration lets a server without a token listen on loopback only,
+    and because this class then accepts only requests to a loopback name that no proxy forwards for
+    a remote client. `public_client` opens the browser's telephone to everyone, and nothing else.
     """
 
     credentials: ConsoleCredentials
@@ -146,10 +147,10 @@ class Access:
     public_url: str = ""
 
     async def admit(self, request: HTTPConnection) -> Identity | Response:
-        """Return who sends a request, or the answer that refuses it."""
+        """Return the identity of a request's sender, or the response that refuses it."""
         path = path_of(request)
         if why := self._why_foreign(request):
-            return _say(why, HTTPStatus.FORBIDDEN)
+            return _refuse(why, HTTPStatus.FORBIDDEN)
         if self._is_public(path):
             return await self._name_caller(request)
         if not self.credentials.are_needed or path == SIGN_IN_PATH:
@@ -157,14 +158,14 @@ class Access:
         found = await self._identify(request)
         if not isinstance(found, Identity):
             return found
-        return _say(ONLY_SEES, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
+        return _refuse(ONLY_SEES, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
 
     async def _name_caller(self, request: HTTPConnection) -> Identity:
-        """Return who uses the public telephone: a stranger, unless it is an operator."""
+        """Return the identity of a user of the public telephone: an operator, or `STRANGER`."""
         if self.credentials.are_needed:
             found = await self._identify(request)
             return found if isinstance(found, Identity) else STRANGER
-        here = names_loopback(request.headers.get("host", "")) and not is_handed_on(request.headers)
+        here = names_loopback(request.headers.get("host", "")) and not is_forwarded(request.headers)
         return OPEN if here else STRANGER
 
     async def _identify(self, request: HTTPConnection) -> Identity | Response:
@@ -175,15 +176,15 @@ class Access:
         try:
             found = await self.credentials.check(given, address=address, path=path)
         except LookupError:
-            return _say(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refuse(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
         return _ask_for_credential(request, found) if isinstance(found, Denied) else found
 
     def _why_foreign(self, request: HTTPConnection) -> str:
-        """Return why this cannot come from one of our pages; empty if it may."""
+        """Return why a request is refused for its host, proxy or origin; empty if it is not."""
         for_this_machine = not (self.credentials.are_needed or self._is_public(path_of(request)))
         if for_this_machine and not names_loopback(request.headers.get("host", "")):
             return "Without HOLDLINE_TOKEN this server answers only requests to localhost."
-        if for_this_machine and is_handed_on(request.headers):
+        if for_this_machine and is_forwarded(request.headers):
             return "Set HOLDLINE_TOKEN to allow requests from other machines through a proxy."
         if is_from_elsewhere(request, self.public_url):
             return "This route accepts requests from Holdline's own pages only."
@@ -194,22 +195,22 @@ class Access:
 
 
 def path_of(request: HTTPConnection) -> str:
-    """Return the path that is routed; `request.url.path` is made with the client's `Host`."""
+    """Return the path that is routed; `request.url.path` also depends on the client's `Host`."""
     return str(request.scope["path"])
 
 
 def method_of(request: HTTPConnection) -> str:
-    """Return the method; a websocket, through which anything may be sent, counts as a POST."""
+    """Return the method; a WebSocket, over which anything may be sent, counts as a POST."""
     return str(request.scope.get("method", "POST"))
 
 
 def address_of(request: HTTPConnection) -> str:
-    """Return the address of the other end of the connection; empty if it has none."""
+    """Return the IP address of the connection's other end; empty if it has none."""
     return request.client.host if request.client else ""
 
 
 def given_by(request: HTTPConnection) -> Credential | None:
-    """Return the credential of a request: a bearer token before a session's cookie."""
+    """Return the credential of a request: its bearer token, or else its session cookie."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return Credential(way="bearer token", value=token)
@@ -218,37 +219,37 @@ def given_by(request: HTTPConnection) -> Credential | None:
 
 
 def identity_of(request: HTTPConnection) -> Identity:
-    """Return who sends a request that was admitted."""
+    """Return the identity of an admitted request's sender; `OPEN` if the path is not guarded."""
     found = request.scope.get("state", {}).get("identity")
     return found if isinstance(found, Identity) else OPEN
 
 
 def check_may_act(request: HTTPConnection) -> None:
-    """Check that the sender of a request may act.
+    """Check that the sender of a request has the role `ACT`.
 
     Raises:
-        HTTPException: It may only see (403).
+        HTTPException: It has not (403).
     """
     if identity_of(request).role is not Role.ACT:
         raise HTTPException(HTTPStatus.FORBIDDEN, ONLY_SEES)
 
 
 def is_guarded(path: str) -> bool:
-    """Return whether a path is for operators only."""
+    """Return whether `Access` guards a path."""
     exact = path in CONSOLE_PAGES or path in (SIGN_IN_PATH, SIGN_OUT_PATH)
     guarded = exact or path.startswith(GUARDED)
     return guarded and path not in OPEN_PATHS
 
 
 def _lacks_role(identity: Identity, request: HTTPConnection) -> bool:
-    """Return whether a request changes something or calls, and its sender may only see."""
+    """Return whether a request changes something or begins a call, and its sender may only read."""
     path = path_of(request)
     acts = path == OFFER_PATH or (method_of(request) not in SAFE and path != SIGN_OUT_PATH)
     return acts and identity.role is not Role.ACT
 
 
 def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Response:
-    """Return the sign-in page for a person's browser, and a sentence for everyone else."""
+    """Return the sign-in page to a person's browser, and a JSON error to any other client."""
     path, wait_s = path_of(request), denied.wait_s if denied else 0
     if _is_by_a_person(request) and (denied is None or denied.way == "session"):
         query = request.scope["query_string"].decode("latin-1")
@@ -257,9 +258,9 @@ def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Respo
     if wait_s:
         headers = {"Retry-After": str(wait_s)}
         why = f"Too many wrong tokens; try again in {wait_s} s."
-        return _say(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
+        return _refuse(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
     why = "This needs HOLDLINE_TOKEN as a bearer token."
-    return _say(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+    return _refuse(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 
 
 def _is_by_a_person(request: HTTPConnection) -> bool:
@@ -269,7 +270,7 @@ def _is_by_a_person(request: HTTPConnection) -> bool:
     return path == SIGN_OUT_PATH or (method_of(request) == "GET" and asks_for_html)
 
 
-def _say(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
+def _refuse(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": why}, status, headers)
 
 
@@ -294,11 +295,11 @@ class SignIn:
         return router
 
     async def show(self, request: Request) -> Response:
-        """Show the form; after it, the page in the query's `next`."""
+        """Show the sign-in form; it leads to the page in the query's `next`."""
         return sign_in_page(request.query_params.get("next", "/"), status=HTTPStatus.OK)
 
     async def sign_in(self, request: Request) -> Response:
-        """Open a session, or say what is wrong."""
+        """Open a session, or show the form again with the problem."""
         form, address = await _form(request), address_of(request)
         to, name = safe_next(form.get("next", "/")), form.get("name", "")
         if not self._credentials.are_needed:
@@ -310,7 +311,7 @@ class SignIn:
             return sign_in_page(to, problem=problem, name=name, wait_s=found.wait_s)
         cookie = await self._credentials.sign_in(found.role, name=name, address=address)
         answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        # Lax: a link in an alert opens its page. What changes something also needs our own origin.
+        # Lax, so that links in alerts work. Requests that change something need our origin, too.
         answer.set_cookie(
             COOKIE,
             cookie,
@@ -332,16 +333,16 @@ class SignIn:
         try:
             await self._credentials.sign_out(identity, everybody=everybody)
         except LookupError:
-            return _say(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refuse(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
         answer = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE)
         return answer
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form, or none; a multipart form is not read.
+    """Return the fields of an urlencoded form; empty for anything else.
 
-    Parsing multipart forms is slow, and large parts of them are written to disk.
+    Multipart forms are not parsed: that is slow, and large parts would be written to disk.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return {}
@@ -352,14 +353,15 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-LOOK_S: Final = 5.0  # between two checks that the session of an open stream still exists
-POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake it becomes 403
+LOOK_S: Final = 5.0  # between two checks whether the session of an open stream still exists
+POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake, the server turns it into a 403
 
 
 class Guard:
-    """Applies `Access` to HTTP requests and to websockets; keeps answers out of caches.
+    """Applies `Access` to HTTP requests and WebSockets; forbids caches to store the responses.
 
-    A stream, such as the live view, ends within `LOOK_S` of its session.
+    An open stream, such as the live view, is closed at the next message that comes `LOOK_S` or more
+    after the last check, if its session has ended.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -367,7 +369,7 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on to the application, or refuse it."""
         if scope["type"] not in ("http", "websocket") or not is_guarded(scope["path"]):
             await self._app(scope, receive, send)
             return

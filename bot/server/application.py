@@ -45,20 +45,20 @@ from transports.parked import Parked
 class Extras:
     """Optional parts of a server, apart from its configuration."""
 
-    words: bool = False  # show the words in the live view
+    words: bool = False  # show what is said in the live view
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
-    models: VoiceModels | None = None  # already loaded
-    pool: PoolClient | None = None  # the other processes of this port
-    metrics_folder: Path | None = None  # where they write their metrics
+    models: VoiceModels | None = None  # if they are already loaded
+    pool: PoolClient | None = None  # `None` if this is the only process on its port
+    metrics_folder: Path | None = None  # where the pool's processes write their metrics
     campaigns: PoolCampaigns | None = None  # `None` to leave campaigns out of the live view
-    dialing: DialerSettings | None = None  # time limits of the dialer
+    dialing: DialerSettings | None = None  # the dialler's timing; `None` for the default
 
 
 def application(
     process: Process, tasks: asyncio.TaskGroup, extras: Extras, pool: WorkerPool | None = None
 ) -> FastAPI:
-    """Return the web application: access, limits, pages, transports, and the operator's API."""
+    """Return the web application: access control, limits, pages, transports, operators' API."""
     settings = process.settings
     pool = pool or SingleProcess(
         why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
@@ -85,12 +85,12 @@ def application(
 
 
 def _guarded(access: Access, *, one_request: bool) -> FastAPI:
-    """Return an application without routes, with the limits that apply before routing.
+    """Return an application without routes, with the checks that come before routing.
 
     Args:
         access: Access control.
-        one_request: Close each connection after one request, because another process may take the
-            next.
+        one_request: Whether to close each connection after one request, so that another process can
+            take the next.
     """
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, explain_request)
@@ -102,7 +102,7 @@ def _guarded(access: Access, *, one_request: bool) -> FastAPI:
 
 
 def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
-    """Return the routes for people, operators and monitoring."""
+    """Return the routes of health checks, pages, providers, metrics and reloads."""
     return [
         _health(process, pool),
         console_routes(),
@@ -135,7 +135,7 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
 
 
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
-    """Return the routes with the calls: those in progress, and those on record."""
+    """Return the routes that show calls, in progress and recorded, and what callers left."""
     settings = process.settings
     calls = PoolCalls(process.listeners.sums, pool)
     view = PoolLiveView(process.listeners.live, pool)
@@ -147,7 +147,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             calls=calls,
             campaigns=extras.campaigns,
         ),
-        # Its paths would be calls' ids for the next one.
+        # Before `call_router`, which would take `search` for the id of a call.
         call_list_router(CallList(process.database), disclosures),
         call_router(calls, RecordReader(process.database), disclosures),
         inbox_router(Inbox(process.database), process.switchboard.emit, disclosures),

@@ -1,4 +1,4 @@
-"""Calls of browsers, and how a page that lost its connection resumes its call."""
+"""Calls from browsers; a page that has lost its connection can resume its call."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from transports.pool import NoSeat, take_seat
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 
-# For the call of a returning page to end; the process that asks waits 2 s.
+# How long the old call of a returning page may take to end; the process that asks waits 2 s.
 TAKE_UP_S: Final = 1.8
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 CROWDED: Final = "There are too many calls from your network. Please end one of them first."
@@ -29,16 +29,15 @@ class _Running:
 
 
 class BrowserCalls:
-    """The browser calls of this process, by the token that resumes them.
+    """The browser calls of this process, each with the token that resumes it.
 
     Attributes:
-        pool: Grants the seats.
+        pool: Admits the calls.
     """
 
     def __init__(
         self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
     ) -> None:
-        """Start without calls."""
         self.pool = pool
         self._process = process
         self._tasks = tasks
@@ -47,14 +46,14 @@ class BrowserCalls:
         self._running: dict[str, _Running] = {}
 
     def runs(self, token: str) -> bool:
-        """Return whether the call of a token runs here, as far as is known."""
+        """Return whether this process runs the call with this resume token."""
         return token in self._running
 
     async def end(self, asked: Mapping[str, Any]) -> bool:
-        """End the call of a page that has come back; return whether it ran here.
+        """End the old call of a page that has come back; return whether it ran in this process.
 
-        A page may come back before we notice that its connection was lost. A call that takes long
-        to end, for example because its provider is silent, hands its conversation over first.
+        A page may come back before we notice that its connection was lost. If the old call takes
+        longer than `TAKE_UP_S` to end, its conversation is stored for the new one all the same.
         """
         token = str(asked["token"])
         running = self._running.get(token)
@@ -71,8 +70,8 @@ class BrowserCalls:
         """Run the call of a connected page.
 
         Args:
-            connection: Of the page.
-            resumed: The token of its lost call, or empty.
+            connection: The page's connection.
+            resumed: The resume token of its lost call; empty for a new call.
             public: The network of a caller who has not signed in; empty for an operator.
         """
         parked = await self._take_up(resumed)
@@ -84,7 +83,8 @@ class BrowserCalls:
             detail = CROWDED if admitted.reason == "address_full" else BUSY
             await connection.part({"type": "refused", "detail": detail})
             return
-        # The page may be lost again before it learns a new token, so the known one is kept.
+        # A resumed call keeps its token: the connection may be lost again before the page has a new
+        # one.
         if parked is None:
             resumed = self._parked.token()
         with take_seat(self.pool, admitted.seat):
@@ -111,15 +111,15 @@ class BrowserCalls:
                 self._process.switchboard.await_return(call, self._tasks)
 
     async def _give_up(self, token: str, running: _Running) -> None:
-        """Remove a call, once, and keep its conversation if its connection was lost."""
+        """Remove a call; store its conversation if its connection was lost. Does both only once."""
         if self._running.get(token) is not running:
-            return  # handed over; the same token may have a new call
+            return  # already removed; a new call may have the same token
         del self._running[token]
         if running.call.reason == LINE_LOST:
             await running.parked.keep(running.call.resume_state(), last=True)
 
     async def _take_up(self, token: str) -> ParkedCall | None:
-        """Return the state of a lost call; if that call still runs somewhere, end it first."""
+        """Return a lost call's state, `None` without; end the call first if it still runs."""
         if not token:
             return None
         await self.pool.peers.ask_all("take_up", token=token)

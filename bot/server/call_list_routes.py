@@ -1,4 +1,7 @@
-"""`/api/calls/search`: recorded calls by date, party, campaign, result and verdict; as CSV, too."""
+"""`/api/calls/search`: finds recorded calls by date, party, campaign, result or verdict.
+
+The result is JSON or CSV.
+"""
 
 import csv
 import io
@@ -19,15 +22,15 @@ from operations.masking import masked
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 
-MAX_LISTED: Final = 200  # calls of one page
-MAX_LINES: Final = 10_000  # calls of one file
+MAX_LISTED: Final = 200  # calls in one page
+MAX_LINES: Final = 10_000  # calls in one CSV file
 COLUMNS: Final = tuple(field.name for field in fields(ListedCall))
 
 Word = Annotated[str, Field(max_length=100)]
 
 
 class CallQuery(BaseModel):
-    """The parameters of a request; an empty one excludes no call."""
+    """The parameters of a search; an empty one does not filter."""
 
     since: datetime | None = None
     before: datetime | None = None
@@ -42,7 +45,7 @@ class CallQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
 
     def filter(self) -> CallFilter:
-        """Return which calls are wanted."""
+        """Return the filter for the record's query."""
         return CallFilter(
             since=None if self.since is None else in_utc(self.since),
             before=None if self.before is None else in_utc(self.before),
@@ -95,7 +98,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
 
 
 def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
-    """Return a call; of a masked number, people recognise the ending."""
+    """Return a call with its result in words; if its number is masked, the last digits remain."""
     code = call.result or call.reason or call.state
     result = phrase(OUTCOMES if call.result else ENDS, code)
     shown = asdict(call) | {"ending": call.number[-4:], "result_says": result}
@@ -103,7 +106,7 @@ def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
 
 
 async def _file(calls: CallList, query: CallQuery) -> str:
-    """Return the calls as CSV; read page by page, because this loop also serves calls."""
+    """Return the calls as CSV, read page by page, so that calls on this event loop do not wait."""
     text, wanted = io.StringIO(), query.filter()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)

@@ -38,18 +38,18 @@ from operations.record.reader import (
 )
 from operations.telemetry.live import ConsoleSums, merge_turns
 
-LOOK_S: Final = 0.5  # between two updates of a page
+LOOK_S: Final = 0.5  # between two queries for an open page
 
 
 class PoolCalls:
-    """The calls of all processes; all watchers share one query.
+    """The calls in progress in all processes; all watchers share one query.
 
     Attributes:
-        vendors: For the sentences about failures.
+        vendors: The vendors' names and keys, for sentences about failures.
     """
 
     def __init__(self, sums: ConsoleSums, pool: WorkerPool) -> None:
-        """Register the answers for other processes."""
+        """Show the calls of `pool`, and answer its other processes' queries from `sums`."""
         self.vendors = sums.vendors
         self._sums = sums
         self._pool = pool
@@ -60,12 +60,12 @@ class PoolCalls:
         pool.peers.answer("turns", self._own_turns)
 
     async def live(self) -> list[Mapping[str, Any]]:
-        """Return the calls in progress, the oldest one first."""
+        """Return the calls in progress, the oldest first."""
         views = await self._pool.peers.ask_all("calls")
         return sorted((item for view in views for item in view), key=_begin)
 
     async def turns(self) -> list[list[Any]]:
-        """Return the latest answers: time, how long the caller waited, call id."""
+        """Return the latest answers, each as time, the caller's wait in seconds, and call id."""
         return merge_turns(await self._pool.peers.ask_all("turns"))
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
@@ -98,7 +98,7 @@ def _begin(call: Mapping[str, Any]) -> str:
 
 MAX_LISTED: Final = 200  # calls in one response
 USUAL: Final = 25
-LATELY: Final = timedelta(minutes=15)  # of the console's figures
+LATELY: Final = timedelta(minutes=15)  # the period of the console's figures
 UNKNOWN: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
 TOLD: Final = frozenset(
@@ -109,16 +109,19 @@ TOLD: Final = frozenset(
         *("AnswerHeard", "EarMeasured", "AttemptFailed", "TurnJudged"),
     }
 )
-"""Events that a call's page shows; none of them holds words or numbers of a caller."""
-HOLDS_WORDS: Final = frozenset({"reason"})  # why the caller wanted a person
+"""The events that a call's page shows, without the fields in `HOLDS_WORDS`.
+
+So no caller's words or numbers are shown.
+"""
+HOLDS_WORDS: Final = frozenset({"reason"})  # it may quote why the caller wanted a person
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures) -> APIRouter:
-    """Return the routes under `/api/calls`; numbers are masked unless the request asks for them.
+    """Return the routes under `/api/calls`; numbers are masked unless a request asks for them.
 
-    `disclosures` records who did, and who heard a recording.
+    `disclosures` records who saw complete numbers and who played a recording.
     """
     router = APIRouter(prefix="/api/calls")
 
@@ -149,7 +152,7 @@ def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
             return _page(page, calls.vendors, numbers=numbers)
-        return _begun(call_id, await calls.live())
+        return _live_page(call_id, await calls.live())
 
     _add_audio(router, reader, disclosures)
     return router
@@ -171,11 +174,11 @@ def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures
 
 
 async def sound(recording: str, note: Callable[[], None]) -> FileResponse | JSONResponse:
-    """Return a recording; no cache on the way may keep it.
+    """Return a recording, which caches must not store; 404 if there is none.
 
     Args:
-        recording: Its file; empty without one.
-        note: Reports that somebody hears it; called before the answer is sent.
+        recording: The path of the file; empty if the call was not recorded.
+        note: Records the access; called before the response is sent.
     """
     if not recording or not await asyncio.to_thread(Path(recording).is_file):
         return JSONResponse({"detail": "This call was not recorded."}, status_code=404)
@@ -205,7 +208,7 @@ async def _recorded(
 
 
 def in_utc(at: datetime) -> datetime:
-    """Return the moment in UTC, as the record stores it: SQLite ignores time zones."""
+    """Return a time in UTC, as the record stores it, because SQLite ignores time zones."""
     try:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except OverflowError:  # on the first or last representable day
@@ -213,7 +216,7 @@ def in_utc(at: datetime) -> datetime:
 
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
-    """Return a call with masked numbers and without the path of its recording."""
+    """Return a call without its recording's path; its numbers are masked unless `numbers`."""
     shown = asdict(row) | {"recorded": bool(row.recording)} | in_words(row)
     del shown["recording"]
     if not numbers:
@@ -222,7 +225,7 @@ def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
 
 
 def in_words(row: CallRow | TurnRow) -> dict[str, str]:
-    """Return the codes of a call or a turn in words: how it ended, why its verdict is so."""
+    """Return in words how a call ended, and the reason of the verdict on a call or turn."""
     ended = phrase(ENDS, row.reason or row.state) if isinstance(row, CallRow) else ""
     return {"ended_says": ended, "why_says": phrase(WHYS, row.why)}
 
@@ -234,13 +237,13 @@ def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
         "messages": [plain(asdict(message)) for message in page.messages],
         "failures": [_failure(failure, vendors) for failure in page.failures],
         "breaker_moves": [plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
-        "happenings": [_told(item, vendors) for item in page.happenings if item.kind in TOLD],
+        "happenings": [_happening(item, vendors) for item in page.happenings if item.kind in TOLD],
         "result": _result(page.result) if page.result else None,
     }
 
 
 def _result(row: CallResultRow) -> dict[str, Any]:
-    """Return the result of a call, with the callback's time in ISO format."""
+    """Return a call's result, with its outcome in words and the callback's time in ISO format."""
     shown = asdict(row)
     at_s = shown.pop("callback_at_s")
     return shown | {"callback_at": iso(at_s) or None, "says": phrase(OUTCOMES, row.outcome)}
@@ -252,17 +255,17 @@ def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     return plain(asdict(row) | {"says": says, "cure": cure_of(row.kind)})
 
 
-def _told(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
+def _happening(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     """Return an event in the format of the live feed."""
-    said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
+    data = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
-    told = plain({"call_id": row.call_id, **said, **place})
-    says = say(row.kind, told, vendors)
-    return told | {"says": says} if says else told
+    entry = plain({"call_id": row.call_id, **data, **place})
+    says = say(row.kind, entry, vendors)
+    return entry | {"says": says} if says else entry
 
 
-def _begun(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | JSONResponse:
-    """Return one of the calls in progress, which has no record yet."""
+def _live_page(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | JSONResponse:
+    """Return the page of a call in progress that is not in the record yet; 404 if there is none."""
     live = next((call for call in calls if call["id"] == call_id), None)
     if live is None:
         return JSONResponse({"detail": NO_CALL}, status_code=404)
@@ -274,7 +277,7 @@ def _begun(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] |
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for JSON, with moments in ISO format."""
+    """Return the values with times in ISO format, for JSON."""
     return {
         key: iso(value) if isinstance(value, datetime) else value for key, value in values.items()
     }

@@ -1,4 +1,4 @@
-"""`/api/campaigns` and `/api/dials`: states, reports, operator actions, one single call."""
+"""`/api/campaigns` and `/api/dials`: campaign states, reports, operator actions, single calls."""
 
 import asyncio
 import csv
@@ -49,7 +49,7 @@ class PoolCampaigns:
     """The state of all campaigns; all watchers in all processes share one query."""
 
     def __init__(self, outbound: Outbound, pool: WorkerPool) -> None:
-        """Register the answers for other processes."""
+        """Show the campaigns of `outbound`, and answer the queries of the processes of `pool`."""
         self._outbound = outbound
         self._pool = pool
         self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
@@ -68,7 +68,7 @@ class PoolCampaigns:
         return await list_campaigns(self._outbound, held)
 
     def lasting(self) -> Sequence[Place]:
-        """Return the campaigns with a reported, lasting standstill; empty if not the leader."""
+        """Return the campaigns that an outage holds at present; empty if this is not the leader."""
         if not self._pool.leads:
             return ()
         return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
@@ -103,7 +103,7 @@ class PoolCampaigns:
     async def _look(self) -> dict[str, Any]:
         try:
             return {"campaigns": await self.all(), "problem": ""}
-        except StorageError:  # the last view stays valid
+        except StorageError:  # show the last known state
             return {**self._last, "problem": UNKNOWN}
 
     async def _own_holds(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ class PoolCampaigns:
 PIECE_BYTES: Final = 64 * 1024
 KINDS: Final = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 PAGE_HEADERS: Final = {
-    # The page has an inline style sheet and nothing else: no script, no image.
+    # The page needs only its inline style sheet: it has no script and no image.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
@@ -171,17 +171,17 @@ def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
 
 
 def _write(url: str, name: str, ending: str, *, numbers: bool) -> BinaryIO:
-    """Write a report and open it; its file is deleted when it is closed. Blocks."""
+    """Write a report and open it; the file is deleted once it is closed. Blocks."""
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
-        # In a loop of this thread, because the server's loop must serve calls.
+        # In an event loop of this thread, because the server's loop must serve calls.
         asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
         path = folder / f"{name}.{ending}"
         return (path if numbers else _masked_file(path)).open("rb")
 
 
 def _masked_file(path: Path) -> Path:
-    """Return a copy with masked numbers."""
+    """Write a copy of a CSV report with masked numbers; return its path."""
     copy = path.with_suffix(".masked")
     with (
         path.open(encoding="utf-8", newline="") as file,
@@ -229,19 +229,19 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
     async def change(  # pyright: ignore[reportUnusedFunction]
         request: Request, name: str, move: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
-        if refused := _immovable(outbound, name, move):
+        if refused := _refuse_transition(outbound, name, move):
             return refused
-        said = word or OperatorWord()
+        operator = word or OperatorWord()
         try:
-            if why := await _why_none(outbound, name, move):
+            if why := await _why_nobody_called(outbound, name, move):
                 return _refused(f"{why}.", 409)
-            moved = await _move(outbound, name, move, said)
-            if moved:
-                emit_action(emit, request, cast(OperatorAction, move), target=name, word=said)
+            changed = await _move(outbound, name, move, operator)
+            if changed:
+                emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
             shown = {item["name"]: item for item in await all_campaigns.all()}[name]
         except StorageError:
             return _unknown()
-        return shown if moved else _unmoved(shown, move)
+        return shown if changed else _not_changed(shown, move)
 
     _add_dials(router, outbound)
     return router
@@ -270,23 +270,23 @@ def _add_dials(router: APIRouter, outbound: Outbound) -> None:
         )
 
 
-def _immovable(outbound: Outbound, name: str, move: str) -> JSONResponse | None:
+def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse | None:
     if name not in outbound.campaigns or move not in MOVES:
-        told = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
-        return JSONResponse(told, status_code=404)
+        body = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
+        return JSONResponse(body, status_code=404)
     calls = MOVES[move][1] == "running"
     return _refused(NOTHING_ALLOWED, 409) if calls and not outbound.gate.rules.opened else None
 
 
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
-    """Move a campaign; return False if its state does not allow that."""
+    """Change a campaign's state; return False if its present state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
     return await outbound.queue.move(name, becomes, reason=word.name, now=now, begins=begins)
 
 
-async def _why_none(outbound: Outbound, name: str, move: str) -> str:
-    """Return why a start would call no contact; empty if it would, and for other moves."""
+async def _why_nobody_called(outbound: Outbound, name: str, move: str) -> str:
+    """Return why a start would call no contact; empty if it would, or for another transition."""
     if move != "start":
         return ""
     campaign, database = outbound.campaigns[name], outbound.figures.database
@@ -295,8 +295,8 @@ async def _why_none(outbound: Outbound, name: str, move: str) -> str:
     ).why_none
 
 
-def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
-    """Return the campaign if it is in the wanted state already, else why it was not moved."""
+def _not_changed(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
+    """Return the campaign if it already has the requested state, else why that is impossible."""
     begins, becomes = MOVES[move]
     if shown["state"] == becomes:
         return shown

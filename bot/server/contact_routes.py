@@ -1,4 +1,4 @@
-"""`/api/campaigns/NAME/contacts` and `/summary`: contacts from a browser; what a start does."""
+"""`/api/campaigns/NAME/contacts` and `/summary`: uploads of contacts; what a start would do."""
 
 import asyncio
 import tempfile
@@ -26,8 +26,8 @@ from campaigns.refusals import cure_of
 from campaigns.summary import StartSummary, summarize
 from operations.database.database import StorageError
 
-MAX_FILE_BYTES: Final = 4 << 20  # unpacked; some fifty thousand rows
-MAX_LINES: Final = 10  # of each reason
+MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
+MAX_LINES: Final = 10  # line numbers listed for each reason
 GZIP: Final = b"\x1f\x8b"
 TOO_LARGE: Final = "The file is too large for the browser; use holdline campaign import."
 NO_CAMPAIGN: Final = "There is no such campaign."
@@ -36,12 +36,12 @@ BUSY: Final = "Another file is being read. Try again in a moment."
 
 
 def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
-    """Return the routes; a file may be packed with gzip, so that more of it fits in a request.
+    """Return the routes; a file may be compressed with gzip, so that more fits in a request.
 
     Args:
         outbound: The campaigns, and their database.
-        emit: Gets each import.
-        region: Of the files' owner, for campaigns without one.
+        emit: Emits an `OperatorActed` for each import.
+        region: The country of numbers without a country code, for campaigns that set none.
     """
     router = APIRouter(prefix="/api/campaigns/{name}")
     uploads = ContactUploads(outbound, emit, region)
@@ -51,10 +51,9 @@ def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
 
 
 class ContactUploads:
-    """Reads files of contacts, one at a time."""
+    """Imports uploaded files of contacts, one at a time."""
 
     def __init__(self, outbound: Outbound, emit: Emit, region: str) -> None:
-        """Import into the configured campaigns."""
         self._outbound = outbound
         self._emit = emit
         self._region = region
@@ -75,7 +74,7 @@ class ContactUploads:
     async def take(
         self, request: Request, name: str, by: str = "", *, preview: bool = True
     ) -> JSONResponse | dict[str, Any]:
-        """Import the file in the request's body, or say what that would do."""
+        """Import the file in the request's body; with `preview`, only return what that would do."""
         campaign = self._outbound.campaigns.get(name)
         if campaign is None:
             return _refused(NO_CAMPAIGN, 404)
@@ -105,10 +104,11 @@ class ContactUploads:
 async def _take_in(
     outbound: Outbound, campaign: Campaign, data: bytes, region: str, *, preview: bool
 ) -> dict[str, Any]:
-    lines: dict[str, list[int]] = {}  # the first of each reason; the rows are in the sender's file
+    lines: dict[str, list[int]] = {}  # by reason, the numbers of the first refused lines
 
     def refuse(row: RefusedRow) -> None:
-        of_reason = lines.setdefault(row.reason.partition(":")[0], [])  # without its readings
+        # After a colon, a reason lists the possible readings of the number.
+        of_reason = lines.setdefault(row.reason.partition(":")[0], [])
         of_reason += [row.line] if len(of_reason) < MAX_LINES else []
 
     with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
@@ -126,10 +126,10 @@ async def _take_in(
             tally = await import_contacts(plan, book, refuse)
         except ImportRefusedError as error:
             raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
-    return _told(tally, campaign, lines) | {"preview": preview}
+    return _tally(tally, campaign, lines) | {"preview": preview}
 
 
-def _told(
+def _tally(
     tally: ImportTally, campaign: Campaign, lines: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     refused = _reasons(tally.refused, campaign)
@@ -168,7 +168,7 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
 
 
 def _unpacked(body: bytes) -> bytes | None:
-    """Return a file's bytes; `None` if it is too large or not what it seems. Blocks."""
+    """Return a file decompressed; `None` if that is too large, or not valid gzip. Blocks."""
     if not body.startswith(GZIP):
         return body
     unpacking = zlib.decompressobj(wbits=31)

@@ -1,13 +1,13 @@
-"""Checks of the console's credentials: bearer token, sign-in form and session cookie.
+"""Checks the console's credentials: bearer token, sign-in form and session cookie.
 
-All go through `ConsoleCredentials.check`, which counts, limits and logs them. Rules:
+All go through `ConsoleCredentials.check`, which counts, limits and logs wrong ones. Rules:
 
-- `HOLDLINE_TOKEN` may act; `HOLDLINE_VIEW_TOKEN` may see.
-- A sign-in opens a session in the pool's key-value store, in the supervisor. A worker's restart
-  does not end it. It ends after `SESSION_S`, with its sign-out, with a sign-out of all, with the
-  server, and when its token changes. The store holds a hash of the cookie.
-- Each wrong credential makes its address wait longer, in every process of the pool. The same wrong
-  one again is not counted: it is a forgotten tab or scraper, and a guesser learns nothing from it.
+- `HOLDLINE_TOKEN` gives the role `act`, `HOLDLINE_VIEW_TOKEN` the role `see`, which only reads.
+- A sign-in opens a session in the pool's key-value store, in the supervisor, so it outlives a
+  worker. It ends after `SESSION_S`, by its own sign-out, by a sign-out of all, with the server, and
+  when its token changes. The store holds a hash of the cookie.
+- Each wrong credential makes its address wait longer, in every process of the pool. Repeating the
+  same one is not counted: a forgotten tab or scraper does so, and a guesser learns nothing from it.
 """
 
 import hashlib
@@ -32,14 +32,15 @@ from calls.events import InputRefused
 from transports.arrival_rules import network_of
 from transports.pool import CallPool
 
-FREE: Final = 5  # wrong credentials of one address without a wait: people mistype
+FREE: Final = 5  # wrong credentials from one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong one
 MAX_WAIT_S: Final = 60.0
-ALL_TOGETHER: Final = 60  # wrong credentials from all addresses in `WINDOW_S`
+ALL_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S` from all addresses; then all wait
 WINDOW_S: Final = 60.0
-FORGET_S: Final = 3600.0
+FORGET_S: Final = 3600.0  # after this, an address's count of wrong credentials starts again
 MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
-KNOWN_ADDRESSES: Final = 64  # that have shown a right one; they do not wait for strangers
+# Addresses that have sent a right credential; wrong ones from elsewhere do not make them wait.
+KNOWN_ADDRESSES: Final = 64
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Attempts:
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
 
     def wait_s(self, address: str, now: float) -> float:
-        """Return how long a credential of this address must wait; 0 if it is checked now."""
+        """Return how long this address must wait before its credentials are checked; 0 if not."""
         place = network_of(address)
         wrong, at, _ = self._wrong.get(place, (0, now, ""))
         own_s = 0.0
@@ -61,7 +62,7 @@ class Attempts:
         return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
 
     def repeats(self, address: str, mark: str) -> bool:
-        """Return whether the latest wrong credential of this address had the same mark."""
+        """Return whether the last wrong credential from this address had the same hash `mark`."""
         return mark == self._wrong.get(network_of(address), (0, 0.0, ""))[2] != ""
 
     def note_wrong(self, address: str, now: float, mark: str = "") -> None:
@@ -74,9 +75,9 @@ class Attempts:
             self._wrong.popitem(last=False)
 
     def note_right(self, address: str, now: float) -> None:
-        """Remember an address that has shown a right credential, unless it waits.
+        """Remember an address that has sent a right credential.
 
-        A guesser may share it.
+        Not while it must wait, because a guesser may share the address.
         """
         if self.wait_s(address, now):
             return
@@ -115,7 +116,7 @@ REFUSALS: Final[Mapping[Way, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """What a client shows."""
+    """A credential in a request."""
 
     way: Way
     value: str = field(repr=False)
@@ -123,13 +124,13 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who sends a request."""
+    """The sender of a request."""
 
     role: Role
     shown: str  # for the log: "session 1a2b3c4d", "bearer token", "no token"
-    name: str = ""  # given at the sign-in
-    session: str = ""  # its key in the store
-    public: bool = False  # a stranger at the public telephone
+    name: str = ""  # as given at the sign-in
+    session: str = ""  # the session's key in the store; empty without a session
+    public: bool = False  # whether it is an unauthenticated user of the public telephone
 
 
 OPEN: Final = Identity(role=Role.ACT, shown="no token")
@@ -138,7 +139,7 @@ STRANGER: Final = Identity(role=Role.SEE, shown="no token", public=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """A wrong credential, or one that came too soon after wrong ones of its address."""
+    """A wrong credential, or one that came too soon after wrong ones from its address."""
 
     way: Way
     wait_s: int = 0
@@ -168,14 +169,15 @@ class ConsoleCredentials:
 
     @property
     def are_needed(self) -> bool:
-        """Whether there is a token; without one everything is open on this machine."""
+        """Whether a token is set; without one, everything is open on this machine."""
         return bool(self._tokens)
 
     async def check(self, given: Credential, *, address: str, path: str) -> Identity | Denied:
-        """Return who shows a credential; count, limit and log wrong ones.
+        """Return the identity that a credential proves; count, limit and log wrong ones.
 
-        A right one is accepted even while its address waits, because others may guess from the same
-        address, such as a proxy's. A token short enough to be guessed waits too.
+        A right one is accepted even while its address must wait, because someone else may be
+        guessing from the same address, such as a proxy's. But a token short enough to be guessed
+        has to wait.
 
         Raises:
             LookupError: The supervisor, which has the sessions, does not answer.
@@ -197,14 +199,14 @@ class ConsoleCredentials:
         kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._mark(role)}
         place = _place(session_id)
         await self._key_values.keep(place, kept, for_s=SESSION_S)
-        logger.info("session {} of {} to {} begins", _label(place), address, role)
+        logger.info("session {} from {} begins, role {}", _label(place), address, role)
         return session_id
 
     async def sign_out(self, identity: Identity, *, everybody: bool = False) -> None:
         """End a session, or all sessions.
 
         Raises:
-            LookupError: The supervisor does not answer; the sessions go on.
+            LookupError: The supervisor does not answer, so the sessions are still open.
         """
         if everybody or identity.session:
             await self._key_values.drop(SESSION if everybody else identity.session)
@@ -215,7 +217,7 @@ class ConsoleCredentials:
         try:
             return not identity.session or await self._read(identity.session) is not None
         except LookupError:
-            return True  # the supervisor hangs; its end is this worker's end
+            return True  # the supervisor hangs, and this worker ends with it
 
     async def _find(self, given: Credential) -> Identity | None:
         if given.way == "session":
@@ -236,7 +238,7 @@ class ConsoleCredentials:
         return Identity(role=role, shown=shown, name=kept["name"], session=place)
 
     def _mark(self, role: Role) -> str:
-        """Return what ties a session to its token; empty if there is no such token."""
+        """Return a hash that ties a session to the role's token; empty without such a token."""
         token = self._tokens.get(role)
         return hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest() if token else ""
 
@@ -248,8 +250,8 @@ class ConsoleCredentials:
         logger.warning("a wrong {} from {} for {}", given.way, address or "nowhere", path[:80])
         await self._peers.ask_all("wrong_credential", address=address, mark=mark)
 
-    async def _count(self, said: Mapping[str, Any]) -> None:
-        self.attempts.note_wrong(said["address"], self._clock(), said["mark"])
+    async def _count(self, message: Mapping[str, Any]) -> None:
+        self.attempts.note_wrong(message["address"], self._clock(), message["mark"])
 
 
 def _place(session_id: str) -> str:

@@ -1,4 +1,4 @@
-"""`/api/do-not-call`: the do-not-call list, and an operator's changes of it."""
+"""`/api/do-not-call`: the do-not-call list, and operators' changes to it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -16,7 +16,7 @@ from operations.database.database import StorageError
 from operations.masking import masked
 from operations.numbers import readings_of
 
-PAGE: Final = 50  # entries
+PAGE: Final = 50  # entries in a page
 MAX_SKIP: Final = 10_000_000
 UNKNOWN: Final = "The database does not answer."
 NO_NUMBER: Final = "This is not a telephone number. Write it with + and its country code."
@@ -27,10 +27,10 @@ By = Annotated[str, Body(max_length=80)]
 
 
 class DoNotCallRoutes:
-    """Shows and changes the list; who saw full numbers, or changed one, is recorded."""
+    """Shows and changes the list; records who changed it, and who saw complete numbers."""
 
     def __init__(self, contacts: Contacts, *, region: str | None, emit: Emit) -> None:
-        """Serve the list of `contacts`; `region` is that of numbers without a country code."""
+        """Serve the list of `contacts`; `region` applies to numbers without a country code."""
         self._contacts = contacts
         self._region = region
         self._emit = emit
@@ -43,7 +43,7 @@ class DoNotCallRoutes:
         numbers: bool = False,  # noqa: FBT001, FBT002 - a query parameter
         by: Annotated[str, Query(max_length=80)] = "",
     ) -> JSONResponse:
-        """Return a page, the newest first; numbers and words are masked unless asked for."""
+        """Return a page, newest entry first; numbers and words are masked unless `numbers`."""
         try:
             found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1)
         except StorageError:
@@ -105,8 +105,8 @@ def do_not_call_router(contacts: Contacts, *, region: str | None, emit: Emit) ->
     return router
 
 
-def _answer(told: Mapping[str, Any]) -> JSONResponse:
-    return JSONResponse(told, headers={"Cache-Control": "no-store"})
+def _answer(body: Mapping[str, Any]) -> JSONResponse:
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
 def _refused(why: str, status: int = 400) -> JSONResponse:

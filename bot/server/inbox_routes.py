@@ -1,4 +1,4 @@
-"""`/api/inbox`: callbacks and messages that callers were promised."""
+"""`/api/inbox`: the callbacks that callers were promised, and the messages that they left."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
 
 
 def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRouter:
-    """Return the routes under `/api/inbox`; numbers are masked, and each look at one is logged."""
+    """Return the routes under `/api/inbox`; numbers are masked, and each disclosure is recorded."""
     router = APIRouter(prefix="/api/inbox")
     routes = InboxRoutes(inbox, emit, disclosures)
     router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
@@ -33,7 +33,7 @@ def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRoute
 
 
 class InboxRoutes:
-    """Lists the entries, and reports each action on one."""
+    """Lists the entries and changes their state; emits an event for each action."""
 
     def __init__(self, inbox: Inbox, emit: Emit, disclosures: Disclosures) -> None:
         self._inbox = inbox
@@ -43,7 +43,7 @@ class InboxRoutes:
     async def list_entries(
         self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
     ) -> JSONResponse | Mapping[str, Any]:
-        """Return the entries that wait, or those that are done, the newest first."""
+        """Return the waiting entries, or with `done` the done ones, the newest first."""
         until = None if before is None else in_utc(before)
         try:
             entries = await self._inbox.entries(done=done, limit=limit, before=until)
@@ -67,7 +67,7 @@ class InboxRoutes:
     async def number(
         self, request: Request, kind: InboxKind, call_id: str
     ) -> JSONResponse | Mapping[str, Any]:
-        """Return the complete number; the look at it is recorded first."""
+        """Return the complete number; the disclosure is recorded before."""
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
@@ -77,7 +77,7 @@ class InboxRoutes:
     async def audio(
         self, request: Request, kind: InboxKind, call_id: str
     ) -> FileResponse | JSONResponse:
-        """Return a message's recording; that it was played is recorded first."""
+        """Return a message's recording; the disclosure is recorded before."""
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry

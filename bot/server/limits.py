@@ -1,9 +1,10 @@
-"""Limits of the web server: connections, request bodies, websocket frames.
+"""Limits of the web server: connections, request bodies, WebSocket frames.
 
-Uvicorn's own websocket parses all that one read brought, up to 256 kB, before any other task runs:
-for empty frames that is 43,000 of them, which block the loop for 0.9 to 1.4 s (measured on two busy
-cores). A ping does not count as a message, and a refused socket is read on for 10 s. Here one piece
-is parsed at a time, every frame counts, and a peer that has not begun a call may send only a few.
+Uvicorn's own WebSocket protocol parses everything that one read returned, up to 256 kB, before any
+other task runs. That can be 43,000 empty frames, which block the loop for 0.9 to 1.4 s (measured on
+two busy cores). It does not count pings as messages, and reads a refused socket for another 10 s.
+Here, data is parsed piece by piece, every frame counts, and a peer that has not begun a call may
+send only a few.
 """
 
 import asyncio
@@ -25,57 +26,55 @@ from bot.server.access import SIGN_IN_PATH
 from transports.arrival_rules import BEGUN, FLOOD, IntakeAllowance
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 
-# Time limits of a connection, and the number of connections: a silent one is not waited for.
-#
-# A connection has `WHOLE_S` for each request, head and body, from its first byte on; for the first
-# request the time starts with the connection. Media sockets leave this limit with their handshake
-# and are limited by their own routes.
+# Each request, head and body, must arrive within `WHOLE_S` after its first byte; the first request,
+# after the connection was made. Media sockets leave these limits with their handshake and are
+# limited by their own routes.
 
-WHOLE_S: Final = 10.0  # for a whole request; a browser's takes some ms
-IDLE_S: Final = 5  # between two requests; Uvicorn's own default, whole seconds
+WHOLE_S: Final = 10.0  # for a whole request; a browser's takes a few milliseconds
+IDLE_S: Final = 5  # between two requests; Uvicorn's default, in whole seconds
 UNREAD_S: Final = 20.0  # for a peer to read what was written to it
-MAX_CONNECTIONS: Final = 256  # connections at once: pages, webhooks, health checks
+MAX_CONNECTIONS: Final = 256  # concurrent connections: pages, webhooks, health checks
 MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
 class OpenConnections:
-    """The open connections, oldest first; a new one replaces the oldest idle one."""
+    """The open connections, oldest first; when full, a new one replaces the oldest not served."""
 
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
-        self._here: dict[BoundedConnection, None] = {}
+        self._open: dict[BoundedConnection, None] = {}
 
     def __len__(self) -> int:
-        return len(self._here)
+        return len(self._open)
 
     def enter(self, new: "BoundedConnection") -> bool:
-        """Make room for a new one; return False if all connections are being served."""
-        if len(self._here) >= self._most:
+        """Add a connection; return False if there are too many, all of them being served."""
+        if len(self._open) >= self._most:
             oldest = next(
-                (connection for connection in self._here if not connection.is_served),
+                (connection for connection in self._open if not connection.is_served),
                 None,
             )
             if oldest is None:
                 return False
             self.leave(oldest)
             oldest.cut()
-        self._here[new] = None
+        self._open[new] = None
         return True
 
     def leave(self, one: "BoundedConnection") -> None:
-        """Remove a connection; does nothing if it is not here."""
-        self._here.pop(one, None)
+        """Remove a connection, if it is in the list."""
+        self._open.pop(one, None)
 
 
 class ConnectionTimer:
-    """The deadline of a connection; a new one replaces the one before."""
+    """The single deadline of a connection."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
     def wait(self, for_s: float, then: Callable[[], None]) -> None:
-        """Call `then` after `for_s`."""
+        """Call `then` after `for_s`; replaces an earlier deadline."""
         self.rest()
         self._timer = self._loop.call_later(for_s, then)
 
@@ -87,10 +86,10 @@ class ConnectionTimer:
 
 
 class BoundedConnection(H11Protocol):
-    """Uvicorn's connection with deadlines; Uvicorn waits for ever for a whole request."""
+    """Uvicorn's connection with deadlines; Uvicorn itself gives a request unlimited time."""
 
     def __init__(self, *arguments: Any, others: OpenConnections, **more: Any) -> None:
-        """Create Uvicorn's connection as a member of `others`."""
+        """Create a connection that counts among `others`; other arguments are Uvicorn's."""
         super().__init__(*arguments, **more)
         self._others = others
         self._timer = ConnectionTimer(self.loop)
@@ -98,13 +97,13 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_served(self) -> bool:
-        """Whether its request is complete, and its answer is being written to a reading peer."""
+        """Whether its request is complete, and its response is pending with a peer that reads."""
         cycle = self.cycle
         asked = cycle is not None and not cycle.more_body and not cycle.response_complete
         return asked and not self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place, and start the deadline of the first request."""
+        """Join the open connections, and start the deadline of the first request."""
         super().connection_made(transport)
         if not self._others.enter(self):
             self.cut()
@@ -112,7 +111,7 @@ class BoundedConnection(H11Protocol):
         self._timer.wait(WHOLE_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Leave the open connections."""
         self._forget()
         super().connection_lost(exc)
 
@@ -131,7 +130,7 @@ class BoundedConnection(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
-        """Start the peer's deadline to read the answer; Uvicorn waits for the next request."""
+        """Start the deadline for the peer to read the response."""
         self._asking = False
         self._timer.wait(UNREAD_S, self.cut)
         super().on_response_complete()
@@ -144,7 +143,7 @@ class BoundedConnection(H11Protocol):
         self._timer.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
-        """Cancel the deadline, because the peer reads."""
+        """Cancel the deadline, because the peer reads again."""
         super().resume_writing()
         if self.is_served:
             self._timer.rest()
@@ -159,9 +158,9 @@ class BoundedConnection(H11Protocol):
 
 
 def bounds() -> dict[str, Any]:
-    """Return the options for `uvicorn.Config`, with `OpenConnections` of their own."""
+    """Return options for `uvicorn.Config` that set these limits on one server."""
     return {
-        "http": partial(BoundedConnection, others=OpenConnections()),  # called, never inspected
+        "http": partial(BoundedConnection, others=OpenConnections()),  # Uvicorn only calls it
         "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": IDLE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,
@@ -175,11 +174,11 @@ MAX_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, percen
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too big, by its announced or its actual length.
+    """Responds 413 to a body whose announced or actual length is too large.
 
-    A body needs no token. So nothing is parsed before the check, nothing is written to disk, and
-    the connection is closed without reading the rest. A sender who disconnects causes no error. The
-    time for a body is limited by the connection.
+    Unauthenticated clients can send bodies, too. So a body is neither parsed before the check nor
+    written to disk, and the rest of one that is too large is not read. A client that disconnects
+    causes no error. `BoundedConnection` limits the time.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -204,7 +203,7 @@ class BodyLimit:
 
 
 def _announced_bytes(scope: Scope) -> int:
-    """Return the announced length of the body; 0 if there is none, as in chunked requests."""
+    """Return the `Content-Length`; 0 if there is none, as in chunked requests."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)  # h11 lets only digits through
@@ -212,7 +211,7 @@ def _announced_bytes(scope: Scope) -> int:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the body, or slightly more than `limit` of it; `None` if the sender disconnected."""
+    """Return the body, or a little more than `limit` of it; `None` if the client disconnected."""
     body = bytearray()
     while len(body) <= limit:
         message = await receive()
@@ -225,13 +224,13 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 
 def _from_memory(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that yields the body once, and then the server's own messages."""
+    """Return a `receive` that returns the body once, and then the server's messages."""
     kept: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def hand_out() -> Message:
+    async def receive_body() -> Message:
         return kept.pop() if kept else await receive()
 
-    return hand_out
+    return receive_body
 
 
 def _refuse(limit: int) -> JSONResponse:
@@ -242,22 +241,20 @@ def _refuse(limit: int) -> JSONResponse:
     )
 
 
-# One request per connection, if several processes share a port.
-#
-# Each request then goes to the worker that has most room now, not to the one that had most room
-# when the connection was made.
+# If several processes share a port, each connection serves one request. So each request goes to the
+# worker with the most room now, not to the one with the most room when the connection was made.
 
 CLOSES: Final = (b"connection", b"close")
 
 
 class OneRequest:
-    """Closes the connection after each HTTP answer; websockets go on."""
+    """Closes the connection after each HTTP response; WebSockets stay open."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
+        """Pass the request on, and add `Connection: close` to the response."""
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -267,11 +264,11 @@ class OneRequest:
         await self._app(scope, receive, closing if scope["type"] == "http" else send)
 
 
-MAX_NAME: Final = 60  # of a field: it may come from a stranger
+MAX_NAME: Final = 60  # characters of a field's name, which the client may have chosen
 
 
 async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
-    """Answer 422 with the first error; `detail` is a sentence, as in all answers."""
+    """Respond 422 with the first error; `detail` is a sentence, as in all error responses."""
     del request
     errors = wrong.errors() if isinstance(wrong, RequestValidationError) else ()
     first = errors[0] if errors else {}
@@ -284,31 +281,32 @@ async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
     return JSONResponse({"detail": sentence}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-PIECE_BYTES: Final = 1024  # at most 170 frames: 3 ms; three media messages
-STRANGERS_FRAMES: Final = 32  # `connected` and `start` are two, and media may follow at once
-FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames, and 5 marks come back
-FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers some 300 at once
-CLOSE_S: Final = 1.0  # for the peer to answer our close
-UNREAD_BYTES: Final = 256 * 1024  # answers to pings: Uvicorn waits for the peer only with our sound
+PIECE_BYTES: Final = 1024  # three media messages, or at most 170 frames, which take 3 ms
+# Frames before a call begins: `connected` and `start`, after which media may follow at once.
+STRANGERS_FRAMES: Final = 32
+FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames and about 5 marks a second
+FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
+CLOSE_S: Final = 1.0  # for the peer to answer our close frame
+UNREAD_BYTES: Final = 256 * 1024  # mostly pongs; Uvicorn applies backpressure only to our audio
 NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
-    """A websocket with limits, given to uvicorn as `ws`."""
+    """A WebSocket protocol with limits; Uvicorn gets it as `ws`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_S
         self._unread = bytearray()
-        self._coming = False  # `_feed` is scheduled
+        self._is_scheduled = False  # whether `_feed` is
         self._allowance = IntakeAllowance(per_s=0.0, cap=STRANGERS_FRAMES, now=self.loop.time())
 
     def begin(self) -> None:
-        """Allow as many frames as a call needs."""
+        """Allow as many frames as a call needs; called when the call begins."""
         self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=FRAMES_CAP, now=self.loop.time())
 
     def handle_connect(self, event: WebsocketRequest) -> None:
-        """Give the application a function that marks the begin of a call."""
+        """Give the application `begin`, which it calls when a call begins."""
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope.setdefault("state", {})[BEGUN] = self.begin
@@ -316,7 +314,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the received data piece by piece."""
         self._unread += data
-        if not self._coming:
+        if not self._is_scheduled:
             self._feed()
 
     async def receive(self) -> Any:
@@ -324,12 +322,12 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         message = await super().receive()
         if self._unread:
             if not self.transport.is_closing():
-                self.transport.pause_reading()  # Uvicorn has just resumed it
+                self.transport.pause_reading()  # Uvicorn has just resumed reading
             self._feed_after(0.0)
         return message
 
     def handle_events(self) -> None:
-        """Count the frames of a piece, then process them."""
+        """Count the frames of a piece, then process them; disconnect a peer that does not read."""
         self._allowance.spend(len(self.conn.events), self.loop.time())
         super().handle_events()
         if self.transport.get_write_buffer_size() > UNREAD_BYTES and not self.close_sent:
@@ -345,7 +343,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def _feed(self) -> None:
-        self._coming = False
+        self._is_scheduled = False
         if self.transport.is_closing():
             self._unread.clear()
         elif self._unread and not self.read_paused:  # otherwise `receive` continues
@@ -369,8 +367,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def _feed_after(self, wait_s: float) -> None:
-        if not self._coming:
-            self._coming = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             self.loop.call_later(wait_s, self._feed)
 
     def _refuse(self) -> None:

@@ -14,7 +14,7 @@ from bot.server.campaign_routes import PoolCampaigns
 from bot.workers.pool import WorkerPool
 from operations.telemetry.live import Live
 
-WAITING: Final = 1_000  # entries for one watcher
+WAITING: Final = 1_000  # entries queued for one watcher; then its sources wait
 
 Item = TypeVar("Item")
 
@@ -23,7 +23,7 @@ class PoolLiveView:
     """The live view of all processes."""
 
     def __init__(self, live: Live, pool: WorkerPool) -> None:
-        """Share this process's view with the others, and show theirs here."""
+        """Stream this process's view to the others of `pool`, and show theirs here."""
         self._live = live
         self._elsewhere = pool.views
         if pool.views:
@@ -31,11 +31,11 @@ class PoolLiveView:
 
     @property
     def watchers(self) -> int:
-        """How many watch this process now."""
+        """The number of watchers of this process."""
         return self._live.watchers
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher leaves."""
+        """Yield the recent entries, then each new one, until closed."""
         merged = merge(*self._sources())
         try:
             async for item in merged:
@@ -49,15 +49,15 @@ class PoolLiveView:
 
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Yield the items of all sources as they come, until the watcher leaves."""
-    with _pour_together(sources) as queue:
+    """Yield the items of all sources as they arrive, until closed."""
+    with _merged_queue(sources) as queue:
         while True:
             yield await queue.get()
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
-    """Yield the items of all sources, collected for `within_s` each time."""
-    with _pour_together(sources) as queue:
+    """Yield lists of the items of all sources, each with what arrived within `within_s`."""
+    with _merged_queue(sources) as queue:
         while True:
             first = await queue.get()
             await asyncio.sleep(within_s)
@@ -65,14 +65,14 @@ async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterato
 
 
 @contextmanager
-def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
+def _merged_queue(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
     queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
 
     async def pour(items: AsyncIterator[Item]) -> None:
         async for item in items:
             await queue.put(item)
 
-    loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
+    loop = asyncio.get_running_loop()  # a task group cannot be left when a generator is closed
     tasks = [loop.create_task(pour(source), name="watch all processes") for source in sources]
     try:
         yield queue
@@ -82,8 +82,8 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
 
 
 GATHER_S: Final = 0.2  # chosen: each write costs 0.4 ms of CPU time, whatever its size
-BEAT_S: Final = 3.0  # chosen: a page reports a lost connection after 8 s of silence
-MAX_WATCHERS: Final = 64  # each holds one of the 256 connections
+BEAT_S: Final = 3.0  # chosen: a page reports a lost connection after 8 s without a message
+MAX_WATCHERS: Final = 64  # each uses one of the 256 connections
 FREQUENT: Final = frozenset(
     {
         *("PhaseMoved", "PauseJudged", "TurnDecided", "TurnEnded", "AttemptStarted"),
@@ -92,7 +92,7 @@ FREQUENT: Final = frozenset(
         *("AgentSaid",),
     }
 )
-"""Events that occur many times in a turn; the view of all calls leaves them out."""
+"""Events that occur many times in a turn; the stream for the console leaves them out."""
 
 
 def live_router(
@@ -101,9 +101,9 @@ def live_router(
     """Return the route that streams every entry to its watchers.
 
     The stream begins with an event `settings`, {"budget_s"}, the scale for answer times. With
-    `?calls=1` it also has events `calls`, each with all calls in progress, and `campaigns`, and
-    leaves out entries that occur many times in a turn. So a page can follow forty calls. Events
-    `beat` show that the connection works: a cut network or a stopped process sends nothing.
+    `?calls=1`, as the console asks, it leaves out the `FREQUENT` entries, so that a page can follow
+    forty calls, and has more events: `calls`, each with all calls in progress; `campaigns`; and the
+    heartbeat `beat`, without which a page cannot tell a lost connection from a quiet one.
     """
     router = APIRouter()
     opening = f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"

@@ -1,4 +1,4 @@
-"""The routes and the people of LiveKit; loaded only where it is enabled, since it takes 28 MB."""
+"""LiveKit's routes and its transfers to people; loaded only if enabled, because it takes 28 MB."""
 
 import asyncio
 
@@ -19,12 +19,13 @@ from transports.pool import CallPool
 def livekit_router(
     process: Process, tasks: asyncio.TaskGroup, pool: CallPool, settings: LivekitSettings
 ) -> APIRouter:
-    """Return LiveKit's routes; calls and the poll for rooms run in `tasks`."""
+    """Return LiveKit's routes; calls and the polling for rooms run in `tasks`."""
     key, secret = settings.api_key, settings.api_secret
     if key is None or secret is None:
-        raise ValueError("the configuration enables no LiveKit without its key")
+        raise ValueError("a valid configuration does not enable LiveKit without its key")
     rooms = LivekitRooms(url=settings.url, api_key=key, api_secret=secret, server_id=pool.id)
-    process.at_end.push_async_callback(rooms.close)  # used by calls of any transport
+    # Closed last: calls on any transport may be transferred through LiveKit.
+    process.at_end.push_async_callback(rooms.close)
     people = _people(process, tasks, rooms, settings, key=key, secret=secret)
     process.shared.people.add("livekit", people)
 
@@ -73,7 +74,7 @@ def _people(
 
 
 def _routes(process: Process, tasks: asyncio.TaskGroup, answerer: RoomAnswerer) -> APIRouter:
-    """Return the webhook; poll for rooms until the switchboard closes."""
+    """Return the webhook's route, and poll for rooms until the switchboard closes."""
     looking = tasks.create_task(answerer.look_round(), name="look for rooms")
 
     def stop_looking() -> None:

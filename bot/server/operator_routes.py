@@ -1,4 +1,4 @@
-"""Routes for operators: metrics, configuration reload, provider actions, alerts."""
+"""Routes for operators: metrics, reload of the configuration, provider actions, alerts."""
 
 import asyncio
 from collections import OrderedDict
@@ -34,11 +34,11 @@ UNNAMED = "an operator"
 
 
 class OperatorWord(BaseModel):
-    """Optional data of an action."""
+    """What an operator may add to an action: a name, a reason, and `force`."""
 
     by: str = Field(default="", max_length=NAME_CHARACTERS)
     why: str = Field(default="", max_length=REASON_CHARACTERS)
-    force: bool = False  # even if no other provider is left
+    force: bool = False  # act even if a stage then has no usable provider
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ Word = Annotated[OperatorWord | None, Body()]
 def emit_action(
     emit: Emit, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
 ) -> None:
-    """Emit one event for an action, with the credential and address used for it."""
+    """Emit an event for an action, with the name, credential and address of its sender."""
     emit(
         OperatorActed(
             action=action, target=target, by=describe_operator(request, word), why=masked(word.why)
@@ -61,7 +61,7 @@ def emit_action(
 
 
 def describe_operator(request: Request, word: OperatorWord) -> str:
-    """Return who sends a request: the name they give, their credential and their address."""
+    """Return the sender of a request: the given name, the credential and the address."""
     identity, address = identity_of(request), address_of(request) or "nowhere"
     signed_in = masked(identity.name)
     name = word.name if word.by or not signed_in else signed_in
@@ -71,19 +71,18 @@ def describe_operator(request: Request, word: OperatorWord) -> str:
     return f"{name} ({shown} from {address})"
 
 
-SAME_S: Final = 600.0  # a player asks for a recording in pieces, and a page asks again
-MAX_SEEN: Final = 1_000  # disclosures that are remembered in a process
+SAME_S: Final = 600.0  # a player requests a recording in pieces, and pages refresh
+MAX_SEEN: Final = 1_000  # disclosures that a process remembers
 
 
 class Disclosures:
-    """Allows what is masked elsewhere to be heard and seen in full, and reports who did.
+    """Checks and records every disclosure of recordings and complete numbers.
 
-    Every route asks here, so that one rule holds: it needs the role `act`, whatever the method. An
-    operator who repeats a request within `SAME_S` is reported once.
+    All routes use this class, so that one rule holds: a disclosure needs the role `act`, whatever
+    the method. If an operator repeats a request within `SAME_S`, it is recorded once.
     """
 
     def __init__(self, emit: Emit, *, clock: Clock = clock.monotonic) -> None:
-        """Report to `emit`."""
         self._emit = emit
         self._clock = clock
         self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
@@ -91,10 +90,10 @@ class Disclosures:
     def note(
         self, request: Request, action: Literal["hear", "unmask"], target: str, *, by: str = ""
     ) -> None:
-        """Report that the sender of a request gets `target`; call it before the answer is sent.
+        """Record that `target` is disclosed to the sender of a request; call before responding.
 
         Raises:
-            HTTPException: The sender may only see (403).
+            HTTPException: The sender lacks the role `act` (403).
         """
         check_may_act(request)
         word = OperatorWord(by=by)
@@ -109,7 +108,7 @@ class Disclosures:
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:
-    """Return `GET /metrics`; scrapes are read one at a time."""
+    """Return `GET /metrics`; concurrent scrapes are served one after another."""
     router = APIRouter()
     reading = asyncio.Lock()
 
@@ -122,8 +121,8 @@ def metrics_router(exposition: Exposition) -> APIRouter:
     return router
 
 
-READ_S: Final = 30.0  # to read and check the configuration on a busy machine
-OPERATOR: Final = "an operator"  # without a name
+READ_S: Final = 30.0  # for reading and checking the configuration on a busy machine
+OPERATOR: Final = "an operator"  # if no name is given
 ALONE: Final = "This process has no supervisor that could replace it. Restart it instead."
 
 By = Annotated[str, Body(embed=True, max_length=80)]
@@ -138,16 +137,16 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
         if pool is None:
             return JSONResponse({"detail": ALONE}, HTTPStatus.CONFLICT)
         try:
-            said = await pool.wire.ask("reload", within_s=READ_S, by=masked(by))
+            reply = await pool.wire.ask("reload", within_s=READ_S, by=masked(by))
         except WireError:
-            told = {"detail": "The supervisor does not answer."}
-            return JSONResponse(told, HTTPStatus.SERVICE_UNAVAILABLE)
-        if busy := said.get("busy"):
+            body = {"detail": "The supervisor does not answer."}
+            return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
+        if busy := reply.get("busy"):
             return JSONResponse({"detail": f"Not now: {busy}."}, HTTPStatus.CONFLICT)
-        if problems := said["problems"]:
-            told = {"detail": "The new configuration has errors.", "problems": problems}
-            return JSONResponse(told, HTTPStatus.BAD_REQUEST)
-        return JSONResponse({"changed": said["changed"]}, HTTPStatus.ACCEPTED)
+        if problems := reply["problems"]:
+            body = {"detail": "The new configuration has errors.", "problems": problems}
+            return JSONResponse(body, HTTPStatus.BAD_REQUEST)
+        return JSONResponse({"changed": reply["changed"]}, HTTPStatus.ACCEPTED)
 
     return router
 
@@ -164,10 +163,10 @@ def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) ->
 
 
 class ProviderControl:
-    """Applies operator actions in every process, and reports each once."""
+    """Applies operators' actions on providers in every process, and emits one event for each."""
 
     def __init__(self, view: ProviderView, pool: WorkerPool, recent: RecentWork) -> None:
-        """Register the answers for other processes."""
+        """Act on this process's `view`, and in the other processes of `pool`."""
         self._view = view
         self._pool = pool
         self._recent = recent
@@ -177,7 +176,7 @@ class ProviderControl:
         self._answer("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
-        """Return every rung as all processes together see it."""
+        """Return every rung, merged from the views of all processes."""
         return merge_rungs(await self._pool.peers.ask_all("providers"))
 
     async def act(
@@ -185,14 +184,14 @@ class ProviderControl:
     ) -> JSONResponse | list[dict[str, Any]]:
         """Apply an action in every process; return the rung afterwards, or why it was refused."""
         if name not in self._view.names:
-            told = {"detail": "There is no such provider.", "names": self._view.names}
-            return JSONResponse(told, status_code=404)
+            body = {"detail": "There is no such provider.", "names": self._view.names}
+            return JSONResponse(body, status_code=404)
         word = word or OperatorWord()
         if action == "rest" and not word.force:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
-        # Reported first, so that a process that dies in between has not acted unnoticed.
+        # Emitted first: if this process dies in between, the action is still recorded.
         emit_action(self._view.emit, request, action, target=name, word=word)
         await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
@@ -217,11 +216,11 @@ class ProviderControl:
 
 def _refusal(name: str, stages: list[str]) -> str:
     where = " and ".join(stages)
-    return f"Without {name}, {where} would have no usable provider; force does it anyway."
+    return f"Without {name}, {where} would have no usable provider; use force to do it anyway."
 
 
 def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
-    """Return the routes under `/api/alerts`; the right to read includes the right to change."""
+    """Return the routes under `/api/alerts`; changing an alert needs the role `act`."""
     router = APIRouter(prefix="/api/alerts")
 
     @router.get("", response_model=None)

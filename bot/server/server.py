@@ -1,4 +1,4 @@
-"""The server: all enabled transports, pages and background work, until SIGTERM."""
+"""The server: runs all enabled transports, the pages and the background work until SIGTERM."""
 
 import asyncio
 import functools
@@ -30,7 +30,7 @@ from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process
 from bot.workers.seats import public_limits
-from bot.workers.upkeep import do_chores, look_now_and_then
+from bot.workers.upkeep import do_chores, update_gauges
 from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.database.database import Database
@@ -48,7 +48,11 @@ from operations.telemetry.emitter import Listener
 
 @asynccontextmanager
 async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
-    """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
+    """Yield the pool of this process; while the block runs, measure our load and report it there.
+
+    In a pool with a supervisor, `joined`, also share the rungs' limits and emit the supervisor's
+    events.
+    """
     pool = joined or alone(process)
     process.listeners.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
     limits = SharedLimits(joined, process.shared.policies.values()) if joined else None
@@ -62,19 +66,19 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
     if joined:
         for what, event_of in TOLD.items():
             joined.wire.on(what, partial(_emit, process, event_of))
-    looking = partial(look_now_and_then, process.emitter, process.listeners.metrics)
+    updating = partial(update_gauges, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
-        look = tasks.create_task(keep_running("the look at the process", looking), name="look")
+        task = tasks.create_task(keep_running("updating the gauges", updating), name="gauges")
         try:
             with process.measuring.heard_by(meter.beat):
                 yield pool
         finally:
-            look.cancel()
+            task.cancel()
 
 
 def alone(process: Process) -> SingleProcess:
-    """Return the worker pool of a process that has its port to itself."""
+    """Return the pool of a single process without a supervisor."""
     server, switchboard = process.settings.server, process.switchboard
     return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
@@ -91,29 +95,29 @@ def alone(process: Process) -> SingleProcess:
 TOLD: Final[Mapping[str, Callable[..., Event]]] = {
     "turned_away": partial(CallRefused, transport="twilio"),
     "reloaded": partial(ConfigurationReloaded, changed=(), workers=0),
-    "worker_started": WorkerStarted,  # perhaps this one
+    "worker_started": WorkerStarted,  # it may be this worker
     "worker_lost": WorkerLost,
 }
-"""The supervisor's events: it has no listeners of its own."""
+"""The supervisor's events, which a worker emits, because the supervisor has no listeners."""
 
 
-def _emit(process: Process, event_of: Callable[..., Event], said: Mapping[str, Any]) -> None:
+def _emit(process: Process, event_of: Callable[..., Event], message: Mapping[str, Any]) -> None:
     """Emit an event of the supervisor."""
-    fields = {name: value for name, value in said.items() if name != "tell"}
+    fields = {name: value for name, value in message.items() if name != "tell"}
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     process.switchboard.emit(event_of(**fields | lists))
 
 
-CALLED_OFF_S: Final = 5.0  # for dials that ring at shutdown: to end and to be recorded
-DIAL_LOOK_S: Final = 0.1
-CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
+CALLED_OFF_S: Final = 5.0  # for dials cancelled at shutdown to end and be recorded
+DIAL_LOOK_S: Final = 0.1  # between two checks whether they have ended
+CLOSE_S: Final = 3.0  # for HTTP connections that are still open after the calls have ended
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
-    """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal cuts the calls.
+    """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal hangs up.
 
     Raises:
-        UsageError: The address is in use, or not an address of this machine.
+        UsageError: The address is in use or not this machine's.
     """
     sockets = [bind_socket(settings.server.host, settings.server.port)]
     async with run_server(settings, sockets, extras=extras or Extras()) as server:
@@ -126,23 +130,23 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn with a shutdown that lets the calls end first."""
+    """A uvicorn server that lets its calls end before it shuts down."""
 
     def __init__(self, config: uvicorn.Config, process: Process) -> None:
-        """Prepare the server; a second signal makes the switchboard cut its calls."""
+        """Serve the application in `config`; the calls are those of `process`."""
         super().__init__(config)
         self.switchboard = process.switchboard
         self.providers = process.providers
         self.asked_to_stop = asyncio.Event()
         self.ready = asyncio.Event()
-        """Set when the server answers, or never will."""
+        """Set when the server serves requests, or when it has failed to start."""
         self.finished = asyncio.Event()
-        self.leave: Callable[[], Awaitable[None]] = _take_leave
-        """Called after the last call, before the last requests are waited for."""
+        self.leave: Callable[[], Awaitable[None]] = _leave_nothing
+        """Called after the last call has ended, before waiting for the last requests."""
         self.follows_dials: Callable[[], bool] = lambda: False
-        """Returns whether this process follows a dial without an outcome."""
+        """Returns whether this process still waits for the outcome of a dial."""
         self.drain_s: float | None = None
-        """How long calls may go on, if the stop request says so; `None` for the configured time."""
+        """How long calls may go on, by the stop request; `None` for the configured time."""
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
@@ -156,23 +160,23 @@ class Server(uvicorn.Server):
         )
         try:
             await self._loop.connect_accepted_socket(protocol, connection)
-        except OSError:  # gone already
+        except OSError:  # the client has disconnected
             connection.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and set `ready`."""
+        """Start uvicorn, and set `ready`."""
         await super().startup(sockets=sockets)
         self.ready.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on the first signal; on a second one, of either kind, stop at once."""
+        """Drain on the first signal; on a second one, SIGINT or SIGTERM, stop at once."""
         self._signals += 1
         if self._signals > 1:
             self._loop.call_soon_threadsafe(self.hurry)
         self._loop.call_soon_threadsafe(self.asked_to_stop.set)
 
     def hurry(self) -> None:
-        """Stop waiting for calls and requests."""
+        """Hang up all calls, and do not wait for requests."""
         self.force_exit = True
         self.switchboard.hurry()
 
@@ -184,7 +188,7 @@ async def run_server(
     """Run the server while the block runs.
 
     Everything that calls need opens before the first call and closes after the last one: first the
-    process, then the worker pool, the background work, and the dialer. The port opens last and
+    process, then the worker pool, the background work and the dialler. The port opens last and
     closes first.
     """
     database = Database(settings.storage.url)
@@ -258,7 +262,8 @@ def _operators(
     emit, server = process.switchboard.emit, process.settings.server
     return [
         alert_router(alerts, emit),
-        contact_router(outbound, emit, region=server.region or ""),  # the next takes any action
+        # Before `campaign_router`, which has a route for any action.
+        contact_router(outbound, emit, region=server.region or ""),
         campaign_router(outbound, campaigns, emit),
         report_router(outbound, emit),
         do_not_call_router(outbound.contacts, region=server.region, emit=emit),
@@ -281,7 +286,7 @@ def _bounded(app: FastAPI) -> uvicorn.Config:
 async def _answering(
     server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[None]:
-    """Answer while the block runs; afterwards the calls end first, then the last requests."""
+    """Serve while the block runs; then drain the calls, and after them the last requests."""
     serving = tasks.create_task(_serve(server, sockets), name="http server")
     stopping = tasks.create_task(_drain(server, process), name="stop when asked")
     try:
@@ -306,22 +311,22 @@ async def _drain(server: Server, process: Process) -> None:
     drain_s = configured_s if server.drain_s is None else server.drain_s
     called_off_at = asyncio.get_running_loop().time() + CALLED_OFF_S
     await process.switchboard.close(drain_s=drain_s)
-    await _call_off(server, called_off_at)
+    await _await_last_dials(server, called_off_at)
     await server.leave()
     server.should_exit = True
 
 
-async def _call_off(server: Server, until: float) -> None:
-    """Wait for the last dials, which are cancelled since the shutdown began.
+async def _await_last_dials(server: Server, until: float) -> None:
+    """Wait for the outcomes of the last dials, which were cancelled when the shutdown began.
 
-    A process that takes them over later could not learn their results from every carrier.
+    Not every carrier would report them to the process that takes over later.
     """
     loop = asyncio.get_running_loop()
-    while (  # noqa: ASYNC110 - ended dials set no event here
+    while (  # noqa: ASYNC110 - no event is set here when a dial ends
         server.follows_dials() and not server.force_exit and loop.time() < until
     ):
         await asyncio.sleep(DIAL_LOOK_S)
 
 
-async def _take_leave() -> None:
-    """Do nothing: a process with a listener of its own has no connections to hand over."""
+async def _leave_nothing() -> None:
+    """Do nothing: a process that accepts its own connections has no supervisor to tell."""

@@ -1,4 +1,4 @@
-"""Browser routes: the offer, the answer, and the ICE candidates."""
+"""The browser's signalling routes: ICE servers, offer and answer, ICE candidates."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -31,12 +31,12 @@ from transports.webrtc.connection import BrowserConnection, TooManyError
 
 
 def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
-    """Return the servers for `RTCPeerConnection`: a caller may use the relay."""
+    """Return the ICE servers for the browser, with the relay's credentials, which callers need."""
     return [_described(server) for server in servers]
 
 
 def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
-    """Return the servers for aiortc, which uses the first STUN and the first TURN server."""
+    """Return the ICE servers for aiortc, which uses the first STUN and the first TURN server."""
     return [
         RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
         for server in servers
@@ -52,18 +52,18 @@ def _credential(server: IceServer) -> str | None:
     return server.credential.get_secret_value() if server.credential else None
 
 
-# Offers of browsers: few unconnected ones at a time, and nothing is built before they connect.
-#
-# Pipecat's own handler begins a call with the offer, leaves a half-made peer connection open after
-# a bad offer, and has no limits.
+# The number of offers whose browser is not connected yet is limited, and a call is built only once
+# its browser has connected. Pipecat's own handler begins a call with the offer, leaves a half-open
+# peer connection after an invalid offer, and has no limits.
 
-UNCONNECTED: Final = 12  # chosen: a browser needs a tenth of a second, and a slow one some seconds
-OF_ONE_ADDRESS: Final = 6  # an office may share one address
-RIPE_S: Final = 3.0  # before that it may still be connecting, and is not displaced
-CONNECT_S: Final = 10.0  # then it is dropped
-ANSWER_S: Final = 5.0  # to read an offer: names of the local network are looked up, 1 s each
-MAX_LINES: Final = 1000  # of an offer; a browser's has some 200
-MAX_ADDRESSES: Final = 50
+# Offers whose browser is not connected; chosen: that takes 0.1 s, or a few seconds when slow.
+UNCONNECTED: Final = 12
+OF_ONE_ADDRESS: Final = 6  # of these, from one address, which an office may share
+RIPE_S: Final = 3.0  # a younger offer may still be connecting, and is not displaced by a new one
+CONNECT_S: Final = 10.0  # an offer that is not connected by then is dropped
+ANSWER_S: Final = 5.0  # to process an offer: mDNS names in it are resolved, which takes 1 s each
+MAX_LINES: Final = 1000  # lines of an offer; a browser's has about 200
+MAX_ADDRESSES: Final = 50  # ICE candidates in an offer
 RESTART: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
 
 Begin = Callable[[BrowserConnection], Awaitable[None]]
@@ -74,11 +74,11 @@ ONE_LINE: Final = "The offer is not an SDP with one audio line, at most one data
 
 
 class OfferError(Exception):
-    """The offer cannot be answered; the text is a sentence for the caller."""
+    """The offer cannot be answered; the message is a sentence for the caller."""
 
 
 class Offers:
-    """The connections of all browsers."""
+    """The connections of browsers, from their offers to the end of their calls."""
 
     def __init__(
         self,
@@ -89,7 +89,15 @@ class Offers:
         ice_servers: Sequence[RTCIceServer] = (),
         public: bool = False,
     ) -> None:
-        """Start without connections; they run in `tasks`. `public`: strangers may call."""
+        """Run the calls in `tasks`.
+
+        Args:
+            tasks: Owns the calls.
+            emit: Emits refusals and failures.
+            clock: Monotonic.
+            ice_servers: The STUN and TURN servers of our own side.
+            public: Whether unauthenticated clients may call.
+        """
         self._public = public
         self._tasks = tasks
         self._ice_servers = ice_servers
@@ -100,11 +108,11 @@ class Offers:
 
     @property
     def unconnected(self) -> int:
-        """How many offers were answered and are not connected yet."""
+        """How many offers were answered whose browser is not connected yet."""
         return len(self._room)
 
     def knows(self, pc_id: str | None) -> bool:
-        """Return whether there is a connection of this id."""
+        """Return whether there is a connection with this id."""
         return pc_id in self._lines
 
     async def answer(
@@ -115,7 +123,7 @@ class Offers:
         Raises:
             OfferError: The offer cannot be answered.
             TooManyError: Too many calls are being set up.
-            LookupError: It restarts ICE for a call that does not exist.
+            LookupError: The offer restarts ICE for a call that does not exist.
         """
         if not plausible(request.sdp):
             raise OfferError(ONE_LINE)
@@ -163,12 +171,12 @@ class Offers:
         return answer
 
     async def add(self, patch: SmallWebRTCPatchRequest) -> None:
-        """Add ICE candidates of a browser.
+        """Add a browser's ICE candidates.
 
         Raises:
             LookupError: There is no such call.
-            TooManyError: There are too many, or they arrive too fast.
-            OfferError: One is invalid.
+            TooManyError: There are too many candidates, or they arrive too fast.
+            OfferError: A candidate is invalid.
         """
         line = self._lines[patch.pc_id]
         try:
@@ -208,7 +216,7 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
             await reading
     except TooManyError:
         raise
-    except Exception as unreadable:  # aiortc's parser may raise anything for a bad SDP
+    except Exception as unreadable:  # aiortc's parser may raise anything for an invalid SDP
         raise OfferError("The offer is not an SDP that can be answered.") from unreadable
     answer = line.get_answer()
     if answer is None:
@@ -217,10 +225,10 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
 
 
 def plausible(sdp: str) -> bool:
-    """Return whether a text looks like the offer of our page; a cheap check.
+    """Check cheaply whether a text looks like an offer of our page.
 
-    Nothing would read a second audio line or a picture, and aiortc would decode and keep it. Lines
-    are split as in aiortc, where a carriage return also ends a line.
+    It must not have a second audio line or video: aiortc would decode and buffer them, although
+    nothing reads them. Lines are split as in aiortc, where a carriage return also ends a line.
     """
     lines = sdp.splitlines()
     media = sorted(line[2:].split(" ")[0] for line in lines if line.startswith("m="))
@@ -233,7 +241,7 @@ def plausible(sdp: str) -> bool:
 
 
 MAX_SDP: Final = 64 * 1024  # characters; a browser's offer has about 6 kB
-MAX_CANDIDATES: Final = 20  # of one request
+MAX_CANDIDATES: Final = 20  # in one request
 TOO_MANY: Final = "Too many calls are being set up. Please call again in a moment."
 
 
@@ -248,7 +256,7 @@ class Offer(BaseModel):
 
 
 class Candidate(BaseModel):
-    """An ICE candidate of the browser."""
+    """A browser's ICE candidate."""
 
     candidate: str = Field(max_length=500)
     sdp_mid: str = Field(max_length=100)
@@ -256,7 +264,7 @@ class Candidate(BaseModel):
 
 
 class Candidates(BaseModel):
-    """Candidates found after the offer."""
+    """ICE candidates that the browser found after its offer."""
 
     pc_id: str = Field(max_length=200)
     candidates: list[Candidate] = Field(max_length=MAX_CANDIDATES)
@@ -296,18 +304,18 @@ class WebrtcRoutes:
         process.switchboard.on_closing(self._offers.give_up)
 
     async def describe(self) -> Mapping[str, Any]:
-        """Return what a browser needs for its offer."""
+        """Return the ICE servers that a browser needs for its offer."""
         return {"ice_servers": for_page(self._servers)}
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
-        """Answer an offer; an offer for a call in another process is answered there."""
+        """Answer an offer, in the process that has its call if there is one already."""
         address = address_of(request)
         public = identity_of(request).public
-        worker, pc_id = _apart(offer.pc_id)
+        worker, pc_id = _split_id(offer.pc_id)
         if worker and worker != self._pool.name:
-            asked = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}
+            fields = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}
             try:
-                return _answer_of(await self._pool.peers.ask(worker, "offer", **asked))
+                return _answer_of(await self._pool.peers.ask(worker, "offer", **fields))
             except LookupError:
                 pc_id = None  # that process and its call are gone: this is a new call
         here = offer.model_copy(update={"pc_id": pc_id})
@@ -323,7 +331,7 @@ class WebrtcRoutes:
             network = network_of(address) or "unknown"
             await self._calls.run(connection, token, public=network if public else "")
 
-        asked = SmallWebRTCRequest(
+        signalling = SmallWebRTCRequest(
             sdp=offer.sdp,
             type=offer.type,
             pc_id=offer.pc_id,
@@ -331,20 +339,20 @@ class WebrtcRoutes:
             request_data=offer.request_data,
         )
         with _refusals():
-            answer = await self._offers.answer(asked, begin, address=address)
-        return {**answer, "pc_id": _joined(self._pool.name, answer["pc_id"])}
+            answer = await self._offers.answer(signalling, begin, address=address)
+        return {**answer, "pc_id": _join_id(self._pool.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Add candidates here, or in the process that has the call."""
-        worker, pc_id = _apart(patch.pc_id)
+        """Add candidates, in the process that has the call."""
+        worker, pc_id = _split_id(patch.pc_id)
         if worker in ("", self._pool.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
-        asked = patch.model_dump(mode="json")
+        fields = patch.model_dump(mode="json")
         try:
-            told = await self._pool.peers.ask(worker, "candidates", patch=asked)
+            reply = await self._pool.peers.ask(worker, "candidates", patch=fields)
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
-        return _answer_of(told)
+        return _answer_of(reply)
 
     async def take_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add candidates that arrived at another process."""
@@ -353,7 +361,7 @@ class WebrtcRoutes:
     async def take_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer an offer that arrived at another process."""
         offer = Offer.model_validate(asked["offer"])
-        pc_id = _apart(offer.pc_id)[1]
+        pc_id = _split_id(offer.pc_id)[1]
         here = offer.model_copy(update={"pc_id": pc_id})
         answer = self._answer_here(here, str(asked["address"]), public=bool(asked["public"]))
         return await _catch_refusal(answer)
@@ -367,10 +375,10 @@ class WebrtcRoutes:
         return {"status": "success"}
 
     def _has_room(self, token: str) -> bool:
-        """Return whether a seat is free in addition to those for unconnected offers.
+        """Return whether there are more free seats than unconnected offers.
 
-        Unconnected browsers hold no seat, so that they keep no telephone out. A page that resumes a
-        running call gets that call's seat.
+        Unconnected browsers hold no seat, so that they cannot keep telephone calls out. A page that
+        resumes a call that still runs gets that call's seat.
         """
         if self._calls.runs(token):
             return True
@@ -380,7 +388,7 @@ class WebrtcRoutes:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Translate refusals of an offer or a candidate to HTTP errors."""
+    """Translate refusals of an offer or a candidate into HTTP errors."""
     try:
         yield
     except TooManyError as many:
@@ -391,25 +399,28 @@ def _refusals() -> Iterator[None]:
         raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from unknown
 
 
-def _apart(pc_id: str | None) -> tuple[str, str | None]:
-    """Return the process that has a connection, and its id there."""
+def _split_id(pc_id: str | None) -> tuple[str, str | None]:
+    """Return the worker that has a connection, and the connection's id there.
+
+    The worker is empty if there is only one process.
+    """
     worker, dot, own = (pc_id or "").partition(".")
     return (worker, own) if dot else ("", pc_id)
 
 
-def _joined(worker: str, pc_id: str) -> str:
+def _join_id(worker: str, pc_id: str) -> str:
     return f"{worker}.{pc_id}" if worker else pc_id
 
 
 async def _catch_refusal(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
-    """Return an answer or its refusal in a form that another process can pass on."""
+    """Return an answer, or its refusal, in a form that can be sent to another process."""
     try:
         return {"answer": await answer}
     except HTTPException as refused:
         return {"status": refused.status_code, "detail": refused.detail}
 
 
-def _answer_of(told: Mapping[str, Any]) -> Mapping[str, str]:
-    if "answer" in told:
-        return told["answer"]
-    raise HTTPException(told["status"], told["detail"])
+def _answer_of(reply: Mapping[str, Any]) -> Mapping[str, str]:
+    if "answer" in reply:
+        return reply["answer"]
+    raise HTTPException(reply["status"], reply["detail"])

@@ -18,8 +18,8 @@ from bot.health.readiness_rules import Readiness
 
 # The supervisor's responses to carriers while no worker is ready.
 #
-# When a worker dies, its streams end and the carrier requests the next instruction. The response
-# says a sentence, pauses, and makes the carrier ask again; its URL counts the requests. A response
+# If a worker dies, its streams end, and the carrier requests the next instruction. The response
+# says a sentence, pauses and makes the carrier ask again; the URL counts the requests. A response
 # to Telnyx cannot contain commands, so Telnyx's request waits. The responses reveal nothing but our
 # public address, so signatures are not checked.
 

@@ -1,4 +1,4 @@
-"""When lag is reported: once per incident, not for each late beat."""
+"""Limits the lag events: one per incident, not one for each late beat."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,4 +1,4 @@
-"""Divides a rung's concurrency limit among processes: each leases places, never more than the limit.
+"""Divides a rung's concurrency limit into places, which processes lease.
 
 Within a process, its own gate admits requests to the leased places. A process that needs more gets
 free places first, then those that others do not need. Places that no process needs are divided
@@ -66,7 +66,7 @@ class Leases:
             loan.held = max(loan.sent, inside)
 
     def divide(self) -> Mapping[str, Lent]:
-        """Divide the places again; return a message for each process whose number of places changes."""
+        """Divide the places again; return a message for each process whose share changes."""
         aims = self._aims()
         free = self.limit - self.held()
         changed: dict[str, Lent] = {}

@@ -1,4 +1,4 @@
-"""The listeners of a process's events, and what must be written before the process ends."""
+"""The event listeners of a process; those that write are closed after the last event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -38,9 +38,11 @@ class OwnListeners:
     """The listeners that every process has.
 
     Attributes:
+        record: Writes the log files for other tools.
+        sums: Adds up the console's figures.
         crm: Reports calls to the CRM.
         after_calls: Starts the other work after a call.
-        record_listener: Writes the record of the calls; `None` without a record.
+        record_listener: Records the calls in the database; `None` if calls are not recorded.
         traces: Exports calls as spans; `None` if traces are disabled.
     """
 
@@ -57,7 +59,7 @@ class OwnListeners:
 
     @property
     def recorded(self) -> bool:
-        """Whether the database accepts the record, or no record is wanted."""
+        """Whether calls are recorded in the database, or need not be."""
         return self.record_listener is None or not self.record_listener.halted
 
     def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
@@ -113,7 +115,7 @@ def own_listeners(
 async def open_listeners(
     settings: Settings, own: OwnListeners, emitter: Emitter
 ) -> AsyncIterator[None]:
-    """Emit events while the block runs; listeners that write end after the last event."""
+    """Deliver events to the listeners while the block runs; then let them write the last ones."""
     emit = emitter.emit_for("")
     async with (
         forget_daily(settings, emit=emit),
@@ -126,14 +128,14 @@ async def open_listeners(
 
 
 def record_of(settings: Settings) -> RecordFiles:
-    """Return the writer of the files that other tools read."""
+    """Return the writer of the log files for other tools."""
     logs = settings.logs
     again_s = settings.alerts.again_s
     return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
 def traces_of(settings: Settings) -> "Traces | None":
-    """Return the exporter of spans, if traces are enabled."""
+    """Return the exporter of spans; `None` if traces are disabled."""
     if not settings.traces.enabled:
         return None
     from operations.telemetry.traces import Traces  # noqa: PLC0415 - an optional dependency
@@ -143,7 +145,7 @@ def traces_of(settings: Settings) -> "Traces | None":
 
 @asynccontextmanager
 async def close_traces(traces: "Traces | None") -> AsyncIterator[None]:
-    """Send the rest of the spans when the block ends."""
+    """Send the remaining spans when the block ends."""
     try:
         yield
     finally:
@@ -153,7 +155,7 @@ async def close_traces(traces: "Traces | None") -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def write_record_files(record: RecordFiles, emit: Emit) -> AsyncIterator[None]:
-    """Write the record's files while the block runs, and the rest when it ends."""
+    """Write the log files for other tools while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         run = keep_running("the record", partial(record.run, emit))
         writing = tasks.create_task(run, name="the record")

@@ -1,6 +1,6 @@
-"""Measures the load of this process: cores in use, and how late its loop is.
+"""Measures the load of this process: the cores in use, and the lag of its event loop.
 
-It uses the beats that `lag.py` measures, so that both have the same figures.
+Uses the beats of `lag.py`, so that both have the same figures.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Final
 from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
 
-MIN_WORKERS: Final = 2  # chosen: with one worker, calls would wait 6 s for its replacement
+MIN_WORKERS: Final = 2  # chosen: if a single worker died, calls would wait 6 s for its replacement
 
 
 def own_cores() -> int:
@@ -26,19 +26,19 @@ def processes(settings: Settings) -> int:
     return settings.server.workers or max(MIN_WORKERS, own_cores())
 
 
-BEATS: Final = 40  # in the sample: one long stall is not load, constant lag is
+BEATS: Final = 40  # the sample's size: one long stall is not load, constant lag is
 REPORT_S: Final = 0.25  # between two reports
-USUAL: Final = 0.75  # the reported quantile: this share of the beats was no later
+USUAL: Final = 0.75  # the reported quantile of the lag
 
 Report = Callable[[float, float], None]
 """Takes the cores in use and the loop's lag in seconds."""
 
 
 class Meter:
-    """Reports several times a second, as long as the loop beats."""
+    """Reports the load every `REPORT_S`, as long as the loop beats."""
 
     def __init__(self, report: Report, *, processor_s: Callable[[], float]) -> None:
-        """Report to `report`; `processor_s` returns the processor time used so far."""
+        """Call `report`; `processor_s` returns the processor time used so far, in seconds."""
         self._report = report
         self._processor_s = processor_s
         self._late_s: deque[float] = deque(maxlen=BEATS)
@@ -46,7 +46,7 @@ class Meter:
         self._reported_at: float | None = None
 
     def beat(self, now: float, late_s: float) -> None:
-        """Take a beat, and how late it was."""
+        """Record a beat that was `late_s` late; report the load if that is due."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
         while self._spent[0][0] < now - MEASURED_S and len(self._spent) > 2:

@@ -1,4 +1,4 @@
-"""The configuration that the workers run with, and how it is read again."""
+"""The configuration that the workers run with, and its reloading."""
 
 import secrets
 from collections.abc import Mapping
@@ -20,24 +20,32 @@ from bot.workers.worker_process import WorkerOrder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reread:
-    """The result of reading the configuration again."""
+    """The result of reloading the configuration."""
 
     problems: tuple[str, ...] = ()  # one line each; empty if the configuration is valid
     changed: tuple[str, ...] = ()  # the keys that differ
 
 
 class ServePlan:
-    """The last valid configuration.
+    """The configuration in force.
 
-    Workers read a copy of it: the replacement of a lost worker may start at any time, and must not
-    read changes in the file that no reload has checked yet.
+    Workers read a copy of the file: the replacement of a lost worker may start at any time, and
+    must not read changes that no reload has checked yet.
     """
 
     def __init__(
         self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
     ) -> None:
-        """Plan from the command's arguments and the loaded file; workers share `folder`."""
-        self._config = config or loaded.file  # a missing file does not mean the default
+        """Start with a loaded configuration.
+
+        Args:
+            config: The file named on the command line, if any.
+            flags: The other options of the command line, which override the file.
+            loaded: The configuration that was loaded from them.
+            folder: For the workers' copy of the file, metrics and health board.
+        """
+        # If this file is removed, a reload must fail instead of using the built-in default.
+        self._config = config or loaded.file
         self._flags = flags
         self._folder = folder
         self._numbers = count(1)
@@ -55,7 +63,7 @@ class ServePlan:
         return processes(self.settings)
 
     def order(self, number: int) -> WorkerOrder:
-        """Return the order for a new worker."""
+        """Return the start parameters of a new worker."""
         self._kept.mend()
         return WorkerOrder(
             number=number,
@@ -68,7 +76,7 @@ class ServePlan:
         )
 
     def renew(self) -> Reread:
-        """Read the configuration again; if it has problems, which are logged, nothing changes."""
+        """Reload the configuration; if it has problems, log them and keep the old one."""
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
@@ -87,11 +95,11 @@ class ServePlan:
         return Reread(changed=changed)
 
     def restore(self) -> None:
-        """Return to the configuration before the last one."""
+        """Go back to the configuration before the last reload."""
         self.settings, self._kept = self._before
 
     def _keep(self, loaded: Loaded) -> "_KeptText":
-        """Save the checked configuration; it contains no secrets."""
+        """Save the text of a valid configuration file, which contains no secrets."""
         file = self._folder / f"holdline-{next(self._numbers)}.yaml"
         kept = _KeptText(file=file, text=loaded.text)
         kept.write()
@@ -100,23 +108,23 @@ class ServePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KeptText:
-    """The copy of a configuration that workers read."""
+    """The copy of the configuration file that workers read."""
 
     file: Path
     text: str
 
     def write(self) -> None:
-        """Write the file in one step, so that readers never see a part of it."""
+        """Write the file atomically, so that readers never see half of it."""
         part = self.file.with_suffix(".part")
         part.write_text(self.text, encoding="utf-8")
         part.replace(self.file)
 
     def mend(self) -> None:
-        """Restore the file if it was removed, as systemd-tmpfiles does after ten days."""
+        """Write the file again if it was removed, as by systemd-tmpfiles after ten days."""
         if self.file.exists():
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.write()
-        except OSError as full:  # only this worker fails; the next one may find space
+        except OSError as full:  # only this worker cannot start; for the next, there may be space
             logger.error("{} is gone and cannot be written: {}", self.file, full.strerror)

@@ -1,4 +1,4 @@
-"""The worker pool as one process sees it: seats, shared values, claims and the other processes."""
+"""The worker pool as one process sees it: seats, shared values, claims and peer processes."""
 
 import asyncio
 import secrets
@@ -13,11 +13,11 @@ from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from transports.pool import Answer, CallPool, HeldSeat, NoSeat
 
-MAX_CLAIMS: Final = 10_000  # rooms of a day; the least recently used claim is dropped
+MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
 
 class Claims:
-    """Claims on work for one worker only, such as answering a call that all were told of."""
+    """Claims on work that only one worker may do, such as answering a call that all know of."""
 
     def __init__(self, *, most: int = MAX_CLAIMS) -> None:
         self._most = most
@@ -26,7 +26,7 @@ class Claims:
     def claim(self, what: str, *, holder: str) -> bool:
         """Return whether the holder gets the work; only one holder does."""
         if what in self._holders:
-            # Rooms of calls in progress are claimed every second: never the oldest claims.
+            # Rooms of calls in progress are claimed again every second, so they stay the newest.
             self._holders[what] = self._holders.pop(what)
             return False
         while len(self._holders) >= self._most:
@@ -40,14 +40,14 @@ class Claims:
             del self._holders[what]
 
     def serve(self, wire: Wire, *, holder: str) -> None:
-        """Answer the claims of one worker over its connection."""
+        """Answer the claims of one worker over its wire."""
 
-        async def claim(said: Mapping[str, Any]) -> bool:
-            return self.claim(said["what"], holder=holder)
+        async def claim(message: Mapping[str, Any]) -> bool:
+            return self.claim(message["what"], holder=holder)
 
-        # Else a worker that got the answer too late would hold a claim without knowing it.
+        # Revocable: a worker that no longer waits for the answer would hold the claim unawares.
         wire.answer("claim", claim, revocable=True)
-        wire.on("give_back", lambda said: self.give_back(said["what"], holder=holder))
+        wire.on("give_back", lambda message: self.give_back(message["what"], holder=holder))
 
     def lose(self, holder: str) -> None:
         """Release the claims of a worker that is gone."""
@@ -103,19 +103,19 @@ class KeyValueStore:
             self._kept.get(_kind(token), {}).pop(token, None)
 
     def serve(self, wire: Wire) -> None:
-        """Answer the requests of one worker over its connection."""
+        """Answer the requests of one worker over its wire."""
 
-        async def keep(said: Mapping[str, Any]) -> None:
-            await self.keep(said["token"], said["value"], for_s=said["for_s"])
+        async def keep(message: Mapping[str, Any]) -> None:
+            await self.keep(message["token"], message["value"], for_s=message["for_s"])
 
-        async def take(said: Mapping[str, Any]) -> Any:
-            return await self.take(said["token"])
+        async def take(message: Mapping[str, Any]) -> Any:
+            return await self.take(message["token"])
 
-        async def read(said: Mapping[str, Any]) -> Any:
-            return await self.read(said["token"])
+        async def read(message: Mapping[str, Any]) -> Any:
+            return await self.read(message["token"])
 
-        async def drop(said: Mapping[str, Any]) -> None:
-            await self.drop(said["token"])
+        async def drop(message: Mapping[str, Any]) -> None:
+            await self.drop(message["token"])
 
         wire.answer("keep", keep)
         wire.answer("take", take)
@@ -131,13 +131,13 @@ def _kind(token: str) -> str:
     return token.rpartition(" ")[0]
 
 
-UNSEEN_ENTRIES: Final = 2_000  # queued from other processes per watcher; the oldest is dropped
+UNSEEN_ENTRIES: Final = 2_000  # queued for each watcher; then the oldest is dropped
 
 Entries = AsyncIterator[Mapping[str, Any]]
 
 
 class StreamedViews:
-    """A worker's side of the shared live view: sends its own entries and receives others'."""
+    """A worker's side of the live view: sends its own entries, and receives those of others."""
 
     def __init__(self, wire: Wire) -> None:
         """Stream over `wire`, the connection to the supervisor."""
@@ -146,15 +146,15 @@ class StreamedViews:
         self._numbers = count(1)
         self._own: Callable[[], Entries] | None = None
         self._streams: dict[tuple[str, int], asyncio.Task[None]] = {}
-        wire.on("entry", self._hear)
+        wire.on("entry", self._receive)
         wire.on("stream", self._stream)
 
     def share(self, own: Callable[[], Entries]) -> None:
-        """Stream this view to watchers in other workers; it yields the recent entries first."""
+        """Stream the entries of `own`, the recent ones first, to watchers in other workers."""
         self._own = own
 
     async def watch(self) -> Entries:
-        """Yield the entries of the other workers until the watcher leaves."""
+        """Yield the entries of the other workers until closed."""
         number = next(self._numbers)
         queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
         self._wire.send("watch", watcher=number, on=True)
@@ -165,7 +165,7 @@ class StreamedViews:
             del self._watchers[number]
             self._wire.send("watch", watcher=number, on=False)
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
+    def _receive(self, message: Mapping[str, Any]) -> None:
         queue = self._watchers.get(message["watcher"])
         if queue is None:
             return
@@ -178,17 +178,17 @@ class StreamedViews:
         if old := self._streams.pop(to, None):
             old.cancel()
         if message["on"] and self._own is not None:
-            stream = self._pour(self._own(), *to)
+            stream = self._send_entries(self._own(), *to)
             self._streams[to] = asyncio.get_running_loop().create_task(stream, name="stream")
 
-    async def _pour(self, entries: Entries, peer: str, watcher: int) -> None:
+    async def _send_entries(self, entries: Entries, peer: str, watcher: int) -> None:
         async for entry in entries:
             self._wire.send("entry", to=peer, watcher=watcher, entry=entry)
-            await asyncio.sleep(0)  # there may be many recent entries, and calls come first
+            await asyncio.sleep(0)  # let calls run in between: there may be many recent entries
 
 
 class ViewRelay:
-    """The supervisor's side: knows the watchers and passes entries on."""
+    """The supervisor's side of the live view: relays entries to the watchers."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         """Relay between `workers`, by name; the owner of the mapping keeps it up to date."""
@@ -196,8 +196,10 @@ class ViewRelay:
         self._watchers: set[tuple[str, int]] = set()  # worker and its watcher's number
 
     def receive(self, worker: Worker) -> None:
-        """Let a worker that is ready stream to the existing watchers."""
-        worker.wire.on("watch", lambda said: self._watch(worker.name, said["watcher"], said["on"]))
+        """Include a worker that has become ready; it begins to stream to the existing watchers."""
+        worker.wire.on(
+            "watch", lambda message: self._watch(worker.name, message["watcher"], message["on"])
+        )
         worker.wire.on("entry", self._pass_on)
         for name, watcher in self._watchers:
             worker.wire.send("stream", to=name, watcher=watcher, on=True)
@@ -214,12 +216,12 @@ class ViewRelay:
             if worker.name != name and worker.ready.is_set():
                 worker.wire.send("stream", to=name, watcher=watcher, on=on)
 
-    def _pass_on(self, said: Mapping[str, Any]) -> None:
-        if watched_at := self._workers.get(said["to"]):
-            watched_at.wire.send("entry", watcher=said["watcher"], entry=said["entry"])
+    def _pass_on(self, message: Mapping[str, Any]) -> None:
+        if watched_at := self._workers.get(message["to"]):
+            watched_at.wire.send("entry", watcher=message["watcher"], entry=message["entry"])
 
 
-NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
+NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own limit
 OWN: Final = 0  # the number of the only process
 
 
@@ -233,37 +235,37 @@ class WorkerPool(CallPool, Protocol):
 
     @property
     def why_closed(self) -> str:
-        """Why the pool takes no call now, or empty."""
+        """Why the pool takes no call now; empty if it does."""
         ...
 
     @property
     def room(self) -> int:
-        """How many more calls the pool could take, by the last report to this process."""
+        """How many more calls the pool could take, as far as this process knows."""
         ...
 
     @property
     def quiet(self) -> bool:
-        """Whether the pool has no call."""
+        """Whether the pool has no call in progress."""
         ...
 
 
 class NoPeers:
-    """The peers of a single process: only itself."""
+    """The peers of a single process, which has only itself to ask."""
 
     def __init__(self) -> None:
         self._claims = Claims()
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str) -> bool:
-        """Claim it in this process."""
+        """Return whether this process gets the work, which it can claim once."""
         return self._claims.claim(what, holder="")
 
     def give_back(self, what: str) -> None:
-        """Allow a new claim in this process."""
+        """Allow a new claim."""
         self._claims.give_back(what, holder="")
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Register the answer for this process's own questions."""
+        """Register the answer to a question."""
         self._answers[what] = answer
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
@@ -271,7 +273,7 @@ class NoPeers:
         raise LookupError(f"{name} is not a process of this server")
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask only this process."""
+        """Return this process's own answer."""
         return [await self._answers[what](fields)]
 
 
@@ -289,7 +291,7 @@ class SingleProcess:
         clock: Clock,
         seats: PoolAdmission | None = None,
     ) -> None:
-        """Admit calls as `why_closed` and the load allow; without `seats`, no load counts."""
+        """Admit calls unless `why_closed` or `seats` refuses; by default, load does not count."""
         self._why = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
@@ -300,21 +302,21 @@ class SingleProcess:
 
     @property
     def why_closed(self) -> str:
-        """Return the reason of the switchboard or of the load."""
+        """Why no call is taken, by the switchboard or the load; empty if one is."""
         return self._why() or self.seats.why_closed(self._clock())
 
     @property
     def room(self) -> int:
-        """Return the room by seats and load."""
+        """How many more calls the seats and the load allow."""
         return self.seats.room(self._clock())
 
     @property
     def quiet(self) -> bool:
-        """Return whether no call is in progress."""
+        """Whether no call is in progress."""
         return not self.seats.taken
 
     def report(self, cores: float, lag_s: float) -> None:
-        """Report how many cores are in use and how late the loop is, in seconds."""
+        """Report the cores in use and the event loop's lag in seconds."""
         self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
     async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
@@ -326,9 +328,9 @@ class SingleProcess:
         return NoSeat(reason=self._why() or self.seats.why_closed(now, address) or "full")
 
     def begin(self, seat: int) -> None:
-        """Count the call."""
+        """Record that the call of a seat has begun."""
         self.seats.begin(seat, OWN, self._clock())
 
     def end(self, seat: int) -> None:
-        """Stop counting the call."""
+        """Free the seat of a call that has ended."""
         self.seats.end(seat, self._clock())

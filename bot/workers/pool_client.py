@@ -1,4 +1,4 @@
-"""A worker's side of the pool: it asks the supervisor for everything, over one connection."""
+"""A worker's side of the pool: asks the supervisor over one connection."""
 
 import asyncio
 import socket
@@ -21,14 +21,14 @@ class PooledKeyValueStore:
         self._wire = wire
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store a value in the supervisor."""
+        """Store a value in the supervisor; a failure is only logged."""
         try:
             await self._wire.ask("keep", token=token, value=value, for_s=for_s)
         except WireError as gone:
             logger.warning("a value was not stored in the supervisor: {}", gone)
 
     async def take(self, token: str) -> Any:
-        """Take a value from the supervisor."""
+        """Take a value from the supervisor; `None` also if it does not answer."""
         try:
             return await self._wire.ask("take", token=token)
         except WireError as gone:
@@ -62,18 +62,18 @@ class WirePeers:
     """The other workers, reached through the supervisor.
 
     Attributes:
-        others: Their names, by the last report of the supervisor.
+        others: Their names, by the supervisor's last report.
     """
 
     def __init__(self, wire: Wire, name: str) -> None:
-        """Ask as the worker with this name."""
+        """Reach the peers of the worker `name` over its wire to the supervisor."""
         self.others: Sequence[str] = ()
         self._wire = wire
         self._name = name
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str) -> bool:
-        """Claim it in the supervisor; without an answer it is not claimed."""
+        """Claim work in the supervisor; return False if another worker has it, or on no answer."""
         try:
             return bool(await self._wire.ask("claim", what=what))
         except WireError as gone:
@@ -81,16 +81,20 @@ class WirePeers:
             return False
 
     def give_back(self, what: str) -> None:
-        """Release it in the supervisor."""
+        """Release a claim in the supervisor."""
         self._wire.send("give_back", what=what)
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Register the answer for all workers."""
+        """Register the answer to a question of any worker."""
         self._answers[what] = answer
         self._wire.answer(what, answer)
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Ask through the supervisor."""
+        """Ask one worker, through the supervisor.
+
+        Raises:
+            LookupError: It is not running or does not answer.
+        """
         if name == self._name:
             return await self._answers[what](fields)
         try:
@@ -99,22 +103,22 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask all at once; workers that do not answer are left out."""
+        """Ask all workers in parallel; return our own answer first, and none for silent workers."""
         own = await self._answers[what](fields)
-        asked = [self.ask(item, what, **fields) for item in self.others]
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        return [own, *(item for item in said if not isinstance(item, BaseException))]
+        questions = [self.ask(item, what, **fields) for item in self.others]
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        return [own, *(item for item in answers if not isinstance(item, BaseException))]
 
 
 class PoolClient:
-    """The worker pool in one of several processes."""
+    """The worker pool as one of its workers sees it."""
 
     def __init__(self, wire: Wire, *, number: int, workers: int, pool_id: str = "") -> None:
-        """Join the pool over the connection to its supervisor.
+        """Join the pool.
 
         Args:
-            wire: The connection.
-            number: The number of this worker, never used before.
+            wire: The connection to the supervisor.
+            number: The number of this worker; no other worker of this supervisor has had it.
             workers: How many workers the pool should have.
             pool_id: The id of the pool.
         """
@@ -130,48 +134,48 @@ class PoolClient:
 
     @property
     def why_closed(self) -> str:
-        """Return the supervisor's last report."""
+        """Why the pool takes no call, by the supervisor's last report; empty if it does."""
         return str(self._state.get("why_closed", ""))
 
     @property
     def room(self) -> int:
-        """Return the supervisor's last report."""
+        """How many more calls the pool could take, by the supervisor's last report."""
         return int(self._state.get("room", 0))
 
     @property
     def full_paces(self) -> Collection[str]:
-        """The rungs that have no free capacity for a request now."""
+        """The rungs whose request rate is used up for now."""
         return self._state.get("full_paces", ())
 
     @property
     def leads(self) -> bool:
-        """Return whether the supervisor chose this worker."""
+        """Whether this worker does the work that one worker does for the pool."""
         return self._state.get("leads") == self.name
 
     @property
     def quiet(self) -> bool:
-        """Return whether the supervisor knows of no call."""
+        """Whether the pool has no call in progress, by the supervisor's last report."""
         return not self._state.get("calls")
 
     def report(self, cores: float, lag_s: float) -> None:
-        """Report the measured load to the supervisor."""
+        """Report the cores in use and the event loop's lag to the supervisor."""
         self.wire.send("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
     async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
-        """Ask the supervisor for a seat; without an answer there is none."""
+        """Ask the supervisor for a seat; if it does not answer, the pool counts as busy."""
         try:
-            said = await self.wire.ask("admit", call=call, address=address)
+            reply = await self.wire.ask("admit", call=call, address=address)
         except WireError as gone:
             logger.warning("no seat: {}", gone)
             return NoSeat(reason="busy")
-        return NoSeat(reason=said["reason"]) if "reason" in said else HeldSeat(seat=said["seat"])
+        return NoSeat(reason=reply["reason"]) if "reason" in reply else HeldSeat(seat=reply["seat"])
 
     def begin(self, seat: int) -> None:
-        """Report it to the supervisor."""
+        """Tell the supervisor that the call of a seat has begun."""
         self.wire.send("begin", seat=seat)
 
     def end(self, seat: int) -> None:
-        """Report it to the supervisor."""
+        """Tell the supervisor that the call of a seat has ended."""
         self.wire.send("end", seat=seat)
 
     def _learn(self, state: Mapping[str, Any]) -> None:
@@ -180,10 +184,11 @@ class PoolClient:
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:
-    """Take each connection that the supervisor passes on, as long as the loop runs.
+    """Call `take` with each connection that the supervisor sends over the socket `hand`.
 
     Returns:
-        Set when the supervisor has closed the channel and the last connection was taken.
+        An event that is set when the supervisor has closed the socket and the last connection was
+        taken.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -207,13 +212,13 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
     return over
 
 
-PACE_S: Final = 30.0  # the gate itself gives up at the turn's deadline
+PACE_S: Final = 30.0  # an upper limit only: the gate gives up at the turn's deadline
 
 
 class PoolPace:
     """The request rate of one rung, which the supervisor limits for all workers.
 
-    Without a supervisor there is no limit: the remaining calls must get their answers.
+    When the supervisor is gone there is no limit, so that the last calls still get their answers.
     """
 
     def __init__(self, pool: PoolClient, rung: str) -> None:
@@ -225,7 +230,7 @@ class PoolPace:
         return self._is_gone or self._rung not in self._pool.full_paces
 
     async def acquire(self) -> None:
-        """Wait until the request may go; raises `TimeoutError` if that would be too late."""
+        """Wait until a request may be sent; raises `TimeoutError` if that takes too long."""
         try:
             await self._pool.wire.ask("pace", within_s=PACE_S, rung=self._rung)
         except WireError as late:
@@ -238,13 +243,13 @@ class PoolPace:
 
 
 class SharedLimits:
-    """The gates of rungs with limits that the whole pool shares."""
+    """Applies the limits that the whole pool shares to this worker's gates."""
 
     def __init__(self, pool: PoolClient, policies: Iterable[StagePolicy]) -> None:
-        """Close every limited gate until the supervisor has leased it places."""
+        """Close every limited gate until the supervisor leases it places."""
         self._pool = pool
         self._numbers: dict[str, int] = {}
-        self._told: dict[str, tuple[int, int, int]] = {}
+        self._reported: dict[str, tuple[int, int, int]] = {}  # the last reports, as `_use` returns
         self._gates: dict[str, RungGate] = {}
         for policy in policies:
             policy.allowance.share(pool.workers)
@@ -254,11 +259,11 @@ class SharedLimits:
 
     def report(self) -> None:
         """Report used and wanted places to the supervisor, if they have changed."""
-        news = {name: self._use(name) for name in self._gates}
-        news = {name: use for name, use in news.items() if self._told.get(name) != use}
-        if news:
-            self._told |= news
-            self._pool.wire.send("places", rungs=news)
+        uses = {name: self._use(name) for name in self._gates}
+        uses = {name: use for name, use in uses.items() if self._reported.get(name) != use}
+        if uses:
+            self._reported |= uses
+            self._pool.wire.send("places", rungs=uses)
 
     def _share(self, name: str, gate: Any) -> None:
         if not isinstance(gate, RungGate):
@@ -271,16 +276,17 @@ class SharedLimits:
             gate.resize(0)
             gate.on_short = self.report
 
-    def _take(self, said: Mapping[str, Any]) -> None:
-        gate = self._gates.get(said["rung"])
+    def _take(self, message: Mapping[str, Any]) -> None:
+        gate = self._gates.get(message["rung"])
         if gate is None:
-            # Only the supervisor's configuration limits this rung: the places are free at once.
-            self._pool.wire.send("places", rungs={said["rung"]: (said["number"], 0, 0)})
+            # Only the supervisor's newer configuration limits this rung: no place is used here.
+            self._pool.wire.send("places", rungs={message["rung"]: (message["number"], 0, 0)})
             return
-        self._numbers[said["rung"]] = said["number"]
-        gate.resize(said["places"])
+        self._numbers[message["rung"]] = message["number"]
+        gate.resize(message["places"])
         self.report()
 
     def _use(self, name: str) -> tuple[int, int, int]:
+        """Return the last lease message's number, and the places that are used and wanted."""
         gate = self._gates[name]
         return self._numbers[name], gate.inside, gate.wanted

@@ -1,4 +1,4 @@
-"""The supervisor's side of the pool: seats, shared values, claims, limits, and messages."""
+"""The supervisor's side of the pool: seats, shared values, claims, limits and messages."""
 
 import socket
 from collections import deque
@@ -19,16 +19,16 @@ from bot.workers.worker_process import Worker
 from fallbacks.limits import MINUTE_S
 from transports.pool import Answer
 
-UNTOLD: Final = 100  # events that wait for a worker to emit them, while there is none
+UNTOLD: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
 
 
 class PoolMessages:
-    """Messages to all workers, and events that any one worker should emit."""
+    """Sends messages to all workers, and events to any one worker, which emits them."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         """Send to `workers`, by name; the owner of the mapping keeps it up to date."""
         self._workers = workers
-        self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
+        self._pending: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
 
     def broadcast(self, what: str, **fields: Any) -> None:
         """Send a message to every worker."""
@@ -36,31 +36,30 @@ class PoolMessages:
             worker.wire.send(what, **fields)
 
     def send_to_one(self, what: str, **fields: Any) -> None:
-        """Let one worker emit an event of the supervisor; without one, the event waits."""
+        """Make one worker emit an event of the supervisor; if none is ready, the event waits."""
         for worker in sorted(self._workers.values(), key=lambda worker: worker.leaving):
             if worker.ready.is_set() and worker.wire.send(what, **fields):
                 return
-        self._untold.append((what, fields))
+        self._pending.append((what, fields))
 
     def catch_up(self, worker: Worker) -> None:
-        """Let a worker that is ready emit the waiting events."""
-        while self._untold:
-            what, fields = self._untold.popleft()
+        """Make a worker that has become ready emit the waiting events."""
+        while self._pending:
+            what, fields = self._pending.popleft()
             worker.wire.send(what, **fields)
 
 
 class Quotas:
-    """The limits of all rungs that have some."""
+    """Divides the rungs' limits, of concurrency and of request rate, among the workers."""
 
     def __init__(self, settings: Settings) -> None:
-        """Lease places by the limits in `settings`."""
         self._leases: dict[str, Leases] = {}
         self._paces: dict[str, AsyncLimiter] = {}
         self._workers: dict[str, Worker] = {}
         self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
-        """Change to the limits of a new configuration; existing leases stay."""
+        """Apply the limits of a new configuration; existing leases stay."""
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
                 self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
@@ -70,12 +69,12 @@ class Quotas:
                 self._paces[rung.name] = AsyncLimiter(pace, MINUTE_S)
 
     def receive(self, worker: Worker) -> None:
-        """Lease places to a worker whose connection is open, and answer its requests to send."""
+        """Lease places to a worker that has become ready, and pace its requests to providers."""
         self._workers[worker.name] = worker
         for leases in self._leases.values():
             leases.join(worker.name)
-        worker.wire.on("places", lambda said: self._heed(worker, said))
-        # A request that has given up must leave the queue, or its slot is lost.
+        worker.wire.on("places", lambda message: self._heed(worker, message))
+        # Revocable: a request that has given up must not use up a place in the queue.
         worker.wire.answer("pace", self._pace, revocable=True)
         self.divide()
 
@@ -87,43 +86,42 @@ class Quotas:
         self.divide()
 
     def divide(self) -> None:
-        """Lease the free places."""
+        """Divide the places again, and send each worker what has changed for it."""
         for rung, leases in self._leases.items():
             for name, lent in leases.divide().items():
                 wire = self._workers[name].wire
                 wire.send("lease", rung=rung, places=lent.places, number=lent.number)
 
     def full_paces(self) -> list[str]:
-        """Return the rungs that have no free capacity for a request now."""
+        """Return the rungs whose request rate is used up for now."""
         return [name for name, pace in self._paces.items() if not pace.has_capacity()]
 
-    def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
-        for rung, (number, inside, wanted) in said["rungs"].items():
+    def _heed(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        for rung, (number, inside, wanted) in message["rungs"].items():
             if leases := self._leases.get(rung):
                 leases.heed(worker.name, number=number, inside=inside, wanted=wanted)
         self.divide()
 
-    async def _pace(self, said: Mapping[str, Any]) -> None:
-        pace = self._paces.get(said["rung"])
+    async def _pace(self, message: Mapping[str, Any]) -> None:
+        pace = self._paces.get(message["rung"])
         if pace is not None:
             await pace.acquire()
 
 
-AWAY_S: Final = 0.4  # chosen: two rounds of the supervisor; a longer gap is its own stall
+AWAY_S: Final = 0.4  # chosen: two of the supervisor's rounds; after a longer gap, it has stalled
 
 
 class PoolServer:
-    """Answers the workers' questions, and knows which workers there are.
+    """Keeps the list of workers and answers their requests.
 
     Attributes:
         workers: The workers by name.
-        news: Messages to all workers, and events that one of them emits.
+        news: Sends messages to all workers, and events for one of them to emit.
         seats: Admits calls.
-        answers: The answers to the workers' other questions; complete before the first worker.
+        answers: Handlers of further requests by name; to be filled before the first worker.
     """
 
     def __init__(self, admission: PoolAdmission, quotas: Quotas, *, clock: Clock) -> None:
-        """Start with no worker."""
         self.workers: dict[str, Worker] = {}
         self._admission = admission
         self._quotas = quotas
@@ -134,17 +132,17 @@ class PoolServer:
         self.news = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
-        self._looked_at = clock()  # for workers that hang
+        self._looked_at = clock()  # when `hung` was last called
 
     def receive(self, worker: Worker) -> None:
-        """Add a new worker, before its connection is read."""
+        """Add a new worker; to be called before its wire is read."""
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
-        wire.on("ready", lambda said: self._open(worker, said))
+        wire.on("ready", lambda message: self._open(worker, message))
         wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
-        wire.on("report", lambda said: self._heed(worker, said))
+        wire.on("report", lambda message: self._heed(worker, message))
         self.seats.serve(worker)
         self._store.serve(wire)
         self._claims.serve(wire, holder=worker.name)
@@ -161,9 +159,9 @@ class PoolServer:
         return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no new calls; it ends after its calls, or at once if it is still loading.
+        """Let a worker stop after its last call and give it no new ones; kill one still loading.
 
-        A loading worker does not listen yet: it would not learn of this and would stay.
+        A worker that is still loading does not handle the message yet, so it would stay.
         """
         worker.leaving = True
         self._leave(worker)
@@ -173,32 +171,32 @@ class PoolServer:
             worker.kill()
 
     def stop(self, *, drain_s: float) -> None:
-        """Refuse all calls, and let every worker drain, with `drain_s` for its calls."""
+        """Refuse new calls, and make every worker drain its calls for up to `drain_s`."""
         self.seats.stop()
         self.news.broadcast("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
-        """Return the workers that have not reported for `silent_s`; called in every round.
+        """Return the workers that have not reported for `silent_s`; called every round.
 
-        A gap between two rounds means that the supervisor itself stood still, perhaps with the
-        whole machine, as in a paused container. That time does not count as a worker's silence.
+        A gap between two rounds means that the supervisor itself stalled, perhaps with the whole
+        machine, as in a paused container. The gap does not count as a worker's silence.
         """
         now = self._clock()
-        away_s, self._looked_at = now - self._looked_at, now
-        if away_s > AWAY_S:
+        stalled_s, self._looked_at = now - self._looked_at, now
+        if stalled_s > AWAY_S:
             for worker in self.workers.values():
-                worker.heard_at = min(now, worker.heard_at + away_s)
+                worker.reported_at = min(now, worker.reported_at + stalled_s)
             for load in self._admission.workers.values():
-                load.reported_at = min(now, load.reported_at + away_s)
+                load.reported_at = min(now, load.reported_at + stalled_s)
         oldest = now - silent_s
         return [
             worker
             for worker in self.workers.values()
-            if worker.ready.is_set() and worker.heard_at < oldest
+            if worker.ready.is_set() and worker.reported_at < oldest
         ]
 
     def broadcast_state(self) -> None:
-        """Tell every worker the state of the pool."""
+        """Send every worker the state of the pool."""
         ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
@@ -213,7 +211,10 @@ class PoolServer:
         )
 
     def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
-        """Give a connection to the named worker, to the one with the most room, or to any."""
+        """Send a connection to the named worker, else to the one with the most room, else to any.
+
+        Returns False if no worker takes it.
+        """
         now = self._clock()
         best = self._admission.best(now)
         order = sorted(
@@ -221,7 +222,7 @@ class PoolServer:
             key=lambda item: (item.name != name, item.number != best, item.leaving),
         )
         for worker in order:
-            if worker.ready.is_set() and worker.hand_over(connection):
+            if worker.ready.is_set() and worker.send_connection(connection):
                 if is_call:
                     self._admission.workers[worker.number].hand(now)
                 return True
@@ -232,14 +233,14 @@ class PoolServer:
         if load := self._admission.workers.get(worker.number):
             load.leaving = True
 
-    def _open(self, worker: Worker, said: Mapping[str, Any]) -> None:
-        if worker.leaving:  # became ready while it was being ended
+    def _open(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        if worker.leaving:  # it became ready while it was being stopped
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._admission.open(worker.number, self._clock())
         self._quotas.receive(worker)
-        worker.heard_at = self._clock()
-        worker.refused = tuple(said.get("refused", ()))  # an older version sends none
+        worker.reported_at = self._clock()
+        worker.refused = tuple(message.get("refused", ()))  # an older version sends none
         worker.ready.set()
         self._views.receive(worker)
         self.broadcast_state()
@@ -253,14 +254,14 @@ class PoolServer:
             after_s=self._clock() - worker.replaces_since_s if worker.replaces else 0.0,
         )
 
-    def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
-        worker.heard_at = self._clock()
+    def _heed(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        worker.reported_at = self._clock()
         self._admission.heed(
-            worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
+            worker.number, cores=message["cores"], lag_s=message["lag_s"], now=worker.reported_at
         )
 
-    async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
-        peer = self.workers.get(said["peer"])
+    async def _ask_peer(self, message: Mapping[str, Any]) -> Any:
+        peer = self.workers.get(message["peer"])
         if peer is None:
-            raise WireError(f"{said['peer']} is not running")
-        return await peer.wire.ask(said["question"], **said["fields"])
+            raise WireError(f"{message['peer']} is not running")
+        return await peer.wire.ask(message["question"], **message["fields"])

@@ -1,4 +1,4 @@
-"""Opens what one process needs to answer calls, and closes it after the last call."""
+"""Opens all that a process needs to answer calls, and closes it after the last call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -54,7 +54,7 @@ from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 
-OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not-call list yet
+OWED: Final = "do_not_call"  # in `logs.dir`: numbers yet to be put on the do-not-call list
 PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 
 
@@ -66,11 +66,11 @@ async def open_shared(
     models: VoiceModels,
     measuring: LagReporter,
 ) -> AsyncIterator[Shared]:
-    """Open what calls share, and close it when the block ends."""
+    """Open the resources that calls share, and close them when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     retries = Retries(settings=settings.resilience.retry_settings(), emit=measuring.emit)
     judges = TurnJudges(clock=clock.monotonic)
-    async with AsyncExitStack() as opened:  # closes each part, also after another one failed
+    async with AsyncExitStack() as opened:  # closes every part, even if closing another one fails
         enter = opened.enter_async_context
         crm = await enter(open_crm(settings, database, own.crm, emit=measuring.emit))
         opened.callback(judges.close)
@@ -112,7 +112,7 @@ async def _gate(settings: Settings, database: Database, emit: Emit) -> AsyncIter
 async def _listing(
     settings: Settings, database: Database, measuring: LagReporter
 ) -> AsyncIterator[OptOuts | None]:
-    """Record opt-outs while the block runs; yields `None` if this process places no calls."""
+    """Put opt-outs on the do-not-call list while the block runs; `None` without campaigns."""
     if not settings.campaigns:
         yield None
         return
@@ -122,13 +122,13 @@ async def _listing(
 
 
 def load_providers(settings: Settings) -> None:
-    """Import what every rung is built from, so that no caller waits for it."""
+    """Import every rung's module, so that no call waits for it."""
     for stage, rung in settings.stages.rungs():
         provider(stage, rung.kind).load()
 
 
 def share_providers(settings: Settings) -> dict[str, SharedService]:
-    """Return what calls share of each rung, such as a client with warm connections."""
+    """Return by rung what its calls share, such as a client with open connections."""
     found: dict[str, SharedService] = {}
     for stage, settings_of in settings.stages.rungs():
         rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
@@ -140,7 +140,10 @@ def share_providers(settings: Settings) -> dict[str, SharedService]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What answers calls: `async with open_process(settings, words=False) as process: ...`."""
+    """A process that answers calls.
+
+    Opened by `async with open_process(settings, words=False) as process: ...`.
+    """
 
     settings: Settings
     database: Database
@@ -154,18 +157,16 @@ class Process:
     measuring: LagReporter
 
 
-# Opening and closing a process.
-#
-# The order is listeners, what calls share, work on providers, and last what takes calls; closing
-# goes the other way round. So everything that a call uses is open until the call ends, and the
-# events of its end are still written.
+# The order of opening: the listeners, the resources that calls share, the work on providers, and
+# last the switchboard, which takes calls. Closing goes the other way round. So everything that a
+# call uses stays open until the call ends, and the events of its end are still written.
 
-LAST_WORDS_S: Final = 1.0  # for the work after a call to learn of the last calls
+LAST_WORDS_S: Final = 1.0  # for the after-call work to receive the last calls' events
 CLOSE_S: Final = (  # for everything that closes after the calls, one by one
     LAST_WORDS_S
     + work.LAST_S
     + opt_outs.CLOSE_S
-    + 2 * record_listener.LAST_S  # for the batch being written, and for the waiting ones
+    + 2 * record_listener.LAST_S  # for the batch that is being written, and for the waiting ones
 )
 
 
@@ -180,16 +181,19 @@ async def open_process(
     database: Database | None = None,
     record: bool = False,
 ) -> AsyncIterator[Process]:
-    """Be ready for calls while the block runs.
+    """Open a process for calls; when the block ends, end its calls and close everything.
 
     Args:
         settings: The configuration.
         words: Whether the live view may show what is said; the call journals always do.
         listeners: More listeners, which get all events.
         models: The loaded models; `None` to load them now.
-        metrics_folder: Shared by all processes of a pool; `None` for a single process.
-        database: Of `storage.url`, which the caller closes; `None` to open it here.
-        record: Write the calls into the database; trials do not.
+        metrics_folder: The folder that all processes of a pool share; `None` for a single process.
+        database: The open database of `storage.url`, which stays open; `None` to open it here.
+        record: Whether to record the calls in the database; trials do not.
+
+    Raises:
+        UsageError: A tool or a rung does not work as configured.
     """
     models = await _load(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
@@ -212,7 +216,7 @@ async def _open_parts(
     models: VoiceModels,
     prices: PriceTable,
 ) -> Process:
-    """Open what answers calls, in the order above; `opened` closes it."""
+    """Open the parts of a process in the order above; `opened` closes them."""
     enter, emit = opened.enter_async_context, emitter.emit_for("")
     await enter(open_connections())
     await enter(open_listeners(settings, own, emitter))
@@ -268,7 +272,7 @@ async def _working_after_calls(
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
-    """Load what takes long, and return the models; configuration errors come first."""
+    """Do the slow part of the start and return the models; check the tools and rungs on the way."""
     check_tools(settings)
     limit_heaps()
     limit_read_size()
@@ -283,7 +287,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
 
 @asynccontextmanager
 async def _ending_calls(switchboard: Switchboard, emitter: Emitter) -> AsyncIterator[None]:
-    """End the calls after the block, while the work after a call still receives their events."""
+    """End the calls after the block, while the after-call work still receives their events."""
     try:
         yield
     finally:

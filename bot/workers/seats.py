@@ -31,12 +31,12 @@ def public_limits(settings: Settings) -> PublicLimits:
 
 
 class SeatTable:
-    """Reserves the seats of the pool, and none once it stops."""
+    """Reserves the seats of the pool; none after `stop`."""
 
     def __init__(
         self, seats: PoolAdmission, workers: Mapping[str, Worker], *, clock: Clock
     ) -> None:
-        """Start open; the owner of `workers`, by name, keeps it up to date."""
+        """Reserve seats for `workers`, by name; the owner of the mapping keeps it up to date."""
         self._seats = seats
         self._workers = workers
         self._clock = clock
@@ -44,12 +44,12 @@ class SeatTable:
 
     @property
     def why_closed(self) -> str:
-        """The name of the reason why no call is taken, or empty."""
+        """Why no call is taken, such as `full`; empty if calls are taken."""
         return DRAINING if self._stopping else self._seats.why_closed(self._clock())
 
     @property
     def why_nobody(self) -> str:
-        """The name of the reason to give while no worker is ready."""
+        """Why no worker is ready, if none is: `draining` or `starting`."""
         return DRAINING if self._stopping else STARTING
 
     def stop(self) -> None:
@@ -57,20 +57,20 @@ class SeatTable:
         self._stopping = True
 
     def hold(self, call: str) -> str:
-        """Reserve a seat for a call; return why there is none, or empty."""
+        """Reserve a seat for a call; return why the call is refused, or empty."""
         if not any(worker.ready.is_set() for worker in self._workers.values()):
-            return ""  # no worker is ready: only a failed answer makes the carrier use its fallback
+            return ""  # not a refusal: only an error makes the carrier use its fallback
         return "" if self._seat(call) is not None else self._why_not()
 
     def serve(self, worker: Worker) -> None:
-        """Answer a worker's requests for seats, and take the begin and end of its calls."""
+        """Answer a worker's requests for seats, and record when its calls begin and end."""
         wire, seats = worker.wire, self._seats
-        wire.on("begin", lambda said: seats.begin(said["seat"], worker.number, self._clock()))
-        wire.on("end", lambda said: seats.end(said["seat"], self._clock()))
+        wire.on("begin", lambda message: seats.begin(message["seat"], worker.number, self._clock()))
+        wire.on("end", lambda message: seats.end(message["seat"], self._clock()))
         wire.answer("admit", self._admit)
 
-    async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        call, address = said["call"], said["address"]
+    async def _admit(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        call, address = message["call"], message["address"]
         seat = self._seat(call, address)
         return {"reason": self._why_not(address)} if seat is None else {"seat": seat}
 
@@ -88,22 +88,22 @@ class SeatTable:
 VOICE: Final = f"POST {VOICE_PATH}".encode()
 
 Admit = Callable[[str], str]
-"""Reserves a seat for a call, by its name; returns why there is none, or empty."""
+"""Reserves a seat for a call, by the carrier's id; returns why it is refused, or empty."""
 
 
 def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[..., None]) -> bytes:
-    """Return the whole answer to the webhook of a call without a seat; empty for other requests.
+    """Return the complete response to the webhook of a call that gets no seat; else empty.
 
-    At such a time the admitted calls keep the workers' loops busy: a dozen pipelines are built in
-    many small steps, while other callers wait for a refusal. The supervisor's loop has nothing else
-    to do (docs/decisions/0031). A request that is incomplete or unsigned, or that gets a seat, goes
-    to a worker, which asks for the same seat by the same name.
+    Workers would refuse too late: when many calls arrive at once, their loops are busy building the
+    pipelines of the admitted ones. The supervisor's loop has nothing else to do
+    (docs/decisions/0031). A request that is incomplete or unsigned, or that gets a seat, goes to a
+    worker, which asks for the same seat by the same id.
 
     Args:
-        request: The received bytes.
+        request: The part of the request that has arrived.
         settings: The current settings.
         admit: Reserves a seat.
-        emit: Takes the `reason` of each refusal.
+        emit: Called with the `reason` of each refusal.
     """
     twilio = settings.transports.twilio
     if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
@@ -114,11 +114,12 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
         return b""
     emit(reason=reason)
     leaving = reason == DRAINING and not is_outbound(form)
-    return NOBODY if leaving else _http(busy_twiml(form))  # lets the carrier use its fallback
+    # An error makes the carrier use its fallback; TwiML tells the caller.
+    return NOBODY if leaving else _http(busy_twiml(form))
 
 
 def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
-    """Return the form of a complete and signed webhook; else `None`."""
+    """Return the form of a complete, correctly signed webhook; else `None`."""
     reader = h11.Connection(h11.SERVER)
     try:
         reader.receive_data(request)
@@ -131,7 +132,7 @@ def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form
             return None
         path, _, query = head.target.decode().partition("?")
     except (h11.RemoteProtocolError, ValueError):
-        return None  # a worker answers with the error
+        return None  # a worker responds with the error
     form = read_form(body)
     if form is None:
         return None

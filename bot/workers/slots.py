@@ -16,10 +16,10 @@ from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
 
-READY_S: Final = 90.0  # a worker that loads for longer is killed
-TOGETHER_S: Final = 10.0  # for the others, after the first: took 7.9 s on a machine under load
-WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before replacing a worker that dies at once
-WELL_S: Final = 60.0  # a worker that lived for longer did not die at once
+READY_S: Final = 90.0  # a worker that takes longer to become ready is killed
+TOGETHER_S: Final = 10.0  # from the first ready worker to the others: 7.9 s on a loaded machine
+WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before replacing workers that die soon
+WELL_S: Final = 60.0  # a worker that lived for this long did not die soon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,33 +33,34 @@ class Relieved:
 class Slots:
     """The slots of the pool, each with a worker.
 
-    A worker may be lost at any moment, also during a round of replacements. A task that looks after
-    a slot checks which worker has it now, and stops if it is another one.
+    A worker may be lost at any moment, even during a round of replacements. So a task that replaces
+    a worker first checks whether the worker still has its slot, and otherwise does nothing.
 
     Attributes:
         all_gone: Set when the pool is closing and no worker is left.
-        failed: A worker that failed while it was stopping.
+        failed: The first worker that failed while it was stopping; `None` if none did.
     """
 
     def __init__(
         self, plan: ServePlan, server: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
     ) -> None:
-        """Prepare; `begin` starts the workers, in `tasks`."""
+        """Start no worker before `begin`; the workers' tasks run in `tasks`."""
         self._plan = plan
         self._server = server
         self._tasks = tasks
         self._clock = clock
         self._numbers = count(1)
         self._slots: list[Worker] = []
-        self._dying: dict[int, int] = {}  # by slot: how many workers in a row died at once
+        self._dying: dict[int, int] = {}  # by slot: how many workers in a row died soon
         self._closing = False
         self.all_gone = asyncio.Event()
         self.failed: Worker | None = None
 
     async def begin(self) -> int:
-        """Start all workers; return once calls can be taken, or an exit code if none can start.
+        """Start all workers; return `DONE` once one is ready, or an exit code if none can start.
 
-        The first worker reads the configuration alone, so that an error in it is printed once.
+        The first worker reads the configuration before the others start, so that an error in it is
+        printed only once.
         """
         first = self._start(0)
         await _first_of(first.configured, first.ended)
@@ -70,7 +71,7 @@ class Slots:
             await asyncio.gather(*(item.ended.wait() for item in workers))
             return BAD_USAGE if first.code == BAD_USAGE else FAILED  # negative after a signal
         for worker in workers:
-            self._tasks.create_task(self._see_in(worker), name="see a worker in")
+            self._tasks.create_task(self._replace_unless_ready(worker), name="wait for a worker")
         return DONE
 
     def fill(self) -> Sequence[Worker]:
@@ -78,7 +79,7 @@ class Slots:
         return [self._start(slot) for slot in range(len(self._slots), self._plan.wanted)]
 
     async def renew(self) -> Relieved:
-        """Replace each worker by a new one, until a new one cannot start."""
+        """Replace the workers one by one and adjust their number, until a new one cannot start."""
         kept = min(len(self._slots), self._plan.wanted)
         for slot in range(kept):
             if not await self._relieve(slot):
@@ -87,7 +88,7 @@ class Slots:
             self._server.retire(surplus)
         del self._slots[kept:]
         for added in self.fill():
-            self._tasks.create_task(self._see_in(added), name="see a worker in")
+            self._tasks.create_task(self._replace_unless_ready(added), name="wait for a worker")
         return Relieved(workers=kept, whole=True)
 
     def close(self) -> None:
@@ -121,12 +122,12 @@ class Slots:
         self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
         code = await worker.run()
         lost = self._lose(worker)
-        told_to = worker.leaving or self._closing
+        expected = worker.leaving or self._closing
         began_work = worker.ready.is_set()
-        level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
-        if began_work and not told_to:
+        level = "INFO" if expected and (code == 0 or not began_work) else "ERROR"
+        if began_work and not expected:
             self._server.news.send_to_one("worker_lost", worker=worker.name, code=code, calls=lost)
-        if worker.configured.is_set() or code < 0:  # otherwise it has printed the error itself
+        if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
             return
@@ -142,21 +143,21 @@ class Slots:
         return lost
 
     async def _replace_early(self, worker: Worker) -> None:
-        """Replace a worker that closes without our request, while it still drains.
+        """Replace a worker that closes without our request, while it is still draining.
 
-        Something else sent it SIGTERM, such as an operator or a memory guard, and expects a
-        replacement. With a single worker, no call could be taken until its last one has ended.
+        An operator or a memory guard has sent it SIGTERM and expects a replacement. Without it, a
+        pool of one worker could take no call until the last one has ended.
         """
         await _first_of(worker.closing, worker.ended)
         if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
             await self._replace(worker, lived_s=WELL_S)
 
     async def _replace(self, worker: Worker, *, lived_s: float) -> None:
-        """Start another worker for one that has ended; repeat until one is ready.
+        """Start a replacement for a lost worker; repeat until one is ready.
 
         Args:
-            worker: The worker of the slot; if the slot has another one, this does nothing.
-            lived_s: How long it worked.
+            worker: The lost worker; if it no longer has a slot, nothing happens.
+            lived_s: How long it lived.
         """
         lost, lost_at_s = worker.name if worker.ready.is_set() else "", self._clock()
         while not self._closing and worker in self._slots:
@@ -172,13 +173,13 @@ class Slots:
             if await _is_ready(worker):
                 return
 
-    async def _see_in(self, worker: Worker) -> None:
-        """Replace a first or additional worker if it does not become ready."""
+    async def _replace_unless_ready(self, worker: Worker) -> None:
+        """Wait for an initial or additional worker; replace it if it does not become ready."""
         if not await _is_ready(worker) and not worker.ready.is_set():
             await self._replace(worker, lived_s=0.0)
 
     async def _relieve(self, slot: int) -> bool:
-        """Replace an old worker, whose calls continue, by a new one; return False if that fails."""
+        """Replace a slot's worker, which keeps its calls; return False if the new one fails."""
         old = self._slots[slot]
         new = self._start(slot, "relief")
         if await _is_ready(new):
@@ -187,11 +188,12 @@ class Slots:
             return True
         if not self._closing:
             logger.error("a new worker cannot start; the running workers stay")
-        if self._slots[slot] is not new:  # it was ready briefly, and is being replaced
+        if self._slots[slot] is not new:  # the new one was ready briefly, and is being replaced
             self._server.retire(self._slots[slot])
         self._slots[slot] = old
         if old.ended.is_set() and not self._closing:
-            # Later, with the configuration then in force: with this one no worker may ever start.
+            # In a task, so that the reload can first restore the old configuration: with the new
+            # one, a worker may never start.
             self._tasks.create_task(self._replace(old, lived_s=WELL_S), name="replace a worker")
         return False
 
@@ -209,7 +211,7 @@ async def _is_ready(worker: Worker) -> bool:
 
 
 async def _some_are_ready(workers: Sequence[Worker]) -> bool:
-    """Wait for one ready worker, then briefly for the others; return False if none is ready."""
+    """Wait for the first ready worker, then briefly for the others; return whether one is ready."""
     ready = False
     async with asyncio.TaskGroup() as waiting:
         left = {waiting.create_task(_is_ready(worker), name="wait") for worker in workers}
@@ -245,30 +247,30 @@ BY_SIGNAL: Final = "SIGHUP"
 BUSY: Final = "the workers are starting, stopping or being replaced"
 
 Emit = Callable[..., None]
-"""Lets a worker emit an event, given by its name and its fields."""
+"""Makes a worker emit an event, given by its name and its fields."""
 
 
 class Reloading:
     """Reloads the configuration, one round at a time, on a signal or an HTTP request.
 
-    A request during a round is refused. A signal during a round starts another round after it, with
-    the file's content at that time; several signals start one.
+    A request during a round is refused. Signals during a round cause one more round after it, with
+    the file's content at that time.
 
     Attributes:
-        open: Set while the workers serve.
+        open: Whether reloads are possible: the workers have started and are not being stopped.
         owed: Whether a signal is pending.
     """
 
     def __init__(
         self, plan: ServePlan, slots: Slots, *, apply: Callable[[Settings], None], emit: Emit
     ) -> None:
-        """Prepare.
+        """Refuse requests until `open` is set.
 
         Args:
-            plan: The configuration to read again.
+            plan: The configuration to reload.
             slots: The workers.
             apply: Applies settings to the supervisor itself.
-            emit: Lets a worker emit the result.
+            emit: Makes a worker emit the result.
         """
         self._plan = plan
         self._slots = slots
@@ -278,16 +280,17 @@ class Reloading:
         self.open = self.owed = False
 
     async def run(self, by: str, *, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
-        """Read the configuration and, if it is valid, replace all workers, one after another.
+        """Reload the configuration and, if it is valid, replace all workers one by one.
 
         Args:
-            by: The origin of the request.
-            read: Gets the answer for a request as soon as the configuration is read.
+            by: What caused the reload, for the log and the event.
+            read: Resolved with the response to an HTTP request once the configuration is read;
+                `None` for a signal.
         """
         if self._busy or not self.open:
             self.owed = self.owed or read is None
-            heeded = "refused" if read else "postponed"
-            logger.warning("{} is {}: {}", by, heeded, BUSY)
+            effect = "refused" if read else "postponed"
+            logger.warning("{} is {}: {}", by, effect, BUSY)
             _answer(read, {"busy": BUSY})
             return
         self._busy, self.owed = True, False
@@ -300,25 +303,26 @@ class Reloading:
             self._busy = False
 
     async def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None) -> None:
-        said = await self._reread()
-        _answer(read, {"problems": said.problems, "changed": said.changed})
-        if said.problems:
-            self._say(by, "wrong")
+        result = await self._reread()
+        _answer(read, {"problems": result.problems, "changed": result.changed})
+        if result.problems:
+            self._report(by, "wrong")
             return
         self._apply(self._plan.settings)
         relieved = await self._slots.renew()
         if not self.open and not relieved.whole:
-            logger.info("not all workers were replaced: stopping")  # loading ones killed
+            # `Slots.close` kills workers that are still loading.
+            logger.info("not all workers were replaced, because the server is stopping")
             return
         if not relieved.whole and not relieved.workers:
             self._plan.restore()
             self._apply(self._plan.settings)
-            self._say(by, "no_worker", changed=said.changed)
+            self._report(by, "no_worker", changed=result.changed)
             return
         if relieved.whole:
             logger.info("all workers were replaced; those with calls end with their last call")
         outcome: ReloadOutcome = "replaced" if relieved.whole else "partly"
-        self._say(by, outcome, changed=said.changed, workers=relieved.workers)
+        self._report(by, outcome, changed=result.changed, workers=relieved.workers)
 
     async def _reread(self) -> Reread:
         try:
@@ -328,7 +332,7 @@ class Reloading:
             logger.opt(exception=broken).error("{}; nothing changes", line)
             return Reread(problems=(line,))
 
-    def _say(self, by: str, outcome: ReloadOutcome, **fields: Any) -> None:
+    def _report(self, by: str, outcome: ReloadOutcome, **fields: Any) -> None:
         self._emit("reloaded", by=by, outcome=outcome, **fields)
 
 

@@ -1,4 +1,4 @@
-"""The supervisor: one port, several workers; replaces lost workers and imports no Pipecat."""
+"""The supervisor: runs several workers behind one port; does not import Pipecat."""
 
 import asyncio
 import signal
@@ -24,19 +24,18 @@ from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
-STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
-# After the drain, for everything that a worker waits for, each with its own limit: goodbyes and a
-# cut, connections, results of calls, opt-outs, the record. Then the worker is killed.
+STATE_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
+# How long a worker may run after the drain before it is killed: the limits of everything that it
+# waits for, together: goodbyes and hang-ups, connections, after-call work, opt-outs, the record.
 STOP_S: Final = 31.0
-GRACE_S: Final = 35.0  # after the drain, for the service manager: `STOP_S` and a margin
-HUNG_S: Final = 3.0  # a ready worker reports every 0.25 s; a loading one is not checked
+GRACE_S: Final = 35.0  # after the drain, to be allowed by the service manager: `STOP_S`, a margin
+HUNG_S: Final = 3.0  # without a report; a ready worker reports every 0.25 s
 
 
 class Supervisor:
-    """Keeps a number of workers running on one listening socket."""
+    """Keeps the workers running, and passes them the connections of one listening socket."""
 
     def __init__(self, plan: ServePlan, listener: socket.socket) -> None:
-        """Prepare; `run` starts the workers."""
         server = plan.settings.server
         self._plan = plan
         self._listener = listener
@@ -52,7 +51,7 @@ class Supervisor:
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._go_by, emit=self._server.news.send_to_one
+            plan, self._slots, apply=self._apply, emit=self._server.news.send_to_one
         )
         self._server.answers["reload"] = self._answer_reload
 
@@ -63,7 +62,7 @@ class Supervisor:
             ready: Called when calls can be taken, with a sentence for each provider that failed.
 
         Raises:
-            CommandError: A worker failed while all were stopping.
+            CommandError: A worker failed during the drain.
         """
         self._listen_to_signals()
         connections = self._make_listener()
@@ -109,13 +108,13 @@ class Supervisor:
         return meanwhile(request, public_url=public_url, language=language)
 
     async def _look_after(self, connections: ConnectionListener) -> None:
-        """Tell the workers the state of the pool, and kill a worker that hangs."""
+        """Kill workers that hang, send the pool's state and divide the limits, every `STATE_S`."""
         while True:
             for item in self._server.hung(HUNG_S):
                 logger.error("worker {} has not reported for {:g} s; killed", item.name, HUNG_S)
                 item.kill()
             if any(worker.ready.is_set() for worker in self._server.workers.values()):
-                connections.open()  # for calls that wait for the replacement of a lost worker
+                connections.open()  # for requests that wait for the replacement of a lost worker
             self._server.broadcast_state()
             self._quotas.divide()
             await asyncio.sleep(STATE_S)
@@ -134,25 +133,25 @@ class Supervisor:
         self._reloading.open = False
         self._server.stop(drain_s=self._plan.settings.shutdown.drain_s)
         self._slots.close()
-        self._tasks.create_task(self._end_late(), name="end what does not end")
+        self._tasks.create_task(self._kill_late(), name="kill workers that do not stop")
 
-    async def _end_late(self) -> None:
+    async def _kill_late(self) -> None:
         await wait_at_most(self._plan.settings.shutdown.drain_s + STOP_S, self._slots.all_gone)
         for worker in tuple(self._server.workers.values()):
-            logger.error("worker {} did not end and is killed", worker.name)
+            logger.error("worker {} did not stop in time; killed", worker.name)
             worker.kill()
 
     def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
-        """Start a round outside the connection of the asking worker, which is also replaced."""
+        """Reload in a separate task: the worker whose request this answers is replaced, too."""
         self._tasks.create_task(self._reloading.run(by, read=read), name="replace the workers")
 
-    async def _answer_reload(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         read: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._reload(said["by"], read)
+        self._reload(message["by"], read)
         return await read
 
-    def _go_by(self, settings: Settings) -> None:
-        """Apply a configuration to admission and limits."""
+    def _apply(self, settings: Settings) -> None:
+        """Apply a configuration to the seats and the rungs' limits."""
         self._seats.seats = settings.server.max_calls
         self._seats.measured = settings.server.counts_load
         self._seats.public = public_limits(settings)

@@ -1,4 +1,4 @@
-"""Periodic work of a process: missing clips, transcripts, deletions, and gauges for the metrics."""
+"""Periodic work of a process: clips, transcripts of messages, deletion of old rows, and gauges."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from operations.telemetry.metrics import Metrics
 
 @asynccontextmanager
 async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
-    """Do the periodic work while the block runs; shared work only while this process leads."""
+    """Do the pool's periodic work while the block runs, as long as this process leads the pool."""
     settings, left = process.settings, process.shared.last_resort.messages
     async with (
         _clips(process, pool),
@@ -33,7 +33,7 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
 
 
 def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
-    """Render missing clips while there are no calls."""
+    """Render missing clips while there is no call."""
     settings, providers = process.settings, process.providers
     return keep_clips(
         settings,
@@ -61,7 +61,7 @@ def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager
     )
 
 
-LOOK_S: Final = 5.0
+LOOK_S: Final = 5.0  # between two updates of the gauges
 PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 NETWORK: Final = Path("/proc/net/dev")
 
@@ -69,7 +69,7 @@ Gauges = dict[str, float]
 
 
 def read_process() -> Gauges:
-    """Return memory and descriptors; empty on systems without `/proc`."""
+    """Return the resident memory and the open file descriptors; empty without `/proc`."""
     try:
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
         return {
@@ -81,7 +81,7 @@ def read_process() -> Gauges:
 
 
 def read_network(path: Path = NETWORK) -> Gauges:
-    """Return the bytes that all interfaces of this machine have carried, without loopback."""
+    """Return the bytes that all interfaces but loopback have received and sent."""
     try:
         rows = path.read_text().splitlines()[2:]
     except OSError:
@@ -94,7 +94,7 @@ def read_network(path: Path = NETWORK) -> Gauges:
 
 
 def read_emitter(emitter: Emitter) -> Gauges:
-    """Return how many events wait, and how many were lost."""
+    """Return how many events are queued, and how many were lost."""
     return {
         "event_queue_entries": float(emitter.waiting),
         "lost_events": float(emitter.lost_entries),
@@ -106,8 +106,8 @@ def _split(row: str) -> tuple[str, str, str]:
     return name.strip(), colon, rest
 
 
-async def look_now_and_then(emitter: Emitter, metrics: Metrics) -> None:
-    """Update the gauges every few seconds until cancelled."""
+async def update_gauges(emitter: Emitter, metrics: Metrics) -> None:
+    """Update the gauges every `LOOK_S` until cancelled."""
     while True:
         metrics.look(read_process() | read_network() | read_emitter(emitter))
         counts = emitter.counts()

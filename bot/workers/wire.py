@@ -11,27 +11,27 @@ from loguru import logger
 
 from transports.pool import ASK_S, Answer
 
-LINE_BYTES: Final = 4 * 1024 * 1024  # the resume state of a long call has about 20 kB
-UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that has left this much unread is lost anyway
-WAITS: Final = 8  # the wait is split: a stall of our own loop uses up only one part
+LINE_BYTES: Final = 4 * 1024 * 1024  # of a message; the resume state of a long call has about 20 kB
+UNREAD_BYTES: Final = 8 * 1024 * 1024  # an end that leaves this much unread must be hanging
+WAITS: Final = 8  # parts of a wait: a stall of our own loop uses up only one of them
 
-Heard = Callable[[Mapping[str, Any]], None]
+Handler = Callable[[Mapping[str, Any]], None]
 
 
 class WireError(Exception):
-    """The other end does not answer."""
+    """The other end does not answer, or answered with an error."""
 
 
 class Wire:
     """One end of the connection. `run` reads until the other end is gone."""
 
     def __init__(self, own: socket.socket | None = None) -> None:
-        """Use `own`, one of a pair of connected sockets; `None` if it is set later."""
+        """Use `own`, one of a connected pair of sockets; `None` if it is set before `run`."""
         self.own = own
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
-        self._heard: dict[str, Heard] = {}
+        self._handlers: dict[str, Handler] = {}
         self._answers: dict[str, Answer] = {}
         self._revocable_names: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
@@ -39,32 +39,31 @@ class Wire:
         self.open = asyncio.Event()
         self.gone = asyncio.Event()
 
-    def on(self, what: str, heard: Heard) -> None:
+    def on(self, what: str, handler: Handler) -> None:
         """Register the handler of a message."""
-        self._heard[what] = heard
+        self._handlers[what] = handler
 
     def answer(self, what: str, answer: Answer, *, revocable: bool = False) -> None:
-        """Register the answer to a question.
+        """Register the handler of a request.
 
         Args:
-            what: The name of the question.
-            answer: Called with the question.
-            revocable: Whether to cancel `answer` when the asking end stops waiting; otherwise it
-                finishes.
+            what: The name of the request.
+            answer: Called with the request; returns the reply.
+            revocable: Whether to cancel `answer` when the other end stops waiting for the reply.
         """
         self._answers[what] = answer
         if revocable:
             self._revocable_names.add(what)
 
     def send(self, what: str, /, **fields: Any) -> bool:
-        """Send a message; return False if the other end is gone or does not read."""
+        """Send a message; return False if the other end is gone or no longer reads."""
         return self._send({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_S, **fields: Any) -> Any:
-        """Return the answer of the other end.
+        """Send a request and return the reply.
 
         Raises:
-            WireError: It does not answer within `within_s`, has no answer, or is gone.
+            WireError: The other end is gone, replies with an error, or not within `within_s`.
         """
         number = next(self._numbers)
         answered = self._asked[number] = asyncio.get_running_loop().create_future()
@@ -88,13 +87,13 @@ class Wire:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):
                     self._take(_message(line), answering)
-                for item in tuple(self._answering):  # the asking end is gone
+                for item in tuple(self._answering):  # their replies would reach no one
                     item.cancel()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Close the connection; pending questions fail with `WireError`."""
+        """Close the connection; pending requests fail with `WireError`."""
         self.gone.set()
         if self._writer:
             self._writer.close()
@@ -116,7 +115,7 @@ class Wire:
     def _take(self, message: Any, answering: asyncio.TaskGroup) -> None:
         match message:
             case {"tell": str(what)}:
-                self._hear(what, message)
+                self._handle(what, message)
             case {"ask": str(what), "number": int(number)}:
                 task = answering.create_task(self._answer(what, message), name=f"answer {what}")
                 self._answering.add(task)
@@ -134,27 +133,27 @@ class Wire:
             case _:
                 logger.error("an unknown message between supervisor and worker")
 
-    def _hear(self, what: str, message: Mapping[str, Any]) -> None:
+    def _handle(self, what: str, message: Mapping[str, Any]) -> None:
         try:
-            if heard := self._heard.get(what):
-                heard(message)
-        except Exception as broken:  # noqa: BLE001 - the connection serves all calls of a worker
+            if handler := self._handlers.get(what):
+                handler(message)
+        except Exception as broken:  # noqa: BLE001 - all calls of a worker need the connection
             logger.opt(exception=broken).error("the handler of message {} failed", what)
 
     async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
         answer = self._answers.get(what)
         try:
-            said = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
-        except Exception as broken:  # noqa: BLE001 - one question must not end the connection
-            said = {"error": f"{type(broken).__name__}: {broken}"}
-        self._send({"number": message["number"], **said})
+            reply = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
+        except Exception as broken:  # noqa: BLE001 - one request must not end the connection
+            reply = {"error": f"{type(broken).__name__}: {broken}"}
+        self._send({"number": message["number"], **reply})
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
     """Return the next complete line; empty if the other end is gone."""
     try:
         line = await reader.readline()
-    except (OSError, ValueError):  # the other end was killed, or the line is too long
+    except (OSError, ValueError):  # the other end was killed, or the line exceeds `LINE_BYTES`
         return b""
     return line if line.endswith(b"\n") else b""
 

@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: a process, a wire, and a socket that passes connections."""
+"""One worker as the supervisor sees it: a process, a wire, and a socket to send connections on."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from bot.workers.wire import Wire
 from calls.operations_events import WorkerCause
 
 ROOT = Path(__file__).parents[2]
-LAST_WORDS_S: Final = 1.0  # chosen: to read its last messages, which are there when it has ended
+LAST_WORDS_S: Final = 1.0  # chosen: for reading a worker's last messages after it has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,32 +23,31 @@ class WorkerOrder:
     """The start parameters of a worker; it reads the configuration itself."""
 
     number: int
-    workers: int  # how many the pool has
+    workers: int  # how many workers the pool has
     pool_id: str
-    config: str | None
-    flags: dict[str, Any]
-    board: str  # where the pool shares the health of providers
+    config: str | None  # the configuration file
+    flags: dict[str, Any]  # command line options that override it
+    board: str  # the URL of the pool's health board
     metrics: str  # the folder of the pool's metrics
 
 
 class Worker:
-    """A process that answers calls."""
+    """A process that answers calls; `start` starts it."""
 
     def __init__(self, order: WorkerOrder) -> None:
-        """Prepare; `start` starts it."""
         self.number = order.number
         self.name = f"w{order.number}"
         self.order = order
         self.configured = asyncio.Event()  # its configuration is valid
         self.ready = asyncio.Event()
-        self.refused: Sequence[str] = ()  # sentences about providers that failed at its start
-        self.heard_at = 0.0  # the time of its last report, monotonic
+        self.refused: Sequence[str] = ()  # sentences about providers that failed at its startup
+        self.reported_at = 0.0  # when its last report arrived, monotonic
         self.ended = asyncio.Event()
         self.closing = asyncio.Event()  # it takes no new calls, for whatever reason
-        self.leaving = False
+        self.leaving = False  # it is being replaced or removed
         self.cause: WorkerCause = "start"  # why it was started
         self.replaces = ""  # the lost worker that it replaces
-        self.replaces_since_s = 0.0  # when that worker was lost
+        self.replaces_since_s = 0.0  # when that worker was lost, monotonic
         self.code: int | None = None  # its exit code
         self.wire = Wire()
         self._hand: socket.socket | None = None
@@ -60,21 +59,21 @@ class Worker:
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
-        """Start the process; signals of the terminal reach only the supervisor.
+        """Start the process in a session of its own, so that Ctrl-C reaches only the supervisor.
 
         Raises:
-            OSError: The system has no process, memory or descriptor left.
-            RuntimeError: The system has no thread left for Python to wait in.
+            OSError: The system has no process, memory or file descriptor left.
+            RuntimeError: The system has no thread left in which Python could wait for the process.
         """
         its_control, its_hand = self._open()
         try:
             await self._start(control=its_control.fileno(), hand=its_hand.fileno())
         finally:
             for item in (its_control, its_hand):
-                item.close()  # the process has its own
+                item.close()  # the process has inherited its own copy
 
     def _open(self) -> tuple[socket.socket, socket.socket]:
-        """Open the wire and the socket that passes connections; return the process's ends."""
+        """Open the wire and the socket for connections; return the process's ends of both."""
         self.wire.own, its_control = socket.socketpair()
         try:
             self._hand, its_hand = socket.socketpair()
@@ -86,19 +85,19 @@ class Worker:
 
     async def _start(self, **inherited: int) -> None:
         """Start the process, which inherits file descriptors: `control` and `hand`."""
-        words = json.dumps(asdict(self.order) | inherited)
+        parameters = json.dumps(asdict(self.order) | inherited)
         program = (
             f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
         )
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", program, words,
+            sys.executable, "-P", "-c", program, parameters,
             pass_fds=tuple(inherited.values()), start_new_session=True,
         )  # fmt: skip
 
     async def run(self) -> int:
         """Read the wire until the process has ended; return the exit code.
 
-        The wire ends with the process, unless a child of the process inherited its end.
+        The wire normally closes with the process, but not if a child of it has inherited its end.
         """
         if self._process is None:
             raise RuntimeError("a worker must be started first")
@@ -114,8 +113,8 @@ class Worker:
             self.wire.close()
             self.ended.set()
 
-    def hand_over(self, connection: socket.socket) -> bool:
-        """Pass on a connection; return False if the process takes none."""
+    def send_connection(self, connection: socket.socket) -> bool:
+        """Send the process a connection; return False if it takes none."""
         if self._hand is None:
             return False
         try:
@@ -124,12 +123,12 @@ class Worker:
             return False
 
     def close_hand(self) -> None:
-        """Pass on no more connections; the process learns of it after the last one."""
+        """Send no more connections; the process reads the end of the stream after the last one."""
         if self._hand:
             self._hand.close()
 
     def give_up(self) -> None:
-        """Count it as ended, because no process was started."""
+        """Mark the worker as ended, because its process could not be started."""
         self.code = FAILED
         self.close_hand()
         self.wire.close()
@@ -143,8 +142,8 @@ class Worker:
 
 
 def _paths() -> list[str]:
-    """Return the absolute import paths of this process, which may include an owner's tools."""
+    """Return the import paths of this process, made absolute; an owner's tools may need them."""
     return [
         str(ROOT),
-        *(str(Path(phase).absolute()) if phase else str(Path.cwd()) for phase in sys.path),
+        *(str(Path(entry).absolute()) if entry else str(Path.cwd()) for entry in sys.path),
     ]

@@ -19,7 +19,7 @@ export class Alerts {
   #soon = paced(() => this.refresh(), SOON_MS);
   #shown = "";
 
-  /** `learn` gets all alerts after each request. */
+  /** `learn` is called with all alerts after each request. */
   constructor(place, learn) {
     this.#learn = learn;
     place.append(this.#said, this.#list);
@@ -78,7 +78,7 @@ export class Alerts {
   }
 }
 
-/** Start, duration, hurt callers and what is done, in one line. */
+/** Start, duration, affected callers and what is done about it, in one line. */
 function told(alert) {
   const open = alert.status === "open";
   const began = Date.parse(alert.began_at);

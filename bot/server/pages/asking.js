@@ -3,7 +3,7 @@
 const UNANSWERED =
   "The server did not answer. Check under Events whether the action was done; if not, repeat it.";
 
-const ANSWER_MS = 10_000; // a stopped process answers nothing, and its connections stay open
+const ANSWER_MS = 10_000; // a suspended process does not answer, but keeps its connections open
 
 const signedOut = new Set();
 
@@ -18,7 +18,7 @@ export async function ask(path) {
   return read(response);
 }
 
-/** Run an action; `word` has the operator's name and reason. */
+/** Run an action; `word` has what the operator adds: name, reason, force. */
 export async function act(path, word = {}) {
   const headers = { "Content-Type": "application/json" };
   const by = ownName();
@@ -27,7 +27,7 @@ export async function act(path, word = {}) {
   return response ? read(response) : { status: 0, ok: false, body: { detail: UNANSWERED } };
 }
 
-/** Send a file, packed so that more of it fits in a request. */
+/** Send a file, compressed so that more of it fits in a request. */
 export async function sendFile(path, file) {
   const packed = await new Response(file.stream().pipeThrough(new CompressionStream("gzip"))).blob();
   const by = encodeURIComponent(ownName());
@@ -35,7 +35,7 @@ export async function sendFile(path, file) {
   return response ? read(response) : { status: 0, ok: false, body: { detail: UNANSWERED } };
 }
 
-/** The operator's name, as kept in this browser. */
+/** The operator's name, as stored in this browser. */
 export function ownName() {
   try {
     return localStorage.getItem("holdline.name") ?? "";

@@ -14,14 +14,14 @@ place("rows").append(heads(), body);
 
 let last = null; // when the oldest call on the page began
 
-/** The filter as a query, also of the page's own address. */
+/** The filter as query parameters, which the page's own URL has, too. */
 function query() {
   const said = new URLSearchParams();
   for (const [name, value] of new FormData(form)) if (value.trim()) said.set(name, value.trim());
   return said;
 }
 
-/** The same for the server: days of this browser's time zone become moments. */
+/** The parameters for the server: days in the browser's time zone become times in UTC. */
 function asked(more = {}) {
   const said = query();
   const since = said.get("since");
@@ -57,7 +57,7 @@ function state(text, on) {
   place("state").dataset.on = String(on);
 }
 
-/** Offer the values that are on record; the chosen one stays. */
+/** Offer the recorded values; keep the chosen one. */
 function offer(name, values, words = {}) {
   const select = form.elements[name];
   const chosen = select.value || new URLSearchParams(location.search).get(name) || "";

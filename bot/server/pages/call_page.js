@@ -8,7 +8,7 @@ import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5;
 const AGAIN_MS = 3000; // while the call is in progress
-const WRITTEN_MS = 120_000; // after a call: a model has a minute by default to write the result
+const WRITTEN_MS = 120_000; // how long to wait for the result; a model has a minute by default to write it
 const COLOURS = 3;
 const TURNS = 100;
 const ROWS = 200;

@@ -9,7 +9,7 @@ const ROWS = 60; // more are counted, not drawn
 const DRAW_MS = 300;
 const OVER_MS = 2000; // an ended call is in the record by then
 const RECORDED_MS = 20_000;
-const LOOKED_UP = 200; // of the latest calls
+const LOOKED_UP = 200; // the latest calls, among which ours are looked up
 const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these change the list or its counts
 const STAGES = ["stt", "llm", "tts"];
 const WRITTEN = ["began", "name", "agent", "length", "doing", "waited", "trouble", "served", "verdict"];
@@ -19,7 +19,7 @@ const DOING = { listening: "listening", processing: "thinking", speaking: "speak
 /** The table; pass it all calls whenever they change. */
 export class LiveCalls {
   #rows = new Map(); // by call id
-  #parties = new Map(); // by call id: name and campaign of a call that we placed
+  #parties = new Map(); // by call id: name and campaign of an outbound call
   #calls = [];
   #budget_s = 1.5;
   #body = el("tbody", { role: "rowgroup" });
@@ -126,7 +126,7 @@ export class RecentCalls {
   #learn;
   #soon = paced(() => this.refresh(), OVER_MS);
 
-  /** `learn` gets the rest of the answer: turns, today's cost. */
+  /** `learn` is called with the whole response, which also has turns and today's cost. */
   constructor(place, learn) {
     place.append(this.#empty, this.#list);
     this.#learn = learn;

@@ -84,7 +84,7 @@ export class Campaigns {
   }
 }
 
-/** Show what a start would do; return whether it is wanted. */
+/** Show what a start would do; return whether the operator confirms it. */
 async function agreesToStart(name) {
   const found = await ask(`${pathOf(name)}/summary`);
   const { body } = found;
@@ -94,7 +94,7 @@ async function agreesToStart(name) {
   return confirmed(title, [listed(body.lines)], `Call ${body.callable} contacts`);
 }
 
-/** Let a person choose a file, show what it would add and refuse, and add it. */
+/** Let the operator choose a file, show what an import would add and refuse, and import it. */
 function addContacts(name) {
   const input = el("input", { type: "file", accept: ".csv,.txt,text/csv,text/plain" });
   input.addEventListener("change", async () => {
@@ -114,7 +114,7 @@ function addContacts(name) {
 
 /** What an import does, with each refusal and its cure. */
 function previewed({ rows, added, updated, known, refused, never, encoding, sample }) {
-  const counts = [`${rows} rows`, `${added} new contacts`, updated && `${updated} completed`, known && `${known} known before`];
+  const counts = [`${rows} rows`, `${added} new contacts`, updated && `${updated} updated`, known && `${known} already known`];
   const guess = sample.length ? `The file's encoding is a guess (${encoding}). Names in it: ${sample.join(", ")}. If they are wrong, save the file as CSV UTF-8.` : "";
   const reasons = refused.map(({ reason, contacts, cure, lines }) => {
     const more = contacts > lines.length ? ", …" : "";
@@ -136,7 +136,7 @@ function condition({ state, held, waits, on_outage }) {
   return HELD;
 }
 
-/** Why it waits or is paused, as a sentence; empty if it is neither. */
+/** Why a campaign waits or is paused, as a sentence; empty if it does neither. */
 function explain({ name, held, waits, says, all_contacts: all }) {
   if (!all) return `It has no contacts. Add a CSV file here, or with: holdline campaign import FILE --campaign ${name}`;
   return waits && held.since_s ? `${says} Since ${clockTime(1000 * held.since_s)}.` : says;
@@ -159,7 +159,7 @@ function figures(campaign) {
   return el("dl", { class: "figures" }, ...pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
 }
 
-/** The outcomes of its dials: a bar for each, the most frequent first. */
+/** The outcomes of a campaign's dials: a bar for each, the most frequent first. */
 function outcomes({ name, outcomes: counts, outcomes_say: says }) {
   const sorted = Object.entries(counts).sort(([one, few], [other, many]) => many - few || one.localeCompare(other));
   if (!sorted.length) return el("p", { class: "empty" }, "No dials yet. Their outcomes appear here.");

@@ -18,10 +18,10 @@ import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5; // until the server sends its configured budget
 const KEPT_CALLS = 200;
-const KEPT_OF_HOUSE = 5000; // entries of all processes; more than a new watcher receives
+const KEPT_OF_POOL = 5000; // entries of all processes; more than a new watcher receives
 const AGAIN_MS = 3000; // before reconnecting a refused feed
-const LOST_MS = 8000; // a replaced worker ends its feeds; until then the page only reconnects
-const QUIET_MS = 8000; // the server sends a beat every 3 s; a cut network or a stopped process sends nothing
+const LOST_MS = 8000; // a shorter loss of the feed, as when a worker is replaced, is not reported
+const QUIET_MS = 8000; // without a message; the server sends a heartbeat every 3 s
 const LOOK_MS = 1000;
 const INBOX_MS = 15_000;
 const SUGGESTED = 6;
@@ -41,7 +41,7 @@ const latency = new Latency(place("latency"), BUDGET_S, count);
 const recent = new RecentCalls(place("recent"), remember);
 const lastTaken = new Map(); // by call: the feed repeats entries after a reconnection
 
-const takenOfHouse = new Set(); // entries outside calls; each process numbers its own from 1
+const takenOfPool = new Set(); // entries outside calls; each process numbers its own from 1
 let shownCall = null;
 let ownCall = null;
 let drawing = false;
@@ -51,7 +51,7 @@ function count(news) {
   verdict.learn({ numbers });
 }
 
-/** Take what the server sends in addition to recorded calls. */
+/** Take the rest of the response that has the recorded calls. */
 function remember({ live, turns: answers, lately, today, problem }) {
   latency.fill(answers);
   showCalls(live);
@@ -74,14 +74,14 @@ function showCalls(live) {
 function take(entry) {
   if (!entry?.event) return;
   if (entry.call_id) takeOfCall(entry);
-  else if (entry.call_id === "") takeOfHouse(entry);
+  else if (entry.call_id === "") takeOfPool(entry);
 }
 
-function takeOfHouse(entry) {
+function takeOfPool(entry) {
   const name = `${entry.at} ${entry.number} ${entry.event}`;
-  if (takenOfHouse.has(name)) return;
-  takenOfHouse.add(name);
-  if (takenOfHouse.size > KEPT_OF_HOUSE) takenOfHouse.delete(takenOfHouse.values().next().value);
+  if (takenOfPool.has(name)) return;
+  takenOfPool.add(name);
+  if (takenOfPool.size > KEPT_OF_POOL) takenOfPool.delete(takenOfPool.values().next().value);
   spread(entry);
 }
 
@@ -113,7 +113,7 @@ function redraw() {
   });
 }
 
-function hear(message) {
+function takeFromTelephone(message) {
   if (message.type === "entry") take(message);
   if (message.type !== "call") return;
   ownCall = shownCall = message.call_id;
@@ -123,12 +123,12 @@ function hear(message) {
 
 const feed = {
   source: null,
-  heardAt: 0,
+  messageAt: 0,
   signedOut: false,
   brokenAt: null,
 };
 
-/** Show whether the page is up to date, in its corner and in its first line. */
+/** Show in the header and in the summary whether the page is up to date. */
 function show(on, text) {
   const live = place("live");
   if (live.dataset.on === String(on) && live.textContent === text) return;
@@ -141,19 +141,19 @@ function show(on, text) {
 /** Connect to the live feed, and reconnect when it ends or is silent. */
 function follow() {
   const source = new EventSource("/api/live?calls=1");
-  const hearing = (take) => ({ data }) => {
-    feed.heardAt = Date.now();
+  const receiving = (take) => ({ data }) => {
+    feed.messageAt = Date.now();
     take(JSON.parse(data));
   };
   feed.source = source;
-  feed.heardAt = Date.now();
+  feed.messageAt = Date.now();
   source.onopen = opened;
   source.onerror = () => broken(source);
-  source.onmessage = hearing(take);
-  source.addEventListener("beat", hearing(() => {}));
-  source.addEventListener("calls", hearing(showCalls));
-  source.addEventListener("campaigns", hearing((all) => campaigns.show(all)));
-  source.addEventListener("settings", hearing(({ budget_s }) => {
+  source.onmessage = receiving(take);
+  source.addEventListener("beat", receiving(() => {}));
+  source.addEventListener("calls", receiving(showCalls));
+  source.addEventListener("campaigns", receiving((all) => campaigns.show(all)));
+  source.addEventListener("settings", receiving(({ budget_s }) => {
     setBudget(budget_s ?? BUDGET_S);
     redraw();
   }));
@@ -162,7 +162,7 @@ function follow() {
 function opened() {
   feed.signedOut = false;
   feed.brokenAt = null;
-  feed.heardAt = Date.now();
+  feed.messageAt = Date.now();
   show(true, "Live");
   recent.refresh();
   alerts.refresh();
@@ -173,7 +173,7 @@ async function broken(source) {
   feed.brokenAt ??= Date.now();
   if (!feed.signedOut) place("live").textContent = "Reconnecting…";
   if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects by itself
-  await ask("/api/providers"); // a 401 tells that we are signed out
+  await ask("/api/providers"); // a 401 means that we are signed out
   again(source);
 }
 
@@ -184,7 +184,7 @@ function again(source) {
   setTimeout(follow, AGAIN_MS);
 }
 
-/** An open feed goes on after the sign-in has ended; other requests do not. */
+/** An open feed may outlive its session for a few seconds; other requests do not. */
 function signOut() {
   feed.signedOut = true;
   show(false, "Signed out: reload this page to sign in");
@@ -193,7 +193,7 @@ function signOut() {
 
 function listen() {
   if (feed.brokenAt && Date.now() - feed.brokenAt >= LOST_MS && !feed.signedOut) show(false, "Not connected to the server");
-  if (!feed.source || Date.now() - feed.heardAt < QUIET_MS) return;
+  if (!feed.source || Date.now() - feed.messageAt < QUIET_MS) return;
   if (!feed.signedOut) show(false, "Not connected to the server");
   again(feed.source);
 }
@@ -211,7 +211,7 @@ async function suggest() {
 }
 
 mountTelephone(place("phone"), place("transcript"), {
-  onMessage: hear,
+  onMessage: takeFromTelephone,
   onState: ({ state }) => {
     if (["ended", "lost", "failed"].includes(state)) ownCall = null; // a resumed call is announced again
   },

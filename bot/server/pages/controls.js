@@ -59,7 +59,7 @@ export class Controls {
       await this.#phone.speakThrough(this.#select.value);
       this.#say(`Microphone in use: ${name}.`);
     } catch (error) {
-      this.#say(error.message); // the former microphone stays in use
+      this.#say(error.message); // the previous microphone stays in use
     }
   }
 
@@ -68,7 +68,7 @@ export class Controls {
     this.#say(`You pressed ${key}.`);
   }
 
-  /** A key of the keyboard is a key of the telephone, except in input fields. */
+  /** The keyboard's keys press those of the keypad, except in input fields. */
   #typed(event) {
     const ours = KEYS.includes(event.key) && !event.ctrlKey && !event.altKey && !event.metaKey && !event.repeat;
     if (!ours || this.#phone.state !== "in_call" || event.target.closest?.(TYPED_INTO)) return;

@@ -14,7 +14,7 @@ const newer = place("newer");
 const show = place("show");
 
 let skip = 0;
-let numbers = false; // in full
+let numbers = false; // whether they are shown in full
 
 async function look() {
   const by = encodeURIComponent(form.elements.by.value);
@@ -59,7 +59,7 @@ async function change(event) {
 
 function outcome({ number, new: fresh }, adds) {
   if (!adds) return `${number} is off the list and may be called again.`;
-  return fresh ? `${number} is on the list.` : `${number} was on the list before.`;
+  return fresh ? `${number} is on the list.` : `${number} is already on the list.`;
 }
 
 form.elements.by.value = ownName();

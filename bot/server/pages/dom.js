@@ -15,8 +15,8 @@ export function el(tag, attributes = {}, ...children) {
 const SAME = ["data-act", "aria-label", "href"]; // they identify a button or a link
 
 /**
- * Make `fresh` the children of `place`. Unchanged nodes stay the same elements, so that a press that began
- * before the update still is a click, and the focus stays. Their listeners are those of the old element.
+ * Make `fresh` the children of `place`. Matching elements are kept and updated, so that the focus stays, and
+ * a press that began before the update still becomes a click. They keep their old listeners.
  */
 export function drawInPlace(place, ...fresh) {
   const focused = place.contains(document.activeElement) && document.activeElement.dataset.act;
@@ -59,7 +59,7 @@ export function listed(sentences) {
   return sentences.length ? el("ul", {}, ...sentences.map((sentence) => el("li", {}, sentence))) : null;
 }
 
-/** Show a dialog; return whether `confirm`, a button's text, was pressed. Without a text it only informs. */
+/** Show a dialog; return whether the button with the text `confirm` was pressed. Without it, only inform. */
 export function confirmed(title, parts, confirm = "") {
   const back = document.activeElement;
   return new Promise((tell) => {
@@ -82,7 +82,7 @@ export function seconds(value) {
   return `${value.toFixed(2)} s`;
 }
 
-/** Format the time since a moment: 40 s, 12 min, 3 h. */
+/** Format the time that has passed since `ms`: 40 s, 12 min, 3 h. */
 export function since(ms) {
   const past_s = Math.max(0, Math.round((Date.now() - ms) / 1000));
   if (past_s < 90) return `${past_s} s`;
@@ -95,12 +95,12 @@ export function clock(ms) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-/** Format a moment of today with its zone: 18:10:45 CET. */
+/** Format a time of day with its zone: 18:10:45 CET. */
 export function clockTime(at) {
   return new Date(at).toLocaleTimeString([], { timeZoneName: "short" });
 }
 
-/** Format a moment with day and zone. */
+/** Format a time with its date and zone. */
 export function dayTime(at) {
   return new Date(at).toLocaleString([], { timeZoneName: "short" });
 }

@@ -1,11 +1,11 @@
-/** Delay from the network to the loudspeaker, from the receiver’s statistics. */
+/** Measures the delay from the network to the loudspeaker by the receiver’s statistics. */
 
 /** The browser's counters so far; missing ones are 0. */
 async function counted(pc) {
   const stats = [...(await pc.getStats()).values()];
   const audio = stats.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
   const playout = stats.find(({ type }) => type === "media-playout");
-  const road = stats.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
+  const path = stats.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
   return {
     waited_s: audio?.jitterBufferDelay ?? 0, // sum over all samples
     played: audio?.jitterBufferEmittedCount ?? 0,
@@ -13,13 +13,13 @@ async function counted(pc) {
     silentMadeUp: audio?.silentConcealedSamples ?? 0,
     playout_s: playout?.totalPlayoutDelay ?? 0, // sum over all samples
     samples: playout?.totalSamplesCount ?? 0,
-    roundTrip_s: road?.currentRoundTripTime ?? 0,
+    roundTrip_s: path?.currentRoundTripTime ?? 0,
   };
 }
 
 const RATE_HZ = 48000; // Opus samples
 
-/** Measures a span of a call. */
+/** Measures one period of a call at a time. */
 export class EarGauge {
   #pc;
 
@@ -27,7 +27,7 @@ export class EarGauge {
     this.#pc = pc;
   }
 
-  /** Begin a span. The returned function ends it, and returns null if nothing was played. */
+  /** Begin a period. The returned function ends it and returns the figures; null if nothing was played. */
   async begin() {
     const before = await counted(this.#pc);
     return async () => {

@@ -11,7 +11,7 @@ const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase
 const STAGE_NAMES = new Map([["stt", "Recognition"], ["llm", "Model"], ["tts", "Voice"]]);
 const BREAKERS = { open: ["bad", "is not used for now"], half_open: ["plain", "is being tested"], closed: ["good", "is healthy again"] };
 
-const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", import: "Contacts added to campaign:", pause: "Campaign paused:", resume: "Campaign resumed:", done: "Done in the inbox:", reopen: "Reopened in the inbox:", hear: "Heard:", unmask: "Showed unmasked numbers:", list: "Put on the do-not-call list:", unlist: "Taken off the do-not-call list:" };
+const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", import: "Contacts added to campaign:", pause: "Campaign paused:", resume: "Campaign resumed:", done: "Done in the inbox:", reopen: "Reopened in the inbox:", hear: "Played:", unmask: "Showed unmasked numbers:", list: "Put on the do-not-call list:", unlist: "Taken off the do-not-call list:" };
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],
@@ -42,13 +42,13 @@ const WORDS = {
   ProviderReset: ({ provider }) => ["plain", `${provider} was reset by an operator`],
   OperatorActed: ({ action, target, by, why }) => ["plain", `${ACTIONS[action] ?? words(action)} ${target}, by ${by}${why ? `: ${why}` : ""}`],
   DoNotCallWanted: () => ["plain", "The caller wants no more calls and is on the do-not-call list"],
-  DoNotCallTakenBack: () => ["plain", "The caller took back that they want no calls"],
+  DoNotCallTakenBack: () => ["plain", "The caller withdrew the opt-out"],
   CampaignHeld: ({ campaign, says }) => ["warn", `Campaign ${campaign} is held: ${says}`],
   CampaignResumed: ({ campaign, held_s }) => ["good", `Campaign ${campaign} resumed after ${Math.round(held_s)} s`],
   CampaignPaused: ({ campaign, says }) => ["bad", `Campaign ${campaign} paused automatically: ${says}`],
   ShareLost: () => ["warn", "Provider health of other processes cannot be read"],
   ShareRegained: () => ["good", "Provider health of other processes can be read again"],
-  ProcessLagged: ({ lag_s, step }) => ["warn", `This process was late by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],
+  ProcessLagged: ({ lag_s, step }) => ["warn", `A process lagged by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],
   ContextShortened: ({ how }) => ["plain", `Conversation ${words(how)} to fit the model`],
 };
 

@@ -1,4 +1,4 @@
-/** The inbox: callbacks and messages that callers were promised. */
+/** The inbox: the callbacks that callers were promised, and the messages that they left. */
 
 import { act, ask, problem } from "./asking.js";
 import { clock, dayTime, drawInPlace, el } from "./dom.js";
@@ -30,7 +30,7 @@ class Entries {
     card.append(this.#empty, this.#list, el("div", { class: "choices" }, this.#more));
   }
 
-  /** Return the answer, or why there is none. */
+  /** Return the response, or a sentence with the problem. */
   async look() {
     const found = await ask(`/api/inbox?${this.#query}limit=${this.#limit}`);
     if (!found.ok) return problem(found);
@@ -48,7 +48,7 @@ class Entries {
   }
 }
 
-const waiting = new Entries(place("waiting"), "", "Nobody waits.");
+const waiting = new Entries(place("waiting"), "", "No entry is waiting.");
 const done = new Entries(place("done"), "done=true&", "Nothing is done yet.");
 
 async function look() {
@@ -84,7 +84,7 @@ function sound({ kind, call_id: id }) {
   return el("audio", { controls: true, preload: "none", onerror: unheard, src: `/api/inbox/${kind}/${encodeURIComponent(id)}/audio`, "aria-label": "Play this message" });
 }
 
-/** The masked number; a click shows it, and the server records who looked. */
+/** The masked number; a click shows the complete one, which the server records. */
 function number({ kind, call_id: id, number: hidden }) {
   if (!hidden) return el("span", { class: "hint" }, "Number withheld");
   const known = numbers.get(id);

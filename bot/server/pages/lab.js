@@ -12,7 +12,7 @@ const STAGES = new Map([
 ]);
 const OTHERS = "Others";
 
-/** The faults on one button each, of the first provider of a stage. */
+/** Faults with a button of their own, which breaks the first provider of the stage. */
 const BIG = [
   { stage: "tts", fault: "cut", text: "Cut the voice off in mid-sentence" },
   { stage: "llm", fault: "http", text: "Make the model answer with an error" },
@@ -58,7 +58,7 @@ async function ask(path, options) {
     const response = await fetch(path, options);
     return response.ok ? await response.json().catch(() => ({})) : null;
   } catch {
-    return null; // the server is gone; the page shows that elsewhere
+    return null; // the server does not answer; the page shows that elsewhere
   }
 }
 
@@ -113,7 +113,7 @@ class Card {
 
   /** Show the provider's state on the server. */
   show({ faults = [], requests = 0 }) {
-    if (this.#busy) return; // the answer to the last click is still to come
+    if (this.#busy) return; // the last click's request is in progress
     this.#broken = faults.length > 0;
     const labels = faults.map(({ fault }) => this.#menu.get(fault)?.label ?? fault);
     this.#state.textContent = this.#broken ? labels.join(", ") : "Working";
@@ -165,7 +165,7 @@ class Card {
   }
 }
 
-/** A fault as the lab means it without further choices. */
+/** A fault with its default values. */
 function usual({ fault, fields = [] }) {
   const set = fields.filter(({ default: value }) => value !== null && value !== undefined);
   return { fault, ...Object.fromEntries(set.map(({ name, default: value }) => [name, value])) };

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 
 const FLOOR_DB = -60; // quieter than a quiet room
-const SPOKEN_EVERY_MS = 500; // assistive technology needs no sixty values a second
+const SPOKEN_EVERY_MS = 500; // assistive technology does not need sixty values a second
 
 /** A level meter: `watch` a stream, `stop` when the call is over. */
 export class Level {
@@ -15,7 +15,7 @@ export class Level {
   );
   #context = null;
   #spokenAt = 0;
-  #loudest = 0; // since then; one sample in half a second would miss short sounds
+  #loudest = 0; // since `#spokenAt`; a sample every half second would miss short sounds
 
   get element() {
     return this.#element;

@@ -3,7 +3,7 @@
 import { CallError } from "./call_error.js";
 import { EarGauge } from "./ear_gauge.js";
 
-const PING_MS = 1000; // the server doubts a line after 1.2 s of silence, and drops it after 8 s
+const PING_MS = 1000; // without pings, the server doubts a line after 1.2 s and drops it after 8 s
 const JITTER_MS = 150; // how long the server’s process may pause before the caller hears a gap
 const LOOK_MS = 250;
 const QUIET_MS = 1200; // the server sends audio 50 times a second, also during silence
@@ -38,8 +38,7 @@ export async function signal(method, body, withinMs = ANSWER_MS) {
 
 /**
  * A line to the server. Calls `onTrack` (the agent’s voice), `onUp` (connected), `onMessage` (a text),
- * `onDoubt` (the server is silent, ICE restarts), `onSure` (it is heard
- * again) and, finally, `onLost`.
+ * `onDoubt` (no audio arrives; ICE restarts), `onSure` (audio arrives again) and, finally, `onLost`.
  */
 export class Line {
   #pc;
@@ -82,7 +81,7 @@ export class Line {
     if (this.#channel.readyState === "open") this.#channel.send(text);
   }
 
-  /** Send another microphone’s sound from now on. */
+  /** Send another microphone’s audio from now on. */
   async speakThrough(track) {
     await this.#pc.getTransceivers()[0].sender.replaceTrack(track);
   }
@@ -129,7 +128,7 @@ export class Line {
     }
     const { candidate: line, sdpMid: sdp_mid, sdpMLineIndex: sdp_mline_index } = candidate;
     const body = { pc_id: this.#id, candidates: [{ candidate: line, sdp_mid, sdp_mline_index }] };
-    signal("PATCH", body).catch(() => {}); // one path less; without any path the connection fails
+    signal("PATCH", body).catch(() => {}); // one path fewer; the connection fails only without any
   }
 
   #moved() {
@@ -175,7 +174,7 @@ export class Line {
         const body = { sdp, type, pc_id: this.#id, request_data: { ice_restart: true } };
         return await this.#take(await signal("POST", body, RESTART_MS));
       } catch (error) {
-        if (error.status) return this.#lose(); // the server answers that it has no such call
+        if (error.status) return this.#lose(); // the server has no such call
         await new Promise((done) => setTimeout(done, AGAIN_MS));
       }
     }

@@ -1,6 +1,6 @@
 /** Rate limits for redrawing and polling. */
 
-/** Return a function that calls `act` soon, once for all calls until then. */
+/** Return a function that calls `act` after `ms`, once for all its calls until then. */
 export function paced(act, ms) {
   let waiting = 0;
   return () => {
@@ -11,9 +11,9 @@ export function paced(act, ms) {
   };
 }
 
-/** Call `act` every `ms` while the page is visible, but not before the last call has ended. */
+/** Call `act` every `ms` while the page is visible, but not while the last call is still running. */
 export function every(ms, act) {
-  let acting = false; // otherwise requests to a stopped process would pile up
+  let acting = false; // otherwise requests to a suspended process would pile up
   setInterval(async () => {
     if (document.hidden || acting) return;
     acting = true;

@@ -6,7 +6,7 @@ import { every, paced } from "./pacing.js";
 import { askWhy } from "./reason_dialog.js";
 
 const POLL_MS = 2000;
-const SOON_MS = 150; // several events come at once; one request covers them all
+const SOON_MS = 150; // events come in groups; one request covers a group
 const DRAW_MS = 250;
 
 const STAGES = new Map([
@@ -24,7 +24,7 @@ export class Providers {
   #place;
   #list = el("div", { class: "rungs" });
   #said = el("p", { class: "problem", role: "status" });
-  #atWork = new Map(); // of the shown call: stage → the rung with the last useful output
+  #atWork = new Map(); // in the shown call: stage → the rung with the latest useful output
   #serves = new Map(); // rung → number of calls
   #rungs = [];
   #call = null;
@@ -32,7 +32,7 @@ export class Providers {
   #askSoon = paced(() => this.#ask(), SOON_MS);
   #drawSoon = paced(() => this.#draw(), DRAW_MS);
 
-  /** `learn` gets all rungs after each request. */
+  /** `learn` is called with all rungs after each request. */
   constructor(place, learn = () => {}) {
     this.#place = place;
     this.#learn = learn;
@@ -73,7 +73,7 @@ export class Providers {
 
   async #ask() {
     const { ok, body } = await ask("/api/providers");
-    if (!ok) return; // the page shows elsewhere that the server is gone
+    if (!ok) return; // the page shows elsewhere that the server does not answer
     this.#rungs = body;
     this.#learn(body);
     this.#place.hidden = !body.length;

@@ -1,4 +1,4 @@
-/** Reloads the configuration for the next calls; a file with errors changes nothing. */
+/** Reloads the configuration for new calls; a file with errors changes nothing. */
 
 import { act, problem } from "./asking.js";
 import { el } from "./dom.js";
@@ -22,7 +22,7 @@ export function mountReload(place) {
 
 function changed(keys) {
   if (!keys.length) return "Nothing has changed.";
-  return `Changed for the next calls: ${some(keys)}. Calls in progress keep their configuration.`;
+  return `Changed for new calls: ${some(keys)}. Calls in progress keep their configuration.`;
 }
 
 function wrong(done) {

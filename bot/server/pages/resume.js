@@ -1,14 +1,14 @@
 /** The token that resumes an interrupted call; it survives a reload of the page. */
 
 const KEY = "holdline.call";
-const KEPT_MS = 30000; // the server keeps a conversation this long after losing its line
+const KEPT_MS = 30000; // how long the server keeps a conversation after losing its line
 
 /** Remember the call that is in progress. */
 export function remember({ call_id, resume_token }) {
   write({ call_id, resume_token, seen: Date.now() });
 }
 
-/** Record that the call goes on; its 30 s start again. */
+/** Record that the call is still in progress, so that its 30 s start again. */
 export function touch() {
   const kept = read();
   if (kept) write({ ...kept, seen: Date.now() });

@@ -1,4 +1,4 @@
-"""Serves the pages: the telephone, the files under `/client/`, the operators' pages, sign-in."""
+"""Serves the pages: telephone, operators' pages, sign-in, and their files under `/client/`."""
 
 import functools
 import re
@@ -22,7 +22,7 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 HEADERS: Final = {
-    # Pages load from and send to this server only, and text never becomes code.
+    # Pages load only from this server, send only to it, and run no inline code.
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'self'; object-src 'none'"
@@ -30,7 +30,7 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # An update must never run an old script with new markup. The files are small and local.
+    # After an update, no old script may run with new markup. The files are small and local.
     "Cache-Control": "no-cache",
 }
 
@@ -41,11 +41,11 @@ CONSOLE_PAGES: Final = {
     "/inbox": "inbox.html",
     "/do-not-call": "do_not_call.html",
 }
-"""The operators' pages by path, beside a call's; `bot/server/access.py` guards them."""
+"""The operators' pages by path, except `/calls/ID`; `bot/server/access.py` guards them."""
 
 
 def page(name: str) -> FileResponse:
-    """Return one of the pages' files.
+    """Return a page or another file of the pages, by its name.
 
     Raises:
         HTTPException: 404 if there is no such file.
@@ -58,13 +58,13 @@ def page(name: str) -> FileResponse:
 
 @functools.cache
 def _files() -> Mapping[str, Path]:
-    """Return the pages' files by name; a name from outside never becomes a path."""
+    """Return the pages' files by name, so that no name in a request is ever used as a path."""
     found = (*VENDOR.iterdir(), *FOLDER.iterdir())
     return {path.name: path for path in found if path.suffix in CONTENT_TYPES}
 
 
 def client_routes() -> APIRouter:
-    """Return the telephone's route."""
+    """Return the route of the telephone page."""
     router = APIRouter()
     router.add_api_route("/client/", lambda: page("client.html"), include_in_schema=False)
     return router
@@ -112,8 +112,8 @@ SIGN_IN: Final = """{problem}<form method="post" action="/sign-in">
  autofocus></label></p>
 <p><label>Your name <input name="name" autocomplete="name" maxlength="{most}" value="{name}">
 </label></p>
-<p class="hint">The token is the value of HOLDLINE_TOKEN on the server, or of HOLDLINE_VIEW_TOKEN to
-look only. Your name is recorded with what you change and with the recordings you hear.</p>
+<p class="hint">The token is the value of HOLDLINE_TOKEN on the server, or of HOLDLINE_VIEW_TOKEN
+for read-only access. Your name is recorded with your changes and with the recordings you play.</p>
 <p><button>Sign in</button></p>
 </form>"""
 SIGN_OUT: Final = """<p>{who}</p>
@@ -125,7 +125,7 @@ ALL: Final = ' <button name="who" value="everybody">Sign everybody out</button>'
 
 
 def safe_next(path: str) -> str:
-    """Return the path of one of our pages to go to after the sign-in, or the console's."""
+    """Return `path` if a sign-in may redirect there, to one of our pages; else the console's."""
     return path if len(path) <= MAX_NEXT and NEXT.fullmatch(path) else "/"
 
 
@@ -141,10 +141,10 @@ def sign_in_page(
 
     Args:
         next_path: The page to show after the sign-in.
-        problem: A sentence about the last try; empty if there was none.
-        name: The operator's name, if it was entered already.
-        wait_s: How long this address must wait after wrong credentials; 0 if it need not.
-        status: Of the answer; a wait makes it 429.
+        problem: A sentence about the last attempt; empty if there was none.
+        name: The operator's name, as entered before.
+        wait_s: How long this address must wait after wrong tokens; 0 if it need not.
+        status: The response's status; 429 instead if the address must wait.
     """
     headers = {**HEADERS, "Cache-Control": "no-store"}
     if wait_s:
@@ -161,14 +161,14 @@ def sign_in_page(
 
 
 def sign_out_page(identity: Identity) -> HTMLResponse:
-    """Return the page that says who is signed in, and signs out."""
+    """Return the page that shows who is signed in and offers to sign out."""
     headers = {**HEADERS, "Cache-Control": "no-store"}
     if not identity.session:
-        who = "There is no session: this server has no token, or the request carried it."
+        who = "There is no session: this server has no token, or the request sent it as a header."
         body = f'<p>{who}</p>\n<p><a href="/">Back to the console</a></p>'
         return HTMLResponse(PAGE.format(title="Session", body=body), headers=headers)
     name = escape(identity.name) or "without a name"
-    may = "see and act" if identity.role is Role.ACT else "see only"
+    may = "read and change everything" if identity.role is Role.ACT else "only read"
     who = f"You are signed in {f'as {name}' if identity.name else name}, and may {may}."
     button = ALL if identity.role is Role.ACT else ""
     body = SIGN_OUT.format(who=who, all=button)

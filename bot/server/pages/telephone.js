@@ -28,9 +28,9 @@ const EAR_MS = 1000; // measured part of an answer
 const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 
 /**
- * The telephone. Its states: idle, asking (for the microphone), calling, in_call, reconnecting (nothing
- * is heard of the server; the call goes on if it comes back), and at the end one of ended (one side
- * hung up), lost (the connection broke) and failed (there was no call).
+ * The telephone. Its states: idle, asking (for the microphone), calling, in_call, reconnecting (no audio
+ * arrives from the server; the call goes on if the connection comes back), and finally ended (one side
+ * hung up), lost (the connection broke) or failed (there was no call).
  *
  * Events, all CustomEvents: `state` {state, reason}, `message` {…}, `microphone` MediaStream,
  * `microphones` {list, id}, `muted` boolean, `voice` MediaStream.
@@ -38,15 +38,15 @@ const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 export class Telephone extends EventTarget {
   #state = "idle";
   #line = null;
-  #retired = []; // lines that were lost; closed after the next one works
+  #retired = []; // lines that were lost; closed once the next one works
   #microphone = null;
-  #silence = null; // in place of a microphone that is gone
+  #silence = null; // the source of silence that replaces a lost microphone
   #muted = false;
   #iceServers = [];
   #token = null;
   #lostAt = 0;
-  #back = 0; // counts attempts to reconnect; an outdated one may still wait for an answer
-  #attempt = 0; // counts calls; one hung up during its setup must not start later
+  #back = 0; // counts attempts to reconnect; an outdated one may still be waiting for an answer
+  #attempt = 0; // counts calls; one that was hung up during its setup must not start later
 
   constructor() {
     super();
@@ -58,8 +58,8 @@ export class Telephone extends EventTarget {
     return this.#state;
   }
 
-  /** Whether the microphone of this call is gone. */
-  get #bereft() {
+  /** Whether this call's microphone has been disconnected. */
+  get #hasLostMicrophone() {
     return this.#microphone?.getAudioTracks()[0]?.readyState === "ended";
   }
 
@@ -128,7 +128,7 @@ export class Telephone extends EventTarget {
     this.#listMicrophones();
   }
 
-  /** The microphone in use is gone: use another one, or go on without. */
+  /** The microphone was disconnected: use another one, or go on without. */
   async #unplugged() {
     try {
       await this.speakThrough(null);
@@ -140,7 +140,7 @@ export class Telephone extends EventTarget {
 
   /** Send silence; without any audio the server would wait for the end of the last utterance. */
   #fallSilent() {
-    if (!this.#line || !this.#bereft || this.#silence) return;
+    if (!this.#line || !this.#hasLostMicrophone || this.#silence) return;
     this.#silence = silence();
     this.#line.speakThrough(this.#silence.track);
   }
@@ -152,7 +152,7 @@ export class Telephone extends EventTarget {
 
   /** A device was added or removed: a call without a microphone uses the new one. */
   async #rearranged() {
-    if (this.#bereft) await this.speakThrough(null).catch(() => {}); // there is still no microphone
+    if (this.#hasLostMicrophone) await this.speakThrough(null).catch(() => {}); // there is still no microphone
     this.#listMicrophones();
   }
 
@@ -162,7 +162,7 @@ export class Telephone extends EventTarget {
   }
 
   #leave() {
-    if (this.busy) this.#end("ended", "You left the page."); // otherwise the agent notices 28 s later
+    if (this.busy) this.#end("ended", "You left the page."); // otherwise the agent would notice only after 28 s
   }
 
   /** Set up a line that replaces the current one. */

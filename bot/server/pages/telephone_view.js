@@ -26,7 +26,7 @@ const PHASES = { listening: "Listening", processing: "Thinking", speaking: "Spea
 /**
  * Put a telephone into `place` and its transcript into `transcriptPlace`.
  *
- * `onMessage` gets every message from the server, `onState` every state of the telephone.
+ * `onMessage` is called with every message from the server, `onState` with every state of the telephone.
  */
 export function mountTelephone(place, transcriptPlace, { onMessage = () => {}, onState = () => {} } = {}) {
   const view = new View(place, transcriptPlace);
@@ -136,7 +136,7 @@ class View {
     });
   }
 
-  /** Show that the sound is blocked, for as long as it is. */
+  /** Show or remove the hint that the browser blocks the sound. */
   #hold(held) {
     if (held === this.#heldBack) return; // the call is over
     this.#heldBack = held;

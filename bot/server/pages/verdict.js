@@ -1,4 +1,4 @@
-/** The summary: what is unavailable, since when, how many callers were hurt, and what is done meanwhile. */
+/** The summary: what is unavailable, since when, how many callers got no answer, and what is done meanwhile. */
 
 import { clockTime, el, since } from "./dom.js";
 import { paced } from "./pacing.js";
@@ -6,13 +6,13 @@ import { paced } from "./pacing.js";
 const DRAW_MS = 250;
 const SHOWN = 4;
 const NAMED = 3; // in the headline
-const FEW = 3; // answers; fewer say nothing about speed
-const SLOW = 0.1; // the share of late answers that is not well
+const FEW = 3; // fewer answers say nothing about speed
+const SLOW = 0.1; // if more than this share of the answers is late, they count as slow
 const TONES = ["bad", "warn"];
 const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 const STAGES = { stt: "Speech recognition", llm: "Language model", tts: "Voice" };
 
-/** Gets the data of the other cards: alerts, rungs, calls, numbers, the connection. */
+/** The card; pass it the data of the other cards: alerts, rungs, calls, numbers, the connection. */
 export class Verdict {
   #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "" };
   #headline = el("p", { class: "headline", role: "status" }, "Loading…");
@@ -112,7 +112,7 @@ function sentence(text) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-/** How many callers were hurt while an alert was open; null if its failure hurts none. */
+/** How many callers got no answer while an alert was open, in words; null if its failure affects none. */
 export function noAnswer(callers) {
   return callers === null ? null : `${counted(callers, "caller")} got no answer`;
 }

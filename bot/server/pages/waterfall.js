@@ -14,7 +14,7 @@ export class Waterfall {
   #budget_s;
   #shown;
 
-  /** `shown` is how many of the last turns are drawn. */
+  /** `shown` is the number of turns to draw, the latest ones. */
   constructor(place, budget_s, shown = SHOWN) {
     this.#budget_s = budget_s;
     this.#shown = shown;

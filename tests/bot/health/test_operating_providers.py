@@ -144,7 +144,7 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
 
     assert refused.status_code == 409
     assert refused.json()["detail"] == (
-        "Without mind, llm would have no usable provider; force does it anyway."
+        "Without mind, llm would have no usable provider; use force to do it anyway."
     )
     assert forced.json()[0]["withdrawn"] is True
 

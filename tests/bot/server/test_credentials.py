@@ -368,9 +368,9 @@ async def test_the_session_page_says_who_is_signed_in_and_what_they_may() -> Non
         ada = await site.client.get("/sign-out", headers=await site.cookie(ACT, name="<Ada>"))
         board = await site.client.get("/sign-out", headers=await site.cookie(SEE))
 
-    assert "as &lt;Ada&gt;, and may see and act" in ada.text
+    assert "as &lt;Ada&gt;, and may read and change everything" in ada.text
     assert 'value="everybody"' in ada.text
-    assert "may see only" in board.text
+    assert "may only read" in board.text
     assert 'value="everybody"' not in board.text
 
 

@@ -22,7 +22,7 @@ class WorkerWithoutProcess:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: bool = False
-    heard_at: float = 0.0
+    reported_at: float = 0.0
     pid: int = 0
     cause: str = "start"
     replaces: str = ""

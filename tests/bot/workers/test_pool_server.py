@@ -166,7 +166,7 @@ async def test_a_worker_that_is_silent_while_we_run_hangs() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
         hung = looks(it.office, every_s=0.2, for_s=HUNG_S - 0.4)
-        it.desks[0].heard_at = it.office._clock()
+        it.desks[0].reported_at = it.office._clock()
         hung += looks(it.office, every_s=0.2, for_s=1.0)
 
     assert set(hung) == {"w2"}

@@ -43,7 +43,7 @@ def test_admission_follows_the_new_configuration(
     seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
 
     let_in = [seats.admit(now) is not None]
-    supervisor._go_by(admitting(then))
+    supervisor._apply(admitting(then))
     let_in.append(seats.admit(now) is not None)
 
     assert let_in == admitted
@@ -57,7 +57,7 @@ def test_the_number_of_seats_follows_the_new_configuration(listener: socket.sock
     seats.begin(1, 1, now)
     assert seats.admit(now) is None
 
-    supervisor._go_by(admitting("seats", max_calls=2))
+    supervisor._apply(admitting("seats", max_calls=2))
 
     assert seats.admit(now) is not None
 
