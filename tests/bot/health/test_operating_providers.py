@@ -236,7 +236,7 @@ async def test_a_wrong_token_is_reported(tmp_path: Path) -> None:
     async with listening(tmp_path) as (_, settings):
         server = settings.server.model_copy(update={"token": None})
 
-        with pytest.raises(CommandError, match="another HOLDLINE_TOKEN"):
+        with pytest.raises(CommandError, match="refuses access"):
             await show(settings.model_copy(update={"server": server}))
 
 
