@@ -133,7 +133,7 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
 
 
 def credential(rung: RungSettings) -> str:
-    """Return the kind and a hash of a rung's key; equal for rungs that share it, empty without."""
+    """Return a rung's kind and a hash of its key, equal if rungs share it; empty without a key."""
     if rung.api_key is None:
         return ""
     secret = rung.api_key.get_secret_value().encode()

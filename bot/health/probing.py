@@ -48,7 +48,7 @@ class Tried:
     Attributes:
         real: Whether it was a real request, not the cheap one.
         failure: `None` if the rung answered as it should.
-        timed_out: Whether it failed by time-out, be the cause the rung or our own lag.
+        timed_out: Whether it failed by a time-out, which our own lag may have caused.
     """
 
     real: bool
@@ -179,8 +179,8 @@ class Prober:
 
     async def _ask(self, *, real: bool, timeout_s: float) -> Tried:
         rung = self._rung
-        asked = provider(rung.stage, rung.kind)
-        ask = asked.probe_for_real if real else asked.probe
+        vendor = provider(rung.stage, rung.kind)
+        ask = vendor.probe_for_real if real else vendor.probe
         try:
             async with asyncio.timeout(timeout_s + LOOK_S):  # in case the probe ignores its own
                 await ask(rung, timeout_s=timeout_s)

@@ -99,7 +99,7 @@ class BoardClient:
     async def sync(self) -> None:
         """Write our new reports to the board, adopt those of others, renew the leases if due.
 
-        A board that fails or does not answer is counted, not raised.
+        Failures of the board are counted, not raised.
         """
         self._collect_reports()
         try:

@@ -69,16 +69,18 @@ class CarrierReports:
         self.refs.pop(dial_id, None)
         self._legs.pop(dial_id, None)
 
-    async def _ask(self, **asked: str) -> list[Mapping[str, Any]]:
+    async def _ask(self, **question: str) -> list[Mapping[str, Any]]:
         if self._pool is None:
-            return [await self._answer(asked)]
-        return [peer for peer in await self._pool.peers.ask_all(CARRIER_QUESTION, **asked) if peer]
+            return [await self._answer(question)]
+        return [
+            peer for peer in await self._pool.peers.ask_all(CARRIER_QUESTION, **question) if peer
+        ]
 
-    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        leg = self._legs.get(asked["dial_id"])
+    async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        leg = self._legs.get(question["dial_id"])
         return {
             "heard": asdict(leg) if leg else None,
-            "cost": self._charged.get(asked["call_ref"]),
+            "cost": self._charged.get(question["call_ref"]),
         }
 
 
@@ -105,7 +107,7 @@ class CallLedger:
         pool.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
-        """Record a carrier's report or an event of an outbound call; wake who waits for it."""
+        """Record a carrier's report or an event of an outbound call, and end waits for it."""
         if reported := self.book.note(entry.event):
             self._wake(reported)
             return
@@ -154,8 +156,8 @@ class CallLedger:
         call = self._calls.get(dial_id)
         return judge_call(call) if call else None
 
-    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        verdict = self._own(asked["dial_id"])
+    async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        verdict = self._own(question["dial_id"])
         return asdict(verdict) if verdict else None
 
     def _wake(self, dial_id: str) -> None:

@@ -62,7 +62,7 @@ class PoolCapacity:
         return self.process.switchboard.why_closed == "draining"
 
     def seats(self) -> int:
-        """Return how many more calls can be placed now: no more than fit in the pool and in us."""
+        """Return how many calls can be placed now, in the pool and with this process's seats."""
         if self.pool.why_closed:
             return 0
         return min(self.pool.room, self.process.switchboard.free)

@@ -25,7 +25,7 @@ FRESH_S: Final = 30.0  # chosen: a rung that worked this recently needs no rehea
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal:
-    """Rehearses the rungs of one process, one rehearsal at a time, whose result dials share.
+    """Rehearses the rungs of one process. Concurrent dials wait for one rehearsal and share it.
 
     Attributes:
         rungs: By stage, the preferred one first.
@@ -70,9 +70,9 @@ class Rehearsal:
         self._well_at[stage] = self.retries.clock()
 
     async def _ask(self, rung: RungSpec) -> None:
-        asked = provider(rung.stage, rung.kind)
+        vendor = provider(rung.stage, rung.kind)
         async with asyncio.timeout(self.timeout_s + MORE_S):
-            await asked.probe_for_real(rung, timeout_s=self.timeout_s)
+            await vendor.probe_for_real(rung, timeout_s=self.timeout_s)
 
     def _usable(self, stage: str) -> list[RungSpec]:
         usable = self.availability.usable(stage, self.retries.clock())

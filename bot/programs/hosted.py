@@ -1,4 +1,4 @@
-"""Calls in a foreign server, such as Pipecat's runner, which passes us one connection per call."""
+"""Calls in a host: another server, such as Pipecat's runner, that passes us each connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -173,15 +173,15 @@ def _choose_card(local: LocalSettings) -> SoundCard:
 
 async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> None:
     """Say goodbye at the first Ctrl-C, and hang up at the second."""
-    async with _stop_requests() as asked:
-        await asked.wait()
-        asked.clear()
+    async with _stop_requests() as stop_requested:
+        await stop_requested.wait()
+        stop_requested.clear()
         if leg.playing:  # otherwise the goodbye would be inaudible
             console.print("Saying goodbye; Ctrl-C again hangs up at once.")
             await call.end("caller_hung_up")
             try:
                 async with asyncio.timeout(GOODBYE_S):
-                    await asked.wait()
+                    await stop_requested.wait()
             except TimeoutError:
                 pass
         await leg.put_down()
@@ -190,12 +190,12 @@ async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> No
 @asynccontextmanager
 async def _stop_requests() -> AsyncIterator[asyncio.Event]:
     """Yield an event that every Ctrl-C and SIGTERM sets while the block runs."""
-    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop_requested, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     for item in signals:
-        loop.add_signal_handler(item, asked.set)
+        loop.add_signal_handler(item, stop_requested.set)
     try:
-        yield asked
+        yield stop_requested
     finally:
         for item in signals:
             loop.remove_signal_handler(item)

@@ -35,18 +35,18 @@ BEGIN_S: Final = 0.1  # to read the request on the last connection
 def main() -> None:
     """Run a worker with the supervisor's parameters, JSON in the first argument, and exit."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # only the supervisor handles it
-    order = json.loads(sys.argv[1])
-    sys.exit(guard(lambda: work(order)))
+    parameters = json.loads(sys.argv[1])
+    sys.exit(guard(lambda: work(parameters)))
 
 
-def work(order: Mapping[str, Any]) -> None:
+def work(parameters: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor stops this process or dies."""
-    config = Path(order["config"]) if order["config"] else None
-    settings = _as_worker(load(config, flags=order["flags"]).settings, order)
+    config = Path(parameters["config"]) if parameters["config"] else None
+    settings = _as_worker(load(config, flags=parameters["flags"]).settings, parameters)
     log = settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
-    _count_together(Path(order["metrics"]))
-    asyncio.run(_answer_calls(settings, order))
+    _count_together(Path(parameters["metrics"]))
+    asyncio.run(_answer_calls(settings, parameters))
 
 
 def _count_together(folder: Path) -> None:
@@ -57,26 +57,26 @@ def _count_together(folder: Path) -> None:
         logger.error("no space in {}: /metrics lacks the figures of this process", folder)
 
 
-def _as_worker(settings: Settings, order: Mapping[str, Any]) -> Settings:
+def _as_worker(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
     """Return the settings with the pool's own health board, unless another one is configured."""
     if settings.resilience.share != LOCAL:
         return settings
-    resilience = settings.resilience.model_copy(update={"share": order["board"]})
+    resilience = settings.resilience.model_copy(update={"share": parameters["board"]})
     return settings.model_copy(update={"resilience": resilience})
 
 
-def join_pool(order: Mapping[str, Any]) -> PoolClient:
+def join_pool(parameters: Mapping[str, Any]) -> PoolClient:
     """Return the worker's side of the pool, by the supervisor's parameters."""
     return PoolClient(
-        Wire(socket.socket(fileno=order["control"])),
-        number=order["number"],
-        workers=order["workers"],
-        pool_id=order.get("pool_id", ""),  # an older supervisor sends none
+        Wire(socket.socket(fileno=parameters["control"])),
+        number=parameters["number"],
+        workers=parameters["workers"],
+        pool_id=parameters.get("pool_id", ""),  # an older supervisor sends none
     )
 
 
-async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
-    pool = join_pool(order)
+async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> None:
+    pool = join_pool(parameters)
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
         await pool.wire.open.wait()
@@ -84,12 +84,14 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         from bot.server.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
 
         async with run_server(
-            settings, [], extras=Extras(pool=pool, metrics_folder=Path(order["metrics"]))
+            settings, [], extras=Extras(pool=pool, metrics_folder=Path(parameters["metrics"]))
         ) as server:
             listening = tasks.create_task(_outlive(pool, server), name="end with the supervisor")
             await server.ready.wait()
             commands = SupervisorCommands(pool, server, tasks)
-            commands.over = take_connections(socket.socket(fileno=order["hand"]), commands.take)
+            commands.over = take_connections(
+                socket.socket(fileno=parameters["hand"]), commands.take
+            )
             server.leave = commands.leave
             pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()

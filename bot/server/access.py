@@ -360,8 +360,8 @@ POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake, the server turns 
 class Guard:
     """Applies `Access` to HTTP requests and WebSockets; forbids caches to store the responses.
 
-    An open stream, such as the live view, is closed at the next message that comes `LOOK_S` or more
-    after the last check, if its session has ended.
+    An open stream, such as the live view, is closed soon after its session has ended: before a
+    message is sent, the session is checked, at most every `LOOK_S`.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:

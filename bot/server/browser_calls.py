@@ -49,13 +49,13 @@ class BrowserCalls:
         """Return whether this process runs the call with this resume token."""
         return token in self._running
 
-    async def end(self, asked: Mapping[str, Any]) -> bool:
+    async def end(self, message: Mapping[str, Any]) -> bool:
         """End the old call of a page that has come back; return whether it ran in this process.
 
-        A page may come back before we notice that its connection was lost. If the old call takes
-        longer than `TAKE_UP_S` to end, its conversation is stored for the new one all the same.
+        A page may come back before we notice that its connection was lost. An old call that has not
+        ended after `TAKE_UP_S` stores its conversation for the new one without waiting for its end.
         """
-        token = str(asked["token"])
+        token = str(message["token"])
         running = self._running.get(token)
         if running is None:
             return False

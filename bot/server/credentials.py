@@ -35,7 +35,7 @@ from transports.pool import CallPool
 FREE: Final = 5  # wrong credentials from one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong one
 MAX_WAIT_S: Final = 60.0
-ALL_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S` from all addresses; then all wait
+ALL_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S`; then all unknown addresses wait
 WINDOW_S: Final = 60.0
 FORGET_S: Final = 3600.0  # after this, an address's count of wrong credentials starts again
 MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first

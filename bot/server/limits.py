@@ -99,8 +99,8 @@ class BoundedConnection(H11Protocol):
     def is_served(self) -> bool:
         """Whether its request is complete, and its response is pending with a peer that reads."""
         cycle = self.cycle
-        asked = cycle is not None and not cycle.more_body and not cycle.response_complete
-        return asked and not self.flow.write_paused
+        is_pending = cycle is not None and not cycle.more_body and not cycle.response_complete
+        return is_pending and not self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Join the open connections, and start the deadline of the first request."""

@@ -197,9 +197,9 @@ class ProviderControl:
         return [row for row in await self.list_all() if row["name"] == name]
 
     def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
-        async def answer(asked: Mapping[str, Any]) -> None:
-            if asked["name"] in self._view.names:
-                do(asked["name"])
+        async def answer(message: Mapping[str, Any]) -> None:
+            if message["name"] in self._view.names:
+                do(message["name"])
 
         self._pool.peers.answer(action, answer)
 

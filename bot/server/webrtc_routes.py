@@ -354,16 +354,16 @@ class WebrtcRoutes:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
         return _answer_of(reply)
 
-    async def take_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def take_candidates(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add candidates that arrived at another process."""
-        return await _catch_refusal(self.candidates(Candidates.model_validate(asked["patch"])))
+        return await _catch_refusal(self.candidates(Candidates.model_validate(message["patch"])))
 
-    async def take_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def take_offer(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer an offer that arrived at another process."""
-        offer = Offer.model_validate(asked["offer"])
+        offer = Offer.model_validate(message["offer"])
         pc_id = _split_id(offer.pc_id)[1]
         here = offer.model_copy(update={"pc_id": pc_id})
-        answer = self._answer_here(here, str(asked["address"]), public=bool(asked["public"]))
+        answer = self._answer_here(here, str(message["address"]), public=bool(message["public"]))
         return await _catch_refusal(answer)
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:

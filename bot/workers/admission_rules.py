@@ -1,4 +1,4 @@
-"""PoolAdmission: how many more calls fit, and which worker gets the next one.
+"""Decides how many more calls fit, and which worker gets the next one.
 
 A call is admitted while a seat is free (`full` otherwise) and while there is processor time for it
 (`busy` otherwise). Workers report both the cores that they use and the lag of their event loop. The

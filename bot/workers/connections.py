@@ -50,11 +50,11 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     """
     if WAITS.match(request):
         return b""
-    asked = AFTER.match(request)
-    times = int(asked[2] or 0) if asked else MAX_PAUSES
-    if asked is None or times >= MAX_PAUSES:
+    matched = AFTER.match(request)
+    times = int(matched[2] or 0) if matched else MAX_PAUSES
+    if matched is None or times >= MAX_PAUSES:
         return None
-    path = asked[1].decode()
+    path = matched[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
     tag, words = next((item for item in SAID if language[:2] == item[0][:2]), SAID[0])

@@ -63,8 +63,8 @@ def limit_heaps() -> bool:
 
 
 # The parts of a call reference each other in cycles, 0.85 MB per call, which only a full collection
-# frees. Python itself runs one only after eight calls or more, and the process never shrinks again
-# after the longest such wait.
+# frees. Python itself runs one only after eight calls or more, and the process keeps the size that
+# it has reached by then.
 
 EVERY_S: Final = 10.0  # chosen; not shorter, as a collection stalls all calls (docs/decisions/0004)
 

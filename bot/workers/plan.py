@@ -15,7 +15,7 @@ from bot.config.loading import Loaded, load
 from bot.config.printing import changed_keys
 from bot.tools.own_modules import find_own_modules
 from bot.workers.meter import processes
-from bot.workers.worker_process import WorkerOrder
+from bot.workers.worker_process import WorkerParameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,10 @@ class ServePlan:
         """How many workers to run."""
         return processes(self.settings)
 
-    def order(self, number: int) -> WorkerOrder:
+    def parameters(self, number: int) -> WorkerParameters:
         """Return the start parameters of a new worker."""
         self._kept.mend()
-        return WorkerOrder(
+        return WorkerParameters(
             number=number,
             workers=self.wanted,
             pool_id=self._id,

@@ -112,7 +112,7 @@ async def _gate(settings: Settings, database: Database, emit: Emit) -> AsyncIter
 async def _listing(
     settings: Settings, database: Database, measuring: LagReporter
 ) -> AsyncIterator[OptOuts | None]:
-    """Put opt-outs on the do-not-call list while the block runs; `None` without campaigns."""
+    """Yield the recorder of opt-outs, which runs during the block; `None` without campaigns."""
     if not settings.campaigns:
         yield None
         return

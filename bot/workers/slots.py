@@ -101,7 +101,7 @@ class Slots:
             self.all_gone.set()
 
     def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
-        worker = Worker(self._plan.order(next(self._numbers)))
+        worker = Worker(self._plan.parameters(next(self._numbers)))
         worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
         self._server.receive(worker)

@@ -63,7 +63,7 @@ class Wire:
         """Send a request and return the reply.
 
         Raises:
-            WireError: The other end is gone, replies with an error, or not within `within_s`.
+            WireError: The other end is gone, has replied with an error, or does not reply in time.
         """
         number = next(self._numbers)
         answered = self._asked[number] = asyncio.get_running_loop().create_future()

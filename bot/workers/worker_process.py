@@ -19,7 +19,7 @@ LAST_WORDS_S: Final = 1.0  # chosen: for reading a worker's last messages after 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOrder:
+class WorkerParameters:
     """The start parameters of a worker; it reads the configuration itself."""
 
     number: int
@@ -34,10 +34,10 @@ class WorkerOrder:
 class Worker:
     """A process that answers calls; `start` starts it."""
 
-    def __init__(self, order: WorkerOrder) -> None:
-        self.number = order.number
-        self.name = f"w{order.number}"
-        self.order = order
+    def __init__(self, parameters: WorkerParameters) -> None:
+        self.number = parameters.number
+        self.name = f"w{parameters.number}"
+        self._parameters = parameters
         self.configured = asyncio.Event()  # its configuration is valid
         self.ready = asyncio.Event()
         self.refused: Sequence[str] = ()  # sentences about providers that failed at its startup
@@ -85,12 +85,12 @@ class Worker:
 
     async def _start(self, **inherited: int) -> None:
         """Start the process, which inherits file descriptors: `control` and `hand`."""
-        parameters = json.dumps(asdict(self.order) | inherited)
+        argument = json.dumps(asdict(self._parameters) | inherited)
         program = (
             f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
         )
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", program, parameters,
+            sys.executable, "-P", "-c", program, argument,
             pass_fds=tuple(inherited.values()), start_new_session=True,
         )  # fmt: skip
 

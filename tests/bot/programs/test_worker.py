@@ -14,7 +14,7 @@ from bot.programs.worker import SupervisorCommands, join_pool
 from bot.server.server import CALLED_OFF_S, _drain
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
-from bot.workers.worker_process import WorkerOrder
+from bot.workers.worker_process import WorkerParameters
 
 
 @dataclass
@@ -135,7 +135,7 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
 async def test_a_worker_knows_its_pool_by_the_supervisors_order() -> None:
     """By that id a worker tells its own pool's agents in LiveKit rooms from those of others."""
     ours, theirs = socket.socketpair()
-    order = WorkerOrder(
+    order = WorkerParameters(
         number=2, workers=3, pool_id="a-pool", config=None, flags={}, board="", metrics=""
     )
 

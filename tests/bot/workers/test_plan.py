@@ -39,6 +39,6 @@ def test_a_worker_finds_its_configuration_after_temporary_files_were_removed(
     plan = plan_in(tmp_path, monkeypatch)
     shutil.rmtree(tmp_path / "house")
 
-    order = plan.order(2)
+    order = plan.parameters(2)
 
     assert load(Path(str(order.config))).settings.agent.greeting == "This is ours."

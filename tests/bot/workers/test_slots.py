@@ -18,7 +18,7 @@ from bot.workers import slots
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Relieved, Slots
-from bot.workers.worker_process import Worker, WorkerOrder
+from bot.workers.worker_process import Worker, WorkerParameters
 from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_shared_limits import settings_with
 
@@ -74,9 +74,9 @@ class Orders:
     given: int = 0
     config: str = ""
 
-    def order(self, number: int) -> WorkerOrder:
+    def parameters(self, number: int) -> WorkerParameters:
         self.given = number
-        return WorkerOrder(
+        return WorkerParameters(
             number=number,
             workers=self.wanted,
             pool_id="",
