@@ -23,6 +23,7 @@ from bot.server.credentials import (
     Denied,
     Identity,
     Role,
+    identity_of,
 )
 from bot.server.pages.site import CONSOLE_PAGES, safe_next, sign_in_page, sign_out_page
 
@@ -216,12 +217,6 @@ def given_by(request: HTTPConnection) -> Credential | None:
         return Credential(way="bearer token", value=token)
     cookie = given_cookie(request, COOKIE)
     return Credential(way="session", value=cookie) if cookie else None
-
-
-def identity_of(request: HTTPConnection) -> Identity:
-    """Return the identity of an admitted request's sender; `OPEN` if the path is not guarded."""
-    found = request.scope.get("state", {}).get("identity")
-    return found if isinstance(found, Identity) else OPEN
 
 
 def check_may_act(request: HTTPConnection) -> None:

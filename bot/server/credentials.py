@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 
 from loguru import logger
 from pydantic import SecretStr
+from starlette.requests import HTTPConnection
 
 from bot import clock
 from bot.clock import Clock
@@ -135,6 +136,12 @@ class Identity:
 
 OPEN: Final = Identity(role=Role.ACT, shown="no token")
 STRANGER: Final = Identity(role=Role.SEE, shown="no token", public=True)
+
+
+def identity_of(request: HTTPConnection) -> Identity:
+    """Return the identity of an admitted request's sender; `OPEN` if the path is not guarded."""
+    found = request.scope.get("state", {}).get("identity")
+    return found if isinstance(found, Identity) else OPEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 from bot import clock
 from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
-from bot.server.access import address_of, check_may_act, identity_of
+from bot.server.access import address_of, check_may_act
+from bot.server.credentials import identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError

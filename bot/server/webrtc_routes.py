@@ -18,8 +18,9 @@ from pydantic import BaseModel, Field
 
 from bot import clock
 from bot.config.settings import IceServer
-from bot.server.access import address_of, identity_of
+from bot.server.access import address_of
 from bot.server.browser_calls import BUSY, BrowserCalls
+from bot.server.credentials import identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Emit

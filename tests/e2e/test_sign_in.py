@@ -9,9 +9,9 @@ import pytest_asyncio
 import uvicorn
 from playwright.async_api import Page, expect
 
-from bot.server.pages.site import asset_routes
+from bot.server.pages.site import asset_routes, console_routes
 from operations.keep_running import at_work
-from tests.bot.server.test_credentials import ACT, guarding
+from tests.bot.server.test_credentials import ACT, SEE, guarding
 from tests.e2e.test_console import PHONE
 from tests.e2e.test_schemes import HARD_TO_READ
 
@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 WANTED = "/calls?verdict=hurt"
+LIST = "/do-not-call"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -29,7 +30,8 @@ async def url() -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         at = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with guarding(public_url=at) as site:
-            site.app.router.routes[:0] = asset_routes().routes
+            pages = [route for route in console_routes().routes if route.path == LIST]
+            site.app.router.routes[:0] = [*asset_routes().routes, *pages]
             server = uvicorn.Server(uvicorn.Config(site.app, log_config=None, lifespan="off"))
             async with at_work(server=server.serve(sockets=[listener])):
                 yield at
@@ -58,3 +60,17 @@ async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(
 
     await page.wait_for_url(url + WANTED)
     assert "Mary" in await page.content()
+
+
+@pytest.mark.parametrize(("token", "may_act"), [(ACT, True), (SEE, False)], ids=["act", "see"])
+async def test_a_page_offers_only_what_its_operator_may_do(
+    page: Page, url: str, token: str, *, may_act: bool
+) -> None:
+    await page.goto(url + LIST)
+    await page.get_by_label("Token").fill(token)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(url + LIST)
+
+    for name in ("Add", "Remove", "Show numbers and words"):
+        await expect(page.get_by_role("button", name=name)).to_be_enabled(enabled=may_act)
+    await expect(page.get_by_text("Read-only access")).to_have_count(0 if may_act else 1)

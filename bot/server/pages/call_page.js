@@ -1,7 +1,7 @@
 /** The page of one call: turns as bars, transcript, failures, recording. */
 
 import { ask, problem } from "./asking.js";
-import { clock, clockTime, dayTime, el, seconds } from "./dom.js";
+import { clock, clockTime, dayTime, el, readOnly, seconds } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
@@ -123,6 +123,7 @@ let player = null; // kept across redraws, because it may be playing
 
 function sound({ recorded }) {
   if (!recorded) return null;
+  if (readOnly) return el("p", { class: "hint" }, "Playing the recording needs HOLDLINE_TOKEN.");
   player ??= el("audio", { controls: true, preload: "none", src: `${path}/audio`, onerror: unheard, "aria-label": "Recording of this call" });
   return player;
 }

@@ -1,7 +1,7 @@
 /** The page of the do-not-call list: its entries, and a form that adds and removes numbers. */
 
 import { act, ask, keepName, ownName, problem } from "./asking.js";
-import { dayTime, el } from "./dom.js";
+import { dayTime, el, needsAct } from "./dom.js";
 
 const PAGE = 50;
 const COLUMNS = ["Number", "Since", "Source", "Words"];
@@ -62,6 +62,7 @@ function outcome({ number, new: fresh }, adds) {
   return fresh ? `${number} is on the list.` : `${number} is already on the list.`;
 }
 
+needsAct(...form.querySelectorAll("button"), show);
 form.elements.by.value = ownName();
 form.addEventListener("submit", change);
 show.addEventListener("click", () => {

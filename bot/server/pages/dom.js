@@ -1,5 +1,16 @@
 /** Helpers for elements and number formats. */
 
+/** Whether the operator may only read: the server marks the pages that it sends them. */
+export const readOnly = document.body?.dataset.role === "see";
+
+/** Disable controls that such an operator may not use. */
+export function needsAct(...controls) {
+  for (const control of controls) {
+    control.disabled = readOnly;
+    if (readOnly) control.title = "Read-only access: this needs HOLDLINE_TOKEN";
+  }
+}
+
 /** Make an element: el("p", {class: "note", hidden: true}, "text", child). */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -9,6 +20,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
+  if (readOnly && tag === "button" && "data-act" in attributes) needsAct(element);
   return element;
 }
 

@@ -1,7 +1,7 @@
 /** The inbox: the callbacks that callers were promised, and the messages that they left. */
 
 import { act, ask, problem } from "./asking.js";
-import { clock, dayTime, drawInPlace, el } from "./dom.js";
+import { clock, dayTime, drawInPlace, el, readOnly } from "./dom.js";
 import { every } from "./pacing.js";
 
 const PAGE = 50;
@@ -80,6 +80,7 @@ function row(entry) {
 }
 
 function sound({ kind, call_id: id }) {
+  if (readOnly) return el("p", { class: "hint" }, "Playing the message needs HOLDLINE_TOKEN.");
   const unheard = () => state("The message cannot be played; it needs HOLDLINE_TOKEN", false);
   return el("audio", { controls: true, preload: "none", onerror: unheard, src: `/api/inbox/${kind}/${encodeURIComponent(id)}/audio`, "aria-label": "Play this message" });
 }

@@ -1,6 +1,6 @@
 /** Switches that break the simulated providers, if the fault lab runs. */
 
-import { el } from "./dom.js";
+import { el, needsAct } from "./dom.js";
 import { every } from "./pacing.js";
 
 const POLL_MS = 2000;
@@ -84,6 +84,7 @@ class Card {
     this.#faults.append(...menu.map(({ fault, label }) => el("option", { value: fault }, label ?? fault)));
     this.#faults.setAttribute("aria-label", `What goes wrong with ${this.#name}`);
     this.#switch.setAttribute("aria-label", `Break ${this.#name}`);
+    needsAct(this.#switch);
     this.#often.setAttribute("aria-label", `How often it goes wrong with ${this.#name}`);
     this.#select(instance.faults ?? []);
     this.element = el(
@@ -108,6 +109,7 @@ class Card {
       return this.#send("PUT", [window]);
     };
     this.#big = el("button", { type: "button", role: "switch", class: "fault", "aria-checked": String(this.#broken), onclick: press }, el("strong", {}, text), el("span", {}, this.#name));
+    needsAct(this.#big);
     return this.#big;
   }
 

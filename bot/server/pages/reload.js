@@ -8,7 +8,7 @@ const SHOWN = 5; // problems or changed keys
 /** Put the button into `place`. */
 export function mountReload(place) {
   const said = el("p", { role: "status", class: "hint" });
-  const button = el("button", { type: "button", onclick: go }, "Reload configuration");
+  const button = el("button", { type: "button", "data-act": "reload", onclick: go }, "Reload configuration");
   place.append(el("span", { class: "choices" }, button), said);
 
   async function go() {

@@ -8,10 +8,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
-from bot.server.credentials import NAME_CHARACTERS, Identity, Role
+from bot.server.credentials import NAME_CHARACTERS, Identity, Role, identity_of
 
 FOLDER: Final = Path(__file__).parent
 VENDOR: Final = FOLDER / "vendor"  # unmodified third-party files with their licences
@@ -42,6 +42,10 @@ CONSOLE_PAGES: Final = {
     "/do-not-call": "do_not_call.html",
 }
 """The operators' pages by path, except `/calls/ID`; `bot/server/access.py` guards them."""
+READ_ONLY: Final = {
+    "<body": '<body data-role="see"',
+    "</header>": "<p>Read-only access</p></header>",
+}
 
 
 def page(name: str) -> FileResponse:
@@ -77,16 +81,23 @@ def asset_routes() -> APIRouter:
     return router
 
 
+def _console_page(name: str, request: Request) -> FileResponse | HTMLResponse:
+    """Return an operators' page, marked if this operator may only read: `readOnly` in `dom.js`."""
+    if identity_of(request).role is Role.ACT:
+        return page(name)
+    text = _files()[name].read_text(encoding="utf-8")
+    for plain, marked in READ_ONLY.items():
+        text = text.replace(plain, marked, 1)
+    return HTMLResponse(text, headers=HEADERS)
+
+
 def console_routes() -> APIRouter:
     """Return the routes of the operators' pages."""
     router = APIRouter()
-    for path, name in CONSOLE_PAGES.items():
-        router.add_api_route(path, functools.partial(page, name), include_in_schema=False)
-
-    @router.get("/calls/{call_id}", include_in_schema=False)
-    async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        del call_id  # the page reads it from its URL
-        return page("call.html")
+    # The page of one call reads the call's id from its URL.
+    for path, name in (*CONSOLE_PAGES.items(), ("/calls/{call_id}", "call.html")):
+        send = functools.partial(_console_page, name)
+        router.add_api_route(path, send, include_in_schema=False, response_model=None)
 
     return router
 

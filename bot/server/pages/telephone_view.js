@@ -43,7 +43,7 @@ class View {
   #wasLost = false;
   #heldBack = false; // the browser plays nothing before a click
 
-  #call = el("button", { type: "button", class: "call", onclick: () => this.#press() }, "Call");
+  #call = el("button", { type: "button", class: "call", "data-act": "call", onclick: () => this.#press() }, "Call");
   #again = el("button", { type: "button", class: "again", hidden: true, onclick: () => this.#takeUp() });
   #state = el("span", { class: "state" }, STATES.idle);
   #phase = el("span", { class: "phase", hidden: true });

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.config.checks import MIN_TOKEN
-from bot.server.access import Access, SignIn, identity_of
+from bot.server.access import Access, SignIn
 from bot.server.application import _guarded
 from bot.server.credentials import (
     ALL_TOGETHER,
@@ -21,6 +21,7 @@ from bot.server.credentials import (
     MAX_ADDRESSES,
     Attempts,
     ConsoleCredentials,
+    identity_of,
 )
 from bot.server.pages.site import CONSOLE_PAGES
 from bot.workers.pool import SingleProcess

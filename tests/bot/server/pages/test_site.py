@@ -1,10 +1,14 @@
 import re
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.responses import Response
 
+from bot.server.credentials import Identity, Role
 from bot.server.pages.site import (
+    CONSOLE_PAGES,
     CONTENT_TYPES,
     FOLDER,
     VENDOR,
@@ -38,6 +42,24 @@ def test_every_page_and_file_is_sent_under_the_strict_policy(client: TestClient,
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("path", [*CONSOLE_PAGES, "/calls/c1"])
+def test_an_operators_page_is_marked_if_they_may_only_read(path: str, role: Role) -> None:
+    app = FastAPI()
+    app.include_router(console_routes())
+
+    @app.middleware("http")
+    async def identify(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        request.state.identity = Identity(role=role, shown="session")
+        return await call_next(request)
+
+    text = TestClient(app).get(path).text
+
+    marked = role is Role.SEE
+    assert ('<body data-role="see"' in text) is marked
+    assert ("Read-only access</p></header>" in text) is marked
 
 
 @pytest.mark.parametrize("name", FILES)
