@@ -1,4 +1,4 @@
-"""A language model ladder with its own lab: asked, broken, and observed, without a call."""
+"""A ladder of language models with its own lab, to ask, break and observe without a call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -42,12 +42,12 @@ class QuestionOutcome:
     """The result of one question; seconds from the question."""
 
     provider: str  # the last provider to answer; empty if none could
-    first_word_s: float | None
-    took_s: float
+    first_word_s: float | None  # `None` if no word came
+    took_s: float  # until the answer was complete, or no rung was left
 
 
 class _Owner:
-    """Owns the attempts, as a Pipecat processor does in a call."""
+    """Owns the attempts' tasks, as a Pipecat processor does in a call."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
@@ -61,7 +61,7 @@ class _Owner:
 
 
 class Bench:
-    """One ladder; its events are reported in order."""
+    """One ladder, of which the first rung can be broken; `told` has its events in order."""
 
     def __init__(
         self,
@@ -159,15 +159,15 @@ class Bench:
 
 
 class ToldEvents:
-    """Keeps the events, and reports each one at once."""
+    """Keeps the events, and reports each one at once; call it with an event."""
 
     def __init__(self, say: Say) -> None:
-        self.events: list[Event] = []  # of half a minute of one ladder
+        self.events: list[Event] = []  # not bounded: a scenario takes half a minute
         self._say = say
         self._began_s = clock.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Keep an event."""
+        """Keep and report an event."""
         self.events.append(event)
         self._say(self.now_s, event)
 

@@ -14,44 +14,44 @@ STANDBYS: Final[Mapping[str, str]] = {
 }
 REFUSE: Final = {"fault": "refuse"}
 SILENT: Final = {"fault": "silent"}
-HUNG: Final = {"fault": "silent", "where": "handshake"}  # open streams stay silent, too
+HUNG: Final = {"fault": "silent", "where": "handshake"}  # streams that are open go silent, too
 CUT_WORDS: Final = 7  # "A haircut costs forty euros. It takes | about half an hour, ..."
 
 TAKEN_OVER_S: Final = 0.4  # beyond a healthy turn, if another recogniser transcribes the rest
-AHEAD_S: Final = 10.0  # of speech that a voice may be ahead of the caller
-SENTENCE_S: Final = 4.0  # extra time for a sentence that is given as a whole
+AHEAD_S: Final = 10.0  # of speech: how far a voice may be ahead of what the caller hears
+SENTENCE_S: Final = 4.0  # more than that, because a sentence is given as a whole
 CAP: Final = 1.25  # times real time; deepgram-docs, "Recovering from connection errors"
 
 
 def llm(window: Mapping[str, Any]) -> tuple[Break, ...]:
-    """Break the first language model before the caller speaks."""
+    """Return a fault of the first language model that starts before the caller speaks."""
     return (Break(provider="openai", window=window),)
 
 
 def tts(window: Mapping[str, Any], when: When = When.BEFORE_TURN) -> tuple[Break, ...]:
-    """Break the first voice."""
+    """Return a fault of the first voice."""
     return (Break(provider="cartesia", window=window, when=when),)
 
 
 def stt(
     window: Mapping[str, Any], when: When = When.BEFORE_TURN, *, after_s: float = 0.0
 ) -> tuple[Break, ...]:
-    """Break the first recogniser."""
+    """Return a fault of the first recogniser; `after_s` counts from the caller's start."""
     return (Break(provider="deepgram", window=window, when=when, after_s=after_s),)
 
 
 def each_of(
     names: tuple[str, ...], window: Mapping[str, Any], when: When = When.BEFORE_TURN
 ) -> tuple[Break, ...]:
-    """Break several providers in the same way."""
+    """Return the same fault for several providers."""
     return tuple(Break(provider=name, window=window, when=when) for name in names)
 
 
 def replayed(spoken_s: float) -> Target:
-    """Return a bound on the first word if this much of the question is heard again."""
+    """Return a bound on the first word if `spoken_s` of the question are replayed to a standby."""
     return extra(TAKEN_OVER_S + (spoken_s + BEFORE_S) / CAP)
 
 
 def given_at_once() -> Target:
-    """Return a bound on the speech that one request may ask of a voice."""
+    """Return a bound on the speech that a voice may get in one request."""
     return Target(measure="given_s", worst=AHEAD_S + SENTENCE_S)

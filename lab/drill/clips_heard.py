@@ -1,7 +1,6 @@
 """Finds rendered clips in a turn, by the sound that the voices sent for them.
 
-A clip counts if its whole sound is found. The local voice saying the same words is another sound,
-and so is any other filler.
+A clip counts if its whole sound is found. The same words in the local voice, or a filler, do not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,15 +13,15 @@ from lab.drill.judge import compare_words
 from lab.drill.matching import EarPath, SearchedRecording
 from lab.drill.sound import RATE_HZ, SPEECH_S, Pcm, join_spans
 
-# A clip is trimmed before it is resampled to 8000 Hz: its samples lie between the lab's.
+# A clip is trimmed before it is resampled to 8000 Hz, so its samples lie between the lab's.
 BETWEEN: Final = EarPath(alike=0.95, short_alike=0.95, finer=4)
-AROUND_S: Final = 0.3  # around a stretch of speech, to search for a clip's faint edges
-PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
+AROUND_S: Final = 0.3  # searched on both sides of a span of speech, for a clip's faint edges
+PAUSE_S: Final = 1.0  # longer than a voice's pause between two sentences of a clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedClip:
-    """A text as a voice said it before the call; 8000 Hz."""
+    """A text as a voice said it before the call, at 8000 Hz."""
 
     text: str
     provider: str
@@ -34,8 +33,8 @@ class HeardClips:
     """The sounds in a turn besides its reply; seconds from the caller's stop.
 
     Attributes:
-        clips: The texts of the clips found, with their times.
-        other: Stretches of speech that are no clip.
+        clips: The text, start and end of each clip found.
+        other: Spans of speech that are no clip.
     """
 
     clips: tuple[tuple[str, float, float], ...]
@@ -43,7 +42,7 @@ class HeardClips:
 
 
 async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
-    """Return the texts that the voices were asked for so far, from the lab's record."""
+    """Return everything that the voices have spoken so far, from the lab's record."""
     words = await control.words()
     sounds = await read_sounds(control, words)
     clips: list[RenderedClip] = []
@@ -71,7 +70,10 @@ def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
 
 
 def outside_clips(judged: Judged, heard: HeardClips) -> Judged:
-    """Return a turn judged without a clip's words: a reply may have the same word in that voice."""
+    """Return a turn judged again without the words inside clips.
+
+    A word of a clip may be mistaken for the same word of the reply.
+    """
     words = tuple(
         word
         for word in judged.verdict.words
@@ -99,7 +101,7 @@ def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float
 def _uncovered(
     span: tuple[float, float], clips: Iterable[tuple[str, float, float]]
 ) -> list[tuple[float, float]]:
-    """Return the audible parts of a stretch of speech outside all clips."""
+    """Return the audible parts of a span of speech outside all clips."""
     at_s, end_s = span
     left: list[tuple[float, float]] = []
     for _, start_s, until_s in sorted(clips, key=lambda one: one[1]):

@@ -1,4 +1,4 @@
-"""`holdline drill --scenario`: prints the events as they happen, and what they prove."""
+"""`holdline drill --scenario`: prints a scenario's events as they happen, then its proofs."""
 
 import asyncio
 import functools
@@ -49,7 +49,7 @@ def tell_on(console: Console, at_s: float, what: Event | str) -> None:
     Args:
         console: The output.
         at_s: Seconds since the scenario's start.
-        what: An event; a text is set apart from those.
+        what: An event, or a text, which is printed after two dashes.
     """
     line = f"-- {what}" if isinstance(what, str) else _line(what)
     console.print(f"{at_s:7.2f} s  {line}", markup=False, soft_wrap=True)
@@ -61,7 +61,7 @@ def _line(event: Event) -> str:
 
 
 def meaning(event: Event) -> str:
-    """Return an event's meaning for a viewer; empty for events of other parts."""
+    """Return what an event means; empty for events that a scenario does not explain."""
     words = MEANINGS.get(type(event))
     return words(event) if words else ""
 
@@ -78,8 +78,8 @@ def _failed(event: AttemptFailed) -> str:
 
 
 def _limited(event: LimitReached) -> str:
-    then = "and is asked now" if event.asked else "so the next one is asked"
-    return f"no place was free for {event.waited_s:.2f} s, {then}; this is no failure"
+    then = "and it is asked now" if event.asked else "so the next rung is asked"
+    return f"no place was free for {event.waited_s:.2f} s, {then}; this is not a failure"
 
 
 def _moved(event: BreakerMoved) -> str:
@@ -88,37 +88,37 @@ def _moved(event: BreakerMoved) -> str:
 
 
 def _probed(event: ProviderProbed) -> str:
-    kind = "a request of the real kind" if event.real else "a cheap question"
-    outcome = "did well" if event.ok else f"failed ({event.error})"
-    return f"{kind}, with no caller waiting, {outcome}, in {event.took_s:.2f} s"
+    kind = "a real request" if event.real else "a cheap request"
+    outcome = "succeeded" if event.ok else f"failed ({event.error})"
+    return f"{kind}, with no caller waiting, {outcome} after {event.took_s:.2f} s"
 
 
 MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     AttemptStarted: _started,
     AttemptFailed: _failed,
-    AttemptWon: lambda e: f"gave its first words after {e.after_s:.2f} s, and is heard from here",
-    AttemptDropped: lambda e: f"called off ({e.because}); counts as nothing",
-    HedgeStarted: lambda e: f"asked as well, {e.after_s:.2f} s behind {e.behind}; both will bill",
+    AttemptWon: lambda e: f"gave its first words after {e.after_s:.2f} s; its answer is used",
+    AttemptDropped: lambda e: f"cancelled ({e.because}); does not count",
+    HedgeStarted: lambda e: f"asked as well, {e.after_s:.2f} s after {e.behind}; both will bill",
     LimitReached: _limited,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"no rung is left, after {e.attempts} attempts",
-    AnswerEmpty: lambda e: "an answer without a word; no provider is at fault",
+    AnswerEmpty: lambda e: "an answer without a word; not the provider's fault",
     BreakerMoved: _moved,
-    Suspected: lambda e: f"{e.kind}: a standby is asked first until it has done well again",
+    Suspected: lambda e: f"{e.kind}: a standby is asked first until this rung has succeeded again",
     SuspicionCleared: lambda e: f"trusted again after {e.after_s:.1f} s",
-    RungFollowed: lambda e: f"is {e.breaker} here, too: another process has found it so",
-    RungRested: lambda e: f"has had enough of us: is left alone for {e.rest_s:.1f} s",
+    RungFollowed: lambda e: f"is {e.breaker} here, too, as another process has reported",
+    RungRested: lambda e: f"is rate-limited: it rests for {e.rest_s:.1f} s",
     ProviderProbed: _probed,
     RetryPlanned: lambda e: f"{e.kind}: retry {e.retry} in {e.wait_s:.1f} s, outside any call",
     RetriesExhausted: lambda e: f"{e.kind}: given up after {e.tries} tries",
     CampaignHeld: lambda e: f"no calls are placed: {e.reason}; operators are notified, once",
-    CampaignResumed: lambda e: f"goes on by itself, after {e.held_s:.1f} s",
-    ContactSkipped: lambda e: f"{e.dial_id}: put back, the next one: {e.reason}",
-    DialPlaced: lambda e: f"{e.dial_id}: the carrier calls",
+    CampaignResumed: lambda e: f"resumes by itself, after {e.held_s:.1f} s",
+    ContactSkipped: lambda e: f"{e.dial_id}: put back in favour of the next one: {e.reason}",
+    DialPlaced: lambda e: f"{e.dial_id}: the carrier is calling",
     DialEnded: lambda e: f"{e.dial_id}: {e.outcome}{', ' + e.reason if e.reason else ''}",
-    ProviderReset: lambda _: "may be tried at once, on an operator's word",
+    ProviderReset: lambda _: "may be tried at once: an operator has reset it",
 }
-"""The meaning of each of a ladder's events."""
+"""The meaning of each event that a scenario explains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class Demonstration:
     """A scenario to show.
 
     Attributes:
-        title: What it shows.
+        title: The behaviour that it shows.
         play: Runs it, reports each event, and returns the proofs.
     """
 
@@ -145,7 +145,7 @@ DEMONSTRATIONS: Final[Mapping[str, Demonstration]] = {
     for name, scenario in SCENARIOS.items()
 } | {
     "elevenlabs-503": Demonstration(
-        title="a campaign meets a voice that is down, with a standby and without", play=_play_outage
+        title="a campaign while its voice is down, with a standby and without", play=_play_outage
     )
 }
 
@@ -154,7 +154,7 @@ def scenario_named(name: str) -> Demonstration:
     """Return a scenario.
 
     Raises:
-        UsageError: There is no such scenario; one line with the nearest name.
+        UsageError: There is no such scenario; the message suggests the nearest name.
     """
     if name in DEMONSTRATIONS:
         return DEMONSTRATIONS[name]

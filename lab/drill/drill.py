@@ -20,7 +20,7 @@ from lab.drill.selection import chosen
 from lab.drill.servers import OURS, check_side
 from lab.drill.table import count_met, judge_passes, missed, table
 
-SMOKE: Final = "smoke"  # a single run of a row says little on a shared machine
+SMOKE: Final = "smoke"  # one run of each row says little on a shared machine: misses run again
 Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]
 
 WIDE: Final = 150  # columns of a table in a file
@@ -28,7 +28,7 @@ WIDE: Final = 150  # columns of a table in a file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The command line's request.
+    """The options of the command line.
 
     Attributes:
         matrix: `full` or `smoke`.
@@ -58,7 +58,7 @@ class Wanted:
 
 
 def check_wanted(wanted: Wanted) -> None:
-    """Check the request.
+    """Check the options.
 
     Raises:
         UsageError: An unknown matrix, row or baseline.
@@ -69,14 +69,14 @@ def check_wanted(wanted: Wanted) -> None:
 
 
 async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
-    """Run the rows, print the table, write the report.
+    """Run the rows, print the table, write the report; a smoke drill repeats its missed rows.
 
     Args:
         wanted: Checked with `check_wanted`.
         play: Plays a job's rows once, as one pass.
 
     Returns:
-        0, or 1 if a row misses a target.
+        0, or 1 if a row missed a target in its newest pass.
     """
     console = Console(highlight=False)
     if not console.is_terminal:

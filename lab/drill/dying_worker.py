@@ -1,6 +1,6 @@
 """The plan for a call whose worker is killed, or hangs, in the middle of an answer.
 
-`benchmarks/dying_workers.py` does the same at every door, ten times each.
+`benchmarks/dying_workers.py` does the same on every kind of line, ten times each.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from lab.drill.rig import AskedTurn, Conversation, Rig
 from lab.drill.rows import HOURS, When
 from lab.drill.sound import silence
 
-INTO_S: Final = 1.2  # of an answer of some eight seconds
-BEGINS_S: Final = 10.0  # the longest wait for an answer to break
+INTO_S: Final = 1.2  # speech heard before the worker breaks, of an answer of some eight seconds
+BEGINS_S: Final = 10.0  # the longest wait for that speech
 BACK_S: Final = 10.0  # the longest wait for another worker, and for its first words
-OVER_S: Final = 2.0  # of silence after the rest of the answer
-ENDS_S: Final = 30.0  # the longest wait for its end
+OVER_S: Final = 2.0  # silence that ends the rest of the answer
+ENDS_S: Final = 30.0  # the longest wait for that end, from the fault on
 
 
 async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
@@ -43,7 +43,7 @@ async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
         worst["silence_s"] = silence(call.heard(), fault_s, end_of_speech(call))
         worst["words_missing"] = len(judged.verdict.missing)
         worst["words_twice"] = len(judged.verdict.extra)
-        # Its words have targets of their own: those in flight may be heard twice.
+        # The row has its own targets for these words: some may be heard twice.
         verdict = dataclasses.replace(judged.verdict, missing=(), extra=())
         run.add(dataclasses.replace(judged, verdict=verdict))
         await ask(rig, call, run, HOURS)
@@ -51,7 +51,7 @@ async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _hear_rest(rig: Rig, call: Conversation, fault_s: float) -> None:
-    """Listen until another worker has continued the call, and then until it has been quiet."""
+    """Listen until another worker has continued the call and finished the answer."""
     until_s = fault_s + BACK_S
     while call.now_s < until_s and not await asyncio.to_thread(rig.is_continued):
         await call.ear.wait(0.1)

@@ -25,7 +25,7 @@ from lab.drill.sound import RATE_HZ
 Pcm = NDArray[np.int16]
 
 HEALTH: Final = ("GET", "/models")  # a healthy rung gets it once a minute, with or without a call
-POLITE: Final = 10  # niceness: calls go on during the judging, and a late listener would hear gaps
+POLITE: Final = 10  # niceness: calls continue during the judging, which must not delay them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Asked:
         provider: The provider.
         at_s: In seconds from the caller's stop.
         outcome: Its outcome when the turn was judged.
-        fault: The fault that it met.
+        fault: The fault that it ran into, if any.
     """
 
     provider: str
@@ -99,7 +99,7 @@ def _court() -> ProcessPoolExecutor:
 
 
 async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:
-    """Return the words that all voices sent between two seconds of the lab's record."""
+    """Return the words that all voices sent between two moments of the lab's record, in seconds."""
     words = [w for w in await control.words() if from_s <= w["sent_at_s"] <= until_s]
     sounds = await read_sounds(control, words)
     return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
@@ -116,7 +116,7 @@ async def read_sounds(
 async def _ask_lab(
     control: LabControl, from_s: float, until_s: float, *, stop_s: float
 ) -> tuple[Asked, ...]:
-    """Return all providers' requests between two seconds of the lab's record."""
+    """Return all providers' requests between two moments of the lab's record, in seconds."""
     found = [
         Asked(
             provider=request["instance"],
@@ -132,10 +132,7 @@ async def _ask_lab(
 
 
 def is_of_call(request: Mapping[str, Any]) -> bool:
-    """Return whether a request may belong to a call: it does not list models.
-
-    A health probe of a standby is no part of a turn.
-    """
+    """Return whether a request may belong to a call: listing models is a health probe."""
     method, path = HEALTH
     return request["method"] != method or not request["path"].partition("?")[0].endswith(path)
 

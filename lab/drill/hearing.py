@@ -1,7 +1,7 @@
 """Finds the words of a reply in a recording; pure.
 
-They are found by the sound that the simulated voices say they sent, and by the local voice's
-rendering of the reply.
+The recording is searched for the sound that the simulated voices report to have sent, and for the
+reply as the local voice says it.
 """
 
 import math
@@ -20,7 +20,7 @@ from lab.drill.sound import RATE_HZ
 Pcm: TypeAlias = NDArray[np.int16]
 
 LOCAL: Final = "local"  # the voice without a provider
-LEFT_OUT: Final = 3  # spoken for each word that a voice may leave out; two in a row are a stretch
+LEFT_OUT: Final = 3  # a voice may leave out one word for this many that it spoke
 CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
 
 
@@ -33,8 +33,8 @@ class Sent:
         provider: The voice's provider.
         request: The number of the request.
         start_s: The word's start in that request's sound.
-        end_s: Its end there.
-        samples: Its sound.
+        end_s: The word's end there.
+        samples: The word's sound.
     """
 
     text: str
@@ -54,17 +54,17 @@ class RecordedWord:
     request: int
     at_s: float
     end_s: float
-    after_s: float  # its place in its request's sound
-    until_s: float
+    after_s: float  # its start in the sound of its request
+    until_s: float  # its end there
 
 
 def bare(word: str) -> str:
-    """Return a word without case and punctuation."""
+    """Return a word in lower case, without punctuation."""
     return re.sub(r"[\W_]", "", word).lower()
 
 
 def bare_words(text: str) -> list[str]:
-    """Return the words of a text that make a sound."""
+    """Return the words of a text, bare; those without a letter or digit are left out."""
     return [item for item in map(bare, text.split()) if item]
 
 
@@ -87,7 +87,7 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
 
 
 def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the part is a stretch of the whole; a voice may have left out some words."""
+    """Return whether the part occurs in the whole, perhaps with a few words left out."""
     most = len(part) // LEFT_OUT
     return any(
         _left_out(part, whole[at:]) <= most for at, word in enumerate(whole) if word == part[0]
@@ -112,7 +112,7 @@ def heard_words(
     # Callers with the same question get the same sound: one search finds all places.
     sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
     matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
-    # The surest first; of two words at one place the longer one explains more of it.
+    # The best match first; of two words at one place the longer one explains more of it.
     matches.sort(key=lambda match: (-round(match[0].alike, 2), match[0].start - match[0].end))
     taken: list[tuple[int, int]] = []
     words: list[RecordedWord] = []

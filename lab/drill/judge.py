@@ -33,14 +33,14 @@ class ReplyVerdict:
     """The verdict on one reply; times are seconds from the caller's stop.
 
     Attributes:
-        words: The words heard of it, in order.
+        words: The words of the reply that were heard, in order.
         missing: Words that should have been heard and were not.
         extra: Words that were heard too often or in the wrong place.
         first_word_s: The start of its first word; `None` if none was heard.
         first_speech_s: The start of any speech, fillers included; `None` if there was none.
-        gap_s: The longest silence inside it beyond the speech's own pauses.
-        other: Stretches of other speech: fillers, clips, half words.
-        voices: The providers that spoke it, in order.
+        gap_s: The longest silence inside the reply beyond its natural pauses.
+        other: Spans of other speech: fillers, clips, half words.
+        voices: The providers that spoke it, in order; without repetition in a row.
     """
 
     words: tuple[RecordedWord, ...]
@@ -125,7 +125,7 @@ def compare_words(
 
 
 def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: ExpectedWords) -> float:
-    """Return the longest silence between two words of a reply, minus the speech's own pause."""
+    """Return the longest silence between two words of a reply, minus the natural pause there."""
     longest = 0.0
     for index, (word, after) in enumerate(itertools.pairwise(words)):
         if (word.provider, word.request) == (after.provider, after.request):
@@ -139,7 +139,7 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: Expected
 def _unexplained(
     speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
 ) -> list[tuple[float, float]]:
-    """Return the speech that no word of the reply explains."""
+    """Return the spans of speech that are no word of the reply; shorter ones are left out."""
     left: list[tuple[float, float]] = []
     for start, end in speech:
         at_s = start
@@ -164,7 +164,7 @@ def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:
 
 
 def as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
-    """Return a verdict as values that JSON can hold."""
+    """Return a verdict as JSON values."""
     return {
         "whole": verdict.whole,
         "missing": list(verdict.missing),

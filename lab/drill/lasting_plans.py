@@ -12,10 +12,10 @@ from lab.drill.wrote import is_back
 
 VOICE: Final = "cartesia"  # the agent's, unless it is broken
 FLAPPING_S: Final = 60.0
-CLIP_TURNS: Final = 2  # the first one may have a filler, the other must have a sentence
-BACK_S: Final = 5.0  # a provider that passed its trial is used again after this time
+CLIP_TURNS: Final = 2  # the first turn may have a filler, the second one must have a clip
+BACK_S: Final = 5.0  # a provider whose probe succeeded is used again by then
 OUT_S: Final = 8.0  # three failures in a row: a caller's, and those of probes 1 s and 3 s later
-PROBED_S: Final = 75.0  # the longest wait for a provider's trial
+PROBED_S: Final = 75.0  # the longest wait for a successful probe
 
 
 async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
@@ -34,7 +34,7 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while every answer is late, and look for the clips rendered before the call."""
+    """Ask while every answer is late, and find the clips that were rendered before the call."""
     rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
@@ -66,7 +66,10 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_probes(rig: Rig, run: MeasuredRun) -> None:
-    """Ask in a call that begins with every rung of a stage unavailable, though only probes fail."""
+    """Ask in a call that begins with all breakers of a stage open, though by now only probes fail.
+
+    A first call, with every rung failing, opens them.
+    """
     await rig.break_now(When.BEFORE_CALL)
     async with rig.call() as call:
         await call.ear.wait(OUT_S)
@@ -80,7 +83,7 @@ async def play_probes(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:
-    """Keep asking until a probe of the provider succeeds: a silent caller would be hung up on."""
+    """Keep asking until a probe of the provider succeeds: the agent hangs up on silent callers."""
     before = len(await rig.control.requests(provider))
     until_s = call.now_s + PROBED_S
     while call.now_s < until_s and not await _is_probed(rig, provider, before):
@@ -88,6 +91,6 @@ async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, prov
 
 
 async def _is_probed(rig: Rig, provider: str, before: int) -> bool:
-    """Return whether the mended provider has completed a request since."""
+    """Return whether the provider has completed a request after its first `before` requests."""
     later = (await rig.control.requests(provider))[before:]
     return any(request["outcome"] == "done" for request in later)

@@ -1,9 +1,9 @@
 """Finds the local voice's words in a recording: pure, on arrays.
 
-No simulator records its words, so they are synthesised again for the comparison. espeak-ng varies
-the pitch, and starts in the state that its last utterance left: two utterances of one text differ
-in their waves, but hardly in the loudness of bands over time. So bands are compared, and an
-utterance counts as heard only if each of its words matches at its own place in it.
+No simulator records the local voice, so its words are synthesised again for the comparison.
+espeak-ng varies the pitch, and its last utterance affects the next one: two utterances of one text
+differ in their waveforms, but hardly in the loudness of frequency bands over time. So the bands are
+compared, and an utterance counts as heard only if each of its words matches at its own position.
 """
 
 import functools
@@ -19,26 +19,26 @@ from providers.local_tts import VOICE, Manner, names, pieces, speak
 
 _Bands: TypeAlias = NDArray[np.floating[Any]]
 
-HOP: Final = RATE_HZ // 100
-WINDOW: Final = RATE_HZ // 40
+HOP: Final = RATE_HZ // 100  # samples from one frame to the next
+WINDOW: Final = RATE_HZ // 40  # samples of a frame
 FFT: Final = 256
 BANDS: Final = 24
-TONES_HZ: Final = (100.0, 3800.0)  # of a telephone
+TONES_HZ: Final = (100.0, 3800.0)  # the frequencies of a telephone
 FLOOR: Final = 1e5  # the power of a quiet line: differences below it do not count
-# Measured over both answers of the drill, from each word on: a repeated utterance matches with
-# 0.97 or more, the worst of its words with 0.92.
+# Correlations. Measured over both answers of the drill, starting at each word: a repeated utterance
+# reaches 0.97 or more, the worst of its words 0.92.
 ALIKE: Final = 0.94
 WORD_ALIKE: Final = 0.88
-EARLIER: Final = 2  # frames that a word may be off its place
+EARLIER: Final = 2  # frames by which a word may be early or late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalUtterance:
-    """A sentence, or its end, in the local voice.
+    """A sentence in the local voice, or the rest of one.
 
     Attributes:
         samples: At 8000 Hz.
-        words: Each with its start and end in seconds.
+        words: Each word with its start and end in seconds.
     """
 
     samples: Pcm
@@ -47,12 +47,12 @@ class LocalUtterance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardUtterance:
-    """An utterance in a recording, by index and place in seconds.
+    """An utterance that was found in a recording.
 
     Attributes:
-        index: Its index.
-        at_s: Its start.
-        begun_twice: Whether its first word occurs once more directly before it.
+        index: Which one of those looked for.
+        at_s: Its start in the recording, in seconds.
+        begun_twice: Whether its first word also occurs directly before it.
     """
 
     index: int
@@ -109,7 +109,7 @@ def _is_near(ear: _Bands, part: _Bands, place: int) -> bool:
 
 
 def _likeness(ear: _Bands, sound: _Bands) -> _Bands:
-    """Return the normalised correlation of a sound's bands with every place's."""
+    """Return the normalised correlation of a sound's bands with every place in the recording."""
     places = len(ear) - len(sound) + 1
     if places < 1:
         return np.zeros(0)
@@ -139,7 +139,7 @@ def _bands(samples: Pcm) -> _Bands:
 
 
 def _filters() -> _Bands:
-    """Return triangular filters, spaced as the ear distinguishes tones (the mel scale).
+    """Return triangular filters, spaced on the mel scale.
 
     Source: O'Shaughnessy, Speech Communication, 1987: mel = 2595 log10(1 + f / 700).
     """
@@ -160,7 +160,10 @@ LANGUAGE: Final = "en"  # of the drill's calls
 
 @functools.cache
 def utterances(text: str) -> tuple[LocalUtterance, ...]:
-    """Return each sentence of a text from each of its words on; blocks a few ms a word."""
+    """Return each sentence of a text, and its rest from each later word on, as speech.
+
+    Blocks for a few milliseconds a word.
+    """
     return tuple(
         _spoken(" ".join(words[first:]))
         for sentence in pieces(text)

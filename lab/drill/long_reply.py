@@ -1,4 +1,4 @@
-"""The plan for a reply that its model does not end, and its measures."""
+"""The plan for a reply that the model does not end, and its measures."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import LOST, When
 from lab.process import STAGE_OF
 
-LONG_S: Final = 100.0  # the longest wait for the end of a reply of 60 s
-MAX_S: Final = 30.0  # of speech; after this much, a pause is its end
-JUDGED: Final = 260  # words of the model's text; a minute has about 170
+LONG_S: Final = 100.0  # the longest wait for the end of a reply, which may take 60 s
+MAX_S: Final = 30.0  # after this much speech, a pause counts as the end of the reply
+JUDGED: Final = 260  # words of the model's text that are judged; a minute has about 170
 
 
 async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
@@ -33,7 +33,10 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
 
 
 def as_ended(judged: Judged) -> Judged:
-    """Return a turn with the heard text as its answer, if that ends with a sentence."""
+    """Return a turn whose answer ends where the speech ended, if that is the end of a sentence.
+
+    Otherwise the turn is returned unchanged.
+    """
     words = judged.verdict.words
     if not words or not words[-1].text.endswith((".", "!", "?")):
         return judged
@@ -45,7 +48,10 @@ def as_ended(judged: Judged) -> Judged:
 
 
 async def most_given(control: LabControl, call: Conversation, since_s: float) -> float:
-    """Return the longest speech that one request to a voice asked for since then, in seconds."""
+    """Return the longest speech that a voice was sent in one request since then, in seconds.
+
+    It is estimated from the number of characters.
+    """
     given = [
         len(request["details"].get("text", ""))
         for name in control.names
@@ -57,7 +63,7 @@ async def most_given(control: LabControl, call: Conversation, since_s: float) ->
 
 
 async def _written(control: LabControl, since_s: float) -> str:
-    """Return the whole text that the model wrote."""
+    """Return the longest text that a model has written since a moment of the lab's record."""
     answers: Sequence[str] = [
         request["details"]["answer"]
         for name in control.names
@@ -73,7 +79,7 @@ def _length_s(judged: Judged) -> float:
 
 
 async def _ahead_s(control: LabControl, call: Conversation, judged: Judged) -> float:
-    """Return the longest time that a word waited between its voice and the caller."""
+    """Return the longest time from a voice sending a word to the caller hearing it."""
     from_s, until_s = call.lab_s(judged.turn.began_s), call.lab_s(judged.turn.end_s)
     sent: Sequence[Mapping[str, Any]] = [
         word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s

@@ -1,9 +1,9 @@
 """Finds known sounds in a recording, to the sample: pure, on arrays.
 
-A simulated voice's word reaches a telephone unchanged except for the telephone's coding, so the
-same samples correlate with the recording at 0.99 and more, and another word's do not. A browser's
-coding loses more of the lowest and the highest tones, and its clock differs: there the middle of
-the band is compared, between samples too.
+A simulated voice's word reaches a telephone unchanged except for the telephone's coding. So its
+samples correlate with the recording at 0.99 and more, and those of another word do not. A browser's
+codec loses more of the lowest and the highest frequencies, and its clock differs. For browsers only
+the middle of the band is compared, and also at positions between samples.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ _Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 SHORT: Final = RATE_HZ // 10
 MIN_ANCHOR: Final = RATE_HZ // 40  # the shortest part that identifies a torn sound
-STEP: Final = 4096  # transforms of its multiples are fast
+STEP: Final = 4096  # samples; transforms of its multiples are fast
 FAINT: Final = 40.0  # of 32768, root mean square: fainter sounds cannot be recognised
-RINGING: Final = RATE_HZ // 4  # the longest echo of a sound's end in a filter
+RINGING: Final = RATE_HZ // 4  # samples; how long a filter rings after the end of a sound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,12 @@ class EarPath:
     """The effect of a line on sound.
 
     Attributes:
-        alike: The least correlation of a word's sound with the recording.
-        short_alike: The same for words under 0.1 s: a single vowel resembles other vowels of its
-            voice more than words do.
-        wear: Allowed damage to a word that is not found as a whole.
-        band_hz: The band to compare; `None` for all.
-        finer: How many parts the time between two samples is divided into.
+        alike: The lowest correlation with the recording at which a word counts as found.
+        short_alike: The same for words under 0.1 s, because a single vowel resembles other vowels
+            of its voice more than a longer word resembles other words.
+        wear: The accepted damage to a word that is not found as a whole.
+        band_hz: The frequencies to compare; `None` for all.
+        finer: The number of positions to try for each sample.
     """
 
     alike: float
@@ -76,7 +76,7 @@ class SearchedRecording:
         return sound if self._line.band_hz is None else _within(sound, *self._line.band_hz)
 
     def _peaks(self, sound: _Floats, least: float) -> Iterator[Match]:
-        """Yield the best places first; no two of them overlap by more than half."""
+        """Yield the matches, best first; no two of them overlap by more than half."""
         likeness = self._likeness(sound)
         apart = max(1, sound.size // 2)
         while likeness.size:
@@ -87,7 +87,7 @@ class SearchedRecording:
             likeness[max(0, best - apart) : best + apart] = -np.inf
 
     def _torn(self, sound: _Floats) -> list[Match]:
-        """Return the places where nearly all of a sound follows, with short gaps."""
+        """Return the places where nearly all of a sound occurs, with short gaps."""
         half, quarter = sound.size // 2, sound.size // 4
         pieces = [(half, half), (0, half), *((at * quarter, quarter) for at in range(4))]
         for at, size in pieces:
@@ -114,12 +114,12 @@ class SearchedRecording:
         spectrum = self._spectrum(size) * np.conj(_transformed(sound, size))
         energy = self._energy[sound.size :][:places] - self._energy[:places]
         own = float((sound**2).sum())
-        least = FAINT**2 * sound.size / 4  # silence resembles nothing
+        least = FAINT**2 * sound.size / 4  # silence matches nothing
         products = self._products(spectrum, size)[:places]
         return products / np.sqrt(np.maximum(energy, least) * own)
 
     def _products(self, spectrum: _Spectrum, size: int) -> _Floats:
-        """Return the correlation at each sample: the best between it and the next one."""
+        """Return the correlation at each sample, the best of the positions up to the next one."""
         finer = self._line.finer
         between = np.fft.irfft(spectrum, size * finer) * finer
         best = between[::finer].copy()
@@ -145,7 +145,7 @@ def _within(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
     """Return the part of a sound within a band, without a time shift."""
     size = -(-(sound.size + RINGING) // STEP) * STEP
     tones = np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 1.0)
-    # Butterworth's flat band with soft edges: a hard edge would ring into neighbouring words.
+    # A Butterworth filter has a flat band with soft edges; hard ones would ring into other words.
     kept = 1 / np.sqrt((1 + (low_hz / tones) ** 8) * (1 + (tones / high_hz) ** 16))
     filtered: _Floats = np.fft.irfft(np.fft.rfft(sound, size) * kept, size)[: sound.size]
     return filtered

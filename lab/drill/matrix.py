@@ -36,7 +36,7 @@ from lab.drill.rows import (
 from lab.drill.servers import STOCK
 
 FIRST_SENTENCE: Final = 5  # words: "A haircut costs forty euros."
-SPOKEN_S: Final = 0.7  # of 1.2: in the middle of the question
+SPOKEN_S: Final = 0.7  # into the question, which takes 1.2 s
 LATER_THAN_USUAL: Final = (
     "of delays that vary, one in twenty is later than its rung's p95; then the standby is asked as"
     " well, which is what keeps the caller from waiting"
@@ -120,8 +120,8 @@ def _long_replies() -> Iterator[Row]:
 def _broken_model(fault: str, words: int, *, within_s: float) -> Row:
     """Return a row with a model that breaks inside its answer.
 
-    Before the first sentence is complete nothing is audible, so the first word is late. After it
-    there may be a gap.
+    A break before the end of the first sentence delays the first word, because no audio exists yet.
+    A later break may cause a gap.
     """
     how = {"cut": "cut", "stall": "stalled"}[fault]
     title = f"LLM {how} after {words} {'word' if words == 1 else 'words'}"

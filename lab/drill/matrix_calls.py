@@ -1,4 +1,4 @@
-"""The rows whose calls are longer than one turn, or arrive differently."""
+"""The rows with more than one turn or call, with several faults, or on another leg."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,10 +35,10 @@ from lab.drill.rows import (
 
 QUESTION_S: Final = 1.2  # "How much is a haircut?"
 FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
-IN_FLIGHT: Final = 5  # words; the heard position of a call is stored twice a second
+IN_FLIGHT: Final = 5  # words that may be heard twice: the heard position is stored twice a second
 LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer beyond the budget
-OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # probes; a telephone's sound has 8000
-OF_A_VOICE: Final = {"path": "#probe"}  # a probe's context
+OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # its probes; calls here use 8000 Hz
+OF_A_VOICE: Final = {"path": "#probe"}  # its probes, by their context
 ANOTHER_MOMENT: Final = (
     "healthy turns themselves differ from their median by up to 0.06 s, by when the recogniser and"
     " the turn detector get the processor"
@@ -46,7 +46,7 @@ ANOTHER_MOMENT: Final = (
 
 
 def build_rows() -> Iterator[Row]:
-    """Yield them in the order of the table."""
+    """Yield these rows in the order of the table."""
     yield from _outages()
     yield from _second_callers()
     yield from _judged_by_probes()
@@ -264,5 +264,5 @@ def _loopback() -> Row:
     row = one_turn(
         "loopback-cut", "TTS cut in mid-utterance, on the loopback leg", tts(cut), gap(0.3)
     )
-    # Another run in the same process, or its judging, would tear what is heard here.
+    # Another run in the same process, or its judging, would cause gaps in the audio of this one.
     return replace(row, leg="loopback", alone=True)

@@ -1,4 +1,4 @@
-"""The measures of one run; pure except for requests to the lab's record."""
+"""The measures of one run; pure, except that `misheard` reads the lab's record."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ QUIET_FOR_S: Final = 0.3  # the agent is not quiet in a shorter pause
 
 @dataclass(slots=True)
 class MeasuredRun:
-    """The results of one run: measures by name, and their turns."""
+    """The results of one run: its measures by name, and its turns."""
 
     measures: dict[str, float] = field(default_factory=dict)
     turns: list[Judged] = field(default_factory=list)
@@ -29,7 +29,7 @@ class MeasuredRun:
         verdict = judged.verdict
         worst = self.measures
         worst["lost_turns"] = worst.get("lost_turns", 0.0) + (not verdict.whole)
-        gap_s = LOST if verdict.missing else verdict.gap_s  # the rest after the gap never came
+        gap_s = LOST if verdict.missing else verdict.gap_s  # a missing word is an endless gap
         worst["gap_s"] = max(worst.get("gap_s", 0.0), gap_s)
         worst["fillers"] = worst.get("fillers", 0.0) + len(verdict.other)
         first_s = LOST if verdict.first_speech_s is None else verdict.first_speech_s
@@ -42,18 +42,21 @@ class MeasuredRun:
 
 
 def first_word_s(judged: Judged) -> float:
-    """Return the delay from the caller's stop to the reply's first word."""
+    """Return the delay from the caller's stop to the reply's first word; `LOST` without one."""
     return LOST if judged.verdict.first_word_s is None else judged.verdict.first_word_s
 
 
 def first_speech_after(call: Conversation, stop_s: float) -> float:
-    """Return the delay until the agent was heard, fillers and clips included."""
+    """Return the delay until the agent was heard, fillers and clips included; or `LOST`."""
     speech = stretches(call.heard(), from_s=stop_s)
     return speech[0][0] - stop_s if speech else LOST
 
 
 def quiet_after(call: Conversation, turn: AskedTurn) -> float:
-    """Return how long the agent went on after the caller began; 0 if it was already quiet."""
+    """Return how long the agent kept talking after the caller began; 0 if it was quiet then.
+
+    Its pauses of up to `QUIET_FOR_S` count as talking.
+    """
     end_s = turn.began_s
     for start_s, until_s in stretches(call.heard(), from_s=turn.began_s):
         if start_s - end_s > QUIET_FOR_S:
@@ -63,13 +66,13 @@ def quiet_after(call: Conversation, turn: AskedTurn) -> float:
 
 
 def end_of_speech(call: Conversation) -> float:
-    """Return when the agent was last heard: silence after a goodbye does not count."""
+    """Return when the agent was last heard; the current time of the call if it never was."""
     speech = stretches(call.heard())
     return speech[-1][1] if speech else call.now_s
 
 
 async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> float:
-    """Return 0 if a model was asked exactly what the caller said, else 1."""
+    """Return 0 if all models that were asked got exactly the caller's words, else 1."""
     since_s = call.lab_s(turn.began_s)
     asked = [
         bare_words(request["details"]["asked"])
@@ -82,12 +85,12 @@ async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> 
 
 
 def or_lost(at_s: float | None) -> float:
-    """Return a moment, or one beyond any target for `None`."""
+    """Return a moment; for `None`, `LOST`, which is beyond any target."""
     return LOST if at_s is None else at_s
 
 
 def last(voices: Sequence[str]) -> str:
-    """Return the last voice, if any spoke."""
+    """Return the last voice; empty if none spoke."""
     return voices[-1] if voices else ""
 
 

@@ -1,9 +1,9 @@
 """Follows a known sound across gaps: pure, on arrays.
 
-If audio reaches a telephone some milliseconds late, there is silence in the middle of a word. A
-listener hears a click and the word; so does the judge. From a part that was found for certain, the
-sound is followed to both ends, sample by sample, and searched for again after each gap. A browser
-also compresses sound in time if it has buffered too much.
+If audio reaches a telephone a few milliseconds late, there is silence in the middle of a word. A
+listener still understands the word, so the judge accepts it. From a part that was found for
+certain, the sound is followed to both ends, grain by grain, and searched for again after each gap.
+A browser also compresses sound in time if it has buffered too much.
 """
 
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ from lab.drill.sound import RATE_HZ, Match
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
-TEAR_MOST: Final = RATE_HZ // 4  # silence inside a word; with more it is no longer one word
-GRAIN: Final = RATE_HZ // 200  # the step in which a sound is followed
-PROBE: Final = GRAIN * 5  # the length of sound to find again
-HISS: Final = 30.0  # of 32768: inaudible differences
-ENOUGH: Final = 0.75  # of the audible grains must be there: each gap costs one
-FAINT: Final = 100.0  # of 32768, root mean square: fainter grains are hardly heard
-LEAST: Final = 0.7  # of its length; with less it is no longer the word
+TEAR_MOST: Final = RATE_HZ // 4  # samples of silence inside a word; with more it is not one word
+GRAIN: Final = RATE_HZ // 200  # samples: the step in which a sound is followed
+PROBE: Final = GRAIN * 5  # samples of the sound that are searched for after a gap
+HISS: Final = 30.0  # of 32768: smaller differences are inaudible
+ENOUGH: Final = 0.75  # the share of audible grains that must be found: each gap costs one
+FAINT: Final = 100.0  # of 32768, root mean square: quieter grains are hardly audible
+LEAST: Final = 0.7  # of the sound's length; a shorter match is not the word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wear:
-    """Damage to a word, besides gaps, that is accepted.
+    """The accepted damage to a word, besides gaps.
 
     Attributes:
         differs: The share of a grain's energy that may differ.
         again: The correlation needed to find the sound again after a gap.
-        squeezed: The samples that may be left out in one place.
-        patient: If the sound is not found after a gap, search further on.
+        squeezed: How many samples may be missing in one place.
+        patient: If the sound is not found after a gap, also search for later parts of it.
     """
 
-    differs: float = 0.1  # the telephone's coding causes 0.001
+    differs: float = 0.1  # the telephone's coding accounts for 0.001
     again: float = 0.95  # chosen, as in `matching`
     squeezed: int = 0
     patient: bool = False
@@ -48,17 +48,17 @@ TELEPHONE: Final = Wear()
 def mend(
     recording: _Floats, sound: _Floats, *, at: int, place: int, wear: Wear = TELEPHONE
 ) -> Match | None:
-    """Return the place of a torn sound, if nearly all of it is there.
+    """Return the place of a torn sound, if nearly all of it is there; otherwise `None`.
 
     Args:
         recording: What was heard.
         sound: What was sent.
         at: A sample of the sound that was found for certain ...
         place: ... at this sample of the recording.
-        wear: Further accepted damage.
+        wear: The accepted damage besides gaps.
     """
     end, after = _follow(recording[place:], sound[at:], wear)
-    # Backwards equals forwards on reversed arrays.
+    # Following backwards is following forwards in reversed arrays.
     start, before = _follow(recording[:place][::-1], sound[:at][::-1], wear)
     there = (before + after) / max(1, _audible(sound[at:]) + _audible(sound[:at][::-1]))
     longer = end + start - sound.size
@@ -77,7 +77,7 @@ def _loud(grain: _Floats) -> bool:
 
 
 def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
-    """Return how far the sound was followed in the recording, and its grains so far."""
+    """Return how far the sound was followed in the recording, and how many audible grains match."""
     at = place = last = grains = 0
     while at < sound.size:
         grain = sound[at : at + GRAIN]
@@ -86,7 +86,7 @@ def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
             at, place = at + grain.size, place + grain.size
             last, grains = place, grains + _loud(grain)
             continue
-        at += grain.size  # the gap runs through this one
+        at += grain.size  # this grain is lost in the gap
         first = max(0, place - wear.squeezed)
         found = _again(recording[first:], sound[at : at + PROBE], least=wear.again)
         if found is not None:
@@ -104,7 +104,7 @@ def _same(heard: _Floats, grain: _Floats, differs: float) -> bool:
 
 
 def _again(recording: _Floats, probe: _Floats, *, least: float) -> int | None:
-    """Return the place near its beginning where the sound goes on."""
+    """Return where the sound continues in the recording after a gap; `None` if it does not."""
     window = recording[: TEAR_MOST + probe.size]
     if probe.size < GRAIN or window.size < probe.size:
         return None

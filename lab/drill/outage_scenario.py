@@ -1,10 +1,10 @@
-"""`elevenlabs-503`: a campaign meets a voice that answers 503, with and without a standby.
+"""`elevenlabs-503`: a campaign while a voice answers 503, with and without a standby.
 
-With one the callee never notices. Without one no calls are placed during the outage: the voice is
-rehearsed outside any call, again after 5, 10 and 20 s; then its breaker is open, operators are
-notified, the contact is put back and the next one considered; probes go on, and when they succeed
-the campaign resumes by itself. Engine, queue, server and calls are real; providers, carrier and
-callees are the lab's.
+With a standby the callee never notices. Without one no calls are placed during the outage: the
+voice is tested outside any call, and again after 5, 10 and 20 s. Then its breaker opens, operators
+are notified, and the contact is put back and the next one considered. Probes continue, and when
+they succeed the campaign resumes by itself. Dialler, queue, server and calls are real; providers,
+carrier and callees are the lab's.
 """
 
 import asyncio
@@ -68,12 +68,12 @@ FLOW: Final = (
     "probe failed", "mended", "probe did well", "half_open", "closed", "resumed", "dialled",
     "completed", "completed",
 )  # fmt: skip
-"""The required events without a standby, in this order; others may happen in between."""
+"""The events required without a standby, in this order; others may come in between."""
 
 
 @dataclass(slots=True)
 class Witness:
-    """Listens, prints, and keeps the events as short codes, in order."""
+    """A listener that prints the events, and keeps them and their short codes in order."""
 
     say: Say
     incidents: Incidents
@@ -110,7 +110,7 @@ class Witness:
 
 
 def code_of(event: Event) -> str:
-    """Return an event's code; empty if it is only printed."""
+    """Return an event's code; empty if it has none."""
     match event:
         case RetryPlanned():
             return f"retry in {5 * round(event.wait_s / 5)} s"
@@ -132,19 +132,19 @@ _SHORT: Final[Mapping[type, str]] = {
 
 
 def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
-    """Return those of `wanted` that did not happen after their predecessors."""
+    """Return the codes of `wanted` that did not happen after their predecessors."""
     missing: list[str] = []
     at = 0
-    for text in wanted:
-        if text in happened[at:]:
-            at += happened[at:].index(text) + 1
+    for code in wanted:
+        if code in happened[at:]:
+            at += happened[at:].index(code) + 1
         else:
-            missing.append(text)
+            missing.append(code)
     return missing
 
 
 async def play_outage(say: Say) -> Proofs:
-    """Play both variants in turn, each with its own lab and server."""
+    """Play both variants, one after the other, each with its own lab and server."""
     loading = asyncio.get_running_loop().run_in_executor(None, VoiceModels.load)
     contacts = cast_of(CONTACTS, (CONFIRMS,))
     proofs: list[Proof] = []
@@ -159,10 +159,10 @@ async def with_standby(
 ) -> Proofs:
     """Break the voice while a standby is available."""
     async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
-        it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
+        it.note(f"with a standby: {VOICE} answers 503, {STANDBY} works")
         dials = await _wait_until_ended(staged, it, control)
-    failed = [text for text in it.of(AttemptFailed) if text.provider == VOICE]
-    said = [text.text for text in it.of(AgentSaid) if not text.by]
+    failed = [failure for failure in it.of(AttemptFailed) if failure.provider == VOICE]
+    said = [event.text for event in it.of(AgentSaid) if not event.by]
     return (
         Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
         Proof(
@@ -181,13 +181,13 @@ async def with_standby(
 async def without_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
-    """Break the only voice before any call is placed; mend it when all contacts were skipped."""
+    """Break the only voice before any call; mend it once all contacts have been skipped."""
     async with _stage(lab, ALONE, contacts, say, models) as (staged, it, control):
         it.note(f"without a standby: {VOICE} answers 503")
         dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
     missing = in_order(FLOW, it.codes)
-    placed = [text.dial_id for text in it.of(DialPlaced)]
-    skipped = [text.dial_id for text in it.of(ContactSkipped)]
+    placed = [event.dial_id for event in it.of(DialPlaced)]
+    skipped = [event.dial_id for event in it.of(ContactSkipped)]
     return (
         Proof(
             text="in order: " + ", ".join(FLOW) + (f"; not: {missing}" if missing else ""),
@@ -200,7 +200,7 @@ async def without_standby(
         ),
         Proof(
             text="no call was lost",
-            holds=all(text.reason != "failed" for text in it.of(CallEnded)),
+            holds=all(event.reason != "failed" for event in it.of(CallEnded)),
         ),
         _all_completed(dials, contacts),
         *_books(dials, staged),
@@ -266,7 +266,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:
     reached = {dial.number for dial in dials if dial.outcome is DialOutcome.COMPLETED}
     return Proof(
-        text=f"{len(reached)} of {len(contacts)} contacts were talked with in the end",
+        text=f"{len(reached)} of {len(contacts)} contacts had a conversation in the end",
         holds=len(reached) == len(contacts),
     )
 
@@ -274,6 +274,4 @@ def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> 
 def _books(dials: Sequence[Dial], staged: StagedServer) -> Proofs:
     differ = compare_books(dials, staged.carrier)
     more = ": " + "; ".join(differ.lines) if differ else ""
-    return (
-        Proof(text=f"the ledger and the carrier's own book agree{more}", holds=not differ.lines),
-    )
+    return (Proof(text=f"the ledger and the carrier's record agree{more}", holds=not differ.lines),)

@@ -23,22 +23,22 @@ from lab.drill.rows import HAIRCUT, HOURS, CallPlan, When
 from lab.drill.sound import silence
 from lab.drill.turn_plans import play_backchannel, play_behind, play_dictation, play_echo
 
-DEAD_S: Final = 20.0  # of listening after everything has failed
+DEAD_S: Final = 20.0  # the caller listens for this long after everything has failed
 NOISE_S: Final = 3.0
-CALLS, TURNS = 5, 6
-CROWD: Final = 8
+CALLS, TURNS = 5, 6  # of `CallPlan.CHANCE`; turns in each call
+CROWD: Final = 8  # calls at once
 APART_S: Final = 0.25  # eight people do not stop speaking at the same instant
-QUESTIONS: Final = (HAIRCUT, HOURS)  # other questions got other answers, 3 of 16 in a crowd
+QUESTIONS: Final = (HAIRCUT, HOURS)  # others got a wrong answer, 3 of 16 in a crowd
 BUDGET_S: Final = 1.5  # latency.budget_s
 LATE_S: Final = 10.0  # the longest wait for a reply that the caller will interrupt
-MENDED_S: Final = 0.5  # into the interrupting words: detected as speech, before any request
+MENDED_S: Final = 0.5  # into the interrupting words: they are detected, but no request is made yet
 
 
 Play: TypeAlias = Callable[[Rig, MeasuredRun], Awaitable[None]]
 
 
 async def play(rig: Rig, run: MeasuredRun) -> None:
-    """Play the rig's row once; `run` holds the measures, even if this raises."""
+    """Play the rig's row once; `run` keeps the measures so far, even if this raises."""
     await _PLAYS[rig.row.plan](rig, run)
 
 
@@ -108,7 +108,7 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
                     await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
     answered = sum(first_word_s(item) <= BUDGET_S for item in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
-    run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
+    run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # of calls that ended early
 
 
 async def _crowd(rig: Rig, run: MeasuredRun) -> None:
@@ -124,7 +124,7 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
             callers.create_task(one(number))
-    for count in ("requests", "standby_requests"):  # each caller's turn includes everybody's
+    for count in ("requests", "standby_requests"):  # each turn has counted those of all callers
         run.measures[count] /= CROWD
 
 
@@ -133,7 +133,7 @@ async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         asked_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)
-        run.measures["nothing_to_break"] = not spoke  # otherwise silence proves nothing
+        run.measures["nothing_to_break"] = not spoke  # then the agent's silence proves nothing
         waited_s = first_speech_after(call, asked_s)
         turn = await call.ask(HOURS, at=((MENDED_S, rig.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)

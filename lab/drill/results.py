@@ -20,11 +20,10 @@ DIGITS: Final = 4  # of a second: more than a telephone's sound can resolve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillPass:
-    """One pass of the drill, on record from its start, however it ends.
+    """One pass of the drill, recorded at its start, however it ends.
 
     Attributes:
-        number: Counts the passes in the file from 1, and names its runs; a gap is a pass that a
-            person removed.
+        number: From 1; refers to its runs. A gap in the numbers is a pass that a person removed.
         began: The date.
         commit: Of the code; empty if unknown.
         options: Of the command line.
@@ -47,13 +46,13 @@ class DrillPass:
 
 
 class Results:
-    """The passes in a folder and their runs, of this drill and of earlier ones."""
+    """All passes recorded in a folder and their runs, including those of earlier drills."""
 
     def __init__(self, folder: Path, *, file: str = FILE) -> None:
         """Read the existing results.
 
         Raises:
-            UsageError: The file of that name is not the drill's, or lacks a pass.
+            UsageError: The file is not one of the drill's, or lacks a pass.
         """
         self._path = folder / file
         self.passes: list[DrillPass] = []
@@ -83,9 +82,9 @@ class Results:
         self._write()
 
     def write_figures(self) -> Path:
-        """Write everything except the turns, one pass or run a line, and return the path.
+        """Write everything except the turns, one line for each pass or run; return the path.
 
-        The file is small enough to keep, and as `results.json` it accepts further passes.
+        The file is small enough to commit. Renamed to `results.json`, it accepts further passes.
         """
         runs = [
             json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
@@ -108,10 +107,10 @@ class Results:
         return [drill_pass for drill_pass in self.passes if drill_pass.wanted(row.name, side)]
 
     def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
-        """Return the runs of a pass.
+        """Return the runs of a pass, always with the healthy row, which others are compared with.
 
-        If a pass lacks the healthy row on some side, to which others are compared, the last earlier
-        pass that has it stands in, or the first later one.
+        If the pass has no healthy run of some side, those of the last earlier pass that has some
+        are added, or else of the first later one.
         """
         entries = [entry for entry in self.entries if entry["pass"] == one.number]
         measured_sides = {entry["side"] for entry in entries if entry["row"] == HEALTHY}
@@ -121,7 +120,7 @@ class Results:
         return entries
 
     def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
-        """Return the runs of the newest pass that ran a row on a side; all its rows."""
+        """Return all runs of the newest pass that ran this row on this side, of all rows."""
         runs = self.of(row.name, side)
         return self.of_pass(self.passes[runs[-1]["pass"] - 1]) if runs else []
 
@@ -131,10 +130,10 @@ class Results:
 
     def _healthy_for(self, one: DrillPass, side: str) -> list[dict[str, Any]]:
         healthy = self.of(HEALTHY, side)
-        known = {text["pass"] for text in healthy}
+        known = {entry["pass"] for entry in healthy}
         before = {number for number in known if number < one.number}
         stands_in = max(before) if before else min(known, default=0)
-        return [text for text in healthy if text["pass"] == stands_in]
+        return [entry for entry in healthy if entry["pass"] == stands_in]
 
     def _check_passes(self) -> None:
         numbers = [drill_pass.number for drill_pass in self.passes]

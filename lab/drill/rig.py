@@ -41,10 +41,10 @@ Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 GREETED_S: Final = 20.0  # the longest wait for a greeting
 ANSWER_S: Final = 25.0  # the longest wait for the end of an answer
-QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be complete
-LOST_S: Final = 5.0  # of silence after which the answer is over; stock Pipecat waits 3 s
+QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
+LOST_S: Final = 5.0  # silence that ends any answer; stock Pipecat waits 3 s
 HURRY_S: Final = 12.0  # a caller who hears nothing at all gives up
-SHARE: Final = 0.85  # of an answer's sound: with this much, it may be complete
+SHARE: Final = 0.85  # of the expected length: with this much, an answer may be complete
 POLL_S: Final = 0.05
 TICK_S: Final = 0.02  # a telephone sends this much at once
 
@@ -69,13 +69,16 @@ class AskedTurn:
 
 
 class CallerEar:
-    """The caller's hearing so far, and waiting for more."""
+    """Measures what the caller has heard so far, and waits for more."""
 
     def __init__(self, telephone: Telephone) -> None:
         self._telephone = telephone
 
     async def hear_answer(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
-        """Wait until about this much was heard, or nothing for too long."""
+        """Wait until the answer is over, or does not come.
+
+        It is over after `QUIET_S` of silence if about `wanted_s` were heard, else after `LOST_S`.
+        """
         telephone = self._telephone
         while not telephone.over and telephone.now_s - since_s < within_s:
             await asyncio.sleep(POLL_S)
@@ -90,7 +93,11 @@ class CallerEar:
                 return
 
     async def hear_some(self, for_s: float, *, since_s: float, within_s: float) -> bool:
-        """Return True once the agent was heard for this long since then; False after `within_s`."""
+        """Wait until the agent was heard for `for_s` since `since_s`.
+
+        Returns:
+            False if that did not happen within `within_s`, or before the end of the call.
+        """
         until_s = self._telephone.now_s + within_s
         while self._amount(since_s) < for_s:
             if not await self._goes_on(until_s):
@@ -104,7 +111,7 @@ class CallerEar:
             pass
 
     def speech(self, since_s: float) -> list[tuple[float, float]]:
-        """Return when the agent was heard since then; short pauses count as speech."""
+        """Return the spans since then in which the agent was heard, short pauses included."""
         now_s = self._telephone.now_s
         spans = self._telephone.bursts()
         return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
@@ -113,7 +120,7 @@ class CallerEar:
         return sum(b - a for a, b in self.speech(since_s))
 
     async def _goes_on(self, until_s: float) -> bool:
-        """Wait a moment; return whether the call goes on and it is not yet this late."""
+        """Wait a moment; return whether the call is still on and `until_s` is not over."""
         await asyncio.sleep(TICK_S)
         return self._telephone.now_s < until_s and not self._telephone.over
 
@@ -126,7 +133,7 @@ class Conversation:
     ) -> None:
         self.greeting = greeting
         self.path = path  # the effect of the line on the voices' sound
-        self.greeted_s: float | None = None  # the start of the greeting
+        self.greeted_s: float | None = None  # the start of the greeting; `None` without one
         self._lab = lab
         self.ear = CallerEar(telephone)
         self._telephone = telephone
@@ -134,7 +141,7 @@ class Conversation:
         self._asked: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Ring and be connected."""
+        """Call, and wait until the call is connected."""
         await self._telephone.__aenter__()
         return self
 
@@ -196,7 +203,7 @@ class Conversation:
             for after_s, hook in at:
                 if after_s is None:
                     await hook()
-        stop_s = said_s - TICK_S  # the caller's sound is known to be over one piece after its end
+        stop_s = said_s - TICK_S  # `say` returns one piece after the end of the sound
         wanted_s = spoken_s(answer) if wanted_s is None else wanted_s
         await self.ear.hear_answer(stop_s, wanted_s=wanted_s, within_s=within_s)
         return AskedTurn(
@@ -214,7 +221,7 @@ class Conversation:
         return await self._telephone.say(caller_says(question)) - TICK_S
 
     async def make_noise(self, sound: Pcm) -> None:
-        """Send sound that is no speech."""
+        """Send sound without expecting an answer to it."""
         check_still_on(self._telephone)
         await self._telephone.say(sound)
 
@@ -250,10 +257,10 @@ class Rig:
     Attributes:
         row: The row to play here.
         lab: The lab with the providers.
-        control: For breaking them.
-        ring: Creates a telephone that has not rung yet.
+        control: For breaking and mending the providers.
+        ring: Creates a telephone that has not called yet.
         calls: The folder of the server's call records, if any.
-        agent: The server, if it is a process of its own.
+        agent: The server; `None` if it runs in this process.
         path: The line's effect on the voices' sound.
     """
 
@@ -266,7 +273,7 @@ class Rig:
     path: EarPath = TELEPHONE
 
     def call(self) -> Conversation:
-        """Return a call to make."""
+        """Return a call that has not begun."""
         return Conversation(self.ring(), self.lab, greeting=GREETING, path=self.path)
 
     @asynccontextmanager
@@ -277,7 +284,7 @@ class Rig:
             yield call
 
     async def break_now(self, when: When) -> None:
-        """Start the faults of a moment."""
+        """Start the row's faults of this moment."""
         await self._begin(item for item in self.row.breaks if item.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
@@ -293,23 +300,23 @@ class Rig:
         return [entry for entry in self._entries() if entry.get("event") in FAILURES]
 
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
-        """Return the failures after a caller last began to speak."""
+        """Return the failures since a caller last began to speak."""
         entries = self._entries()
         began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
         return [entry for entry in later if entry.get("event") in FAILURES]
 
     def barge_ins(self) -> int:
-        """Return how often a sound interrupted the agent."""
+        """Return how often the agent was interrupted."""
         return sum(entry.get("event") == "BargedIn" for entry in self._entries())
 
     def closed_breakers(self) -> int:
-        """Return how many breakers were closed by a caller's own success."""
+        """Return how often a breaker closed, by the call records: through a caller's success."""
         moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
         return sum(entry["after"] == State.CLOSED for entry in moved)
 
     def is_continued(self) -> bool:
-        """Return whether a worker has continued a call that another one had begun."""
+        """Return whether a worker has continued another worker's call."""
         begun = [entry for entry in self._entries() if entry.get("event") == "CallStarted"]
         return any(entry["gap_s"] for entry in begun)
 

@@ -1,4 +1,4 @@
-"""The parts of a drill's row: faults and their moments, a plan, targets."""
+"""The parts of a row of the drill: faults and their moments, a plan, targets."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it: enough for a cut in the middle
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
-WORKER: Final = "worker"  # a provider's place: the process that has the call
+WORKER: Final = "worker"  # in place of a provider's name: the process that has the call
 LOST: Final = 99.0  # seconds: a missing event counts as later than any target
 
 Leg: TypeAlias = Literal["carrier", "loopback"]
@@ -76,11 +76,11 @@ class Target:
     Attributes:
         measure: Its name in a run's results.
         worst: No run may be above it (below it, with `least`).
-        p50: The same for the median of the runs.
-        over: The row and measure whose median is subtracted first.
+        p50: The same for the median of the runs; `None` if only `worst` counts.
+        over: The row and measure whose median is subtracted first; `None` to subtract nothing.
         side: The side of that row's runs; `None` for the same side.
-        least: The bound is a lower one.
-        if_missed: The known cause of a miss: the target stays, and the report states this.
+        least: Whether the bounds are lower bounds.
+        if_missed: The known cause of a miss, which the report states; the target stays.
     """
 
     measure: str
@@ -108,10 +108,10 @@ class Row:
             caller interrupts.
         steady: The lab keeps its delays at their medians.
         uncapped: The lab's recognisers take audio at any speed.
-        leg: The caller's way in: through the carrier, or on `replay`'s leg.
-        clips: Holding phrases are rendered in the agent's voice before the call.
-        known: All that its recognisers understand; empty to have them recognise speech.
-        echo_db: The level of the agent's voice in the caller's sound; `None` without an echo.
+        leg: How the caller's audio arrives: through the carrier, or on `replay`'s leg.
+        clips: Clips are rendered in the agent's voice before the call.
+        known: The only utterances that the lab's recognisers know; empty to recognise speech.
+        echo_db: The level of the agent's voice in the caller's audio; `None` without an echo.
         alone: Its runs never overlap, whatever `--jobs` says.
     """
 
@@ -133,7 +133,7 @@ class Row:
 
     @property
     def ours_alone(self) -> bool:
-        """Whether it cannot be measured on stock Pipecat."""
+        """Whether the row cannot be measured on stock Pipecat."""
         ours = self.clips or self.leg == "loopback"
         return ours or any(item.provider == WORKER for item in self.breaks)
 
@@ -148,7 +148,7 @@ def extra(worst: float) -> Target:
 
 
 def gap(worst: float) -> Target:
-    """Return a bound on the silence inside the reply beyond its own pauses."""
+    """Return a bound on the silence inside the reply beyond its natural pauses."""
     return Target(measure="gap_s", worst=worst)
 
 

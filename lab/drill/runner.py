@@ -41,7 +41,7 @@ def describe_machine() -> str:
 
 
 async def read_commit(folder: Path) -> str:
-    """Return a checkout's commit, with `+` if files differ; empty if there is none."""
+    """Return a checkout's commit, with `+` if tracked files differ; empty if there is none."""
     try:
         commit = await _git(folder, "rev-parse", "--short=10", "HEAD")
         changed = await _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -64,12 +64,12 @@ async def _git(folder: Path, *arguments: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuTimes:
-    """The processors' work up to a moment, in seconds.
+    """CPU time used up to a moment, in seconds.
 
     Attributes:
-        at_s: The moment.
-        machine_s: Of all processes.
-        own_s: Of this process and its children.
+        at_s: The moment, on the monotonic clock.
+        machine_s: By all processes.
+        own_s: By this process and its children.
     """
 
     at_s: float
@@ -145,7 +145,7 @@ class Job:
         rows: In this order.
         sides: Ours, and stock Pipecat's if it should be measured too.
         folder: For results and the servers' files.
-        jobs: How many runs of a row go on at once; each has its own lab and server.
+        jobs: How many runs of a row take place at once; each has its own lab and server.
         options: Of the command line, for the record.
         emit: Called after each run.
     """
@@ -161,8 +161,8 @@ class Job:
 async def run_all(job: Job, results: Results) -> DrillPass:
     """Run every row on every side: one pass, which is on record before its first run.
 
-    Each run is stored as soon as it is over. Another side's results of a row are measured once, and
-    kept for later passes.
+    Each run is stored as soon as it is over. The other side is measured only for rows that have no
+    results of it yet.
     """
     rounds = [
         (row, side)
@@ -170,7 +170,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
         if side == OURS or not (row.ours_alone or results.of(row.name, side))
     ]
     begun = await asyncio.to_thread(results.begin, **await _read_known(job, rounds))
-    folder = job.folder / "runs" / f"pass-{begun.number}"  # files of an earlier one do not count
+    folder = job.folder / "runs" / f"pass-{begun.number}"  # apart from earlier passes' files
     for row, side in rounds:
         together = 1 if row.alone else job.jobs
         for first in range(1, row.runs + 1, together):
@@ -187,7 +187,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
 
 
 async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
-    """Return the facts about a pass before its first run."""
+    """Return what is recorded about a pass before its first run."""
     planned = {
         side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
     }
@@ -203,7 +203,7 @@ async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, 
 async def _together(
     row: Row, side: str, numbers: Sequence[int], *, folder: Path
 ) -> list[dict[str, Any]]:
-    """Play some runs of a row at once, each a little after the one before."""
+    """Play some runs of a row at once, each starting `APART_S` after the one before."""
     ready = asyncio.Barrier(len(numbers))  # starting a server would disturb calls in progress
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -248,7 +248,7 @@ async def _run(
 async def _play_on_rig(
     stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
 ) -> Rig:
-    """Start a lab and a server, and wait for those of the other runs even if they fail."""
+    """Start a lab and a server; even if that fails, wait until the other runs have theirs."""
     try:
         return await stack.enter_async_context(open_rig(row, side, run=number, folder=folder))
     finally:
@@ -256,7 +256,7 @@ async def _play_on_rig(
 
 
 def _keep_sound(run: MeasuredRun, folder: Path) -> None:
-    """Write each turn's recording, for a reader who doubts a verdict."""
+    """Write each turn's recording, so that a person can check a verdict."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, turn in enumerate(run.turns, start=1):
         write(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)

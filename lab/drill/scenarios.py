@@ -12,13 +12,13 @@ from fallbacks.failure import Kind, Severity
 from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
 
 SEED: Final = 8  # of the lab's random numbers; it gives three timeouts within about seven requests
-TIME_OUTS: Final = 3  # to wait for; chance decides which requests meet them
-CHANCE: Final = 0.4
-MAX_S: Final = 20.0  # of asking in order to meet them
+TIME_OUTS: Final = 3  # to wait for; chance decides which requests time out
+CHANCE: Final = 0.4  # of each request
+MAX_S: Final = 20.0  # the longest that questions are asked to get these time-outs
 TRUST_S: Final = 15.0  # the longest wait for a mended rung's probe
 RESTS: Final = 3
-LATER: Final = 5  # requests behind an open breaker
-FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and far above a busy machine's delay
+LATER: Final = 5  # questions while the breaker is open
+FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and more than a busy machine delays
 QUIET_S: Final = 4.0  # longer than the first two waits between probes, 1 and 2 s
 
 
@@ -38,7 +38,7 @@ class Scenario:
     """A scenario.
 
     Attributes:
-        title: What it shows.
+        title: The behaviour that it shows.
         play: Runs it, and returns the proofs.
         rungs: The ladder.
         resilience: Changes to that section of the configuration.
@@ -51,7 +51,7 @@ class Scenario:
 
 
 async def perform(scenario: Scenario, say: Say) -> Proofs:
-    """Run a scenario from start to end; `say` gets each event as it happens."""
+    """Run a scenario with its own lab and ladder; `say` gets each event as it happens."""
     async with bench(
         rungs=scenario.rungs, resilience=scenario.resilience, seed=SEED, say=say
     ) as stage:
@@ -60,7 +60,8 @@ async def perform(scenario: Scenario, say: Say) -> Proofs:
 
 async def _transient(stage: Bench) -> Proofs:
     def timed_out() -> int:
-        return sum(text.kind is Kind.TIMEOUT for text in stage.told.of(AttemptFailed))
+
+        return sum(failure.kind is Kind.TIMEOUT for failure in stage.told.of(AttemptFailed))
 
     await stage.fault(fault="silent", where="handshake", p=CHANCE)
     answers: list[QuestionOutcome] = []
@@ -72,9 +73,7 @@ async def _transient(stage: Bench) -> Proofs:
     trusted = await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
     asked = [*answers, last]
-    slowest_s = max(
-        (question_outcome.first_word_s or 0.0 for question_outcome in asked), default=0.0
-    )
+    slowest_s = max((answer.first_word_s or 0.0 for answer in asked), default=0.0)
     return (
         Proof(
             text=f"{timed_out()} attempts at {FIRST} timed out, at random",
@@ -101,7 +100,7 @@ async def _rate_limit(stage: Bench) -> Proofs:
     await stage.mend()
     await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
-    rests_s = [text.rest_s for text in stage.told.of(RungRested)]
+    rests_s = [event.rest_s for event in stage.told.of(RungRested)]
     grew = len(rests_s) == RESTS and all(a < b for a, b in pairwise(rests_s))
     return (
         Proof(
@@ -113,7 +112,7 @@ async def _rate_limit(stage: Bench) -> Proofs:
         ),
         _all_answered([*answers, last]),
         Proof(
-            text="being too many for a provider did not open its breaker",
+            text="the rate limit did not open the breaker",
             holds=not stage.told.of(BreakerMoved),
         ),
         Proof(text=f"after the last rest {FIRST} answered again", holds=last.provider == FIRST),
@@ -126,7 +125,7 @@ async def _breaker(stage: Bench) -> Proofs:
     opening = await stage.requests()
     later = [await stage.ask() for _ in range(LATER)]
     touched = await stage.requests() - opening
-    slowest_s = max(item.took_s for item in later)
+    slowest_s = max(answer.took_s for answer in later)
     opened = _moves(stage)
     opens = _moved(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
     await stage.mend()
@@ -138,14 +137,14 @@ async def _breaker(stage: Bench) -> Proofs:
         ),
         Proof(
             text=f"{LATER} later questions failed within {1000 * slowest_s:.1f} ms each",
-            holds=slowest_s < FAST_S and not any(attempt.provider for attempt in later),
+            holds=slowest_s < FAST_S and not any(answer.provider for answer in later),
         ),
         Proof(
             text=f"they made {touched} requests to {FIRST}, one each: it is the only rung",
             holds=touched == LATER,
         ),
         Proof(
-            text=f"mended, {last.provider or 'no rung'} answered the next caller, and it closed",
+            text=f"once mended, {last.provider or 'no rung'} answered, which closed the breaker",
             holds=last.provider == FIRST and stage.availability.breaker.state is State.CLOSED,
         ),
     )
@@ -157,7 +156,7 @@ async def _permanent(stage: Bench) -> Proofs:
     stage.told.note(f"no questions for {QUIET_S:g} s")
     await asyncio.sleep(QUIET_S)
     requests = await stage.requests()
-    failures = [fact for fact in stage.told.of(AttemptFailed) if fact.attempt]
+    failures = [failure for failure in stage.told.of(AttemptFailed) if failure.attempt]
     probes = len(stage.told.of(ProviderProbed))
     rest_s = stage.availability.breaker.settings.slow_s
     return (
@@ -183,7 +182,7 @@ async def _permanent(stage: Bench) -> Proofs:
 
 async def _recovery(stage: Bench) -> Proofs:
     def probes(*, ok: bool) -> int:
-        return sum(text.ok is ok for text in stage.told.of(ProviderProbed))
+        return sum(probe.ok is ok for probe in stage.told.of(ProviderProbed))
 
     await stage.fault(fault="http", status=503)
     await stage.ask()
@@ -196,7 +195,7 @@ async def _recovery(stage: Bench) -> Proofs:
     opened_s = next((move.after_s for move in moves if move.before == State.OPEN), 0.0)
     return (
         Proof(
-            text=f"the breaker went its way: {_moves(stage)}",
+            text=f"the breaker's states: {_moves(stage)}",
             holds=_moved(stage)
             == [
                 (State.CLOSED, State.OPEN, Input.FAILURES),
@@ -209,11 +208,11 @@ async def _recovery(stage: Bench) -> Proofs:
             holds=0.0 < opened_s < rest_s,
         ),
         Proof(
-            text=f"{probes(ok=False)} probes failed and {probes(ok=True)} did well",
+            text=f"{probes(ok=False)} probes failed and {probes(ok=True)} succeeded",
             holds=probes(ok=False) > 0 and probes(ok=True) > 1,
         ),
         Proof(
-            text=f"behind the open breaker no rung answered; now {last.provider or 'none'} does",
+            text=f"no rung answered while it was open; now {last.provider or 'none'} does",
             holds=not while_open.provider and last.provider == FIRST,
         ),
     )
@@ -232,7 +231,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         rungs=(FIRST,),
         resilience={"probe": {"interval_s": 0}},  # then each request is a caller's
     ),
-    "permanent": Scenario(title="401: no retry, told with severity HIGH", play=_permanent),
+    "permanent": Scenario(title="401: no retry, reported with severity HIGH", play=_permanent),
     "recovery": Scenario(
         title="OPEN -> HALF_OPEN by a probe -> CLOSED", play=_recovery, rungs=(FIRST,)
     ),
@@ -248,7 +247,7 @@ def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
 
 
 def _moved(stage: Bench) -> list[tuple[str, str, str]]:
-    return [(text.before, text.after, text.cause) for text in stage.told.of(BreakerMoved)]
+    return [(move.before, move.after, move.cause) for move in stage.told.of(BreakerMoved)]
 
 
 def _moves(stage: Bench) -> str:

@@ -18,7 +18,7 @@ def chosen(matrix: str, only: Sequence[str], *, healthy_known: bool = False) -> 
     Args:
         matrix: `full`, or `smoke`: a few rows, one run of each.
         only: The names of the wanted rows; empty for the whole matrix.
-        healthy_known: Healthy runs for comparison already exist.
+        healthy_known: Whether healthy runs for comparison already exist.
 
     Raises:
         UsageError: An unknown matrix or row.

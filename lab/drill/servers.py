@@ -21,10 +21,10 @@ from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from lab.process import STAGE_OF, RunningLab, with_lab
 
-AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of a telephone company that is ours
+AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of the simulated carrier
 GREETING: Final = "Hello, this is Holdline. How can I help?"
 PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections, 32768 and up
-READY_S: Final = 90.0  # five that start at once on two slow cores took over 30 s
+READY_S: Final = 90.0  # five servers that started at once on two slow cores took over 30 s
 STOP_S: Final = 10.0
 RENDERED_S: Final = 180.0  # about 40 clips, each about as long as it takes to say it
 ROOT: Final = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def check_side(side: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningAgent:
-    """A server that answers."""
+    """A server that is ready for calls."""
 
     url: str
     pid: int
@@ -76,14 +76,14 @@ async def open_agent(
     """Run a server during the block.
 
     Args:
-        lab: The target of its rungs.
+        lab: The lab whose providers it uses.
         side: The server, `holdline` or `stock-pipecat`.
         folder: For its configuration and its logs.
-        clips: Render holding phrases first, in its voices.
-        more: Further options of its command line.
+        clips: Whether to render its clips first.
+        more: Further command-line options.
 
     Raises:
-        CommandError: It did not start.
+        CommandError: It did not start, or the clips could not be rendered.
     """
     port = _free_port()
     tree, keys = _configuration(lab, port, folder / "logs")
@@ -108,10 +108,10 @@ async def open_agent(
 
 
 def break_worker(agent: RunningAgent, fault: str) -> None:
-    """Kill or stop the worker that has the call's media connection.
+    """Kill or freeze the worker that has the call's media connection.
 
     Raises:
-        ConnectionError: No worker has one.
+        ConnectionError: No worker has a connection.
     """
     port = int(agent.url.rpartition(":")[2])
     lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
@@ -131,7 +131,7 @@ def break_worker(agent: RunningAgent, fault: str) -> None:
 
 
 async def takes_workers() -> bool:
-    """Return whether `holdline serve` accepts a number of workers."""
+    """Return whether `holdline serve` has the option `--workers`."""
     asked = await asyncio.create_subprocess_exec(
         sys.executable, *_PROGRAMS[OURS], "--help",
         env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
@@ -153,10 +153,10 @@ async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
 
 
 def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
-    """Return the settings of a call on the loopback leg: a server's, without routes.
+    """Return the settings for calls on the loopback leg: those of a server, without transports.
 
     Args:
-        lab: The target of the rungs.
+        lab: The lab whose providers the calls use.
         logs: For the calls' records.
     """
     tree, _ = _configuration(lab, 0, logs)
@@ -177,7 +177,7 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
         "stages": stages,
         "transports": {"twilio": {"enabled": True}, "webrtc": {"enabled": False}},
         "logs": {"level": "INFO", "dir": str(logs.resolve())},
-        "hold": {"render": False},  # in the background it would disturb the calls
+        "hold": {"render": False},  # rendering in the background would disturb the calls
         "storage": {"url": f"sqlite+aiosqlite:///{(logs.resolve().parent / 'holdline.db')}"},
         "shutdown": {"drain_s": 0},
     }
@@ -192,7 +192,7 @@ def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
 
 
 def _surroundings() -> dict[str, str]:
-    """Return the environment for a process, without keys of real providers."""
+    """Return the environment for a server, without keys of real providers."""
     given = environment.read().values
     return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
 

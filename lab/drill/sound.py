@@ -14,7 +14,7 @@ RATE_HZ: Final = 8000  # of a telephone, and of everything that the drill compar
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A sound's place in a recording, in samples, and its likeness (0 to 1)."""
+    """A sound's place in a recording, in samples, and how well it matches (0 to 1)."""
 
     start: int
     end: int
@@ -22,12 +22,12 @@ class Match:
 
 
 AUDIBLE: Final = 200  # of 32768, about -44 dBFS: a quiet line is below it
-FRAME: Final = RATE_HZ // 100
+FRAME: Final = RATE_HZ // 100  # samples
 SPEECH_S: Final = 0.06  # a shorter sound is a click
 
 
 def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
-    """Return the stretches of speech, in seconds: frames of 10 ms above a line's noise."""
+    """Return the spans of speech, in seconds: frames of 10 ms that are louder than line noise."""
     first = round(from_s * RATE_HZ)
     frames = np.abs(recording[first:].astype(np.int32))
     frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)
@@ -42,7 +42,7 @@ def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float
 def join_spans(
     spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
 ) -> list[tuple[float, float]]:
-    """Return spans in order; those with a shorter pause between them are joined."""
+    """Return the spans, joined where the pause between two of them is shorter than `within_s`."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start - joined[-1][1] < within_s:
@@ -53,7 +53,7 @@ def join_spans(
 
 
 def silence(recording: Pcm, from_s: float, until_s: float) -> float:
-    """Return the longest stretch without speech between two moments, in seconds."""
+    """Return the length of the longest silence between two moments, in seconds."""
     part = recording[: max(0, round(until_s * RATE_HZ))]
     edges = [from_s, *(item for span in stretches(part, from_s=from_s) for item in span), until_s]
     return max(0.0, *(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)))

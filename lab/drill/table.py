@@ -22,10 +22,10 @@ class RowInPass:
 
     Attributes:
         within: The pass.
-        findings: Target by target.
-        runs: How many there are, of those planned.
-        met: Whether every target holds, with all planned runs.
-        mark: After its figures: other processes kept the machine busy.
+        findings: One for each target.
+        runs: How many runs took place.
+        met: Whether every target holds and no planned run is missing.
+        mark: To print after its figures: `MARK` if other processes kept the machine busy.
     """
 
     within: DrillPass
@@ -36,12 +36,12 @@ class RowInPass:
 
     @property
     def verdict(self) -> str:
-        """The verdict in a word."""
+        """The verdict as text: met, missed or not run."""
         return "met" if self.met else "missed" if self.runs else "not run"
 
 
 def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
-    """Return each pass's result for a row, oldest first, if it should run it."""
+    """Return the row's result in each pass that was to run it, oldest first."""
     return [_judge(row, side, results, one) for one in results.passes_of(row, side)]
 
 
@@ -52,7 +52,7 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
         entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
         == (row.name, side, one.number)
     ]  # fmt: skip
-    whole = len(of_row) >= one.wanted(row.name, side)  # a missing run counts as a failed one
+    whole = len(of_row) >= one.wanted(row.name, side)  # a missing run counts as a failed run
     return RowInPass(
         within=one,
         findings=findings(row, side, runs),
@@ -63,23 +63,23 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
 
 
 def newest_run(passes: Sequence[RowInPass]) -> RowInPass:
-    """Return the newest pass that ran the row; the newest one if none did."""
+    """Return the row's result in the newest pass that ran it; in the newest pass if none did."""
     return next((drill_pass for drill_pass in reversed(passes) if drill_pass.runs), passes[-1])
 
 
 def count_met(passes: Sequence[RowInPass]) -> str:
-    """Return how often a row was met, as text."""
+    """Return in how many passes a row was met, as text: "2 of 3"."""
     return f"{sum(drill_pass.met for drill_pass in passes)} of {len(passes)}"
 
 
 def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
-    """Return the names of rows that missed in their newest pass."""
+    """Return the names of the rows that were not met in their newest pass, or have none."""
     newest = {row.name: judge_passes(row, side, results)[-1:] for row in rows}
     return [name for name, passes in newest.items() if not (passes and passes[0].met)]
 
 
 def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
-    """Return the cores that others used in a pass: the median and the most; `None` if unknown."""
+    """Return the cores that other processes used in a pass: median, maximum; `None` if unknown."""
     values = _others([entry for entry in results.entries if entry["pass"] == one.number])
     return (statistics.median(values), max(values)) if values else None
 
@@ -94,7 +94,7 @@ def _is_busy(others: Sequence[float]) -> bool:
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
-    """Return each row's newest results, with stock Pipecat next to ours."""
+    """Return each row's newest results, with those of stock Pipecat if it is one of the sides."""
     shown = Table(title="What the caller's ear got", title_justify="left")
     for name in ("fault", "target", "p50", "worst", "verdict", "passes met", "extra requests"):
         shown.add_column(name, overflow="fold")
@@ -137,7 +137,7 @@ def _stock(row: Row, results: Results) -> tuple[TargetFinding, ...]:
 
 
 def number(value: float | None) -> str:
-    """Return a measure as text."""
+    """Return a measure as text; empty if there is none."""
     if value is None:
         return ""
     if value == LOST:
@@ -146,7 +146,7 @@ def number(value: float | None) -> str:
 
 
 def marked(value: float | None, mark: str) -> str:
-    """Return a measure with its pass's mark."""
+    """Return a measure as text, with its pass's mark."""
     return f"{number(value)}{mark}" if value is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""The interface of a drill caller's telephone, and one without a carrier."""
+"""The interface of a drill caller's telephone, and a telephone without a carrier."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -42,7 +42,7 @@ class LoopbackTelephone:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self._running = group.create_task(answered, name="a call on the loopback leg")
             async with asyncio.timeout(CONNECTED_S):
-                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line has no event for it
+                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line has no event
                     await asyncio.sleep(0.005)
             self._stack = stack.pop_all()
         return self
@@ -55,7 +55,7 @@ class LoopbackTelephone:
 
     @property
     def started_at(self) -> float:
-        """The start of the call."""
+        """The start of the call, on the monotonic clock."""
         return self._leg.line.started_at_s or clock.monotonic()
 
     @property
@@ -76,20 +76,20 @@ class LoopbackTelephone:
         return whole
 
     def bursts(self) -> list[tuple[float, float]]:
-        """Return when the agent was heard."""
+        """Return the spans in which the agent was heard, in seconds of the call."""
         return join_spans(stretches(self.heard()), within_s=PAUSE_S)
 
     async def say(self, pcm: NDArray[np.int16]) -> float:
-        """Say sound; return when its last sample has left."""
+        """Send sound as the caller's; return the time when its last sample has left."""
         await self._leg.say(pcm)
         return self.now_s
 
 
 class Telephone(AbstractAsyncContextManager[Any], Protocol):
-    """One call in progress: `async with telephone:`; all seconds are the call's.
+    """One call: `async with telephone:`; all times are in seconds of the call.
 
-    Entering rings, and returns when the sound flows; leaving hangs up unless the call is over. A
-    call of the lab's carrier is one.
+    Entering places the call, and returns when audio flows. Leaving hangs up unless the call is
+    over. A call through the lab's carrier satisfies this protocol.
     """
 
     @property
@@ -108,13 +108,13 @@ class Telephone(AbstractAsyncContextManager[Any], Protocol):
         ...
 
     def heard(self) -> NDArray[np.int16]:
-        """Return what was heard so far, 8000 Hz, from the start of the call."""
+        """Return everything heard since the start of the call, at 8000 Hz."""
         ...
 
     def bursts(self) -> list[tuple[float, float]]:
-        """Return when the agent was heard; short pauses count as speech."""
+        """Return the spans in which the agent was heard; short pauses count as speech."""
         ...
 
     async def say(self, pcm: NDArray[np.int16], /) -> float:
-        """Say 8000 Hz sound; return when its last sample has left."""
+        """Send 8000 Hz sound as the caller's; return the time when its last sample has left."""
         ...

@@ -1,4 +1,4 @@
-"""The plans of calls in which it is easy to mistake whose turn it is."""
+"""The plans of calls whose turn-taking is difficult: backchannel, echo, dictation, television."""
 
 import asyncio
 import dataclasses
@@ -16,12 +16,12 @@ from lab.drill.sound import Pcm, stretches
 BACKCHANNEL: Final = "Okay."
 DIGITS: Final = ("five", "five", "one", "two", "three", "four")
 LEAD: Final = "My number is"
-DICTATED_S: Final = 1.2  # between two digits
+DICTATED_S: Final = 1.2  # the pause between two digits
 STAYS_OPEN_S: Final = 2.0  # agent.dictation.pause_s
 TELEVISION: Final = "There will be rain in the north, and the south stays dry until the evening. "
-TIMES: Final = 6  # some 25 s of it
-TELEVISION_VOLUME: Final = 0.2  # of a caller's
-WORDLESS_S: Final = 3.0  # of speech without new words, which end a turn in the product
+TIMES: Final = 6  # the text takes some 25 s then
+TELEVISION_VOLUME: Final = 0.2  # times a caller's
+WORDLESS_S: Final = 3.0  # speech without new words ends a turn in the product after this time
 LATE_S: Final = 10.0  # the longest wait for an answer
 LISTEN_S: Final = 20.0  # from the question on; the agent could answer its own echo meanwhile
 
@@ -72,7 +72,7 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_behind(rig: Rig, run: MeasuredRun) -> None:
-    """Ask in front of a television that keeps talking."""
+    """Ask while a television keeps talking in the background."""
     behind = caller_says(TELEVISION * TIMES) * TELEVISION_VOLUME
     async with rig.greeted_call() as call:
         began_s, question = call.now_s, says_again(rig.row.question)
@@ -86,7 +86,7 @@ async def play_behind(rig: Rig, run: MeasuredRun) -> None:
 
 
 def _first_speech(call: Conversation, stop_s: float) -> float:
-    """Return how long after the caller's stop the agent was heard."""
+    """Return how long after the caller's stop the agent was heard; `LOST` if it was not."""
     speech = stretches(call.heard(), from_s=stop_s)
     return or_lost(speech[0][0] - stop_s if speech else None)
 

@@ -72,7 +72,7 @@ class TargetFinding:
 
     Attributes:
         target: The target.
-        values: The measure in each run, minus its reference.
+        values: The measure in each run, minus the reference; `LOST` stays as it is.
         met: Whether the target holds; `None` if it could not be judged.
     """
 
@@ -105,7 +105,7 @@ class TargetFinding:
 
 
 def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
-    """Return all runs' results for a row's targets on one side."""
+    """Return a finding for each target of a row, over all its runs on one side."""
     own = [run for run in runs if run.row == row.name and run.side == side]
     return tuple(_finding(target, own, runs, side=side) for target in row.targets)
 
@@ -124,7 +124,7 @@ def _finding(
 
 
 def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
-    """Return the reference to subtract: the median of the compared runs, or nothing."""
+    """Return the reference to subtract: the median of the compared runs; `None` if none exists."""
     if target.over is None:
         return 0.0
     row, measure = target.over
@@ -150,7 +150,10 @@ def passed(row: Row, side: str, runs: Sequence[Measured]) -> bool:
 
 
 def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | None:
-    """Return how many more requests a turn of this row made than a healthy one, at the median."""
+    """Return how many more requests a turn of this row made than a healthy turn.
+
+    The medians of the runs are compared; `None` if one of the two was not run.
+    """
     mine = _requests(row.name, side, runs)
     usual = _requests("healthy", side, runs)
     if not mine or not usual:

@@ -28,7 +28,7 @@ async def is_back(control: LabControl, call: Conversation, judged: Judged, prefe
 
 
 def wrote_within(requests: Iterable[dict[str, Any]], from_s: float, until_s: float) -> bool:
-    """Return whether a recogniser transcribed more words in that time."""
+    """Return whether a recogniser transcribed words in that time."""
     for request in requests:
         flushed = [mark for mark in request["marks"] if mark["what"] == "flushed"]
         words = [mark["words"] for mark in flushed if mark["at_s"] <= until_s]
