@@ -1,4 +1,4 @@
-"""The lab's callers: their sounds, and the answers that they expect."""
+"""The lab's callers: their audio, and the answers that they expect."""
 
 import functools
 from typing import Any, Final, TypeAlias
@@ -53,7 +53,7 @@ FLOOR: Final = 10.0  # of 32768: the hiss that every line has
 
 
 def caller_says(text: str) -> Pcm:
-    """Return a caller's words at telephone rate, with line noise, without silence after them."""
+    """Return a caller's words as audio at 8000 Hz, with line noise, without silence after them."""
     speech = speak_now(text, voice=voice_of(CALLER), rate_hz=RATE_HZ)
     loud = np.flatnonzero(np.abs(speech.samples.astype(np.int32)) > 300)
     return hiss(speech.samples[: int(loud[-1]) + 1])
@@ -61,12 +61,12 @@ def caller_says(text: str) -> Pcm:
 
 @functools.cache
 def says_again(text: str) -> Pcm:
-    """Return the same sound each time, for recognisers that know it: a voice varies."""
+    """Return a caller's words as audio that is the same each time, for recognisers that know it."""
     return caller_says(text)
 
 
 def hiss(samples: Pcm) -> Pcm:
-    """Return sound with a line's noise."""
+    """Return samples with line noise added."""
     floor = np.random.default_rng(7).normal(0, FLOOR, samples.size)
     return (samples + floor).clip(-32768, 32767).astype(np.int16)
 
@@ -104,7 +104,7 @@ def pauses(text: str, *, instance: str) -> tuple[float, ...]:
 
 
 def spoken_s(text: str) -> float:
-    """Return the length of a text, without pauses, in the faster of the lab's voices."""
+    """Return how long a text takes, without pauses, in the faster of the lab's voices."""
     return min(_sounding_s(text, name) for name in ("cartesia", "elevenlabs"))
 
 

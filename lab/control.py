@@ -1,4 +1,4 @@
-"""A client for a running lab's control: breaks and mends providers, and reads the record."""
+"""A client for a lab's control API: breaks and mends providers, and reads the record."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
@@ -25,7 +25,7 @@ class LabControl:
         )
 
     async def __aenter__(self) -> Self:
-        """Return self; the first request connects."""
+        """Return self; the connection is made with the first request."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -33,7 +33,7 @@ class LabControl:
         await self._session.close()
 
     async def set_faults(self, instance: str, windows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the faults of one provider; their seconds count from now."""
+        """Replace the faults of one provider; times in them count from now."""
         await self._json("PUT", f"/instances/{instance}/faults", json=list(windows))
 
     async def mend_all(self) -> None:
@@ -50,7 +50,7 @@ class LabControl:
         return await self._json("GET", "/words")
 
     async def audio(self, instance: str, request: int) -> tuple[NDArray[np.int16], int]:
-        """Return the sound of one request and its rate in Hz."""
+        """Return the audio of one request, and its rate in Hz."""
         url = f"{self._url}/audio/{instance}/{request}"
         async with self._session.get(url) as answer:
             body = await answer.read()

@@ -1,7 +1,7 @@
-"""Runs the fault lab: as a command, or as a process next to a demo, a replay or a test.
+"""Runs the fault lab as a command, or in a separate process for a demo, a replay or a test.
 
-The lab has its own process, so that the engines of its simulated providers take no time from the
-loop that answers the caller, just like real providers.
+With a separate process, the engines of the simulated providers take no time from the loop that
+serves the caller, just as with real providers.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from providers.provider import Stage
 
 START_S: Final = 30.0  # includes loading a speech recogniser
 STOP_S: Final = 5.0
-PHONE_HZ: Final = 8000  # the rate that telephones ask of voices
+PHONE_HZ: Final = 8000  # the rate at which voices speak in telephone calls
 PHRASES: Final = Path(__file__).parent / "simulators" / "ears" / "data" / "caller_phrases.txt"
 STAGE_OF: Final[Mapping[str, Stage]] = {
     item.kind: item.stage for item in PROVIDERS if item.kind in KINDS
@@ -64,7 +64,7 @@ def phrases() -> list[str]:
 
 LAB_NUMBERS: Final[Mapping[str, Any]] = {
     "prefixes": ["+1500555", "+1555"],
-    "cost_classes": ["personal", "unknown"],  # of these
+    "cost_classes": ["personal", "unknown"],  # those of these numbers
     **dict.fromkeys(("concurrent", "hourly", "daily_minutes", "number_daily"), 100_000),
 }
 """`outbound` for the lab's numbers, which have no subscribers: +1 555 is not assigned."""
@@ -79,7 +79,7 @@ def schedule_in(path: Path | None) -> str:
     """Return the text of a valid fault schedule; empty for none.
 
     Raises:
-        UsageError: It cannot be read, or is invalid; one line with the file.
+        UsageError: The file cannot be read, or is invalid; the message is one line.
     """
     if path is None:
         return ""
@@ -97,14 +97,14 @@ class LabOptions:
 
     Attributes:
         speed: Divides every simulated delay.
-        seed: Of all its random numbers.
-        steady: Every delay is the median of its distribution: for comparing two runs.
-        keep_audio: It keeps what its voices send, for judging what was heard.
-        uncapped: Its recognisers take audio at any speed, which Deepgram does not.
+        seed: Of all random numbers.
+        steady: Every delay is the median of its distribution, so that runs can be compared.
+        keep_audio: Keep what the voices send, for judging what was heard.
+        uncapped: Recognisers take audio at any speed, which Deepgram does not.
         delays: `usual`, or `quick` (`lab/simulators/pace.py`).
-        known: What callers will say. Then words are only looked up, not recognised, and voices
-            speak word by word: a cheap lab, for measurements.
-        ready: Texts whose words those voices prepare before the first call.
+        known: What callers will say. Such a lab needs little CPU, for measurements: recognisers
+            look the words up, and voices speak word by word.
+        ready: With `known`, texts whose words the voices prepare before the first call.
     """
 
     speed: float = 1.0
@@ -141,7 +141,7 @@ async def lab_process(
     try:
         yield replace(await _receive_description(ours), pid=process.pid or 0)
     finally:
-        ours.close()  # the lab ends with its pipe, even if we are killed
+        ours.close()  # the lab ends when its pipe closes, even if this process is killed
         await asyncio.to_thread(process.join, STOP_S)
         if process.is_alive():
             process.kill()
@@ -164,7 +164,7 @@ async def _receive_description(pipe: Connection) -> RunningLab:
 
 
 def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends the lab
     asyncio.run(_serve_parent(pipe, schedule, options))
 
 

@@ -1,4 +1,4 @@
-"""Recorded audio: reads and writes sound files, with one line for what cannot be read."""
+"""Reads and writes sound files; an unreadable file is reported in one line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-MAX_S: Final = 3600.0  # an hour-long call; longer is a mistake
+MAX_S: Final = 3600.0  # an hour; a longer file is a mistake
 RATES_HZ: Final = (8_000, 192_000)
 SUBTYPES: Final = ("PCM_16", "PCM_U8", "PCM_S8", "FLOAT", "ULAW", "ALAW")
 CHANNELS: Final = (1, 2)
 
 
 class UnreadableAudioError(Exception):
-    """A file that cannot be a caller; the text is one line with the file and the reason."""
+    """A file that cannot be used as a caller; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Replays recorded callers through the pipeline; writes the audio, a timeline and a summary."""
+"""Replays recorded callers through the pipeline; writes what each heard, a timeline, a summary."""
 
 import asyncio
 import json
@@ -23,9 +23,9 @@ from lab.process import lab_process, with_lab
 from lab.recording import Recording, UnreadableAudioError, read, write
 from transports.loopback.leg import LoopbackLeg
 
-LINGER_S: Final = 20.0  # the longest wait of a recorded caller for the end of an answer
+LINGER_S: Final = 20.0  # how long a recorded caller waits at most for the end of an answer
 LOGS: Final = "logs"  # next to the callers' folders
-CONTENT_S: Final = 2.5  # of silence after an answer: no answer takes that long to begin
+CONTENT_S: Final = 2.5  # silence after an answer that ends the call: no answer begins that late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

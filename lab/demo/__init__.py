@@ -1,1 +1,1 @@
-"""The demo: the server against simulated providers, and a campaign among simulated callees."""
+"""The demo: a server with simulated providers, and a campaign with simulated callees."""

@@ -39,10 +39,10 @@ from lab.process import STAGE_OF, RunningLab, lab_process
 from providers.catalog import provider
 
 FAILING: Final = 0.3  # of requests, at each provider
-STUCK_S: Final = 600.0  # a longer demo hangs
-BOOKS_S: Final = 120.0  # until the CRM has every report and the carrier knows its prices
+STUCK_S: Final = 600.0  # a demo that takes longer hangs
+BOOKS_S: Final = 120.0  # the longest wait for every report in the CRM and every carrier price
 LOOK_S: Final = 0.5
-RETRY_S: Final = 0.5  # chosen: the first wait before a report to the CRM is repeated, in a demo
+RETRY_S: Final = 0.5  # chosen: the first wait before a report to the demo's CRM is repeated
 RETRIES: Final = 6
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stt": {"fault": "http", "status": 503, "p": FAILING},
@@ -59,9 +59,9 @@ class CampaignDemo:
         contacts: The people to call.
         jobs: How many calls at once.
         port: The server's port; 0 for any.
-        folder: For the database, the log and the calls' own records.
-        every_failure: Print each failure, not only the result of each dial.
-        reports: For the report; `None` for `folder`.
+        folder: The folder for the database, the log and the calls' own records.
+        every_failure: Whether to print each failure, not only the result of each dial.
+        reports: The folder for the report; `None` for `folder`.
     """
 
     contacts: Sequence[StagedContact]
@@ -77,7 +77,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
 
     Raises:
         UsageError: The port is taken.
-        CommandError: The ledger and the carrier's record differ, or a contact has no outcome.
+        CommandError: The records differ, or a contact has no outcome.
     """
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
     async with lab_process() as lab, LabControl(lab) as control:
@@ -89,7 +89,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
 async def show_campaign(
     plan: CampaignDemo, lab: RunningLab, teller: "Teller", *, models: VoiceModels | None = None
 ) -> None:
-    """Run the demo with a lab whose providers already fail.
+    """Run the demo with a lab whose providers are already failing.
 
     Raises:
         UsageError: The port is taken.
@@ -101,7 +101,7 @@ async def show_campaign(
         async with staged_server(lab, stage_of(plan, register, teller, models)) as staged:
             console.print(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
-                f"{FAILING:.0%} of each provider's requests fail, and of the CRM's."
+                f"{FAILING:.0%} of the requests to each provider and to the CRM fail."
             )
             with _found(plan, staged):
                 standing, dials = await _ended(staged)
@@ -111,7 +111,7 @@ async def show_campaign(
 
 
 def _found(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
-    """Let other commands find this server."""
+    """Announce this server to other commands while the context is open."""
     port = urlsplit(staged.url).port or 0
     folder = plan.reports or plan.folder
     return announced(folder, port, storage=staged.storage, logs=plan.folder)
@@ -138,7 +138,7 @@ def stage_of(
 async def show_books(
     plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, console: Console
 ) -> None:
-    """Print the comparison of the four records, once the slowest is complete.
+    """Print the comparison of the four records, once they agree or `BOOKS_S` are over.
 
     Raises:
         CommandError: They differ.
@@ -156,8 +156,8 @@ async def show_books(
     if differing or page:
         raise CommandError(f"the records differ about {differing} contacts; see {folder}")
     console.print(
-        f"Ledger, report, CRM and carrier agree about all {len(compared)} contacts; the CRM was "
-        f"told {register.repeats} things twice, and kept each once."
+        f"Ledger, report, CRM and carrier agree about all {len(compared)} contacts; the CRM "
+        f"received {register.repeats} reports twice, and kept each once."
     )
 
 
@@ -212,8 +212,8 @@ def _report(
     talked_s = sum(dial.length_s or 0.0 for dial in dials)
     console.print(
         f"{len(dials)} dials to {len(plan.contacts)} contacts in {teller.now_s:.0f} s; "
-        f"{standing.outcomes.get('agent_failed', 0)} failed for our own reasons and were made "
-        f"again; {talked_s:.0f} s of talk; {teller.failures} provider requests failed, "
+        f"{standing.outcomes.get('agent_failed', 0)} failed for our own reasons and were "
+        f"repeated; {talked_s:.0f} s of talk; {teller.failures} provider requests failed, "
         f"{teller.opened} breakers opened."
     )
 
@@ -241,7 +241,7 @@ class Teller:
         return clock.monotonic() - self._began_s
 
     async def hear(self, entry: Entry) -> None:
-        """Print an entry of interest."""
+        """Print an entry, if it is of interest."""
         self._count(entry.event)
         if line := self._line(entry.event):
             self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)

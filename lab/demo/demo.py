@@ -1,4 +1,4 @@
-"""The demo: a complete phone service without keys, on simulated providers that can be broken."""
+"""The demo: a complete phone agent without keys, on simulated providers that can be broken."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from providers.catalog import provider
 
 HOST: Final = "127.0.0.1"
-REDRAWS_PER_S: Final = 4  # enough to read along
+REDRAWS_PER_S: Final = 4  # of the terminal's line; enough to read along
 
 
 async def demo(
@@ -34,13 +34,13 @@ async def demo(
         port: Where to listen on loopback; 0 for any.
         folder: For the log and the calls' own records.
         options: The lab's options.
-        lab_runs: Called with the lab's addresses before calls are possible.
+        lab_runs: Called with the running lab before calls are possible.
 
     Raises:
         UsageError: The port is taken.
     """
     listener = bind_socket(HOST, port)
-    loading = asyncio.get_running_loop().run_in_executor(None, _load)  # the lab has its own core
+    loading = asyncio.get_running_loop().run_in_executor(None, _load)  # while the lab starts
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
     console.print("Starting the simulated providers (up to half a minute) …", style="dim")
@@ -80,7 +80,7 @@ def _load() -> VoiceModels:
 
 
 def _its_own(folder: Path, port: int) -> dict[str, Any]:
-    """Return the demo's own part of the configuration."""
+    """Return the settings that only the demo needs."""
     return {
         "server": {"host": HOST, "port": port},
         "logs": {"dir": folder},

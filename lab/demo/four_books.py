@@ -1,7 +1,7 @@
 """Compares four records of a campaign, contact by contact.
 
-The ledger in the database, the report that is made from it (the table and the page), the reports
-that the CRM received, and the carrier's own record. The last two are written by other systems.
+They are the ledger in the database, the report made from it (a table and a page), the reports that
+the CRM received, and the carrier's own record. The last two are written by other systems.
 """
 
 import csv
@@ -40,7 +40,7 @@ class BookComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedContact:
-    """Each record's account of a contact, and the differences; none if they agree."""
+    """What each record says about a contact, and the differences; empty if they agree."""
 
     number: str
     name: str
@@ -52,7 +52,7 @@ class ComparedContact:
 
     @property
     def line(self) -> str:
-        """All of it as one line."""
+        """The whole comparison as one line."""
         end = f"DIFFER: {'; '.join(self.differs)}" if self.differs else "agree"
         return (
             f"{self.number} {self.name:<6} ledger {self.ledger} | report {self.report} | "
@@ -70,7 +70,7 @@ def read_books(
 ) -> BookComparison:
     """Return the records; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
-        # A number begins with a plus, which a spreadsheet would take for a formula: it is quoted.
+        # A number's plus would make it a formula in a spreadsheet, so it has an apostrophe.
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
     page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
     return BookComparison(
@@ -93,7 +93,7 @@ def compare_page(books: BookComparison) -> tuple[str, ...]:
 def compare_contacts(
     books: BookComparison, contacts: Sequence[StagedContact]
 ) -> list[ComparedContact]:
-    """Return the comparison of each contact; contacts from other records come last."""
+    """Return the comparison for each contact; numbers that only other records have come last."""
     known = {contact.number: contact.name for contact in contacts}
     others = {number for _, number, _ in books.carrier.book} | set(books.rows)
     others |= {str(item["number"]) for item in books.told.values()}
@@ -147,7 +147,7 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
 
 
 def _cost(dials: Sequence[Dial]) -> str:
-    """Return both costs as in the report: empty if nothing has a price."""
+    """Return the sum of both costs, as in the report; empty if a price is missing and it is 0."""
     total = sum((dial.cost or 0.0) + (dial.providers_cost or 0.0) for dial in dials)
     return "" if not total and any(dial.unpriced for dial in dials) else f"{total:.4f}"
 
@@ -155,7 +155,7 @@ def _cost(dials: Sequence[Dial]) -> str:
 def _against_register(
     dials: Sequence[Dial], told: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Each dial that reached a carrier is reported once, as in the ledger."""
+    """Return the differences to the CRM: it has one report for each dial that reached a carrier."""
     wanted = {
         dial.id: (dial.provider_call_id, str(dial.outcome), round(dial.length_s or 0.0, 3))
         for dial in dials
@@ -169,7 +169,7 @@ def _against_register(
 
 
 def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
-    """Each dial with a conversation is a call that was reported to the CRM."""
+    """Return what is missing: the CRM gets a call report for each dial with a conversation."""
     talks = [
         dial
         for dial in dials

@@ -1,4 +1,4 @@
-"""`/api/lab`: the fault lab's controls for the demo's page."""
+"""`/api/lab`: the routes with which the demo's page controls the fault lab."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,7 +30,7 @@ class _Control:
         self._lab = lab
 
     async def instances(self) -> list[Mapping[str, Any]]:
-        """Return the simulated providers with their faults, without addresses and keys."""
+        """Return the simulated providers and their faults, without addresses and keys."""
         found = await self._ask("GET", "/instances")
         return [
             {
@@ -44,9 +44,9 @@ class _Control:
         ]
 
     async def stages(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the simulated ladders, for a command on this machine that has no keys.
+        """Return the ladders of simulated providers, for a command on this machine without keys.
 
-        Their keys open only this lab, and a demo listens on loopback only.
+        The keys in them are valid for this lab only, and a demo listens on loopback only.
         """
         return self._lab.stages
 

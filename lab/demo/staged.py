@@ -1,6 +1,6 @@
-"""A campaign among simulated callees: who they are, what each does, and whether all records agree.
+"""A campaign with simulated callees: their behaviour, its set-up, and a check of the records.
 
-For the demo, the drill and tests. The carrier is the lab's; the server, the queue and every call
+For the demo, the drill and tests. The carrier is simulated; the server, the queue and every call
 are real.
 """
 
@@ -35,7 +35,7 @@ from operations.database.tables import DIALS
 from operations.telemetry.emitter import Listener
 
 ACCOUNT: Final = "AC" + "0" * 32
-AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of a carrier that is ours
+AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of the simulated carrier
 OUR_NUMBER: Final = "+15005550006"
 CALLS_PER_S: Final = 5.0  # chosen: thirty contacts in under three minutes
 NAME: Final = "demo"
@@ -50,9 +50,9 @@ class Behaviour:
     """A kind of callee.
 
     Attributes:
-        label: What they do.
+        label: What the callee does.
         callee: The lab's simulation.
-        ends: The outcomes that a dial to them may have if nothing of ours fails.
+        ends: The possible outcomes of a dial to such a callee, if nothing of ours fails.
     """
 
     label: str
@@ -104,7 +104,7 @@ BEHAVIOURS: Final = (
     CONFIRMS, BUSY, CONFIRMS, VOICEMAIL, HANGS_UP, CONFIRMS, NO_ANSWER, WANTS_A_PERSON, CONFIRMS,
     VOICEMAIL,
 )  # fmt: skip
-"""Used in this order, repeatedly."""
+"""Contacts get these behaviours in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class StagedContact:
 
 
 def cast_of(many: int, behaviours: Sequence[Behaviour] = BEHAVIOURS) -> list[StagedContact]:
-    """Return this many contacts, their behaviours in turn."""
+    """Return this many contacts, which get the behaviours in turn."""
     named = zip(cycle(NAMES), islice(cycle(behaviours), many), strict=False)
     return [
         StagedContact(number=f"+1500555{1000 + at}", name=name, behaviour=behaviour)
@@ -207,7 +207,7 @@ async def staged_carrier(
     url = f"http://127.0.0.1:{port}"
     server = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
     async with CarrierRest(ACCOUNT, AUTH_TOKEN, server=server) as carrier:
-        carrier.calls_per_s = 100.0  # our own pace is slower
+        carrier.calls_per_s = 100.0  # the campaign's own pace is slower
         carrier.exchange.callees |= {
             contact.number: contact.behaviour.callee for contact in contacts
         }
@@ -232,7 +232,7 @@ class Disagreement:
     lines: list[str] = field(default_factory=list[str])
 
     def __bool__(self) -> bool:
-        """Return whether there are any."""
+        """Return whether there are differences."""
         return bool(self.lines)
 
 
@@ -243,7 +243,7 @@ STATUS_OF: Final[Mapping[str, frozenset[str]]] = {
     "failed": frozenset({"failed"}),
     "canceled": frozenset({"cancelled"}),
 }
-"""The ledger's allowed outcomes for each of the carrier's."""
+"""The outcomes that the ledger may have, for each of the carrier's statuses."""
 
 
 def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
@@ -251,7 +251,7 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
     said = Disagreement()
     placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
     if len(placed) != len(carrier.book):
-        said.lines.append("the carrier was asked twice for one dial")
+        said.lines.append("one dial was requested twice from the carrier")
     asked = {item.id: item for item in dials if item.provider_call_id}
     said.lines += [f"the carrier has {item}, the ledger does not" for item in placed.keys() - asked]
     said.lines += [f"the ledger has {item}, the carrier does not" for item in asked.keys() - placed]
@@ -266,28 +266,28 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
 
 
 def dial_id_of(callback: str) -> str:
-    """Return our own id of a dial from the address of its callbacks."""
+    """Return our own id of a dial, which is in the address of its callbacks."""
     return parse_qs(urlsplit(callback).query).get("dial", [""])[0]
 
 
 HOST = "127.0.0.1"
 LOOK_S = 0.5
 NEVER = 1_000_000
-RING_S = 6.0  # chosen: callees here either answer at once or never
+RING_S = 6.0  # chosen: callees here either answer soon or never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """What to set up.
+    """The set-up of a campaign.
 
     Attributes:
         contacts: The people to call.
-        folder: For the database, the log and the calls' own records.
+        folder: The folder for the database, the log and the calls' own records.
         port: The server's port; 0 for any.
         campaign: Changes to the campaign's section of the configuration.
         changes: Changes to other sections.
-        listeners: Get every entry.
-        models: Already loaded; `None` to load them now.
+        listeners: They get every entry.
+        models: The loaded models; `None` to load them.
     """
 
     contacts: Sequence[StagedContact]
@@ -313,12 +313,15 @@ class StagedServer:
             return await _dials_of(database)
 
     async def ended(self, *, within_s: float = inf) -> tuple[CampaignStanding, Sequence[Dial]]:
-        """Wait until no contact is left; return the standing and the ledger.
+        """Wait until no contact is left, or the campaign has paused itself.
 
-        While a person pauses the campaign, the time does not count.
+        Time during which a person pauses the campaign does not count towards `within_s`.
+
+        Returns:
+            The standing and the ledger.
 
         Raises:
-            TimeoutError: The campaign runs for longer.
+            TimeoutError: The campaign takes longer than `within_s`.
         """
         async with Database(self.storage) as database:
             while within_s > 0:
@@ -340,7 +343,7 @@ async def _dials_of(database: Database) -> Sequence[Dial]:
 
 @asynccontextmanager
 async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[StagedServer]:
-    """Call these people during the block.
+    """Run a server and its campaign during the block.
 
     Raises:
         UsageError: The port is taken.
@@ -358,7 +361,7 @@ async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[Stage
             listeners=plan.listeners,
             routers=[lab_router(lab)],
             models=plan.models,
-            # Failures here are intended: they are no reason to wait for an operator.
+            # Failures here are intended, so they must not pause the campaign.
             dialing=DialerSettings(ring_s=RING_S, look_s=LOOK_S, failures=NEVER),
         )
         async with run_server(settings, [listener], extras=extras) as server:

@@ -1,1 +1,1 @@
-"""Simulated providers, carriers and callers; imports nothing of Holdline but the engines."""
+"""Simulated providers, carriers and callers; of Holdline's packages they import only `engines`."""

@@ -13,8 +13,8 @@ from lab.simulators.faults import Fault
 from lab.simulators.record import Record, Request
 from lab.simulators.schedule import Schedule, Window
 
-POLL_S: Final = 0.02  # how soon a window that starts by time acts on open connections
-_ALWAYS: Final = 1 - 1e-9  # the chance of a request that only a window with p = 1 hits
+POLL_S: Final = 0.02  # the delay at most until a timed window affects open connections
+_ALWAYS: Final = 1 - 1e-9  # a drawn number that only a window with p = 1 hits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,10 +23,10 @@ class Admission:
 
     Attributes:
         request: Its entry in the record, to be completed by the handler.
-        gate: Admitted it, and knows the current fault.
+        gate: The gate that admitted it, and knows the current fault.
         fault: The fault when it was admitted, if any.
-        chance: Drawn once for the request, from 0 to 1; decides about faults with a probability.
-        tickets: The windows with a request limit that counted it.
+        chance: A number from 0 to 1, drawn once; decides whether a fault with a probability hits.
+        tickets: The windows with a limited number of requests that have counted this one.
     """
 
     request: Request
@@ -40,7 +40,7 @@ class Admission:
         return self.gate.active_fault(self)
 
     async def while_fault(self, kind: type[Fault]) -> None:
-        """Wait while it has a fault of this kind: a stall that can be lifted."""
+        """Wait while the request has a fault of this kind, such as a stall that may be lifted."""
         while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
             await asyncio.sleep(POLL_S)
 
@@ -50,13 +50,13 @@ class Admission:
         self.request.details["malformed"] = why
 
     def close(self, outcome: str) -> None:
-        """Record how it ended, unless already recorded."""
+        """Record how the request ended, unless that is already recorded."""
         if self.request.outcome == "open":
             self.request.outcome = outcome
 
 
 class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
-    """The request is over before the handler sees it; `response` is the answer."""
+    """The request ends before its handler runs; `response` is the answer."""
 
     def __init__(self, response: web.StreamResponse) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not
 
 
 class AdmissionGate:
-    """Numbers and records requests, and determines each one's fault."""
+    """Numbers and records the requests of an instance, and determines the fault of each."""
 
     def __init__(
         self, name: str, *, record: Record, clock: Clock, started_at: float, dice: random.Random
@@ -76,7 +76,7 @@ class AdmissionGate:
         self._dice = dice
         self._schedule = Schedule()
         self._schedule_at = started_at
-        self._generation = 0  # of schedules; tickets of an old one are void
+        self._generation = 0  # of the schedule; tickets of an older one are void
         self._granted: dict[int, int] = {}
         self._numbers = 0
 
@@ -113,7 +113,7 @@ class AdmissionGate:
         return admission
 
     def let_in_within(self, upgrade: web.Request, *, name: str) -> Admission:
-        """Record one generation inside an open websocket as a request of its own.
+        """Record one generation inside an open websocket as a separate request.
 
         Args:
             upgrade: The websocket's request.
@@ -138,7 +138,7 @@ class AdmissionGate:
         return None
 
     def _tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
-        """Return a ticket of the newest window that holds, if it has a limit and one left."""
+        """Return a ticket of the newest window that holds, if that is limited and not used up."""
         for index in self._standing(admission):
             limit = self._schedule.windows[index].requests
             if limit is None:
@@ -157,5 +157,5 @@ class AdmissionGate:
 
 
 async def hang() -> None:
-    """Wait until the connection is gone, which cancels the handler."""
+    """Wait until the client disconnects, which cancels the handler."""
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""The lab's HTTP control: lists the instances, breaks and mends them, reads the record."""
+"""The lab's HTTP control API: lists, breaks and mends the instances, and returns the record."""
 
 import dataclasses
 import hmac
@@ -17,7 +17,7 @@ from lab.simulators.server import LOOPBACK, STOP_S
 
 
 class Control:
-    """Serves the control on its own loopback port; every request needs the bearer token."""
+    """Serves the control API on its own loopback port; every request needs the bearer token."""
 
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -59,7 +59,7 @@ class Control:
 
 
 class ControlDoors:
-    """The control's handlers."""
+    """The handlers of the control API."""
 
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self._instances = instances
@@ -111,12 +111,12 @@ class ControlDoors:
         return web.json_response([take.as_json() for take in self._record.audio.takes()])
 
     async def _audio(self, request: web.Request) -> web.Response:
-        """Answer with the sound of one request: 16-bit samples, little-endian."""
+        """Answer with the audio of one request: 16-bit samples, little-endian."""
         name, number = self._find_instance(request).name, request.match_info["request"]
         take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
         if take is None:
             raise web.HTTPNotFound(
-                text=json.dumps({"error": "no sound is kept of that request"}),
+                text=json.dumps({"error": "no audio of that request is kept"}),
                 content_type="application/json",
             )
         return web.Response(

@@ -1,4 +1,4 @@
-"""The faults of a provider: one frozen value for each, and its form in YAML and JSON."""
+"""The faults of a provider: a frozen class for each, and its form in YAML and JSON."""
 
 import dataclasses
 import difflib
@@ -25,8 +25,8 @@ class Form:
 
     Attributes:
         takes: The valid values in words, for messages and for the page.
-        accepts: Whether a value is one of them.
-        choices: The values, if there are only a few.
+        accepts: Returns whether a value is valid.
+        choices: The valid values, if there are only a few.
     """
 
     takes: str
@@ -90,10 +90,13 @@ Named = TypeVar("Named", bound=_Named)
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def _fault(label: str) -> Callable[[type[Named]], type[Named]]:
-    """Make a frozen value of a fault's class; the annotations tell each field's valid values.
+    """Return a decorator that freezes a fault's class and registers its fields' valid values.
+
+    The annotations of the fields hold the valid values. In YAML and JSON the fault's name is the
+    class's name in lower case.
 
     Args:
-        label: Its name on the page; in YAML it is the class's name in lower case.
+        label: The fault's name on the page.
     """
 
     def make(plain: type[Named]) -> type[Named]:
@@ -144,7 +147,8 @@ class Silent(_Named):
     """The request is accepted, and nothing follows.
 
     Attributes:
-        where: `handshake`: not even an answer to the request; `stream`: an open stream, no output.
+        where: `handshake`: the request is not even answered; `stream`: the stream opens, but stays
+            without output.
     """
 
     where: Annotated[str, one_of("handshake", "stream")] = "stream"
@@ -189,7 +193,7 @@ class Stall(_Named):
 
 @_fault("Alive without content")
 class Alive(_Named):
-    """Signs of life (keep-alives, role-only chunks, silent audio), no content."""
+    """Output that only keeps the stream alive (keep-alives, role-only chunks, silent audio)."""
 
 
 @_fault("Garbage")
@@ -199,12 +203,12 @@ class Garbage(_Named):
 
 @_fault("Everything twice")
 class Duplicate(_Named):
-    """Every output frame comes twice."""
+    """Every output frame is sent twice."""
 
 
 @_fault("Goes on after a cancel")
 class LateAfterCancel(_Named):
-    """Output goes on for `delay_s` after a cancel."""
+    """Output continues for `delay_s` after a cancel."""
 
     delay_s: Annotated[float, SECONDS] = 0.5
 
@@ -262,11 +266,11 @@ class Mistaken(_Named):
 
 @_fault("Leaves words out")
 class LeaveOut(_Named):
-    """A voice leaves out some of its text's words; the times of the others are correct.
+    """A voice leaves out some words of its text; the times of the others are correct.
 
     Attributes:
         after_words: Words before the gap, in each piece of text.
-        words: How many are left out.
+        words: How many words are left out.
     """
 
     after_words: Annotated[int, WORDS] = 4
@@ -286,11 +290,11 @@ class Adds(_Named):
 
 @_fault("Answers without end")
 class Endless(_Named):
-    """A model goes on after its answer, sentence by sentence.
+    """A model continues after its answer, sentence by sentence.
 
     Attributes:
-        words: How many more it writes, up to the end of a sentence.
-        same: Repeat one sentence.
+        words: How many more words it writes; the last sentence is completed.
+        same: Whether to repeat one sentence.
     """
 
     words: Annotated[int, WORDS] = 2500

@@ -1,10 +1,10 @@
 """One simulated provider on its own loopback port: admission, faults, record, start and stop.
 
 A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `authorised` and
-`error_response`. Every handler begins with `admission = await self.admit(request)`, which handles
-faults of the connection (refused, reset, silent, an HTTP error, a wrong key) without returning to
-the handler. Faults of the stream are in `admission.fault_now()`: call it again before each output,
-so that a fault that starts in the middle takes effect in the middle.
+`error_response`. Every handler begins with `admission = await self.admit(request)`, which applies
+faults of the connection (refused, reset, silent, an HTTP error, a wrong key) and then raises
+instead of returning. For faults of the stream, call `admission.fault_now()` before each output, so
+that a fault that starts during the stream takes effect at once.
 """
 
 import asyncio
@@ -38,15 +38,15 @@ class Core:
 
     Attributes:
         record: For requests and words.
-        clock: Seconds that only grow.
-        started_at: The clock at the lab's start; `None` for the instance's creation.
+        clock: Monotonic, in seconds.
+        started_at: The clock's time at the lab's start; `None` for the instance's creation.
         speed: Divides every simulated delay; fault windows stay in real seconds.
         seed: Of all random numbers; each instance mixes in its name.
-        steady: Every delay is the median of its distribution: for comparing two runs.
-        tempos: Delays other than the simulators' own, by kind.
-        word_by_word: Voices speak each word alone, so that it always sounds the same.
+        steady: Every delay is the median of its distribution, so that runs can be compared.
+        tempos: By kind, delays that replace the simulators' own.
+        word_by_word: Voices speak each word separately, so that it always sounds the same.
         uncapped: Recognisers take audio at any speed, whatever their provider does.
-        ears: What recognisers hear with; `None`: each with a recogniser of its own.
+        ears: The recogniser that all recognising instances share; `None`: each has its own.
         tls: Serve https and wss with this certificate instead of http and ws.
     """
 
@@ -67,8 +67,8 @@ class Instance:
     """One simulated provider.
 
     Attributes:
-        gate: Its schedule of faults, and the lab's time.
-        server: Its port.
+        gate: Holds its schedule of faults, and the lab's time.
+        server: Serves its port.
     """
 
     kind: ClassVar[str] = ""
@@ -118,7 +118,7 @@ class Instance:
         return web.json_response({"error": code or status}, status=status, headers=headers)
 
     def noted(self, request: web.Request) -> dict[str, Any]:
-        """Return the recorded details of every request, even of a refused one."""
+        """Return the details to record of a request, even if it is refused."""
         del request
         return {}
 
@@ -161,7 +161,7 @@ class Instance:
         """Record a request, apply its connection-level fault, and check its key.
 
         Raises:
-            RequestRefused: The handler must stop; let it pass to the middleware.
+            RequestRefused: The handler must stop, and leave this exception to the middleware.
         """
         admission = self.gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission

@@ -1,4 +1,4 @@
-"""The whole lab in one event loop: simulated providers, their faults, their record."""
+"""The lab: simulated providers in one event loop, their faults and their record."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Spec:
         name: Unique in the lab; its address in schedules and the control.
         kind: A key of `KINDS`.
         api_key: The accepted key; `None` for a random one.
-        options: Keyword arguments of its class.
+        options: Further keyword arguments for its class.
     """
 
     name: str
@@ -86,8 +86,8 @@ class Lab:
             keep_audio: Keep what the voices send, for `GET /audio`.
 
         Raises:
-            ValueError: An unknown kind or option, a repeated name, a schedule without instance; one
-                line.
+            ValueError: An unknown kind or option, a repeated name, or a schedule for an instance
+                that does not exist; one line.
         """
         given = core or Core()
         self.record = Record()
@@ -120,7 +120,7 @@ class Lab:
         """Return addresses and keys, for a program that uses the lab.
 
         `started_at_s` is on the lab's clock. On Linux all processes share the monotonic clock, so
-        that the record's times can be compared with a client's own.
+        a client can compare the record's times with its own.
         """
         return {
             "started_at_s": self._started_at_s,
@@ -138,7 +138,7 @@ class Lab:
         }
 
     async def __aenter__(self) -> Self:
-        """Start everything; on a failure stop the started parts."""
+        """Start everything; if a part fails to start, stop the others."""
         try:
             for instance in self.instances.values():
                 await instance.start()

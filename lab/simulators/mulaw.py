@@ -1,4 +1,4 @@
-"""The telephone's 8-bit code for sound, as two tables.
+"""G.711 mu-law, the telephone's 8-bit code for sound, as two tables.
 
 Source: ITU-T G.711 (11/1988), table 2a: 8 segments, each twice as coarse as the one before, with
 all bits inverted.
@@ -13,7 +13,7 @@ Pcm = NDArray[np.int16]
 
 SILENCE: Final = 0xFF  # the code of zero
 _BIAS: Final = 33  # makes each segment start at a power of two
-_CLIP: Final = 8158  # of 8192: the largest magnitude of 14 bits that has a code
+_CLIP: Final = 8158  # of 8192: the largest 14-bit magnitude that has a code
 
 
 def _linear(codes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Delays of a provider, drawn from a seeded distribution."""
+"""The delays of a provider, drawn from a seeded distribution."""
 
 import asyncio
 import math
@@ -16,8 +16,8 @@ class Tempo:
         ttfb_s: Median seconds from request to first output.
         spread: Sigma of the log-normal around it; 0.25 puts p95 at 1.5 times the median.
         rate: Units of output a second: tokens, or seconds of audio.
-        jitter: Share by which the gap between outputs varies, evenly up and down.
-        source: The origin of the numbers.
+        jitter: The share by which the gap between outputs varies, up or down.
+        source: Where the numbers come from.
     """
 
     ttfb_s: float
@@ -28,7 +28,7 @@ class Tempo:
 
 
 class Delays:
-    """Draws one instance's delays; the same seed gives the same ones."""
+    """Draws the delays of one instance; the same seed gives the same delays."""
 
     def __init__(self, tempo: Tempo, *, seed: int = 0, speed: float = 1.0) -> None:
         self.tempo = tempo
@@ -46,13 +46,13 @@ class Delays:
         return units * jitter / (self.tempo.rate * factor * self._speed)
 
     async def wait_first(self) -> float:
-        """Wait as long as the first output takes, and return how long that was, in seconds."""
+        """Wait for the first output's drawn delay, and return it in seconds."""
         delay_s = self.ttfb_s()
         await asyncio.sleep(delay_s)
         return delay_s
 
     async def wait_gap(self, *, factor: float = 1.0) -> float:
-        """Wait as long as one unit of output takes, and return how long that was, in seconds."""
+        """Wait for the drawn delay of one unit of output, and return it in seconds."""
         delay_s = self.gap_s(factor=factor)
         await asyncio.sleep(delay_s)
         return delay_s

@@ -20,7 +20,7 @@ class Take:
         instance: The simulated provider's name.
         request: The request's number there.
         at_s: When its first piece was sent, in seconds after the lab's start.
-        rate_hz: Of the samples.
+        rate_hz: The rate of the samples.
     """
 
     instance: str
@@ -31,11 +31,11 @@ class Take:
 
     @property
     def length(self) -> int:
-        """The number of samples from its first to its last."""
+        """The number of samples, gaps included."""
         return max((at + piece.size for at, piece in self.pieces), default=0)
 
     def samples(self) -> Samples:
-        """Return it in one piece, with silence where nothing was sent."""
+        """Return all samples in one array, with silence where nothing was sent."""
         whole = np.zeros(self.length, np.int16)
         for at, piece in self.pieces:
             whole[at : at + piece.size] = piece
@@ -53,7 +53,7 @@ class Take:
 
 
 class KeptAudio:
-    """The newest takes; none unless `limit` is raised above 0."""
+    """The newest takes, up to `limit` samples in total; none by default."""
 
     def __init__(self) -> None:
         self.limit = 0  # total samples
@@ -64,7 +64,7 @@ class KeptAudio:
         """Keep a piece of a request's audio; drop the oldest request beyond the limit.
 
         Args:
-            take: The request's; used if the request is new.
+            take: The request's take; used only for the first piece.
             samples: The piece.
             start_s: Its start in the request's audio.
         """
@@ -88,19 +88,20 @@ class KeptAudio:
 
 REQUESTS_KEPT: Final = 2000  # for each instance; a day of drills on one machine stays below
 WORDS_KEPT: Final = 50_000  # for each instance; about five hours of speech
-MARKS_KEPT: Final = 400  # for each request; a call of 200 turns, if one stream hears all of them
+MARKS_KEPT: Final = 400  # for each request; enough for a call of 200 turns on one stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment in a request, which separates the provider's delay from a listener's own.
+    """A moment in a request; shows how much of a delay is the provider's and how much the client's.
 
     Attributes:
-        what: `flush` (the client asked for the pending words) and `flushed` (they were sent);
-            `sentence` (a language model sent a sentence's last word) and `next` (each of a few
-            more, or the end); `text` (a voice got some) and `audio` (its first sound was sent).
+        what: `flush` (the client asked for the pending words), `flushed` (they were sent),
+            `sentence` (a language model sent a sentence's last word), `next` (it sent one of the
+            few words after that, or the end), `text` (a voice received text) or `audio` (it sent
+            its first audio).
         at_s: Seconds after the lab's start.
-        words: How many words of the request had been sent, or came with a `text`.
+        words: How many words of the request had been sent; with `text`, how many it has.
     """
 
     what: str
@@ -110,18 +111,18 @@ class Mark:
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request, or one generation in an open websocket; updated until it is over.
+    """One request, or one generation in an open websocket; it is updated until its end.
 
     Attributes:
         number: Counts the requests of the instance from 1.
         instance: The simulated provider's name.
         at_s: Seconds after the lab's start.
-        ok_auth: The key was the instance's own.
-        well_formed: The provider would have understood it.
-        outcome: `open`, then its end in one or two words.
-        fault: The fault that it met, by name.
+        ok_auth: Whether the key was the instance's own.
+        well_formed: Whether the real provider would have understood it.
+        outcome: `open`, then how it ended, in a few words.
+        fault: The name of the fault that hit it, if any.
         details: Further facts for tests: sizes, texts, counts.
-        marks: The newest moments in it.
+        marks: The newest marks in it.
     """
 
     number: int
@@ -137,20 +138,20 @@ class Request:
     marks: list[Mark] = field(default_factory=list)
 
     def mark(self, what: str, at_s: float, *, words: int = 0) -> None:
-        """Keep a moment; drop the oldest one beyond the limit."""
+        """Add a mark; drop the oldest one beyond the limit."""
         self.marks.append(Mark(what=what, at_s=at_s, words=words))
         del self.marks[:-MARKS_KEPT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenWord:
-    """A synthesised word that was sent.
+    """A word whose audio was sent.
 
     Attributes:
         request: The number of its request.
         start_s: Its start in that request's audio, in seconds.
         end_s: Its end there.
-        sent_at_s: When its audio had been sent, in seconds after the lab's start.
+        sent_at_s: When all of its audio had been sent, in seconds after the lab's start.
     """
 
     instance: str
@@ -165,7 +166,7 @@ class Record:
     """The newest requests and words of every instance.
 
     Attributes:
-        audio: The voices' sound, if it is kept.
+        audio: The voices' audio, if it is kept.
     """
 
     def __init__(self) -> None:
@@ -188,14 +189,14 @@ class Record:
         return tuple(self._requests.get(instance, ()))
 
     def words(self, instance: str | None = None) -> tuple[SpokenWord, ...]:
-        """Return the words of one instance or of all, in the order they were sent."""
+        """Return the words of one instance, or of all, in the order in which they were sent."""
         if instance is not None:
             return tuple(self._words.get(instance, ()))
         every = [word for kept in self._words.values() for word in kept]
         return tuple(sorted(every, key=lambda word: word.sent_at_s))
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
+        """Return everything as JSON values."""
         return {
             "requests": {
                 name: [dataclasses.asdict(request) for request in kept]

@@ -1,4 +1,4 @@
-"""The lab's type for sound."""
+"""The lab's type for audio samples."""
 
 from typing import TypeAlias
 
@@ -6,4 +6,4 @@ import numpy as np
 import numpy.typing as npt
 
 Samples: TypeAlias = npt.NDArray[np.int16]
-"""Linear samples, mono; the rate is passed separately."""
+"""Linear 16-bit samples, mono; their rate is passed separately."""

@@ -1,4 +1,4 @@
-"""The times of faults: windows in time, by chance, or for the next few requests."""
+"""When faults apply: in a window of time, by chance, or to the next few requests."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from lab.simulators.faults import Fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """A fault that comes and goes: `on_s` seconds on, `off_s` seconds off, repeatedly."""
+    """An intermittent fault: on for `on_s` seconds, off for `off_s` seconds, repeatedly."""
 
     on_s: float
     off_s: float
@@ -26,16 +26,16 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A fault and its times.
+    """A fault, and the requests that it hits.
 
     Attributes:
         fault: The fault.
         from_s: Its start, in seconds after the schedule's start.
         until_s: Its end, in seconds after the schedule's start; infinite for none.
         p: The share of requests that it hits, drawn once for each request.
-        requests: It hits only this many requests, the next ones; `None` for all.
-        pattern: It comes and goes within the window.
-        path: It hits only requests whose path or query contains this; empty for all.
+        requests: It hits only the next requests, this many; `None` for all.
+        pattern: If given, the fault is intermittent within the window.
+        path: It hits only requests whose path or query contains this text; empty for all.
     """
 
     fault: Fault

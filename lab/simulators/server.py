@@ -1,7 +1,7 @@
-"""An instance's HTTP server on a loopback port; its faults can close and reset the port.
+"""An instance's HTTP server on a loopback port; faults can close the port and reset connections.
 
-A fault of the port applies to all clients: the port refuses, or open connections are reset. Windows
-open and close by time alone, so the server checks them every `POLL_S`.
+A fault of the port applies to all clients: the port refuses connections, or open ones are reset.
+Timed windows open and close without any request, so the server checks them every `POLL_S`.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class ListeningPort:
 
     async def open(self) -> int:
         """Listen on a free port and return its number."""
-        # Bound but never listening, it reserves the port while connections are refused.
+        # This socket is bound but never listens: it keeps the port while connections are refused.
         self._holder = _bound(0)
         self._port = self._holder.getsockname()[1]
         self.accept()
@@ -50,7 +50,7 @@ class ListeningPort:
             self._waiting.listen(128)
 
     async def serve(self) -> None:
-        """Serve the connections that are queued, if the port was opened again."""
+        """Serve the queued connections, if the port has been reopened."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self._server = await asyncio.get_running_loop().create_server(
@@ -95,12 +95,12 @@ def abort(transport: asyncio.BaseTransport | None) -> None:
         transport.abort()
 
 
-STOP_S: Final = 0.2  # for a handler to end by itself after its connection is gone
-BODY_BYTES: Final = 32 << 20  # of a request; chosen: a recording of minutes
+STOP_S: Final = 0.2  # for a handler to end by itself after its connection is closed
+BODY_BYTES: Final = 32 << 20  # of a request; chosen: a recording of several minutes
 
 
 class LabServer:
-    """Serves an instance's routes unless a fault of its port forbids it."""
+    """Serves an instance's routes, except while a fault of its port applies."""
 
     def __init__(self, name: str, gate: AdmissionGate, *, tls: ssl.SSLContext | None) -> None:
         self.port = 0
@@ -110,7 +110,7 @@ class LabServer:
         self._listener = ListeningPort(self._protocol, tls=tls)
         self._runner: web.AppRunner | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._dead = False  # whether a fault of the port holds
+        self._dead = False  # whether a fault of the port applies
 
     def base_url(self, scheme: Literal["http", "ws"]) -> str:
         """Return scheme, host and port; `https` or `wss` with a certificate."""
@@ -158,7 +158,7 @@ class LabServer:
         """Close or reopen the port; reset open connections when a fault begins.
 
         Args:
-            anew: The schedule was replaced: an existing fault resets again.
+            anew: The schedule was replaced, so a fault that already applied resets again.
         """
         self._dead = self._dead and not anew
         if not self.port:

@@ -24,16 +24,16 @@ SIP_CODES: Final[Mapping[Fate, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """A person or machine with a number; silent without `lines` or a `greeting`."""
+    """A person or machine with a number, who is silent without `lines` or a `greeting`."""
 
     fate: Fate = "answered"
     ring_s: float = 1.0
-    talk_s: float = 3.0  # with a transferred caller
+    talk_s: float = 3.0  # the length of the conversation with a transferred caller
     answered_by: str = "human"  # the result of answering-machine detection
-    sip_code: int | None = None  # `None` for the usual one of the outcome
-    lines: tuple[str, ...] = ()  # what a person says, one after each thing they hear
+    sip_code: int | None = None  # `None` for the outcome's usual status
+    lines: tuple[str, ...] = ()  # what a person says, one line after each utterance of the agent
     leaves_after_s: float | None = None  # hangs up this long into the answer to the last line
-    greeting: str = ""  # a machine's, spoken at once; after its beep it records
+    greeting: str = ""  # a machine's, spoken at once; then it beeps and records
     records_s: float = 6.0
 
     @property
@@ -85,7 +85,7 @@ QUIET_LEVEL: Final = 300  # of 32768
 
 
 async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, None]) -> None:
-    """Play this callee in a running call, with the judge, until the call is over."""
+    """Play this callee in a running call until the call is over, and run `judge` meanwhile."""
     async with asyncio.TaskGroup() as tasks:
         beside = [tasks.create_task(judge), tasks.create_task(behave(call, callee))]
         await call.ended.wait()
@@ -101,7 +101,7 @@ async def behave(call: Carrier, callee: Callee) -> None:
         elif callee.lines:
             await _talk(call, callee)
     except TimeoutError:
-        await call.hang_up()  # a caller without words
+        await call.hang_up()  # a callee who says nothing
     except ConnectionError:
         return  # the agent has hung up
 
@@ -133,7 +133,7 @@ async def _record(call: Carrier, callee: Callee) -> None:
 
 @functools.cache
 def spoken(text: str, rate_hz: int) -> Pcm:
-    """Return a callee's words, without silence after them."""
+    """Return a callee's words as audio, without silence after them."""
     samples = speak_now(text, voice=voice_of(NAME), rate_hz=rate_hz).samples
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > QUIET_LEVEL)
     return samples[: int(loud[-1]) + 1]

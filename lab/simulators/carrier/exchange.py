@@ -1,6 +1,6 @@
-"""Outbound calls: rings an account's callees, connects those who answer, and reports progress.
+"""Outbound calls: calls an account's callees, connects those who answer, and reports progress.
 
-The same for all carriers; each has its own `Exchange`, which says it in the carrier's words.
+This is the same for all carriers. Each has a subclass of `Exchange`, with the carrier's callbacks.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from lab.simulators.clock import utc_now
 VERDICT_S: Final = 2.0  # until the answering-machine detection has decided
 
 End: TypeAlias = Fate | Literal["canceled"]
-"""The outcome of a call, which the ordering side may have cancelled."""
+"""The outcome of a call, which the agent may have cancelled."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Placed:
-    """An ordered call.
+    """A requested outbound call.
 
     Attributes:
-        order: Its fields.
-        events: Those that the order asks to be told of.
-        given_up: Set by the ordering side.
+        order: The fields of the request.
+        events: The events for which the request wants callbacks.
+        given_up: Set when the agent cancels the call.
         answered_by: The result of answering-machine detection.
-        price: Known only some time after the end.
+        price: Only known some time after the end.
     """
 
     phone: PhoneCall
@@ -63,14 +63,14 @@ class Placed:
 
     @property
     def talked_s(self) -> int:
-        """Return the conversation's length in whole seconds, as billed."""
+        """The conversation's length in whole seconds, as billed."""
         if self.answered is None or self.ended is None:
             return 0
         return max(1, round((self.ended - self.answered).total_seconds()))
 
     @property
     def minutes(self) -> int:
-        """Return the started minutes of the conversation."""
+        """The started minutes of the conversation."""
         return math.ceil(self.talked_s / 60)
 
 
@@ -78,15 +78,15 @@ Dial = TypeVar("Dial", bound=Placed)
 
 
 class Exchange(ABC, Generic[Dial]):
-    """Rings callees, and connects those who answer.
+    """Calls callees, and connects those who answer.
 
     Attributes:
         callees: The behaviour of each number; unknown numbers answer.
         server: The server for webhooks.
         placed: Every call, by its id.
-        repeats: How often each callback is sent, as one without an answer may be.
-        silent: Events without a callback.
-        refusals: Raised when an answered call is not wanted.
+        repeats: How often each callback is sent: carriers repeat one that is not answered.
+        silent: Events for which no callback is sent.
+        refusals: The exceptions that mean that the agent did not accept an answered call.
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = (NotConnectedError,)
@@ -105,7 +105,7 @@ class Exchange(ABC, Generic[Dial]):
         callee = self.callees.get(self.number(placed), Callee())
         fate = await self._ring(placed, callee)
         if placed.over:
-            return  # it was cancelled, which was reported
+            return  # it was cancelled, and that was reported
         if fate == "answered":
             await self._talk(placed, callee)
         await self._report_end(placed, callee, fate)
@@ -139,7 +139,7 @@ class Exchange(ABC, Generic[Dial]):
     def _agent(self, placed: Dial) -> AgentServer:
         """Return the server of a call."""
         del placed
-        assert self.server is not None  # noqa: S101 - only it can order a call
+        assert self.server is not None  # noqa: S101 - only it can request a call
         return self.server
 
     async def _ring(self, placed: Dial, callee: Callee) -> End:
@@ -168,18 +168,18 @@ class Exchange(ABC, Generic[Dial]):
                 placed.carrier = carrier
                 await converse(carrier, callee, self._judge(placed, callee))
         except self.refusals:
-            pass  # it was answered, and ordered to hang up
+            pass  # it was answered, and the agent asked to hang up
 
 
 async def call_back(
     exchange: Exchange[Any], url: str | None, write: Callable[[], tuple[Any, Mapping[str, str]]]
 ) -> None:
-    """Send a callback to an order's address, if it has one, as often as the exchange does.
+    """Send a callback to a call's address, if it has one, `exchange.repeats` times.
 
     Args:
         exchange: Knows the server.
         url: The address.
-        write: Returns a body and its headers, anew each time.
+        write: Returns a new body and its headers each time.
     """
     if url is None or exchange.server is None:
         return
@@ -189,13 +189,13 @@ async def call_back(
 
 
 class OrderIntake:
-    """Accepts orders for calls, each recorded before any answer.
+    """Accepts requests for calls; each is recorded before it is answered.
 
     Attributes:
-        book: Every order: the call's id, the number, and the part that contains the agent's own
+        book: Every request: the call's id, the number, and the part that contains the agent's own
             id.
-        swallow: How many more calls are placed without an answer.
-        calls_per_s: The rate of placing.
+        swallow: How many more requests are carried out, but not answered.
+        calls_per_s: The allowed rate of requests.
     """
 
     def __init__(self) -> None:
@@ -211,14 +211,14 @@ class OrderIntake:
         about: str,
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """Record an order, and start to ring."""
+        """Record a request, and start its call."""
         call_id = placed.phone.call_sid
         exchange.placed[call_id] = placed
         self.book.append((call_id, exchange.number(placed), about))
         start(exchange.run(placed))
 
     def is_too_soon(self) -> bool:
-        """Return whether an order exceeds the rate; if not, count it."""
+        """Return whether a request exceeds the allowed rate; if not, count it."""
         now = asyncio.get_running_loop().time()
         if now - self._placed_at < 1 / self.calls_per_s:
             return True

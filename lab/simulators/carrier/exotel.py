@@ -41,7 +41,7 @@ STEP_BYTES: Final = 320
 
 
 class ExotelManner(CarrierManner):
-    """Exotel's: no webhook, name and password in the address, long pieces of plain samples."""
+    """Exotel's behaviour: no webhook, credentials in the address, long pieces of plain samples."""
 
     form = WireForm(
         number="sequence_number", stream="stream_sid", counts=int, key={"duration": "120"}
@@ -106,7 +106,7 @@ class ExotelManner(CarrierManner):
         return {"event": "stop", "stop": stop}
 
     def play(self, sound: bytes) -> Order:
-        """Return the order to play a piece that does not break up."""
+        """Return the order to play a piece, or a complaint about one that would break up."""
         if not MIN_BYTES <= len(sound) <= MAX_BYTES or len(sound) % STEP_BYTES:
             return Complaint(f"a chunk of {len(sound)} bytes")
         return PlayOrder(sound)
@@ -123,27 +123,27 @@ def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
     )
 
 
-# Outbound calls of Exotel: an order dials a number and streams to the agent at once.
+# Outbound calls of Exotel: a request dials a number, whose call then streams to the agent.
 #
-# Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the order, its
-# answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
+# Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the request,
+# its answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
 # /docs/references/error-codes. That the stream's `from` is the called number, and that the call
 # ends with its stream, is inferred: nothing follows the stream.
 
 PRICE: Final = "1.500"  # chosen: for any answered call, in the account's currency
 RATE_HZ: Final = 8000  # the default, if the address asks for no other
-MAX_RING_S: Final = 45.0  # chosen: the order does not say, and networks give up about then
+MAX_RING_S: Final = 45.0  # chosen: requests do not set it, and networks give up about then
 
 
 @dataclass(slots=True, kw_only=True)
 class ExotelDial(Placed):
-    """An ordered call; its phone's caller is the number that Exotel calls."""
+    """A requested call; the caller of its `phone` is the number that Exotel calls."""
 
-    status: str = "in-progress"  # already in the answer to the order
+    status: str = "in-progress"  # as in the answer to the request
 
 
 class GivenStream(ExotelManner):
-    """Exotel's behaviour for a call whose order has the media address."""
+    """Exotel's behaviour for a call whose request has the media address."""
 
     def __init__(self, url: str) -> None:
         super().__init__(rate_hz=RATE_HZ)
@@ -157,7 +157,7 @@ class GivenStream(ExotelManner):
 
 
 class ExotelExchange(Exchange[ExotelDial]):
-    """Exotel's.
+    """Places Exotel's outbound calls.
 
     Attributes:
         writes: The format of callbacks.
@@ -224,7 +224,7 @@ def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
 
 
 def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
-    """Return a callback's body in one of its formats, and its header."""
+    """Return a callback's body in one of the formats, and its headers."""
     if form == "json":
         return json.dumps(fields), {"Content-Type": "application/json"}
     if form == "form":
@@ -253,7 +253,7 @@ def described(dial: ExotelDial) -> dict[str, Any]:
     return {"Call": call}
 
 
-# Exotel's REST interface for calls: orders, and records, by Sid only.
+# Exotel's REST interface for calls: requests, and records, which are found by Sid only.
 #
 # Source: as above; the refusal of a number on the do-not-call list is as customers'
 # code reads it (HTTP 403, "TRAI NDNC" in the message).
@@ -273,7 +273,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         exchange: Places its calls.
         answer_with: A status to answer instead, as a fault.
         barred: Numbers on the do-not-call list.
-        forgets: Whether it knows none of the calls.
+        forgets: Whether look-ups find none of the calls.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
@@ -339,7 +339,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
 
 
 def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
-    """Return what is wrong with an order; empty if nothing is."""
+    """Return what is wrong with a request; empty if it is valid."""
     url = order.get("StreamUrl", "")
     wrongs = {
         "From": not NUMBER.fullmatch(order.get("From", "")),

@@ -1,4 +1,4 @@
-"""The sound at a telephone: what it plays, what is said into it, and what its line returns."""
+"""The audio of a telephone: what it plays, what is said into it, and the echo of its line."""
 
 import asyncio
 from collections import deque
@@ -17,14 +17,14 @@ PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it
 
 @dataclass(slots=True)
 class Burst:
-    """A stretch of audible sound, in samples from the start of the call."""
+    """A span of audible sound, in samples from the start of the call."""
 
     start: int
     end: int
 
 
 class CarrierEar:
-    """Plays what arrives and remembers when every sample was heard.
+    """Plays what arrives, and records when every sample was heard.
 
     Audio that arrives while the queue is empty is played at once, otherwise after the queue. All
     times are seconds from the start of the call.
@@ -34,8 +34,8 @@ class CarrierEar:
         """Play sound in a carrier's code."""
         self.code = code
         self.bursts: list[Burst] = []
-        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, code
-        self._dry_at = 0  # the sample when the queue will be empty
+        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, encoded audio
+        self._dry_at = 0  # the sample at which the queue will be empty
         self._marks: deque[tuple[int, str]] = deque()
 
     def hear(self, payload: bytes, at_s: float) -> None:
@@ -55,11 +55,11 @@ class CarrierEar:
             self.bursts.append(Burst(start, end))
 
     def mark(self, name: str) -> None:
-        """Set a mark to echo when everything queued now was played."""
+        """Set a mark, which is due when everything queued now was played."""
         self._marks.append((self._dry_at, name))
 
     def due(self, at_s: float) -> list[str]:
-        """Return the marks reached since the last call."""
+        """Return the marks that have become due since this was last called."""
         now = round(at_s * self.code.rate_hz)
         names: list[str] = []
         while self._marks and self._marks[0][0] <= now:
@@ -84,7 +84,7 @@ class CarrierEar:
         return names
 
     def between(self, start: int, end: int) -> Pcm:
-        """Return what is heard from one sample to another, with silence."""
+        """Return the audio from one sample to another, with silence where nothing was played."""
         heard = np.zeros(end - start, dtype=np.int16)
         for first, payload in reversed(self._pieces):
             piece = self.code.decode(payload)
@@ -96,7 +96,7 @@ class CarrierEar:
         return heard
 
     def has_spoken(self, since: int, now_s: float, *, quiet_s: float) -> bool:
-        """Return whether sound came after a sample, and none for `quiet_s`."""
+        """Return whether sound came after a sample, and then none for `quiet_s`."""
         if not self.bursts or self.bursts[-1].end <= since:
             return False
         return now_s - self.bursts[-1].end / self.code.rate_hz >= quiet_s
@@ -111,7 +111,7 @@ class CarrierEar:
 
 
 class CarrierMouth:
-    """Pending speech.
+    """The speech that a telephone still has to send.
 
     Attributes:
         silent: Set while no speech is pending.
@@ -131,7 +131,7 @@ class CarrierMouth:
         self.silent.clear()
 
     def next_payload(self, echo: Pcm | None = None) -> bytes:
-        """Return the next tick's payload for a media message, with an echo in it."""
+        """Return the payload of the next tick's media message, with an echo mixed in."""
         payload = self._next_speech()
         if echo is None or not echo.any():
             return payload
@@ -151,7 +151,7 @@ class CarrierMouth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEcho:
-    """The agent's sound in the caller's: a loudspeaker, or a bad hybrid."""
+    """The agent's audio in the caller's, as from a loudspeaker or a bad hybrid."""
 
     delay_s: float = 0.3  # over a mobile network
     level_db: float = -24.0
@@ -169,8 +169,8 @@ class Handset:
 
     Attributes:
         ear: What it plays.
-        echo: What the line returns of the agent's sound; `None` for nothing.
-        started_at: When the call was connected, by the loop's clock.
+        echo: The line's echo of the agent's audio; `None` without one.
+        started_at: When the call was connected, on the loop's clock.
         ended: Set when the call is over.
         ended_by: `agent` or `caller`, once it is over.
         ended_s: When that was, in seconds of the call.
@@ -181,7 +181,7 @@ class Handset:
     echo: LineEcho | None = None
 
     def __init__(self, code: SoundCode, *, tick_s: float) -> None:
-        """Sound in a carrier's code, in pieces of `tick_s`."""
+        """Use audio in a carrier's code, in pieces of `tick_s`."""
         self.ear = CarrierEar(code)
         self.started_at = 0.0
         self.ended = asyncio.Event()
@@ -204,7 +204,7 @@ class Handset:
         return self.ended.is_set()
 
     def bursts(self) -> list[tuple[float, float]]:
-        """Return when the agent was heard, in seconds from the start of the call."""
+        """Return the spans in which the agent was heard, in seconds from the start of the call."""
         return [(burst.start / self.rate_hz, burst.end / self.rate_hz) for burst in self.ear.bursts]
 
     @property

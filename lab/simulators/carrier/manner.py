@@ -1,4 +1,4 @@
-"""The behaviour of a carrier: how it rings, and the messages on its media socket."""
+"""The behaviour of a carrier: how it reports calls, and the messages on its media socket."""
 
 import base64
 from abc import ABC, abstractmethod
@@ -23,14 +23,14 @@ Said: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PlayOrder:
-    """Play this after the queue."""
+    """Play this after what is queued."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MarkOrder:
-    """Echo when everything queued now was played."""
+    """Echo this mark when everything queued now was played."""
 
     name: str
 
@@ -58,13 +58,13 @@ class WireForm:
         number: The field with a message's number.
         stream: The field with the stream's id.
         counts: The type of numbers.
-        checks_stream: Whether orders must name the stream.
-        media: Further fields of the caller's sound.
+        checks_stream: Whether the agent's messages must name the stream.
+        media: Further fields of the caller's audio.
         began_ms: The timestamp of the stream's start.
         key: Further fields of a pressed key.
-        dtmf: Further fields of its message.
-        wrong_stream: The complaint about an order for another stream.
-        unknown: The complaint about any other message.
+        dtmf: Further fields of the message for a pressed key.
+        wrong_stream: The complaint about a message for another stream.
+        unknown: The complaint about an unknown message.
     """
 
     number: str
@@ -84,8 +84,8 @@ class CarrierManner(ABC):
 
     Attributes:
         form: The spelling of messages.
-        code: The code of sound.
-        tick_s: The length of the caller's sound in one message.
+        code: The encoding of audio.
+        tick_s: The length of the caller's audio in one message.
         says_stop: Whether a `stop` precedes the close of the socket.
     """
 
@@ -98,7 +98,7 @@ class CarrierManner(ABC):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Report a call to the agent; return the media address.
+        """Report a call to the agent; return the answer, with the media address.
 
         Raises:
             NotConnectedError: The agent refuses it.
@@ -108,7 +108,7 @@ class CarrierManner(ABC):
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Ask for instructions after a stream that ended before its call; as `ring`."""
+        """Ask for instructions after a stream that ended before its call; otherwise as `ring`."""
 
     @abstractmethod
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
@@ -124,7 +124,7 @@ class CarrierManner(ABC):
         return message | {form.number: form.counts(number), form.stream: phone.stream_sid}
 
     def media(self, chunk: int, payload: bytes) -> Said:
-        """Return a message with a piece of the caller's sound."""
+        """Return a message with a piece of the caller's audio."""
         at_ms = self.form.began_ms + round(chunk * self.tick_s * 1000)
         media = {
             **self.form.media,
@@ -143,13 +143,13 @@ class CarrierManner(ABC):
         return {"event": "mark", "mark": {"name": name}}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return the agent's order."""
+        """Return the agent's order, or a complaint about its message."""
         if self.form.checks_stream and message.get(self.form.stream) != phone.stream_sid:
             return Complaint(self.form.wrong_stream or f"wrong {self.form.stream}")
         return self.ordered(message) or Complaint(self.form.unknown)
 
     def ordered(self, message: Said) -> Order | None:
-        """Return the order in a message for the right stream; `None` for an unknown one."""
+        """Return the order in a message for this stream; `None` for an unknown message."""
         match message:
             case {"event": "media", "media": {"payload": str(payload)}}:
                 return self.play(base64.b64decode(payload))
@@ -166,7 +166,7 @@ class CarrierManner(ABC):
 
 
 class TwilioManner(CarrierManner):
-    """Twilio's: a signed form, TwiML, Media Streams. Complaints are its debugger's."""
+    """Twilio's behaviour: signed forms, TwiML, Media Streams; complaints as in its debugger."""
 
     form = WireForm(
         number="sequenceNumber",

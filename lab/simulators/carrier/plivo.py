@@ -47,7 +47,7 @@ from lab.simulators.carrier.webhook import (
 # Source: plivo.com/docs/voice/xml/dial, /docs/voice/use-cases/dial-status-reporting; a callback's
 # fields are those of one that a customer has shown. Chosen: the cause of a call that was declined.
 
-NEVER_S: Final = 3600.0  # it rings until one side gives up, if the verb sets no time
+NEVER_S: Final = 3600.0  # if the verb sets no time, it rings until one side gives up
 DECLINED: Final = 603
 ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "busy": ("busy", "USER_BUSY"),
@@ -56,7 +56,7 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "failed": ("failed", "UNALLOCATED_NUMBER"),
     "declined": ("failed", "CALL_REJECTED"),
 }
-"""The status and the network's cause of an unanswered dial."""
+"""The status of an unanswered dial, and the network's cause."""
 
 
 class PlivoSwitch:
@@ -65,7 +65,7 @@ class PlivoSwitch:
     Attributes:
         people: The behaviour of each number or address; unknown ones answer.
         dialled: The callees of all transfers.
-        silent: No callback is sent, as if each were lost.
+        silent: Whether no callback is sent, as if all were lost.
     """
 
     def __init__(self, signed: Callable[[str, Mapping[str, str]], dict[str, str]]) -> None:
@@ -112,7 +112,7 @@ class PlivoSwitch:
 
 
 def read_plivo_dial(text: str) -> DialVerb | None:
-    """Return the verb of an answer that rings a person, if there is one.
+    """Return the verb of an answer that calls a person, if there is one.
 
     Raises:
         NotConnectedError: It has no number, or no next step.
@@ -134,7 +134,7 @@ def read_plivo_dial(text: str) -> DialVerb | None:
 
 
 def _end_of(callee: Callee, verb: DialVerb) -> str:
-    """Return why the call is not answered; empty if it is."""
+    """Return why the call is not answered; empty if it is answered."""
     if callee.ring_s > verb.timeout_s:
         return "timeout"
     if callee.sip == DECLINED:
@@ -143,7 +143,7 @@ def _end_of(callee: Callee, verb: DialVerb) -> str:
 
 
 def _news(form: Mapping[str, str], told: Mapping[str, str], action: str) -> dict[str, str]:
-    """Return a callback's fields: the caller's call, and the other leg."""
+    """Return a callback's fields: those of the caller's call and of the other leg."""
     return {
         "CallUUID": form["CallUUID"],
         "DialALegUUID": told["DialALegUUID"],
@@ -174,11 +174,11 @@ class PlivoAccount(LoopbackServer):
         auth_token: Signs its forms, and authorises commands.
         requests: Method, call and fields of every authorised request.
         answer_with: A status to answer instead, as a fault.
-        orders: Answers requests about calls and orders, except for ending a live call, if set.
+        orders: If set, answers look-ups, and requests about calls that are not live.
         switch: Connects its live calls with callees.
-        ends_streams: Whether an order to a live call ends its stream; else it waits until the agent
-            closes the stream.
-        loses_orders: An order to a live call is acknowledged, but not carried out.
+        ends_streams: Whether the transfer of a live call ends its stream; otherwise the transfer
+            waits until the agent closes the stream.
+        loses_orders: Whether transfers of live calls are acknowledged, but not carried out.
     """
 
     def __init__(self) -> None:
@@ -212,14 +212,14 @@ class PlivoAccount(LoopbackServer):
         }
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a request without our token."""
+        """Return the refusal of a request without the account's credentials."""
         proof = aiohttp.encode_basic_auth(self.auth_id, self.auth_token)
         if hmac.compare_digest(request.headers.get("Authorization", ""), proof):
             return None
         return web.json_response({"error": "unauthorized"}, status=401)
 
     async def _setup(self, request: web.Request) -> web.Response:
-        """Tell of the account, of a number, or of the number's application."""
+        """Describe the account, a number, or the number's application."""
         if refused := self._refused(request):
             return refused
         number = request.match_info.get("number")
@@ -266,7 +266,7 @@ class PlivoAccount(LoopbackServer):
 
 
 def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -> str:
-    """Return the third version of Plivo's signature of a form posted to `url`."""
+    """Return Plivo's V3 signature of a form posted to `url`."""
     parts = urlsplit(url)
     query = "&".join(
         f"{name}={value}" for name, value in sorted(parse_qsl(parts.query, keep_blank_values=True))
@@ -280,7 +280,7 @@ def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -
 
 
 class PlivoManner(CarrierManner):
-    """Plivo's: forms and XML, camel case, checkpoints for marks, no message at the end."""
+    """Plivo's behaviour: forms, XML, camel case, checkpoints as marks, no message at the end."""
 
     form = WireForm(
         number="sequenceNumber",
@@ -305,7 +305,7 @@ class PlivoManner(CarrierManner):
         Args:
             account: The account.
             content_type: The codec that the agent is expected to request.
-            answer_url: Of an ordered call; the application's by default.
+            answer_url: Of a requested outbound call; the application's by default.
             told: Additional fields of every form.
         """
         self.account = account
@@ -331,9 +331,9 @@ class PlivoManner(CarrierManner):
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Post the form to the target of the `<Redirect>` after the stream, or of an order.
+        """Post the form to the target of the `<Redirect>` after the stream, or of a transfer.
 
-        A `<Dial>` in the answer is carried out first, and its action asked for instructions.
+        A `<Dial>` in the answer is carried out first; then its action is asked for instructions.
         """
         form = plivo_form(phone, "in-progress") | self._told
         url, told = last.action or "", form

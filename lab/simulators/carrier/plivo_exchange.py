@@ -33,11 +33,11 @@ PRICE: Final = 0.0100  # chosen: for each started minute, in the account's curre
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The reason of a call's end, in Plivo's words."""
+    """Why a call ended, in Plivo's terms."""
 
     code: int
     name: str
-    telephony: str  # the network's
+    telephony: str  # the telephone network's cause
     status: str
 
 
@@ -52,7 +52,7 @@ CAUSES: Final[Mapping[End, Cause]] = {
 
 @dataclass(slots=True, kw_only=True)
 class PlivoDial(Placed):
-    """An ordered call; its `place` is queued, live, between or record."""
+    """A requested call; its `place` is queued, live, between or record."""
 
     request_uuid: str
     place: str = "queued"
@@ -66,10 +66,10 @@ class PlivoDial(Placed):
 
 
 class PlivoExchange(Exchange[PlivoDial]):
-    """Plivo's.
+    """Places Plivo's outbound calls.
 
     Attributes:
-        calls_per_s: The rate of placing; more calls wait.
+        calls_per_s: The rate at which calls are placed; further ones wait.
         recorded_after_s: The time from a call's end to its record.
     """
 
@@ -119,7 +119,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         await self.finish(placed, fate)
 
     async def finish(self, placed: PlivoDial, fate: End) -> None:
-        """Do so for a call that either side has ended."""
+        """Report the end of a call that either side has ended."""
         cause = CAUSES[fate]
         placed.cause, placed.place, placed.ended = cause, "between", utc_now()
         told = {
@@ -187,38 +187,38 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at.astimezone(INDIA):%Y-%m-%d %H:%M:%S}+05:30"
 
 
-# Plivo's REST interface for calls: orders, the three places of a call, cancelling.
+# Plivo's REST interface for calls: requests, the three lists in which a call may be, cancelling.
 
 NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
 NEEDED: Final = ("from", "to", "answer_url")
 
 
 class PlivoRestApi(OrderIntake):
-    """Accepts an account's orders: `async with PlivoRestApi(account, server) as api`.
+    """Accepts an account's call requests: `async with PlivoRestApi(account, server) as api`.
 
     Attributes:
         exchange: Places the calls.
-        one_id: Whether a request's id is its call's, as in every recorded case.
+        one_id: Whether a request and its call have the same id, as in every recorded case.
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
-        """Prepare; the account listens already."""
+        """Prepare; the account must already listen."""
         super().__init__()
         self.exchange = PlivoExchange(account, server)
         self.one_id = False
         self._account = account
 
     async def __aenter__(self) -> Self:
-        """Accept the account's orders."""
+        """Begin to accept call requests."""
         self._account.orders = self.ask
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Accept no more; the account stops all ringing."""
+        """Stop accepting them; the account cancels calls in progress."""
         self._account.orders = None
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Answer requests about calls and orders."""
+        """Answer requests about calls."""
         uuid = request.match_info.get("call") or request.match_info.get("request") or ""
         match request.method, uuid:
             case "POST", "":
@@ -273,7 +273,7 @@ class PlivoRestApi(OrderIntake):
         return _not_found()
 
     def _end(self, uuid: str, *, of_call: bool) -> web.Response:
-        """End a call; by its request's id, an unanswered one."""
+        """End a call by its id, or an unanswered call by its request's id."""
         for item in self.exchange.placed.values():
             known = item.phone.call_sid == uuid if of_call else item.request_uuid == uuid
             if known and not item.over and (of_call or item.answered is None):

@@ -1,6 +1,6 @@
 """Twilio's REST interface and its outbound calls: places, finds, redirects and ends calls.
 
-The statuses arrive in the carrier's order, each with its number, at the given address. Source:
+Status callbacks are sent in the carrier's order, each with its sequence number. Source:
 twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, /21215,
 /voice/twiml/dial, /voice/twiml/refer, /voice/answering-machine-detection.
 """
@@ -48,7 +48,7 @@ PRICE: Final = 0.0140  # chosen: for each started minute, in the account's curre
 
 
 class GivenTwiml(TwilioManner):
-    """Twilio's behaviour for a call whose TwiML came with the order."""
+    """Twilio's behaviour for a call whose TwiML came with the request."""
 
     def __init__(self, twiml: Twiml) -> None:
         self._twiml = twiml
@@ -61,7 +61,7 @@ class GivenTwiml(TwilioManner):
 
 
 class AskedUrl(TwilioManner):
-    """Twilio's behaviour for a call whose order has an instruction URL."""
+    """Twilio's behaviour for a call whose request has an instruction URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -77,11 +77,11 @@ class AskedUrl(TwilioManner):
 
 
 class TwilioExchange(Exchange[Placed]):
-    """Twilio's: also for transferred callers.
+    """Places Twilio's outbound calls, including those to whom callers are transferred.
 
     Attributes:
         billed_after_s: The time from a call's end to its price.
-        dialled: The callees of live calls.
+        dialled: The callees of transferred callers.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
@@ -188,10 +188,10 @@ class CarrierRest(LoopbackServer, OrderIntake):
         calls: The known calls, by CallSid.
         requests: CallSid and requested status of every authorised request.
         answer_with: A status to answer instead, as a fault.
-        looks_with: The same for looking a call up.
-        looks_after_s: The delay of that answer.
-        changes_after_s: The time to carry out and answer an order to a live call.
-        breaks_off: Whether such an order is carried out but its connection broken.
+        looks_with: The same for looking up a call.
+        looks_after_s: The delay of the answer to a look-up.
+        changes_after_s: The time to carry out and answer a change of a live call.
+        breaks_off: Whether such a change is carried out, but the connection then broken.
         not_permitted: Prefixes of numbers that the account may not call: its geo permissions.
         exchange: Places the calls.
     """
@@ -342,7 +342,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
 
 
 def _refused(order: Mapping[str, str]) -> web.Response | None:
-    """Return the answer to an invalid order."""
+    """Return the answer to an invalid request; `None` if it is valid."""
     if not NUMBER.fullmatch(order.get("To", "")):
         return _refusal(400, 21211, f"The 'To' number {order.get('To')} is not a valid number.")
     if not NUMBER.fullmatch(order.get("From", "")):

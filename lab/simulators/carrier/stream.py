@@ -1,4 +1,4 @@
-"""One media socket of a call: its messages, and its loss."""
+"""One media socket of a call: its messages, and ways to lose it."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connec
 
 
 class MediaStream:
-    """An open socket. Each numbers its messages and its pieces of sound from 1.
+    """An open socket. Its messages, and its pieces of audio, are numbered from 1.
 
     Attributes:
         socket: Also takes messages that no carrier would send.
@@ -31,7 +31,7 @@ class MediaStream:
         self.socket = socket
         self._manner = manner
         self._phone = phone
-        self._sequence = 1  # the number 1 is the start's
+        self._sequence = 1  # `start` has the number 1
         self._chunk = 0
 
     async def begin(self, twiml: Twiml) -> None:
@@ -40,7 +40,7 @@ class MediaStream:
             await self.socket.send_json(message)
 
     def sound(self, payload: bytes) -> Said:
-        """Return the message with the next piece of the caller's sound."""
+        """Return the message with the next piece of the caller's audio."""
         self._chunk += 1
         return self._manner.media(self._chunk, payload)
 
@@ -48,7 +48,7 @@ class MediaStream:
         """Send a message, if the socket is still open."""
         self._sequence += 1
         numbered = self._manner.numbered(message, self._phone, self._sequence)
-        with suppress(ConnectionError, RuntimeError):  # the reader gets the reason
+        with suppress(ConnectionError, RuntimeError):  # the reader sees the reason
             await self.socket.send_json(numbered)
 
     async def messages(self) -> AsyncIterator[dict[str, Any] | None]:

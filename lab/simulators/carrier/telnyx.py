@@ -60,13 +60,13 @@ class TelnyxAccount(LoopbackServer):
         commands: Call, action and fields of every authorised command.
         answer_with: A status to answer instead, as a fault.
         refuses: The same for one action.
-        late_s: By action, the delay of the next answer, after the action is carried out.
-        repeats: How often each event is sent, as Telnyx may, with the same id.
-        people: By number, the end of a leg to a person: `answered`, or a `hangup_cause`.
+        late_s: By action, how long its next answer is delayed after the action was carried out.
+        repeats: How often each event is sent with the same id; Telnyx may repeat one.
+        people: By number, the outcome of a leg to a person: `answered`, or a `hangup_cause`.
         calls: Live calls.
         over: Ended calls.
-        states: By call, the latest `client_state` of a command: all its events carry it.
-        app: The REST interface; it places calls only with an exchange.
+        states: By call, the `client_state` of its latest command, which all its events carry.
+        app: The REST interface; it accepts requests for calls only with a `TelnyxExchange`.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class TelnyxAccount(LoopbackServer):
 
     @property
     def public_key(self) -> str:
-        """The portal's form: base64 of the raw key."""
+        """The public key as in Telnyx's portal: base64 of the raw key."""
         raw = self._private.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
         )
@@ -201,13 +201,13 @@ class TelnyxAccount(LoopbackServer):
         return web.json_response({"data": {"result": "ok"}})
 
     async def _tell_of_person(self, fields: dict[str, Any]) -> None:
-        """Ring a person, and report that leg's progress."""
+        """Call a person, and report the progress of that leg."""
         ends = self.people.get(fields["to"], "timeout")
         leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
             "client_state": fields["target_leg_client_state"],
             "direction": "outgoing",
         }
-        with suppress(NotConnectedError, aiohttp.ClientError):  # nothing follows from a refusal
+        with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
             async with aiohttp.ClientSession() as session:
                 await self.emit(session, self._webhook, "call.initiated", leg)
                 if ends == "answered":
@@ -230,7 +230,7 @@ def _was_given(
 
 
 class TelnyxManner(CarrierManner):
-    """Telnyx's: signed events, commands by REST, snake case. Complaints are `error` frames."""
+    """Telnyx's behaviour: signed events, REST commands, snake case; complaints: `error` frames."""
 
     form = WireForm(
         number="sequence_number",
@@ -284,11 +284,11 @@ class TelnyxManner(CarrierManner):
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Report that the stream failed, and go on in silence until another is requested."""
+        """Report that the stream failed, and wait in silence until another is requested."""
         number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
-        with suppress(NotConnectedError):  # the event was refused: the call goes on anyway
+        with suppress(NotConnectedError):  # even if the event is refused, the call continues
             await self.account.emit(session, url, "streaming.failed", self.payload(phone) | reason)
         _, fields = await self.account.asked(
             phone.call_sid, "streaming_start", number=number, within_s=None
@@ -328,7 +328,7 @@ class TelnyxManner(CarrierManner):
         return {"event": "stop", "stop": stop}
 
     def play(self, sound: bytes) -> Order:
-        """Return the order to play a piece of a valid length."""
+        """Return the order to play a piece, or a complaint about its length."""
         seconds = len(sound) / self.code.sample_bytes / self.code.rate_hz
         if not 0.02 <= seconds <= 30:
             return Complaint(f"100003: a chunk of {seconds:.3f} s")

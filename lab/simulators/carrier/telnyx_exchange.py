@@ -1,9 +1,9 @@
-"""Outbound calls of Telnyx: the order, its result, and its events.
+"""Outbound calls of Telnyx: the request, its result, and its events.
 
 Source: developers.telnyx.com/api-reference/call-commands/dial, /call-information/*,
 /debugging/list-call-events, /callbacks/call-hangup, apispec.telnyx.com/call-cost-received-event.
 Chosen, because it is not documented: the shape of an event's `metadata` around the raw event, the
-answer to a second order with the same `command_id`, and each cause's SIP code.
+answer to a second request with the same `command_id`, and each cause's SIP code.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from lab.simulators.carrier.webhook import (
 from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-KNOWN_S: Final = 600.0  # after its end, while a call's status is still available
+KNOWN_S: Final = 600.0  # how long a call's status is available after its end
 PRICE: Final = 0.0070  # chosen: for each started minute, in the account's currency
 CAUSES: Final[Mapping[End, tuple[str, str]]] = {
     "answered": ("normal_clearing", "200"),
@@ -59,10 +59,10 @@ PREMIUM: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class TelnyxPlaced(Placed):
-    """An ordered call.
+    """A requested call.
 
     Attributes:
-        told: Its events, as the list of events has them.
+        told: Its events, in the format of the list of events.
     """
 
     leg_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -70,11 +70,11 @@ class TelnyxPlaced(Placed):
 
     @property
     def lasted_s(self) -> float:
-        """Return the time from the order to the end."""
+        """Return the time from the request to the end."""
         return 0.0 if self.ended is None else (self.ended - self.created).total_seconds()
 
     async def hang_up(self, *, by: str = "agent") -> None:
-        """End it, even while it rings."""
+        """End the call, even while it rings."""
         self.given_up.set()
         if self.carrier is not None:
             await self.carrier.hang_up(by=by)
@@ -125,19 +125,21 @@ class DialManner(TelnyxManner):
         return self.stream(fields)
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
-        """Return its fields in an event, with the order's state."""
+        """Return its fields in an event, with the request's `client_state`."""
         return self._placed.payload(**_state(self.account, self._placed))
 
 
 class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
-    """Telnyx's. Create it before the account listens: `async with telnyx_exchange() as exchange`.
+    """Places Telnyx's outbound calls: `async with telnyx_exchange() as exchange`.
+
+    If you create it yourself, do so before the account listens.
 
     Attributes:
-        account: Its REST interface takes the orders.
+        account: Its REST interface accepts the requests.
         connection_id: Of the application that may place calls.
-        too_soon: How many orders were refused, because they exceeded the rate.
-        mute: Events are not sent, only listed.
-        behind: The list of events is still empty.
+        too_soon: How many requests were refused because they exceeded the rate.
+        mute: Whether events are only listed, not sent.
+        behind: Whether the list of events lags, and is still empty.
         tells_cost: Whether the application reports costs.
         billed_after_s: The time from a call's end to its cost.
     """
@@ -191,7 +193,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         cause, sip_code = CAUSES[fate]
         in_time = callee.ring_s <= self._ring_s(placed)
         if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
-            cause, sip_code = "call_rejected", str(callee.sip_code)  # its word for any unusual end
+            cause, sip_code = "call_rejected", str(callee.sip_code)  # its cause for any unusual end
         said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
         await self.emit(placed, "call.hangup", state="hangup", **said)
         if self.tells_cost and placed.answered:
@@ -200,7 +202,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
             await self.emit(placed, "call.cost", status="valid", total_cost=total)
 
     async def emit(self, placed: TelnyxPlaced, event: str, **more: str) -> None:
-        """Record an event, and send it to the order's address."""
+        """Record an event, and send it to the call's webhook address."""
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
         noted = {
@@ -276,13 +278,13 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
 
 
 async def _reported(work: Coroutine[Any, Any, None]) -> None:
-    """Do some work until the agent's side does not accept a report."""
+    """Run some work; stop if the agent's side refuses a report."""
     with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
         await work
 
 
 def _refused(order: Mapping[str, Any], connection_id: str) -> web.Response | None:
-    """Return the answer to an invalid order."""
+    """Return the answer to an invalid request; `None` if it is valid."""
     if order.get("connection_id") != connection_id:
         return telnyx_refusal(422, "10017", "Associated resource does not exist")
     if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
@@ -295,7 +297,7 @@ def _known(placed: TelnyxPlaced) -> bool:
 
 
 def _state(account: TelnyxAccount, placed: TelnyxPlaced) -> dict[str, str]:
-    """Return a call's state, if a command has changed the order's."""
+    """Return a call's `client_state`, if a command has set one since the request."""
     state = account.states.get(placed.phone.call_sid)
     return {} if state is None else {"client_state": state}
 

@@ -1,4 +1,4 @@
-"""A carrier's webhook requests, and its reading of the answers, as Twilio does both.
+"""A carrier's webhook requests, and how it reads the answers, as Twilio does both.
 
 Source: twilio.com/docs/usage/security (the signature), /voice/twiml/stream (the answer).
 """
@@ -22,7 +22,7 @@ class LoopbackServer:
 
     Attributes:
         url: Its address.
-        app: The interface.
+        app: The application.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class LoopbackServer:
         return self
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do some work until the block ends."""
+        """Run some work in the background, at most until the block ends."""
         self._running.append(self._tasks.create_task(work))
 
     async def __aexit__(self, *raised: Any) -> None:
@@ -87,12 +87,12 @@ class PhoneCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twiml:
-    """The orders in a webhook's answer."""
+    """The instructions in a webhook's answer."""
 
     stream_url: str | None  # of the `<Connect><Stream>`, if there is one
     parameters: Mapping[str, str]
     said: str  # by `<Say>`
-    action: str | None = None  # of the `<Connect>`: asked when its stream is over
+    action: str | None = None  # of the `<Connect>`: requested when its stream is over
     told: Mapping[str, str] = field(
         default_factory=dict[str, str]
     )  # to the action, besides the call
@@ -152,7 +152,7 @@ async def ring(
     public_url: str,
     auth_token: str,
 ) -> Twiml:
-    """Post a form to the voice webhook and return the answer's orders.
+    """Post a form to the voice webhook and return the instructions in the answer.
 
     Args:
         session: Sends it.
@@ -198,7 +198,7 @@ async def ask(
     """Post a form to one of the agent's addresses and return its answer.
 
     Raises:
-        NotConnectedError: It is no success.
+        NotConnectedError: The status is no success.
     """
     status, text = await post(session, url, form, headers, server=server)
     if status >= web.HTTPBadRequest.status_code:
@@ -209,7 +209,7 @@ async def ask(
 async def notify(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> int:
-    """Post to one of the agent's addresses, as Twilio; return the status of its answer."""
+    """Post a form to one of the agent's addresses, signed as by Twilio; return the status."""
     headers = {"X-Twilio-Signature": signature(server.auth_token, url, form)}
     status, _ = await post(session, url, form, headers, server=server)
     return status
@@ -218,10 +218,10 @@ async def notify(
 async def follow(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> Twiml:
-    """Post a form to one of the agent's addresses, as Twilio, and return the answer's orders.
+    """Post a form to one of the agent's addresses, signed as by Twilio; return the instructions.
 
     Raises:
-        NotConnectedError: It has another answer.
+        NotConnectedError: The status is no success.
     """
     proof = signature(server.auth_token, url, form)
     headers = {"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"}
@@ -236,7 +236,7 @@ def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
 
 
 def read_twiml(text: str) -> Twiml:
-    """Return the orders in a TwiML document."""
+    """Return the instructions in a TwiML document."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
     connect = root.find("./Connect")
     stream = root.find("./Connect/Stream")

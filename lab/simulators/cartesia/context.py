@@ -1,4 +1,4 @@
-"""Cartesia's websocket: contexts that queue text and stream audio, side by side on one socket.
+"""Cartesia's websocket: several contexts on one socket, each queues text and streams audio.
 
 Source: Cartesia API reference, version 2026-03-01 (websocket, contexts, flushing, buffering,
 concurrency).
@@ -37,9 +37,9 @@ class CartesiaAccount:
     """The account's limits, and its current use.
 
     Attributes:
-        contexts: Contexts at once (15 on the plan Scale); sockets: ten times as many.
+        contexts: Contexts at once (15 on the plan Scale); sockets may be ten times as many.
         idle_s: Seconds without a message after which the server closes a socket.
-        expiry_s: Seconds after its last audio when a context is forgotten.
+        expiry_s: Seconds after its last audio when a context expires.
     """
 
     contexts: int = 15
@@ -50,7 +50,7 @@ class CartesiaAccount:
 
     @property
     def sockets(self) -> int:
-        """Sockets at once."""
+        """The allowed number of sockets at once."""
         return 10 * self.contexts
 
 
@@ -72,13 +72,13 @@ class CartesiaContext(SocketContext[Generation]):
     def start(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
         """Start speaking, as a task of the socket."""
         task = super().start(tasks)
-        # A task that is cancelled before its first step runs no `finally`.
+        # If the task is cancelled before its first step, its `finally` does not run.
         task.add_done_callback(lambda _: self._socket.forget(self))
         return task
 
     @property
     def is_closing(self) -> bool:
-        """Whether it closes the socket itself."""
+        """Whether the context itself is closing the socket."""
         return self._channel.closing
 
     def put(self, asked: Generation) -> None:
@@ -99,7 +99,7 @@ class CartesiaContext(SocketContext[Generation]):
         self._take(asked, asked.transcript, asked.language)
 
     def cancel(self) -> None:
-        """Drop text that has not started; audio in generation still arrives, as documented."""
+        """Drop text that is not spoken yet; audio being generated still arrives, as documented."""
         self._cancelled = True
         self._admission.close("cancelled")
         if not self._utterance.begun and self._task is not None:
@@ -222,7 +222,7 @@ class CartesiaChannel:
         self._socket.reset()
 
     async def flush_done(self) -> None:
-        """Report that everything up to here was sent."""
+        """Report that all audio for the text up to the flush was sent."""
         event = _event("flush_done", self._asked.context_id, flush_done=True)
         await self._socket.send(event | {"flush_id": self._flushes})
         self._flushes += 1
@@ -299,7 +299,7 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
         await self.send(event)
 
     def forget(self, context: CartesiaContext) -> None:
-        """Drop a context that is over; its id may be used again."""
+        """Forget a context that is over; its id may be used again."""
         if context in self._open_contexts:
             self._open_contexts.remove(context)
             self.plan.open_contexts -= 1

@@ -66,7 +66,7 @@ class CartesiaSimulator(Instance):
 
     @property
     def url(self) -> str:
-        """The whole websocket URL."""
+        """The complete websocket URL."""
         return f"{self.server.base_url('ws')}/tts/websocket"
 
     def authorised(self, request: web.Request) -> bool:
@@ -163,7 +163,7 @@ class CartesiaSimulator(Instance):
         try:
             await self.admit(request)
         except RequestRefused:
-            # A list is free: an account without credit gets it.
+            # The list is free, so an account without credit gets it.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
         _read_version(request)

@@ -54,7 +54,7 @@ class Query:
         endpoint_s: Silence that ends an utterance; `None` for none.
         utterance_end_s: Silence before `UtteranceEnd` is sent; `None` for never.
         formatted: Whether to add capitals and punctuation.
-        alternatives: The most readings, the best one included.
+        alternatives: The maximum number of readings, including the best one.
     """
 
     model: str = "base-general"
@@ -148,8 +148,8 @@ def _language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
 def _alternatives(query: Mapping[str, str], *, model: str) -> int:
     """Return the number of readings; nova-2 and later models give one.
 
-    Source: Deepgram's staff in their GitHub discussion 823 (a request that names them fails with
-    nova-2). The behaviour of nova-3 and the text of the refusal are assumed.
+    Source: Deepgram's staff in their GitHub discussion 823 (with nova-2 a request for alternatives
+    fails). The behaviour of nova-3 and the text of the refusal are assumed.
     """
     wanted = _whole(query, "alternatives") if "alternatives" in query else 1
     if wanted < 1:
@@ -329,7 +329,7 @@ def error(*, description: str, message: str = "", variant: str = "SchemaError") 
 
 
 def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
-    """Return words as in a written sentence: with capitals and a final mark."""
+    """Return words as in a written sentence, with capitals; if it has ended, with a final mark."""
     written = [word.capitalize() if word in _capitalised() else word for word in words]
     if not written:
         return []
@@ -341,9 +341,9 @@ def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
 
 
 def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[RecognisedWord]:
-    """Return another reading's words over the same time, each with a little less confidence.
+    """Return the words of another reading, spread over the same time, with less confidence.
 
-    The recogniser gives other readings no times and no probability: both are made up.
+    The recogniser reports no times and no probability for other readings, so both are made up.
     """
     words = text.split()
     start_s, end_s = best[0].start_s, best[-1].end_s

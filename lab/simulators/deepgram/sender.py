@@ -1,4 +1,4 @@
-"""Sends a Deepgram stream's messages: when they are due, and with the current fault."""
+"""Sends a Deepgram stream's messages when they are due, as the current fault allows."""
 
 import asyncio
 import dataclasses
@@ -19,11 +19,11 @@ from lab.simulators.instance import Instance
 from lab.simulators.server import abort
 
 GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
-WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate
+WAITING: Final = 500  # messages; at about three a second, enough for minutes of a slow rate
 
 
 class StreamOver(Exception):  # noqa: N818 - the stream's end, not an error
-    """The stream is over; the message tells how it ended."""
+    """The stream is over; the exception's message says how it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Outgoing:
         heard: A result; `None` to send `event` unchanged.
         due_s: When to send it, on the clock.
         delay_s: Its drawn delay, so that a slow rate can stretch it.
-        last: The stream ends with it.
+        last: Whether the stream ends after it.
     """
 
     due_s: float
@@ -47,7 +47,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepgramStream:
-    """One open stream: the upgrade's request, its admission, the websocket."""
+    """One open stream: the upgrade request, its admission, the websocket."""
 
     request: web.Request
     admission: Admission
@@ -58,7 +58,7 @@ class ShownWords:
     """Counts the words that the client was sent, in total and during the current fault."""
 
     def __init__(self) -> None:
-        self.words = 0  # those in finals, and the most that interim results had beyond
+        self.words = 0  # those in finals, and the most that interim results had after the last one
         self._final_words = 0
         self._fault: Fault | None = None
         self._before_fault = 0
@@ -76,7 +76,7 @@ class ShownWords:
         return self.words - self._before_fault
 
     def room(self, limit: int) -> int:
-        """Return how many words of the next result a fault still allows, if it limits them."""
+        """Return how many words of the next result a fault with this limit still allows."""
         return max(0, self._before_fault + limit - self._final_words)
 
     def add(self, heard: HeardAudio) -> None:
@@ -109,7 +109,7 @@ class Sender:
         from_finalize: bool = False,
         last: bool = False,
     ) -> None:
-        """Queue a message; it is due after the provider's delay, counted from `since_s` or now."""
+        """Queue a message; it is due after the provider's delay, from `since_s` or from now."""
         delay_s = self._instance.pace.ttfb_s()
         out = Outgoing(
             heard=heard,
@@ -125,7 +125,7 @@ class Sender:
         """Send until the stream is over.
 
         Raises:
-            StreamOver: It ended on our side.
+            StreamOver: The provider's side ended it.
         """
         while True:
             out = await self._queue.get()
@@ -137,7 +137,7 @@ class Sender:
         """Apply the current fault to an open stream at once.
 
         Raises:
-            StreamOver: It ends the stream.
+            StreamOver: The fault ends the stream.
         """
         match self._fault():
             case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
@@ -153,7 +153,7 @@ class Sender:
         return self._shown.under(self._admission.fault_now())
 
     async def _wait(self, out: Outgoing) -> None:
-        # Step by step: a fault may be lifted meanwhile.
+        # In small steps, because the fault may change meanwhile.
         while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left_s, POLL_S))
 
@@ -196,7 +196,7 @@ class Sender:
 
     async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         room = self._shown.room(limit)
-        if len(heard.words) > room:  # the words that still fit, as a result that may change
+        if len(heard.words) > room:  # send the words that still fit, as an interim result
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
         await self._emit(dataclasses.replace(out, heard=heard))
 
@@ -226,7 +226,7 @@ class Sender:
 
 
 async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
-    """Send the error and close the stream with it."""
+    """Send an error, and close the stream because of it."""
     said = answer(status, code)
     message = error(description=said.text, message=said.code, variant="ServerError")
     await ws.send_str(json.dumps(message))

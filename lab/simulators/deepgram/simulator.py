@@ -1,6 +1,7 @@
 """A simulated Deepgram: `/v1/listen` as a websocket and for whole files, `/v1/projects`.
 
-It really recognises: pocketsphinx, trained on what callers say to a reception (`data/domain.txt`).
+It recognises real speech, with pocketsphinx and a language model of what callers say to a reception
+(`data/domain.txt`).
 """
 
 import asyncio
@@ -38,7 +39,7 @@ class DeepgramSimulator(Instance):
     """One simulated Deepgram project on its own port.
 
     Attributes:
-        spoken: Its callers' stated language, from the next stream on.
+        spoken: The language that results name, from the next stream on.
     """
 
     kind: ClassVar[str] = "deepgram"
@@ -59,7 +60,7 @@ class DeepgramSimulator(Instance):
         grammar: Sequence[str] = (),
         limits: StreamLimits | None = None,
     ) -> None:
-        """Make a project.
+        """Create a project.
 
         Args:
             name: Of the instance.
@@ -73,7 +74,7 @@ class DeepgramSimulator(Instance):
         self.limits = limits or (StreamLimits(intake_cap=None) if core.uncapped else StreamLimits())
         self.spoken = "en"
         self._grammar = tuple(grammar)
-        # Its process starts with the first stream: most labs never speak.
+        # The recogniser's process starts with the first stream: most labs never need it.
         self._ears: Ears | KnownEars = core.ears or Ears()
 
     def routes(self) -> list[web.RouteDef]:
@@ -179,7 +180,7 @@ class DeepgramSimulator(Instance):
         return words
 
     async def _break_answer(self, request: web.Request, admission: Admission) -> None:
-        """Apply a stream's fault to a whole answer."""
+        """Apply a fault meant for streams to the answer for a file."""
         match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
                 await hang()

@@ -23,9 +23,9 @@ from lab.simulators.ears.heard import ENCODINGS, HeardAudio
 from lab.simulators.ears.known import KnownStream
 from lab.simulators.instance import Instance
 
-COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # the beginnings of such files
+COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how compressed files begin
 BURST_S: Final = 0.25  # audio accepted at once before the intake cap applies: two or three packets
-PIECE_S: Final = 0.1  # the longest piece for the recogniser: no caller blocks others for long
+PIECE_S: Final = 0.1  # the longest piece for the recogniser, so that no caller blocks the others
 
 Why: TypeAlias = Literal["finalize", "close"]
 
@@ -36,8 +36,9 @@ class StreamLimits:
 
     Attributes:
         intake_cap: Audio seconds accepted per second, times the lab's speed; `None` for no cap.
-        idle_s: It closes after this time without audio or KeepAlive.
-        first_audio_s: It also closes a stream without any audio after this time; `None` to disable.
+        idle_s: A stream is closed after this time without audio or KeepAlive.
+        first_audio_s: A stream that has had no audio at all is closed after this time; `None` to
+            disable.
     """
 
     intake_cap: float | None = 1.25  # deepgram-docs, "Recovering from connection errors"
@@ -65,7 +66,7 @@ class TakenAudio:
 
 
 class IntakeRate:
-    """The speed of accepting audio.
+    """Limits how fast audio is accepted.
 
     Args:
         rate: Seconds of audio per second; `None` for no limit.
@@ -76,7 +77,7 @@ class IntakeRate:
         self._taken_until = 0.0
 
     def take(self, audio_s: float) -> float:
-        """Count this much audio; return how many seconds to wait before reading it."""
+        """Count this much audio; return how many seconds to wait before accepting it."""
         if self._rate is None:
             return 0.0
         now = monotonic()
@@ -85,7 +86,7 @@ class IntakeRate:
 
 
 class UtteranceEnd:
-    """Detects an utterance's end by the words' own times.
+    """Detects the end of an utterance by the times of its words.
 
     Args:
         wait_s: The time after the last word; `None` for never.
@@ -96,7 +97,7 @@ class UtteranceEnd:
         self._last_word_s: float | None = None  # its end, until reported
 
     def reached(self, heard: HeardAudio) -> float | None:
-        """Return the last word's end, once, when the wait is over."""
+        """Return the end of the last word, once, when the time after it is over; else `None`."""
         if self._wait_s is None:
             return None
         if heard.words:
@@ -159,13 +160,13 @@ class DeepgramSocket:
                     await self._take(message.data)
                 case WSMsgType.TEXT:
                     await self._obey(message.data)
-                case WSMsgType.CLOSING:  # by ourselves: the reason was recorded there
+                case WSMsgType.CLOSING:  # we close it: the reason has been recorded
                     return
                 case _:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
     async def _take(self, audio: bytes) -> None:
-        if not audio:  # an empty frame means: no more audio
+        if not audio:  # an empty frame means that no more audio will come
             await self._flush("close")
             return
         if not self._audio.count_bytes and not _plausible(audio, self._teller.query):
@@ -271,5 +272,5 @@ class DeepgramSocket:
 def _plausible(audio: bytes, query: Query) -> bool:
     """Return whether the first bytes match the query."""
     if query.encoding is None:
-        return False  # a container in a stream: possible, rare, not simulated
+        return False  # a container in a stream is possible but rare, and not simulated
     return not audio.startswith(COMPRESSED)

@@ -1,4 +1,4 @@
-"""Callers' possible utterances: phrases and templates, expanded into training sentences.
+"""What callers may say: phrases and templates, which are expanded into training sentences.
 
 `data/caller_phrases.txt` lists whole phrases for people to read. `data/domain.txt` holds templates:
 `NAME = a | b` defines a slot, `{NAME}` uses one, `[words]` may be left out.
@@ -29,7 +29,7 @@ class Templates:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return a phrase's words as the recogniser spells them: lower case, no punctuation."""
+    """Return the words of a phrase as the recogniser spells them: lower case, no punctuation."""
     return tuple(_WORD.findall(text.lower()))
 
 

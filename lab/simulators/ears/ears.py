@@ -1,7 +1,7 @@
-"""Speech recognition for the simulators: many streams, one worker process, a free event loop.
+"""Speech recognition for the simulators: one worker process decodes all streams.
 
-Decoding takes about seven hundredths of the audio's length, so one process follows ten callers who
-all speak at once. It is a separate process because the recogniser holds Python's lock.
+Decoding takes about 7 % of the audio's length, so one process can serve ten callers who all speak
+at once. It is a separate process because the recogniser holds the GIL, which would block the loop.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from lab.simulators.ears.heard import HeardAudio, HearingSettings
 
 # The recogniser's process: audio on stdin, results on stdout.
 #
-# Started by `ears.py`; it ends with its stdin, so it never outlives the lab. Messages in both
-# directions are a stream's number, a kind, a length and that many bytes.
+# `Ears` starts it. It ends when its stdin is closed, so it never outlives the lab. A message, in
+# both directions, is a stream's number, a kind, a length and that many bytes.
 
 HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of the content
 MAX_BYTES: Final = 1 << 24
@@ -42,7 +42,7 @@ def message(stream: int, kind: WorkerMessage, content: bytes = b"") -> bytes:
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until `commands` ends."""
+    """Read messages and write results until `commands` ends."""
     # Imported here: the lab's own process needs the constants above but no recogniser.
     from lab.simulators.ears.hearing import Hearing  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ class EarsError(Exception):
 
 
 class HeardResults:
-    """Results in order; the oldest is dropped if they are not fetched."""
+    """A queue of results; if they are not fetched, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
@@ -112,7 +112,7 @@ class HeardResults:
 
 
 class EarStream(HeardResults):
-    """One caller's audio stream through the worker."""
+    """One caller's audio stream, recognised by the worker."""
 
     def __init__(self, number: int, ears: "Ears") -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class EarStream(HeardResults):
         self._ears = ears
 
     async def hear(self, audio: bytes) -> None:
-        """Pass audio on; waits only if the worker is far behind."""
+        """Send audio to the worker; this waits only if the worker is far behind."""
         await self._ears.send(self.number, WorkerMessage.AUDIO, audio)
 
     async def flush(self) -> None:
@@ -152,17 +152,17 @@ class Ears:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the worker, unless it runs; it is ready after about half a second."""
+        """Start the worker unless it is running; it is ready after about half a second."""
         async with self._starting:
             if self._reader is not None and not self._reader.done():
-                return  # the reader, not the exit code, which is known a moment later
+                return  # checks the reader, because the exit code is known a moment later
             await self._end()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "lab.simulators.ears.ears"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
-                start_new_session=True,  # Ctrl-C is for the lab
+                start_new_session=True,  # the worker gets no Ctrl-C; the lab ends it
                 limit=MAX_BYTES,
             )
             self._reader = asyncio.get_running_loop().create_task(self._read(self._process))

@@ -57,7 +57,7 @@ class Intake:
         return _whole(self._resampler.resample_chunk(samples.astype(np.float32)))
 
     def drain(self) -> Samples:
-        """Return the last milliseconds, which the resampler holds back until more arrives."""
+        """Return the last milliseconds, which the resampler otherwise holds back."""
         if self._resampler is None:
             return np.zeros(0, np.int16)
         rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -67,8 +67,8 @@ class Intake:
     def _fresh(self) -> soxr.ResampleStream | None:
         if self._rate_hz == MODEL_HZ:
             return None
-        # As floats: soxr dithers integers with a seed made from an address, so the same audio would
-        # give different samples in every process, and a borderline word another word.
+        # As floats: soxr dithers integers, with a memory address as seed. The same audio would give
+        # different samples in every process, and sometimes a different word.
         return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="float32", quality="LQ")
 
     def _linear(self, audio: bytes) -> Samples:
@@ -92,8 +92,8 @@ class RecognisedWord:
     """One recognised word, in lower case.
 
     Attributes:
-        confidence: The word's posterior in the recogniser's lattice, 0 to 1; in an interim result,
-            which has no lattice yet, its acoustic score relative to the best possible one.
+        confidence: From 0 to 1: the word's posterior in the recogniser's lattice; in an interim
+            result, which has no lattice yet, its acoustic score relative to the best possible one.
     """
 
     text: str
@@ -108,10 +108,10 @@ class HeardAudio:
 
     Attributes:
         what: `speech_started`; `interim`: the words so far, which may change; `final`: words that
-            will not change; `flushed`: the final answer to a flush; `failed`: the stream cannot go
-            on.
-        others: Of a final: other readings, the likelier ones first.
-        endpoint: The speaker paused at `end_s`.
+            will not change; `flushed`: the final result that answers a flush; `failed`: the stream
+            cannot continue.
+        others: Other readings of a final result, the likelier ones first.
+        endpoint: Whether the speaker paused at `end_s`.
         why: The reason of a failure.
     """
 
@@ -142,9 +142,9 @@ class HearingSettings:
     Attributes:
         encoding: linear16, mulaw or alaw.
         rate_hz: Of the incoming audio.
-        endpoint_s: Silence that ends an utterance; `None`: only a flush or its length does.
-        grammar: The only phrases; empty for the receptionist's language model.
-        alternatives: How many readings of a final to return, the best one included.
+        endpoint_s: Silence that ends an utterance; `None`: only a flush or its length ends it.
+        grammar: The only phrases to recognise; empty for the receptionist's language model.
+        alternatives: How many readings of a final result to return, including the best one.
     """
 
     encoding: str = "linear16"

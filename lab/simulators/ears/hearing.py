@@ -2,14 +2,14 @@
 
 The rules:
 
-- Speech starts with four voiced frames of the last five; the 0.3 s before them belong to it.
+- Speech starts with four voiced frames among the last five; the 0.3 s before them belong to it.
 - After 0.16 s without voice the utterance is *settled*: the search ends and its result is kept, so
-  that a flush, which follows a pause, is answered without work. If the speaker goes on, the
-  utterance is searched again from its start, which takes a few hundredths of its length.
-- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech. An earlier flush
-  is answered as if those 0.16 s had passed.
-- An utterance with less than 0.1 s of voice, or with only stretched words, was noise.
-- Silence becomes final from time to time, except for its end: speech may just have begun there.
+  that a flush, which follows a pause, is answered without work. If the speaker continues, the
+  utterance is searched again from its start, which takes a few per cent of its length.
+- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech. A flush before
+  it is settled is answered as if the 0.16 s had passed.
+- An utterance with less than 0.1 s of voice, or with only overlong words, was noise.
+- Silence becomes final from time to time, except for its end, where speech may just have begun.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from lab.simulators.ears.domain import DATA, words_of
 from lab.simulators.ears.heard import MODEL_HZ, HeardAudio, HearingSettings, Intake, RecognisedWord
 from lab.simulators.samples import Samples
 
-# Pocketsphinx with the receptionist's language model, or with only a list of phrases.
+# Pocketsphinx with the receptionist's language model, or with a list of phrases only.
 #
 # The settings were chosen by measuring word errors on synthetic callers (`tests/lab/simulators/
 # test_ears.py` measures them again).
@@ -47,24 +47,24 @@ SETTINGS: Final[dict[str, Any]] = {
     "lpbeam": 1e-60,
     "lponlybeam": 1e-40,
     "wip": 0.2,
-    # The initial mean for a call's first words: half-way from pocketsphinx's own (40,3,-1) to the
-    # mean after four synthetic voices, in order not to fit only these. First words: 4 instead of 11
-    # % word errors.
+    # The initial cepstral mean, for a call's first words: half-way from pocketsphinx's own
+    # (40,3,-1) to the mean after four synthetic voices, in order not to fit only these. It reduces
+    # word errors in first words from 11 to 4 %.
     "cmninit": "49,3,-2,13,-9,1,-1.5,-7,-0.7,-5,3.5,-2.2,-2.5",
-    # A second pass over the utterance takes 50 ms while the caller waits for an answer, and saves
-    # three errors in a thousand words.
+    # A second pass over the utterance would take 50 ms while the caller waits for an answer, and
+    # avoid three errors in a thousand words.
     "fwdflat": False,
 }
-# The model was never trained on digital silence: 8.6 % word errors without this noise, 2 % with.
+# The model was not trained on digital silence: 8.6 % word errors without this noise, 2 % with it.
 NOISE_RMS: Final = 60.0
-# Telephone audio has nothing above 4 kHz, where the model expects something: more noise fills it,
-# and the cepstral mean differs. First utterances at 8 kHz: about 15 instead of 26 % word errors;
-# four times the noise is better still there, and worse on a line with only 300 to 3400 Hz.
+# Telephone audio has nothing above 4 kHz, where the model expects sound. So more noise is added,
+# and the cepstral mean differs. First utterances at 8 kHz have about 15 instead of 26 % word
+# errors. Four times the noise is even better there, but worse on a line with only 300 to 3400 Hz.
 NARROW_GAIN: Final = 2
 NARROW_CMN: Final = "50.4,3.9,-8.4,10.9,-2.2,-8.3,3.2,-9.3,-5.3,1.8,-3.7,1.4,-1.8"
 _NOISE: Final = np.random.default_rng(0).normal(0, NOISE_RMS, 7 * MODEL_HZ).round().astype(np.int32)
-READINGS: Final = 60  # to check: most differ only in a pause or a second pronunciation
-_SHORTEST_S: Final = 0.06  # for a word; a shorter one is an error of the search
+READINGS: Final = 60  # checked for other words: most differ only in a pause or a pronunciation
+_SHORTEST_S: Final = 0.06  # a shorter word is an error of the search
 
 
 class LabRecogniser:
@@ -168,9 +168,9 @@ class LabRecogniser:
 
 FRAME_S: Final = 0.02
 FRAME_SAMPLES: Final = int(MODEL_HZ * FRAME_S)
-LOUD_RMS: Final = 15.0  # of 32768: about -67 dBFS; telephone silence is below
-OVER_FLOOR: Final = 2.0  # most frames of speech at 10 dB over the noise are above: measured
-FLOOR_FRAMES: Final = 75  # 1.5 s: speech always has a gap between two sounds within this time
+LOUD_RMS: Final = 15.0  # of 32768: about -67 dBFS; telephone silence is below it
+OVER_FLOOR: Final = 2.0  # times the floor; most speech frames at 10 dB SNR exceed it: measured
+FLOOR_FRAMES: Final = 75  # 1.5 s: within this time speech always has a gap between two sounds
 SMOOTHING_FRAMES: Final = 3
 
 
@@ -193,24 +193,24 @@ class VoiceGate:
 
 
 ONSET: Final = (4, 5)  # this many voiced frames of the last few
-BEFORE_FRAMES: Final = 20  # 0.4 s: the onset's 0.1 s and the soft sound before it
-SETTLE_FRAMES: Final = 8  # 0.16 s: just before the 0.2 s after which clients flush
+BEFORE_FRAMES: Final = 20  # 0.4 s: the onset's 0.1 s, and 0.3 s of soft sound before it
+SETTLE_FRAMES: Final = 8  # 0.16 s: just below the 0.2 s after which clients flush
 MAX_FRAMES: Final = 500  # 10 s
 VOICED_FRAMES: Final = 5  # 0.1 s: a click, or an opening microphone, has less
-QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is amplified to it: measured
+QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; quieter callers are amplified to it: measured
 STRETCHED_S: Final = 1.2  # the longest word of the domain ("appointment") takes 0.8 s at 120 wpm
 NARROW_HZ: Final = 12_000  # a lower rate has nothing above 6 kHz, which the model also uses
-INTERIM_S: Final = 0.4  # between interim results in speech; Deepgram: a second or less
-QUIET_INTERIM_S: Final = 1.0  # and in silence
-QUIET_FINAL_S: Final = 5.0  # after which silence becomes final
+INTERIM_S: Final = 0.4  # between interim results during speech; Deepgram: a second or less
+QUIET_INTERIM_S: Final = 1.0  # the same during silence
+QUIET_FINAL_S: Final = 5.0  # of silence, which then becomes final
 
 
 class SearchedUtterance:
     """The current utterance, and the search's results in it.
 
     Attributes:
-        settled: The words of an ended search; `None` while it goes on.
-        others: Other readings of them.
+        settled: The words, once the search has ended; `None` before that.
+        others: Other readings of the settled words.
     """
 
     def __init__(
@@ -256,9 +256,9 @@ class SearchedUtterance:
             self._unsearched = 0
 
     def pad_with_silence(self, frames: int) -> None:
-        """Append this much silence to the utterance, which a flush ends early.
+        """Append this many frames of silence to an utterance that a flush ends early.
 
-        Without it, the search mistakes the end of the last word for the middle of another.
+        Without them, the search takes the end of the last word for the middle of another word.
         """
         if self.settled is None and frames > 0:
             self.search()
@@ -305,7 +305,7 @@ class Hearing:
         self._before: deque[Samples] = deque(maxlen=BEFORE_FRAMES)
         self._onset: deque[bool] = deque(maxlen=ONSET[1])
         self._utterance: SearchedUtterance | None = None
-        self._quiet = 0  # frames without voice so far: at the end of the utterance, or after it
+        self._quiet = 0  # consecutive frames without voice, up to now
         self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
@@ -409,7 +409,7 @@ class Hearing:
 
 
 def _credible(words: tuple[RecognisedWord, ...], *, voiced: int) -> tuple[RecognisedWord, ...]:
-    """Return the words if their voiced frames are plausible as speech, not noise."""
+    """Return the words if they are plausible as speech; none if this was noise."""
     if voiced < VOICED_FRAMES:
         return ()
     if all(word.end_s - word.start_s > STRETCHED_S for word in words):

@@ -1,8 +1,8 @@
 """Recognition by look-up, for measurements: cheap, because all utterances are known.
 
-A caller plays known sounds over a telephone line, and 20 ms of them are looked up at a time. Sound
-that did not arrive is not recognised, so a lost word is lost here, too. Unknown sound counts as
-silence. The interface is that of `Ears`, and the wire protocol is real.
+Callers play known sounds over a telephone line, which are looked up 20 ms at a time. Sound that did
+not arrive is not recognised, so a lost word is lost here, too. Unknown sound counts as silence. The
+interface is that of `Ears`, so the simulated provider's wire protocol does not change.
 """
 
 import itertools
@@ -22,8 +22,8 @@ QUIET: Final = bytes(BLOCK_BYTES)
 INTERIM_S: Final = 0.4  # between interim results in speech, as in the real recogniser
 QUIET_INTERIM_S: Final = 1.0
 QUIET_FINAL_S: Final = 5.0
-EARLY_S: Final = 0.1  # of silence after which an early recogniser is done, before a client asks
-HEARD: Final = 0.5  # chosen: half of a word has to arrive
+EARLY_S: Final = 0.1  # silence after which an early recogniser finishes, before a client asks
+HEARD: Final = 0.5  # chosen: the share of a word that must arrive for it to be recognised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class KnownUtterance:
     """A known utterance.
 
     Attributes:
-        samples: After the telephone's coding, 8000 Hz.
-        words: With their times in it.
+        samples: At 8000 Hz, after the telephone's coding.
+        words: With their times in the utterance.
     """
 
     samples: Samples
@@ -68,16 +68,16 @@ class KnownHearing:
         """
         if (settings.encoding, settings.rate_hz) != ("linear16", RATE_HZ):
             coming = f"{settings.encoding} at {settings.rate_hz} Hz"
-            raise ValueError(f"these ears hear linear16 at {RATE_HZ} Hz; what comes is {coming}")
+            raise ValueError(f"known sounds need linear16 at {RATE_HZ} Hz; the stream has {coming}")
         self._sounds = sounds
         self._endpoint_s = EARLY_S if early else settings.endpoint_s
         self._rest = b""
         self._blocks = 0  # of the stream
         self._final_until_s = self._told_at_s = 0.0
-        self._utterance: int | None = None  # that was partly heard, and is not all final
+        self._utterance: int | None = None  # the one that has begun and is not all final yet
         self._base_s = 0.0  # its start in the stream
-        self._arrived: dict[int, int] = {}  # its words: samples that arrived
-        self._told: set[int] = set()  # its final words
+        self._arrived: dict[int, int] = {}  # by its words' indexes: how many samples arrived
+        self._told: set[int] = set()  # the indexes of its words that are final
         self._quiet_s = 0.0
         self._speaking = False
 
@@ -100,7 +100,7 @@ class KnownHearing:
         return round(self._blocks * BLOCK_S, 3)
 
     def _next_block(self) -> tuple[bytes, tuple[int, int] | None]:
-        """Return the next bytes and their place; less than a block to align with it."""
+        """Return the next bytes and their place; less than a block if that aligns the stream."""
         block = self._rest[:BLOCK_BYTES]
         if block == QUIET:
             return block, None
@@ -135,7 +135,7 @@ class KnownHearing:
             yield self._final(what="final", endpoint=True)
 
     def _understood(self) -> list[int]:
-        """Return the words that were heard and are not final."""
+        """Return the indexes of the words that have arrived and are not final."""
         if self._utterance is None:
             return []
         words = self._sounds.utterances[self._utterance].words
@@ -176,7 +176,7 @@ class KnownHearing:
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._told.update(self._understood())  # half a word is still pending
+        self._told.update(self._understood())  # a word that has partly arrived stays pending
         self._final_until_s = self._told_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(
@@ -196,7 +196,7 @@ class KnownStream(HeardResults):
     """One caller's audio stream."""
 
     def __init__(self, number: int, hearing: KnownHearing | str) -> None:
-        """Recognise with `hearing`; a string is the reason for a failure."""
+        """Recognise with `hearing`; a string is the reason why the stream fails."""
         super().__init__()
         self.number = number
         self._hearing = hearing
@@ -227,7 +227,7 @@ class KnownEars:
 
         Args:
             utterances: All of them.
-            early: Words are final after 0.1 s of silence, whatever a client asks for.
+            early: Whether words are final after 0.1 s of silence, without a client's flush.
         """
         self._sounds = KnownSounds(utterances)
         self._early = early

@@ -32,7 +32,7 @@ DICTIONARY_FILE: Final = DATA / "domain.dict"
 ADDITIONS_FILE: Final = DATA / "additions.dict"  # pronunciations that the wheel's dictionary lacks
 
 ORDER: Final = 3
-LISTED_WEIGHT: Final = 12  # sampled sentences that a listed phrase counts as: measured by test_ears
+LISTED_WEIGHT: Final = 12  # a listed phrase counts as this many samples: measured by test_ears
 SAMPLES_MIN: Final = 6
 SAMPLES_MAX: Final = 240
 SEED: Final = 20_26
@@ -52,12 +52,12 @@ def sentences(templates: Templates, listed: Iterable[str]) -> Iterator[NGram]:
 
 
 def count(corpus: Iterable[NGram]) -> list[Counter[NGram]]:
-    """Return the n-gram counts, the item at index n-1 for length n."""
+    """Return the n-gram counts; those of length n have the index n-1."""
     counts: list[Counter[NGram]] = [Counter() for _ in range(ORDER)]
     for sentence in corpus:
         for n in range(1, ORDER + 1):
             counts[n - 1].update(sentence[i : i + n] for i in range(len(sentence) - n + 1))
-    del counts[0][("<s>",)]  # never predicted: it only starts a history
+    del counts[0][("<s>",)]  # it is never predicted, because it only begins a history
     return counts
 
 

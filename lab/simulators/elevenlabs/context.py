@@ -60,7 +60,7 @@ class ElevenLabsChannel:
         self._aligned: tuple[Speech, tuple[Character, ...]] | None = None
 
     def piece_end(self, speech: Speech, start: int) -> int:
-        """End a piece so that at least one character begins in it and in the rest."""
+        """Return the end of a piece: at least one character begins in it, and one after it."""
         end = start + round(self._dice.uniform(*CHUNK_S) * speech.rate_hz)
         begins = [speech.index(char.start_s) for char in self._characters(speech)]
         end = max(end, 1 + next((at for at in begins if at >= start), len(speech.samples)))
@@ -137,7 +137,7 @@ def _in_ms(found: Sequence[Character]) -> dict[str, list[Any]]:
 
 
 def _snake(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same message with keys as newer servers are reported to use."""
+    """Return the message with snake-case keys, which newer servers are reported to use."""
     return {
         _snake_key(key): _snake(value) if isinstance(value, Mapping) else value
         for key, value in message.items()
@@ -153,7 +153,7 @@ def _lowered(key: str) -> Iterator[str]:
         yield f"_{letter.lower()}" if letter.isupper() else letter
 
 
-QUEUED_S: Final = 0.05  # the wait of requests above the plan's limit before they fail, about
+QUEUED_S: Final = 0.05  # about how long requests above the plan's limit wait before they fail
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,7 +218,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
 
     @property
     def is_closing(self) -> bool:
-        """Whether it closes the socket itself."""
+        """Whether the context itself is closing the socket."""
         return self._channel.closing
 
     def put(self, given: ElevenLabsInput) -> bool:
@@ -285,7 +285,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         return speech
 
     async def _portion(self) -> tuple[str, bool]:
-        """Return the next text and whether it is the last; 20 s without a message also close."""
+        """Return the next text, and whether it is the last: also after 20 s without a message."""
         while True:
             try:
                 async with asyncio.timeout(self._line.format.inactivity_s):
@@ -296,7 +296,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             if given.flush or self._enough():
                 text, self._text = self._text, ""
                 return self._joined(text), given.close
-            if given.close:  # unflushed text is dropped
+            if given.close:  # text that was not flushed is dropped
                 return "", True
 
     def _enough(self) -> bool:
@@ -308,7 +308,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         return True
 
     def _joined(self, text: str) -> str:
-        """Return a flash model's text after the first, with a leading blank if it has none."""
+        """Return a flash model's text; after the first one, with a leading blank."""
         return text if text[:1].isspace() or not self._utterance.begun else f" {text}"
 
 
@@ -354,7 +354,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
     async def error(
         self, code: str, *, message: str | None = None, context_id: str | None, close: bool
     ) -> None:
-        """Send an error frame, and close on request, with its first words as the reason."""
+        """Send an error frame; with `close`, close the socket with its first words as reason."""
         number = (
             WSCloseCode.INTERNAL_ERROR if code in SERVER_FAULTS else WSCloseCode.POLICY_VIOLATION
         )
@@ -365,7 +365,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
             await self.ws.close(code=number, message=text.encode()[:REASON_BYTES])
 
     async def forget(self, context: ElevenLabsContext) -> None:
-        """Drop a context that is over; the last one after close_socket closes the socket."""
+        """Forget a context that is over; after close_socket, close the socket with the last one."""
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
         if self._draining and not self._contexts:

@@ -92,7 +92,7 @@ class ElevenLabsSimulator(Instance):
     """One simulated ElevenLabs account on its own port."""
 
     kind: ClassVar[str] = "elevenlabs"
-    no_credit = (401, "quota_exceeded")  # not 402: it looks like a wrong key
+    no_credit = (401, "quota_exceeded")  # not 402, so it looks like a wrong key
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.11,
         spread=0.25,
@@ -247,7 +247,7 @@ class ElevenLabsSimulator(Instance):
         try:
             await self.admit(request)
         except RequestRefused:
-            # The request is free, so an account without credit gets its own state.
+            # The request is free, so an account without credit gets its state.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
             used = self.plan.character_limit
@@ -267,7 +267,10 @@ class ElevenLabsSimulator(Instance):
 
 
 def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]:
-    """Return times from the body's start: over HTTP they do not restart with every line."""
+    """Return the characters' times from the start of the body.
+
+    Over HTTP, times do not restart with every line.
+    """
     return {
         "characters": [char.text for char in found],
         "character_start_times_seconds": [round(piece.start_s + c.start_s, 3) for c in found],
@@ -276,7 +279,7 @@ def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]
 
 
 def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
-    """Return encoding and rate of a raw output format; refuse others."""
+    """Return encoding and rate of a raw output format; refuse other formats."""
     asked = request.query.get("output_format", DEFAULT_FORMAT)
     if asked in G711:
         return G711[asked], 8000

@@ -93,7 +93,7 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
 
     Args:
         status: The HTTP status.
-        code: Selects the status's row; an unknown code is put into the first.
+        code: Selects one of the status's rows; an unknown code is put into the first row.
     """
     rows = ROWS.get(status, (OpenAIErrorRow(_BAD, "Unknown error."),))
     row = next((item for item in rows if code is not None and item.code == code), rows[0])

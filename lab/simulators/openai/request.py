@@ -16,7 +16,7 @@ CHARS_PER_TOKEN: Final = 4  # OpenAI's own rule of thumb for English
 TOKENS_PER_MESSAGE: Final = 4  # role and separators
 
 
-class OpenAIBadRequest(Exception):  # noqa: N818 - named for the answer it becomes
+class OpenAIBadRequest(Exception):  # noqa: N818 - named after the answer that it becomes
     """The real service would refuse the request.
 
     Attributes:
@@ -35,7 +35,7 @@ class ChatRequest:
     """A valid chat completion request.
 
     Attributes:
-        most_tokens: The answer ends there with `length`.
+        most_tokens: The limit of the answer, which then ends with `length`.
     """
 
     model: str
@@ -47,14 +47,14 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The prompt as one text, in the order of a cached prefix."""
+        """The prompt as one text, of which OpenAI could cache the beginning."""
         return "\n".join(
             [*map(str, self.tools), *(str(dict(message)) for message in self.messages)]
         )
 
     @property
     def prompt_tokens(self) -> int:
-        """A fair estimate of the prompt's tokens."""
+        """The estimated number of the prompt's tokens."""
         texts = sum(len(text_of(message)) for message in self.messages)
         tools = sum(len(str(tool)) for tool in self.tools)
         return (texts + tools) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * len(self.messages) + 3
@@ -65,7 +65,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
 
     Args:
         body: The parsed JSON.
-        models: The existing models; a dated version of one is one, too.
+        models: The existing models; dated versions of them exist, too.
 
     Raises:
         OpenAIBadRequest: The real service refuses it.
@@ -152,7 +152,7 @@ def _invalid(message: str, *, param: str | None = None) -> OpenAIBadRequest:
 
 CACHED_PROMPTS: Final = 8  # chosen: calls at once, each with its own prompt
 CACHE_FROM_TOKENS: Final = 1024  # platform.openai.com/docs/guides/prompt-caching
-CACHE_STEP_TOKENS: Final = 128  # the same page: it grows in such steps
+CACHE_STEP_TOKENS: Final = 128  # the same page: the cached part grows in such steps
 
 
 class PromptCache:
@@ -162,7 +162,7 @@ class PromptCache:
         self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
 
     def add(self, chat: ChatRequest) -> int:
-        """Store a prompt; return how many of its first tokens an earlier one shared."""
+        """Store a prompt; return how many of its first tokens an earlier prompt has, too."""
         prompt = chat.prompt
         shared = max((_shared(prompt, text) for text in self._prompts), default=0)
         self._prompts.append(prompt)
@@ -171,6 +171,6 @@ class PromptCache:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return the length of two texts' common beginning, in characters."""
+    """Return the length of the common prefix of two texts, in characters."""
     pairs = zip(one, other, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

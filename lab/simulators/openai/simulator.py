@@ -33,7 +33,7 @@ _WHEN: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturda
 
 
 def with_additions(reply: Reply, fault: Fault | None) -> Reply:
-    """Return a text reply with a fault's additions."""
+    """Return a text reply with what a fault adds to it."""
     match fault:
         case faults.Adds(text=text) if reply.text:
             return replace(reply, text=reply.text + text)
@@ -44,7 +44,7 @@ def with_additions(reply: Reply, fault: Fault | None) -> Reply:
 
 
 def _sentences(fault: faults.Endless) -> Iterator[str]:
-    """Yield sentences with the wanted number of words: all equal, or all different."""
+    """Yield sentences with at least the fault's number of words: all equal, or all different."""
     written = 0
     for who, when, what in itertools.cycle(itertools.product(_WHO, _WHEN, _WHAT)):
         if written >= fault.words:
@@ -55,7 +55,7 @@ def _sentences(fault: faults.Endless) -> Iterator[str]:
         yield sentence
 
 
-# OpenAI's request limit: a steadily refilled bucket, and the headers that report it.
+# OpenAI's request limit: a bucket that is refilled continuously, and the headers that report it.
 #
 # Source: platform.openai.com/docs/guides/rate-limits (the headers, and that a limit is enforced
 # continuously); community.openai.com t/1268905 (a sample: 5000 a minute, 4999 left, full in 12 ms).
@@ -111,7 +111,7 @@ def _go(duration_ms: int) -> str:
 
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
-FIRST_SHARE: Final = 0.85  # chosen: the role chunk precedes the first word
+FIRST_SHARE: Final = 0.85  # of the first delay, before the role chunk; chosen: words come later
 
 
 class OpenAISimulator(Instance):
@@ -144,7 +144,7 @@ class OpenAISimulator(Instance):
             core: Shared by the lab's instances.
             continuation: One of `CONTINUATIONS`.
             models: The existing models.
-            per_minute: The account's requests, in real time whatever the speed.
+            per_minute: The account's request limit, in real time whatever the lab's speed.
 
         Raises:
             ValueError: No such continuation.
@@ -165,7 +165,7 @@ class OpenAISimulator(Instance):
         return f"{self.server.base_url('http')}/v1"
 
     def routes(self) -> list[web.RouteDef]:
-        """Chat completions and models."""
+        """Return the routes: chat completions and models."""
         return [
             web.post("/v1/chat/completions", self._chat),
             web.get("/v1/models", self._list_models),
@@ -175,7 +175,7 @@ class OpenAISimulator(Instance):
     def error_response(
         self, status: int, *, code: str | None = None, retry_after_s: float | None = None
     ) -> web.Response:
-        """Return OpenAI's answer for an error: JSON, or HTML from the edge."""
+        """Return OpenAI's answer for an error: JSON, or HTML from the proxy in front of it."""
         headers = self._headers()
         if retry_after_s is not None:
             headers["retry-after"] = f"{retry_after_s:g}"
@@ -185,7 +185,7 @@ class OpenAISimulator(Instance):
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
 
     def noted(self, request: web.Request) -> dict[str, Any]:
-        """Return the SDK, and its own count of retries."""
+        """Return the client's SDK, and the retries that it reports."""
         return {
             "retries": int(request.headers.get("x-stainless-retry-count", "0")),
             "user_agent": request.headers.get("user-agent", ""),
@@ -284,7 +284,7 @@ class OpenAISimulator(Instance):
 async def _cut_half_way(
     request: web.Request, completion: Completion, *, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send half of a complete answer and break the connection."""
+    """Send half of an unstreamed answer, and break the connection."""
     body = json.dumps(completion.whole()).encode()
     response = web.StreamResponse(headers=headers)
     response.content_type = "application/json"

@@ -1,4 +1,4 @@
-"""An answer as server-sent events, with the current faults between any two of them."""
+"""An answer as server-sent events; the current fault is applied before each of them."""
 
 import asyncio
 import hashlib
@@ -25,8 +25,8 @@ from lab.simulators.server import abort
 # Source: openai/openai-openapi (CreateChatCompletionResponse, CreateChatCompletionStreamResponse,
 # CompletionUsage).
 
-_LONG_WORD: Final = 7  # longer ones take two tokens, so that a chunk may end inside a word
-_ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of about two tokens
+_LONG_WORD: Final = 7  # letters; longer words are two tokens, so a chunk may end inside a word
+_ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of this size, about two tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class TokenPiece:
 
     Attributes:
         delta: The chunk's `delta`.
-        word_ends: It completes a word, or a piece of a tool's arguments.
+        word_ends: Whether it completes a word, or a piece of a tool's arguments.
     """
 
     delta: Mapping[str, Any]
@@ -77,7 +77,7 @@ class Completion:
         }
 
     def whole(self) -> dict[str, Any]:
-        """Return the answer to a request without `stream`."""
+        """Return the response body for a request without `stream`."""
         said = "".join(piece.delta.get("content") or "" for piece in self.pieces)
         message: dict[str, Any] = {
             "role": "assistant",
@@ -141,7 +141,7 @@ def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterato
 
 
 SENTENCE_ENDS: Final = (".", "!", "?")
-MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to see that it is over
+MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to detect its end
 ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that the connection does not count as idle
 
 
@@ -207,7 +207,7 @@ class AnswerStream:
             self._admission.request.mark("sentence", now_s, words=self._words)
 
     def _mark_next(self) -> None:
-        """Mark what follows a sentence: a client may need it to see the sentence's end."""
+        """Mark what follows a sentence: a client may need it to detect the sentence's end."""
         if self._to_mark:
             self._to_mark -= 1
             now_s = self._instance.gate.now_s()
@@ -251,7 +251,7 @@ class AnswerStream:
             abort(self._request.transport)
         elif fault.how == "error":
             await self._error(openai_errors.body(500))
-        # "close": the chunked body just ends, without finish_reason and without [DONE]
+        # "close": the chunked body ends, without finish_reason and without [DONE]
 
     async def _error(self, body: Mapping[str, Any]) -> None:
         self._admission.close("error event")

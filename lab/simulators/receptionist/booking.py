@@ -43,7 +43,7 @@ def begin(notes: Notes, heard: Understood) -> Turn:
 
 
 def go_on(notes: Notes, heard: Understood) -> Turn:
-    """Treat the utterance as an answer to the booking's last question, if possible."""
+    """Take the utterance as the answer to the booking's last question, if possible."""
     if heard.slots:
         return _book(with_facts(notes, heard), opening="")
     if notes.asked == "confirm" and (heard.yes or heard.no):

@@ -26,8 +26,8 @@ class Notes:
 
     Attributes:
         topic: `book`, `callback` or "".
-        asked: The last answer's question: a slot, `confirm`, `number`, `else` or "".
-        last: The last answer's text.
+        asked: What the last answer asked for: a slot, `confirm`, `number`, `else` or "".
+        last: The text of the last answer.
     """
 
     topic: str = ""
@@ -50,12 +50,12 @@ class Notes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceptionistAnswer:
-    """An answer and its tool call.
+    """An answer, and the tool call that belongs to it.
 
     Attributes:
         text: The words; "" if a tool is called first.
-        tool: The tool to call, by name, if it is offered.
-        without_tool: The words if it is not.
+        tool: The name of the tool to call, if it is offered.
+        without_tool: The words if that tool is not offered.
     """
 
     text: str = ""
@@ -72,7 +72,7 @@ def clock(time: str) -> str:
 
 
 def with_facts(notes: Notes, heard: Understood) -> Notes:
-    """Add an utterance's facts."""
+    """Return the notes with the facts of an utterance."""
     return replace(
         notes,
         service=heard.service or notes.service,
@@ -83,5 +83,5 @@ def with_facts(notes: Notes, heard: Understood) -> Notes:
 
 
 def asking_else(notes: Notes) -> Notes:
-    """Close the topic; the answer asks whether there is anything else."""
+    """Return the notes without a topic, for an answer that asks whether there is anything else."""
     return replace(notes, topic="", asked="else")

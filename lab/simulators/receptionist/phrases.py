@@ -1,7 +1,7 @@
 """The receptionist's sentences.
 
 First sentences are short, because speech starts when the first sentence is complete. Some answers
-are long, because a cut in the middle needs a middle.
+are long, so that a fault can occur in the middle.
 """
 
 from typing import Final

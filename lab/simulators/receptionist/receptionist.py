@@ -1,8 +1,8 @@
 """The scripted receptionist as a language model: messages and tools in, an answer out; pure.
 
-Like a model, it derives its memory from the messages each time. It also does what models do around
-a conversation: it calls offered tools and answers their results in words, continues an answer that
-was cut off, and reports a call's result.
+Like a model, it derives its memory from the messages each time. It also does what else models do:
+it calls offered tools and puts their results into words, continues an answer that was cut off, and
+reports the result of a call.
 """
 
 import json
@@ -25,7 +25,7 @@ SAYS: Final = (
     ("wrong_person", re.compile(r"wrong (?:number|person)", re.I)),
     ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # the first code
 )
-HOUR: Final = 9  # tomorrow, if no time is named
+HOUR: Final = 9  # of a callback tomorrow, if no time is named
 
 
 def asks_for_outcome(messages: Sequence[Message]) -> bool:
@@ -34,7 +34,7 @@ def asks_for_outcome(messages: Sequence[Message]) -> bool:
 
 
 def outcome(messages: Sequence[Message]) -> str:
-    """Return the answer."""
+    """Return the result of a call, as JSON with the fields that the first message asks for."""
     asked = text_of(messages[0])
     found = ASKED.search(asked)
     codes = [word.strip() for word in (found[1] if found else "unclear").split(",")]
@@ -80,17 +80,17 @@ _NOBODY: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOff:
-    """The start of the answer that was cut off (an index of messages), and its spoken part."""
+    """Where an answer that was cut off begins, as an index of messages, and its spoken part."""
 
     at: int
     said: str
 
 
 def cut_off(messages: Sequence[Message]) -> CutOff | None:
-    """Return the answer that the last messages ask to continue, if they do.
+    """Return the answer that the last messages ask to continue, if any.
 
-    The spoken part may be in an assistant message, with or without a note after it, or quoted in
-    the note.
+    The spoken part may be in an assistant message, with or without an instruction after it, or
+    quoted in the instruction.
     """
     last = messages[-1]
     if last.get("role") == "assistant":
@@ -105,7 +105,7 @@ def cut_off(messages: Sequence[Message]) -> CutOff | None:
 
 
 def words_said(whole: str, said: str) -> int:
-    """Return how many words of an answer were spoken; half a word at the end does not count."""
+    """Return how many words of an answer were spoken; an incomplete last word does not count."""
     pairs = zip(whole.split(), said.split(), strict=False)
     differing = (at for at, (word, heard) in enumerate(pairs) if _bare(word) != _bare(heard))
     return next(differing, min(len(whole.split()), len(said.split())))
@@ -116,7 +116,7 @@ def rest_of(whole: str, *, count: int, continuation: str) -> str:
 
     Args:
         whole: The complete answer.
-        count: The spoken words.
+        count: The number of spoken words.
         continuation: `clean` (the rest, with its leading space), `no_space` (without it),
             `overlap` (the last words again, then the rest), `repeat_all` (the whole answer).
     """

@@ -1,7 +1,7 @@
-"""The receptionist's script: an utterance and the notes so far give an answer.
+"""The receptionist's script: turns an utterance and the notes so far into an answer.
 
-Deterministic: every instance answers the same conversation with the same words, so that a listener
-or a test can only detect a failover by mistakes.
+It is deterministic: every instance answers the same conversation with the same words. So a listener
+or a test notices a failover only if the agent makes a mistake.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def _person(notes: Notes, heard: Understood) -> Turn:
 
 def _callback(notes: Notes, heard: Understood) -> Turn:
     notes = asking_else(replace(notes, number=heard.number or notes.number))
-    notes = replace(notes, asked="callback")  # a yes confirms the number
+    notes = replace(notes, asked="callback")  # a following yes confirms the number
     noted = f"That is noted. Somebody will call you back. {ELSE}"
     return notes, ReceptionistAnswer(tool="request_callback", without_tool=noted)
 

@@ -32,7 +32,7 @@ def call_for(
     """Return the tool call for an utterance, if a suitable tool is offered.
 
     Args:
-        wanted: The script's tool; "" for an owner's own tool that the words name.
+        wanted: The script's tool; "" for an owner's tool that the utterance mentions.
         heard: The utterance.
         notes: The known facts, for the arguments.
         tools: Chat completion tools.
@@ -98,7 +98,7 @@ def _argument(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Underst
 
 
 def result_in_words(messages: Sequence[Message]) -> str:
-    """Return the answer if the last message is a tool's result."""
+    """Return the answer to the last message, which is a tool's result."""
     result = messages[-1]
     content = text_of(result)
     if content == "IN_PROGRESS":  # Pipecat's placeholder for a pending result
@@ -106,7 +106,7 @@ def result_in_words(messages: Sequence[Message]) -> str:
     name = _called(messages, str(result.get("tool_call_id", "")))
     if _FAILED.search(content.lower()):
         return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
-    if question := _TO_ASK.search(content):  # the tool wants to be confirmed
+    if question := _TO_ASK.search(content):  # the tool demands a confirmation
         return question[0]
     return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
 
@@ -133,7 +133,7 @@ def _called(messages: Sequence[Message], call_id: str) -> str:
 
 
 def _spoken(content: str) -> str:
-    """Return a result as a sentence; a result that is one is unchanged."""
+    """Return a result as a sentence; a result that is already a sentence is unchanged."""
     try:
         value = json.loads(content)
     except ValueError:

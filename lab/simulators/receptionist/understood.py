@@ -1,7 +1,7 @@
-"""Extracts a caller's wish and the facts of a booking from an utterance.
+"""Extracts a caller's request and the facts of a booking from an utterance.
 
-The words come from a recogniser, so keywords are matched, without grammar or order, and digits
-count as the words for them.
+The words come from a recogniser, so only keywords are matched, without grammar or order, and digits
+are read as number words.
 """
 
 import functools
@@ -19,7 +19,7 @@ _NUMBERS: Final = (
 )
 _LARGER: Final = {"30": "thirty", "40": "forty", "45": "forty five"}
 _SAID_APART: Final = {"hair cut": "haircut", "checkup": "check up", "o clock": "o'clock"}
-_PHONE_DIGITS_AT_LEAST: Final = 5  # fewer are a time of day
+_PHONE_DIGITS_AT_LEAST: Final = 5  # fewer digits are a time of day
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SERVICES: Final = ("haircut", "consultation", "check up", "massage", "cleaning", "table")
@@ -86,7 +86,7 @@ class Understood:
 
     Attributes:
         words: The utterance in lower case without punctuation, numbers as words.
-        want: The wish: `book`, `hours`, `price`, ...; "" without a keyword.
+        want: The request: `book`, `hours`, `price`, ...; "" without a keyword.
         number: A phone number, digit by digit.
     """
 

@@ -1,8 +1,8 @@
-"""A CRM over REST: pages of contacts, search by number, and call reports with keys.
+"""A CRM over REST: pages of contacts, search by number, and call reports with idempotency keys.
 
-A repeated key is answered as before, and its report kept once. HubSpot's paths lead to the same
-contacts and reports. Source: developers.hubspot.com, CRM API v3 (objects/contacts,
-objects/contacts/search, objects/calls); its keys are those of the draft
+A report with a known key gets the same answer again, and is kept only once. HubSpot's paths lead to
+the same contacts and reports. Source: developers.hubspot.com, CRM API v3 (objects/contacts,
+objects/contacts/search, objects/calls); the keys follow the draft
 ietf-httpapi-idempotency-key-header.
 """
 
@@ -37,7 +37,7 @@ class KnownPerson:
         return {"id": self.id, "number": self.number, "name": self.name, **self.more}
 
     def as_hubspot(self) -> dict[str, Any]:
-        """Return HubSpot's format: everything but the id is a property."""
+        """Return HubSpot's format, in which everything but the id is a property."""
         first, _, last = self.name.partition(" ")
         said = {"phone": self.number, "firstname": first, "lastname": last}
         return {"id": self.id, "properties": {**said, **self.more}}
@@ -46,7 +46,7 @@ class KnownPerson:
 def page_of(
     people: Sequence[KnownPerson], after: str, limit: str
 ) -> tuple[Sequence[KnownPerson], str]:
-    """Return a page of contacts after a mark, and the next mark; empty after the last page."""
+    """Return the page of contacts after a cursor, and the next cursor; empty on the last page."""
     begin = int(after) if after.isdecimal() else 0
     size = min(int(limit), MAX_ON_A_PAGE) if limit.isdecimal() else MAX_ON_A_PAGE
     until = begin + max(1, size)
@@ -58,9 +58,9 @@ class RegisterSimulator(Instance):
 
     Attributes:
         people: Its contacts.
-        book: The reports, by key, in order.
-        repeats: How many reports were repeats.
-        link_origin: The host of its links; empty for its own.
+        book: The reports by key, in the order of arrival.
+        repeats: How many reports came with a known key.
+        link_origin: The origin of its links to further pages; empty for its own address.
     """
 
     kind: ClassVar[str] = "register"
@@ -83,7 +83,7 @@ class RegisterSimulator(Instance):
         await self.stop()
 
     def fail(self, share: float) -> None:
-        """Fail this share of all requests: a third of them is carried out without an answer."""
+        """Fail this share of all requests; a third of these is carried out, but not answered."""
         refused = Window(fault=faults.Http(status=503), p=share)
         self.set_faults([refused, Window(fault=faults.Cut(), p=share / 3)])
 
@@ -109,7 +109,7 @@ class RegisterSimulator(Instance):
         return self._answered(request, admission, body)
 
     async def _linked(self, request: web.Request) -> web.StreamResponse:
-        """Give the next page as a whole address, as OData and Django's REST framework do."""
+        """Give the next page as a complete URL, as OData and Django's REST framework do."""
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
@@ -149,7 +149,7 @@ class RegisterSimulator(Instance):
     def _answered(
         self, request: web.Request, admission: Admission, body: Any, *, status: int = 200
     ) -> web.StreamResponse:
-        """Return an answer, or lose it after the request was carried out."""
+        """Return the answer, or lose it although the request was carried out."""
         if isinstance(admission.fault, faults.Cut):
             admission.close("answer lost")
             abort(request.transport)

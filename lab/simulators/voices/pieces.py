@@ -1,4 +1,4 @@
-"""Speech in pieces, and the interface of a provider's protocol for them."""
+"""Speech cut into pieces, and the interface of a provider's protocol for sending them."""
 
 import io
 import random
@@ -23,11 +23,11 @@ class AudioPiece:
     """Audio that is sent at once.
 
     Attributes:
-        samples: The sound.
+        samples: The audio.
         start_s: Its start in the request's audio, in seconds.
         end_s: Its end there.
-        speech: The speech that it belongs to; `None` for an unrequested silence.
-        first: Its first sample in that speech.
+        speech: The speech that it belongs to; `None` for silence that nothing asked for.
+        first: The index of its first sample in that speech.
         words: The words that begin in it, with their times in the request's audio.
     """
 
@@ -49,7 +49,7 @@ PieceEnd: TypeAlias = Callable[[Speech, int], int]
 
 
 def steady(admission: Admission) -> PieceEnd:
-    """Return a rule for the ends of pieces: by time, slightly irregular, independent of words."""
+    """Return a rule that ends pieces at slightly irregular times, independent of words."""
     dice = random.Random(admission.request.number)  # noqa: S311 - a simulation's dice
 
     def end(speech: Speech, start: int) -> int:
@@ -59,7 +59,7 @@ def steady(admission: Admission) -> PieceEnd:
 
 
 def whole(speech: Speech, _start: int) -> int:
-    """End the piece with the speech: for files that cannot be split."""
+    """End the piece where the speech ends: for formats that cannot be split."""
     return len(speech.samples)
 
 
@@ -72,7 +72,7 @@ class SpeechChannel(Protocol):
         ...
 
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
-        """Send audio; `fault` is for mistakes that only this protocol can make."""
+        """Send audio; `fault` may demand a mistake that only this protocol can make."""
         ...
 
     async def garbage(self) -> None:
@@ -97,12 +97,12 @@ class SpeechChannel(Protocol):
 
 
 def sample_limit(speech: Speech, fault: Fault | None, *, words_before: int) -> int | None:
-    """Return the sample where a fault ends a speech; `None` if not in this one.
+    """Return the sample where a fault ends this speech; `None` if it does not.
 
     Args:
         speech: The speech.
         fault: The current fault.
-        words_before: In the same utterance, before this speech.
+        words_before: The number of words in the same utterance before this speech.
     """
     if not isinstance(fault, faults.Cut | faults.Stall):
         return None
@@ -129,7 +129,7 @@ def cut_piece(speech: Speech, first: int, end: int, *, start_s: float) -> AudioP
     """
     total = len(speech.samples)
     base_s = start_s - first / speech.rate_hz
-    until = end if end < total else total + 1  # a silent token may be at the very end
+    until = end if end < total else total + 1  # include a silent token at the very end
     begins = (word for word in speech.words if first <= speech.index(word.start_s) < until)
     return AudioPiece(
         samples=speech.samples[first:end],
@@ -151,9 +151,9 @@ class Character:
 
 
 def characters(speech: Speech) -> tuple[Character, ...]:
-    """Return every character of the text, including blanks, in order and without gaps.
+    """Return every character of the text, including blanks, with times that leave no gaps.
 
-    The letters of a word share its time evenly; a blank takes its pause.
+    The letters of a word share its time evenly; a blank takes the pause between two words.
     """
     found: list[Character] = []
     heard_s, at = 0.0, 0
@@ -167,7 +167,7 @@ def characters(speech: Speech) -> tuple[Character, ...]:
 def of_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
     """Return the characters that begin in a piece, with times from the piece's start.
 
-    The last one lasts until the piece ends, so that the times of successive pieces add up.
+    The last character lasts until the piece ends, so that the times of successive pieces add up.
     """
     if piece.speech is None:
         return ()
@@ -196,7 +196,7 @@ ENCODINGS: Final = ("pcm_s16le", "pcm_f32le", *G711)
 
 
 def encode(samples: Samples, encoding: str) -> bytes:
-    """Return raw audio.
+    """Return samples as raw audio in an encoding.
 
     Args:
         samples: Mono, 16 bit.
@@ -215,20 +215,20 @@ def encode(samples: Samples, encoding: str) -> bytes:
 
 
 def as_file(samples: Samples, rate_hz: int, *, container: str) -> bytes:
-    """Return a whole file: `wav` or `mp3`."""
+    """Return the samples as a complete file, `wav` or `mp3`."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format=container.upper())
     return file.getvalue()
 
 
 class Torn:
-    """Bytes shifted by one: every message ends in the middle of a sample, but nothing is lost."""
+    """Shifts bytes by one, so that messages end in the middle of a sample; no byte is lost."""
 
     def __init__(self) -> None:
         self._kept = b""
 
     def pass_on(self, audio: bytes, *, tear: bool) -> bytes:
-        """Return the next message; with `tear`, an even number of bytes becomes odd."""
+        """Return the next message's bytes; with `tear`, an odd number of them."""
         audio = self._kept + audio
         cut = len(audio) - (1 if tear and len(audio) % 2 == 0 else 0)
         self._kept = audio[cut:]

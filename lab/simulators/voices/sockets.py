@@ -1,4 +1,4 @@
-"""A voice's websocket with its contexts side by side: what Cartesia and ElevenLabs share."""
+"""A voice's websocket with several contexts: what Cartesia and ElevenLabs have in common."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ Context = TypeVar("Context", bound="SocketContext[Any]")
 
 
 class SocketContext(ABC, Generic[Input]):
-    """One piece of speech on a socket: texts in, audio and times out, in order."""
+    """One context on a socket: takes texts, sends audio and times, in order."""
 
     def __init__(
         self, instance: Instance, name: str, *, admission: Admission, channel: SpeechChannel
@@ -41,14 +41,14 @@ class SocketContext(ABC, Generic[Input]):
         return self._task
 
     def stop(self) -> None:
-        """End at once: the socket is gone."""
+        """End at once, because the socket is closed."""
         if self._task is not None and not self.is_closing:
             self._task.cancel()
 
     @property
     @abstractmethod
     def is_closing(self) -> bool:
-        """Whether it closes the socket itself."""
+        """Whether the context itself is closing the socket."""
 
     @abstractmethod
     async def _run(self) -> None: ...
@@ -98,9 +98,9 @@ class VoiceSocket(ABC, Generic[Context]):
     async def _read(self, tasks: asyncio.TaskGroup) -> None: ...
 
     def _admit(self, name: str) -> Admission:
-        """Record a context as a request of its own.
+        """Record a context as a separate request.
 
-        A fault for the next request that acts on speech, not on the upgrade, acts here.
+        A fault that is meant for the next request, and affects speech, hits this request.
         """
         admission = self.instance.gate.let_in_within(self._request, name=name)
         admission.tickets |= self._upgrade.tickets

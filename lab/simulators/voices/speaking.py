@@ -1,7 +1,7 @@
-"""Sends one utterance: cut into pieces, paced, counted in words, broken by faults.
+"""Sends one utterance: cuts it into pieces, paces them, counts words and applies faults.
 
-This module applies faults to a stream of speech, which is the same for every provider. The wire
-format of audio, errors and ends is in the provider's `SpeechChannel`.
+Applying faults to a stream of speech is the same for every provider. The wire format of audio,
+errors and ends is in the provider's `SpeechChannel`.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from lab.simulators.voices.voices import Speech
 
 
 def keep_sound(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
-    """Keep the sound, for judging what was heard of it."""
+    """Keep the audio in the record, for judging what a caller heard of it."""
     if piece.speech is None:
         return
     take = Take(
@@ -60,11 +60,11 @@ def note_words(piece: AudioPiece, instance: Instance, admission: Admission) -> N
             )
 
 
-ALIVE_S: Final = 0.1  # chosen: length and interval of the silent pieces that serve as signs of life
+ALIVE_S: Final = 0.1  # chosen: length and interval of the silent pieces that keep a stream alive
 LAST_BYTES_S: Final = 0.02  # a reset discards unread data; loopback needs less
 
 
-class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance as it was told to
+class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance, as configured
     """A fault ended the utterance early."""
 
 
@@ -87,8 +87,8 @@ class LabUtterance:
         """Send a speech piece by piece.
 
         Args:
-            speech: It follows the earlier ones.
-            fresh: No audio was on its way, so the first piece takes a first output's time.
+            speech: The speech; it follows the earlier ones.
+            fresh: No audio was being sent, so the first piece takes as long as a first output.
 
         Raises:
             UtteranceOver: A fault ended it.
@@ -211,7 +211,7 @@ class LabUtterance:
             await asyncio.sleep(min(left_s, POLL_S))
 
     async def _gap(self, duration_s: float) -> None:
-        """Wait as long as this much audio takes; changes of the rate take effect within it."""
+        """Wait as long as this much audio takes; a changed rate takes effect at once."""
         left_s = self._instance.pace.gap_s(duration_s)
         while left_s > 0:
             fault = self._admission.fault_now()
@@ -233,7 +233,7 @@ Render: TypeAlias = Callable[[AudioPiece, Fault | None], bytes]
 
 
 class SpokenBody:
-    """A `SpeechChannel` that writes an HTTP body; it starts with the first audio."""
+    """A `SpeechChannel` that writes an HTTP body, beginning with the first audio."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class SpokenBody:
         self._refusal: web.Response | None = None
 
     async def speak(self, speech: Speech, *, last: bytes = b"") -> web.StreamResponse:
-        """Send everything and `last`, as far as the faults allow; return the handler's answer."""
+        """Send the speech, then `last`, as far as faults allow; return the handler's response."""
         utterance = LabUtterance(self._instance, self._request[ADMISSION], self)
         try:
             await utterance.say(speech, fresh=True)
@@ -282,7 +282,7 @@ class SpokenBody:
         self._refuse(no_credit_response(self._instance, code))
 
     async def close(self) -> None:
-        """Leave the rest out; the body ends as if it were complete."""
+        """Omit the rest; the body ends as if it were complete."""
 
     def reset(self) -> None:
         """Break the connection."""

@@ -30,9 +30,9 @@ def lab_engine() -> Espeak:
     return new_engine()
 
 
-AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end counts as its pause
-ALONE: Final = 1.4  # speed factor: a word alone would otherwise take twice as long as in a sentence
-APART_S: Final = 0.04  # chosen: between words that are spoken alone; shorter than any pause
+AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: quieter sound after a word counts as its pause
+ALONE: Final = 1.4  # speed factor: a single word would take twice as long as in a sentence
+APART_S: Final = 0.04  # chosen: between words that are spoken singly; shorter than any pause
 MIN_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 
 
@@ -47,9 +47,9 @@ class SimulatedVoice:
     Attributes:
         variant: espeak-ng's name for the timbre (`f1`-`f5`, `m1`-`m8` and names).
         accent: The voice for English.
-        pitch: 0 to 100, 50 is the variant's own.
+        pitch: 0 to 100; 50 is the variant's own.
         words_per_minute: 80 to 450.
-        word_by_word: Each word is spoken alone, always with the same sound.
+        word_by_word: Each word is spoken singly, and always sounds the same.
     """
 
     variant: str
@@ -68,7 +68,7 @@ class SimulatedVoice:
         return dataclasses.replace(self, words_per_minute=round(self.words_per_minute * factor))
 
 
-# Listeners must be able to tell providers apart, so no two instances share a timbre.
+# Listeners must be able to distinguish the providers, so no two instances share a timbre.
 VOICES: Final[Mapping[str, SimulatedVoice]] = {
     "cartesia": SimulatedVoice(variant="f3"),
     "cartesia-b": SimulatedVoice(variant="f5", accent="en-gb-x-rp", pitch=62),
@@ -83,7 +83,7 @@ SPARE_VOICES: Final[Sequence[SimulatedVoice]] = tuple(
 
 
 def voice_of(instance: str, *, word_by_word: bool = False) -> SimulatedVoice:
-    """Return an instance's voice, always the same one for the same name."""
+    """Return an instance's voice; the same name always gets the same voice."""
     spare = SPARE_VOICES[zlib.crc32(instance.encode()) % len(SPARE_VOICES)]
     return dataclasses.replace(VOICES.get(instance, spare), word_by_word=word_by_word)
 
@@ -96,7 +96,7 @@ class LabWord:
         text: the characters between two spaces, punctuation included.
         at: index of its first character in the spoken text.
         start_s: seconds from the first sample.
-        end_s: seconds; equal to `start_s` for a token that makes no sound, such as a lone dash.
+        end_s: seconds; equal to `start_s` for a token without sound, such as a dash.
     """
 
     text: str
@@ -105,7 +105,7 @@ class LabWord:
     end_s: float
 
     def later(self, by_s: float) -> "LabWord":
-        """Return the same word in audio that starts this many seconds earlier."""
+        """Return the same word, this many seconds later."""
         return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
 
@@ -155,7 +155,7 @@ def speak_now(
     language: str = "en",
     by: Espeak | None = None,
 ) -> Speech:
-    """Synthesise in this thread, about 1 ms a sentence; see `speak`. `by`: another engine."""
+    """Synthesise in this thread, about 1 ms a sentence; see `speak`. `by` replaces the engine."""
     by = by or lab_engine()
     if voice.word_by_word:
         return _word_by_word(text, voice, rate_hz=rate_hz, language=language)
@@ -176,9 +176,9 @@ def speak_now(
 
 
 def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Samples:
-    """Return a word's constant sound in a voice that speaks word by word.
+    """Return the sound of a word in a voice that speaks word by word; it is always the same.
 
-    It ignores case and punctuation, and is empty for a word without letters.
+    Case and punctuation do not matter. A word without letters or digits has no samples.
     """
     spoken = re.sub(r"[\W_]", "", word).lower()
     plain = dataclasses.replace(voice.faster(ALONE), word_by_word=False)
@@ -187,7 +187,7 @@ def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str 
 
 @functools.cache
 def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
-    engine = new_engine()  # its output depends on everything it has said: this one is new
+    engine = new_engine()  # an engine's output depends on everything that it has said before
     try:
         samples = speak_now(
             word, voice=voice, rate_hz=rate_hz, language=language, by=engine
@@ -216,7 +216,7 @@ def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: s
 def _words(
     text: str, samples: Samples, *, events: Sequence[tuple[int, int]], rate_hz: int
 ) -> tuple[LabWord, ...]:
-    """Give every token its place, also those that espeak-ng joins ("of the") or skips."""
+    """Return the place of every token, including those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
     starts = _starts(tokens, events, apart=round(MIN_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
@@ -231,7 +231,7 @@ def _words(
 def _starts(
     tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, apart: int
 ) -> list[tuple[int, int]]:
-    """Return (index of token, first sample), both rising; the first token starts at 0."""
+    """Return pairs (index of token, first sample), both ascending; the first token starts at 0."""
     ends = [at + len(token) for at, token in tokens]
     starts = [(0, 0)]
     for position, sample in events:
@@ -248,7 +248,7 @@ def _without_pause(samples: Samples, start: int, end: int) -> int:
 
 
 def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
-    """Divide jointly spoken tokens' time by their letters."""
+    """Divide the time of tokens that are spoken as one between them, by their letters."""
     weights = [sum(map(str.isalnum, token)) for _, token in tokens]
     if not any(weights):
         weights[0] = 1  # "&" or "$" alone is spoken
