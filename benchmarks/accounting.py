@@ -1,8 +1,8 @@
-"""Splits the time of one answer into our own time and the time of others.
+"""Splits the time of one answer into our own time and the time of other parts.
 
 Time in which another part worked (the silence that the VAD waits for, the turn detector, a
-provider) is that part's; the rest of an answer's time is ours. Time in which two of them work at
-once, such as the recogniser and the turn detector, is taken off once.
+provider) belongs to that part; the rest of an answer's time is ours. Time in which two parts work
+at once, such as the recogniser and the turn detector, is subtracted only once.
 """
 
 import itertools
@@ -13,22 +13,22 @@ from typing import Final
 from calls.outcome import Spread, spread
 
 PARTS: Final = ("vad_s", "transcript_s", "decision_s", "llm_s", "tts_s", "transport_s")
-TARGET: Final = Spread(p50_s=0.040, p95_s=0.090)  # of our own time, on an otherwise idle machine
+TARGET: Final = Spread(p50_s=0.040, p95_s=0.090)  # for our own time, on an otherwise idle machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
     """Moments of one answer, in seconds on the monotonic clock."""
 
-    began_s: float  # the VAD heard the caller begin
+    began_s: float  # the VAD detected the beginning of the caller's speech
     stopped_s: float  # the caller's last voiced sample, by the VAD
-    noticed_s: float  # the VAD was sure
+    noticed_s: float  # the VAD was sure that the caller had stopped
     transcript_s: float  # the final transcript left the recogniser's service
-    decided_s: float  # it was our turn: the request left for the language model's service
+    decided_s: float  # the turn was decided: the request left for the language model's service
     first_token_s: float
     first_speech_s: float  # the first synthesised audio left the voice's service
     played_s: float  # the first chunk of it was written to the line
-    heard_s: float  # the first audible one was
+    heard_s: float  # the first audible chunk was written
 
     @property
     def v2v_s(self) -> float:
@@ -36,7 +36,7 @@ class Moments:
         return self.heard_s - self.stopped_s
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Return begin and end of each part; a part that was ready early took no time."""
+        """Return the begin and end of each part; a part that was ready early takes no time."""
         marks = [self.stopped_s]
         for item in (
             self.noticed_s,
@@ -52,21 +52,21 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """A period in which another part worked for this turn."""
+    """A period in which another part worked on this turn."""
 
     who: str
     begin_s: float
     end_s: float
-    excused: bool = True  # False: shown, but the time stays ours
+    excused: bool = True  # False: shown separately, but counted as our own time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One turn, with its time split up."""
+    """The split time of one turn."""
 
     v2v_s: float
-    parts: Mapping[str, float]  # each whole part; together they are `v2v_s`
-    own: Mapping[str, float]  # of each part, the time in which no other part was busy
+    parts: Mapping[str, float]  # the length of each span of the answer; their sum is `v2v_s`
+    own: Mapping[str, float]  # our own time in each span
     others: Mapping[str, float]  # how long each other part worked
     moments: Moments
     busy: Sequence[Busy]
@@ -78,13 +78,13 @@ class Account:
 
     @property
     def unwaited_s(self) -> float:
-        """Our own overhead without our waits for more of a provider: shown, not judged."""
+        """Our own overhead without waits for more output of a provider: shown, not judged."""
         waits = (busy for busy in self.busy if not busy.excused)
         return self.own_s - sum(wait.end_s - wait.begin_s for wait in waits)
 
 
 def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
-    """Return how the time of an answer splits into its parts."""
+    """Return how the time of an answer is split."""
     busy = tuple(busy)
     spans = moments.spans()
     others: dict[str, float] = {}
@@ -111,28 +111,28 @@ def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
 
 
 def clip(busy: Busy, begin_s: float, end_s: float) -> tuple[float, float]:
-    """Return the part of a busy time that lies in a span; it is empty if none does."""
+    """Return the part of a busy period inside a span; it may be empty."""
     from_s = min(max(busy.begin_s, begin_s), end_s)
     return from_s, max(from_s, min(busy.end_s, end_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Our overhead next to the other side's, of turns that were asked in pairs."""
+    """Our overhead compared with the other side's, over turns that were asked in pairs."""
 
     ours: Spread
     theirs: Spread
     ratio: float  # of the medians
-    difference: Spread  # ours less theirs, pair by pair
+    difference: Spread  # ours minus theirs, pair by pair
 
     @property
     def within_target(self) -> bool:
-        """Whether our overhead is as small as it has to be."""
+        """Whether our overhead meets its target."""
         return self.ours.p50_s <= TARGET.p50_s and self.ours.p95_s <= TARGET.p95_s
 
 
 def compare(ours: Sequence[Account], theirs: Sequence[Account]) -> Comparison:
-    """Return the overheads side by side; the two sequences hold the pairs in the same order."""
+    """Return the comparison; both sequences have the pairs in the same order."""
     own, bare = [account.own_s for account in ours], [account.own_s for account in theirs]
     mine, other = spread(own), spread(bare)
     return Comparison(

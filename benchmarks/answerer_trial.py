@@ -1,4 +1,4 @@
-"""Runs a greeting through the parts that hear it in a call, on a clock that the sound moves."""
+"""Runs a greeting through answering machine detection, on a clock that advances with the audio."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -31,13 +31,13 @@ from providers.sphinx_ear import Ear
 
 PIECE_S: Final = 0.02
 PIECE_BYTES: Final = round(PIECE_S * RATE_HZ) * 2
-WORD_LAG_S: Final = 0.35  # until a word is written down (chosen: as a streaming recogniser)
-WRONG: Final = 0.2  # of all words
+WORD_LAG_S: Final = 0.35  # until a word is transcribed (chosen: like a streaming recogniser)
+WRONG: Final = 0.2  # the share of words that are misrecognised
 INSTEAD: Final = (
-    *[""] * 12,  # half of the wrong ones are left out
+    *[""] * 12,  # half of the misrecognised words are left out
     *("the", "a", "you", "not", "for", "is", "one", "place", "yes", "call", "now", "home"),
 )
-"""Replaces a misheard word."""
+"""One of these replaces a misrecognised word."""
 PLAN: Final = AnsweringPlan(
     who="This is Holdline, about your appointment.", message="Call us back."
 )
@@ -50,7 +50,7 @@ class Recognise(Protocol):
     """A recogniser of the trial."""
 
     def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Written:
-        """Hear the next piece; `speaking` is what the VAD says of it."""
+        """Process the next piece of audio; `speaks` is the VAD's result for it."""
         ...
 
 
@@ -68,17 +68,17 @@ class Trial:
 
     @property
     def verdicts(self) -> list[Decide]:
-        """Each word that was given."""
+        """The decisions, in order."""
         return [each for _, each in self.done if isinstance(each, Decide)]
 
     @property
     def first_s(self) -> float:
-        """When the first word was given."""
+        """When the first decision was made."""
         return self.verdicts[0].after_s
 
     @property
     def right_s(self) -> float | None:
-        """When the right word was given; `None` if it never was."""
+        """When the right decision was made; `None` if it never was."""
         is_person = self.who is Answerer.HUMAN
         right = (Answerer.HUMAN, Answerer.UNDECIDED) if is_person else (self.who,)
         return next(
@@ -87,12 +87,12 @@ class Trial:
 
     @property
     def heard_to_be_one_s(self) -> float:
-        """When a recogniser without mistakes had written a machine's telling words."""
+        """When a recogniser without mistakes would have transcribed the machine's telling words."""
         return self.rendered.told_s + WORD_LAG_S
 
     @property
     def turned_away(self) -> bool:
-        """Whether a machine's treatment was given."""
+        """Whether the answerer was treated as a machine."""
         machines = LeaveMessage | PartFromMachine | StopTalking | SayWho
         return any(isinstance(each, machines) for _, each in self.done)
 
@@ -103,11 +103,11 @@ class Trial:
 
 
 async def _nothing(_: object) -> None:
-    """Say nothing, and do not hang up."""
+    """Do nothing, in place of speaking and hanging up."""
 
 
 class _Noting(AnswererWatch):
-    """A processor outside any pipeline: the frames that it pushes go nowhere."""
+    """The processor outside any pipeline: frames that it pushes are dropped."""
 
     def __init__(self, speech: SpeechDetector, clock: Callable[[], float]) -> None:
         super().__init__(
@@ -125,7 +125,7 @@ class _Noting(AnswererWatch):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Drop it."""
+        """Drop the frame."""
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
         self.done += [(round(self._now(), 3), action) for action in actions]
@@ -139,7 +139,7 @@ async def try_greeting(
     *,
     answered_s: float = 0.0,
 ) -> Trial:
-    """Return the decisions about a greeting; sound before `answered_s` is early media."""
+    """Return the decisions about a greeting; audio before `answered_s` is early media."""
     now = 0.0
     watch = _Noting(speech, clock=lambda: now)
     watch.ear.prepare(RATE_HZ)
@@ -168,7 +168,7 @@ def _frame(text: str, *, final: bool) -> TranscriptionFrame | InterimTranscripti
 
 
 def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
-    """Return a recogniser without mistakes that is as late as a streaming one."""
+    """Return a recogniser without mistakes, with the delay of a streaming one."""
     waiting = list(rendered.words)
     heard: list[str] = []
 
@@ -185,8 +185,8 @@ def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
 
 
 def words_misheard(rendered: RenderedGreeting, seed: int) -> Recognise:
-    """Return one as late as `words_as_spoken` that gets every fifth word wrong, by a seed."""
-    dice = random.Random(f"{seed} {rendered.greeting.name}")  # noqa: S311 - to be had again
+    """Return a recogniser like `words_as_spoken` that gets every fifth word wrong, by a seed."""
+    dice = random.Random(f"{seed} {rendered.greeting.name}")  # noqa: S311 - reproducible
     heard = [
         (at_s, word if dice.random() >= WRONG else dice.choice(INSTEAD))
         for at_s, word in rendered.words
@@ -196,7 +196,7 @@ def words_misheard(rendered: RenderedGreeting, seed: int) -> Recognise:
 
 
 def words_of_sphinx() -> Recognise:
-    """Return the bundled local recogniser, as it follows a call."""
+    """Return the bundled local recogniser, used as in a call."""
     ear, speaking = Recogniser(Ear(rate_hz=RATE_HZ)), False
 
     def recognise(_: float, piece: bytes, *, speaks: bool) -> Written:

@@ -1,4 +1,4 @@
-"""Measures how surely and how soon people, mailboxes, menus and call assistants are told apart.
+"""Measures how reliably and how soon people, mailboxes, menus and assistants are distinguished.
 
     .venv/bin/python -m benchmarks.answering [--words spoken|misheard|sphinx|none]
         [--greetings known|held-out|both] [--each]
@@ -134,7 +134,7 @@ def _right_s(trial: Trial) -> float:
 
 
 def _early(machines: Sequence[Trial]) -> list[Trial]:
-    """Return the greetings whose telling words were recognised in time."""
+    """Return the machines whose telling words had been spoken in time."""
     return [machine for machine in machines if machine.heard_to_be_one_s <= DECIDED_S]
 
 

@@ -1,4 +1,4 @@
-"""Measures whether callers who speak at once each hear a whole answer when the first voice dies.
+"""Measures whether callers who speak at once all hear a whole answer when the first voice dies.
 
     .venv/bin/python -m benchmarks.at_once [--callers 8] [--runs 5] [--busy 1] [--beside ...]
 
@@ -26,10 +26,10 @@ from lab.drill.servers import OURS, takes_workers
 from operations.telemetry import logs
 
 STOCK: Final = "stock-pipecat"
-WITHIN_S: Final = 0.3  # all rings fall into this time, and all callers speak
-GREETING_S: Final = 1.5  # the slowest greeting may take, from the ring
-NOW_S: Final = 0.5  # between the break and the first word: for the word to reach all callers
-CUT: Final = {"fault": "cut", "after_words": 7}  # as the drill's rows break a voice
+WITHIN_S: Final = 0.3  # all callers ring, and later speak, within this time
+GREETING_S: Final = 1.5  # the limit for the slowest greeting, from the ring
+NOW_S: Final = 0.5  # from the fault to the first question: time to signal all callers
+CUT: Final = {"fault": "cut", "after_words": 7}  # as in the drill's rows
 DYING: Final = "cartesia"
 
 
@@ -87,7 +87,7 @@ def _say(told: dict[str, Any], *, callers: int) -> str:
 async def _one(
     side: str, workers: str, options: argparse.Namespace, *, folder: Path
 ) -> dict[str, Any]:
-    """Run once; return the result of each caller."""
+    """Run once; return the figures over all callers."""
     step_s = WITHIN_S / max(1, options.callers - 1)
     callers = [
         CallerPlan(
@@ -125,7 +125,7 @@ async def _one(
 
 
 async def _break(site: Any, groups: Sequence[Any]) -> None:
-    """Break the voice when all callers were greeted, then let them speak."""
+    """Break the voice once all callers have been greeted, then let them speak."""
 
     await asyncio.gather(*(group.greeted() for group in groups))
     await site.control.set_faults(DYING, [CUT])

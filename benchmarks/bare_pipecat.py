@@ -1,4 +1,4 @@
-"""The same services in a plain Pipecat pipeline: without our processors, observers and events."""
+"""A plain Pipecat pipeline with the same services: without our processors, observers and events."""
 
 from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.frames.frames import TTSSpeakFrame
@@ -29,7 +29,7 @@ def bare_worker(
 ) -> tuple[PipelineWorker, BaseSmartTurn]:
     """Return a worker that is ready to run, and its turn detector.
 
-    Metrics, RTVI and turn tracking are off, which makes it as fast as it can be.
+    Metrics, RTVI and turn tracking are off, so that it is as fast as possible.
     """
     agent = settings.agent_for("")
     stt, llm, tts = _services(settings, agent, leg.facts.sample_rate_hz)

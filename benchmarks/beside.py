@@ -1,7 +1,7 @@
-"""Compares our server with stock Pipecat, as a caller hears them: two servers, two calls, in turn.
+"""Compares our server with stock Pipecat, by what a caller hears: two servers, two calls, in turn.
 
-Each server has its own simulated providers, so its requests are counted apart. The callers never
-ask at the same time: one waits until the other's answer has begun.
+Each server has its own simulated providers, so its requests are counted separately. The two callers
+never ask at the same time: one waits until the other's answer has begun.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from lab.drill.servers import OURS, STOCK
 from lab.drill.sound import Pcm
 
 TURNS_A_CALL: Final = 10  # short enough that no conversation outgrows its window
-ALONE_S: Final = 4.5  # of a turn: the question, the wait, and the answer's beginning
+ALONE_S: Final = 4.5  # without other callers: the question, the wait, the answer's beginning
 PAUSE_S: Final = (0.2, 0.6)
 
 
@@ -37,8 +37,8 @@ class SideFigures:
     """Results of one side's turns.
 
     Attributes:
-        figures: Of what was heard.
-        requests: How many answers its models were asked for.
+        figures: The statistics of what was heard.
+        requests: How many requests for answers its models got.
     """
 
     figures: TurnFigures
@@ -59,7 +59,7 @@ class OneAtATime:
         self._dice = random.Random(1)  # noqa: S311 - pauses, not a secret
 
     async def __call__(self, index: int) -> None:
-        """Return when it is this caller's turn; the next one's follows a moment later."""
+        """Return when it is this caller's turn; the next caller's turn follows later."""
         del index
         await asyncio.sleep(self._dice.uniform(*PAUSE_S))
         await self._free.acquire()
@@ -69,12 +69,12 @@ class OneAtATime:
 async def compare_sides(
     turns: int, *, delays: str, folder: Path, workers: Sequence[str] = ()
 ) -> Mapping[str, SideFigures]:
-    """Hold calls with both servers until each has answered `turns` questions.
+    """Hold calls with both servers until each has been asked `turns` questions.
 
     Args:
         turns: Questions to each side.
-        delays: Of the simulators: `usual` or `quick`.
-        folder: Where the servers' files go.
+        delays: The simulators' delays, `usual` or `quick`.
+        folder: For the servers' files.
         workers: Options of our server.
     """
     calls: dict[str, list[HeldCall]] = {OURS: [], STOCK: []}
@@ -109,7 +109,7 @@ async def two_sites(
     workers: Sequence[str] = (),
     phrases: Mapping[str, Pcm] | None = None,
 ) -> AsyncIterator[Mapping[str, Site]]:
-    """Run both servers while the block runs, each with its own lab."""
+    """Run both servers during the block, each with its own lab."""
     async with (
         open_site(
             OURS, folder=folder / OURS, delays=delays, options=workers, phrases=phrases
@@ -132,7 +132,7 @@ async def _pair(
 
 
 async def call_once(script: Script, question: str) -> HeldCall:
-    """Hold a call of one question."""
+    """Hold a call with one question."""
     held = HeldCall(number=0, rang_at=clock.monotonic())
 
     async def at_once(_index: int) -> None:
@@ -143,7 +143,7 @@ async def call_once(script: Script, question: str) -> HeldCall:
 
 
 async def asked_texts(site: Site, *, since: int) -> list[str]:
-    """Return the callers' last words in the model requests since index `since`."""
+    """Return the caller's last words in each model request, from index `since` on."""
     found: list[Mapping[str, Any]] = []
     for name in site.control.names:
         if name.startswith("openai"):

@@ -1,4 +1,4 @@
-"""Processes that keep one core busy each, as other work on the machine."""
+"""Processes that each keep one core busy, to simulate other work on the machine."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ WORK: Final = (
 
 @asynccontextmanager
 async def busy(count: int) -> AsyncIterator[tuple[int, ...]]:
-    """Keep this many processes busy while the block runs; yield their pids."""
+    """Run this many busy processes during the block; yield their pids."""
     program = WORK.format(parent=os.getpid())
     started = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(count)

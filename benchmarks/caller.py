@@ -1,7 +1,7 @@
 """Cheap callers: their speech is prepared before a call, and what they heard is judged after it.
 
-Each speaks Twilio's wire protocol with a real server. During a call nothing is decoded but the
-length of what arrives, because a caller only has to know when the agent is silent again.
+Each speaks Twilio's wire protocol with a real server. During a call only the length of the audio
+that arrives is decoded, because a caller only has to know when the agent is silent again.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ SILENCE: Final = base64.b64encode(MUTE * PIECE).decode()
 EVENT: Final = re.compile(r'"event"\s*:\s*"(\w+)"')
 PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
 NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
-CONNECTED_S: Final = 20.0  # the longest that ringing may take
+CONNECTED_S: Final = 20.0  # the longest wait for the connection
 GREETED_S: Final = 20.0  # the longest wait for a greeting
-QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be complete
-LOST_S: Final = 5.0  # of silence after which nothing more is expected
+QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
+LOST_S: Final = 5.0  # silence that ends any answer
 HURRY_S: Final = 12.0  # after this time without any sound a caller gives up
 ANSWER_S: Final = 30.0  # the longest wait for the end of an answer
-ENOUGH: Final = 0.85  # of an answer's sound
+ENOUGH: Final = 0.85  # of the expected length: with this much, an answer may be complete
 LOOK_S: Final = 0.05
 
 Cue: TypeAlias = Callable[[int], Awaitable[None]]
-"""Waits until a question may be asked, by its index."""
+"""Waits until the question with this index may be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,8 @@ class Script:
         url: Of the server.
         auth_token: Signs the webhook.
         greeting: The agent's first words.
-        phrases: Possible questions, as mu-law.
-        sounds: Seconds that each word of an answer sounds, by the word.
+        phrases: Possible questions as mu-law, by their text.
+        sounds: The length of each word of the answers in seconds, by the word.
     """
 
     url: str
@@ -55,13 +55,13 @@ class Script:
     sounds: Mapping[str, float]
 
     def length_s(self, text: str) -> float:
-        """Return how many seconds a text sounds."""
+        """Return the length of a text's sound in seconds, without pauses."""
         return sum(self.sounds.get(word, 0.2) for word in text.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTurn:
-    """A question and the period in which its answer was awaited, in seconds of the call."""
+    """A question, and the period in which its answer was expected, in seconds of the call."""
 
     question: str
     answer: str
@@ -75,14 +75,15 @@ class HeldCall:
     """The recording of one call, judged later.
 
     Attributes:
-        number: Of the caller.
-        rang_at: On the monotonic clock.
-        connected_s: From the ring until the media flowed; `None` if it never did.
-        refused: The server said at once that it has no room.
-        error: Why it ended before its time.
-        arrivals: When, what (`media`, `clear`) and with which payload, in seconds of the call.
-        late_s: How late the caller sent, the worst of each second.
-        ended_s: Its length.
+        number: The caller's number.
+        rang_at: When the caller rang, on the monotonic clock.
+        connected_s: From the ring until media flowed; `None` if it never did.
+        refused: Whether the server said at once that it has no free seat.
+        error: Why the call ended early, if it did.
+        arrivals: For each message its time in seconds of the call, its kind (`media` or `clear`)
+            and its payload.
+        late_s: How late the caller sent its audio: the worst of each second.
+        ended_s: The length of the call.
     """
 
     number: int
@@ -107,16 +108,16 @@ class CheapLine:
         self._started_at = 0.0
         self._stack = contextlib.AsyncExitStack()
         self._socket: aiohttp.ClientWebSocketResponse
-        self._to_say: list[str] = []  # payloads, the next one last
+        self._to_say: list[str] = []  # payloads in reverse order
         self._said = asyncio.Event()
         self._said_s = 0.0
-        self._dry_s = 0.0  # when the received sound will have been played
-        self._sounded_s = 0.0  # when the last audible part of it will
-        self._amount_s = 0.0  # of sound, in all
+        self._dry_s = 0.0  # when all received audio will have been played
+        self._sounded_s = 0.0  # when its last audible part will have been played
+        self._amount_s = 0.0  # how much audible sound was received in all
         self._marks: list[tuple[float, str]] = []
 
     async def __aenter__(self) -> "CheapLine":
-        """Ring, and return when the media flows."""
+        """Place the call, and return when media flows."""
         try:
             async with asyncio.timeout(CONNECTED_S):
                 await self._connect(self._script)
@@ -162,7 +163,7 @@ class CheapLine:
         return asyncio.get_running_loop().time() - self._started_at
 
     async def say(self, sound: bytes) -> tuple[float, float]:
-        """Say mu-law; return when its first and its last sample left."""
+        """Send mu-law audio; return the times when its first and its last sample left."""
         pieces = [sound[at : at + PIECE].ljust(PIECE, MUTE) for at in range(0, len(sound), PIECE)]
         began_s = self.now_s
         self._said.clear()
@@ -172,7 +173,7 @@ class CheapLine:
         return began_s, self._said_s - padding_s
 
     async def hear_out(self, wanted_s: float, *, within_s: float) -> None:
-        """Wait until this much sound came and the line is quiet, or no more sound is expected."""
+        """Wait until this much sound came and the line is quiet, or no more is expected."""
         since_s, before_s = self.now_s, self._amount_s
         while not self.over.is_set() and self.now_s - since_s < within_s:
             await asyncio.sleep(LOOK_S)
@@ -253,13 +254,13 @@ def _mute(payload: str) -> bool:
 async def hold_call(
     script: Script, held: HeldCall, *, questions: Sequence[str], before: Cue
 ) -> None:
-    """Hold one call from ring to hang-up; `held` keeps it even if it breaks off.
+    """Hold one call from ring to hang-up; `held` records it, even if it ends early.
 
     Args:
         script: Data that callers share.
-        held: The recording of the call.
-        questions: In this order.
-        before: Waits before questions, by index.
+        held: Gets the recording of the call.
+        questions: Asked in this order.
+        before: Waits until the question with an index may be asked.
     """
     said = answers(list(questions), greeting=script.greeting)
     try:

@@ -1,4 +1,4 @@
-"""A process of callers who hold calls as planned and hand each over when it has ended."""
+"""A process of callers, who hold calls as planned; each call is sent back when it has ended."""
 
 import asyncio
 import multiprocessing
@@ -14,11 +14,11 @@ from benchmarks.caller import HeldCall, Script, hold_call
 from bot import clock
 
 PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers drift apart
-LEAVES_S: Final = 5.0  # for the process to end by itself
+LEAVES_S: Final = 5.0  # time for the process to end by itself
 GO: Final = "go"
 
 Told: TypeAlias = "HeldCall | str"
-"""A call that is over, or the word that something has happened: `greeted`, `done`."""
+"""A call that has ended, or a signal: `greeted` or `done`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,13 @@ class CallerPlan:
     """One caller, who may call again and again.
 
     Attributes:
-        number: Of the caller; seeds the pauses.
-        rings_s: When, after the run's start.
-        questions: Of each call, in this order.
-        speaks_s: In a plan that waits: seconds after the start signal.
-        asks_every_s: The first question comes so long after the ring, each other so long after the
-            one before, unless its answer lasts longer. None: each follows its answer soon.
-        until_s: After that no further call is begun; None: there is one call.
+        number: The caller's number, which seeds the pauses.
+        rings_s: When the caller rings, in seconds after the run's start.
+        questions: The questions of each call, in order.
+        speaks_s: In a plan with a signal, how long after it the caller speaks.
+        asks_every_s: The time from the ring to the first question, and from each question to the
+            next, unless an answer lasts longer. `None`: a question follows soon after each answer.
+        until_s: When the caller stops making further calls; `None` for a single call.
     """
 
     number: int
@@ -51,7 +51,7 @@ class CrowdPlan:
         script: Data that callers share.
         callers: The callers.
         start_at: The run's start, on the monotonic clock.
-        together: After the greeting all wait for a signal before they ask.
+        together: Whether all callers, once greeted, wait for a signal before they ask.
     """
 
     script: Script
@@ -61,7 +61,7 @@ class CrowdPlan:
 
 
 class Crowd:
-    """A running process of callers, seen from outside."""
+    """A handle on a running process of callers."""
 
     def __init__(self, pid: int, pipe: Connection) -> None:
         self.pid = pid
@@ -69,18 +69,18 @@ class Crowd:
         self._over: list[HeldCall] = []
 
     async def calls(self) -> list[HeldCall]:
-        """Return all calls when the last one has ended."""
+        """Wait until the last call has ended; return all calls."""
         while await self._next() != "done":
             pass
         return self._over
 
     async def greeted(self) -> None:
-        """Return when each of its callers was greeted or gave up; waits a minute at most."""
+        """Wait until each caller has been greeted or has given up, a minute at most."""
         while await self._next() not in ("greeted", "done"):
             pass
 
     async def _next(self) -> str:
-        """Return the next signal; calls that end before it are kept."""
+        """Return the next signal, and keep the calls that end before it."""
         while True:
             try:
                 told: Told = await asyncio.to_thread(self._pipe.recv)
@@ -91,13 +91,13 @@ class Crowd:
             self._over.append(told)
 
     def go(self, at: float) -> None:
-        """Let its callers ask, from a moment on the monotonic clock."""
+        """Give the signal to ask, effective at a moment on the monotonic clock."""
         self._pipe.send((GO, at))
 
 
 @asynccontextmanager
 async def crowd(plan: CrowdPlan) -> AsyncIterator[Crowd]:
-    """Run callers in a process of their own while the block runs."""
+    """Run callers in a separate process during the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run_child, args=(theirs, plan), name="callers")
@@ -118,7 +118,7 @@ def _run_child(pipe: Connection, plan: CrowdPlan) -> None:
 
 
 class _Sender:
-    """Sends one object at a time: calls end in threads, and a pipe takes one writer."""
+    """Sends one object at a time, because several threads send and a pipe allows one writer."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -149,7 +149,7 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
 
 
 async def _leave(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
-    await gone.wait()  # the process that asked for the calls has ended
+    await gone.wait()  # the parent process has ended
     for task in tasks:
         task.cancel()
 
@@ -166,7 +166,7 @@ def _read(pipe: Connection, together: "_Together | None", gone: asyncio.Event) -
 
 
 class _Together:
-    """Lets callers ask only after all were greeted and the signal was given."""
+    """Makes callers wait until all have been greeted and the signal was given."""
 
     def __init__(self, sender: _Sender, callers: int) -> None:
         self._sender = sender
@@ -179,7 +179,7 @@ class _Together:
         self._asked.set()
 
     def ready(self) -> None:
-        """Count one caller who was greeted or never will be."""
+        """Count one caller who has been greeted, or never will be."""
         self._left -= 1
         if self._left == 0:
             self._sender.send("greeted")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script imports from its own folder only
 CALLS: Final = (1, 2, 4, 6, 8, 10, 12, 16, 20)
 TURN_S: Final = 10.0  # a question, its answer and a pause
 STOCK: Final = "stock-pipecat"
@@ -72,7 +72,10 @@ async def _measure(options: argparse.Namespace) -> int:
 
 
 def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield the runs: all sides with the same calls in turn; which side is first alternates."""
+    """Yield the runs (side, workers, calls): for each number of calls all sides in turn.
+
+    The side that is first alternates.
+    """
     from lab.drill.servers import OURS  # noqa: PLC0415
 
     sides = [(OURS, kind) for kind in workers] + ([(STOCK, "")] if options.beside else [])
@@ -95,7 +98,7 @@ async def _circumstances() -> dict[str, str]:
 
 
 def _write_json(file: Path | None, runs: Sequence[Any], known: dict[str, str]) -> None:
-    if file is not None:  # after each run: results are kept if the rest breaks off
+    if file is not None:  # written after each run, so results are kept if a later one fails
         everything = {**known, "runs": [run.as_json() for run in runs]}
         file.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
 

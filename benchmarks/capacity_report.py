@@ -68,12 +68,12 @@ def table(runs: Sequence[LoadRun]) -> Table:
 
 
 def ordered(runs: Sequence[LoadRun]) -> list[LoadRun]:
-    """Return runs so that those to be compared follow each other."""
+    """Return the runs in an order in which those to be compared follow each other."""
     return sorted(runs, key=lambda run: (run.calls, run.side != STOCK, run.workers))
 
 
 def best_of_ours(runs: Sequence[LoadRun]) -> LoadRun | None:
-    """Return the run with the most calls that ours holds, with as many workers as it likes."""
+    """Return our run with the most calls that held, with several workers if that was measured."""
     kinds = {run.workers for run in runs if run.side == OURS}
     kind = next((name for name in ("auto", "", "1") if name in kinds), "")
     return most_calls(runs, side=OURS, workers=kind)
@@ -102,7 +102,7 @@ def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
 
 
 def arithmetic(runs: Sequence[LoadRun], *, cores: int) -> str:
-    """Return how many calls other machines would hold, derived from the runs."""
+    """Return a text on how many calls other machines would hold, derived from the runs."""
     best = best_of_ours(runs)
     if best is None:
         return "No number of calls was held, so nothing can be said of other machines."
@@ -124,9 +124,9 @@ def page(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> st
     """Return the report.
 
     Args:
-        runs: All of them, those that missed too.
-        known: Circumstances of the run: `machine`, `commit`, `began`, `options`.
-        cores: Of the machine.
+        runs: All runs, including those that missed.
+        known: The circumstances: `machine`, `commit`, `began`, `options`.
+        cores: The number of the machine's cores.
     """
     return "\n".join(_lines(runs, known=known, cores=cores)) + "\n"
 

@@ -1,9 +1,9 @@
-"""Measures the delay that each door adds: answers at the far end's ear, and rows of the drill.
+"""Measures the delay that each kind of line adds: answers at the far end, and rows of the drill.
 
     .venv/bin/python -m benchmarks.doors [--turns 6] [--only sip,browser,carrier,microphone]
         [--parts ears,rows]
 
-benchmarks/README.md describes the measurement and each door's known delay.
+benchmarks/README.md describes the measurement and the known delay of each line.
 """
 
 import argparse
@@ -47,21 +47,23 @@ from tests.transports.pulse_telephone import SoundCardTelephone, measure_card
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 PARTS: Final = ("ears", "rows")
 ROWS: Final = ("llm-silent", "tts-cut-reset", "all-dead", "barge-in-failover")
-LATE: Final = ("first_speech_s", "quiet_s")  # measures that hold the line's delay
-AGREE_S: Final = 0.06  # allowed difference between ear and our figure, next to the known delay
+LATE: Final = ("first_speech_s", "quiet_s")  # measures that include the line's delay
+AGREE_S: Final = 0.06  # allowed difference between both measurements, beyond the known delay
 PACKET_S: Final = 0.02  # of a carrier: one on its way in, one on its way out
-EARLY_S: Final = 0.3  # an answer may be reported as heard this long after the ear heard it
-LIMIT_S: Final = 300.0  # a door that takes longer for its answers counts as not measurable
+EARLY_S: Final = 0.3  # an answer may be reported as heard this long after the far end heard it
+LIMIT_S: Final = 300.0  # a line that takes longer for its answers counts as not measurable
 
 OpenRig: TypeAlias = Callable[[Row, Path], AbstractAsyncContextManager[Rig]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarTurn:
-    """One answer: our figure, what the ear heard, and the known part of the difference.
+    """One answer: our figure, that of the far end, and the known part of the difference.
 
     Attributes:
-        known_s: Delay of the path to the ear and from the mouth; `None` if it was not reported.
+        v2v_s: The delay by our own record.
+        ear_s: The delay that the far end heard.
+        known_s: The delay of the line in both directions; `None` if it was not reported.
     """
 
     v2v_s: float
@@ -71,13 +73,14 @@ class EarTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """A door and how to call it.
+    """A kind of line, and how to call over it.
 
     Attributes:
         open_rig: Opens a rig for a row; its files go into the folder.
-        line_s: Its delay, there and back.
-        held_s: The part of it that the far end held back; it reports another time for each answer.
-        rows: Whether rows of the drill are played on it.
+        line_s: The line's delay in both directions.
+        held_s: The part of it in the far end's buffer, for which it reports a new value with each
+            answer; `None` if it reports none.
+        rows: Whether rows of the drill are played on this line.
     """
 
     open_rig: OpenRig
@@ -87,9 +90,9 @@ class Door:
 
 
 def main() -> int:
-    """Measure and print; return 0, 1 if a target was missed, 3 if a door could not be tried."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if a line could not be tried."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--turns", type=int, default=6, help="answers at each door")
+    parser.add_argument("--turns", type=int, default=6, help="answers on each line")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[*DOORS])
     parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS)
     options = parser.parse_args()
@@ -111,7 +114,7 @@ def _try_door(name: str, options: argparse.Namespace) -> int:
 
 
 async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool:
-    """Measure one door; return whether its targets are met."""
+    """Measure one line; return whether its targets are met."""
     good, healthy_s = True, None
     rows = {row.name: row for row in FULL}
     async with DOORS[name](folder) as door:
@@ -138,14 +141,14 @@ async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool
 
 
 async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
-    """Ask; return what both ends report of each answer."""
+    """Ask; return what both ends report about each answer."""
     ears: list[float] = []
     telephone = rig.ring()
     async with Conversation(telephone, rig.lab, greeting=GREETING, path=rig.path) as call:
         await call.wait_for_greeting()
         asked = [await call.ask(item) for item in islice(cycle(QUESTIONS), count)]
         started_at = telephone.started_at
-        for number, turn in enumerate(asked, start=1):  # now: a silent caller would be prompted
+        for number, turn in enumerate(asked, start=1):  # not between turns: silence causes a prompt
             verdict = (await judge_turn(call, rig.control, turn)).verdict
             if verdict.first_speech_s is None or not verdict.whole:
                 print(f"answer {number} was not whole: {verdict.missing}, {verdict.extra}")
@@ -199,7 +202,7 @@ def _print_answers(name: str, turns: Sequence[EarTurn]) -> bool:
 
 
 def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: float | None) -> bool:
-    """Print a measure and its target; return whether it is met."""
+    """Print a measure and its target; return whether the target is met."""
     told, worst, why = f"{name}: {target.measure} {value:.3f}", target.worst, ""
     if target.over and healthy_s is None:
         print(f"{told}, not compared: no healthy answers were measured")
@@ -214,7 +217,7 @@ def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: fl
     return good
 
 
-# -- doors
+# -- lines
 
 
 @asynccontextmanager
@@ -234,7 +237,7 @@ async def _browser(_: Path) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def _carrier(_: Path) -> AsyncIterator[Door]:
-    """Answers only: the drill itself plays its rows here."""
+    """Open the carrier's line, for answers only: the drill itself plays its rows there."""
     yield Door(open_rig=_carrier_rig, line_s=2 * PACKET_S, rows=False)
 
 

@@ -52,7 +52,7 @@ from tests.peers.sip_telephone import SipTelephone
 FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
 IN_FLIGHT: Final = 5  # words that may be heard twice: the heard position is stored twice a second
-INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # of an answer of some ten seconds
+INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # the times of the fault in an answer of some ten seconds
 QUESTION: Final = "What are your opening hours?"
 AFTERWARDS: Final = "Where are you?"
 HOURS: Final = "We open at nine, close at six, and on Saturday we are here from ten until two."
@@ -68,20 +68,20 @@ def opening_hours() -> str:
     return {said!r}
 '''
 SETTLED_S: Final = 2.0  # a worker that has just started is still busy with its own start
-QUIET_S: Final = 2.0  # of silence after an answer that is over
-RUN_S: Final = 120.0  # a guard
-STARTS_S: Final = 120.0  # a guard: a worker that died at once several times is replaced later
+QUIET_S: Final = 2.0  # silence that ends an answer
+RUN_S: Final = 120.0  # a safety limit for one run
+STARTS_S: Final = 120.0  # a safety limit: the pool waits before it replaces a worker repeatedly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDoor:
-    """A door and the caller that rings there.
+    """A kind of line, ready for calls.
 
     Attributes:
-        ring: Takes the server's address.
-        tree: What the server's configuration needs for it.
-        port: Where the server must listen, if that is not free to choose.
-        path: Codecs and filters between the voices and this ear.
+        ring: Returns a telephone for a server's address.
+        tree: The sections of the server's configuration for this line.
+        port: The port on which the server must listen; `None` for any.
+        path: The effect of codecs and filters on the voices' sound.
     """
 
     ring: Callable[[str], Telephone]
@@ -98,15 +98,15 @@ class Death:
         again_s: From the fault to the next speech; `None` if there was none.
         missing: Words of the answer that were not heard.
         extra: Words that were heard twice, or in the wrong place.
-        torn: Words that were not found though a later one was heard before the fault.
-        greetings: Greetings heard after the fault.
-        messages: Of the next request to the model.
-        remembered: Each request after the fault has what the caller said before.
+        torn: Words before the fault that were not found, although a later word was.
+        greetings: How many greetings were heard after the fault.
+        messages: The number of messages in the next request to the model.
+        remembered: Whether each request after the fault has what the caller said before.
         tools: How often the tool ran.
-        calls: In the record.
-        wrong: Other problems.
-        sound: All that the caller heard.
-        heard: The words of the answer in it, and when.
+        calls: The number of calls in the record.
+        wrong: Other problems; empty if there were none.
+        sound: Everything that the caller heard.
+        heard: The words of the answer that were found in it, with their times.
     """
 
     again_s: float | None = None
@@ -124,7 +124,7 @@ class Death:
 
     @property
     def whole(self) -> bool:
-        """Whether the caller noticed only the pause."""
+        """Whether the pause was the only effect of the fault."""
         once = self.tools == self.calls == 1 and not self.greetings
         heard = not self.missing and len(self.extra) <= IN_FLIGHT and self.again_s is not None
         return once and heard and self.remembered and not self.wrong
@@ -132,7 +132,7 @@ class Death:
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """A server of several workers, its providers, and a door."""
+    """A server with several workers, its providers, and a line to it."""
 
     door: OpenDoor
     served: Served
@@ -156,13 +156,13 @@ class Place:
 
 
 def main() -> int:
-    """Measure and print; return 0, 1 if something was missed, 3 if a door could not be tried."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if a line could not be tried."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=10, help="of each door and fault")
+    parser.add_argument("--runs", type=int, default=10, help="of each line and fault")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL)
     parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
-    parser.add_argument("--keep", type=Path, help="where the sound of runs that missed goes")
+    parser.add_argument("--keep", type=Path, help="folder for the audio of runs that missed")
     options = parser.parse_args()
     logs.set_up(level="ERROR", folder=None)
     codes = [_try(door, fault, options) for door in options.doors for fault in options.faults]
@@ -321,7 +321,7 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
 
 
 def _place(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
-    """Return how many words of the answer were said up to the last of these."""
+    """Return how many words of the answer precede or include the last of these words."""
     same = difflib.SequenceMatcher(
         a=answer, b=[bare(word.text) for word in early], autojunk=False
     ).get_matching_blocks()
@@ -382,7 +382,7 @@ def _print(number: int, death: Death) -> None:
     )
 
 
-# -- doors
+# -- lines
 
 
 @asynccontextmanager
@@ -413,7 +413,7 @@ async def _livekit(folder: Path) -> AsyncIterator[OpenDoor]:
 @asynccontextmanager
 async def _browser(folder: Path) -> AsyncIterator[OpenDoor]:
     del folder
-    with pytest.MonkeyPatch.context() as patch:  # WebRTC leaves 127.0.0.1 out
+    with pytest.MonkeyPatch.context() as patch:  # WebRTC does not offer 127.0.0.1
         patch.setattr("aioice.ice.get_host_addresses", _loopback_only)
         yield OpenDoor(ring=PageTelephone, tree={}, path=BROWSER)
 

@@ -1,7 +1,7 @@
-"""One ear for every pipeline: records when the frames of a turn leave their processors.
+"""Records when the frames of a turn leave their processors, in any pipeline.
 
-It wraps `push_frame` and `write_audio_frame` of single objects. Pipelines with and without
-observers are measured in the same way, and neither is changed.
+It wraps `push_frame` and `write_audio_frame` of individual objects. So pipelines with and without
+observers are measured in the same way, and neither has to be changed.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ Note: TypeAlias = Callable[[Any], None]
 
 
 class UnhealthyTurnError(Exception):
-    """A turn that is no sample of a healthy one; the text is the reason."""
+    """A turn that is not a valid sample of a healthy turn; the message gives the reason."""
 
 
 class Ear:
-    """Hears one call, turn by turn."""
+    """Records the moments of one call, turn by turn."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._marks: dict[str, float] = {}
         self._busy: list[Busy] = []
-        self._lead_s = 0.0  # of silence that the voice began with
+        self._lead_s = 0.0  # the silence with which the voice's audio began
         self._unsure = False
-        self._transcript = 0  # the id of the latest
+        self._transcript = 0  # the id of the latest transcript
         self._decisions: set[int] = set()
         self._heard = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -52,8 +52,8 @@ class Ear:
         """Listen to the pipeline between a leg's input and its output.
 
         Args:
-            leg: Of a pipeline that has been put together.
-            analyzer: Its turn detector.
+            leg: The leg of a complete pipeline.
+            analyzer: The turn detector of that pipeline.
         """
         notes: Mapping[type[Frame], Note] = {
             TranscriptionFrame: self._transcribed,
@@ -65,14 +65,14 @@ class Ear:
         }
         processor = leg.input().next
         while processor is not None and processor is not leg.output():
-            _overhear(processor, notes)  # all: the first to push a frame made it
+            _overhear(processor, notes)  # all processors: the first to push a frame created it
             processor = processor.next
         _overhear(leg.output(), {BotStoppedSpeakingFrame: lambda _: self._quiet.set()})
         self._overhear_line(leg)
         self._overhear_detector(analyzer)
 
     def expect(self) -> None:
-        """Forget what was heard; the caller speaks next."""
+        """Forget the last turn; the caller speaks next."""
         self._marks.clear()
         self._busy.clear()
         self._lead_s, self._unsure = 0.0, False
@@ -81,10 +81,10 @@ class Ear:
         self._quiet.clear()
 
     async def answer(self, *, within_s: float) -> tuple[Moments, tuple[Busy, ...]]:
-        """Return the moments of the answer once it is heard, and what was busy on our side.
+        """Wait for the answer; return its moments, and when parts on our side were busy.
 
         Raises:
-            UnhealthyTurnError: It was not heard in time, or a part of it is missing.
+            UnhealthyTurnError: No answer was heard in time, or a moment is missing.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -108,7 +108,7 @@ class Ear:
         return moments, (vad, *self._busy, lead)
 
     async def quiet(self, *, within_s: float) -> None:
-        """Return when the agent has spoken.
+        """Wait until the agent has stopped speaking.
 
         Raises:
             UnhealthyTurnError: It did not stop in time.
@@ -137,7 +137,7 @@ class Ear:
     def _transcribed(self, frame: TranscriptionFrame) -> None:
         if "decided_s" not in self._marks and frame.id != self._transcript:
             self._transcript = frame.id
-            self._mark("transcript_s", again=True)  # the last of several was waited for
+            self._mark("transcript_s", again=True)  # of several, the last one was waited for
 
     def _decided(self, frame: LLMContextFrame) -> None:
         if "heard_s" not in self._marks:
@@ -170,7 +170,7 @@ class Ear:
         async def analyze_and_note() -> tuple[EndOfTurnState, MetricsData | None]:
             begin_s = self._clock()
             state, measured = await analyze()
-            if isinstance(measured, TurnMetricsData):  # its own timer, without our waiting
+            if isinstance(measured, TurnMetricsData):  # Pipecat's own timer, without our queue
                 took_s = measured.e2e_processing_time_ms / 1000
                 end_s = min(begin_s + took_s, self._clock())  # it may have begun before
                 self._busy.append(Busy(who="turn detector", begin_s=begin_s, end_s=end_s))

@@ -1,4 +1,4 @@
-"""Statistics over many turns: percentiles, slopes, intervals, verdicts. Pure."""
+"""Statistics over many turns: percentiles, slopes, intervals, verdicts; pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 NEVER_S: Final = 99.0  # an answer that never came is later than any target
 BUDGET_S: Final = 1.5  # latency.budget_s
-TORN_S: Final = 0.2  # chosen: a longer silence inside an answer, beyond its own, is noticed
+TORN_S: Final = 0.2  # chosen: callers notice a longer silence in an answer, beyond its pauses
 SURE: Final = 1.96  # standard errors on each side that hold 95 % of a normal distribution
 
 
@@ -28,12 +28,12 @@ class HeardTurn:
     """What a caller heard of one answer; seconds from the end of the question.
 
     Attributes:
-        call: Whose, counted from 0.
+        call: The caller, counted from 0.
         at_s: When the caller stopped, in seconds of the run.
-        first_word_s: When the first word of the answer began; `NEVER_S`: it did not.
-        first_sound_s: The same of any sound.
-        gap_s: The longest silence in the answer beyond its own.
-        torn_words: Words that had holes, because the telephone ran dry inside them.
+        first_word_s: When the first word of the answer began; `NEVER_S` if there was none.
+        first_sound_s: The same for any sound.
+        gap_s: The longest silence in the answer beyond its natural pauses.
+        torn_words: How many words had holes, because the telephone's buffer ran dry inside them.
         missing: Words that were not heard.
         extra: Words that were heard too often or in the wrong place.
     """
@@ -54,7 +54,7 @@ class HeardTurn:
 
     @property
     def torn(self) -> bool:
-        """Whether a word had holes, or the answer contains a silence of its own."""
+        """Whether a word had holes, or the answer a silence longer than `TORN_S`."""
         return self.torn_words > 0 or self.gap_s > TORN_S
 
     @property
@@ -70,22 +70,22 @@ class HeardTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFigures:
-    """Sums over turns; a turn that should have been held and was not counts as never answered."""
+    """Figures over turns; a turn that did not take place counts as never answered."""
 
     turns: int
     first_word_p50_s: float
     first_word_p95_s: float
     in_budget: float  # share of the turns
     not_whole: int
-    torn: int  # whole or not, with holes in words or an unexpected silence
+    torn: int  # turns, whole or not, with holes in words or an unexpected silence
 
 
 def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
-    """Sum up turns.
+    """Return the figures over some turns.
 
     Args:
-        turns: All that were held.
-        expected: How many should have been.
+        turns: All turns that took place.
+        expected: How many turns should have taken place.
     """
     lost = max(0, expected - len(turns))
     firsts = [turn.first_word_s for turn in turns] + [NEVER_S] * lost
@@ -103,12 +103,12 @@ def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """Change of a measure over time.
+    """The change of a measure over time, as a straight line.
 
     Attributes:
-        a_minute: Its change.
-        give_or_take: Half of the interval that holds the true slope with 95 %.
-        start: Where the line begins.
+        a_minute: The change in a minute.
+        give_or_take: Half of the 95 % confidence interval of that change.
+        start: The value at the start.
     """
 
     a_minute: float
@@ -116,9 +116,9 @@ class Slope:
     start: float
 
     def drifts(self, over_minutes: float, *, allowed: float) -> bool:
-        """Return whether it surely grows by more than `allowed` in `minutes`.
+        """Return whether the measure surely grows, and by more than `allowed` in this time.
 
-        Surely: the whole interval lies above zero. What falls does no harm.
+        It surely grows if the whole interval is above zero.
         """
         return self.a_minute > self.give_or_take and self.a_minute * over_minutes > allowed
 
@@ -127,7 +127,7 @@ def slope(points: Iterable[tuple[float, float]]) -> Slope:
     """Return the straight line through points of (seconds, value), by least squares.
 
     Raises:
-        ValueError: Fewer than three points, or all of one moment.
+        ValueError: There are fewer than three points, or all have the same time.
     """
     points = [(at_s / 60, value) for at_s, value in points]
     count = len(points)
@@ -150,19 +150,19 @@ class LoadRun:
     """One run of `calls` calls at once on one server.
 
     Attributes:
-        side: Whose server.
-        workers: Its option; empty if it has no such option.
+        side: The server.
+        workers: Its option `--workers`; empty if it has no such option.
         calls: How many callers rang.
-        refused: Callers that were told at once that all seats are taken.
-        figures: Of the turns of those that were answered.
-        greeting_s: The slowest, from the ring; `NEVER_S` if a caller was not greeted.
-        cores_a_call: The server's, by its processes' own time.
-        memory_mb: The most that its processes had, shared pages counted once.
-        shares: Cores that were busy, by whom: `server`, `simulators`, `callers`, `others`.
+        refused: How many callers were refused at once, because all seats were taken.
+        figures: The figures of the turns in answered calls.
+        greeting_s: The slowest greeting, from the ring; `NEVER_S` if a caller was not greeted.
+        cores_a_call: The server's CPU time for each second of a call.
+        memory_mb: The peak memory of the server's processes, shared pages counted once.
+        shares: How many cores were kept busy by `server`, `simulators`, `callers` and `others`.
         callers_late_s: How late the callers sent, p95 of each second's worst.
         simulators_late_s: How late the simulated voices began, p95.
-        requests_a_turn: To the model.
-        wrong: Turns that were not whole, in words.
+        requests_a_turn: Requests to the model for each turn.
+        wrong: Descriptions of the turns that were not whole.
         error: Why the run failed, if it did.
     """
 
@@ -189,14 +189,14 @@ class LoadRun:
         return not self.error and not self.refused and in_time and not found.not_whole
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as values that JSON can hold."""
+        """Return the run as JSON values."""
         return {**asdict(self), "holds": self.holds}
 
 
 def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun | None:
-    """Return the largest run such that it and all smaller ones hold; `None` if none does.
+    """Return the largest run that holds, if all smaller ones hold as well; `None` if none does.
 
-    A count that was run several times holds when each of its runs does.
+    A number of calls that was run several times holds if each of its runs does.
     """
     best: LoadRun | None = None
     own = [run for run in runs if (run.side, run.workers) == (side, workers)]
@@ -208,20 +208,20 @@ def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun |
 
 
 def reach(best: LoadRun, *, cores: int, machine_cores: int) -> int:
-    """Return how many calls a machine would hold that does nothing else.
+    """Return how many calls a machine with this many cores would hold, as a server only.
 
-    The busy share of the measured machine while calls were still held is taken as the share
-    that may be busy anywhere; callers and simulators take nothing from another machine.
+    It may be as busy as the measured machine was in its best run. Callers and simulators, which
+    were on the measured machine, are not on this one.
 
     Args:
-        best: The most calls that were held.
-        cores: Of the machine that is asked about.
-        machine_cores: Of the one that was measured.
+        best: The run with the most calls that held.
+        cores: The cores of the machine in question.
+        machine_cores: The cores of the measured machine.
     """
     busy = min(1.0, sum(best.shares.values()) / machine_cores)
     return math.floor(busy * cores / best.cores_a_call + 1e-9) if best.cores_a_call else 0
 
 
 def seconds(value: float) -> str:
-    """Return seconds as text."""
+    """Return seconds as text; `never` for `NEVER_S`."""
     return "never" if value >= NEVER_S else f"{value:.2f} s"

@@ -1,4 +1,4 @@
-"""Answerers rendered by espeak-ng: people, mailboxes, menus and call assistants."""
+"""Greetings of people, mailboxes, menus and call assistants, rendered by espeak-ng."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from processors.answerer.phrase_rules import plain
 
 DATA: Final = Path(__file__).parent / "data"
 RATE_HZ: Final = 8000
-LEVEL: Final = 0.35  # of full scale, as a telephone brings a voice
+LEVEL: Final = 0.35  # of full scale: the usual level of a voice on a telephone
 Pieces = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """The sound after the answer: words, pauses in seconds, and beeps as `(hz, seconds)`."""
+    """What is heard after the answer: words, pauses in seconds, and beeps as `(hz, seconds)`."""
 
     name: str
     who: Answerer
@@ -32,12 +32,12 @@ class Greeting:
     pace: int = 165
     begins_s: float = 0.4
     noise: float = 40.0  # RMS of 32768; a street is 400
-    tell: str = ""  # of a machine: a listener knows by these words at the latest
+    tell: str = ""  # the words by which a machine is recognisable at the latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedGreeting:
-    """The rendered sound, and the second when each word has ended."""
+    """The rendered audio, and when each word ends, in seconds."""
 
     greeting: Greeting
     pcm: bytes
@@ -45,7 +45,7 @@ class RenderedGreeting:
 
     @property
     def told_s(self) -> float:
-        """When its words have given it away; `inf` if they never do."""
+        """When a machine's telling words have been spoken; `inf` if they never are."""
         said, tell = "", plain(self.greeting.tell)
         for at_s, word in self.words:
             said = f"{said} {plain(word)}"
@@ -69,7 +69,7 @@ def _greeting(entry: dict[str, Any]) -> Greeting:
 
 
 def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGreeting:
-    """Return a greeting as telephone sound."""
+    """Return a greeting as telephone audio."""
     dice = np.random.default_rng(seed)
     pieces: list[Pieces] = [np.zeros(round(greeting.begins_s * RATE_HZ))]
     words: list[tuple[float, str]] = []
@@ -94,7 +94,7 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
 def _spoken(
     text: str, greeting: Greeting, engine: Espeak
 ) -> tuple[Pieces, list[tuple[float, str]]]:
-    """Return speech, and the second when each word has ended."""
+    """Return speech, and when each word ends, in seconds."""
     samples, starts = engine.speak(text, [greeting.voice], words_per_minute=greeting.pace, pitch=50)
     sound = soxr.resample(samples.astype(np.float64) / 32768, engine.rate_hz, RATE_HZ)
     sound *= LEVEL / max(0.01, float(np.abs(sound).max()))

@@ -1,7 +1,7 @@
-"""Judges held calls after the run: finds the words of each answer in the recorded sound.
+"""Judges calls after the run: finds the words of each answer in the recordings.
 
-The lab's voices speak word by word, and a word always has the same sound. So the recording and the
-expected words are enough, and they also show which provider spoke.
+The lab's voices speak word by word, and a word always sounds the same. So the recording and the
+expected words are sufficient, and they also show which provider spoke.
 """
 
 import functools
@@ -23,17 +23,17 @@ from lab.drill.sound import Pcm, silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
 POLITE: Final = 10
-TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticed
+TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticeable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCall:
-    """What one call was like.
+    """The verdict on one call.
 
     Attributes:
-        number: Of the caller.
-        greeting_s: From the ring to its first sound; `NEVER_S` if there was none.
-        turns: In order.
+        number: The caller's number.
+        greeting_s: From the ring to the greeting's first sound; `NEVER_S` without a greeting.
+        turns: What was heard of each answer, in order.
         voices: How many words of the answers each voice spoke.
     """
 
@@ -47,8 +47,8 @@ def judge_all(calls: Sequence[HeldCall], *, started_at: float) -> list[JudgedCal
     """Judge calls, on all cores.
 
     Args:
-        calls: As they were held.
-        started_at: Of the run, on the monotonic clock.
+        calls: The recorded calls.
+        started_at: The run's start, on the monotonic clock.
     """
     judge = functools.partial(judge_call, started_at=started_at)
     spawned = multiprocessing.get_context("spawn")
@@ -65,7 +65,7 @@ def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
     speech = stretches(sound.played)
     first_s = speech[0][0] + (held.connected_s or 0.0) if speech else NEVER_S
     if held.turns and speech and speech[0][0] > held.turns[0].began_s:
-        first_s = NEVER_S  # the first sound belongs to an answer
+        first_s = NEVER_S  # the first sound was that of an answer
     since_s = held.rang_at + (held.connected_s or 0.0) - started_at
     voices: dict[str, int] = {}
     turns = [
@@ -76,7 +76,7 @@ def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
 
 
 def playback(held: HeldCall) -> Playback:
-    """Return what was heard of a call."""
+    """Return what the caller heard."""
     return Playback(held.arrivals, length_s=held.ended_s)
 
 
@@ -107,7 +107,7 @@ def _judge_turn(
 
 
 def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWord:
-    """Return a word of the seamless sound with its times of playback."""
+    """Return a word that was found in the seamless sound, with its times when it was played."""
     at, end = (first + round(item * RATE_HZ) for item in (word.at_s, word.end_s))
     return replace(
         word,
@@ -119,8 +119,8 @@ def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWo
 def spoken(recording: Pcm, answer: str) -> tuple[RecordedWord, ...]:
     """Return the words of an answer that are in a recording, spoken by any of the voices.
 
-    The standby's sounds are looked for only if the first voice did not say everything: a missing
-    word takes longest to look for.
+    The standby's sounds are searched for only if the first voice did not say everything, because
+    searching for a missing word takes longest.
     """
     words: tuple[RecordedWord, ...] = ()
     known: list[Sent] = []
@@ -151,7 +151,7 @@ def _vocabulary(answer: str, voice: str) -> tuple[Sent, ...]:
 
 
 def longest_gap(recording: Pcm, words: Sequence[RecordedWord]) -> float:
-    """Return the longest silence between two words of an answer beyond the voice's own."""
+    """Return the longest silence between two words of an answer, minus the voice's own pause."""
     longest = 0.0
     for word, after in itertools.pairwise(words):
         between_s = silence(recording, word.end_s, after.at_s) if after.at_s > word.end_s else 0.0
@@ -160,6 +160,6 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord]) -> float:
 
 
 def sounds_of(answers: Sequence[str]) -> dict[str, float]:
-    """Return how long each word of some answers sounds, in seconds."""
+    """Return the length of each word of some answers, in seconds."""
     words = {word for answer in answers for word in answer.split()}
     return {word: sound_of(word, instance=VOICES[0]).size / RATE_HZ for word in words}

@@ -40,14 +40,14 @@ FIRST: Final = "cartesia"
 SECOND: Final = "elevenlabs"
 CUT: Final = {"fault": "cut", "after_words": 3, "how": "reset"}
 TEXT: Final = "From Monday to Friday we are here until six in the evening."
-SETTLE_S: Final = 1.5  # for all connections
+SETTLE_S: Final = 1.5  # until all connections are made
 IDLE_S: Final = 10.0
 GIVE_UP_S: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Cost of one call while it is silent."""
+    """The cost of one call while it is silent."""
 
     rss_mb: float
     cpu_share: float  # of a core
@@ -68,14 +68,14 @@ class _Voice:
 async def failovers(
     lab: RunningLab, folder: Path, *, cold: bool, times: int, away_s: float
 ) -> list[float]:
-    """Return, in order, how long after the first voice's death the second one's sound arrived.
+    """Return the delays from the first voice's death to the second one's audio, in ascending order.
 
     Args:
-        lab: Where both voices are.
-        folder: For files that the configuration writes.
+        lab: The lab with both voices.
+        folder: For the files of the calls.
         cold: Whether the standby is cold.
-        times: How often.
-        away_s: One way to the second voice.
+        times: The number of failovers.
+        away_s: The network delay to the second voice, one way.
     """
     settings: Any = with_lab(lab, {"logs": {"dir": folder}})
     took_s: list[float] = []
@@ -99,7 +99,7 @@ def held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
 
 async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
     settings: Any = with_lab(lab, {"logs": {"dir": folder}})
-    async with _voice(settings, cold=cold):  # what is loaded once is not a call's cost
+    async with _voice(settings, cold=cold):  # loads what is not part of a call's cost
         await asyncio.sleep(SETTLE_S)
     async with AsyncExitStack() as all_of_them:
         before, sockets = _rss_mb(), _sockets()
@@ -121,7 +121,7 @@ async def _broken(voice: _Voice) -> float:
     for frame in (LLMFullResponseStartFrame(), LLMTextFrame(TEXT), LLMFullResponseEndFrame()):
         await voice.worker.queue_frame(frame)
     async with asyncio.timeout(GIVE_UP_S):
-        while voice.when(AttemptWon, SECOND) is None:  # noqa: ASYNC110 - the facts tell when
+        while voice.when(AttemptWon, SECOND) is None:  # noqa: ASYNC110 - an event says when
             await asyncio.sleep(0.005)
     died, heard = voice.when(AttemptFailed, FIRST), voice.when(AttemptWon, SECOND)
     assert died is not None and heard is not None  # noqa: PT018, S101 - it was waited for
@@ -161,7 +161,7 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
 
 
 async def _away(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
-    """Put a delay of `away_s` between us and the second voice."""
+    """Return settings in which the second voice is behind a relay with a delay of `away_s`."""
     rungs = []
     for item in settings.stages.tts:
         if item.name == SECOND:

@@ -1,4 +1,4 @@
-"""Measures how long imports of 10,000 and 100,000 contacts take, and their peak memory."""
+"""Measures the duration and the peak memory of imports of 10,000 and 100,000 contacts."""
 
 import argparse
 import asyncio
@@ -18,13 +18,13 @@ from campaigns.store.contacts import Contacts
 from operations.database.database import Database
 
 MAX_S: Final = 20.0  # for 100,000 rows
-MAX_GROWTH_MB: Final = 10.0  # of ten times the rows
+MAX_GROWTH_MB: Final = 10.0  # of the peak memory, with ten times the rows
 NOW: Final = 1_800_000_000.0
 BAD_SHARE: Final = 0.02
 
 
 def write_file(path: Path, rows: int) -> None:
-    """Write `count` contacts, most of them valid, all of them different."""
+    """Write this many contacts, all different and most of them valid."""
     chance = random.Random(7)  # noqa: S311 - a sample
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -38,7 +38,7 @@ def write_file(path: Path, rows: int) -> None:
 
 
 async def measure(url: str, file: Path) -> str:
-    """Import a file; return the tally, the duration and the peak memory."""
+    """Import a file; return the counts, the duration and the peak memory as text."""
     refused = 0
 
     def count(_: object) -> None:
@@ -55,8 +55,8 @@ async def measure(url: str, file: Path) -> str:
 
 
 def in_process(url: str, file: Path) -> tuple[int, int, int, float, float, float]:
-    """Measure in a fresh process, so that its memory is that of the import alone."""
-    done = subprocess.run(  # noqa: S603 - ours
+    """Measure in a new process, so that its memory is that of the import alone."""
+    done = subprocess.run(  # noqa: S603 - our own command
         [sys.executable, __file__, "--url", url, "--file", str(file)],
         check=True,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Counts refused callers who ring together as soon as a server is ready or reloaded.
+"""Counts refused callers when several ring at once on a server that is just ready or reloaded.
 
     .venv/bin/python -m benchmarks.just_ready [--callers 8] [--runs 10]
 
@@ -21,8 +21,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
 from operations.telemetry import logs
 
-WITHIN_S: Final = 0.2  # all rings fall into this time
-STAY_S: Final = 4.0  # of an accepted caller: longer than all need to ring
+WITHIN_S: Final = 0.2  # all callers ring within this time
+STAY_S: Final = 4.0  # how long an accepted caller stays: until all have rung
 RELOADED_S: Final = 120.0
 READY: Final = "is ready, as process"  # of a worker, in the server's log
 
@@ -47,7 +47,7 @@ async def _measure(callers: int, runs: int) -> int:
 
 
 async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
-    """Return the answers to refused callers, by the moment of their ring."""
+    """Return the answers that refused callers got, by the moment at which they rang."""
 
     options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
     async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
@@ -85,7 +85,7 @@ async def _reload(url: str, folder: Path) -> None:
     ):
         answer.raise_for_status()
     async with asyncio.timeout(RELOADED_S):
-        while log.read_text().count(READY) < wanted:  # noqa: ASYNC110 - the server tells its log
+        while log.read_text().count(READY) < wanted:  # noqa: ASYNC110 - it is only in the log
             await asyncio.sleep(0.02)
 
 

@@ -11,14 +11,14 @@ from benchmarks.ear import UnhealthyTurnError
 from lab.process import RunningLab
 
 Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
-"""For each instance its requests, as the lab's control shows them."""
+"""The requests of each instance, as the lab's control API returns them."""
 
 STAGES: Final = ("deepgram", "openai", "cartesia")  # the first rungs: a healthy call uses no other
 FURTHER_WORDS: Final = "waiting for llm's further words (ours)"
 
 
 async def fetch(lab: RunningLab) -> Requests:
-    """Return what the lab has recorded so far."""
+    """Return the requests that the lab has recorded so far."""
     headers = {"Authorization": f"Bearer {lab.control_token}"}
     found: dict[str, Sequence[Mapping[str, Any]]] = {}
     async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as http:
@@ -29,17 +29,17 @@ async def fetch(lab: RunningLab) -> Requests:
 
 
 def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float) -> list[Busy]:
-    """Return when each provider worked for one turn, on the monotonic clock.
+    """Return when each provider worked on one turn, on the monotonic clock.
 
-    The model is busy until the last word of what the voice was given first, a sentence or a clause.
-    How long the client then waited for further words, to be sure of the sentence's end, is the
-    client's own time and told apart.
+    The model is busy until the last word of the first text that the voice got, a sentence or a
+    clause. The client may then have waited for further words, to be sure of the sentence's end.
+    That time is the client's own, and listed separately.
 
-    What was asked for since the caller began to speak counts: Holdline asks for the words, and the
-    model, in a pause that the VAD is not sure of yet.
+    All requests since the caller began to speak count, because Holdline asks for the words, and
+    asks the model, in a pause of which the VAD is not sure yet.
 
     Raises:
-        UnhealthyTurnError: One of them was not asked exactly once, or did not answer.
+        UnhealthyTurnError: A provider did not answer, or model or voice were asked more than once.
     """
     span = (
         moments.began_s - lab_started_at_s,
@@ -90,7 +90,7 @@ def _model(
                 if mark["what"] == "sentence" and mark["words"] >= text["words"]
             )
             if (over_s := next(sentences, None)) is not None:
-                over_s = min(over_s, text["at_s"])  # its first clause may be sent before its end
+                over_s = min(over_s, text["at_s"])  # a clause may be sent before the sentence ends
                 marks = (mark["at_s"] for mark in request["marks"])
                 needed_s = max((at for at in marks if over_s <= at <= text["at_s"]), default=over_s)
                 yield (

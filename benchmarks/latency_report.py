@@ -1,4 +1,4 @@
-"""Writes what callers of both sides heard as tables, verdicts and JSON."""
+"""Formats what the callers of both sides heard as tables, verdicts and JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,13 +12,13 @@ from benchmarks.figures import BUDGET_S, NEVER_S, seconds
 from benchmarks.read_clips import ClipVerdict
 from lab.drill.servers import OURS, STOCK
 
-MEDIAN: Final = 0.80  # of stock's first word, at most
-SLOWEST: Final = 1.0  # the same of the 95th percentile
+MEDIAN: Final = 0.80  # times stock Pipecat's median first word, at most
+SLOWEST: Final = 1.0  # times its 95th percentile, at most
 EXTRA: Final = 0.25  # requests beyond one a turn, at most
 
 
 def ratios(sides: Mapping[str, SideFigures]) -> tuple[float, float]:
-    """Return our median and our 95th percentile as shares of stock's."""
+    """Return our median and our 95th percentile, divided by stock Pipecat's."""
     ours, stock = sides[OURS].figures, sides[STOCK].figures
     return (
         ours.first_word_p50_s / stock.first_word_p50_s,
@@ -27,7 +27,7 @@ def ratios(sides: Mapping[str, SideFigures]) -> tuple[float, float]:
 
 
 def met(sides: Mapping[str, SideFigures]) -> bool:
-    """Return whether ours is sooner by the required share, at the allowed price."""
+    """Return whether ours is faster by the required ratios, with the allowed extra requests."""
     ours = sides[OURS]
     median, slowest = ratios(sides)
     heard = ours.figures.first_word_p95_s < NEVER_S and not ours.figures.not_whole
@@ -35,7 +35,7 @@ def met(sides: Mapping[str, SideFigures]) -> bool:
 
 
 def show(console: Console, sides: Mapping[str, SideFigures], *, delays: str) -> None:
-    """Print both sides on one set of delays."""
+    """Print the results of both sides with one set of delays."""
     table = Table(title=f"first word, simulators' delays {delays}")
     for column in ("side", "turns", "p50", "p95", "not whole", "torn", "requests", "extra"):
         table.add_column(column, justify="left" if column == "side" else "right")
@@ -62,7 +62,7 @@ def show(console: Console, sides: Mapping[str, SideFigures], *, delays: str) -> 
 
 
 def as_json(sides: Mapping[str, SideFigures]) -> dict[str, Any]:
-    """Return both sides as values that JSON can hold."""
+    """Return the results of both sides as JSON values."""
     median, slowest = ratios(sides)
     told = {
         side: {**asdict(found), "extra_requests": found.extra_requests}
@@ -72,7 +72,7 @@ def as_json(sides: Mapping[str, SideFigures]) -> dict[str, Any]:
 
 
 def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> bool:
-    """Print the result of each clip; return whether ours answered each in time, and once."""
+    """Print the result of each clip; return whether our side answered all in time, in one turn."""
     table = Table(title="people reading, one at a time", show_lines=False)
     table.add_column("clip")
     table.add_column("length", justify="right")
@@ -97,5 +97,5 @@ def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> 
 
 
 def clips_as_json(found: Mapping[str, Sequence[ClipVerdict]]) -> dict[str, Any]:
-    """Return the clips as values that JSON can hold."""
+    """Return the results of the clips as JSON values."""
     return {side: [asdict(clip) for clip in clips] for side, clips in found.items()}

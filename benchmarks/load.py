@@ -1,7 +1,7 @@
-"""Puts a number of calls at once on one server, and judges the run.
+"""Makes a number of simultaneous calls to one server, and judges the run.
 
 Four kinds of processes take part: the server, the simulated providers, the callers, and this one,
-which only waits. The share of each is measured.
+which only waits. The CPU time of each is measured.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from lab.process import LabOptions, RunningLab, lab_process
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 SETTLED_S: Final = 2.0  # a server that has just started is still busy with its own start
-LOOK_S: Final = 2.0  # between two looks at memory
-A_PROCESS: Final = 8  # callers a process; they take a tenth of a core
-SOON_S: Final = 2.0  # for the callers' processes to start
+LOOK_S: Final = 2.0  # between two samples of the memory
+A_PROCESS: Final = 8  # callers in a process; together they take a tenth of a core
+SOON_S: Final = 2.0  # time for the callers' processes to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,12 @@ class Load:
     """Settings of a run.
 
     Attributes:
-        side: Whose server.
+        side: The server.
         workers: `1`, `auto`, or empty for a server that has no such option.
-        calls: At once.
-        turns: Of each call.
-        apart_s: Between two rings.
-        delays: Of the simulators: `usual` or `quick`.
+        calls: The number of simultaneous calls.
+        turns: The number of turns in each call.
+        apart_s: The time between two rings.
+        delays: The simulators' delays, `usual` or `quick`.
     """
 
     side: str
@@ -56,13 +56,13 @@ class Load:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Options of the server."""
+        """The server's command-line options."""
         return ("--workers", self.workers) if self.workers not in ("", "auto") else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A running lab and a server against it."""
+    """A running lab, and a server that uses it."""
 
     lab: RunningLab
     control: LabControl
@@ -71,7 +71,7 @@ class Site:
 
 @functools.cache
 def usual_phrases() -> Mapping[str, Pcm]:
-    """Return the questions and their sound; rendered once, because a second rendering differs."""
+    """Return the questions and their audio; rendered once, because a second rendering differs."""
     return {question: caller_says(question) for question in QUESTIONS}
 
 
@@ -87,11 +87,11 @@ async def open_site(
     """Start a lab and a server, and stop both when the block ends.
 
     Args:
-        side: Whose server.
+        side: The server.
         folder: For its files; those of an earlier run are removed.
-        delays: Of the lab.
-        options: Of the server.
-        phrases: Possible questions and their sound; `None` for the usual ones.
+        delays: The lab's delays.
+        options: The server's options.
+        phrases: Possible questions and their audio; `None` for the usual ones.
     """
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     said = usual_phrases() if phrases is None else phrases
@@ -121,7 +121,7 @@ def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
 
 
 def questions_of(number: int, turns: int) -> tuple[str, ...]:
-    """Return a caller's questions; neighbours do not ask the same at the same time."""
+    """Return a caller's questions; callers with adjacent numbers ask them in different order."""
     return tuple(QUESTIONS[(number + turn) % len(QUESTIONS)] for turn in range(turns))
 
 
@@ -140,7 +140,7 @@ class Watched:
 
 @asynccontextmanager
 async def follow(watched: Watched, pid: int, *, every_s: float = LOOK_S) -> AsyncIterator[None]:
-    """Sample a server while the block runs."""
+    """Sample the resources of a server during the block."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watched.follow(pid, every_s=every_s))
         try:
@@ -153,7 +153,7 @@ async def follow(watched: Watched, pid: int, *, every_s: float = LOOK_S) -> Asyn
 async def crowds(
     script: Script, callers: Sequence[CallerPlan], *, start_at: float, together: bool = False
 ) -> AsyncIterator[list[Crowd]]:
-    """Run callers while the block runs, as many processes as they need."""
+    """Run callers during the block, in as many processes as they need."""
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
@@ -194,12 +194,12 @@ async def put_load(
 
     Args:
         load: Settings of the run.
-        folder: Where the server's files go.
-        callers: The callers; `None` for those of the load, with one call each.
-        meanwhile: Run after the greetings, if callers wait for a signal.
+        folder: For the server's files.
+        callers: The callers; `None` for callers with one call each, as `load` says.
+        meanwhile: If given, callers wait for a signal, and this runs after their greetings.
 
     Raises:
-        CommandError: The lab or the server did not come up.
+        CommandError: The lab or the server did not start.
     """
     if callers is None:
         callers = [
@@ -240,7 +240,7 @@ async def put_load(
 
 
 async def asked_of_models(control: LabControl) -> int:
-    """Return how many answers the models were asked for; probes are left out."""
+    """Return how many requests for answers the models got, without probes."""
     found = 0
     for name in control.names:
         if name.startswith("openai"):
@@ -254,9 +254,9 @@ def _is_answer(request: Mapping[str, Any]) -> bool:
 
 
 async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
-    """Return how much longer than usual each first sound of the simulated voices took.
+    """Return by how much the delay of each request to the first voice exceeds the median.
 
-    They all take the same time; if one took longer, its process had to wait.
+    The simulated delay is always the same, so a longer one means that its process had to wait.
     """
     took: list[float] = []
     for request in await control.requests("cartesia"):
@@ -268,7 +268,7 @@ async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
 
 
 def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
-    """Judge the raw results of a run; takes a while, on all cores."""
+    """Judge the raw results of a run; this takes a while, on all cores."""
     judged = judge_all(found.calls, started_at=found.started_at)
     answered = [item for item in found.calls if not item.refused]
     turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]

@@ -1,9 +1,9 @@
-"""Measures how long a caller hears nothing when the connection is broken in an answer.
+"""Measures how long a caller hears nothing when the connection breaks during an answer.
 
     .venv/bin/python -m benchmarks.lost_line [--line twilio|browser] [--times N]
 
-Server and providers run in processes of their own, in one call. On `twilio` the media socket is
-reset at a different place of each answer. On `browser` the network path of a real Chromium is cut.
+Server and providers run in separate processes. On `twilio` there is one call, whose media socket is
+reset at a different place in each answer. On `browser` the network of a real Chromium is cut.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from lab.process import LabOptions, lab_process
 from operations.telemetry import logs
 
 TARGET_S: Final = {"twilio": 2.0, "browser": 5.0}
-INTO_S: Final = (0.3, 0.6, 0.9, 1.2)  # of an answer
+INTO_S: Final = (0.3, 0.6, 0.9, 1.2)  # the times of the break in an answer
 EAR: Final = Path(__file__).parent / "page_ear.js"
 PHRASES: Final = (("01_hours", 0), ("08_barge_in", 1))  # of the recorded callers
 

@@ -1,8 +1,8 @@
-"""Measures how long a SIP caller hears nothing when the media server dies in an answer.
+"""Measures how long a SIP caller hears nothing when the media server dies during an answer.
 
     .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,bare]
 
-benchmarks/README.md describes the measurement and which time belongs to which part.
+benchmarks/README.md describes the measurement, and which time is due to which part.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 WITHIN_S: Final = 5.0
 HOW: Final = ("killed", "bare", "stopped")
 QUESTION: Final = "What are your opening hours?"
-INTO_S: Final = 1.0  # of an answer of some seven seconds
-LOUD: Final = 600  # of 32768: a voice on this line, nothing else
-BUFFERED_S: Final = 1.0  # sound that was on its way when the server died has been played by then
+INTO_S: Final = 1.0  # the time of the crash in an answer of some seven seconds
+LOUD: Final = 600  # of 32768: on this line only a voice is louder
+BUFFERED_S: Final = 1.0  # by then, audio that was in transit when the server died has been played
 SAMPLES: Final = RATE_HZ // 50
-PATIENT_S: Final = 60.0  # a guard
+PATIENT_S: Final = 60.0  # a safety limit
 MARKS: Final = {
     "opened": ("livekit-server.log", "selected node for room", ""),
     "gateway": ("livekit-server.log", "starting RTC session", '"participant": "sip_'),
@@ -45,15 +45,15 @@ PARTS: Final = ("server", "gateway", "we", "taken up", "heard", "in all")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostServer:
-    """One crash of the server: when each part was back, in seconds after it.
+    """One crash of the server: when each part worked again, in seconds after the crash.
 
-    The moments are those of LiveKit's own logs, and of the telephone's recording.
+    The times are from LiveKit's own logs, and from the telephone's recording.
 
     Attributes:
-        opened_s: The new server takes the room over, and lets people in.
+        opened_s: The new server has taken over the room, and lets participants in.
         gateway_s: livekit-sip has joined the room again.
         agent_s: The agent has joined again.
-        taken_up_s: livekit-sip takes our sound.
+        taken_up_s: livekit-sip has subscribed to our audio.
         heard_s: The caller hears the agent.
     """
 
@@ -65,9 +65,10 @@ class LostServer:
 
     @property
     def parts_s(self) -> tuple[float, ...]:
-        """The share of each part in `heard_s`, in the order of `PARTS`.
+        """The time that each part took, in the order of `PARTS`; the last one is the total.
 
-        The gateway and the agent reconnect at the same time: only the time after it is ours.
+        The gateway and the agent reconnect at the same time. The agent's part is only the time by
+        which it reconnects later than the gateway.
         """
         both_s = max(self.gateway_s, self.agent_s)
         return (
@@ -81,7 +82,7 @@ class LostServer:
 
 
 def main() -> int:
-    """Measure and print; return 0, 1 if the target was missed, 3 if nothing could be measured."""
+    """Measure and print; return 0, 1 if the target was missed, 3 if measuring was impossible."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--times", type=int, default=5, help="deaths of each kind")
     parser.add_argument("--how", type=lambda text: text.split(","), default=HOW)
@@ -117,7 +118,7 @@ async def _measure(
 
 
 async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | None:
-    """Return the result of one crash; `None` if livekit-sip hung up on the caller."""
+    """Crash the server and return the result; `None` if livekit-sip hung up on the caller."""
     await phone.dial(server.uri())
     await phone.until("CALL_ESTABLISHED", within_s=PATIENT_S)
     greeted = await phone.until_heard(_said_something_and_rests, within_s=PATIENT_S)
@@ -149,7 +150,7 @@ async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | 
 
 
 def _voiced(sound: np.ndarray) -> np.ndarray:
-    """Return the pieces of 20 ms in which a voice is audible."""
+    """Return the indexes of the 20 ms pieces in which a voice is audible."""
     pieces = np.abs(sound[: sound.size // SAMPLES * SAMPLES].astype(int)).reshape(-1, SAMPLES)
     return np.flatnonzero(pieces.max(axis=1) > LOUD)
 
@@ -167,7 +168,7 @@ def _after_a_pause(sound: np.ndarray) -> int | None:
 
 
 def _moment(folder: Path, name: str, died_at: datetime) -> float:
-    """Return how long after the crash a log line was last written."""
+    """Return when a log line was last written, in seconds after the crash."""
     file, words, also = MARKS[name]
     times = [
         (at - died_at).total_seconds()

@@ -1,4 +1,4 @@
-"""Questions of the benchmark's caller: short sentences with short answers."""
+"""The questions of the benchmark's caller: short sentences with short answers."""
 
 from typing import Final
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from scripts.caller_voice import Voices
 
-# Voice and words. Smart Turn is at least 0.92 sure that each of these is complete, whatever silence
-# stands around it (measured), and none has a pause inside that could pass for its end.
+# Voices and words. For each of these Smart Turn's probability of completeness is at least 0.92,
+# whatever silence is around it (measured), and none has a pause that could be taken for its end.
 ASKED: Final = (
     ("en-us+m3", "Good morning."),
     ("en-us+f3", "This is Maria."),
@@ -19,7 +19,7 @@ ASKED: Final = (
     ("en-us+m1", "This is Maria."),
 )
 WORDS_A_MINUTE: Final = 150
-RMS: Final = 0.1 * 32768  # -20 dBFS, as the recorded callers
+RMS: Final = 0.1 * 32768  # -20 dBFS, like the recorded callers
 
 
 def spoken(rate_hz: int) -> list[NDArray[np.int16]]:

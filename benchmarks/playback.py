@@ -1,8 +1,8 @@
-"""Plays received sound as a telephone does, and once more without the moments of underrun.
+"""Plays received audio as a telephone does, and also without the underruns; pure.
 
-A telephone plays at its own pace. If the next piece comes late, there is a hole, and a word with
-holes is hard to find by its sound. So words are looked for in the sound without holes, and holes
-are counted apart: a torn word is not a lost one. Pure.
+A telephone plays in real time. If the next piece comes late, there is a hole, and a word with holes
+is hard to find by its sound. So words are searched for in the audio without holes, and holes are
+counted separately: a torn word is not a lost word.
 """
 
 import base64
@@ -15,23 +15,24 @@ import numpy as np
 from lab.callers import RATE_HZ, decode
 from lab.drill.sound import Pcm
 
-HOLE_S: Final = 2.0  # chosen: a longer silence between two pieces is a pause, and stays
+HOLE_S: Final = 2.0  # chosen: a longer silence between two pieces is a pause, and is kept
 
 
 class Playback:
-    """One call's sound, as played and seamless; positions are samples."""
+    """The audio of one call, as it was played and without holes; positions are in samples."""
 
     def __init__(self, arrivals: Iterable[tuple[float, str, str]], *, length_s: float) -> None:
-        """Play the received sound.
+        """Play the received audio.
 
         Args:
-            arrivals: When, what (`media`, `clear`), and its payload, in seconds of the call.
-            length_s: Of the call.
+            arrivals: For each message its time in seconds of the call, its kind (`media` or
+                `clear`) and its payload.
+            length_s: The length of the call.
         """
         self.played = np.zeros(max(0, round(length_s * RATE_HZ)), np.int16)
         self.seamless = np.zeros(0, np.int16)
-        self._seams: list[int] = []  # where each stretch begins in the seamless sound
-        self._places: list[int] = []  # and where in what was played
+        self._seams: list[int] = []  # where each stretch begins in the seamless audio
+        self._places: list[int] = []  # where each stretch begins in the played audio
         self._join(_play(arrivals))
 
     def _join(self, pieces: list[tuple[int, bytes]]) -> None:
@@ -57,21 +58,21 @@ class Playback:
         self._places.append(place)
 
     def place(self, seam: int) -> int:
-        """Return where a sample of the seamless sound was played."""
+        """Return where a sample of the seamless audio was played."""
         at = max(0, bisect.bisect_right(self._seams, seam) - 1)
         return self._places[at] + seam - self._seams[at]
 
     def seam(self, place: int) -> int:
-        """Return the sample of the seamless sound that was played there, or is next."""
+        """Return the sample of the seamless audio that was played there, or else the next one."""
         at = max(0, bisect.bisect_right(self._places, place) - 1)
         until = self._seams[at + 1] if at + 1 < len(self._seams) else self.seamless.size
         return min(self._seams[at] + max(0, place - self._places[at]), until)
 
 
 def _play(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
-    """Return what was played, as first samples and mu-law."""
+    """Return the pieces that were played: the first sample and the mu-law of each."""
     pieces: list[tuple[int, bytes]] = []
-    dry = 0  # the sample where the received sound ends
+    dry = 0  # the sample at the end of the received audio
     for at_s, what, payload in arrivals:
         now = round(at_s * RATE_HZ)
         if what == "media":

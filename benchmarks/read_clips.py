@@ -1,9 +1,9 @@
-"""Recordings of people reading, played as callers one at a time.
+"""Plays recordings of people reading as callers, one at a time.
 
-Measures when each is answered, and whether any is split into two turns. They come from Debian's
-package `pocketsphinx-testdata` (see `scripts/fetch_read_clips.py`): five sentences of a novel
-read for LibriVox, five readings of playing cards and two commands. The package is under the
-two-clause BSD licence; LibriVox gives its readings to the public domain.
+Measures when each is answered, and whether it is split into two turns. The recordings are from
+Debian's package `pocketsphinx-testdata` (see `scripts/fetch_read_clips.py`): five sentences of a
+novel read for LibriVox, five readings of playing cards and two commands. The package has the
+two-clause BSD licence; LibriVox's readings are in the public domain.
 """
 
 import asyncio
@@ -53,9 +53,9 @@ CLIPS: Final[Mapping[str, str]] = {  # file and words, as the package's transcri
     "something.raw": "go somewhere and do something",
 }
 RAW_HZ: Final = 16_000  # of the files without a header, which are 16-bit mono
-RMS: Final = 0.1 * 32768  # -20 dBFS, as the recorded callers
+RMS: Final = 0.1 * 32768  # -20 dBFS, like the recorded callers
 FRAME: Final = RATE_HZ // 100
-VOICED: Final = 0.06  # of the loudest 10 ms: a softer beginning or end belongs to the room
+VOICED: Final = 0.06  # of the loudest 10 ms: a quieter beginning or end is room noise
 
 
 class NoClipsError(Exception):
@@ -68,8 +68,8 @@ class ClipVerdict:
 
     Attributes:
         first_word_s: From the reader's last sound to the first word of the answer.
-        split: The agent was heard while it was read, no request held all the words, or the answer
-            to them was not heard whole.
+        split: Whether the agent was heard during the reading, no request had all the words, or the
+            answer was not heard completely.
     """
 
     name: str
@@ -80,15 +80,15 @@ class ClipVerdict:
 
     @property
     def good(self) -> bool:
-        """Whether it was answered in time, and once."""
+        """Whether it was answered in time, as one turn."""
         return self.first_word_s <= BUDGET_S and not self.split
 
 
 def load_clips(folder: Path) -> dict[str, Pcm]:
-    """Return the sound of each clip by its words, 8000 Hz, from the first to the last voiced sound.
+    """Return the audio of each clip by its words: 8000 Hz, from the first to the last voiced sound.
 
     Raises:
-        NoClipsError: A file is not there.
+        NoClipsError: A file is missing.
     """
     found: dict[str, Pcm] = {}
     for name, words in CLIPS.items():
@@ -154,5 +154,5 @@ def spoke_meanwhile(held: HeldCall) -> bool:
 
 
 def _asked_all(asked: Sequence[str], words: str) -> bool:
-    """Return whether one request held all the words; one that came too early may lack some."""
+    """Return whether one request had all the words; early requests may lack some."""
     return any(bare_words(text) == bare_words(words) for text in asked)

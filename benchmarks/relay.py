@@ -1,4 +1,4 @@
-"""A relay on loopback that delays what is sent, in both directions, in order."""
+"""A relay on loopback that delays what is sent in both directions, and keeps its order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,14 +7,14 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 PIECE_BYTES: Final = 65_536
-PIECES: Final = 1000  # on their way; the sender waits for more
+PIECES: Final = 1000  # in transit at most; then the sender waits
 
 
 @asynccontextmanager
 async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
-    """Yield a port that leads to `port` with this delay each way, handshake included.
+    """Yield a port that relays to `port` with this delay each way, also for the handshake.
 
-    A TCP handshake is one way there and one back, before anything is sent.
+    A TCP handshake takes one round trip before anything is sent.
     """
 
     async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

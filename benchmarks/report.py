@@ -1,4 +1,4 @@
-"""Writes the benchmark's results as tables and as JSON."""
+"""Formats the benchmark's results as tables and as JSON."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def show(
     aside: Counter[str],
     beside: str = "bare Pipecat",
 ) -> None:
-    """Print how the time of the answers splits up, and our own part of it."""
+    """Print how the time of the answers is split, and our own part of it."""
     console.print(_parts(ours, theirs, beside))
     console.print(_others(ours, theirs, beside))
     found = compare(ours, theirs)
@@ -51,7 +51,7 @@ def show(
 def as_json(
     ours: Sequence[Account], theirs: Sequence[Account], *, aside: Counter[str]
 ) -> dict[str, Any]:
-    """Return everything, turn by turn, in seconds."""
+    """Return all results, turn by turn, in seconds."""
     return {
         "comparison": asdict(compare(ours, theirs)),
         "set_aside": dict(aside),

@@ -1,4 +1,4 @@
-"""Measures pairs of calls, asked in turn, and settles them with the lab's own times."""
+"""Measures pairs of calls that are asked in turn, and splits the times with the lab's record."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ from fallbacks.events import EarlyAnswerDropped, EarlyAnswerTaken
 from lab.process import RunningLab, lab_process, with_lab
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
-SPARE: Final = 0.2  # share of turns that may be set aside and asked again
+SPARE: Final = 0.2  # the share of turns that may be set aside and asked again
 NEVER_S: Final = 3600.0
 AGENT: Final = {
     "greeting": "Hello.",
@@ -36,16 +36,16 @@ Heard: TypeAlias = tuple[Moments, tuple[Busy, ...]]
 
 @dataclass(slots=True)
 class Results:
-    """Results so far; the two sides hold pairs in the same order."""
+    """The results so far; both sides have the pairs in the same order."""
 
     ours: list[Account] = field(default_factory=list[Account])
     theirs: list[Account] = field(default_factory=list[Account])
     aside: Counter[str] = field(default_factory=Counter[str])
-    early: Counter[str] = field(default_factory=Counter[str])  # the fate of early answers
-    extra_share: float = 0.0  # discarded requests for each one of a decided turn
+    early: Counter[str] = field(default_factory=Counter[str])  # what happened to early answers
+    extra_share: float = 0.0  # discarded requests for each request of a decided turn
 
     async def hear(self, entry: Entry) -> None:
-        """Count early answers."""
+        """Count an early answer, taken or dropped."""
         match entry.event:
             case EarlyAnswerTaken():
                 self.early["taken"] += 1
@@ -61,9 +61,9 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
     """Measure `turns` pairs of turns, or fewer if too many of them were not healthy.
 
     Args:
-        turns: For each side.
-        folder: Where the calls' journals go.
-        beside_late: The other side is Holdline as well, which asks and speaks late.
+        turns: The turns of each side.
+        folder: For the calls' journals.
+        beside_late: Whether the other side is Holdline as well, without early answers and speech.
     """
     said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
     models = await asyncio.to_thread(sides.load)
@@ -98,7 +98,10 @@ async def _calls(
     count: int,
     aside: Counter[str],
 ) -> list[tuple[Heard, Heard]]:
-    """Hold two calls and ask both in turn, `turns` times; return what was heard."""
+    """Hold two calls and ask both in turn, `count` times; return what both recorded, in pairs.
+
+    A pair with an unhealthy turn is left out, and its reason counted in `aside`.
+    """
     pairs: list[tuple[Heard, Heard]] = []
     async with our_side as ours, their_side as theirs:
         for number in range(count):

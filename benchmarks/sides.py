@@ -1,4 +1,4 @@
-"""A call with Holdline and a call with bare Pipecat, each driven by a caller who speaks on cue."""
+"""A call with Holdline, and one with bare Pipecat; each has a caller who speaks on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -31,7 +31,7 @@ ANSWER_S: Final = 6.0
 
 @dataclass(frozen=True, slots=True)
 class WatchedModels(VoiceModels):
-    """Keeps the turn detectors that it has made, so that they can be timed."""
+    """Keeps the turn detectors that it creates, so that they can be timed."""
 
     made: list[TurnDetector] = field(default_factory=list[TurnDetector])
 
@@ -44,14 +44,14 @@ class WatchedModels(VoiceModels):
         clock: Clock,
         emit: Emit,
     ) -> TurnDetector:
-        """Return a detector of the end of a turn for one call."""
+        """Return an end-of-turn detector for one call."""
         made = VoiceModels.turn_detector(self, turn, vad, judges=judges, clock=clock, emit=emit)
         self.made.append(made)
         return made
 
 
 def load() -> WatchedModels:
-    """Load the models; takes a few tenths of a second."""
+    """Load the models, which takes a few tenths of a second."""
     return cast(WatchedModels, WatchedModels.load())
 
 
@@ -63,17 +63,17 @@ class Side:
         self._ear = Ear(clock.monotonic)
 
     async def ask(self, phrase: NDArray[np.int16]) -> tuple[Moments, tuple[Busy, ...]]:
-        """Say a phrase and return the moments of the answer, once its first sound is heard.
+        """Say a phrase; return the moments of the answer once its first sound is heard.
 
         Raises:
-            UnhealthyTurnError: There was no answer, or it differs from a healthy one.
+            UnhealthyTurnError: There was no answer, or it is not that of a healthy turn.
         """
         self._ear.expect()
         await self._leg.say(phrase)
         return await self._ear.answer(within_s=ANSWER_S)
 
     async def quiet(self) -> None:
-        """Return when the agent has spoken.
+        """Wait until the agent has stopped speaking.
 
         Raises:
             UnhealthyTurnError: It did not stop in time.
@@ -81,14 +81,14 @@ class Side:
         await self._ear.quiet(within_s=GREETING_S)
 
     async def greeted(self, analyzer: BaseTurnAnalyzer) -> None:
-        """Attach the ear, and return when the agent has greeted."""
+        """Attach the ear, and wait until the agent has greeted."""
         self._ear.attach(self._leg, analyzer)
         await self.quiet()
 
 
 @asynccontextmanager
 async def holdline(process: Process, models: WatchedModels) -> AsyncIterator[Side]:
-    """Run a call with Holdline while the block runs."""
+    """Run a call with Holdline during the block."""
     leg = _leg()
     call = process.call(leg)
     async with _running(process.switchboard.answer(leg, call), leg) as side:
@@ -99,7 +99,7 @@ async def holdline(process: Process, models: WatchedModels) -> AsyncIterator[Sid
 
 @asynccontextmanager
 async def bare(settings: Settings, models: VoiceModels) -> AsyncIterator[Side]:
-    """Run a call with bare Pipecat while the block runs."""
+    """Run a call with bare Pipecat during the block."""
     leg = _leg()
     worker, analyzer = bare_worker(settings, models, leg)
     runner = WorkerRunner(handle_sigint=False)

@@ -1,4 +1,4 @@
-"""Holds calls for half an hour in every seat, and looks for drift and lost turns.
+"""Holds calls in every seat for half an hour, and looks for drift and lost turns.
 
     .venv/bin/python -m benchmarks.soak [--minutes 30] [--calls N] [--workers auto]
 
@@ -46,11 +46,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "docs" / "capacity-results.json"
 SHARE: Final = 0.8  # of the measured capacity
 TURNS: Final = 8  # of each call: a minute and a half
-LOOK_S: Final = 1.0  # between two looks at the lag
-HELD_S: Final = 5.0  # between two looks at memory and descriptors
-ASK_S: Final = 30.0  # the longest wait for an answer to a look
-WARM: Final = 0.15  # of the time: caches fill in it
-ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is sure at all; chosen
+LOOK_S: Final = 1.0  # between two measurements of the lag
+HELD_S: Final = 5.0  # between two measurements of memory and descriptors
+ASK_S: Final = 30.0  # the longest wait for the answer to a health check
+WARM: Final = 0.15  # of the time: the warm-up, in which caches fill
+ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is significant; chosen
     "first word, s": 0.10,
     "lag, ms": 10.0,
     "memory, MB": 15.0,
@@ -92,7 +92,7 @@ async def _measure(options: argparse.Namespace) -> int:
 
 
 def _most_of_measured(console: Console) -> int | None:
-    """Return four fifths of the calls that `capacity.py` last found to hold."""
+    """Return four fifths of the calls that held in the last run of `capacity.py`."""
     try:
         runs: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
     except (OSError, ValueError, KeyError):
@@ -125,8 +125,8 @@ class Soak:
     """Settings of the run.
 
     Attributes:
-        calls: Seats: as soon as a call is over, its caller calls again.
-        turns: Of each call.
+        calls: The number of seats. When a call is over, its caller calls again at once.
+        turns: The number of turns in each call.
     """
 
     side: str
@@ -142,8 +142,8 @@ class SoakFindings:
     """Findings of the run.
 
     Attributes:
-        points: Each measure at every look, in seconds of the run.
-        errors: Of calls that ended early or could not be made, each with its count.
+        points: The values of each measure, each with its time in seconds of the run.
+        errors: Errors of calls that ended early or could not be made, each with its count.
     """
 
     minutes: float
@@ -155,7 +155,7 @@ class SoakFindings:
 
     @property
     def slopes(self) -> dict[str, Slope | None]:
-        """The slope of each measure after the warm-up; `None` if there are too few looks."""
+        """The slope of each measure after the warm-up; `None` if there are too few values."""
         found: dict[str, Slope | None] = {}
         for name, points in self.points.items():
             warm = [point for point in points if point[0] >= WARM * self.minutes * 60]
@@ -164,7 +164,7 @@ class SoakFindings:
 
     @property
     def drifting(self) -> tuple[str, ...]:
-        """The measures that surely grow by more than allowed."""
+        """The measures that surely grow by more than allowed, or have too few values."""
         return tuple(
             name
             for name, found in self.slopes.items()
@@ -210,7 +210,7 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
     turns = [turn for call in judged for turn in call.turns]
     heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]
     looks = [(at - started_at, look) for at, look in watched.looks]
-    looks = [look for look in looks if 0 <= look[0] <= over_s]  # the last callers leave one by one
+    looks = [look for look in looks if 0 <= look[0] <= over_s]  # before callers begin to leave
     return SoakFindings(
         minutes=wanted.minutes,
         calls=len(held),
@@ -231,7 +231,7 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
 
 @asynccontextmanager
 async def _asking(url: str, lag: Points) -> AsyncIterator[None]:
-    """Ask for the server's health again and again; a late answer shows its lag."""
+    """Ask for the server's health repeatedly during the block; the delay shows its lag."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
         task = group.create_task(_ask(http, url, lag))
@@ -248,13 +248,13 @@ async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
             async with http.get(f"{url}/healthz") as answer:
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError):
-            pass  # as late as it took
+            pass  # the time until the failure counts
         lag.append((asked_at, clock.monotonic() - asked_at))
         await asyncio.sleep(LOOK_S)
 
 
 def lines(found: SoakFindings) -> Iterator[str]:
-    """Yield the findings as lines of text."""
+    """Yield the findings as lines of text, the verdict last."""
     figures = found.figures
     yield (
         f"{found.calls} calls, {figures.turns} turns, {figures.not_whole} lost or not whole, "
@@ -282,7 +282,7 @@ def _kept(*, good: bool) -> str:
 
 
 def as_json(found: SoakFindings) -> dict[str, Any]:
-    """Return the findings as values that JSON can hold."""
+    """Return the findings as JSON values."""
     slopes = {name: asdict(each) if each else None for name, each in found.slopes.items()}
     return {**asdict(found), "slopes": slopes, "drifting": list(found.drifting)}
 

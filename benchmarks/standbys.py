@@ -47,7 +47,7 @@ def main() -> int:
         table = Table("standby", "calls", "MB a call", "CPU a call, % of a core", "sockets a call")
         context = multiprocessing.get_context("spawn")
         for mode in MODES:
-            with ProcessPoolExecutor(1, mp_context=context) as fresh:  # for its memory
+            with ProcessPoolExecutor(1, mp_context=context) as fresh:  # to measure its memory
                 asked = fresh.submit(held, lab, folder, cold=mode == "cold", calls=options.calls)
                 found = asked.result()
             table.add_row(

@@ -1,11 +1,11 @@
-"""Pipecat's own answer to failures: its services behind its own failover switchers.
+"""Stock Pipecat for comparison: its services with its own failover.
 
-`python -m benchmarks.stock_pipecat --config holdline.yaml` answers calls at the same Twilio door
-and from the same configuration as `holdline serve`, so the drill's callers and judge cannot tell
-which one they have called. Nothing of ours is in the pipeline: the services are Pipecat's classes
-with their usual settings, each ladder a `ServiceSwitcher` (`LLMSwitcher`) with the strategy
-`ServiceSwitcherStrategyFailover`, the transport Pipecat's FastAPI websocket with its Twilio
-serializer. The models for speech and turns, and the sample rate, are those that Holdline uses.
+`python -m benchmarks.stock_pipecat --config holdline.yaml` answers calls on the same Twilio routes
+and with the same configuration as `holdline serve`, so the drill's callers and judge treat both
+servers alike. Nothing of ours is in the pipeline. The services are Pipecat's classes with their
+usual settings. Each ladder is a `ServiceSwitcher` (`LLMSwitcher`) with the strategy
+`ServiceSwitcherStrategyFailover`. The transport is Pipecat's FastAPI websocket with its Twilio
+serializer. The VAD and turn models, and the sample rate, are those that Holdline uses.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def application(settings: Settings, models: VoiceModels) -> FastAPI:
 async def answer(
     socket: WebSocket, settings: Settings, models: VoiceModels, *, stream_sid: str
 ) -> None:
-    """Run one call to its end."""
+    """Run one call until it ends."""
     transport = FastAPIWebsocketTransport(
         websocket=socket,
         params=FastAPIWebsocketParams(

@@ -1,4 +1,4 @@
-"""Measures the cost of events: one event, and ten calls with and without listeners.
+"""Measures the cost of events: of a single event, and in ten calls with and without listeners.
 
     .venv/bin/python -m benchmarks.telling [--calls N] [--pairs N] [--turns N] [--json FILE]
 
@@ -53,8 +53,8 @@ from operations.telemetry import logs
 
 MISSED_CODE, CANNOT_TELL_CODE = 1, 3
 ASKS_EVERY_S: Final = 7.0
-RING_S: Final = 0.7  # between two callers, and so between two questions of ten
-SETTLED_S: Final = 8.0  # after the last ring: by then its caller was greeted and asks
+RING_S: Final = 0.7  # between two callers, and so between the questions of ten callers
+SETTLED_S: Final = 8.0  # after the last ring: by then that caller has been greeted and is asking
 
 PAGE: Final = """
 import signal, sys, urllib.request
@@ -66,11 +66,11 @@ signal.signal(signal.SIGTERM, leave)
 for line in urllib.request.urlopen(sys.argv[1]):
     messages += line.startswith(b"data:")
 """
-"""Reads as a browser does, and says at the end how much there was."""
+"""A program that reads events as a browser does, and prints their number at the end."""
 
 
 def main() -> int:
-    """Measure and print; return 0, 1 if a target was missed, 3 if the result is uncertain."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if a verdict is uncertain."""
     options = _options()
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,9 +102,11 @@ def write(path: Path, found: Found, figures: Figures) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure what telling costs.")
+    parser = argparse.ArgumentParser(description="Measure the cost of events.")
     parser.add_argument("--calls", type=int, default=10, help="at once, default 10")
-    parser.add_argument("--facts", type=int, default=6000, help="told one by one, default 6000")
+    parser.add_argument(
+        "--facts", type=int, default=6000, help="events emitted one by one, default 6000"
+    )
     parser.add_argument("--pairs", type=_even, default=20, help="of windows, default 20")
     parser.add_argument("--turns", type=int, default=1, help="of each call a window, default 1")
     parser.add_argument("--seed", type=int, default=11, help="of the windows' order, default 11")
@@ -124,12 +126,12 @@ class Plan:
     """Settings of the measurement.
 
     Attributes:
-        calls: At once.
-        facts: To be told before the calls.
-        pairs: Of windows, an even number.
-        turns: Of each call, in a window: whole ones, so that all windows hold the same work.
-        seed: Of the windows' order.
-        folder: Where files go.
+        calls: The number of simultaneous calls.
+        facts: The number of events that are emitted before the calls.
+        pairs: The number of pairs of windows; even.
+        turns: The turns of each call in a window: whole turns, so that all windows have equal work.
+        seed: Determines the order of the windows.
+        folder: For files.
     """
 
     calls: int
@@ -141,15 +143,15 @@ class Plan:
 
     @property
     def window_s(self) -> float:
-        """The length of a window."""
+        """The length of a window in seconds."""
         return self.turns * ASKS_EVERY_S
 
     @property
     def order(self) -> list[bool]:
-        """Return which windows are told.
+        """For each window, whether the calls' events are emitted in it.
 
-        Each four begin with either kind, by chance, and are symmetric: slow growth affects both
-        kinds alike, and no periodic work can coincide with one of them.
+        Windows come in symmetric groups of four, which begin with either kind at random. So slow
+        growth affects both kinds alike, and no periodic work can coincide with one of them.
         """
         dice = random.Random(self.seed)  # noqa: S311 - no secret
         firsts = [dice.random() < 0.5 for _ in range(self.pairs // 2)]
@@ -157,9 +159,9 @@ class Plan:
 
 
 async def measure(plan: Plan) -> Found:
-    """Tell events to the usual listeners, and hold calls with and without them, in turn.
+    """Emit single events to the usual listeners, then hold calls with and without events, in turn.
 
-    The callers run in processes of their own, so no figure includes their cost.
+    The callers run in separate processes, so no figure includes their cost.
     """
     phrases = await asyncio.to_thread(usual_phrases)
     texts = (GREETING, *(answers([phrase], greeting=GREETING)[0] for phrase in phrases))
@@ -187,12 +189,12 @@ async def measure(plan: Plan) -> Found:
 async def _hold_calls(
     plan: Plan, url: str, process: Process, switch: Switch, counted: Counted, found: Found
 ) -> None:
-    """Measure window after window, while all callers talk."""
+    """Measure one window after the other, while all callers talk."""
     start_at = clock.monotonic() + SOON_S
     async with crowds(script_for(url), _callers(plan), start_at=start_at):
         await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
         found.calls = plan.calls - process.switchboard.free
-        for told in (True, False):  # not judged: one-time work happens in it
+        for told in (True, False):  # not judged, because one-time work happens in these windows
             await measure_window(switch, counted, told=told, length_s=plan.window_s)
         switch.took_s.clear()
         for told in plan.order:
@@ -205,7 +207,7 @@ async def _hold_calls(
 
 
 def _callers(plan: Plan) -> list[CallerPlan]:
-    """Return callers who ask the same every few seconds, so each period has the same work."""
+    """Return callers who each ask the same question every few seconds, so all windows are alike."""
     length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
     return [
         CallerPlan(
@@ -220,7 +222,7 @@ def _callers(plan: Plan) -> list[CallerPlan]:
 
 @asynccontextmanager
 async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple[Process, Counted]]:
-    """Prepare for calls with all listeners of a server, the record's database included."""
+    """Prepare a process for calls, with all listeners of a server and the record's database."""
     tree: Any = {
         "logs": {"dir": plan.folder / "logs"},
         "agent": {"greeting": GREETING, "silence": {"prompt_after_s": 3600.0}},
@@ -252,7 +254,7 @@ async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple
 
 @asynccontextmanager
 async def _served(process: Process, listening: socket.socket) -> AsyncIterator[None]:
-    """Answer telephones and the console while the block runs, as a server does."""
+    """Serve carriers and the console during the block, as a server does."""
     async with asyncio.TaskGroup() as tasks:
         app = application(process, tasks, Extras())
         config = uvicorn.Config(
@@ -261,7 +263,7 @@ async def _served(process: Process, listening: socket.socket) -> AsyncIterator[N
         server = uvicorn.Server(config)
         serving = tasks.create_task(server.serve(sockets=[listening]))
         try:
-            while not server.started:  # noqa: ASYNC110 - it has no event
+            while not server.started:  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.01)
             yield
         finally:
@@ -271,7 +273,7 @@ async def _served(process: Process, listening: socket.socket) -> AsyncIterator[N
 
 @asynccontextmanager
 async def _console(url: str, found: Found) -> AsyncIterator[None]:
-    """Open the console in another process while the block runs."""
+    """Open the console in another process during the block; count its messages afterwards."""
     page = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PAGE, f"{url}/api/live?calls=1", stdout=asyncio.subprocess.PIPE
     )

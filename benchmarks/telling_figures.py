@@ -1,4 +1,7 @@
-"""Figures from the measures of telling: confidence intervals, verdicts, and the printed lines."""
+"""Figures on the cost of events: confidence intervals, verdicts, and the printed lines.
+
+A window is *told* if the calls' events were emitted in it, and *untold* if not.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +17,10 @@ TELL_P99_S: Final = 50e-6
 CPU_SHARE: Final = 0.03
 LAG_S: Final = 0.002
 
-DRAWS: Final = 2_000  # resamples of the measures
+DRAWS: Final = 2_000  # resamples of the measurements
 SURE: Final = (2.5, 97.5)  # percentiles of the resamples: a 95 % interval
-BLOCK: Final = 100  # consecutive events stay together, because a disturbance affects neighbours
-LOST_S: Final = 5e-6  # wall time beyond the thread's own by this much was other work's
+BLOCK: Final = 100  # consecutive events, resampled together: a disturbance affects neighbours
+LOST_S: Final = 5e-6  # if wall time exceeds the thread's CPU time by this, it lost the processor
 
 MET, MISSED, CANNOT_TELL = "met", "missed", "cannot tell"
 
@@ -33,7 +36,7 @@ class Estimate:
     most: float
 
     def verdict(self, target: float) -> str:
-        """Return whether a target is met; unknown unless the interval lies on one side of it."""
+        """Return the verdict on a target: unknown unless the interval lies on one side of it."""
         if self.most <= target:
             return MET
         return MISSED if self.least > target else CANNOT_TELL
@@ -42,11 +45,11 @@ class Estimate:
 def estimated(
     blocks: Sequence[Any], figure: Callable[[Sequence[Any]], float], *, seed: int = 1
 ) -> Estimate:
-    """Return a figure of some blocks, with its interval by a bootstrap.
+    """Return a figure over some blocks, with its bootstrap interval.
 
     Args:
-        blocks: Measures that are taken or left together.
-        figure: Of any choice of them.
+        blocks: Groups of measurements that are resampled as a whole.
+        figure: Computes the figure from any choice of blocks.
         seed: Makes the interval reproducible.
     """
     dice = np.random.default_rng(seed)
@@ -58,51 +61,51 @@ def estimated(
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two windows that follow each other."""
+    """Two adjacent windows, one of each kind."""
 
     told: Window
     untold: Window
 
 
 def pairs_of(windows: Sequence[Window]) -> list[Pair]:
-    """Return windows in pairs of a told one and an untold one."""
+    """Return adjacent windows in pairs of a told and an untold one."""
     found = zip(windows[::2], windows[1::2], strict=True)
     return [Pair(*sorted(item, key=lambda window: not window.told)) for item in found]
 
 
 def cpu_share(pairs: Sequence[Pair]) -> float:
-    """Return the share of processor time that telling takes, over all windows.
+    """Return the share of CPU time that events take, by comparing all windows.
 
-    Not the median pair: rare expensive work would be missing from it.
+    A median over the pairs would miss rare expensive work.
     """
     told = sum(pair.told.cores for pair in pairs)
     return (told - sum(pair.untold.cores for pair in pairs)) / told
 
 
 def cores_more(pairs: Sequence[Pair]) -> float:
-    """Return the same as a part of one core."""
+    """Return how many more cores are used with events than without."""
     return float(np.mean([pair.told.cores - pair.untold.cores for pair in pairs]))
 
 
 def counted_share(pairs: Sequence[Pair]) -> float:
-    """Return the share of the told windows' processor time that the account gives to telling.
+    """Return the share of the told windows' CPU time that `Account` attributes to events.
 
-    Its garbage is collected in any step; the extra collection counts as telling's.
+    Garbage is collected in any step, so the additional collection time is added.
     """
     counted = sum(pair.told.counted_cores + _garbage_more(pair) for pair in pairs)
     return counted / sum(pair.told.cores for pair in pairs)
 
 
 def _garbage_more(pair: Pair) -> float:
-    """Return the extra cores that collecting garbage takes while events are told."""
+    """Return how many more cores garbage collection takes in the told window."""
     told, untold = (item.collecting_s / len(item.lags_s) for item in (pair.told, pair.untold))
     return (told - untold) / BEAT_S
 
 
 def counted_lag_s(pairs: Sequence[Pair]) -> float:
-    """Return how much lower p95 of the told ticks would be without telling.
+    """Return by how much the lag's p95 in the told windows would be lower without events.
 
-    This is an upper bound: all work of threads is taken off.
+    This is an upper bound, because all work of threads is subtracted.
     """
     told = [pair.told for pair in pairs]
     without = [
@@ -113,17 +116,17 @@ def counted_lag_s(pairs: Sequence[Pair]) -> float:
 
 
 def lag_more_s(pairs: Sequence[Pair]) -> float:
-    """Return by how much the p95 of all told ticks is above that of all others."""
+    """Return by how much the lag's p95 is higher in told windows than in untold ones."""
     return lag_p95_s([pair.told for pair in pairs]) - lag_p95_s([pair.untold for pair in pairs])
 
 
 def lag_p95_s(windows: Sequence[Window]) -> float:
-    """Return the p95 of all ticks of these windows."""
+    """Return the lag's p95 over all ticks of these windows."""
     return _high(np.concatenate([window.lags_s for window in windows]), 95)
 
 
 def p99_s(took_s: Sequence[float]) -> Estimate:
-    """Return the p99 of telling times, in the order in which the events were told."""
+    """Return the p99 of how long events took; the times are in the order of the events."""
     blocks = [np.asarray(took_s[at : at + BLOCK]) for at in range(0, len(took_s), BLOCK)]
     return estimated(blocks, lambda drawn: _high(np.concatenate(drawn), 99))
 
@@ -134,15 +137,15 @@ def _high(numbers: Numbers, percent: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowest:
-    """Common causes of the slowest hundredth of the events."""
+    """How often the slowest hundredth of the events had certain causes."""
 
     facts: int
-    without_processor: int  # another thread or process had the processor
+    without_processor: int  # another thread or process had the processor meanwhile
     with_collection: int  # garbage was collected meanwhile
 
 
 def slowest(facts: Sequence[EmittedEvent]) -> Slowest:
-    """Return why the slowest hundredth were slow; the rest was computing with cold caches."""
+    """Return the causes of the slowest hundredth; events without either had cold caches."""
     last = sorted(facts, key=lambda fact: fact.wall_s)[-max(1, len(facts) // 100) :]
     return Slowest(
         facts=len(last),
@@ -153,11 +156,11 @@ def slowest(facts: Sequence[EmittedEvent]) -> Slowest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The judged figures, and the others that are printed."""
+    """The judged figures, and others that are only printed."""
 
     emit: Estimate
-    control: Estimate  # p99 of work that tells no listener, between the events
-    tell_cpu: Estimate  # the thread's own time
+    control: Estimate  # p99 of a computation without listeners, between the events
+    tell_cpu: Estimate  # p99 of the thread's CPU time
     tell_in_calls: Estimate
     cpu_share: Estimate
     cores_more: Estimate
@@ -170,8 +173,8 @@ class Figures:
     def verdicts(self) -> dict[str, str]:
         """Return the result of each target."""
         return {
-            "tell() alone": self._alone(),
-            "tell() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
+            "emit() alone": self._alone(),
+            "emit() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
             "processor": self._together(self.cpu_share, self.counted_share, CPU_SHARE),
             "lag": self._together(self.lag_more_s, self.counted_lag_s, LAG_S),
             "everyone was told": MET if self.complete else MISSED,
@@ -183,9 +186,9 @@ class Figures:
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
     def _together(self, compared: Estimate, counted: Estimate, target: float) -> str:
-        """Return the verdict of two measures: the fine one, unless the coarse one surely fails.
+        """Return the verdict of the count, unless the comparison of windows surely fails.
 
-        A count of zero means that counting failed.
+        A count of zero means that counting failed; then the comparison decides.
         """
         verdict = compared.verdict(target)
         if verdict == MISSED or self.counted_share.value <= 0:
@@ -193,7 +196,7 @@ class Figures:
         return counted.verdict(target)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
+        """Return the figures and their verdicts as plain values."""
         return {**asdict(self), "verdicts": self.verdicts()}
 
 
@@ -219,7 +222,7 @@ def figures_of(found: Found) -> Figures:
 
 
 def lines(found: Found, figures: Figures, *, calls: int) -> Iterator[str]:
-    """Yield the lines: the measures pair by pair, then the figures."""
+    """Yield the printed lines: the measurements pair by pair, then the figures."""
     pairs = pairs_of(found.windows)
     for number, pair in enumerate(pairs, 1):
         yield _pair(number, pair)
@@ -244,7 +247,7 @@ def _facts(found: Found, figures: Figures) -> Iterator[str]:
         sorted(item) for item in ([fact.wall_s for fact in found.facts], found.in_calls_s)
     )
     yield (
-        f"tell(): p50 {alone[len(alone) // 2] * 1e6:.1f} µs; in the calls, {len(in_calls)} times: "
+        f"emit(): p50 {alone[len(alone) // 2] * 1e6:.1f} µs; in the calls, {len(in_calls)} times: "
         f"p50 {in_calls[len(in_calls) // 2] * 1e6:.1f} µs"
     )
     controls = sorted(fact.control_s for fact in found.facts)
@@ -254,7 +257,7 @@ def _facts(found: Found, figures: Figures) -> Iterator[str]:
     )
     slow = figures.slowest
     yield (
-        f"tell() by its thread's own clock: p99 {_between(figures.tell_cpu, 1e6, 'µs')}; of the "
+        f"emit() by its thread's own clock: p99 {_between(figures.tell_cpu, 1e6, 'µs')}; of the "
         f"{slow.facts} slowest {slow.without_processor} had lost the processor, "
         f"{slow.with_collection} had garbage collected"
     )
@@ -263,7 +266,7 @@ def _facts(found: Found, figures: Figures) -> Iterator[str]:
 def _listeners(costs: dict[str, float]) -> Iterator[str]:
     dear = sorted(costs.items(), key=lambda each: -each[1])
     each = ", ".join(f"{name} {cost_s * 1e6:.0f}" for name, cost_s in dear)
-    yield f"a fact costs those who listen, in µs of processor time: {each}"
+    yield f"an event costs each listener, in µs of CPU time: {each}"
 
 
 def _calls(found: Found, pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
@@ -282,7 +285,7 @@ def _sum(windows: Sequence[Window]) -> str:
     collecting = fmean(window.collecting_s / len(window.lags_s) for window in windows) * 100.0
     return (
         f"{fmean(window.cores for window in windows):.3f} cores, "
-        f"{fmean(window.counted_cores for window in windows):.3f} counted as telling's; lag p95 "
+        f"{fmean(window.counted_cores for window in windows):.3f} counted as the events'; lag p95 "
         f"{lag_p95_s(windows) * 1e3:.2f} ms; garbage collected {young}, {middle} and {old} times "
         f"(young to old), {collecting:.1%} of a core"
     )
@@ -292,8 +295,8 @@ def _judged(figures: Figures) -> Iterator[str]:
     verdicts = figures.verdicts()
     tell_us, lag_ms = TELL_P99_S * 1e6, LAG_S * 1e3
     said = {
-        "tell() alone": f"p99 {_between(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
-        "tell() in the calls": (
+        "emit() alone": f"p99 {_between(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
+        "emit() in the calls": (
             f"p99 {_between(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
         ),
         "processor": (

@@ -1,9 +1,9 @@
-"""Measures the cost of telling: single events, and windows in which calls' events are told or not.
+"""Measures the cost of emitting events: one by one, and in windows of calls with and without them.
 
-Comparing windows with and without telling gives the total, but coarsely, because other work on the
-machine costs more. `Account` times each loop step and each thread job that belongs to telling, on
-the thread's own clock, so other work hardly counts. Not seen: colder caches, and the way from a
-thread's end back into the loop.
+A comparison of windows with and without events gives the total cost, but only coarsely, because
+other work on the machine costs more. `Account` times each loop step and each thread job that
+processes events, by the thread's own clock, so other work hardly counts. It does not include colder
+caches, nor the way from a thread's end back into the loop.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ from operations.telemetry.emitter import Subscription
 
 # -- single events
 
-APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
-STEPS: Final = 400  # of the control: some 15 µs, about what a fact takes with cold caches
+APART_S: Final = 0.005  # between two events: 200 a second, like ten calls
+STEPS: Final = 400  # of the control: some 15 µs, about as long as an event with cold caches
 ROUNDS: Final = 2  # an even number
-TURNS: Final = 15  # events that each listener is told alone, in each round
+TURNS: Final = 15  # whose events each listener gets alone, in each round
 TURNS_APART_S: Final = 0.04
 SETTLED_S: Final = 0.7  # by then the record is written, which happens twice a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmittedEvent:
-    """How long telling one event took."""
+    """How long emitting one event took."""
 
     wall_s: float
-    cpu_s: float  # of the thread that told it
+    cpu_s: float  # of the emitting thread
     collected: bool  # garbage was collected meanwhile
-    control_s: float  # the same clock on work that tells no listener, half-way to the next event
+    control_s: float  # wall time of a computation without listeners, half-way to the next event
 
 
 @dataclass(slots=True)
@@ -54,11 +54,11 @@ class Collections:
     _began_s: float = 0.0
 
     def clear(self) -> None:
-        """Count from here on."""
+        """Restart the counts."""
         self.times, self.took_s = [0, 0, 0], 0.0
 
     def note(self, phase: str, what: dict[str, int]) -> None:
-        """Record what the interpreter reports of a collection (`gc.callbacks`)."""
+        """Record what the interpreter reports about a collection; for `gc.callbacks`."""
         if phase == "start":
             self._began_s = time.perf_counter()
         else:
@@ -68,7 +68,7 @@ class Collections:
 
 @contextmanager
 def collections() -> Iterator[Collections]:
-    """Count while the block runs."""
+    """Count garbage collections during the block."""
     found = Collections()
     gc.callbacks.append(found.note)
     try:
@@ -78,7 +78,7 @@ def collections() -> Iterator[Collections]:
 
 
 async def tell_facts(process: Process, facts: int) -> list[EmittedEvent]:
-    """Tell events one by one; return how long each took."""
+    """Emit events one by one; return how long each took."""
     emit = process.emitter.emit_for("measured")
     took: list[EmittedEvent] = []
     with collections() as seen:
@@ -99,7 +99,7 @@ async def tell_facts(process: Process, facts: int) -> list[EmittedEvent]:
 
 
 def _control_s() -> float:
-    """Return how long a short computation without listeners takes: the machine's own tail."""
+    """Return how long a short computation takes, which shows the machine's own delays."""
     total, began_s = 0, time.perf_counter()
     for step in range(STEPS):
         total += step
@@ -107,18 +107,18 @@ def _control_s() -> float:
 
 
 async def listeners_cost(process: Process) -> dict[str, float]:
-    """Return the processor time that an event costs each listener, its threads included.
+    """Return the CPU time that an event costs each listener, including its threads, in seconds.
 
-    It is the process's time while this listener alone is told, less the time while none is. Work
-    that a listener does without events is in neither.
+    It is the process's CPU time while only this listener gets events, minus that while none does.
+    Work that a listener does without events is not included.
     """
     emitter: Any = process.emitter
     everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - only a benchmark may
     incidents, emitter._incidents = emitter._incidents, None  # noqa: SLF001
     took_s: defaultdict[str, float] = defaultdict(float)
     try:
-        await _cost_of_turns(process)  # not counted: one-time work happens in it
-        for number in range(ROUNDS):  # there and back, so that slow growth affects all alike
+        await _cost_of_turns(process)  # not counted, because of one-time work
+        for number in range(ROUNDS):  # in alternating order, so slow growth affects all alike
             for item in (None, *everyone)[:: 1 if number % 2 == 0 else -1]:
                 emitter._subscriptions = [item] if item else []  # noqa: SLF001
                 took_s[item.name if item else ""] += await _cost_of_turns(process)
@@ -155,58 +155,56 @@ ROOMS: Final = tuple(
     )
 )
 FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
-"""Writes to an open console; the windows have no other HTTP request."""
-NAMES: Final = ("the record", "incidents")  # tasks that other code watches over
+"""Code that writes to an open console; there is no other HTTP request in the windows."""
+NAMES: Final = ("the record", "incidents")  # tasks that are run by other code (`keep_running`)
 WRITERS: Final = "log to "  # how the names of the log's threads begin
-IDLE_S: Final = 50e-6  # a shorter wait of the loop counts as none
+IDLE_S: Final = 50e-6  # if the loop waits for less, it was not idle
 
 
 class Account:
-    """Counts the cost of telling in one loop while `counting` runs.
+    """Counts the CPU time that events cost in one loop, during `counting`.
 
     Attributes:
-        loop_s: Processor time of its steps in the loop.
+        loop_s: CPU time of the loop's steps that process events.
     """
 
     def __init__(self, owner: object) -> None:
-        """Count `owner`'s callbacks, and the tasks that belong to telling."""
+        """Count `owner`'s callbacks, and the tasks that process events."""
         self.loop_s = 0.0
         self._owner = owner
         self._known: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
-        self._jobs_s = 0.0  # of threads, in jobs that are done
-        self._jobs: dict[
-            int, float
-        ] = {}  # in progress: a thread, and its own clock at the beginning
+        self._jobs_s = 0.0  # CPU time of threads in jobs that have ended
+        self._jobs: dict[int, float] = {}  # jobs in progress: by thread, its own clock at the start
         self._lock = threading.Lock()
         self._writers = [
             item.ident
             for item in threading.enumerate()
             if item.name.startswith(WRITERS) and item.ident is not None
         ]
-        self._spell_at = (0.0, 0.0)  # the count when the loop was last idle
+        self._spell_at = (0.0, 0.0)  # `loop_s` and `threads_s` when the loop was last idle
 
     @property
     def threads_s(self) -> float:
-        """Processor time of threads: those that write the log, and others' work for telling."""
+        """CPU time of threads: those that write the log, and others in jobs that process events."""
         with self._lock:
             running = [_clock_s(thread) - began_s for thread, began_s in self._jobs.items()]
             return self._jobs_s + sum(running) + sum(_clock_s(writer) for writer in self._writers)
 
     @property
     def owed_s(self) -> float:
-        """Time of telling since the loop was last idle; its lag is at most this much.
+        """CPU time that events cost since the loop was last idle.
 
-        A thread need not have kept the loop from running.
+        At most this much of the loop's lag is due to events; threads may not have delayed it.
         """
         loop_s, threads_s = self._spell_at
         return self.loop_s - loop_s + self.threads_s - threads_s
 
     def note_told(self, took_s: float) -> None:
-        """Count the cost of telling an event in a call's own step."""
+        """Count the cost of emitting an event in a call's own step."""
         self.loop_s += took_s
 
     def is_telling(self, owner: object) -> bool:
-        """Return whether a step of the loop belongs to telling, by the method that it calls."""
+        """Return whether a step of the loop processes events, by the owner of its callback."""
         if not isinstance(owner, asyncio.Task):
             return owner is self._owner
         task: asyncio.Task[Any] = owner
@@ -217,7 +215,7 @@ class Account:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count while the block runs, in the loop that runs now."""
+        """Count in the running loop during the block."""
         loop: Any = asyncio.get_running_loop()
         handles: Any = Handle
         run, select, execute = handles._run, loop._selector.select, loop.run_in_executor  # noqa: SLF001 - asyncio's own; nothing else passes every step
@@ -288,40 +286,40 @@ def _tells(task: asyncio.Task[Any]) -> bool:
 # -- windows
 
 BEAT_S: Final = 0.01
-WARM_S: Final = 1.0  # before each window: events of the time before are still handled
+WARM_S: Final = 1.0  # before each window, while earlier events are still processed
 
 
 @dataclass
 class Counted:
-    """Counts what was told."""
+    """A listener that counts entries."""
 
     entries: int = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Count one."""
+        """Count an entry."""
         self.entries += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Some turns of all calls, whose events were told or not."""
+    """Some turns of all calls; `told` says whether their events were emitted."""
 
     told: bool
-    cores: float  # processor time of the whole process for each second
+    cores: float  # CPU time of the whole process for each second
     lags_s: Sequence[float]  # how late the loop was at each tick
-    owed_s: Sequence[float] = ()  # the part of that which may be due to telling, at most
-    counted_cores: float = 0.0  # of `cores`, the part that belongs to telling
+    owed_s: Sequence[float] = ()  # the part of each lag that may be due to events, at most
+    counted_cores: float = 0.0  # the part of `cores` that processes events
     entries: int  # a second
     collections: Sequence[int] = ()  # of garbage, by generation
     collecting_s: float = 0.0
 
 
 class Switch:
-    """Switches the telling of calls on and off: while it is off, `emit` does nothing.
+    """Switches the calls' events on and off; while they are off, `emit` does nothing.
 
     Attributes:
-        took_s: How long each event of the calls took to be told.
-        account: Counts the cost of telling.
+        took_s: How long emitting each event of the calls took.
+        account: Counts the CPU time that events cost.
     """
 
     def __init__(self, emitter: Any) -> None:
@@ -349,7 +347,7 @@ class Switch:
 
     @contextmanager
     def set(self, *, told: bool) -> Iterator[None]:
-        """Tell while the block runs, or do not; this holds for the process's own events as well."""
+        """Emit events during the block, or emit none; this includes the process's own events."""
         emitter = self._emitter
         kept = emitter._subscriptions, emitter._incidents  # noqa: SLF001 - only a benchmark may
         if not told:
@@ -365,7 +363,7 @@ class Switch:
 async def measure_window(
     switch: Switch, counted: Counted, *, told: bool, length_s: float
 ) -> Window:
-    """Measure for this long, once earlier events are handled."""
+    """Measure for this long, after earlier events have been processed."""
     account = switch.account
     with switch.set(told=told), collections() as garbage:
         await asyncio.sleep(WARM_S)
@@ -389,9 +387,9 @@ async def measure_window(
 async def _lags(
     began_s: float, length_s: float, account: Account
 ) -> tuple[list[float], list[float]]:
-    """Return how late the loop came to each tick, and the part of it that may be due to telling.
+    """Return how late the loop was at each tick, and the part that may be due to events.
 
-    A stall that covers ten ticks is late for all ten.
+    A stall that covers ten ticks counts as a lag at all ten.
     """
     lags: list[float] = []
     owed: list[float] = []
@@ -411,11 +409,11 @@ class Found:
     """Everything that was measured."""
 
     facts: list[EmittedEvent] = field(default_factory=list[EmittedEvent])  # one by one
-    listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
-    in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
-    windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair
+    listeners: dict[str, float] = field(default_factory=dict[str, float])  # CPU s for each event
+    in_calls_s: list[float] = field(default_factory=list[float])  # each event in told windows
+    windows: list[Window] = field(default_factory=list[Window])  # two adjacent ones are a pair
     calls: int = 0  # calls that lasted the whole time
-    on_the_line: bool = False  # the planned calls
+    on_the_line: bool = False  # all planned calls lasted the whole time
     lost: int = 0
     recorded: int = 0  # entries in the record's database at the end
     shown: int = 0  # messages that the console got

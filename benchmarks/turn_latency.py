@@ -1,4 +1,4 @@
-"""Measures how long answers take: our own part, what a caller hears next to stock, read clips.
+"""Measures how long answers take: our own part, a caller's comparison with stock, read clips.
 
     .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--beside-late]
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script imports from its own folder only
 PARTS: Final = ("own", "heard", "read")
 DELAYS: Final = ("usual", "quick")
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure how the time of a healthy answer splits up."""
+    """Measure how the time of a healthy answer is split."""
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure what callers of both sides hear, on each set of delays."""
+    """Measure what callers of both sides hear, with each set of delays."""
     from benchmarks import beside, latency_report  # noqa: PLC0415 - after the log's rules
 
     found = {}
@@ -77,7 +77,7 @@ def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Play recordings of people reading as callers."""
+    """Play recordings of people reading, as callers."""
     from benchmarks import latency_report, read_clips  # noqa: PLC0415 - after the log's rules
 
     try:

@@ -1,4 +1,4 @@
-"""Resources that processes use, read from outside: /proc, so Linux only."""
+"""Resources that processes use, read from /proc (Linux only)."""
 
 import os
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from lab.drill.runner import CpuTimes, read_cpu_times
 
 PROC: Final = Path("/proc")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
-TIMES: Final = slice(11, 15)  # after the name: its own times, and those of children that ended
-PARENT: Final = 1  # after the name
+TIMES: Final = slice(11, 15)  # fields after the name: its CPU times, those of ended children
+PARENT: Final = 1  # the field after the name with the parent's pid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class HeldResources:
     """Resources that some processes hold at a moment.
 
     Attributes:
-        memory_mb: Resident; a page that several share counts once.
+        memory_mb: Resident memory; a page that several of them share counts once.
         descriptors: Open files and sockets.
     """
 
@@ -42,7 +42,7 @@ def family(pid: int) -> list[int]:
 
 
 def spent_s(pid: int) -> float:
-    """Return the processor time of a process and of its descendants."""
+    """Return the CPU time of a process and its descendants, in seconds."""
     return sum(sum(map(int, _fields(number)[TIMES])) for number in family(pid)) / TICKS
 
 
@@ -82,22 +82,22 @@ class Shares:
     """Measures which processes keep the machine busy between two moments."""
 
     def __init__(self, pids: dict[str, int]) -> None:
-        """Begin now.
+        """Start measuring.
 
         Args:
-            pids: Of the processes to measure apart, by name.
+            pids: The processes to measure separately, by name.
         """
         self._pids = pids
         self._before = {name: spent_s(pid) for name, pid in pids.items()}
         self._machine = read_cpu_times()
 
     def add(self, pids: dict[str, int]) -> None:
-        """Measure further processes apart, from now on."""
+        """Measure further processes separately, from now on."""
         self._pids = self._pids | pids
         self._before |= {name: spent_s(pid) for name, pid in pids.items()}
 
     def until_now(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the seconds that each has used, and the cores that each kept busy."""
+        """Return by name the CPU seconds that were used, and the cores that were kept busy."""
         seconds = {name: spent_s(pid) - self._before[name] for name, pid in self._pids.items()}
         now = read_cpu_times()
         took_s = _took_s(self._machine, now)
@@ -113,7 +113,7 @@ def _took_s(before: CpuTimes | None, after: CpuTimes | None) -> float:
 
 
 def add_up(shares: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return shares by name; names that differ by a number (`callers-2`) are added up."""
+    """Return shares by name; those whose names differ only by a number (`callers-2`) are added."""
     found: dict[str, float] = {}
     for name, share in shares:
         group = name.partition("-")[0]

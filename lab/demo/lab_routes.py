@@ -1,4 +1,4 @@
-"""`/api/lab`: the routes with which the demo's page controls the fault lab."""
+"""`/api/lab`: the demo page's routes for controlling the fault lab."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -61,7 +61,7 @@ class _Owner:
 
 
 class Bench:
-    """One ladder, of which the first rung can be broken; `told` has its events in order."""
+    """One ladder, whose first rung can be broken; `told` has its events in order."""
 
     def __init__(
         self,

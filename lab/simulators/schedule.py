@@ -1,4 +1,4 @@
-"""When faults apply: in a window of time, by chance, or to the next few requests."""
+"""The windows of faults: in time, by chance, or for the next few requests."""
 
 import json
 import math

@@ -143,7 +143,7 @@ def test_a_slow_event_proves_nothing_on_a_slow_machine(control_s: float, verdict
     facts = [fact_of(9e-5, 1e-5, control_s=control_s)] * 300
 
     assert (
-        figures_of(found(run_of(3, costs=0.0), facts=facts)).verdicts()["tell() alone"] == verdict
+        figures_of(found(run_of(3, costs=0.0), facts=facts)).verdicts()["emit() alone"] == verdict
     )
 
 

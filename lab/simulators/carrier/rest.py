@@ -77,7 +77,7 @@ class AskedUrl(TwilioManner):
 
 
 class TwilioExchange(Exchange[Placed]):
-    """Places Twilio's outbound calls, including those to whom callers are transferred.
+    """Places Twilio's outbound calls, including those of transfers.
 
     Attributes:
         billed_after_s: The time from a call's end to its price.

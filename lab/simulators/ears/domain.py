@@ -1,4 +1,4 @@
-"""What callers may say: phrases and templates, which are expanded into training sentences.
+"""Possible utterances of callers: phrases and templates, expanded into training sentences.
 
 `data/caller_phrases.txt` lists whole phrases for people to read. `data/domain.txt` holds templates:
 `NAME = a | b` defines a slot, `{NAME}` uses one, `[words]` may be left out.

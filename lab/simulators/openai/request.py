@@ -47,7 +47,7 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The prompt as one text, of which OpenAI could cache the beginning."""
+        """The prompt as one text; OpenAI could cache its beginning."""
         return "\n".join(
             [*map(str, self.tools), *(str(dict(message)) for message in self.messages)]
         )
