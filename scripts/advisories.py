@@ -1,12 +1,12 @@
-"""Adds what `pip-audit` found to `.ci/advisories.json`, which a test compares with the locks.
+"""Adds the findings of `pip-audit` to `.ci/advisories.json`, which a test compares with the locks.
 
-On a machine that reaches an index with advisories:
+On a machine that can reach an advisory database:
 
     uvx pip-audit -r requirements-dev.lock --disable-pip -f json > report.json
     .venv/bin/python scripts/advisories.py < report.json
 
-The list is committed, so that the test needs no network. Without a fixed version `fixed` is null,
-and the test fails until `accepted` has the reason why an advisory does not concern us.
+The list is committed, so that the test needs no network. If no version fixes an advisory, `fixed`
+is null, and the test fails until `accepted` says why the advisory does not affect us.
 """
 
 import json
@@ -42,7 +42,7 @@ def _first_fixed(fixed: Sequence[str], after: Version) -> str | None:
 
 
 def merge(known: Sequence[Advisory], found: Iterator[Advisory]) -> list[Advisory]:
-    """Return all advisories; what is known stays as it is."""
+    """Return all advisories; known ones keep their entry."""
     kept = {(item["package"], item["id"]): item for item in known}
     for item in found:
         kept.setdefault((item["package"], item["id"]), item)
@@ -50,13 +50,13 @@ def merge(known: Sequence[Advisory], found: Iterator[Advisory]) -> list[Advisory
 
 
 def written(advisories: Sequence[Advisory]) -> str:
-    """Return the list as text, one line each."""
+    """Return the list as JSON text, one line for each advisory."""
     lines = ",\n".join(f"  {json.dumps(item, ensure_ascii=False)}" for item in advisories)
     return f"[\n{lines}\n]\n"
 
 
 def main() -> None:
-    """Read a report from the standard input, and write the list."""
+    """Read a report from standard input, and update the list."""
     known = json.loads(FILE.read_text(encoding="utf-8"))
     merged = merge(known, advisories_in(json.load(sys.stdin)))
     FILE.write_text(written(merged), encoding="utf-8")

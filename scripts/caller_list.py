@@ -12,9 +12,9 @@ import soundfile
 import yaml
 from caller_voice import Samples
 
-GREETING_S: Final = 4.0  # callers wait for the greeting, which is under 3.5 s, before they speak
-FLOOR_DB: Final = -70.0  # noise of a line and a quiet room between words; no line is at zero
-TAIL_S: Final = 1.0  # silence after the last word, enough for the end of the turn to be seen
+GREETING_S: Final = 4.0  # callers speak after the greeting, which takes less than 3.5 s
+FLOOR_DB: Final = -70.0  # noise of a line and a quiet room between words; no line is silent
+TAIL_S: Final = 1.0  # silence after the last word, enough to detect the end of the turn
 NOISE_SNR_DB: Final = 10.0
 CLIP_GAIN_DB: Final = 15.0
 
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tones:
-    """Keys pressed, as sound."""
+    """Keypad digits, as DTMF audio."""
 
     keys: str
     wait_s: float = GREETING_S
@@ -45,7 +45,7 @@ class Tones:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done to the whole recording; given it, its rate and the speech's power."""
+    """One effect on a whole recording; it gets the recording, its rate and the speech's power."""
 
     tells: str
     does: Callable[[Samples, int, float], Samples]
@@ -64,7 +64,7 @@ class Caller:
     pitch: int = 50
     rate_hz: int = 16000
     rms_db: float = -20.0
-    floor_db: float | None = FLOOR_DB  # `None` for samples of zero between words
+    floor_db: float | None = FLOOR_DB  # `None` for digital silence between words
     steps: tuple[Step, ...] = ()
     tail_s: float = TAIL_S
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Refused:
 
     name: str
     about: str
-    reason: str  # a word that the refusal must hold
+    reason: str  # a word that must be in the refusal
     content: bytes
 
 

@@ -1,7 +1,7 @@
 """The effects of a telephone line, a room or a bad recording on a caller's voice.
 
-Each function takes and returns mono samples with full scale at -1 and 1, and keeps their number,
-so that the seconds at which a caller speaks stay true.
+Each function takes and returns mono samples with full scale at -1 and 1. Their number does not
+change, so the times at which a caller speaks stay valid.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ def power(sound: Samples) -> float:
 
 
 def at_level(sound: Samples, *, rms_db: float) -> Samples:
-    """Return `sound` with a root mean square of `rms_db` below full scale."""
+    """Return `sound` scaled to a root mean square of `rms_db`, relative to full scale."""
     return sound * (10 ** (rms_db / 20) / np.sqrt(power(sound)))
 
 
@@ -54,18 +54,18 @@ def through_mulaw(sound: Samples) -> Samples:
 
 
 def on_a_floor(sound: Samples, *, rms_db: float) -> Samples:
-    """Return `sound` with white noise of `rms_db` under all of it."""
+    """Return `sound` with white noise of `rms_db` added throughout."""
     floor = np.random.default_rng(70).standard_normal(sound.size)
     return sound + floor * 10 ** (rms_db / 20)
 
 
 def in_a_street(sound: Samples, rate_hz: int, *, snr_db: float, speech_power: float) -> Samples:
-    """Return `sound` with traffic's noise from the first sample to the last.
+    """Return `sound` with traffic noise from the first sample to the last.
 
     Args:
         sound: The caller, with silence where nothing is said.
         rate_hz: Its sample rate.
-        snr_db: How much stronger the speech is than the noise, while it is spoken.
+        snr_db: The ratio of the speech to the noise, while the caller speaks.
         speech_power: Mean square of the speech alone.
     """
     white = np.random.default_rng(1300).standard_normal(sound.size)
@@ -79,12 +79,12 @@ def in_a_street(sound: Samples, rate_hz: int, *, snr_db: float, speech_power: fl
 
 
 def clipped(sound: Samples, *, gain_db: float) -> Samples:
-    """Return `sound` too loud by `gain_db`, cut off at full scale as a microphone does."""
+    """Return `sound` amplified by `gain_db` and clipped at full scale, as by a microphone."""
     return np.clip(sound * 10 ** (gain_db / 20), -1.0, 32767 / 32768)
 
 
 def keypad(keys: str, rate_hz: int, *, on_s: float = 0.12, off_s: float = 0.1) -> Samples:
-    """Return the tones of `keys` one after another, as a telephone's keypad sounds."""
+    """Return the DTMF tones of `keys`, one after the other."""
     t = np.arange(round(on_s * rate_hz)) / rate_hz
     gap = np.zeros(round(off_s * rate_hz))
     tones: list[Samples] = []

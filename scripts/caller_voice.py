@@ -1,4 +1,4 @@
-"""The synthetic voices of the recorded callers: espeak-ng, spoken into memory."""
+"""The synthetic voices of the recorded callers: espeak-ng, rendered into memory."""
 
 from typing import Final, TypeAlias
 
@@ -10,8 +10,8 @@ from engines.espeak import Espeak
 Samples: TypeAlias = NDArray[np.float64]
 """Mono audio, full scale at -1 and 1."""
 
-SEED: Final = 1300  # chosen: any fixed seed, so that the recordings can be made again
-AUDIBLE: Final = 0.005  # of full scale (-46 dB): below it, the edges count as silence
+SEED: Final = 1300  # chosen: any fixed seed, so that the recordings are reproducible
+AUDIBLE: Final = 0.005  # of full scale (-46 dB): quieter edges count as silence
 
 
 class Voices:
@@ -29,10 +29,10 @@ class Voices:
         """Return `text` as speech at `rate_hz`, without the silence at its edges.
 
         Args:
-            text: What is said, in English spelling.
+            text: The text to say, in English spelling.
             voice: espeak-ng's name of a voice, with an optional variant: `en-us+f3`.
-            words_a_minute: How fast; espeak-ng takes 80 to 450.
-            pitch: 0 to 100; espeak-ng's own is 50.
+            words_a_minute: The speed; espeak-ng accepts 80 to 450.
+            pitch: 0 to 100; espeak-ng's default is 50.
 
         Raises:
             ValueError: There is no such voice.

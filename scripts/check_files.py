@@ -1,18 +1,18 @@
-"""Checks files to be committed: their last newline, their size, and keys in them."""
+"""Checks files before a commit: for a newline at the end, their size, and keys in them."""
 
 import re
 import sys
 from pathlib import Path
 from typing import Final
 
-LIMIT_BYTES: Final = 1_500_000  # the largest recorded caller with room to spare
+LIMIT_BYTES: Final = 1_500_000  # somewhat more than the largest recorded caller
 KEYS: Final = re.compile(
     rb"sk-[A-Za-z0-9_-]{20,}|sk_[a-f0-9]{40,}|sk_car_[A-Za-z0-9]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 
 
 def problems(path: Path) -> list[str]:
-    """Return the problems of one file, a line each."""
+    """Return the problems of one file, each as a line of text."""
     content = path.read_bytes()
     found: list[str] = []
     if len(content) > LIMIT_BYTES:

@@ -18,7 +18,7 @@ HEAD = "| argument | default | meaning |\n| --- | --- | --- |\n"
 def reference() -> str:
     """Return a section for each command, in the order of `holdline --help`."""
     group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)  # noqa: S101 - several commands make a group
+    assert isinstance(group, TyperGroup)  # noqa: S101 - an app with several commands is a group
     return "\n".join(_section(cast(TyperCommand, item)) for item in group.commands.values())
 
 
@@ -35,7 +35,7 @@ def _usage(parameter: TyperOption | TyperArgument) -> str:
 
 
 def _typed(parameter: TyperOption | TyperArgument) -> str:
-    """Return a parameter as it is typed: `FILE`, `--plain` or `--out DIR`."""
+    """Return how a parameter is typed: `FILE`, `--plain` or `--out DIR`."""
     metavar = str(parameter.metavar)
     if isinstance(parameter, TyperArgument):
         return metavar
@@ -55,7 +55,7 @@ def _default(parameter: TyperOption | TyperArgument) -> str:
 
 
 def renew(text: str) -> str:
-    """Return the page with the commands as they are now."""
+    """Return the page with the current commands."""
     head, _, rest = text.partition(BEGIN)
     return f"{head}{BEGIN}\n{reference()}\n{END}{rest.partition(END)[2]}"
 

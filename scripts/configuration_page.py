@@ -48,7 +48,7 @@ def _sections(
 
 
 def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """Return the model whose keys a value holds, and how its place in the value is written."""
+    """Return the model inside a value's type, and how its position in the value is written."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return annotation, ""
     origin, parts = get_origin(annotation), get_args(annotation)
@@ -61,13 +61,13 @@ def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
 
 
 def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring below each field, also of those that the model inherits."""
+    """Return the docstring below each field, including inherited fields."""
     texts: dict[str, str] = {}
     for owner in reversed(model.__mro__):
         if not issubclass(owner, BaseModel) or owner is BaseModel:
             continue
         body = ast.parse(inspect.getsource(owner)).body[0]
-        assert isinstance(body, ast.ClassDef)  # noqa: S101 - the source of a class is one
+        assert isinstance(body, ast.ClassDef)  # noqa: S101 - the source of a class parses to one
         for field, text in zip(body.body, body.body[1:], strict=False):
             match field, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(words))):
@@ -97,7 +97,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def kind_of(annotation: Any, limits: Any = ()) -> str:
-    """Return what a value must be, in words."""
+    """Return the valid values of a type, in words."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return kind_of(parts[0], (*limits, *parts[1:]))
@@ -138,7 +138,7 @@ def _limited(annotation: Any, limits: list[Any]) -> str:
 
 
 def renew(text: str) -> str:
-    """Return the page with the keys as they are now."""
+    """Return the page with the current keys."""
     return text.partition(BEGIN)[0] + BEGIN + "\n" + reference()
 
 

@@ -1,13 +1,14 @@
 """Counts measures of the code's structure; docs/architecture.md quotes the figures.
 
     .venv/bin/python scripts/count_structure.py            # the source
-    .venv/bin/python scripts/count_structure.py --calls    # and calls, a minute
+    .venv/bin/python scripts/count_structure.py --calls    # also calls; takes a minute
 
-In calls: a recorded caller's turn is traced, and a voice that is cut in mid-sentence. A crossing is
-one function of ours that calls, or awaits, a function in another file of ours. Each pair of
-functions counts once, however often one calls the other; those between folders would be left if
-each folder were one file. A turn lasts from the caller's stop to the answer's first sample on the
-line, a cut from the lost connection to the next voice's first sound.
+With --calls, two calls are traced: a turn of a recorded caller, and a voice that is cut in
+mid-sentence. A crossing is a function of ours that calls, or awaits, a function in another of our
+files. Each pair of functions counts once, however often one calls the other. Crossings between
+folders are those that would remain if each folder were one file. A turn lasts from the caller's
+stop to the answer's first sample on the line, a cut from the lost connection to the next voice's
+first audio.
 """
 
 import ast
@@ -36,7 +37,7 @@ CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}
 
 @cache
 def tree_of(path: Path) -> ast.Module:
-    """Return the syntax tree of a file, which is parsed once."""
+    """Return the syntax tree of a file; each file is parsed only once."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -50,7 +51,7 @@ def definitions() -> Iterator[tuple[Path, ast.AST]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCount:
-    """Counts over the source, with a line for each find."""
+    """The findings in the source, as lines of text."""
 
     large_classes: list[str]
     shared_names: list[str]
@@ -58,13 +59,13 @@ class SourceCount:
 
 
 def count_source() -> SourceCount:
-    """Return the finds that are over their bound."""
+    """Return the classes and functions over their limits, and names of several classes."""
     files, large, long = defaultdict[str, set[Path]](set), list[str](), list[str]()
     for path, node in definitions():
         match node:
             case ast.ClassDef():
                 files[node.name].add(path)
-                methods = [text for text in node.body if isinstance(text, FUNCTIONS)]
+                methods = [item for item in node.body if isinstance(item, FUNCTIONS)]
                 if len(methods) > METHODS:
                     large.append(f"{node.name} ({len(methods)}, {path})")
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -90,7 +91,7 @@ def _print(what: str, found: list[str]) -> None:
 
 
 class Crossings:
-    """Records each call from one of our files into another one, with its moment."""
+    """Records each call from one of our files into another one, with its time."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, str, str]] = []
@@ -98,7 +99,7 @@ class Crossings:
         self._names: dict[Any, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """Count one event of the interpreter's (`sys.setprofile`)."""
+        """Record an event of the interpreter; for `sys.setprofile`."""
         if event != "call" or frame.f_back is None:
             return
         callee = self._name(frame)
@@ -111,7 +112,7 @@ class Crossings:
             self.seen.append((self._now(), caller, callee))
 
     def between(self, begins_s: float, ends_s: float) -> None:
-        """Print the number of crossings between two moments."""
+        """Print the number of crossings between two moments; with `--list`, each of them."""
         edges = {(a, b) for at, a, b in self.seen if begins_s <= at <= ends_s}
         files = {name.split(":")[0] for edge in edges for name in edge}
         apart = sum(_folder(a) != _folder(b) for a, b in edges)

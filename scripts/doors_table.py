@@ -1,9 +1,9 @@
-"""Writes what each transport can do into docs/transports.md, from the results of the suite itself.
+"""Writes into docs/transports.md what each transport can do, from the conformance suite's results.
 
     .venv/bin/python scripts/doors_table.py                 # runs the suite: some ten minutes
     .venv/bin/python scripts/doors_table.py --results FILE...  # reads existing results
 
-Behaviours that the suite could not try on this machine are unproven, never passed.
+Behaviours that the suite could not try on this machine count as unproven, never as passed.
 """
 
 import argparse
@@ -33,22 +33,22 @@ FAILED: Final = "**fails**"
 UNPROVEN: Final = "unproven"
 
 Found: TypeAlias = Mapping[tuple[str, str], str]
-"""The result of each behaviour at each door: (behaviour, door) to the table's word."""
+"""The table's word for each result, by behaviour and transport."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedCase:
-    """One test of the suite at one door."""
+    """One test of the suite with one transport."""
 
     test: str
     door: str
-    behaviour: str  # empty if it was skipped before it could say so
+    behaviour: str  # empty if the test was skipped before it could record it
     found: str
     outcome: str  # passed, skipped, failed
 
 
 def read_cases(results: Path) -> list[TriedCase]:
-    """Return the results in pytest's JUnit file, which is our own."""
+    """Return the results in a JUnit file that pytest has written."""
     cases: list[TriedCase] = []
     for item in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
         test, _, door = item.get("name", "").rstrip("]").partition("[")
@@ -68,7 +68,7 @@ def read_cases(results: Path) -> list[TriedCase]:
 
 
 def judge(cases: Sequence[TriedCase]) -> Found:
-    """Return the table's words."""
+    """Return the table's words for these results."""
     behaviour_of = {case.test: case.behaviour for case in cases if case.behaviour}
     return {
         (behaviour_of[case.test], case.door): _word(case)
@@ -89,7 +89,7 @@ def _word(case: TriedCase) -> str:
 
 
 def render(found: Found, doors: Sequence[Transport]) -> str:
-    """Return the table, followed by the reasons why a door refuses something."""
+    """Return the table, followed by the reasons why a transport refuses something."""
     names = [door.name for door in doors]
     lines = ["| behaviour | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for behaviour, words in BEHAVIOURS.items():
@@ -108,7 +108,7 @@ def render(found: Found, doors: Sequence[Transport]) -> str:
 
 
 def write(page: Path, table: str) -> None:
-    """Put the table between its marks."""
+    """Replace the text between the marks in the page by the table."""
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -116,14 +116,14 @@ def write(page: Path, table: str) -> None:
 
 
 def run_suite(results: Path) -> int:
-    """Run the suite, whether its tests pass or not."""
+    """Run the suite, write its results to a file, and return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", SUITE, f"--junitxml={results}"]
     command += ["-o", "junit_family=xunit1"]  # the newer one has no field for a test's properties
     return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - our own
 
 
 def main() -> int:
-    """Write the table; return 1 if a door fails or was not proven."""
+    """Write the table; return 1 if any result is failed or unproven."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--results", type=Path, nargs="+", help="pytest's JUnit files; default: run the suite"

@@ -1,4 +1,4 @@
-"""Write docs/drill-report.md from docs/drill-results.json, which has every pass of the drill.
+"""Writes docs/drill-report.md from docs/drill-results.json, which has every pass of the drill.
 
     .venv/bin/python scripts/drill_report.py
 

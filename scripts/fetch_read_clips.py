@@ -1,9 +1,9 @@
-"""Fetch the recordings of people reading that `benchmarks/turn_latency.py` plays.
+"""Fetches the recordings of people reading that `benchmarks/turn_latency.py` plays.
 
     .venv/bin/python scripts/fetch_read_clips.py [--to FOLDER]
 
-They are in Debian's package `pocketsphinx-testdata`, which is fetched with apt-get and unpacked,
-not installed. They are not kept in the repository.
+They are in Debian's package `pocketsphinx-testdata`, which is downloaded with apt-get and unpacked,
+not installed. They are not in the repository.
 """
 
 import argparse
@@ -19,7 +19,7 @@ PACKAGE: Final = "pocketsphinx-testdata"
 
 
 def main() -> int:
-    """Fetch, unpack, copy; return 0, or 1 with one line."""
+    """Download, unpack and copy; return 0, or print the problem in one line and return 1."""
     sys.path.insert(0, str(ROOT))
     from benchmarks.read_clips import CLIPS, FOLDER  # noqa: PLC0415 - after the path
 
@@ -28,7 +28,7 @@ def main() -> int:
     to: Path = parser.parse_args().to
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            print(f"{tool} is not here: unpack Debian's {PACKAGE} by hand, and copy into {to}")
+            print(f"{tool} is not installed: unpack Debian's {PACKAGE} by hand, and copy into {to}")
             return 1
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -1,12 +1,12 @@
-"""Records what happens in some forty calls, and compares it later: a net for a refactoring.
+"""Records what happens in some forty calls, and compares later: a safety net for refactoring.
 
     .venv/bin/python scripts/golden_traces.py record                   # all, to tests/golden/traces
     .venv/bin/python scripts/golden_traces.py record --only tool,healthy --out /tmp/traces
-    .venv/bin/python scripts/golden_traces.py compare                  # exits 1 at a difference
+    .venv/bin/python scripts/golden_traces.py compare                  # exits 1 if calls differ
     .venv/bin/python scripts/golden_traces.py compare --only tts-stall /tmp/traces
 
-The calls stand in `tests/golden/calls.py`, and what is in a trace in `tests/golden/trace.py`. They
-run on virtual time in this process, one after the other, some four seconds each.
+`tests/golden/calls.py` has the calls, and `tests/golden/trace.py` defines the contents of a trace.
+The calls run on virtual time in this process, one after the other, some four seconds each.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from tests.virtual_time import VirtualLoop  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return 1 if a call went another way."""
+    """Run the command; return 1 if a call differs from its trace, or failed."""
     options = _parse(arguments)
     logger.remove()
     done = _record if options.command == "record" else _compare
     different = done(options.only, options.folder)
     for name in different:
-        print(f"{name}: not as recorded" if options.command == "compare" else f"{name}: broke off")
+        print(f"{name}: differs" if options.command == "compare" else f"{name}: failed")
     if not different:
         done_so = "recorded" if options.command == "record" else "as recorded"
         print(f"{len(options.only)} calls {done_so} in {options.folder}")
@@ -87,14 +87,14 @@ def _compare(names: Sequence[str], folder: Path) -> list[str]:
 
 
 def _trace(name: str) -> list[str]:
-    """Return the trace of a call; empty if it broke off, which is printed."""
+    """Return the trace of a call; if the call fails, print why and return an empty trace."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="holdline-golden-") as folder,
             asyncio.Runner(loop_factory=VirtualLoop) as runner,
         ):
             return runner.run(trace_call(CALLS[name], Path(folder)))
-    except Exception as broken:  # noqa: BLE001 - whatever a change has broken, the others go on
+    except Exception as broken:  # noqa: BLE001 - whatever fails, the other calls are traced
         traceback.print_exception(_innermost(broken))
         return []
     finally:
@@ -102,7 +102,7 @@ def _trace(name: str) -> list[str]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the first error in a group: around a call there are a dozen groups of tasks."""
+    """Return the first error in nested groups: a call runs inside a dozen task groups."""
     return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 

@@ -1,9 +1,9 @@
-"""Make the recorded callers of tests/fixtures/callers again, sample for sample the same.
+"""Renders the recorded callers of tests/fixtures/callers; every sample is reproducible.
 
     .venv/bin/python scripts/make_callers.py [--out DIR]
 
-`caller_list.py` lists the callers and what the agent must do; this file puts the speech in
-time and writes each recording with its sidecar. The sidecar's format is told in
+`caller_list.py` lists the callers and what the agent must do. This file arranges the speech in time
+and writes each recording with its sidecar, whose format is described in
 tests/fixtures/callers/README.md.
 """
 
@@ -25,7 +25,7 @@ HERE: Final = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "c
 
 
 class Tape:
-    """A caller's recording while it is put together: sound, and where in it there is speech."""
+    """A caller's recording under construction: the audio, and when there is speech in it."""
 
     def __init__(self, voices: Voices, caller: Caller) -> None:
         self._voices = voices
@@ -111,7 +111,7 @@ def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
 
 
 def write_sidecar(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write `facts` as YAML, in their own order."""
+    """Write `facts` as YAML, in the given order."""
     text = yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True, width=100)
     path.write_text(f"# Made by scripts/make_callers.py.\n{text}", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Writes the dashboards for Grafana (deploy/grafana) from `dashboards.yaml`.
+"""Writes the Grafana dashboards (deploy/grafana) from `dashboards.yaml`.
 
 .venv/bin/python -m scripts.make_dashboards
 """
@@ -14,7 +14,7 @@ import yaml
 PANELS: Final = Path(__file__).with_name("dashboards.yaml")
 FOLDER: Final = Path(__file__).parents[1] / "deploy" / "grafana"
 SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
-COLUMNS: Final = 24  # of Grafana's grid
+COLUMNS: Final = 24  # the width of Grafana's grid
 HEIGHT: Final = 8
 STATES: Final = {
     "0": {"text": "closed", "color": "green"},
@@ -33,7 +33,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture."""
+    """One panel of a dashboard."""
 
     title: str
     queries: Sequence[Query]
@@ -44,21 +44,21 @@ class Panel:
 
 
 def rate(metric: str, *by: str) -> Query:
-    """Return the rate a minute, by labels."""
+    """Return a query for a counter's rate per minute, by labels."""
     return _sum(f'rate({metric}{{job=~"$job"}}[$__rate_interval])', by, times=" * 60")
 
 
 def grown(metric: str, *by: str) -> Query:
-    """Return the increase since the point before, over at least four scrapes, by labels.
+    """Return a query for a counter's increase since the last point, by labels.
 
-    Points are closer to each other than scrapes in a picture of a few hours, and one scrape or two
-    tell of no growth.
+    The increase is over at least four scrapes: in a panel of a few hours points are closer together
+    than scrapes, and one or two scrapes show no growth.
     """
     return _sum(f'increase({metric}{{job=~"$job"}}[$__rate_interval])', by)
 
 
 def share(metric: str, of_these: str, of_all: str, *by: str) -> Query:
-    """Return the share that some outcomes have in all; both as `a|b`."""
+    """Return a query for the share of some outcomes among others; both as `a|b`."""
     some, all_ = (
         _sum(f'rate({metric}{{job=~"$job", outcome=~"{item}"}}[$__rate_interval])', by)
         for item in (of_these, of_all)
@@ -68,15 +68,15 @@ def share(metric: str, of_these: str, of_all: str, *by: str) -> Query:
 
 def _sum(inner: str, by: Sequence[str], times: str = "") -> Query:
     labels = ", ".join(by)
-    legend = " ".join(f"{{{{{text}}}}}" for text in by)
+    legend = " ".join(f"{{{{{label}}}}}" for label in by)
     return Query(f"sum by ({labels}) ({inner}){times}" if by else f"sum({inner}){times}", legend)
 
 
 def quantile(share: str, metric: str, *by: str) -> Query:
-    """Return a quantile of a histogram."""
+    """Return a query for a quantile of a histogram, by labels."""
     labels = ", ".join(("le", *by))
     inner = f'sum by ({labels}) (rate({metric}_bucket{{job=~"$job"}}[$__rate_interval]))'
-    legend = " ".join((f"p{float(share) * 100:.0f}", *(f"{{{{{text}}}}}" for text in by)))
+    legend = " ".join((f"p{float(share) * 100:.0f}", *(f"{{{{{label}}}}}" for label in by)))
     return Query(f"histogram_quantile({share}, {inner})", legend)
 
 
@@ -105,7 +105,7 @@ DASHBOARDS: Final = read_dashboards()
 
 
 def dashboard(name: str) -> str:
-    """Return a dashboard as Grafana imports it."""
+    """Return a dashboard as JSON that Grafana can import."""
     title, panels = DASHBOARDS[name]
     return json.dumps(
         {

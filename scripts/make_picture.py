@@ -1,4 +1,4 @@
-"""Make the picture of the demo's console again, during a call with two failovers.
+"""Takes the picture of the demo's console during a call with two failovers.
 
     .venv/bin/python scripts/make_picture.py
 
@@ -18,7 +18,7 @@ from tests.e2e.talking import broken, greeted, spoken, talking, told
 
 NAME: Final = "console"
 PICTURE: Final = IMAGES / f"{NAME}.png"
-WELL_S: Final = 20.0  # a rung that was late while the browser started is probed after 1, 2, 5 s
+WELL_S: Final = 20.0  # a rung that became suspect while the browser started has recovered by then
 PROVIDERS: Final = 6  # of the demo: two rungs a stage
 
 
@@ -40,7 +40,7 @@ async def talk_through_two_failovers(page: Page, url: str) -> None:
 
 
 async def take_picture(page: Page) -> None:
-    """Take a picture of the whole page, after checking that no panel is hidden."""
+    """Take a picture of the whole page, once no panel is hidden."""
     for panel in shown_by(page_of(NAME))["panels"]:
         await expect(page.locator(f"#{panel}")).to_be_visible()
     await page.mouse.move(0, 0)
@@ -49,7 +49,7 @@ async def take_picture(page: Page) -> None:
 
 
 async def make() -> None:
-    """Run the demo, talk on its page, write the picture and what it shows."""
+    """Run the demo, hold a call on its page, and write the picture and its note."""
     with tempfile.TemporaryDirectory(prefix="holdline-picture-") as folder:
         async with running_demo(Path(folder)) as demo, talking() as page:
             await talk_through_two_failovers(page, demo.url)

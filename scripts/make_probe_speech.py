@@ -1,4 +1,4 @@
-"""Make the half second of speech for probes of recognisers, sample for sample the same.
+"""Renders the half second of speech for recogniser probes; every sample is reproducible.
 
 Run: .venv/bin/python scripts/make_probe_speech.py [--out FILE]
 """
@@ -14,7 +14,7 @@ from caller_voice import Voices
 
 OUT: Final = Path(__file__).resolve().parent.parent / "providers" / "data" / "probe_speech.wav"
 RATE_HZ: Final = 16_000
-WORDS: Final = "Hello."  # understood in most languages, and 0.47 s long at this pace
+WORDS: Final = "Hello."  # understood in most languages, and 0.47 s long at this speed
 WORDS_A_MINUTE: Final = 175
 BEFORE_S: Final = 0.2
 AFTER_S: Final = 0.3

@@ -2,9 +2,9 @@
 
     .venv/bin/python scripts/make_sip_evidence.py
 
-Needs what the tests with real far ends need (`scripts/peers`). The caller and the voices are
-simulated; the telephone, its line and the media server are real. In the first answer the voice's
-connection is cut, and another voice goes on.
+Needs the same programs as the tests with real SIP peers (`scripts/peers`). The caller and the
+voices are simulated; the telephone, its line and the media server are real. In the first answer the
+voice's connection is cut, and another voice continues.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OUT: Final = ROOT / "docs" / "evidence"
-ROW: Final = "tts-cut-reset"  # asks what a haircut costs, and cuts the voice in the answer
+ROW: Final = "tts-cut-reset"  # the caller asks for a price, and the voice is cut in the answer
 SECOND: Final = "Where are you?"
 RATE_HZ: Final = 8_000
 Pcm = NDArray[np.int16]
@@ -71,7 +71,7 @@ async def _record(media_server: "MediaServer", folder: Path) -> None:
 
 
 def _both(telephone: "SipTelephone") -> Pcm:
-    """Return the words of both sides next to each other, as the phone heard them."""
+    """Return the audio of both sides as two channels, as the telephone recorded it."""
     heard, phone = telephone.heard(), telephone.phone
     said = np.zeros_like(heard)
     at = round((phone.spoken_at(0) - telephone.started_at) * RATE_HZ)

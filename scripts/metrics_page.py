@@ -1,4 +1,4 @@
-"""Writes the table of `docs/metrics.md` from the metrics themselves."""
+"""Writes the table in `docs/metrics.md` from the metrics' definitions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ BEGIN, END = "| Metric | Type | Labels | Description |\n| --- | --- | --- | --- 
 
 
 def table() -> str:
-    """Return a row for each metric, in the order in which they are made."""
+    """Return a row for each metric, in the order of their definition."""
     registry = CollectorRegistry()
     meters = Meters(registry)
     made = [*vars(meters).values(), *meters.process.values()]
@@ -20,14 +20,14 @@ def table() -> str:
 
 
 def _row(metric: MetricWrapperBase) -> str:
-    name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - says it nowhere else
+    name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - not public
     labels = ", ".join(f"`{labelname}`" for labelname in metric._labelnames)  # noqa: SLF001
     what = metric._documentation  # noqa: SLF001
     return f"| `{name}` | {metric._type} | {labels} | {what} |\n"  # noqa: SLF001
 
 
 def renew(text: str) -> str:
-    """Return the page with the table as it is now."""
+    """Return the page with the current table."""
     head, _, rest = text.partition(BEGIN)
     return head + table() + END + rest.partition("\n\n")[2]
 

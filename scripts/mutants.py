@@ -1,17 +1,17 @@
-"""Breaks the decisions on purpose, one small change at a time, and prints what no test noticed.
+"""Breaks the decisions on purpose, one small change at a time; prints changes that no test noticed.
 
     make mutants                                            # every decision: hours
     make mutants ONLY=fallbacks/breaker.py,calls/turn.py    # minutes
     make mutants JOBS=2                                     # two at a time
     make mutants TENTH=1 ONLY=fallbacks/attempts.py         # every tenth change of each function
 
-A mutant is a function with one change: a comparison turned round, a number one larger, an argument
-left out. mutmut makes them and runs, for each, the tests that reach the function: those of
-tests/fallbacks and tests/calls, with few examples, and the same ones every time. One that no test
-fails for has survived: a test is missing, or the change makes no difference that anyone could see.
+A mutant is a function with one change: a comparison reversed, a number increased by one, an
+argument omitted. mutmut creates the mutants and runs, for each, the tests that reach the function:
+those in tests/fallbacks and tests/calls, with few examples, which are always the same. A mutant for
+which no test fails has survived: a test is missing, or the change has no observable effect.
 
-The work is done on a copy in a temporary folder. Ends with 1 if fewer than nine in ten are noticed.
-Not changed: what stands outside functions (tables, the defaults of settings).
+This works on a copy in a temporary folder. The exit code is 1 if fewer than nine in ten mutants are
+noticed. Code outside functions (tables, the defaults of settings) is not changed.
 """
 
 import argparse
@@ -42,8 +42,8 @@ NEEDED: Final = (
     "tests/thoroughness.py",
     "tests/virtual_time.py",
 )
-LEAST: Final = 0.9  # noticed, of all
-# By exit code, as in mutmut's own `stats.py`; all others: no test reaches it, or it survived.
+LEAST: Final = 0.9  # the required share of noticed mutants
+# Exit codes, as in mutmut's own `stats.py`; with any other, no test reaches it, or it survived.
 KILLED: Final = (1, 3)
 TIMEOUTS: Final = (36, 24, -24, 152, 255)
 TENTH: Final = "*__mutmut_*1"  # the names of the first, the eleventh, and so on
@@ -51,7 +51,7 @@ GETTER: Final = "value_of_"  # the name of a property's function in the copy
 
 
 def with_getters(source: str) -> str:
-    """Return the source with each property as a plain function: mutmut passes decorated ones by."""
+    """Return the source with each property as a plain function: mutmut skips decorated ones."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
@@ -101,7 +101,7 @@ def mutmut(*words: str, place: Path) -> str:
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "mutmut", *words],
         cwd=place,
-        env=os.environ | PROFILE,  # noqa: TID251 - handed on, not read
+        env=os.environ | PROFILE,  # noqa: TID251 - passed on, not read
         check=True,
         stdout=None if shown else subprocess.PIPE,
         text=True,
@@ -110,7 +110,7 @@ def mutmut(*words: str, place: Path) -> str:
 
 
 def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each mutated file, with the fate of each of its mutants that was tried."""
+    """Yield each mutated file, with the result of each of its mutants that was tried."""
     for path in sorted((place / "mutants").rglob("*.py.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         fates = {each: fate_of(code) for each, code in codes.items() if code is not None}
@@ -119,7 +119,7 @@ def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def fate_of(code: int) -> str:
-    """Return the fate of a mutant whose tests ended with this code."""
+    """Return the result of a mutant whose tests ended with this exit code."""
     return "killed" if code in KILLED else "timeouts" if code in TIMEOUTS else "survived"
 
 
@@ -146,7 +146,7 @@ def report(place: Path) -> int:
 
 
 def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
-    """Make the mutants of these files, or of all; print the fates of all or of a tenth."""
+    """Try all mutants, or a tenth, of these files, or of all; print the results."""
     for text in only:
         if text not in decisions():
             print(f"ONLY={','.join(only)}: {text} is no decision", file=sys.stderr)
@@ -157,7 +157,7 @@ def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
         try:
             names = (TENTH,) if tenth else ()
             mutmut("run", "--max-children", str(jobs), *names, place=place)
-        except subprocess.CalledProcessError as error:  # such as: the tests fail without a change
+        except subprocess.CalledProcessError as error:  # for instance, tests that fail anyway
             print((error.stdout or "").rpartition("\r")[2], file=sys.stderr)
             return 1
         return report(place)
@@ -165,7 +165,7 @@ def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("files", nargs="*", help="files of decisions, also with commas")
+    parser.add_argument("files", nargs="*", help="files of decisions, also separated by commas")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     parser.add_argument("--tenth", action="store_true", help="only every tenth of a function")
     given = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Writes a note beside each picture of the console, so that a changed page asks for a new picture.
+"""Writes a note beside each picture of the console, which shows when the picture is outdated.
 
 A note has the page's panels, the modules that draw them, and the picture's own hash.
-tests/test_pictures.py compares it with the page, so a panel that is added, removed or renamed asks
-for a new picture; a change of colour does not.
+tests/test_pictures.py compares it with the page, and fails if a panel was added, removed or
+renamed; it does not notice a change of colour.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "console-outage-dark": SCENES,
     "console-phone": SCENES,
 }
-"""By a picture's name: what makes it again."""
+"""The program that takes each picture, by the picture's name."""
 
 
 class Panels(HTMLParser):
@@ -40,7 +40,7 @@ class Panels(HTMLParser):
         self._in_heading = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note where a panel or its heading begins."""
+        """Keep track of the current panel, and of whether its heading follows."""
         if tag == "section":
             named = dict(attrs)
             self._panel = named["id"] or ""
@@ -55,7 +55,7 @@ class Panels(HTMLParser):
 
 
 def shown_by(page: Path) -> dict[str, Any]:
-    """Return the structure of a page: its panels and its modules."""
+    """Return what a page shows: its panels and its modules."""
     panels = Panels()
     panels.feed(page.read_text(encoding="utf-8"))
     return {
@@ -65,13 +65,13 @@ def shown_by(page: Path) -> dict[str, Any]:
 
 
 def page_of(picture: str) -> Path:
-    """Return the page that a picture shows, wherever in `bot/` it lives."""
+    """Return the page that a picture shows, found anywhere in `bot/`."""
     (page,) = (ROOT / "bot").rglob("call.html" if picture == "console-call" else "console.html")
     return page
 
 
 def note_of(picture: str) -> dict[str, Any]:
-    """Return the note for a picture that was made just now."""
+    """Return the note for a new picture."""
     content = (IMAGES / f"{picture}.png").read_bytes()
     return {**shown_by(page_of(picture)), "sha256": hashlib.sha256(content).hexdigest()}
 

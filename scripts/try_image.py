@@ -1,18 +1,18 @@
-"""Builds the Dockerfile's image on a machine without an engine for images, and tries the result.
+"""Builds the Dockerfile's image on a machine without a container engine, and tries the result.
 
     sudo .venv/bin/python scripts/try_image.py [FOLDER]
 
-With a folder, the result stays there; if it is there already, it is only tried.
+With a folder, the result is kept there; if it already exists, it is only tried.
 
-Each stage's COPY, RUN and ENV are done in a mount namespace of their own, in which this machine's
-Python stands at /usr/local, a fresh folder at /app and another at /data, as in the image. Then the
-program runs as the image's user, without rights, on a read-only root, in a network of its own: is
-it healthy by the image's own HEALTHCHECK, does SIGHUP replace its worker, does SIGTERM end it with
-0, and does it refuse to start without a token? Not tried: the base image, its layers, its seccomp
-profile. Needs root, Linux, util-linux, and the network.
+Each stage's COPY, RUN and ENV are carried out in a separate mount namespace, with this machine's
+Python at /usr/local and new folders at /app and /data, as in the image. Then the program runs as
+the image's user, without capabilities, on a read-only root, in a separate network namespace. Four
+things are checked: it is healthy by the image's own HEALTHCHECK, SIGHUP replaces its worker,
+SIGTERM ends it with 0, and it refuses to start without a token. The base image, its layers and its
+seccomp profile are not tested. Needs root, Linux, util-linux, and the network.
 """
 
-# ruff: noqa: S603, S607, S108 - it runs programs of this machine, as the build of an image does
+# ruff: noqa: S603, S607, S108 - it runs programs of this machine, as an image build does
 
 import json
 import os
@@ -32,7 +32,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 INSIDE: Final = "--inside"
 SERVING: Final = "--serving"
 BUILT: Final = ".built"
-TOKEN: Final = "a-token-of-this-trial"  # noqa: S105 - of the trial
+TOKEN: Final = "a-token-of-this-trial"  # noqa: S105 - for this trial only
 WAIT_S: Final = 90.0
 LOOK_S: Final = 0.5
 PASSED_ON: Final = re.compile(
@@ -51,7 +51,7 @@ storage: {url: "sqlite+aiosqlite:////data/holdline.db"}
 
 @dataclass
 class ImageStage:
-    """A stage of the file, as far as it matters here."""
+    """The relevant parts of one stage of the Dockerfile."""
 
     environment: dict[str, str] = field(default_factory=dict)
     folder: str = "/"
@@ -92,9 +92,9 @@ def build(stage: ImageStage) -> None:
     environment = {
         "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
-        "LD_LIBRARY_PATH": "/usr/local/lib",  # this machine's Python was built for another place
+        "LD_LIBRARY_PATH": "/usr/local/lib",  # this machine's Python was built for another path
     }
-    surroundings = os.environ  # noqa: TID251 - proxies and certificates, as an engine passes them on
+    surroundings = os.environ  # noqa: TID251 - proxies and certificates, as an engine passes
     outside = {name: value for name, value in surroundings.items() if PASSED_ON.fullmatch(name)}
     for name, rest in stage.steps:
         match name:
@@ -113,13 +113,13 @@ def build(stage: ImageStage) -> None:
 
 
 def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Return what an ENV sets."""
+    """Return the variables that an ENV sets."""
     pairs = (word.partition("=") for word in text.split() if "=" in word)
     return {name: value.strip('"').replace("$PATH", known["PATH"]) for name, _, value in pairs}
 
 
 def copy(words: Sequence[str], folder: Path) -> None:
-    """Copy the named files into the image, as far as .dockerignore lets them through."""
+    """Copy the named files into the image, except those that .dockerignore excludes."""
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
@@ -191,7 +191,7 @@ def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
 
 
 def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Print a finding, or exit if it is bad."""
+    """Print a finding if it is true; otherwise exit."""
     emit(f"{'ok' if true else 'NOT SO'}: {what}")
     if not true:
         sys.exit(1)
@@ -208,8 +208,8 @@ def run(*words: str) -> None:
 
 
 def build_inside(work: Path) -> None:
-    """Lay the image's folders over this machine's, in this namespace; build, and try."""
-    for name in ("etc", "data", "tmp"):  # of the last run
+    """Mount the image's folders over this machine's, in this namespace; then build and try."""
+    for name in ("etc", "data", "tmp"):  # from the last run
         shutil.rmtree(work / name, ignore_errors=True)
     shutil.copytree("/etc", work / "etc", symlinks=True)
     places = {"/usr/local": Path(sys.base_prefix), "/etc": work / "etc"}
@@ -223,7 +223,7 @@ def build_inside(work: Path) -> None:
     for stage in stages[-1:] if built else stages:
         build(stage)
     (work / BUILT).touch()
-    shutil.copy(__file__, "/etc/try_image.py")  # /tmp is another one in a moment
+    shutil.copy(__file__, "/etc/try_image.py")  # /tmp is about to be replaced
     run("chown", "10001:10001", "/data")
     run("chmod", "1777", str(work / "tmp"))
     run("mount", "--bind", str(work / "tmp"), "/tmp")
@@ -235,7 +235,7 @@ def build_inside(work: Path) -> None:
 
 
 def main() -> None:
-    """Begin, in a mount namespace of our own."""
+    """Start this program again in new namespaces; there, build or try the image."""
     if SERVING in sys.argv:
         run("ip", "link", "set", "lo", "up")
         try_stage(ImageStage(**json.loads(sys.argv[-1])))
@@ -262,7 +262,7 @@ def main() -> None:
 
 
 def try_in(work: Path) -> int:
-    """Build and try in a folder; return how that ended."""
+    """Build and try in a folder; return the exit code."""
     again = [sys.executable, str(Path(__file__).resolve()), INSIDE, str(work)]
     return subprocess.run(["unshare", "--mount", *again], check=False).returncode
 

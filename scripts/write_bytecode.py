@@ -1,7 +1,7 @@
 """Writes the bytecode of the modules that `holdline serve` and `holdline demo` import.
 
-`scripts/setup` runs it: where the programs may not write to the folders of their code (a container,
-another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two thousand files again, 3.5 s.
+`scripts/setup` runs it. If the programs may not write to the folders of their code (a container,
+another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two thousand files again: 3.5 s.
 """
 
 import compileall
@@ -21,8 +21,8 @@ STARTS: Final = (
 
 
 def main() -> int:
-    """Import what the programs import, and compile each file of it that is not compiled yet."""
-    ran: set[str] = set()  # also what failed to import in the end, as optional parts do
+    """Import what the programs import, and compile each of those files if necessary."""
+    ran: set[str] = set()  # includes modules whose import fails, such as optional parts
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "exec":
