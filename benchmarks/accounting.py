@@ -104,7 +104,7 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
 def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
     """Return how many seconds of a span at least one part was busy; overlaps count once."""
     covered, until_s = 0.0, begin_s
-    for from_s, to_s in sorted(clip(item, begin_s, end_s) for item in busy if item.excused):
+    for from_s, to_s in sorted(clip(period, begin_s, end_s) for period in busy if period.excused):
         covered += max(0.0, to_s - max(from_s, until_s))
         until_s = max(until_s, to_s)
     return covered

@@ -108,15 +108,15 @@ async def _one(
         nothing |= {"speech_s": NEVER_S, "gap_s": 0.0}
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
     run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
-    turns = [turn for item in judged for turn in item.turns]
+    turns = [turn for call in judged for turn in call.turns]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
         "greeting_s": run.greeting_s,
         "p50_s": run.figures.first_word_p50_s,
-        "worst_s": max((item.first_word_s for item in turns), default=NEVER_S),
-        "speech_s": max((item.first_sound_s for item in turns), default=NEVER_S),
-        "gap_s": max((item.gap_s for item in turns), default=0.0),
-        "by_standby": sum("elevenlabs" in item.voices for item in judged),
+        "worst_s": max((turn.first_word_s for turn in turns), default=NEVER_S),
+        "speech_s": max((turn.first_sound_s for turn in turns), default=NEVER_S),
+        "gap_s": max((turn.gap_s for turn in turns), default=0.0),
+        "by_standby": sum("elevenlabs" in call.voices for call in judged),
         "wrong": [*run.wrong, *([run.error] if run.error else [])],
         "refused": run.refused,
         "shares": dict(run.shares),

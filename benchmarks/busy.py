@@ -20,7 +20,7 @@ async def busy(count: int) -> AsyncIterator[tuple[int, ...]]:
         await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(count)
     ]
     try:
-        yield tuple(item.pid for item in started)
+        yield tuple(process.pid for process in started)
     finally:
         for item in started:
             item.kill()

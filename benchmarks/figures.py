@@ -201,7 +201,7 @@ def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun |
     best: LoadRun | None = None
     own = [run for run in runs if (run.side, run.workers) == (side, workers)]
     for run in sorted(own, key=lambda run: run.calls):
-        if not all(one.holds for one in own if one.calls == run.calls):
+        if not all(other.holds for other in own if other.calls == run.calls):
             break
         best = run
     return best

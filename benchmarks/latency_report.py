@@ -93,7 +93,7 @@ def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> 
             f"{side}: {good} of {len(clips)} clips answered within {BUDGET_S:g} s with no turn "
             f"split ({split} split)"
         )
-    return all(item.good for item in found[OURS])
+    return all(clip.good for clip in found[OURS])
 
 
 def clips_as_json(found: Mapping[str, Sequence[ClipVerdict]]) -> dict[str, Any]:

@@ -270,13 +270,13 @@ async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
 def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
     """Judge the raw results of a run; this takes a while, on all cores."""
     judged = judge_all(found.calls, started_at=found.started_at)
-    answered = [item for item in found.calls if not item.refused]
+    answered = [call for call in found.calls if not call.refused]
     turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]
     greetings = [
         one.greeting_s for one, held in zip(judged, found.calls, strict=True) if not held.refused
     ]
     late = [item for call in found.calls for item in call.late_s]
-    seconds = sum(item.ended_s for item in answered)
+    seconds = sum(call.ended_s for call in answered)
     run = LoadRun(
         side=load.side,
         workers=load.workers,
@@ -291,7 +291,7 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
         simulators_late_s=percentile(found.voices_late_s, 0.95) if found.voices_late_s else 0.0,
         requests_a_turn=found.requests / len(turns) if turns else 0.0,
         wrong=tuple(heard_turn.told for heard_turn in turns if not heard_turn.whole),
-        error="; ".join(dict.fromkeys(item.error for item in answered if item.error)),
+        error="; ".join(dict.fromkeys(call.error for call in answered if call.error)),
     )
     return run, judged
 

@@ -98,7 +98,7 @@ def counted_share(pairs: Sequence[Pair]) -> float:
 
 def _garbage_more(pair: Pair) -> float:
     """Return how many more cores garbage collection takes in the told window."""
-    told, untold = (item.collecting_s / len(item.lags_s) for item in (pair.told, pair.untold))
+    told, untold = (window.collecting_s / len(window.lags_s) for window in (pair.told, pair.untold))
     return (told - untold) / BEAT_S
 
 
@@ -273,7 +273,7 @@ def _calls(found: Found, pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
     told, untold = [pair.told for pair in pairs], [pair.untold for pair in pairs]
     yield (
         f"{found.calls} of {calls} calls to the end, "
-        f"{fmean(item.entries for item in told):.0f} entries a second, "
+        f"{fmean(window.entries for window in told):.0f} entries a second, "
         f"{found.lost} lost, {found.recorded} in the record, {found.shown} messages to the console"
     )
     for name, windows in (("told", told), ("untold", untold)):

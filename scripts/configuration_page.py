@@ -112,7 +112,7 @@ def kind_of(annotation: Any, limits: Any = ()) -> str:
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
     if inspect.isclass(annotation) and issubclass(annotation, Enum):
-        return tuple(item.value for item in annotation)
+        return tuple(member.value for member in annotation)
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -86,8 +86,8 @@ def print_source(count: SourceCount) -> None:
 
 def _print(what: str, found: list[str]) -> None:
     print(f"{what}: {len(found)}")
-    for text in found:
-        print(f"    {text}")
+    for line in found:
+        print(f"    {line}")
 
 
 class Crossings:

@@ -147,9 +147,9 @@ def report(place: Path) -> int:
 
 def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
     """Try all mutants, or a tenth, of these files, or of all; print the results."""
-    for text in only:
-        if text not in decisions():
-            print(f"ONLY={','.join(only)}: {text} is no decision", file=sys.stderr)
+    for name in only:
+        if name not in decisions():
+            print(f"ONLY={','.join(only)}: {name} is no decision", file=sys.stderr)
             return 2
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = Path(folder)

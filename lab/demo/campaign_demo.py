@@ -146,13 +146,13 @@ async def show_books(
     folder, said = plan.reports or plan.folder, list[str]()
     compared, page = await _books(plan, staged, register, said)
     until_s = clock.monotonic() + BOOKS_S
-    while (page or any(item.differs for item in compared)) and clock.monotonic() < until_s:
+    while (page or any(contact.differs for contact in compared)) and clock.monotonic() < until_s:
         await asyncio.sleep(LOOK_S)
         compared, page = await _books(plan, staged, register, said)
     console.print()
-    for line in (*said, "", *(item.line for item in compared), *page):
+    for line in (*said, "", *(contact.line for contact in compared), *page):
         console.print(line, markup=False, soft_wrap=True)
-    differing = sum(bool(item.differs) for item in compared)
+    differing = sum(bool(contact.differs) for contact in compared)
     if differing or page:
         raise CommandError(f"the records differ about {differing} contacts; see {folder}")
     console.print(

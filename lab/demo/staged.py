@@ -252,7 +252,7 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
     placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
     if len(placed) != len(carrier.book):
         said.lines.append("one dial was requested twice from the carrier")
-    asked = {item.id: item for item in dials if item.provider_call_id}
+    asked = {dial.id: dial for dial in dials if dial.provider_call_id}
     said.lines += [f"the carrier has {item}, the ledger does not" for item in placed.keys() - asked]
     said.lines += [f"the ledger has {item}, the carrier does not" for item in asked.keys() - placed]
     for dial_id in asked.keys() & placed.keys():

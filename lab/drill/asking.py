@@ -16,7 +16,7 @@ async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> Judged:
     """Ask the row's question while its faults are active; measure first word and words asked."""
     await rig.break_now(When.BEFORE_TURN)
     turn = await call.ask(rig.row.question, at=rig.timed())
-    each = run.add(await judge_turn(call, rig.control, turn))
-    run.measures["first_word_s"] = first_word_s(each)
+    judged = run.add(await judge_turn(call, rig.control, turn))
+    run.measures["first_word_s"] = first_word_s(judged)
     run.measures["misheard"] = await misheard(rig.control, call, turn)
-    return each
+    return judged

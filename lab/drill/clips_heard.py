@@ -88,7 +88,7 @@ def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float
     """Return the clips in part of a recording, each place once; longer ones take precedence."""
     ear = SearchedRecording(part, line=BETWEEN)
     found: list[tuple[str, float, float]] = []
-    for clip in sorted(rendered, key=lambda one: -one.samples.size):
+    for clip in sorted(rendered, key=lambda clip: -clip.samples.size):
         if clip.samples.size > part.size:
             continue
         for match in ear.matches(clip.samples):
@@ -104,7 +104,7 @@ def _uncovered(
     """Return the audible parts of a span of speech outside all clips."""
     at_s, end_s = span
     left: list[tuple[float, float]] = []
-    for _, start_s, until_s in sorted(clips, key=lambda one: one[1]):
+    for _, start_s, until_s in sorted(clips, key=lambda clip: clip[1]):
         if start_s < end_s and until_s > at_s:
             left.append((at_s, start_s))
             at_s = max(at_s, until_s)

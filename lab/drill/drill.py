@@ -122,7 +122,7 @@ async def _play_again(
     console.print(table(rows, results, sides=job.sides))
     for row in rows:
         passes = judge_passes(row, OURS, results)
-        each = ", ".join(f"pass {one.within.number} {one.verdict}" for one in passes[-2:])
+        each = ", ".join(f"pass {result.within.number} {result.verdict}" for result in passes[-2:])
         console.print(f"{row.name}: {each}; met in {count_met(passes)} passes of this folder")
 
 

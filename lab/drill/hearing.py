@@ -81,7 +81,7 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
     return [
         word
         for words in requests.values()
-        if _inside([bare(item.text) for item in words], reply)
+        if _inside([bare(word.text) for word in words], reply)
         for word in words
     ]
 

@@ -25,9 +25,9 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         until_s = call.now_s + FLAPPING_S
         while call.now_s < until_s and not call.over:
-            each = await ask(rig, call, run, rig.row.question)
-            worst["first_word_s"] = max(worst.get("first_word_s", 0.0), first_word_s(each))
-            wrong = await misheard(rig.control, call, each.turn)
+            judged = await ask(rig, call, run, rig.row.question)
+            worst["first_word_s"] = max(worst.get("first_word_s", 0.0), first_word_s(judged))
+            wrong = await misheard(rig.control, call, judged.turn)
             worst["misheard"] = worst.get("misheard", 0.0) + wrong
     voices = [voice for turn in run.turns for voice in turn.verdict.voices]
     worst["switches"] = changes(voices)
@@ -42,26 +42,26 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
     found = [await asyncio.to_thread(find_clips, turn, rendered) for turn in turns]
     run.turns[:] = [outside_clips(*heard) for heard in zip(turns, found, strict=True)]
     run.measures["lost_turns"] = sum(not turn.verdict.whole for turn in run.turns)
-    run.measures["clips_heard"] = sum(len(item.clips) for item in found)
-    run.measures["not_clips"] = sum(len(item.other) for item in found)
+    run.measures["clips_heard"] = sum(len(heard.clips) for heard in found)
+    run.measures["not_clips"] = sum(len(heard.other) for heard in found)
 
 
 async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
     """Ask while a provider is broken, after its recovery, and in a second call."""
     (broken,) = rig.row.breaks
     async with rig.greeted_call() as call:
-        each = await ask_broken(rig, call, run)
-        took_over = last(each.verdict.voices)
+        judged = await ask_broken(rig, call, run)
+        took_over = last(judged.verdict.voices)
         await rig.control.mend_all()
         await _ask_until_probed(rig, call, run, broken.provider)
         await call.ear.wait(BACK_S)
-        each = await ask(rig, call, run, rig.row.question)
-        run.measures["voice_changed"] = last(each.verdict.voices) != took_over
-        back = await is_back(rig.control, call, each, broken.provider)
+        judged = await ask(rig, call, run, rig.row.question)
+        run.measures["voice_changed"] = last(judged.verdict.voices) != took_over
+        back = await is_back(rig.control, call, judged, broken.provider)
         run.measures["next_turn_elsewhere"] = not back
     async with rig.greeted_call() as call:
-        each = await ask(rig, call, run, rig.row.question)
-        back = await is_back(rig.control, call, each, broken.provider)
+        judged = await ask(rig, call, run, rig.row.question)
+        back = await is_back(rig.control, call, judged, broken.provider)
         run.measures["next_call_elsewhere"] = not back
 
 

@@ -25,10 +25,10 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
         asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
         written = await _written(rig.control, call.lab_s(asked.began_s))
         turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED]))
-        each = as_ended(await judge_turn(call, rig.control, turn))
-        run.add(each)
-        run.measures["reply_s"] = _length_s(each)
-        run.measures["ahead_s"] = await _ahead_s(rig.control, call, each)
+        judged = as_ended(await judge_turn(call, rig.control, turn))
+        run.add(judged)
+        run.measures["reply_s"] = _length_s(judged)
+        run.measures["ahead_s"] = await _ahead_s(rig.control, call, judged)
         run.measures["given_s"] = await most_given(rig.control, call, turn.began_s)
 
 

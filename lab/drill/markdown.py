@@ -71,7 +71,7 @@ def _page(
             yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(row_in_pass, row)])
     known = {row.name for row in rows}
     if gone := sorted(
-        {name for one in results.passes for name in one.planned.get(OURS, ())} - known
+        {name for drill_pass in results.passes for name in drill_pass.planned.get(OURS, ())} - known
     ):
         yield f"\nNo row of the matrix any more, though passes ran it: {', '.join(gone)}.\n"
 
@@ -107,12 +107,14 @@ def _verdict(finding: TargetFinding) -> str:
     return f"**missed**: {reason}" if reason else "**missed**"
 
 
-def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass]]) -> list[str]:
+def _describe(
+    drill_pass: DrillPass, results: Results, judged: dict[str, list[RowInPass]]
+) -> list[str]:
     inside = {
         name: row_in_pass
         for name, passes in judged.items()
         for row_in_pass in passes
-        if row_in_pass.within.number == one.number
+        if row_in_pass.within.number == drill_pass.number
     }
     told = [f"{sum(row_in_pass.met for row_in_pass in inside.values())} of {len(inside)}"]
     for verdict in ("missed", "not run"):
@@ -121,18 +123,18 @@ def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass
         ]
         told += [f"{verdict}: {', '.join(names)}"] if names else []
     return [
-        str(one.number),
-        one.began,
-        one.commit or "not known",
-        f"`{one.options}`" if one.options else "not known",
-        one.machine,
-        _others(one, results),
-        "; ".join(told) + (f" ({one.note})" if one.note else ""),
+        str(drill_pass.number),
+        drill_pass.began,
+        drill_pass.commit or "not known",
+        f"`{drill_pass.options}`" if drill_pass.options else "not known",
+        drill_pass.machine,
+        _others(drill_pass, results),
+        "; ".join(told) + (f" ({drill_pass.note})" if drill_pass.note else ""),
     ]
 
 
-def _others(one: DrillPass, results: Results) -> str:
-    others = others_of(results, one)
+def _others(drill_pass: DrillPass, results: Results) -> str:
+    others = others_of(results, drill_pass)
     if others is None:
         return "not measured"
     return f"{others[0]:.2f} cores, at most {others[1]:.2f}"
@@ -141,10 +143,10 @@ def _others(one: DrillPass, results: Results) -> str:
 def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
     wanted = row_in_pass.within.wanted(row.name, OURS)
     mark = row_in_pass.mark
-    worst = [marked(one.worst, mark) or "-" for one in row_in_pass.findings]
+    worst = [marked(finding.worst, mark) or "-" for finding in row_in_pass.findings]
     bold = [
-        f"**{value}**" if one.met is False else value
-        for one, value in zip(row_in_pass.findings, worst, strict=True)
+        f"**{value}**" if finding.met is False else value
+        for finding, value in zip(row_in_pass.findings, worst, strict=True)
     ]
     verdict = "met" if row_in_pass.met else f"**{row_in_pass.verdict}**"
     runs = (

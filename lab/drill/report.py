@@ -158,12 +158,16 @@ def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
     yield "</body></html>\n"
 
 
-def _about(one: DrillPass, results: Results) -> str:
-    others = others_of(results, one)
+def _about(drill_pass: DrillPass, results: Results) -> str:
+    others = others_of(results, drill_pass)
     used = f"others used {others[0]:.2f} cores, at most {others[1]:.2f}" if others else ""
     known = (
-        *(f"Pass {one.number} of {one.began}", one.machine, f"commit {one.commit or 'not known'}"),
-        *(one.options, used or "what others used was not measured", one.note),
+        *(
+            f"Pass {drill_pass.number} of {drill_pass.began}",
+            drill_pass.machine,
+            f"commit {drill_pass.commit or 'not known'}",
+        ),
+        *(drill_pass.options, used or "what others used was not measured", drill_pass.note),
     )
     return f"<p>{escape('; '.join(item for item in known if item))}.</p>"
 

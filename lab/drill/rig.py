@@ -285,14 +285,14 @@ class Rig:
 
     async def break_now(self, when: When) -> None:
         """Start the row's faults of this moment."""
-        await self._begin(item for item in self.row.breaks if item.when is when)
+        await self._begin(fault for fault in self.row.breaks if fault.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
         """Return the faults that start within a turn, as `Conversation.ask` takes them."""
         return tuple(
-            (item.after_s if item.when is When.SPOKEN else None, partial(self._begin, [item]))
-            for item in self.row.breaks
-            if item.when in (When.SPOKEN, When.AT_STOP)
+            (fault.after_s if fault.when is When.SPOKEN else None, partial(self._begin, [fault]))
+            for fault in self.row.breaks
+            if fault.when in (When.SPOKEN, When.AT_STOP)
         )
 
     def failures(self) -> list[dict[str, Any]]:
@@ -332,11 +332,11 @@ class Rig:
         ]
 
     async def _begin(self, breaks: Iterable[Break]) -> None:
-        for item in breaks:
-            if item.provider == WORKER and self.agent is not None:
-                break_worker(self.agent, item.window["fault"])
+        for fault in breaks:
+            if fault.provider == WORKER and self.agent is not None:
+                break_worker(self.agent, fault.window["fault"])
             else:
-                await self.control.set_faults(item.provider, [item.window])
+                await self.control.set_faults(fault.provider, [fault.window])
 
 
 @asynccontextmanager

@@ -135,7 +135,7 @@ class Row:
     def ours_alone(self) -> bool:
         """Whether the row cannot be measured on stock Pipecat."""
         ours = self.clips or self.leg == "loopback"
-        return ours or any(item.provider == WORKER for item in self.breaks)
+        return ours or any(fault.provider == WORKER for fault in self.breaks)
 
 
 EVERY_WORD: Final = Target(measure="lost_turns", worst=0)

@@ -103,7 +103,7 @@ def _own_s() -> float:
         for active_child in multiprocessing.active_children()
         if active_child.pid
     )
-    return sum(item.ru_utime + item.ru_stime for item in spent) + sum(running)
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent) + sum(running)
 
 
 def _spent_s(pid: int) -> float:

@@ -45,16 +45,16 @@ def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
     return [_judge(row, side, results, one) for one in results.passes_of(row, side)]
 
 
-def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
-    entries = results.of_pass(one)
+def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowInPass:
+    entries = results.of_pass(drill_pass)
     runs = measured(entries)
     of_row = [
         entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
-        == (row.name, side, one.number)
+        == (row.name, side, drill_pass.number)
     ]  # fmt: skip
-    whole = len(of_row) >= one.wanted(row.name, side)  # a missing run counts as a failed run
+    whole = len(of_row) >= drill_pass.wanted(row.name, side)  # a missing run counts as a failed run
     return RowInPass(
-        within=one,
+        within=drill_pass,
         findings=findings(row, side, runs),
         runs=len(of_row),
         met=whole and passed(row, side, runs),

@@ -359,7 +359,7 @@ class PlivoManner(CarrierManner):
             )
         headers = stream.get("extraHeaders", "")
         pairs = dict(word.split("=", 1) for word in headers.split(",") if word)
-        plain = all(item.isascii() and item.isalnum() for pair in pairs.items() for item in pair)
+        plain = all(text.isascii() and text.isalnum() for pair in pairs.items() for text in pair)
         wanted = (stream.get("bidirectional"), stream.get("contentType"))
         if wanted != ("true", self._content_type) or not plain or len(headers) > MAX_HEADER_BYTES:
             raise NotConnectedError(status=200, said=f"a stream that cannot be: {stream.attrib}")

@@ -262,8 +262,8 @@ class PlivoRestApi(OrderIntake):
             ids = [_id_in(item, place) for item in found]
             return web.json_response({"api_id": "1", "calls": ids})
         since = query.get("end_time__gte", "")
-        ended = [item for item in found if f"{item.ended:%Y-%m-%d %H:%M:%S}" >= since]
-        return web.json_response({"api_id": "1", "objects": [record_of(item) for item in ended]})
+        ended = [dial for dial in found if f"{dial.ended:%Y-%m-%d %H:%M:%S}" >= since]
+        return web.json_response({"api_id": "1", "objects": [record_of(dial) for dial in ended]})
 
     def _described(self, uuid: str, place: str) -> web.Response:
         wanted = place or "record"

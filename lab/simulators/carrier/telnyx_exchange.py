@@ -225,7 +225,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         order = await request.json()
         if refused := _refused(order, self.connection_id):
             return refused
-        placed = next((it for it in self.placed.values() if _same(it.order, order)), None)
+        placed = next((call for call in self.placed.values() if _same(call.order, order)), None)
         if placed is None:
             if self.is_too_soon():
                 self.too_soon += 1
@@ -251,7 +251,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
             return refused
         if request.match_info["connection"] != self.connection_id:
             return telnyx_refusal(404, "10005", "Resource not found")
-        calls = [item.described() for item in self.placed.values() if item.ended is None]
+        calls = [call.described() for call in self.placed.values() if call.ended is None]
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:

@@ -96,7 +96,7 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
         code: Selects one of the status's rows; an unknown code is put into the first row.
     """
     rows = ROWS.get(status, (OpenAIErrorRow(_BAD, "Unknown error."),))
-    row = next((item for item in rows if code is not None and item.code == code), rows[0])
+    row = next((row for row in rows if code is not None and row.code == code), rows[0])
     return error(row.type, row.message, code=code or row.code, param=row.param)
 
 

@@ -105,7 +105,7 @@ class RegisterSimulator(Instance):
             found, after = [person for person in self.people if person.number == number], ""
         else:
             found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
-        body = {"results": [item.plain() for item in found], "next": after or None}
+        body = {"results": [person.plain() for person in found], "next": after or None}
         return self._answered(request, admission, body)
 
     async def _linked(self, request: web.Request) -> web.StreamResponse:
@@ -113,13 +113,13 @@ class RegisterSimulator(Instance):
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
-        body = {"value": [item.plain() for item in found], "next": link if after else None}
+        body = {"value": [person.plain() for person in found], "next": link if after else None}
         return self._answered(request, admission, body)
 
     async def _contacts(self, request: web.Request) -> web.StreamResponse:
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", "10"))
-        body: dict[str, Any] = {"results": [item.as_hubspot() for item in found]}
+        body: dict[str, Any] = {"results": [person.as_hubspot() for person in found]}
         if after:
             body["paging"] = {"next": {"after": after}}
         return self._answered(request, admission, body)
