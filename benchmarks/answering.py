@@ -146,12 +146,12 @@ def _split(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
 def _each(trials: Sequence[Trial]) -> Table:
     table = Table("greeting", "is", "heard to be one", "decided", "done")
     for trial in trials:
-        said = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in trial.verdicts)
+        decisions = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in trial.verdicts)
         done = ", ".join(
             f"{type(a).__name__} {at:.2f}" for at, a in trial.done if type(a).__name__ != "Decide"
         )
-        told = f"{trial.heard_to_be_one_s:.2f}"
-        table.add_row(trial.rendered.greeting.name, trial.who.value, told, said, done)
+        telling = f"{trial.heard_to_be_one_s:.2f}"
+        table.add_row(trial.rendered.greeting.name, trial.who.value, telling, decisions, done)
     return table
 
 

@@ -50,10 +50,10 @@ async def _measure(options: argparse.Namespace) -> int:
             for number in range(1, options.runs + 1):
                 for side in sides:
                     kind = workers if side == OURS else ""
-                    told = await _one(side, kind, options, folder=Path(folder) / "server")
-                    found.append({"run": number, "side": side, "workers": kind, **told})
-                    console.print(f"run {number} {side}: {_say(told, callers=options.callers)}")
-                    for item in told["wrong"]:
+                    result = await _one(side, kind, options, folder=Path(folder) / "server")
+                    found.append({"run": number, "side": side, "workers": kind, **result})
+                    console.print(f"run {number} {side}: {_say(result, callers=options.callers)}")
+                    for item in result["wrong"]:
                         console.print(f"    {item}")
     good = [_good(row, callers=options.callers) for row in found if row["side"] == OURS]
     beside = f", {options.busy} other busy processes" if options.busy else ""
@@ -68,19 +68,20 @@ async def _measure(options: argparse.Namespace) -> int:
     return 0 if all(good) else 1
 
 
-def _good(told: dict[str, Any], *, callers: int) -> bool:
-    return told["whole"] == callers and told["greeting_s"] <= GREETING_S
+def _good(result: dict[str, Any], *, callers: int) -> bool:
+    return result["whole"] == callers and result["greeting_s"] <= GREETING_S
 
 
-def _say(told: dict[str, Any], *, callers: int) -> str:
+def _say(result: dict[str, Any], *, callers: int) -> str:
     firsts = (
-        f"first word p50 {seconds(told['p50_s'])}, worst {seconds(told['worst_s'])} "
-        f"(any speech {seconds(told['speech_s'])})"
+        f"first word p50 {seconds(result['p50_s'])}, worst {seconds(result['worst_s'])} "
+        f"(any speech {seconds(result['speech_s'])})"
     )
     return (
-        f"{told['whole']} of {callers} callers whole, "
-        f"slowest greeting {seconds(told['greeting_s'])}, {firsts}, "
-        f"longest gap {told['gap_s']:.2f} s, {told['by_standby']} answers with the standby's words"
+        f"{result['whole']} of {callers} callers whole, "
+        f"slowest greeting {seconds(result['greeting_s'])}, {firsts}, "
+        f"longest gap {result['gap_s']:.2f} s, "
+        f"{result['by_standby']} answers with the standby's words"
     )
 
 

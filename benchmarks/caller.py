@@ -262,7 +262,7 @@ async def hold_call(
         questions: Asked in this order.
         before: Waits until the question with an index may be asked.
     """
-    said = answers(list(questions), greeting=script.greeting)
+    expected = answers(list(questions), greeting=script.greeting)
     try:
         async with CheapLine(script, held) as line:
             await line.hear_out(script.length_s(script.greeting), within_s=GREETED_S)
@@ -271,11 +271,11 @@ async def hold_call(
                 if line.over.is_set():
                     raise ConnectionError("the agent hung up")  # noqa: TRY301 - noted below
                 began_s, stop_s = await line.say(script.phrases[question])
-                await line.hear_out(script.length_s(said[index]), within_s=ANSWER_S)
+                await line.hear_out(script.length_s(expected[index]), within_s=ANSWER_S)
                 held.turns.append(
                     HeldTurn(
                         question=question,
-                        answer=said[index],
+                        answer=expected[index],
                         began_s=began_s,
                         stop_s=stop_s,
                         end_s=line.now_s,

@@ -83,12 +83,12 @@ class Crowd:
         """Return the next signal, and keep the calls that end before it."""
         while True:
             try:
-                told: Told = await asyncio.to_thread(self._pipe.recv)
+                received: Told = await asyncio.to_thread(self._pipe.recv)
             except EOFError:
                 return "done"
-            if isinstance(told, str):
-                return told
-            self._over.append(told)
+            if isinstance(received, str):
+                return received
+            self._over.append(received)
 
     def go(self, at: float) -> None:
         """Give the signal to ask, effective at a moment on the monotonic clock."""

@@ -89,16 +89,16 @@ def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
     """Return one line: how many calls each side holds, and whether that is enough."""
     ours, stock = best_of_ours(runs), most_calls(runs, side=STOCK, workers="")
     kind = f"workers {ours.workers}" if ours and ours.workers else "one process"
-    told = f"on {cores} cores, callers and simulators on the same, {kind}: "
-    told += f"{ours.calls if ours else 0} calls with p95 within {BUDGET_S:g} s and every turn whole"
+    text = f"on {cores} cores, callers and simulators on the same, {kind}: "
+    text += f"{ours.calls if ours else 0} calls with p95 within {BUDGET_S:g} s and every turn whole"
     if any(run.side == STOCK for run in runs):
-        told += f" (stock: {stock.calls if stock else 0})"
+        text += f" (stock: {stock.calls if stock else 0})"
     if cores != TARGET[0]:
-        return f"{told}; the target is for {TARGET[0]} cores"
+        return f"{text}; the target is for {TARGET[0]} cores"
     most = max((run.calls for run in runs if run.side == OURS), default=0)
     if not met(runs) and most < TARGET[1] and ours and ours.calls == most:
-        return f"{told}; no more were tried, the target is {TARGET[1]}"
-    return f"{told}; target {TARGET[1]}: {'met' if met(runs) else 'MISSED'}"
+        return f"{text}; no more were tried, the target is {TARGET[1]}"
+    return f"{text}; target {TARGET[1]}: {'met' if met(runs) else 'MISSED'}"
 
 
 def arithmetic(runs: Sequence[LoadRun], *, cores: int) -> str:

@@ -153,10 +153,12 @@ async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
             if verdict.first_speech_s is None or not verdict.whole:
                 print(f"answer {number} was not whole: {verdict.missing}, {verdict.extra}")
             ears.append(verdict.first_speech_s or float("nan"))
-    told = list(_told(rig.calls))
+    events = list(_told(rig.calls))
     known_s = door.line_s - (door.held_s or 0.0)
     held = {
-        item["turn"]: known_s + item["buffer_s"] for item in told if item["event"] == "EarMeasured"
+        item["turn"]: known_s + item["buffer_s"]
+        for item in events
+        if item["event"] == "EarMeasured"
     }
     return [
         EarTurn(
@@ -165,7 +167,7 @@ async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
             known_s=known_s if door.held_s is None else held.get(answer["turn"]),
         )
         for turn, ear_s in zip(asked, ears, strict=True)
-        for answer in told
+        for answer in events
         # Both clocks are the machine's monotonic one; an answer that was split has several.
         if answer["event"] == "AnswerHeard"
         and turn.stop_s < answer["at_s"] - started_at < turn.stop_s + ear_s + EARLY_S

@@ -345,10 +345,10 @@ async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> 
         if "messages" in request["details"] and request["at_s"] > since_s
     ]
     asked.sort(key=lambda request: request[0])
-    said = [details["caller"] for at_s, details in asked if at_s <= times.fault_s][-1:]
+    earlier = [details["caller"] for at_s, details in asked if at_s <= times.fault_s][-1:]
     later = [details for at_s, details in asked if at_s > times.fault_s]
     again = any(at_s > times.rested_s for at_s, _ in asked)
-    death.remembered = again and all(set(*said) <= set(details["caller"]) for details in later)
+    death.remembered = again and all(set(*earlier) <= set(details["caller"]) for details in later)
     death.messages = later[0]["messages"] if later else 0
 
 

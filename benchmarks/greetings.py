@@ -46,10 +46,10 @@ class RenderedGreeting:
     @property
     def told_s(self) -> float:
         """When a machine's telling words have been spoken; `inf` if they never are."""
-        said, tell = "", plain(self.greeting.tell)
+        so_far, tell = "", plain(self.greeting.tell)
         for at_s, word in self.words:
-            said = f"{said} {plain(word)}"
-            if tell and tell in said:
+            so_far = f"{so_far} {plain(word)}"
+            if tell and tell in so_far:
                 return at_s
         return math.inf
 

@@ -38,10 +38,13 @@ async def _measure(callers: int, runs: int) -> int:
     refused = 0
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, runs + 1):
-            for when, told in (await _run(callers, Path(folder) / str(number))).items():
-                refused += len(told)
-                said = f": {', '.join(sorted(set(told)))}" if told else ""
-                print(f"run {number}, {when}: {len(told)} of {callers} refused{said}", flush=True)
+            for when, answers in (await _run(callers, Path(folder) / str(number))).items():
+                refused += len(answers)
+                details = f": {', '.join(sorted(set(answers)))}" if answers else ""
+                print(
+                    f"run {number}, {when}: {len(answers)} of {callers} refused{details}",
+                    flush=True,
+                )
     print(f"{callers} callers within {WITHIN_S:g} s, {runs} runs: {refused} refused")
     return 1 if refused else 0
 
@@ -58,8 +61,8 @@ async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
 
 async def _refused(callers: int, url: str) -> list[str]:
     apart_s = WITHIN_S / max(1, callers - 1)
-    told = await asyncio.gather(*(_call(url, number * apart_s) for number in range(callers)))
-    return [said for said in told if said]
+    answers = await asyncio.gather(*(_call(url, number * apart_s) for number in range(callers)))
+    return [said for said in answers if said]
 
 
 async def _call(url: str, rings_after_s: float) -> str:

@@ -64,11 +64,11 @@ def show(console: Console, sides: Mapping[str, SideFigures], *, delays: str) -> 
 def as_json(sides: Mapping[str, SideFigures]) -> dict[str, Any]:
     """Return the results of both sides as JSON values."""
     median, slowest = ratios(sides)
-    told = {
+    results = {
         side: {**asdict(found), "extra_requests": found.extra_requests}
         for side, found in sides.items()
     }
-    return {**told, "p50_ratio": median, "p95_ratio": slowest, "met": met(sides)}
+    return {**results, "p50_ratio": median, "p95_ratio": slowest, "met": met(sides)}
 
 
 def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> bool:

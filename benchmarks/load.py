@@ -94,9 +94,9 @@ async def open_site(
         phrases: Possible questions and their audio; `None` for the usual ones.
     """
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
-    said = usual_phrases() if phrases is None else phrases
-    utterances = tuple(known(text, sound) for text, sound in said.items())
-    texts = (GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in said))
+    sounds = usual_phrases() if phrases is None else phrases
+    utterances = tuple(known(text, sound) for text, sound in sounds.items())
+    texts = (GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in sounds))
     lab_options = LabOptions(steady=True, delays=delays, known=utterances, ready=texts)
     async with (
         lab_process(options=lab_options) as lab,
@@ -109,13 +109,13 @@ async def open_site(
 
 def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
     """Return the data that callers of a server share."""
-    said = usual_phrases() if phrases is None else phrases
-    texts = [GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in said)]
+    sounds = usual_phrases() if phrases is None else phrases
+    texts = [GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in sounds)]
     return Script(
         url=url,
         auth_token=AUTH_TOKEN,
         greeting=GREETING,
-        phrases={text: encode(sound) for text, sound in said.items()},
+        phrases={text: encode(sound) for text, sound in sounds.items()},
         sounds=sounds_of(texts),
     )
 
@@ -226,11 +226,11 @@ async def put_load(
             shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
             if meanwhile is not None:
                 await meanwhile(site, groups)
-            told = await asyncio.gather(*(group.calls() for group in groups))
+            by_group = await asyncio.gather(*(group.calls() for group in groups))
             seconds, cores = await asyncio.to_thread(shares.until_now)
         return Evidence(
             started_at=started_at,
-            calls=[call for group in told for call in group],
+            calls=[call for group in by_group for call in group],
             server_s=seconds["server"],
             shares=add_up(cores.items()),
             memory_mb=max((each.memory_mb for _, each in watched.looks), default=0.0),

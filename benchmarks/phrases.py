@@ -25,10 +25,10 @@ RMS: Final = 0.1 * 32768  # -20 dBFS, like the recorded callers
 def spoken(rate_hz: int) -> list[NDArray[np.int16]]:
     """Return each phrase as 16-bit mono samples."""
     voices = Voices()
-    said: list[NDArray[np.int16]] = []
+    rendered: list[NDArray[np.int16]] = []
     for voice, text in ASKED:
         sound = voices.say(text, voice=voice, words_a_minute=WORDS_A_MINUTE)
         sound = soxr.resample(sound, voices.rate_hz, rate_hz)
         sound *= RMS / np.sqrt(np.mean(np.square(sound)))
-        said.append(np.clip(sound, -32768, 32767).astype(np.int16))
-    return said
+        rendered.append(np.clip(sound, -32768, 32767).astype(np.int16))
+    return rendered

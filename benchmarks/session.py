@@ -65,7 +65,7 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
         folder: For the calls' journals.
         beside_late: Whether the other side is Holdline as well, without early answers and speech.
     """
-    said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
+    phrases_said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
     models = await asyncio.to_thread(sides.load)
     results = Results()
     left = round(turns * (1 + SPARE))
@@ -84,7 +84,7 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
                     else sides.bare(process.settings, models)
                 )
                 ours = sides.holdline(process, models)
-                pairs = await _calls(ours, theirs, said, count=count, aside=results.aside)
+                pairs = await _calls(ours, theirs, phrases_said, count=count, aside=results.aside)
                 await _settle(lab, pairs, results)
                 left -= count
     return results

@@ -86,8 +86,8 @@ async def _measure(options: argparse.Namespace) -> int:
     for line in lines(found):
         console.print(line)
     if options.json:
-        told = json.dumps(as_json(found), indent=2)
-        options.json.write_text(told + "\n", encoding="utf-8")
+        text = json.dumps(as_json(found), indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
     return 0 if found.good else 1
 
 
@@ -203,9 +203,9 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
         ):
             pids = {"server": site.agent.pid, "simulators": site.lab.pid}
             shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
-            told = await asyncio.gather(*(group.calls() for group in groups))
+            by_group = await asyncio.gather(*(group.calls() for group in groups))
             _, cores = await asyncio.to_thread(shares.until_now)
-    held = [call for group in told for call in group]
+    held = [call for group in by_group for call in group]
     judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
     turns = [turn for call in judged for turn in call.turns]
     heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]

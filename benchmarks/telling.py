@@ -97,8 +97,8 @@ def main() -> int:
 
 def write(path: Path, found: Found, figures: Figures) -> None:
     """Write each window and each event to a file."""
-    told = {"figures": figures.as_json(), **asdict(found)}
-    path.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    content = {"figures": figures.as_json(), **asdict(found)}
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

@@ -294,7 +294,7 @@ def _sum(windows: Sequence[Window]) -> str:
 def _judged(figures: Figures) -> Iterator[str]:
     verdicts = figures.verdicts()
     tell_us, lag_ms = TELL_P99_S * 1e6, LAG_S * 1e3
-    said = {
+    texts = {
         "emit() alone": f"p99 {_between(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
         "emit() in the calls": (
             f"p99 {_between(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
@@ -311,7 +311,7 @@ def _judged(figures: Figures) -> Iterator[str]:
         ),
     }
     for name, verdict in verdicts.items():
-        yield f"{name}: {said.get(name, '')}: {verdict}".replace(": : ", ": ")
+        yield f"{name}: {texts.get(name, '')}: {verdict}".replace(": : ", ": ")
 
 
 def _between(it: Estimate, factor: float, unit: str) -> str:

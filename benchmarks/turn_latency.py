@@ -53,8 +53,8 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
         return False, {}
     versus = "late" if options.beside_late else "bare Pipecat"
     report.show(console, found.ours, found.theirs, aside=found.aside, beside=versus)
-    told = ", ".join(f"{how} {count}" for how, count in found.early.items())
-    console.print(f"early answers: {told}; extra requests {found.extra_share:.1%}")
+    fates = ", ".join(f"{how} {count}" for how, count in found.early.items())
+    console.print(f"early answers: {fates}; extra requests {found.extra_share:.1%}")
     enough = len(found.ours) == options.turns
     everything = report.as_json(found.ours, found.theirs, aside=found.aside)
     return enough and report.within_target(found.ours, found.theirs), everything

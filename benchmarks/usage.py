@@ -57,10 +57,10 @@ def holding(pid: int) -> HeldResources:
 
 def _fields(pid: int) -> list[str]:
     try:
-        told = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return told.rpartition(")")[2].split()
+    return stat.rpartition(")")[2].split()
 
 
 def _memory_mb(pid: int) -> float:

@@ -110,7 +110,7 @@ STEPS: Final[Mapping[str, Step]] = {
 def _caller(entry: dict[str, Any]) -> Caller:
     expect = dict(entry.pop("expect"))
     says = expect.pop("says")
-    told = {
+    fields = {
         "refused": False,
         "turns": len(says),
         "agent_says": says,
@@ -119,7 +119,7 @@ def _caller(entry: dict[str, Any]) -> Caller:
     }
     items = tuple(_item(item) for item in entry.pop("items", ()))
     steps = tuple(STEPS[name] for name in entry.pop("steps", ()))
-    return Caller(items=items, steps=steps, expect=told | expect, **entry)
+    return Caller(items=items, steps=steps, expect=fields | expect, **entry)
 
 
 def _item(item: dict[str, Any]) -> Line | Tones:

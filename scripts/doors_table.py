@@ -52,15 +52,15 @@ def read_cases(results: Path) -> list[TriedCase]:
     cases: list[TriedCase] = []
     for item in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
         test, _, door = item.get("name", "").rstrip("]").partition("[")
-        told = {one.get("name"): one.get("value", "") for one in item.iter("property")}
+        properties = {one.get("name"): one.get("value", "") for one in item.iter("property")}
         failed = item.find("failure") is not None or item.find("error") is not None
         skipped = item.find("skipped") is not None
         cases.append(
             TriedCase(
                 test=test,
                 door=door,
-                behaviour=str(told.get("behaviour", "")),
-                found=str(told.get("found", "")),
+                behaviour=str(properties.get("behaviour", "")),
+                found=str(properties.get("found", "")),
                 outcome="failed" if failed else "skipped" if skipped else "passed",
             )
         )

@@ -44,9 +44,9 @@ class Tape:
             self._append(caller_sound.keypad(item.keys, self._caller.rate_hz))
             self.tones.append({"start_s": start_s, "end_s": self._now_s, "keys": item.keys})
             return
-        said = self._spoken(item)
-        self.speech.append(said)
-        self._append(said)
+        speech = self._spoken(item)
+        self.speech.append(speech)
+        self._append(speech)
         fact: dict[str, Any] = {"start_s": start_s, "end_s": self._now_s, "words": item.words}
         if item.pause_s:
             fact["pause_s"] = item.pause_s
@@ -77,10 +77,10 @@ class Tape:
         pause = np.zeros(round(line.pause_s * caller.rate_hz))
         pieces: list[Samples] = []
         for part in line.parts:
-            said = self._voices.say(
+            speech = self._voices.say(
                 part, voice=caller.voice, words_a_minute=caller.words_a_minute, pitch=caller.pitch
             )
-            pieces += [soxr.resample(said, self._voices.rate_hz, caller.rate_hz), pause]
+            pieces += [soxr.resample(speech, self._voices.rate_hz, caller.rate_hz), pause]
         return caller_sound.at_level(np.concatenate(pieces[:-1]), rms_db=caller.rms_db)
 
 

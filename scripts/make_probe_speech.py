@@ -27,12 +27,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     out: Path = parser.parse_args().out
     voices = Voices()
-    said = voices.say(WORDS, voice="en-us+f2", words_a_minute=WORDS_A_MINUTE)
-    said = soxr.resample(said, voices.rate_hz, RATE_HZ)
+    speech = voices.say(WORDS, voice="en-us+f2", words_a_minute=WORDS_A_MINUTE)
+    speech = soxr.resample(speech, voices.rate_hz, RATE_HZ)
     quiet = [np.zeros(round(item * RATE_HZ)) for item in (BEFORE_S, AFTER_S)]
-    sound = np.concatenate([quiet[0], PEAK * said / np.abs(said).max(), quiet[1]])
+    sound = np.concatenate([quiet[0], PEAK * speech / np.abs(speech).max(), quiet[1]])
     soundfile.write(out, sound, RATE_HZ, subtype="PCM_16")
-    print(f"{out}: {len(sound) / RATE_HZ:.2f} s, {len(said) / RATE_HZ:.2f} s of it speech")
+    print(f"{out}: {len(sound) / RATE_HZ:.2f} s, {len(speech) / RATE_HZ:.2f} s of it speech")
 
 
 if __name__ == "__main__":

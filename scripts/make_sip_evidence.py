@@ -73,14 +73,14 @@ async def _record(media_server: "MediaServer", folder: Path) -> None:
 def _both(telephone: "SipTelephone") -> Pcm:
     """Return the audio of both sides as two channels, as the telephone recorded it."""
     heard, phone = telephone.heard(), telephone.phone
-    said = np.zeros_like(heard)
+    caller = np.zeros_like(heard)
     at = round((phone.spoken_at(0) - telephone.started_at) * RATE_HZ)
     spoken = phone.spoken()
     if at < 0:
         spoken, at = spoken[-at:], 0
-    spoken = spoken[: said.size - at]
-    said[at : at + spoken.size] = spoken
-    return np.stack([heard, said], axis=1)
+    spoken = spoken[: caller.size - at]
+    caller[at : at + spoken.size] = spoken
+    return np.stack([heard, caller], axis=1)
 
 
 def _write(sound: Pcm, calls: Path, turns: "Sequence[Judged]") -> None:

@@ -143,14 +143,14 @@ async def show_books(
     Raises:
         CommandError: They differ.
     """
-    folder, said = plan.reports or plan.folder, list[str]()
-    compared, page = await _books(plan, staged, register, said)
+    folder, lines = plan.reports or plan.folder, list[str]()
+    compared, page = await _books(plan, staged, register, lines)
     until_s = clock.monotonic() + BOOKS_S
     while (page or any(contact.differs for contact in compared)) and clock.monotonic() < until_s:
         await asyncio.sleep(LOOK_S)
-        compared, page = await _books(plan, staged, register, said)
+        compared, page = await _books(plan, staged, register, lines)
     console.print()
-    for line in (*said, "", *(contact.line for contact in compared), *page):
+    for line in (*lines, "", *(contact.line for contact in compared), *page):
         console.print(line, markup=False, soft_wrap=True)
     differing = sum(bool(contact.differs) for contact in compared)
     if differing or page:
@@ -162,11 +162,11 @@ async def show_books(
 
 
 async def _books(
-    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, said: list[str]
+    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, lines: list[str]
 ) -> tuple[list[ComparedContact], tuple[str, ...]]:
     folder = plan.reports or plan.folder
-    said.clear()
-    await report_campaign(staged.storage, NAME, folder, say=said.append)
+    lines.clear()
+    await report_campaign(staged.storage, NAME, folder, say=lines.append)
     dials = await staged.dials()
     books = await asyncio.to_thread(
         read_books, folder, NAME, dials=dials, register=register, carrier=staged.carrier

@@ -104,7 +104,7 @@ def compare_contacts(
 def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
-    told = {
+    reports = {
         key.removeprefix(KEY): report
         for key, report in books.told.items()
         if key.startswith(KEY) and report["number"] == number
@@ -113,7 +113,7 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     statuses = [books.carrier.exchange.placed[sid].status for sid in placed.values()]
     differs = (
         *_against_report(dials, row),
-        *_against_register(dials, told),
+        *_against_register(dials, reports),
         *_against_calls(books, dials, number),
         *_against_carrier(books.carrier, dials, placed),
     )
@@ -122,7 +122,7 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
         name=name,
         ledger=_listed(str(dial.outcome) for dial in dials),
         report=f"{row.get('outcome', 'nothing')} after {row.get('dials', '0')}",
-        register=_listed(str(report["outcome"]) for report in told.values()),
+        register=_listed(str(report["outcome"]) for report in reports.values()),
         carrier=_listed(statuses),
         differs=differs,
     )

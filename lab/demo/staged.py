@@ -248,21 +248,25 @@ STATUS_OF: Final[Mapping[str, frozenset[str]]] = {
 
 def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
     """Return the differences between our ledger and the carrier's record, dial by dial."""
-    said = Disagreement()
+    differences = Disagreement()
     placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
     if len(placed) != len(carrier.book):
-        said.lines.append("one dial was requested twice from the carrier")
+        differences.lines.append("one dial was requested twice from the carrier")
     asked = {dial.id: dial for dial in dials if dial.provider_call_id}
-    said.lines += [f"the carrier has {item}, the ledger does not" for item in placed.keys() - asked]
-    said.lines += [f"the ledger has {item}, the carrier does not" for item in asked.keys() - placed]
+    differences.lines += [
+        f"the carrier has {item}, the ledger does not" for item in placed.keys() - asked
+    ]
+    differences.lines += [
+        f"the ledger has {item}, the carrier does not" for item in asked.keys() - placed
+    ]
     for dial_id in asked.keys() & placed.keys():
         dial, (sid, number) = asked[dial_id], placed[dial_id]
         status = carrier.exchange.placed[sid].status
         if (dial.number, dial.provider_call_id) != (number, sid):
-            said.lines.append(f"{dial_id} is another call for the carrier")
+            differences.lines.append(f"{dial_id} is another call for the carrier")
         if str(dial.outcome) not in STATUS_OF.get(status, frozenset()):
-            said.lines.append(f"{dial_id} is {dial.outcome}, and {status} for the carrier")
-    return said
+            differences.lines.append(f"{dial_id} is {dial.outcome}, and {status} for the carrier")
+    return differences
 
 
 def dial_id_of(callback: str) -> str:

@@ -47,9 +47,9 @@ async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
     sounds = await read_sounds(control, words)
     clips: list[RenderedClip] = []
     for (provider, request), sound in sounds.items():
-        said = [w for w in words if (w["instance"], w["request"]) == (provider, request)]
-        first, last = round(said[0]["start_s"] * RATE_HZ), round(said[-1]["end_s"] * RATE_HZ)
-        text = " ".join(word["text"] for word in said)
+        spoken = [w for w in words if (w["instance"], w["request"]) == (provider, request)]
+        first, last = round(spoken[0]["start_s"] * RATE_HZ), round(spoken[-1]["end_s"] * RATE_HZ)
+        text = " ".join(word["text"] for word in spoken)
         clips.append(RenderedClip(text=text, provider=provider, samples=sound[first:last]))
     return tuple(clips)
 

@@ -115,10 +115,10 @@ async def _play_again(
     console: Console, job: Job, results: Results, names: Sequence[str], *, play: Play
 ) -> None:
     """Play missed rows once more, and print both passes' results."""
-    told = ", ".join(names)
-    console.print(f"Missed: {told}. Other load may be the reason, so they run once more.")
+    listed = ", ".join(names)
+    console.print(f"Missed: {listed}. Other load may be the reason, so they run once more.")
     rows = [row for row in job.rows if row.name in names]
-    await play(replace(job, rows=rows, options=f"{job.options} (again: {told})"), results)
+    await play(replace(job, rows=rows, options=f"{job.options} (again: {listed})"), results)
     console.print(table(rows, results, sides=job.sides))
     for row in rows:
         passes = judge_passes(row, OURS, results)
@@ -140,8 +140,8 @@ def _cancel_on_sigterm() -> Iterator[None]:
 
 def _emit(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
-    said = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
-    line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
+    measures = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
+    line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or measures}"
     console.print(line, soft_wrap=True)
 
 

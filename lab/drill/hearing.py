@@ -146,10 +146,10 @@ def with_local_words(
         if any(_crowded(place, other) for place in places for other in taken):
             continue
         taken += places
-        said = list(zip(spoken.words, places, strict=True))
+        pairs = list(zip(spoken.words, places, strict=True))
         if heard.begun_twice:
-            (word, (at_s, until_s)) = said[0]
-            said.insert(0, (word, (2 * at_s - until_s, at_s)))
+            (word, (at_s, until_s)) = pairs[0]
+            pairs.insert(0, (word, (2 * at_s - until_s, at_s)))
         more += [
             RecordedWord(
                 text=text,
@@ -160,7 +160,7 @@ def with_local_words(
                 after_s=start_s,
                 until_s=end_s,
             )
-            for (text, start_s, end_s), (at_s, until_s) in said
+            for (text, start_s, end_s), (at_s, until_s) in pairs
         ]
     return tuple(sorted([*words, *more], key=lambda word: word.at_s))
 

@@ -116,12 +116,12 @@ def _describe(
         for row_in_pass in passes
         if row_in_pass.within.number == drill_pass.number
     }
-    told = [f"{sum(row_in_pass.met for row_in_pass in inside.values())} of {len(inside)}"]
+    parts = [f"{sum(row_in_pass.met for row_in_pass in inside.values())} of {len(inside)}"]
     for verdict in ("missed", "not run"):
         names = [
             f"`{name}`" for name, row_in_pass in inside.items() if row_in_pass.verdict == verdict
         ]
-        told += [f"{verdict}: {', '.join(names)}"] if names else []
+        parts += [f"{verdict}: {', '.join(names)}"] if names else []
     return [
         str(drill_pass.number),
         drill_pass.began,
@@ -129,7 +129,7 @@ def _describe(
         f"`{drill_pass.options}`" if drill_pass.options else "not known",
         drill_pass.machine,
         _others(drill_pass, results),
-        "; ".join(told) + (f" ({drill_pass.note})" if drill_pass.note else ""),
+        "; ".join(parts) + (f" ({drill_pass.note})" if drill_pass.note else ""),
     ]
 
 

@@ -80,8 +80,8 @@ async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> 
         for request in await control.requests(name)
         if request["at_s"] >= since_s and "asked" in request["details"]
     ]
-    said = bare_words(turn.question)
-    return float(not asked or any(item != said for item in asked))
+    wanted = bare_words(turn.question)
+    return float(not asked or any(item != wanted for item in asked))
 
 
 def or_lost(at_s: float | None) -> float:

@@ -162,12 +162,12 @@ async def with_standby(
         it.note(f"with a standby: {VOICE} answers 503, {STANDBY} works")
         dials = await _wait_until_ended(staged, it, control)
     failed = [failure for failure in it.of(AttemptFailed) if failure.provider == VOICE]
-    said = [event.text for event in it.of(AgentSaid) if not event.by]
+    sentences = [event.text for event in it.of(AgentSaid) if not event.by]
     return (
         Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
         Proof(
             text="the callee heard the disclosure, the greeting and the answers",
-            holds=len(said) >= 3 and not it.of(StageExhausted),
+            holds=len(sentences) >= 3 and not it.of(StageExhausted),
         ),
         _all_completed(dials, contacts[:1]),
         Proof(

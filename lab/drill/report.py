@@ -87,11 +87,11 @@ def _requests(
     parts: list[str] = []
     for request in requests:
         x, y = scale.x(request["at_s"]), _y(lanes.index(request["provider"])) + 10
-        told = f"{request['provider']}: {request['outcome']}"
+        tip_text = f"{request['provider']}: {request['outcome']}"
         if request["fault"]:
-            told += f", {request['fault']}"
+            tip_text += f", {request['fault']}"
         kind = "bad" if request["fault"] else "good"
-        tip = f"<title>{escape(told)} at {request['at_s']:.2f} s</title>"
+        tip = f"<title>{escape(tip_text)} at {request['at_s']:.2f} s</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="5" class="{kind}">{tip}</circle>')
         label = escape(request["outcome"])
         parts.append(f'<text x="{x + 8:.1f}" y="{y + 4}" class="tick">{label}</text>')
@@ -196,8 +196,10 @@ def _numbers(finding: TargetFinding | None, mark: str = "") -> str:
 
 def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
-    told = ", ".join(f"{drill_pass.within.number} {drill_pass.verdict}" for drill_pass in passes)
-    yield f"<p>{row.plan}. Passes: {told}.</p>"
+    verdicts = ", ".join(
+        f"{drill_pass.within.number} {drill_pass.verdict}" for drill_pass in passes
+    )
+    yield f"<p>{row.plan}. Passes: {verdicts}.</p>"
     shown = {drill_pass.within.number for drill_pass in passes if not drill_pass.met} | {
         newest_run(passes).within.number
     }

@@ -109,10 +109,10 @@ def _own_s() -> float:
 def _spent_s(pid: int) -> float:
     """Return the CPU time of a running child."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return 0.0
-    times = told.rpartition(")")[2].split()[OWN]
+    times = stat.rpartition(")")[2].split()[OWN]
     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 

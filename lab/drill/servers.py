@@ -89,21 +89,21 @@ async def open_agent(
     tree, keys = _configuration(lab, port, folder / "logs")
     config = await asyncio.to_thread(_write, folder, tree)
     url = f"http://127.0.0.1:{port}"
-    told = (folder / "server.txt").open("wb")
+    log_file = (folder / "server.txt").open("wb")
     options = ("--config", str(config.resolve()))
 
     start = partial(
         asyncio.create_subprocess_exec, sys.executable,
-        env=_surroundings() | keys, cwd=ROOT, stdout=told, stderr=told,
+        env=_surroundings() | keys, cwd=ROOT, stdout=log_file, stderr=log_file,
     )  # fmt: skip
     if clips:
-        await _render(await start(*_RENDERING, *options), told=folder / "server.txt")
+        await _render(await start(*_RENDERING, *options), log=folder / "server.txt")
     process = await start(*_PROGRAMS[side], *options, *more)
     try:
-        await _ready(url, process, told=folder / "server.txt")
+        await _ready(url, process, log=folder / "server.txt")
         yield RunningAgent(url=url, pid=process.pid)
     finally:
-        told.close()
+        log_file.close()
         await _stop(process)
 
 
@@ -137,11 +137,11 @@ async def takes_workers() -> bool:
         env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    told, _ = await asked.communicate()
-    return b"--workers" in told
+    output, _ = await asked.communicate()
+    return b"--workers" in output
 
 
-async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
+async def _render(process: asyncio.subprocess.Process, *, log: Path) -> None:
     try:
         async with asyncio.timeout(RENDERED_S):
             code = await process.wait()
@@ -149,7 +149,7 @@ async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
         process.kill()
         code = await process.wait()
     if code:
-        raise CommandError(f"the clips could not be rendered; see {told}")
+        raise CommandError(f"the clips could not be rendered; see {log}")
 
 
 def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
@@ -209,7 +209,7 @@ def _free_port() -> int:
         return port
 
 
-async def _ready(url: str, process: asyncio.subprocess.Process, *, told: Path) -> None:
+async def _ready(url: str, process: asyncio.subprocess.Process, *, log: Path) -> None:
     try:
         async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
             while process.returncode is None:
@@ -221,8 +221,8 @@ async def _ready(url: str, process: asyncio.subprocess.Process, *, told: Path) -
                     pass  # it does not listen yet
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise CommandError(f"the server was not ready within {READY_S:g} s; see {told}") from None
-    raise CommandError(f"the server ended with {process.returncode}; see {told}")
+        raise CommandError(f"the server was not ready within {READY_S:g} s; see {log}") from None
+    raise CommandError(f"the server ended with {process.returncode}; see {log}")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

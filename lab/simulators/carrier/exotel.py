@@ -353,5 +353,5 @@ def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
 
 
 def _refusal(status: int, message: str) -> web.Response:
-    told: dict[str, Any] = {"RestException": {"Status": status, "Message": message}}
-    return web.json_response(told, status=status)
+    body: dict[str, Any] = {"RestException": {"Status": status, "Message": message}}
+    return web.json_response(body, status=status)

@@ -86,17 +86,17 @@ class PlivoSwitch:
         self.dialled.append(verb)
         callee = self.people.get(verb.number, Callee())
         await asyncio.sleep(min(callee.ring_s, verb.timeout_s))
-        told = {"DialRingStatus": "true", "DialALegUUID": form["CallUUID"], "DialBLegUUID": ""}
+        fields = {"DialRingStatus": "true", "DialALegUUID": form["CallUUID"], "DialBLegUUID": ""}
         end = _end_of(callee, verb)
         if end:
             status, cause = ENDS[end]
-            return told | {"DialStatus": status, "DialHangupCause": cause}
-        told |= {"DialBLegUUID": secrets.token_hex(16)}
+            return fields | {"DialStatus": status, "DialHangupCause": cause}
+        fields |= {"DialBLegUUID": secrets.token_hex(16)}
         for action in ("answer", "connected"):
-            await self._emit(session, verb, _news(form, told, action), server)
+            await self._emit(session, verb, _news(form, fields, action), server)
         await asyncio.sleep(callee.talk_s)
-        await self._emit(session, verb, _news(form, told, "hangup"), server)
-        return told | {"DialStatus": "completed", "DialHangupCause": "NORMAL_CLEARING"}
+        await self._emit(session, verb, _news(form, fields, "hangup"), server)
+        return fields | {"DialStatus": "completed", "DialHangupCause": "NORMAL_CLEARING"}
 
     async def _emit(
         self,
@@ -224,14 +224,17 @@ class PlivoAccount(LoopbackServer):
             return refused
         number = request.match_info.get("number")
         if number is None:
-            told = {"auth_id": self.auth_id, "account_type": "standard", "cash_credits": "10.0"}
+            fields = {"auth_id": self.auth_id, "account_type": "standard", "cash_credits": "10.0"}
         elif (url := self.answer_urls.get(f"+{number}")) is None:
             return web.json_response({"error": "not found"}, status=404)
         elif "/Application/" in request.path:
-            told = {"answer_url": url, "answer_method": "POST"}
+            fields = {"answer_url": url, "answer_method": "POST"}
         else:
-            told = {"number": number, "application": request.path.replace("Number", "Application")}
-        return web.json_response(told)
+            fields = {
+                "number": number,
+                "application": request.path.replace("Number", "Application"),
+            }
+        return web.json_response(fields)
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         if refused := self._refused(request):
@@ -271,11 +274,11 @@ def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -
     query = "&".join(
         f"{name}={value}" for name, value in sorted(parse_qsl(parts.query, keep_blank_values=True))
     )
-    told = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    told += f"?{query}" if query or form else ""
-    told += "." if query and form else ""
-    told += "".join(name + form[name] for name in sorted(form))
-    digest = hmac.new(token.encode(), f"{told}.{nonce}".encode(), hashlib.sha256).digest()
+    signed = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    signed += f"?{query}" if query or form else ""
+    signed += "." if query and form else ""
+    signed += "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(token.encode(), f"{signed}.{nonce}".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
 
@@ -323,10 +326,10 @@ class PlivoManner(CarrierManner):
         status = "in-progress" if self._answer_url else "ringing"
         form = plivo_form(phone, status) | self._told
         headers = self.account.signed(url, form)
-        said = self._read(await ask(session, url, form, headers, server=server))
-        if said.stream_url is None:
-            raise NotConnectedError(status=200, said=said.said)
-        return said
+        answer = self._read(await ask(session, url, form, headers, server=server))
+        if answer.stream_url is None:
+            raise NotConnectedError(status=200, said=answer.said)
+        return answer
 
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
@@ -336,24 +339,24 @@ class PlivoManner(CarrierManner):
         A `<Dial>` in the answer is carried out first; then its action is asked for instructions.
         """
         form = plivo_form(phone, "in-progress") | self._told
-        url, told = last.action or "", form
+        url, fields = last.action or "", form
         while True:
-            headers = self.account.signed(url, told)
-            text = await ask(session, url, told, headers, server=server)
+            headers = self.account.signed(url, fields)
+            text = await ask(session, url, fields, headers, server=server)
             if (verb := read_plivo_dial(text)) is None:
                 return self._read(text)
-            told = form | await self.account.switch.connect(session, form, verb, server)
+            fields = form | await self.account.switch.connect(session, form, verb, server)
             url = verb.action or ""
 
     def _read(self, text: str) -> Twiml:
         root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
         stream, redirect, hangup = (root.find(name) for name in ("Stream", "Redirect", "Hangup"))
         if stream is None:
-            said = "" if hangup is None else hangup.get("reason", "hung up")
+            reason = "" if hangup is None else hangup.get("reason", "hung up")
             return Twiml(
                 stream_url=None,
                 parameters={},
-                said=root.findtext("Speak") or said,
+                said=root.findtext("Speak") or reason,
                 redirect=None if redirect is None else redirect.text,
                 pause_s=sum(float(wait.get("length", 1)) for wait in root.iter("Wait")),
             )
@@ -384,8 +387,8 @@ class PlivoManner(CarrierManner):
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": encoding, "sampleRate": int(rate)},
         }
-        told = {"event": "start", "sequenceNumber": 1, "start": start}
-        return (told | {"extra_headers": self._extra_headers},)
+        message = {"event": "start", "sequenceNumber": 1, "start": start}
+        return (message | {"extra_headers": self._extra_headers},)
 
     def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
         """Return a message with its number, its stream, and the headers."""
@@ -404,9 +407,9 @@ class PlivoManner(CarrierManner):
         """Return the agent's order."""
         match message:
             case {"event": "playAudio", "media": {"payload": str(payload)} as media}:
-                said = f"{media.get('contentType')};rate={media.get('sampleRate')}"
-                if said != self._content_type:
-                    return Complaint(f"a codec that was not asked for: {said}")
+                codec = f"{media.get('contentType')};rate={media.get('sampleRate')}"
+                if codec != self._content_type:
+                    return Complaint(f"a codec that was not asked for: {codec}")
                 return PlayOrder(base64.b64decode(payload))
             case {"event": "checkpoint", "name": str(name)}:
                 return MarkOrder(name)

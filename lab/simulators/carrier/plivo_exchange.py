@@ -122,7 +122,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         """Report the end of a call that either side has ended."""
         cause = CAUSES[fate]
         placed.cause, placed.place, placed.ended = cause, "between", utc_now()
-        told = {
+        fields = {
             "HangupCause": cause.telephony,
             "HangupCauseCode": str(cause.code),
             "HangupCauseName": cause.name,
@@ -132,8 +132,8 @@ class PlivoExchange(Exchange[PlivoDial]):
             "AnswerTime": f"{placed.answered:%Y-%m-%d %H:%M:%S}" if placed.answered else "",
             "TotalCost": placed.total,
         }
-        told |= {"Machine": "true"} if placed.machine else {}
-        await self._emit(placed, "hangup_url", "Hangup", cause.status, **told)
+        fields |= {"Machine": "true"} if placed.machine else {}
+        await self._emit(placed, "hangup_url", "Hangup", cause.status, **fields)
         await asyncio.sleep(self.recorded_after_s)
         placed.place = "record"
 

@@ -94,8 +94,8 @@ class TwilioExchange(Exchange[Placed]):
         return float(placed.order.get("Timeout", "60"))
 
     def _manner(self, placed: Placed) -> TwilioManner:
-        said = placed.order.get("Twiml")
-        return AskedUrl(placed.order["Url"]) if said is None else GivenTwiml(read_twiml(said))
+        twiml = placed.order.get("Twiml")
+        return AskedUrl(placed.order["Url"]) if twiml is None else GivenTwiml(read_twiml(twiml))
 
     async def _report_ringing(self, placed: Placed) -> None:
         await self._become(placed, "initiated")
@@ -165,14 +165,14 @@ class TwilioExchange(Exchange[Placed]):
         if fate != "answered":
             return child | {"DialCallStatus": fate, "DialSipResponseCode": str(callee.sip)}
         if verb.callback and "answered" in verb.events and self.server:
-            told: dict[str, Any] = phone.form() | {
+            form: dict[str, Any] = phone.form() | {
                 "CallSid": child["DialCallSid"],
                 "ParentCallSid": phone.call_sid,
                 "CallStatus": "in-progress",
                 "Direction": "outbound-dial",
                 "SequenceNumber": "2",
             }
-            await notify(session, verb.callback, told, server=self.server)
+            await notify(session, verb.callback, form, server=self.server)
         await asyncio.sleep(callee.talk_s)
         return child | {
             "DialCallStatus": "completed",

@@ -81,17 +81,17 @@ class TelnyxPlaced(Placed):
 
     def payload(self, **more: str) -> dict[str, Any]:
         """Return its fields in an event."""
-        said = {
+        fields = {
             "call_leg_id": self.leg_id,
             "connection_id": self.order["connection_id"],
             "client_state": self.order.get("client_state"),
             "direction": "outgoing",
         }
-        return telnyx_payload(self.phone) | said | more
+        return telnyx_payload(self.phone) | fields | more
 
     def described(self) -> dict[str, Any]:
         """Return its status, which has no cause."""
-        said = {
+        fields = {
             "record_type": "call",
             "call_control_id": self.phone.call_sid,
             "call_leg_id": self.leg_id,
@@ -101,9 +101,9 @@ class TelnyxPlaced(Placed):
             "start_time": self.created.isoformat(),
         }
         if self.ended is None:
-            return said
+            return fields
         lasted = round(self.lasted_s)
-        return said | {"end_time": self.ended.isoformat(), "call_duration": lasted}
+        return fields | {"end_time": self.ended.isoformat(), "call_duration": lasted}
 
 
 class DialManner(TelnyxManner):
@@ -194,8 +194,8 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         in_time = callee.ring_s <= self._ring_s(placed)
         if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
             cause, sip_code = "call_rejected", str(callee.sip_code)  # its cause for any unusual end
-        said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
-        await self.emit(placed, "call.hangup", state="hangup", **said)
+        fields = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
+        await self.emit(placed, "call.hangup", state="hangup", **fields)
         if self.tells_cost and placed.answered:
             await asyncio.sleep(self.billed_after_s)
             total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"

@@ -230,8 +230,8 @@ async def follow(
 
 def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
     """Return the `X-Twilio-Signature` of a form posted to `url`."""
-    told = url + "".join(name + form[name] for name in sorted(form))
-    digest = hmac.new(auth_token.encode(), told.encode(), hashlib.sha1).digest()
+    signed = url + "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(auth_token.encode(), signed.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()
 
 

@@ -162,8 +162,8 @@ class CartesiaContext(SocketContext[Generation]):
             self._text += asked.transcript
             unbuffered = asked.buffer_s == 0
             if unbuffered or asked.flush or not asked.more:
-                told = asked.flush or (unbuffered and bool(asked.transcript))
-                return self._taken(), told, asked.more
+                reported = asked.flush or (unbuffered and bool(asked.transcript))
+                return self._taken(), reported, asked.more
             if self._text.rstrip().endswith(SENTENCE_ENDS):
                 return self._taken(), False, True
 

@@ -76,11 +76,11 @@ def response(
         text: Its sentence, if not the usual one.
         retry_after_s: For the header `retry-after`; Deepgram documents none.
     """
-    said = answer(status, code)
+    row = answer(status, code)
     request_id = new_id()
-    headers = {REQUEST_ID: request_id, ERROR: text or said.text}
+    headers = {REQUEST_ID: request_id, ERROR: text or row.text}
     if retry_after_s is not None:
         headers["retry-after"] = f"{retry_after_s:g}"
     key = "error_code" if status == 503 else "err_code"  # as documented for the 503 body
-    body = {key: said.code, "err_msg": text or said.text, "request_id": request_id}
+    body = {key: row.code, "err_msg": text or row.text, "request_id": request_id}
     return web.json_response(body, status=status, headers=headers)

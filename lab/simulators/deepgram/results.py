@@ -250,13 +250,13 @@ class ResultsTeller:
     def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
         """Return words as an alternative: transcript, confidence, and each word's times."""
         written = written_as([word.text for word in words], ended=ended)
-        told = [self._word(*pair) for pair in zip(words, written, strict=True)]
+        described = [self._word(*pair) for pair in zip(words, written, strict=True)]
         kept = written if self.query.formatted else [word.text for word in words]
         sure = sum(word.confidence for word in words) / len(words) if words else 0.0
         alternative: dict[str, Any] = {
             "transcript": " ".join(kept),
             "confidence": round(sure, 6),
-            "words": told,
+            "words": described,
         }
         if self.query.multilingual:
             alternative["languages"] = [self.spoken] if words else []
@@ -310,17 +310,17 @@ class ResultsTeller:
         return {"name": name, "version": MODEL_VERSION, "arch": arch}
 
     def _word(self, word: RecognisedWord, written: str) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "word": word.text,
             "start": word.start_s,
             "end": word.end_s,
             "confidence": word.confidence,
         }
         if self.query.formatted:
-            told["punctuated_word"] = written
+            fields["punctuated_word"] = written
         if self.query.multilingual:
-            told["language"] = self.spoken
-        return told
+            fields["language"] = self.spoken
+        return fields
 
 
 def error(*, description: str, message: str = "", variant: str = "SchemaError") -> dict[str, Any]:

@@ -227,11 +227,11 @@ class Sender:
 
 async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
     """Send an error, and close the stream because of it."""
-    said = answer(status, code)
-    message = error(description=said.text, message=said.code, variant="ServerError")
+    row = answer(status, code)
+    message = error(description=row.text, message=row.code, variant="ServerError")
     await ws.send_str(json.dumps(message))
     await ws.close(code=CLOSE_SERVER[0], message=CLOSE_SERVER[1])
-    raise StreamOver(f"error: {said.code}")
+    raise StreamOver(f"error: {row.code}")
 
 
 def _without_words(heard: HeardAudio) -> HeardAudio:

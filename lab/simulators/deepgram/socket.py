@@ -207,8 +207,8 @@ class DeepgramSocket:
 
     async def _reject_message(self, text: str, why: str) -> None:
         self._admission.mark_malformed(f"message not understood: {text[:200]}")
-        told = error(description=f"could not parse the message: {why}", message=text[:200])
-        await self._sender.put(event=told)
+        report = error(description=f"could not parse the message: {why}", message=text[:200])
+        await self._sender.put(event=report)
 
     async def _flush(self, why: Why) -> None:
         self._flushes.append((why, monotonic()))

@@ -315,8 +315,8 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
 
 def _last_words(chat: ChatRequest) -> str:
     """Return the caller's last words in a request."""
-    said = (message for message in reversed(chat.messages) if message.get("role") == "user")
-    return text_of(next(said, {}))
+    from_caller = (message for message in reversed(chat.messages) if message.get("role") == "user")
+    return text_of(next(from_caller, {}))
 
 
 async def _json(request: web.Request) -> object:

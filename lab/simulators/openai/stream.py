@@ -78,10 +78,10 @@ class Completion:
 
     def whole(self) -> dict[str, Any]:
         """Return the response body for a request without `stream`."""
-        said = "".join(piece.delta.get("content") or "" for piece in self.pieces)
+        text = "".join(piece.delta.get("content") or "" for piece in self.pieces)
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": said or None,
+            "content": text or None,
             "refusal": None,
             "annotations": [],
         }
@@ -134,8 +134,8 @@ def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenP
 def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterator[TokenPiece]:
     function = {"name": call["function"]["name"], "arguments": ""}
     opening = {"index": index, "id": call["id"], "type": "function", "function": function}
-    said = {"role": "assistant", "content": None} if alone else {}
-    yield TokenPiece(delta=said | {"tool_calls": [opening]})
+    delta = {"role": "assistant", "content": None} if alone else {}
+    yield TokenPiece(delta=delta | {"tool_calls": [opening]})
     for part in re.findall(rf".{{1,{_ARGUMENT_CHARS}}}", call["function"]["arguments"], re.DOTALL):
         yield TokenPiece(delta={"tool_calls": [{"index": index, "function": {"arguments": part}}]})
 

@@ -39,8 +39,8 @@ class KnownPerson:
     def as_hubspot(self) -> dict[str, Any]:
         """Return HubSpot's format, in which everything but the id is a property."""
         first, _, last = self.name.partition(" ")
-        said = {"phone": self.number, "firstname": first, "lastname": last}
-        return {"id": self.id, "properties": {**said, **self.more}}
+        properties = {"phone": self.number, "firstname": first, "lastname": last}
+        return {"id": self.id, "properties": {**properties, **self.more}}
 
 
 def page_of(
@@ -134,11 +134,11 @@ class RegisterSimulator(Instance):
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         admission = await self._let_in(request)
-        told: dict[str, Any] = json.loads(await request.read())
+        report: dict[str, Any] = json.loads(await request.read())
         key = request.headers.get("Idempotency-Key") or f"without a key {len(self.book)}"
         known = key in self.book
         self.repeats += known
-        self.book.setdefault(key, told)
+        self.book.setdefault(key, report)
         return self._answered(request, admission, {"id": key}, status=200 if known else 201)
 
     async def _let_in(self, request: web.Request) -> Admission:
