@@ -1,7 +1,8 @@
 """Reads files of contacts: format, encoding, separator, rows, and the meaning of the columns.
 
 `campaign import`, `dnc import` and `crm: {kind: own}` read through `open_contacts`. At most one
-row is in memory. A line that is too long, or a quotation mark without a partner, costs only itself.
+row is held in memory. Only a line that is too long, or has an unclosed quotation mark, is lost; the
+next line is read normally.
 """
 
 import csv
@@ -41,8 +42,8 @@ LAST_NAMES: Final = _words(
     "last_name lastname surname family_name nachname familienname nom apellido apellidos cognome "
     "sobrenome nazwisko фамилия"
 )
-# A column has telephone numbers if its heading has one of these words, and else only some of the
-# next: `Mobile Phone 2`, and not `Phone type`.
+# A column holds telephone numbers if its heading has one of these words, and all its other words
+# are in MORE_WORDS: `Mobile Phone 2` does, `Phone type` does not.
 NUMBER_WORDS: Final = _words(
     "phone telephone tel mobile cell cellphone cellular msisdn telefon telefonnummer rufnummer "
     "handy handynummer mobil mobilnummer mobiltelefon téléphone portable teléfono telefono móvil "
@@ -70,7 +71,7 @@ FORMATS: Final = (  # how a file begins, its format, and the cure
     (b"<?xml", "XML", "export the contacts as CSV"),
     (b"begin:vcard", "a vCard file", "export the contacts as CSV"),
 )
-ZIPPED: Final = (  # what such an archive contains, likewise
+ZIPPED: Final = (  # what a ZIP archive contains, its format, and the cure; the first match counts
     (b"xl/", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
     (b"opendocument.spreadsheet", "an OpenDocument spreadsheet", "save it as CSV (UTF-8)"),
     (b"Index/", "a Numbers spreadsheet", "export it to CSV"),
@@ -79,7 +80,7 @@ ZIPPED: Final = (  # what such an archive contains, likewise
 
 
 class ContactFileError(Exception):
-    """The whole file is unusable; one line with the cure, without the file's name."""
+    """The whole file is unusable; the message has the cure, but not the file's name."""
 
 
 class NotTextError(ContactFileError):
@@ -91,11 +92,11 @@ class ContactCells:
     """The cells of one row by their meaning.
 
     Attributes:
-        numbers: Of all columns with telephone numbers, in their order, without empty ones.
+        numbers: All telephone numbers of the row, in the order of the columns.
         name: The full name, or first and last name.
-        more: Other columns that Holdline knows, by our name.
-        fields: The remaining columns that are not empty, by their heading.
-        fits: Whether there is a heading for each cell.
+        more: The cells of the other `KNOWN` columns, by our name of the column.
+        fields: The non-empty cells of all remaining columns, by heading.
+        fits: Whether every non-empty cell has a heading.
     """
 
     numbers: tuple[str, ...] = ()
@@ -107,20 +108,20 @@ class ContactCells:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of a file: the heading of each, and our name for it or an empty text."""
+    """The headings of a file's columns, and our names for them; empty for an unknown column."""
 
     headings: tuple[str, ...]
     ours: tuple[str, ...]
 
     @property
     def fillable(self) -> frozenset[str]:
-        """The names that a placeholder may have, besides `name`."""
+        """The headings that can be placeholders, in addition to `name`."""
         pairs = zip(self.headings, self.ours, strict=True)
         return frozenset(heading for heading, ours in pairs if heading and not ours)
 
     @property
     def has_name(self) -> bool:
-        """Whether a column, or two together, hold the name."""
+        """Whether any column holds a name: full, first or last."""
         return "name" in self.ours or any(
             plain(heading) in FIRST_NAMES | LAST_NAMES for heading in self.headings
         )
@@ -149,16 +150,16 @@ def _joined_name(fields: Mapping[str, str]) -> str:
 
 
 def plain(heading: str) -> str:
-    """Return a heading as it is compared: `Phone 1 - Value` is `phone_1_value`."""
+    """Normalise a heading for comparison: `Phone 1 - Value` becomes `phone_1_value`."""
     letters = unicodedata.normalize("NFKC", heading).casefold()
     return re.sub(r"[\W_]+", "_", letters).strip("_")
 
 
 def read_header(cells: Sequence[str]) -> Columns:
-    """Return the meaning of the columns.
+    """Recognise the columns of a header row.
 
     Raises:
-        ContactFileError: No column has the number, or one of ours appears twice.
+        ContactFileError: No column has the number, or a known column appears twice.
     """
     headings = tuple(cell.strip("\ufeff ") for cell in cells)
     ours = tuple(_ours(plain(heading)) for heading in headings)
@@ -182,10 +183,10 @@ def _ours(heading: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedContacts:
-    """An open file.
+    """An open contact file.
 
     Attributes:
-        rows: Each row that is not empty with its cells, or with `None` if it cannot be read.
+        rows: Each non-empty row with its cells; with `None` for a row that cannot be read.
     """
 
     encoding: TextEncoding
@@ -202,14 +203,14 @@ def open_contacts(
     columns: Sequence[str] = (),
     bare: bool = False,
 ) -> Iterator[OpenedContacts]:
-    """Open a file of contacts; blocks.
+    """Open a CSV file of contacts until the end of the `with` block; reading it blocks.
 
     Args:
-        file: CSV.
-        region: The country of its owner, which decides between encodings.
-        encoding: If it is known.
-        columns: The headings, for a file without a header.
-        bare: Without a heading for numbers, the first cell of each line is one.
+        file: The file.
+        region: The country of the file's owner, ISO 3166-1; helps to guess the encoding.
+        encoding: The encoding; empty to guess it.
+        columns: The headings, for a file without a header row.
+        bare: If no heading of the first row is for numbers, read it as data, with the number first.
 
     Raises:
         ContactFileError: The file is not CSV, or has no column for the number.
@@ -220,21 +221,23 @@ def open_contacts(
     found = TextEncoding(name=encoding) if encoding else _guess(file, region)
     with file.open(encoding=found.name, errors="replace") as text:
         rows = read_rows(text)
-        unread, header = list[CsvRow](), tuple(columns)
+        pending, header = list[CsvRow](), tuple(columns)
         while not header and (row := next(rows, None)) is not None:
             if row.trouble:
-                unread.append(row)
+                pending.append(row)
             header = row.cells
             if bare and header and "number" not in map(_ours, map(plain, header)):
-                unread, header = [*unread, row], ("number",)
+                pending, header = [*pending, row], ("number",)
         if not header:
             raise ContactFileError("has no row with a contact in it")
         read = read_header(header)
-        yield OpenedContacts(encoding=found, columns=read, rows=_meant(chain(unread, rows), read))
+        yield OpenedContacts(
+            encoding=found, columns=read, rows=_with_cells(chain(pending, rows), read)
+        )
 
 
 def why_unusable(file: Path, *, region: str = "") -> str | None:
-    """Return why a file of contacts cannot be used, without its name; `None` if it can. Blocks."""
+    """Return why a contact file is unusable, without its name; `None` if it is usable. Blocks."""
     try:
         with open_contacts(file, region=region):
             return None
@@ -244,7 +247,7 @@ def why_unusable(file: Path, *, region: str = "") -> str | None:
         return f"cannot be read: {error.strerror}"
 
 
-def _meant(
+def _with_cells(
     rows: "Iterator[CsvRow]", columns: Columns
 ) -> "Iterator[tuple[CsvRow, ContactCells | None]]":
     for row in rows:
@@ -262,7 +265,7 @@ def _check_format(file: Path) -> None:
     begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:16].lower()
     known = FORMATS
     if head.startswith(b"PK\x03\x04"):
-        known = tuple((b"", *told) for inside, *told in ZIPPED if inside in ends)
+        known = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in ends)
     for signature, form, cure in known:
         if begin.startswith(signature.lower()):
             raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")
@@ -273,7 +276,7 @@ def _guess(file: Path, region: str) -> TextEncoding:
         return guess_encoding(iter(lambda: data.read(PIECE_BYTES), b""), region=region)
 
 
-MAX_LINE: Final = 65_536  # characters; an ordinary row has a hundred
+MAX_LINE: Final = 65_536  # characters; an ordinary row has about a hundred
 MAX_LINES: Final = 50  # in one row: quoted cells may contain line feeds
 SEPARATORS: Final = ",;\t|"
 EXCEL_LINE: Final = re.compile(r"^\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
@@ -281,7 +284,7 @@ EXCEL_LINE: Final = re.compile(r"^\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvRow:
-    """A row and its first line, from 1; `trouble` is the code of why it could not be read."""
+    """A row and the number of its first line, from 1; `trouble` is an error code, or empty."""
 
     line: int
     cells: tuple[str, ...] = ()
@@ -294,8 +297,8 @@ def read_rows(text: TextIO) -> Iterator[CsvRow]:
     separator = ""
     while (number_and_line := lines.take()) is not None:
         number, line = number_and_line
-        if not separator and (said := EXCEL_LINE.match(line or "")):
-            separator = said.group(1)
+        if not separator and (found := EXCEL_LINE.match(line or "")):
+            separator = found.group(1)
             continue
         if line is not None and not line.strip():
             continue
@@ -312,7 +315,7 @@ class _Lines:
         self._again: deque[tuple[int, str | None]] = deque()
 
     def take(self) -> tuple[int, str | None] | None:
-        """Return the next number and line, `None` at the end; a too long line is `None`."""
+        """Return the next line's number and text (`None` if too long); `None` at the end."""
         if self._again:
             return self._again.popleft()
         line = self._text.readline(MAX_LINE + 1)
@@ -326,7 +329,7 @@ class _Lines:
         return self._number, None
 
     def give_back(self, lines: list[tuple[int, str | None]]) -> None:
-        """Return lines to the front, in their order."""
+        """Push lines back; `take` returns them first, in the same order."""
         self._again.extendleft(reversed(lines))
 
 
@@ -343,7 +346,7 @@ def _read(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRo
 
 
 def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
-    """Return the cells of a row, or the code of the reason why it cannot be read."""
+    """Return the cells of a row, or the error code if it cannot be read."""
     if "\x00" in row:
         return "zero_byte"
     if "\ufffd" in row:  # the decoder's replacement for invalid bytes
@@ -356,7 +359,7 @@ def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
 
 
 def _whole(lines: _Lines, line: str, separator: str) -> str | None:
-    """Return a row with all its lines; `None` if a quotation mark has no partner."""
+    """Return the whole row that begins with `line`; `None` if a quoted cell is never closed."""
     if '"' not in line:
         return line
     ahead: list[tuple[int, str | None]] = []
@@ -390,7 +393,7 @@ def _cells(row: str, separator: str) -> Iterator[str | None]:
             at = end + 1 if end >= 0 else len(row)
             continue
         end = row.find('"', at + 1)
-        while end >= 0 and row[end + 1 : end + 2] == '"':  # doubled: one in the text
+        while end >= 0 and row[end + 1 : end + 2] == '"':  # doubled: a literal quotation mark
             end = row.find('"', end + 2)
         if end < 0:
             yield None

@@ -1,4 +1,4 @@
-"""CSV cells that are safe to open in a spreadsheet: foreign text is no formula."""
+"""Makes CSV cells safe to open in a spreadsheet: no text becomes a formula."""
 
 from typing import Final
 
@@ -7,5 +7,5 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 def safe_cell(text: str) -> str:
-    """Return a text that spreadsheets do not compute; `campaign import` reads numbers in it."""
+    """Quote a text that a spreadsheet would compute; `campaign import` still reads such numbers."""
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

@@ -1,7 +1,7 @@
 """Keeps a background task running: failures are logged and the task restarts.
 
-A task group cancels all its tasks when one of them raises. Those of the process serve calls, and
-background work must not end calls.
+A task group cancels all its tasks when one of them raises. The tasks of a process also serve
+calls, and failing background work must not end a call.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from loguru import logger
 from bot import clock
 from operations.database.database import StorageError
 
-FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
+FIRST_WAIT_S: Final = 1.0  # doubles with each failure in a row
 MAX_WAIT_S: Final = 300.0
-UNWELL_S: Final = 15.0  # before a failed database is tried again
+UNWELL_S: Final = 15.0  # the wait before a database that is down is tried again
 
 
 async def keep_running(
@@ -25,23 +25,23 @@ async def keep_running(
     *,
     on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> None:
-    """Run some work until it returns or is cancelled; restart it after failures, ever later.
+    """Run `work` until it returns or is cancelled; restart it after failures, with growing waits.
 
     Args:
         what: Its name in the log: "the health store's refresh".
         work: Starts the work.
-        on_failure: Called for each failure; must not raise.
+        on_failure: Called after each failure; must not raise.
     """
     wait_s = FIRST_WAIT_S
     while True:
         began_s = clock.monotonic()
         try:
             return await work()
-        except Exception as broken:  # noqa: BLE001 - the top of the process: calls go on without it
+        except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
             if clock.monotonic() - began_s > MAX_WAIT_S:
                 wait_s = FIRST_WAIT_S
-            logger.opt(exception=broken).error("{} failed; again in {:g} s", what, wait_s)
-            on_failure(broken)
+            logger.opt(exception=error).error("{} failed; restarting in {:g} s", what, wait_s)
+            on_failure(error)
         await asyncio.sleep(wait_s)
         wait_s = min(MAX_WAIT_S, 2 * wait_s)
 
@@ -49,33 +49,33 @@ async def keep_running(
 async def keep_repeating(
     what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
 ) -> None:
-    """Repeat some work until cancelled, also after failures.
+    """Repeat `work` until cancelled, also after failures.
 
     Args:
         what: Its name in the log; a database outage is logged once.
         work: Does one step; returns whether there is more to do now.
-        rest_s: Returns how long to wait if there is not.
+        rest_s: Returns the wait before the next step when there is nothing to do now.
     """
 
     async def repeat() -> None:
-        unwell = False
+        is_down = False
         while True:
             try:
                 more = await work()
-                unwell = False
+                is_down = False
             except StorageError as error:
-                if not unwell:
+                if not is_down:
                     logger.error("{}: the database does not answer: {}", what, error)
-                more, unwell = False, True
+                more, is_down = False, True
             if not more:
-                await asyncio.sleep(UNWELL_S if unwell else rest_s())
+                await asyncio.sleep(UNWELL_S if is_down else rest_s())
 
     await keep_running(what, repeat)
 
 
 @asynccontextmanager
 async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the works as named tasks during the block; then cancel them and wait for their end.
+    """Run each coroutine in a task named by its keyword; after the block cancel and await them.
 
     Final writes and closing belong after the block: by then the tasks have ended.
     """

@@ -1,7 +1,7 @@
 """Masks keys, addresses, phone numbers, cards and accounts in texts that leave a process.
 
-Every outlet uses it: log, record, alerts, pages, traces. It runs last, right before a text leaves,
-whichever code wrote it.
+Used for the log, the record, alerts, pages and traces, always as the last step before a text leaves
+the process, so that it does not matter which code wrote the text.
 """
 
 import re
@@ -34,12 +34,12 @@ def masked(number: str) -> str:
 
 
 def counted(text: str) -> str:
-    """Return the number of words in place of the words."""
+    """Return the number of words instead of the words."""
     return f"[{len(text.split())} words]" if text else ""
 
 
 def without_numbers(entry: Entry) -> Entry:
-    """Return the entry for a log that may contain words."""
+    """Return the entry with phone numbers masked, for a log that may contain words."""
     match entry.event:
         case CallStarted() as event:
             hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
@@ -49,7 +49,7 @@ def without_numbers(entry: Entry) -> Entry:
 
 
 def without_words(entry: Entry) -> Entry:
-    """Return the entry for every reader but the call's own record."""
+    """Return the entry without words and numbers, for all readers but the call's own record."""
     match entry.event:
         case TranscriptFinal() as event:
             hidden = replace(event, text=counted(event.text), alternatives=())
@@ -65,11 +65,11 @@ def without_words(entry: Entry) -> Entry:
 
 
 REGIONS: Final = ("US", "RU")  # with their own notation of numbers
-MAX_ASKED: Final = 8  # candidates of a text that are looked up; all further ones are masked
-NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
-OWN_DIGITS: Final = 8  # of one of `server.region`, if the tables know it
-# Cheap and wide: the number tables are only asked about its matches. A plus may stand anywhere,
-# and an underscore next to a number is no letter: rooms are named call-_NUMBER_x.
+MAX_ASKED: Final = 8  # candidates per text that are looked up; all further ones are masked
+NATIONAL_DIGITS: Final = 9  # at least, without a plus: fewer are amounts, times, sizes
+OWN_DIGITS: Final = 8  # at least, if the tables know it as a number of `server.region`
+# A cheap and broad filter; only its matches are looked up in the number tables. A plus may follow
+# anything, and an underscore does not count as a letter: LiveKit rooms are named call-_NUMBER_x.
 SHAPED: Final = re.compile(
     r"(?:(?P<plus>(?:\+|%2[Bb]))|(?<![^\W_])(?<!\d[.:]))\(?\d"
     r"(?:[ \-/().\u00a0\u2010-\u2015]{0,3}\d){6,18}"
@@ -177,7 +177,7 @@ SHOWN_DIGITS: Final = 4  # of a card or an account, the last ones, as on a recei
 IBAN_SHAPED: Final = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
 )
-IBANS: Final = {  # countries by the length of their accounts' numbers (ISO 13616, registry of 2024)
+IBANS: Final = {  # countries by the length of their IBANs (ISO 13616, registry of 2024)
     15: "NO",
     16: "BE",
     18: "DK FI FK FO GL NL SD",
@@ -208,7 +208,7 @@ def one_line(text: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """Return a text cut to the length of a line, and how much is missing."""
+    """Cut a text to `MAX_BYTES`, and append how many bytes are missing."""
     raw = text[: MAX_BYTES + 1].encode("utf-8", "replace")
     if len(raw) <= MAX_BYTES and len(text) <= MAX_BYTES:
         return text
@@ -217,7 +217,7 @@ def bounded(text: str) -> str:
 
 
 def without_cards(text: str) -> str:
-    """Return text with card and account numbers masked, up to their last four digits."""
+    """Mask card and account numbers, except for their last four digits."""
     text = IBAN_SHAPED.sub(_masked_iban, text)
     text = CARD_FORM.sub(lambda found: _last_shown(_digits(found[0])), text)
     return CARD_SHAPED.sub(_masked_card, text)
@@ -233,7 +233,7 @@ def _last_shown(digits: str) -> str:
 
 
 def _masked_iban(found: re.Match[str]) -> str:
-    """Return an account's number masked; words after it, which look like a part of it, stay."""
+    """Mask an account number; keep following words, which the pattern also matches."""
     ends = [place + 1 for place, item in enumerate(found[0]) if item.isalnum()]
     length = IBAN_LENGTHS.get(found[0][:2].upper(), 0)
     if not 0 < length <= len(ends):
@@ -297,7 +297,7 @@ MAIL: Final = re.compile(r"[\w.+\-%]{1,64}@(?=[\w\-]{1,63}\.)((?:[\w\-]{1,63}\.)
 def redacted(text: str) -> str:
     """Return `text` without keys, cards, phone numbers, addresses and unspoken words.
 
-    A very long text loses its end.
+    A very long text is cut.
     """
     whole = len(text) <= READ_CHARACTERS
     text = TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
@@ -308,7 +308,7 @@ def redacted(text: str) -> str:
 
 
 def without_keys(text: str) -> str:
-    """Return `text` without secrets: this process's own, and what looks like one."""
+    """Return `text` without secrets: those of this process, and whatever looks like one."""
     text = KNOWN.hide(text)
     if "://" in text and "@" in text:
         text = PASSWORD_IN_ADDRESS.sub(rf"\1{SHOWN}", text)
@@ -334,18 +334,18 @@ def printable(text: str) -> str:
 
 
 def masked_event(event: Event) -> Event:
-    """Return an event with its foreign texts masked; a caller's own words lose only keys."""
+    """Return an event with quoted texts masked; in a caller's own words only keys are."""
     mask = without_keys if isinstance(event, CALLERS_WORDS) else redacted
     changed: dict[str, Any] = {}
     for name in FROM_OTHERS:
-        said = getattr(event, name, None)
-        if said and isinstance(said, str) and (shown := mask(said)) != said:
+        text = getattr(event, name, None)
+        if text and isinstance(text, str) and (shown := mask(text)) != text:
             changed[name] = shown
     return replace(event, **changed) if changed else event
 
 
 def clean(value: Any, mask: Callable[[str], str] = redacted) -> Any:
-    """Return a JSON value with each text masked, but not the field names."""
+    """Return a JSON value with each text masked, except field names."""
     match value:
         case str():
             return mask(value)

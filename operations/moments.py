@@ -1,4 +1,4 @@
-"""How moments are written: in files in ISO 8601 with an offset, for people with the zone's name."""
+"""Formats moments: in ISO 8601 with an offset for files, with the zone's name for people."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -10,8 +10,8 @@ def iso(at: datetime | float | None, timespec: str = "auto") -> str:
     """Return a moment for files and programs; empty for `None`.
 
     Args:
-        at: A moment, or seconds since 1970. One without a zone is in UTC, as SQLite returns it.
-        timespec: The precision, as `datetime.isoformat` has it.
+        at: A moment, or seconds since 1970. Without a zone it is in UTC, as SQLite returns it.
+        timespec: The precision, as in `datetime.isoformat`.
     """
     return "" if at is None else _aware(at).isoformat(timespec=timespec)
 

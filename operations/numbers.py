@@ -1,11 +1,11 @@
 """Reads phone numbers as people, spreadsheets and carriers write them.
 
-Rules: a plus or a country's prefix for calls abroad is explicit. Otherwise digits have up to two
-readings: a number of the region, and a number with its country code whose plus was lost. An invalid
-reading does not count. Of two valid ones, that of the region wins if the region writes its numbers
-in this way (German ones begin with 0, American ones with their area code) and they do not begin
-with its own country code. Else the number is ambiguous: nothing may be called, listed or erased by
-a guess.
+Rules: a number with a plus or an international prefix has one reading. Other digits have up to two:
+a national number of the region, and a number with a country code that lost its plus. Invalid
+readings do not count. If both are valid, the national one wins if numbers are written that way in
+the region (in Germany with a 0 first, in America with the area code first) and the digits do not
+begin with the region's own country code. Otherwise the number is ambiguous, and nothing is called,
+listed or erased on a guess.
 """
 
 import re
@@ -32,27 +32,29 @@ from phonenumbers.timezone import time_zones_for_geographical_number, time_zones
 from calls.caller import AROUND, MIN_DIGITS, is_dialable
 
 UNKNOWN: Final = "Etc/Unknown"  # the library's answer for an unknown zone
-LONGEST: Final = 60  # characters; longer texts are no numbers
-# A spreadsheet's additions to a number that it keeps as text.
+LONGEST: Final = 60  # characters; a longer text is not a number
+# Spreadsheets turn numbers into these.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
 SPOILT: Final = {
     SCIENTIFIC: "digits_lost",  # "4.93012E+11": the file has no more digits
-    re.compile(r"\d{4}-\d{2}-\d{2}"): "not_a_number",  # a date; in Germany it could be called
+    re.compile(
+        r"\d{4}-\d{2}-\d{2}"
+    ): "not_a_number",  # a date; its digits are a valid number in Germany
 }
 # Invisible characters: direction marks, joiners, a soft hyphen (Unicode, category Cf).
 UNSEEN: Final = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
 BEGIN: Final = re.compile(r"[+\uff0b\d]")
-ABROAD: Final = "00"  # before a country code (ITU-T E.164); the region decides on others
-ENDING_DIGITS: Final = 6  # at the end of every notation of a number
+ABROAD: Final = "00"  # the usual international prefix (ITU-T E.164); some regions have another
+ENDING_DIGITS: Final = 6  # the same in every notation of a number
 AMBIGUOUS: Final = "ambiguous"
-# Mexico dropped what stood between its country code, or nothing, and ten digits (IFT, August 2019).
+# Until August 2019, Mexican numbers had extra digits before the last ten (IFT).
 MEXICO: Final = "MX"
 OLD_MEXICAN: Final = re.compile(r"(\+|00)?52(?:0?1|04[45])(\d{10})|(?:01|04[45])(\d{10})")
-WORD_LETTERS: Final = 3  # at least this many stand for digits; the library drops fewer
+WORD_LETTERS: Final = 3  # at least this many are dialled as digits; the library drops fewer
 PARSE_REASONS: Final = {
     NumberParseException.INVALID_COUNTRY_CODE: "no_country_code",
     NumberParseException.NOT_A_NUMBER: "not_a_number",
@@ -89,8 +91,8 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
     bare = _cleaned(text)
     if not bare:
         return "no_number"
-    if spoilt := next((why for form, why in SPOILT.items() if form.fullmatch(bare)), ""):
-        return spoilt
+    if problem := next((why for form, why in SPOILT.items() if form.fullmatch(bare)), ""):
+        return problem
     try:
         readings = _readings(bare, region or None)
     except NumberParseException as error:
@@ -110,8 +112,8 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
 def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
     """Return the numbers, in E.164, that a text may mean: several if it is ambiguous.
 
-    Unlike `read_number` it accepts what cannot be called from anywhere: invalid numbers with a
-    plausible length, and with a plus any number.
+    Unlike `read_number`, it also accepts numbers that may not be callable from everywhere: invalid
+    numbers of a plausible length, and any digits after a plus.
 
     Args:
         text: A number, or a SIP address whose user is one.
@@ -131,13 +133,13 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
 
 
 def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
-    """Return a carrier's number as it is dialled, in E.164 if that can be determined.
+    """Return the readings of a carrier's number, as for dialling; in E.164 where possible.
 
-    Empty if it is no number; several if it is ambiguous.
+    Empty if the text is not a number; several readings if it is ambiguous.
 
     Args:
         text: A number, or a SIP address whose user is one.
-        region: As above.
+        region: As for `readings_of`.
     """
     bare = _bare(text)
     whole = (_whole(bare),) if is_dialable(bare) else ()
@@ -145,17 +147,17 @@ def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
 
 
 def one_reading(text: str, *, region: str | None) -> str:
-    """Return a carrier's number as it is dialled; an ambiguous one as it was written."""
+    """Return a carrier's number as for dialling; unchanged if it is ambiguous or not a number."""
     readings = as_dialled(text, region=region)
     return readings[0] if len(readings) == 1 else text
 
 
 def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
-    """Return a function that tells whether a carrier's number may be this one.
+    """Return a predicate: whether a number from a carrier may be the wanted one.
 
     Args:
-        wanted: E.164.
-        region: As above.
+        wanted: The wanted number, in E.164.
+        region: As for `readings_of`.
     """
 
     def same(text: str) -> bool:
@@ -166,12 +168,12 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
 
 
 def ending_of(number: str) -> str:
-    """Return a number's last digits."""
+    """Return a number's last digits, at most `ENDING_DIGITS`."""
     return number[-ENDING_DIGITS:].lstrip("+")
 
 
 def _bare(text: str) -> str:
-    """Return the number part of a telephone address, including its marks."""
+    """Return the number in a telephone address, with its plus and separators."""
     return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
 
 
@@ -189,10 +191,10 @@ def _e164(number: PhoneNumber) -> str:
 
 
 def _readings(bare: str, region: str | None) -> Sequence[PhoneNumber]:
-    """Return the plausible readings of a text; if there is none, an invalid one.
+    """Return the plausible readings of a text; if there are none, an invalid one.
 
     Raises:
-        NumberParseException: It is no number.
+        NumberParseException: It is not a number.
     """
     bare = _without_old_digits(bare, region)
     number = phonenumbers.parse(bare, region, keep_raw_input=True)
@@ -211,7 +213,7 @@ def _readings(bare: str, region: str | None) -> Sequence[PhoneNumber]:
 
 
 def _without_old_digits(bare: str, region: str | None) -> str:
-    """Drop the digits that Mexican mobile numbers had until 2019."""
+    """Drop the extra digits that Mexican mobile numbers had until 2019."""
     old = OLD_MEXICAN.fullmatch(re.sub(r"[^\d+]", "", bare))
     if old is None or not (old[1] or region == MEXICO):
         return bare
@@ -219,7 +221,7 @@ def _without_old_digits(bare: str, region: str | None) -> str:
 
 
 def _with_lost_plus(bare: str) -> PhoneNumber | None:
-    """Return the reading with a country code; `None` if the digits cannot begin with one."""
+    """Return the reading as a number that lost its plus; `None` if it cannot be one."""
     begin = BEGIN.search(bare)
     if begin is None or bare[begin.start()] == "0" or "(" in bare[: begin.start()]:
         return None
@@ -232,7 +234,7 @@ def _with_lost_plus(bare: str) -> PhoneNumber | None:
 
 
 def _is_usual_here(bare: str, region: str | None, number: PhoneNumber, abroad: PhoneNumber) -> bool:
-    """Return whether a region's people write a national number in this way."""
+    """Return whether the region's national numbers are written in this way."""
     if number.country_code == abroad.country_code:
         return _e164(number) == _e164(abroad)
     written = PhoneNumberMatcher(_digits(bare), region, leniency=Leniency.VALID)
@@ -240,14 +242,16 @@ def _is_usual_here(bare: str, region: str | None, number: PhoneNumber, abroad: P
 
 
 def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
-    # Finding the kind is half the work of parsing: the library would repeat it.
+    # `time_zones_for_number` would determine the kind again, which takes half as long as parsing.
     if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
 
 
 def _cleaned(text: str) -> str:
-    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
+    plain = " ".join(
+        UNSEEN.sub("", text).split()
+    )  # the library does not treat a thin space as a space
     return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
 
@@ -282,7 +286,7 @@ def _letters(text: str, number: PhoneNumber, kind: int) -> str:
 
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> tzinfo | None:
-    """Return a zone by its name; `None` if the name is unknown."""
+    """Return a time zone by its name; `None` if the name is unknown."""
     if name in ("", UNKNOWN):
         return None
     try:
@@ -292,7 +296,7 @@ def zone_named(name: str) -> tzinfo | None:
 
 
 def zone_of(number: str, *, region: str) -> str:
-    """Return a zone that a number is in; empty if unknown."""
+    """Return the name of a number's time zone; empty if unknown."""
     read = read_number(number, region=region)
     zones = read.zones if isinstance(read, CallableNumber) else ()
     return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")

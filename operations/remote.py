@@ -1,4 +1,4 @@
-"""One request to a system of the owner's, and its failure without an address or a key."""
+"""Sends requests to the owner's systems; its errors contain no address and no key."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from bot.http import UnreadableError, read_body, request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 
-MAX_WAIT_S: Final = 3600.0  # whatever the other side asks for
+MAX_WAIT_S: Final = 3600.0  # at most, whatever the other side asks for
 PREFIX: Final = "whsec_"
 KINDS: Final[Mapping[int, Kind]] = {
     401: Kind.AUTH,
@@ -30,8 +30,8 @@ class RemoteError(Exception):
     """The other side refused, or did not answer.
 
     Attributes:
-        whom: The refused recipients, for a person who asks; never for a log.
-        reached_others: Other recipients got it, so it must not be sent again.
+        whom: The refused recipients, for the operator who runs a test; never logged.
+        reached_others: Whether other recipients got the message: it must not be sent again.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RemoteError(Exception):
 
 
 def remote_failure(stage: str, name: str, error: Exception) -> Failure | None:
-    """Return an error as the failure of one system; `None` for an error of our own code."""
+    """Return an error as a failure of one system; `None` for an error in our own code."""
     if not isinstance(error, RemoteError):
         return None
     return failed(
@@ -61,14 +61,14 @@ def remote_failure(stage: str, name: str, error: Exception) -> Failure | None:
 
 
 def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> RemoteError:
-    """Return the error of an HTTP status."""
+    """Return the error for an HTTP status."""
     other = Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST
-    said = f"answered {status}{': ' if why else ''}{why}"
-    return RemoteError(KINDS.get(status, other), said, retry_after_s=retry_after_s)
+    reason = f"answered {status}{': ' if why else ''}{why}"
+    return RemoteError(KINDS.get(status, other), reason, retry_after_s=retry_after_s)
 
 
 def unanswered(error: Exception) -> RemoteError:
-    """Return the error of a connection; its original text may hold the whole address."""
+    """Return the error for a failed request, without its text: that may contain the address."""
     if isinstance(error, TimeoutError):
         return RemoteError(Kind.TIMEOUT, "no answer in time")
     if isinstance(error, aiohttp.InvalidURL):
@@ -90,19 +90,19 @@ async def ask(
     Args:
         method: The HTTP method; redirects are not followed.
         url: The address.
-        timeout_s: From connecting to the end of the answer.
-        body: JSON.
-        headers: Further headers.
-        most_bytes: Of the answer; 0 if its body is ignored.
+        timeout_s: For everything from connecting to the end of the answer.
+        body: JSON; `None` for no body.
+        headers: Headers besides `content-type`.
+        most_bytes: The limit for the answer's body; 0 to ignore the body.
 
     Raises:
         RemoteError: There is no answer, or it is too large.
     """
-    told = {**headers, "content-type": "application/json"}
+    sent_headers = {**headers, "content-type": "application/json"}
     try:
         async with (
             asyncio.timeout(timeout_s),
-            request(method, url, data=body, headers=told, allow_redirects=False) as answer,
+            request(method, url, data=body, headers=sent_headers, allow_redirects=False) as answer,
         ):
             content = answer.content
             text = await read_body(content, most_bytes=most_bytes) if most_bytes else b""
@@ -117,10 +117,10 @@ def check_taken(status: int, headers: Mapping[str, str], *, now: float | None = 
     """Raise unless the status means success.
 
     Raises:
-        RemoteError: It means a failure.
+        RemoteError: The status means a failure; may carry a wait from `headers`.
     """
     if not 200 <= status < 300:
-        wait_s = retry_after_s(headers, utc_s=now)  # without `now` relative to the answer's date
+        wait_s = retry_after_s(headers, utc_s=now)  # without `now`, relative to the answer's date
         raise refused(status, retry_after_s=wait_s and min(wait_s, MAX_WAIT_S))
 
 
@@ -134,7 +134,7 @@ async def post_signed(
     now: float,
     timeout_s: float,
 ) -> tuple[int, Mapping[str, str]]:
-    """Post a message as in Standard Webhooks; return the answer's status and headers.
+    """Post a message in the Standard Webhooks format; return the answer's status and headers.
 
     Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 
@@ -142,9 +142,9 @@ async def post_signed(
         url: The receiver's address.
         kind: The message's type.
         data: Its content.
-        message_id: The same for a repeat.
-        secret: Signs it; empty for no signature.
-        now: Dates the signature; in seconds since 1970.
+        message_id: Identifies the message; a repeat has the same one.
+        secret: The signing secret; empty for no signature.
+        now: The time of the signature, in seconds since 1970.
         timeout_s: As for `ask`.
 
     Raises:
@@ -156,10 +156,10 @@ async def post_signed(
     if secret:
         headers["webhook-signature"] = signature(secret, f"{message_id}.{at}.{body}")
     # The body of the answer is ignored: many servers say "Accepted".
-    status, told, _ = await ask(
+    status, answered, _ = await ask(
         "POST", url, timeout_s=timeout_s, body=body.encode(), headers=headers
     )
-    return status, told
+    return status, answered
 
 
 def signature(secret: str, signed: str) -> str:

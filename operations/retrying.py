@@ -1,9 +1,10 @@
 """Retries work outside a turn: dials, the owner's systems, alerts, sheets, clips.
 
-Never while a caller waits: in a turn the ladder moves on instead. `fallbacks/retrying.py` decides
-when and how often; this module waits, with tenacity, and updates the health table. The attempts of
-a sequence count as one: a permanent failure or an exhausted sequence opens the provider's breaker
-at once, but no attempt counts towards its consecutive failures.
+Not for work that a caller waits for: inside a turn the ladder moves to the next rung instead.
+`fallbacks/retrying.py` decides when and how often to retry; this module waits, with tenacity, and
+updates the health table. All attempts of a sequence count as one result: a permanent failure or an
+exhausted sequence opens the provider's breaker at once, but a single failed attempt does not count
+towards its consecutive failures.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ _CHANCE: Final = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """The retry policy for work outside a turn, and its listeners."""
+    """The retry policy for work outside a turn, its event sink, health table and clock."""
 
     settings: RetrySettings
     emit: Emit
@@ -56,17 +57,17 @@ async def run_with_retries(
     classify: Callable[[Exception], Failure | None],
     retries: Retries,
 ) -> T:
-    """Do the work, with retries where they may help; it can be cancelled at any time.
+    """Run `work`, and retry it where that may help; safe to cancel at any time.
 
     Args:
         work: One attempt.
-        asked: The provider; with a health table, one of its rungs.
-        classify: Classifies an exception of the work; `None` for our own error, which is re-raised.
-        retries: The policy and its listeners.
+        asked: The provider; must be in the health table, if there is one.
+        classify: Classifies an exception of `work`; `None` for our own error, which is re-raised.
+        retries: The policy.
 
     Raises:
-        ServiceError: It failed; holds the last attempt's failure. If the breaker is open, the
-            provider was not asked at all.
+        ServiceError: All attempts failed; holds the last failure. Also raised without an attempt
+            if the provider is unavailable: open breaker, rate limit, out of rotation.
     """
     sequence = RetrySequence(asked, classify, retries)
 
@@ -84,7 +85,7 @@ async def run_with_retries(
 
 
 class RetrySequence:
-    """The attempts of one piece of work; each failed attempt decides the next step once."""
+    """The attempts of one piece of work; decides after each failure whether and when to retry."""
 
     def __init__(
         self, asked: Key, classify: Callable[[Exception], Failure | None], retries: Retries
@@ -113,7 +114,7 @@ class RetrySequence:
         """Make one attempt.
 
         Raises:
-            ServiceError: It failed; the next step is decided and reported.
+            ServiceError: It failed; `wait_s` and the emitted event say what happens next.
         """
         self._wait_s = None
         permit, began_s = self._permit(), self._retries.clock()
@@ -123,21 +124,21 @@ class RetrySequence:
         except Exception as error:
             failure = self._classify(error)
             if failure is None:
-                self._call_off(permit)
+                self._return_permit(permit)
                 raise
-            self._book_failure(permit, failure, after_s=self._retries.clock() - began_s)
+            self._record_failed_attempt(permit, failure, after_s=self._retries.clock() - began_s)
             raise error_of(failure) from error
         except asyncio.CancelledError:
-            self._call_off(permit)
+            self._return_permit(permit)
             raise
-        self._book_success(permit)
+        self._record_success(permit)
         return done
 
     def _permit(self) -> Permit | None:
-        """Return a permit to ask, `None` if the provider's health is not tracked.
+        """Return a permit to ask; `None` if the provider's health is not tracked.
 
         Raises:
-            ServiceError: There is none: the breaker is open, or the provider rests.
+            ServiceError: The provider is unavailable.
         """
         availability, now = self._retries.availability, self._retries.clock()
         if availability is None:
@@ -149,14 +150,16 @@ class RetrySequence:
             raise error_of(failed(Kind.OVERLOADED, stage, provider=provider, reason=why))
         return permit
 
-    def _book_failure(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
+    def _record_failed_attempt(
+        self, permit: Permit | None, failure: Failure, *, after_s: float
+    ) -> None:
         self._emit_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
         spent_s = self._retries.clock() - self._first_s
         self._wait_s = wait_s(
             settings, self._tries, failure=failure, chance=chance, spent_s=spent_s
         )
-        self._learn(permit, failure)
+        self._update_breaker(permit, failure)
         if self._wait_s is not None:
             self._retries.emit(
                 RetryPlanned(
@@ -177,7 +180,7 @@ class RetrySequence:
                 )
             )
 
-    def _learn(self, permit: Permit | None, failure: Failure) -> None:
+    def _update_breaker(self, permit: Permit | None, failure: Failure) -> None:
         availability, now = self._retries.availability, self._retries.clock()
         if availability is None or permit is None:
             return
@@ -189,12 +192,12 @@ class RetrySequence:
         if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # else our own fault
             self._emit_all(breaker.trip(now))
 
-    def _book_success(self, permit: Permit | None) -> None:
+    def _record_success(self, permit: Permit | None) -> None:
         availability = self._retries.availability
         if availability is not None and permit is not None:
             self._emit_all(availability.succeeded(self._asked, permit, now=self._retries.clock()))
 
-    def _call_off(self, permit: Permit | None) -> None:
+    def _return_permit(self, permit: Permit | None) -> None:
         availability = self._retries.availability
         if availability is not None and permit is not None:
             availability.of(*self._asked).breaker.take_back(permit)
@@ -202,26 +205,26 @@ class RetrySequence:
     def _emit_failure(self, failure: Failure, after_s: float) -> None:
         self._retries.emit(AttemptFailed.of(failure, after_s=after_s))
 
-    def _emit_all(self, facts: tuple[AvailabilityEvent, ...]) -> None:
-        for fact in facts:
-            self._retries.emit(fact)
+    def _emit_all(self, events: tuple[AvailabilityEvent, ...]) -> None:
+        for event in events:
+            self._retries.emit(event)
 
 
-# Moves work outside a turn down its ladder; `fallbacks/retrying.py` decides the next rung.
+# Runs work outside a turn down a ladder; `fallbacks/retrying.py` chooses the next rung.
 #
-# Each rung has its own `RetrySequence`, so that a standby is asked at once, and a rung's breaker
-# learns the same as from any other work outside a turn.
+# Each rung has its own `RetrySequence`: a standby is tried at once, without waiting for the retries
+# of the rung above, and breakers are updated as for any other work outside a turn.
 
 
 async def run_down_ladder(
     works: Mapping[str, Callable[[], Awaitable[T]]], *, stage: str, retries: Retries
 ) -> T:
-    """Return the result of the first rung to succeed; can be cancelled at any time.
+    """Return the result of the first rung to succeed; safe to cancel at any time.
 
     Args:
-        works: One attempt for each rung, by name; raises `ServiceError` on failure.
+        works: Makes one attempt, by the rung's name; raises `ServiceError` on failure.
         stage: The ladder's stage.
-        retries: The policy for each rung, the health table, and the listeners.
+        retries: The policy for each rung; must have a health table.
 
     Raises:
         ServiceError: No rung succeeded; holds the failure of the last one asked.
@@ -232,7 +235,7 @@ async def run_down_ladder(
 
 
 class _Descent(Generic[T]):
-    """One piece of work on its way down the ladder."""
+    """One run of a piece of work down its ladder."""
 
     def __init__(
         self,
@@ -267,16 +270,16 @@ class _Descent(Generic[T]):
             try:
                 return await self._ask(name)
             except ServiceError as error:
-                self._note(name, error.failure)
+                self._rule_out(name, error.failure)
 
     async def _ask(self, name: str) -> T:
         self._tries += 1
         if self._last is not None and self._last.provider != name:
-            told = partial(RungChosen, stage=self._stage, cause=self._last.kind.value)
-            self._retries.emit(told(before=self._last.provider, after=name))
+            chosen = partial(RungChosen, stage=self._stage, cause=self._last.kind.value)
+            self._retries.emit(chosen(before=self._last.provider, after=name))
         return await self._sequences[name].attempt(self._works[name])
 
-    def _note(self, name: str, failure: Failure) -> None:
+    def _rule_out(self, name: str, failure: Failure) -> None:
         self._last = failure
         wait_s = self._sequences[name].wait_s
         again_at = None if wait_s is None else self._retries.clock() + wait_s

@@ -1,13 +1,15 @@
-"""The stored words of a call: no card number, and nothing of a sensitive section.
+"""Removes card numbers and sensitive sections from the words of a call before they are stored.
 
-Each event of a call passes here before it leaves the call, so that journal, database, live view,
-log, traces, the work after the call, CRM and spreadsheet get the same. The model and the call's own
-parts get the words themselves. Rules:
+Each event of a call passes through here before it leaves the call, so that the journal, database,
+live view, log, traces, after-call work, CRM and spreadsheet all get the same text. The model and
+the rest of the call's pipeline get the original words. Rules:
 
-- A card number is masked up to its last four digits, also with pauses in it.
-- Of one that a caller says in pieces, at most the first ten digits are stored.
-- Of a sensitive section no words and no sound are stored. It ends `max_s` after it was begun last,
-  after the agent's answer to its end, or with the call. A caller who is speaking then may finish.
+- All digits of a card number but the last four are masked, even if there are pauses between them.
+- Of a card number that the caller says in several utterances, at most the first ten digits are
+  stored.
+- No words and no audio of a sensitive section are stored. It ends `max_s` after it was last begun,
+  with the agent's answer after `end`, or with the call. A caller who is speaking when the time is
+  up may finish.
 """
 
 import re
@@ -42,18 +44,18 @@ WORDS: Final[Mapping[type, Sequence[str]]] = {
     ProviderFailed: ("error",),
     CallFailed: ("error",),
 }
-"""The fields of events that may hold what was said."""
-MAX_REMEMBERED: Final = 200  # utterances of sensitive sections (chosen)
+"""The event fields that may contain words of the call."""
+MAX_REMEMBERED: Final = 200  # last utterances of sensitive sections (chosen)
 FINISH_S: Final = 30.0  # for a caller who is speaking when a section's time is up (chosen)
-PIECES_SHOWN: Final = 10  # digits of a number in pieces: no more than of a number in the US
+PIECES_SHOWN: Final = 10  # digits of a number in pieces: as many as a US phone number has
 STARTS: Final = frozenset("23456")  # of card numbers (ISO/IEC 7812-1, payment cards)
-OTHER_WORDS: Final = 3  # besides digits, in a piece of a number: "and then 4242"
+OTHER_WORDS: Final = 3  # at most, around the digits of a piece: "and then 4242"
 PAUSED: Final = re.compile(r"(?<!\d)\d(?:[\s,.;:/\u2010-\u2015-]{0,3}\d){12,18}(?!\d)")
 KEYED: Final = re.compile(rf"({re.escape(KEYS_SAID)})\S+")
 
 
 def without_spoken_cards(text: str) -> str:
-    """Return words without card numbers, also those with commas and stops between their digits."""
+    """Mask card numbers, including those with commas and full stops between their digits."""
     for shape in (CARD_SHAPED, PAUSED):
         text = shape.sub(_masked_digits, text)
     return text
@@ -72,8 +74,8 @@ class StoredWords:
     Args:
         max_s: The longest that a sensitive section lasts.
         clock: Monotonic seconds.
-        until: When a section ends that another process began; 0 if none is open.
-        said: What was said in sections in another process.
+        until: The end of a section that another process began; 0 if none is open.
+        said: What was said in sensitive sections before another process handed the call over.
     """
 
     def __init__(
@@ -89,21 +91,21 @@ class StoredWords:
         self.said: deque[str] = deque(said, MAX_REMEMBERED)
         self._clock = clock
         self._ending = False
-        self._speaks = False  # the caller, since before the section's end
+        self._speaks = False  # the caller, who began within the section
         self._turn = 0  # of `_digits`
-        self._digits = ""  # of a number that the caller says in pieces
+        self._digits = ""  # so far, of a number that the caller says in pieces
 
     @property
     def hides(self) -> bool:
-        """Whether a sensitive section is open: nothing of the call may be stored."""
+        """Whether a sensitive section is open, so that nothing of the call may be stored."""
         return self._clock() < self.until + (FINISH_S if self._speaks else 0.0)
 
     def begin(self) -> None:
-        """Begin a sensitive section, or restart its time."""
+        """Begin a sensitive section; if one is open, its time starts again."""
         self.until, self._ending = self._clock() + self.max_s, False
 
     def end(self) -> None:
-        """End the section once the agent's answer was heard."""
+        """End the section after the agent's next utterance, or with the next turn."""
         self._ending = self.hides
 
     def event(self, event: Event) -> Event:
@@ -119,11 +121,14 @@ class StoredWords:
         return shown
 
     def text(self, text: str) -> str:
-        """Return words of the call as they may be stored, such as a callback's reason."""
+        """Return other words of the call as they may be stored, such as a callback's reason."""
         return HIDDEN if self.hides and text else without_spoken_cards(text)
 
     def messages(self, messages: Iterable[Any]) -> list[dict[str, Any]]:
-        """Return a conversation for others than its model: without keys, cards and sections."""
+        """Return a conversation without keypad digits, card numbers and sensitive sections.
+
+        For everyone except the model that holds it.
+        """
         plain = (dict(message) for message in messages if isinstance(message, Mapping))
         return [self._without_secrets(message) for message in plain]
 
@@ -140,30 +145,33 @@ class StoredWords:
     def _shown(self, event: Any, *, hidden: bool) -> Event:
         changed: dict[str, Any] = {}
         for name in WORDS[type(event)]:
-            said = getattr(event, name)
-            if hidden and said and isinstance(event, TranscriptFinal | AgentSaid):
-                self.said.append(clean(said))
-            changed[name] = (HIDDEN if said else said) if hidden else without_spoken_cards(said)
+            words = getattr(event, name)
+            if hidden and words and isinstance(event, TranscriptFinal | AgentSaid):
+                self.said.append(clean(words))
+            changed[name] = (HIDDEN if words else words) if hidden else without_spoken_cards(words)
         if isinstance(event, TranscriptFinal):
-            changed |= self._of_caller(event, changed["text"], hidden=hidden)
+            changed |= self._caller_changes(event, changed["text"], hidden=hidden)
         return replace(event, **changed)
 
-    def _of_caller(self, heard: TranscriptFinal, text: str, *, hidden: bool) -> dict[str, Any]:
+    def _caller_changes(
+        self, transcript: TranscriptFinal, text: str, *, hidden: bool
+    ) -> dict[str, Any]:
         others = tuple(
-            replace(other, text=without_spoken_cards(other.text)) for other in heard.alternatives
+            replace(other, text=without_spoken_cards(other.text))
+            for other in transcript.alternatives
         )
         if hidden:
             return {"alternatives": ()}
-        if self._is_piece_of_card(heard):
+        if self._is_piece_of_card(transcript):
             return {"text": re.sub(r"\d", "*", text), "alternatives": ()}
         return {"text": text, "alternatives": others}
 
-    def _is_piece_of_card(self, heard: TranscriptFinal) -> bool:
-        """Return whether these words go on a number that may be a card's and is long by now."""
-        words = heard.text.split()
-        digits = "".join(item for item in heard.text if item.isdecimal())
+    def _is_piece_of_card(self, transcript: TranscriptFinal) -> bool:
+        """Return whether this continues a possible card number beyond `PIECES_SHOWN` digits."""
+        words = transcript.text.split()
+        digits = "".join(item for item in transcript.text if item.isdecimal())
         others = sum(not any(item.isdecimal() for item in word) for word in words)
-        goes_on = heard.turn == self._turn and digits and others <= OTHER_WORDS
-        before = self._digits if goes_on else ""
-        self._turn, self._digits = heard.turn, (before + digits)[: 2 * PIECES_SHOWN]
+        continues = transcript.turn == self._turn and digits and others <= OTHER_WORDS
+        before = self._digits if continues else ""
+        self._turn, self._digits = transcript.turn, (before + digits)[: 2 * PIECES_SHOWN]
         return bool(before) and len(self._digits) > PIECES_SHOWN and self._digits[0] in STARTS

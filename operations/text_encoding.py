@@ -1,9 +1,9 @@
 """Finds the encoding of a text file from its bytes.
 
-A byte order mark decides. A file that is valid UTF-8 to its end is UTF-8. Every other file is read
-with each of the encodings that offices use, and the one with the fewest odd words wins: a word is
-odd if it mixes alphabets, has a symbol inside, or changes to capitals in its middle. Short lists
-often leave several encodings. Then the country decides: first the one of the file's owner, then
+A byte order mark decides. A file that is valid UTF-8 to its end is UTF-8. Any other file is decoded
+with every encoding that is common in offices, and the one with the fewest odd words wins: a word is
+odd if it mixes alphabets, has a symbol inside, or changes to capitals in its middle. In a short
+file several encodings often tie; then the country decides: first that of the file's owner, then
 those of the telephone numbers in the file.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
+MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -26,11 +26,11 @@ MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 SAMPLE_BYTES: Final = 65_536
-WIDE_SHARE: Final = 0.3  # zero bytes at every second place: nearly half in ASCII as UTF-16
-MAX_WORDS: Final = 400  # that are judged in each encoding
-MAX_SHOWN: Final = 3  # cells of a sample for people
-SHOWN_LENGTH: Final = 40
-MANY: Final = 3  # chosen: so many words without one ASCII letter are another alphabet
+WIDE_SHARE: Final = 0.3  # of zeros among every second byte; in ASCII text as UTF-16 nearly all are
+MAX_WORDS: Final = 400  # judged for each encoding
+MAX_SHOWN: Final = 3  # cells in a sample for the user
+SHOWN_LENGTH: Final = 40  # characters of such a cell
+MANY: Final = 3  # words without an ASCII letter that suggest another alphabet (chosen)
 
 OFFICES: Final[Mapping[str, tuple[str, ...]]] = {
     "AL BA CZ HR HU ME PL RO SI SK": ("cp1250", "iso8859-2"),
@@ -50,19 +50,19 @@ OFFICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 OF_REGION: Final = {region: names for key, names in OFFICES.items() for region in key.split()}
 EVERYWHERE: Final = ("cp1252", "latin-1", "cp1251", "cp1250", "cp932", "gb18030", "cp949")
-INVALID: Final = "\ufffd"  # what a decoder puts in place of bytes that are no letter
-INSIDE: Final = frozenset("'’ʼ·.-‐‑–—")  # noqa: RUF001 - what may stand inside a name
+INVALID: Final = "\ufffd"  # a decoder's replacement for invalid bytes
+INSIDE: Final = frozenset("'’ʼ·.-‐‑–—")  # noqa: RUF001 - allowed inside a name
 PLUS: Final = re.compile(r"(?:\+|\b00)(\d{6,15})")
 EASTERN: Final = frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "FULLWIDTH"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextEncoding:
-    """An encoding.
+    """A text encoding.
 
     Attributes:
-        name: As Python calls it.
-        sample: Some cells that another encoding would read differently; empty if it is certain.
+        name: Python's name for it.
+        sample: A few cells that other encodings read differently; empty if the encoding is certain.
     """
 
     name: str
@@ -70,25 +70,26 @@ class TextEncoding:
 
 
 def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding:
-    """Return the encoding; `pieces` are the bytes of the whole file.
+    """Guess the encoding of a file.
 
     Args:
-        pieces: At most `SAMPLE_BYTES` of them are judged.
+        pieces: The bytes of the whole file. All are checked for UTF-8; a guess is based on at most
+            about `SAMPLE_BYTES` of them.
         region: The country of the file's owner, ISO 3166-1; empty if unknown.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     sample = b""
-    # An empty piece follows the last one, so that an unfinished character is an error.
+    # The final empty piece makes an incomplete character at the end an error.
     for piece in chain(filter(None, pieces), (b"",)):
         if len(sample) < SAMPLE_BYTES:
             sample += piece[: SAMPLE_BYTES - len(sample)]
-            if told := _told(sample):
-                return TextEncoding(name=told)
+            if name := _obvious_encoding(sample):
+                return TextEncoding(name=name)
         try:
             decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             # The sample must contain the bytes that are not UTF-8, which may come late. Its two
-            # parts may overlap; the line feed keeps them from becoming one word.
+            # parts may overlap; the line feed keeps their words apart.
             begin = error.object.rfind(b"\n", 0, error.start) + 1
             late = error.object[begin : begin + SAMPLE_BYTES]
             return _best(sample[: SAMPLE_BYTES // 2] + b"\n" + late, region)
@@ -96,13 +97,13 @@ def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding
 
 
 def _sampled(text: str) -> tuple[str, ...]:
-    """Return some cells of a text that has other characters than ASCII."""
+    """Return a few cells that contain other characters than ASCII."""
     found = re.findall(r"[^,;|\t\r\n\"]*[^\x00-\x7f,;|\t\r\n\"][^,;|\t\r\n\"]*", text)
     cells = dict.fromkeys(cell.strip()[:SHOWN_LENGTH] for cell in found)
     return tuple(cells)[:MAX_SHOWN]
 
 
-def _told(sample: bytes) -> str | None:
+def _obvious_encoding(sample: bytes) -> str | None:
     for mark, name in MARKS:
         if sample.startswith(mark):
             return name
@@ -137,7 +138,7 @@ def _country_code(digits: str) -> int | None:
 
 
 def _odd_words(text: str, *, hinted: bool) -> int:
-    """Return how many words no person would have written."""
+    """Return the number of words that no person would have written."""
     words = [word for word in re.findall(r"[^\x00-@\[-`{-\x7f]+", text) if not word.isascii()]
     words = words[:MAX_WORDS]
     odd = sum(_mixes_alphabets(word) + _is_odd(word) for word in words) + text.count(INVALID)
@@ -157,7 +158,7 @@ def _is_all_accents(word: str) -> bool:
 
 def _scripts(word: str) -> set[str]:
     kinds = {_script(sign) for sign in word if unicodedata.category(sign)[0] in "LM"}
-    return kinds - {"COMBINING"}  # an accent of its own
+    return kinds - {"COMBINING"}  # a separate accent
 
 
 def _mixes_alphabets(word: str) -> bool:
@@ -180,7 +181,7 @@ def _is_odd(word: str) -> bool:
 
 
 def _is_foreign_inside(sign: str) -> bool:
-    """Return whether a sign has no place among letters."""
+    """Return whether a character does not belong inside a word."""
     kind = unicodedata.category(sign)
     return kind[0] not in "LMZ" and sign not in INSIDE and not sign.isascii()
 

@@ -1,7 +1,7 @@
 """A CRM's information about a caller, and our report of a call.
 
-Values, and the pure half of reading foreign JSON: a path such as `results.0.id` finds a value in
-an answer, and `{call_id}` in a template is replaced by a value of the report.
+Also paths and templates for a CRM's JSON: a path such as `results.0.id` finds a value in an answer,
+and `{call_id}` in a template is replaced by a value of the report.
 """
 
 import re
@@ -29,28 +29,27 @@ STATUSES: Final[Mapping[str, str]] = {
     "never_connected": "failed",
     "interrupted": "failed",
 }
-"""A telephone status, by the outcome of a dial or the reason of a call's end; any other reason
-means that the call took place: `completed`."""
-
+"""Telephone statuses by a dial's outcome or the reason of a call's end; any other reason means that
+the call took place: `completed`."""
 
 TOLD: Final[Mapping[str, str]] = {
     CallerVerdict.DEGRADED.value: "with an answer that was late or in another voice",
     CallerVerdict.HURT.value: "no, the caller got no answer at least once because of a failure",
     CallerVerdict.LOST.value: "no, the call was cut off by a failure",
 }
-"""A verdict in words."""
+"""The verdicts that a report mentions, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrmContact:
-    """A CRM's contact with a number."""
+    """A CRM's record of a caller."""
 
     id: str
     name: str = ""
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def known(self) -> dict[str, str]:
-        """Return its known fields by key; a field `name` counts only if it has no name."""
+        """Return the known values by key; a field called `name` does not replace the name."""
         known = {"name": self.name, **self.fields}
         return known | {"name": self.name} if self.name else known
 
@@ -60,19 +59,19 @@ class CrmReport:
     """The report of a call.
 
     Attributes:
-        key: The same for every attempt: a CRM with idempotency keys accepts it once.
-        number: The other party's.
-        our_number: The number that they called, or that called them; empty if unknown.
-        contact: Their id in the CRM; empty if unknown.
-        outcome: The reason of `CallEnded`; of a dial, its outcome.
-        result: The result's code; empty if unknown.
-        summary: The subject, in words.
+        key: The idempotency key, the same for every attempt to send the report.
+        number: The other party's number.
+        our_number: Our number in the call; empty if unknown.
+        contact: The other party's id in the CRM; empty if unknown.
+        outcome: The reason in `CallEnded`; for a dial, its outcome.
+        result: The code of the call's result; empty if unknown.
+        summary: What the call was about, in words.
         made_by: The author of `summary` and `result`: `model`, or `facts`.
         callback: The requested callback time, in the caller's words; empty without a request.
-        callback_at: The same moment in ISO 8601; empty if none was named or understood.
-        ended_s: Since 1970.
+        callback_at: That time in ISO 8601; empty if none was named or understood.
+        ended_s: When the call ended, in seconds since 1970.
         verdict: What the caller got: served, degraded, hurt, lost; empty if it was not judged.
-        why: Its reason.
+        why: The code of the verdict's reason.
     """
 
     key: str
@@ -110,7 +109,7 @@ class CrmReport:
 
     @property
     def status(self) -> str:
-        """Its end as a telephone status: completed, busy, no_answer, canceled, failed."""
+        """How the call ended: completed, busy, no_answer, canceled, failed."""
         unserved = self.verdict == CallerVerdict.LOST or (
             self.verdict == CallerVerdict.HURT and not self.turns
         )
@@ -118,7 +117,7 @@ class CrmReport:
 
     @property
     def account(self) -> str:
-        """The summary with outcome, callback and notes, one a line, for a text field."""
+        """Summary, outcome, callback, notes and verdict, one per line, for a text field."""
         lines = {
             "": self.summary,
             "Outcome: ": phrase(OUTCOMES, self.result),
@@ -129,8 +128,8 @@ class CrmReport:
         return "\n".join(f"{name}{said}" for name, said in lines.items() if said)
 
     def _served(self) -> str:
-        told, why = TOLD.get(self.verdict, ""), phrase(WHYS, self.why)
-        return f"{told} ({why})" if told and why else told
+        verdict, why = TOLD.get(self.verdict, ""), phrase(WHYS, self.why)
+        return f"{verdict} ({why})" if verdict and why else verdict
 
 
 def dig(answer: Any, path: str) -> Any:
@@ -151,7 +150,7 @@ def _at(value: Any, step: str) -> Any:
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """Return a template with its values; a lone placeholder becomes the value itself."""
+    """Fill in a template; a text that is only a placeholder becomes the value, with its type."""
     if isinstance(template, str):
         whole = PLACE.fullmatch(template)
         if whole:

@@ -1,4 +1,4 @@
-"""The look-up of a caller in the CRM, for the model and the greeting; it delays no call."""
+"""Looks a caller up in the CRM, for the model and the greeting, while the call goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,9 +18,10 @@ VERIFIED: Final = "The caller is verified. What our register says of them beside
 
 
 class KnownCaller:
-    """The CRM look-up of one caller; it begins with the constructor.
+    """The CRM look-up of one caller; the constructor starts it.
 
-    A number is not a person: fields that are held back reach the model after a verification only.
+    The caller may be someone else than the contact with this number, so fields that are held back
+    reach the model only after the caller is verified.
     """
 
     def __init__(
@@ -31,11 +32,11 @@ class KnownCaller:
         emit: Emit,
         is_held: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Begin the look-up; `is_held` returns whether a field must wait for a verification."""
+        """Start the look-up; `is_held` returns whether a field is held back until verification."""
         self._name = lookup.crm.name
         self._emit = emit
         self._is_held = is_held
-        self._asking = lookup.begin(number, emit=emit)
+        self._lookup_task = lookup.begin(number, emit=emit)
         self._context: LLMContext | None = None
         self._greeted = False
         self._verified = False
@@ -46,21 +47,22 @@ class KnownCaller:
 
         Args:
             context: The conversation.
-            again: It has what is not held back already: a resumed call's.
+            again: Whether the call was resumed: then the conversation already contains the fields
+                that are not held back.
         """
         self._context = context
 
-        def known(_: asyncio.Task[CrmContact | None]) -> None:
+        def add_known(_: asyncio.Task[CrmContact | None]) -> None:
             if not again:
                 self._tell(KNOWN, held=False)
             if self._verified:
                 self._tell(VERIFIED, held=True)
 
-        self._asking.add_done_callback(known)
+        self._lookup_task.add_done_callback(add_known)
 
     def verify(self) -> None:
-        """Add what was held back: a tool has said that the caller is who they say."""
-        if not self._verified and self._asking.done():
+        """Add the fields that were held back: a tool has verified the caller."""
+        if not self._verified and self._lookup_task.done():
             self._tell(VERIFIED, held=True)
         self._verified = True
 
@@ -74,17 +76,17 @@ class KnownCaller:
 
     def _values(self) -> dict[str, str]:
         """Return the known fields; none before the answer or after the call."""
-        answered = self._asking.done() and not self._asking.cancelled() and not self._over
-        contact = self._asking.result() if answered else None
+        answered = self._lookup_task.done() and not self._lookup_task.cancelled() and not self._over
+        contact = self._lookup_task.result() if answered else None
         return contact.known() if contact else {}
 
     async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
-        """Return the agent, with the caller's name if its greeting has a placeholder for one.
+        """Return the agent with the placeholders in its greeting filled in.
 
-        Waits up to `within_s`, and not at all without such a placeholder.
+        Waits up to `within_s` for the CRM, but only if the greeting has a placeholder.
         """
         if placeholders(agent.greeting):
-            await asyncio.wait({self._asking}, timeout=within_s)
+            await asyncio.wait({self._lookup_task}, timeout=within_s)
         self._greeted = True
         known = {name: value for name, value in self._values().items() if not self._is_held(name)}
         return agent.model_copy(update={"greeting": spoken(agent.greeting, known)})
@@ -92,4 +94,4 @@ class KnownCaller:
     def close(self) -> None:
         """Cancel the look-up: the call is over."""
         self._over = True
-        self._asking.cancel()
+        self._lookup_task.cancel()

@@ -28,7 +28,7 @@ class CrmListener:
     """Passes events to the CRM reporter, which is created later, or never.
 
     Attributes:
-        follows: Whether the reporter gets the events; if not, other code adds the reports.
+        follows: Whether to pass events on; if not, the after-call work adds the reports.
     """
 
     follows: bool = True

@@ -1,7 +1,7 @@
 """The outbox of a CRM: reports that it has not accepted yet.
 
-A report is committed when `put` returns. It is sent at least once, always with the same key: a CRM
-with idempotency keys keeps it once.
+A report is committed when `put` returns. It is sent at least once, always with the same key, so
+that a CRM with idempotency keys keeps it once.
 """
 
 import json
@@ -18,7 +18,7 @@ from operations.database.outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 
-KEPT_S: Final = 7 * 86_400.0  # for accepted reports, so that a repeated one is not sent again
+KEPT_S: Final = 7 * 86_400.0  # accepted reports are kept, so that a repeated one is not sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class LentReport:
 
 
 class CrmOutbox:
-    """Every method raises `StorageError` when it cannot."""
+    """The pending reports; every method raises `StorageError` when the database fails."""
 
     def __init__(self, database: Database) -> None:
         """Keep the reports in this database."""
@@ -40,16 +40,16 @@ class CrmOutbox:
         self._rows = Outbox(database, CRM_REPORTS, CRM_REPORTS.c.done_s.is_(None), oldest)
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
-        """Keep a report; return False if there is already one with this key.
+        """Store a report; return False if there is already one with this key.
 
         Args:
             report: The report.
             now: When it was made.
-            due_s: The earliest time to send it; until then it may be completed; `None` for now.
+            due_s: The earliest time to send it, so that it can be completed first; `None` for now.
         """
         row = {
             "key": report.key,
-            # Columns to find it by; the report has everything.
+            # For queries; `report` contains everything.
             "number": storable(report.number)[:NUMBER_LENGTH],
             "report": json.dumps(asdict(report)),
             "made_s": now,
@@ -61,9 +61,10 @@ class CrmOutbox:
             return (await connection.execute(kept)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
-        """Send this report now, in place of the one with its key; return False if it is lent.
+        """Send this report now, in place of the stored one with its key.
 
-        A lent report is left alone: the CRM may already have accepted it.
+        Return False if the stored one was tried or accepted before: it is left unchanged, because
+        the CRM may already have it.
         """
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
@@ -103,7 +104,7 @@ def _lent(row: RowMapping) -> LentReport:
 
 
 def read_report(text: str) -> CrmReport:
-    """Parse a stored report, also of another version: unknown fields are ignored."""
-    said: dict[str, Any] = json.loads(text)
+    """Parse a stored report; unknown fields, of another version, are ignored."""
+    values: dict[str, Any] = json.loads(text)
     names = {field_.name for field_ in fields(CrmReport)}
-    return CrmReport(**{key: value for key, value in said.items() if key in names})
+    return CrmReport(**{key: value for key, value in values.items() if key in names})

@@ -20,19 +20,19 @@ MAX_ROWS: Final = 200_000  # of a file; larger ones belong in the database
 
 
 class OwnContacts:
-    """Contacts that campaigns imported, the newest first; then the file's."""
+    """Looks contacts up among those that campaigns imported, the newest first, then in a file."""
 
     name = "own"
 
     def __init__(self, database: Database, *, file: Path | None = None, region: str = "") -> None:
-        """Look contacts up in this database, then in the file; `region` is its owner's country."""
+        """Use this database, then the file; see `read_contacts` for `region`."""
         self._database = database
         self._file = file
         self._region = region
-        self._of_file: dict[str, CrmContact] | None = None
+        self._file_contacts: dict[str, CrmContact] | None = None
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return our contact with a number."""
+        """Return our newest contact with a number."""
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:
             async with self._database.reading() as connection:
@@ -56,52 +56,57 @@ class OwnContacts:
     async def _in_file(self, number: str) -> CrmContact | None:
         if self._file is None:
             return None
-        if self._of_file is None:
+        if self._file_contacts is None:
             try:
-                self._of_file = await asyncio.to_thread(read_contacts, self._file, self._region)
+                self._file_contacts = await asyncio.to_thread(
+                    read_contacts, self._file, self._region
+                )
             except (OSError, ValueError, ContactFileError) as error:
                 raise RemoteError(Kind.BAD_REQUEST, f"{self._file.name} {error}") from error
-        return self._of_file.get(digits(number))
+        return self._file_contacts.get(digits(number))
 
 
 def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
-    """Return a file's contacts by the digits of each of their numbers; blocks.
+    """Read a CSV file of contacts; return them by the digits of each of their numbers.
+
+    Rows that cannot be read are skipped and counted in the log. Blocks.
 
     Args:
-        path: CSV.
-        region: The country of numbers without a country code; empty if unknown.
+        path: The file.
+        region: The country of the file's owner, ISO 3166-1: numbers without a country code are
+            read as numbers of this country, and it helps to guess the encoding. Empty if unknown.
 
     Raises:
-        ContactFileError: It is not CSV, has no column for the number, or too many rows.
-        OSError: It cannot be read.
+        ContactFileError: The file is not CSV, has no column for the number, or has too many rows.
+        OSError: The file cannot be read.
     """
-    people: dict[str, CrmContact] = {}
-    unread = 0
+    contacts: dict[str, CrmContact] = {}
+    bad = 0
     with open_contacts(path, region=region) as opened:
-        for at, (_, cells) in enumerate(opened.rows):
-            if at >= MAX_ROWS:
+        for index, (_, cells) in enumerate(opened.rows):
+            if index >= MAX_ROWS:
                 raise ContactFileError(f"has more than {MAX_ROWS} rows; import it instead")
             if cells is None:
-                unread += 1
+                bad += 1
                 continue
             keys = [_key(number, region) for number in cells.numbers]
             fields = {heading.lower(): cell for heading, cell in cells.fields.items()}
             for key in filter(None, keys):
                 contact = CrmContact(id=key, name=cells.name, fields=fields)
-                people.setdefault(key, contact)
-    said = f"{path.name}: {len(people)} numbers ({opened.encoding.name}), {unread} unreadable rows"
-    logger.info("contacts of callers are read from {}", said)
-    if opened.encoding.sample:
-        logger.warning("{} is not UTF-8; save it as CSV UTF-8 to be sure of its names", path.name)
-    return people
+                contacts.setdefault(key, contact)
+    line = f"{path.name}: {len(contacts)} numbers ({opened.encoding.name}), {bad} unreadable rows"
+    logger.info("contacts for looking callers up: {}", line)
+    if opened.encoding.sample:  # the encoding was guessed
+        logger.warning("{} is not UTF-8, so names may be wrong; save it as CSV UTF-8", path.name)
+    return contacts
 
 
 def _key(number: str, region: str) -> str:
-    """Return a number's digits, with the country code if it can be read."""
+    """Return a number's digits; with the country code if the number can be parsed."""
     read = read_number(number, region=region)
     return digits(read.e164 if isinstance(read, CallableNumber) else number)
 
 
 def digits(number: str) -> str:
-    """Return a number's digits, which identify it in any notation."""
+    """Return the digits of a number, without plus and separators."""
     return "".join(item for item in number if item.isdigit())

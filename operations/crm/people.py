@@ -35,6 +35,12 @@ class PeopleMapping:
     Attributes:
         request: For the first page.
         url: The CRM's address.
+        found: The path to the list of contacts.
+        next: The path to the next page's address or cursor.
+        cursor: The query parameter for a cursor, for requests without a body.
+        number: Paths within a contact; the first that is not empty counts.
+        contact_id: The path within a contact.
+        name: The paths to the parts of the name, within a contact.
         columns: The path of each further column, by name.
     """
 
@@ -54,10 +60,13 @@ class PeopleMapping:
         return (NUMBER, NAME, CRM_ID, *self.columns)
 
     def page(self, after: str) -> RestRequest:
-        """Return the request for the page after a mark; empty for the first page.
+        """Return the request for a page.
+
+        Args:
+            after: The address or cursor from the page before; empty for the first page.
 
         Raises:
-            RemoteError: The page is said to be at another host.
+            RemoteError: The address is at another host.
         """
         request = self.request
         if is_whole(after):
@@ -84,7 +93,7 @@ class PeopleMapping:
 
 
 def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
-    """Return how to read this CRM's contacts; `None` if that is impossible."""
+    """Return how to read this CRM's contacts; `None` if it cannot list them."""
     if crm.kind == "hubspot":
         return _hubspot(crm)
     mapping = crm.mapping

@@ -28,18 +28,18 @@ class Crm(Protocol):
         ...
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return its contact with a number; `None` if there is none.
+        """Return the CRM's contact with a number; `None` if there is none.
 
         Raises:
-            RemoteError: It refused, or did not answer.
+            RemoteError: The CRM refused, or did not answer.
         """
         ...
 
     async def write(self, report: CrmReport) -> None:
-        """Report a call; a repeat is harmless if the CRM knows the report's key.
+        """Report a call; a repeat is harmless if the CRM supports idempotency keys.
 
         Raises:
-            RemoteError: It refused, or did not answer.
+            RemoteError: The CRM refused, or did not answer.
         """
         ...
 
@@ -49,12 +49,12 @@ class Crm(Protocol):
 
 
 BREAKER: Final = BreakerSettings(failures=3, open_s=30.0, successes=1, probing=False)
-"""No probes: after its rest the next call tries it."""
-LATE_S: Final = 10.0  # a later result does not help the call any more (chosen)
+"""No probes: after `open_s` the look-up of the next call tries the CRM."""
+LATE_S: Final = 10.0  # a later answer no longer helps the call (chosen)
 
 
 def availability_of(crm: Crm, now: float) -> AvailabilityTable:
-    """Return a CRM's availability."""
+    """Return a health table with the CRM as its only entry."""
     return AvailabilityTable(
         [Place(stage=STAGE, provider=crm.name, credential="")], now=now, settings=BREAKER
     )
@@ -83,10 +83,10 @@ class CrmLookup:
         return task
 
     async def look_up(self, number: str, *, emit: Emit) -> CrmContact | None:
-        """Return the CRM's contact, and report how the look-up went."""
+        """Return the CRM's contact, and emit the outcome of the look-up."""
         began = self.clock()
         readings = as_dialled(number, region=self.region)
-        # Of an ambiguous number, the record of another person would be told to the model.
+        # An ambiguous number is not looked up: the model could get another person's record.
         permit = self._permit(began) if len(readings) == 1 else None
         if permit is None:
             outcome = "not_asked"
@@ -105,8 +105,8 @@ class CrmLookup:
         await self.crm.close()
 
     def _permit(self, now: float) -> Permit | None:
-        for fact in self.availability.tick(now):
-            self.emit(fact)
+        for event in self.availability.tick(now):
+            self.emit(event)
         return self.availability.of(STAGE, self.crm.name).permit(now)
 
     async def _ask(self, number: str, permit: Permit) -> tuple[CrmContact | None, str]:
@@ -118,11 +118,11 @@ class CrmLookup:
         except asyncio.CancelledError:
             breaker.take_back(permit)
             raise
-        except Exception as error:  # noqa: BLE001 - the register's edge; the call goes on without
+        except Exception as error:  # noqa: BLE001 - the CRM's edge; the call goes on without it
             self._note_failure(error, permit, self.clock() - began)
             return None, "failed"
-        for fact in self.availability.succeeded((STAGE, self.crm.name), permit, now=self.clock()):
-            self.emit(fact)
+        for event in self.availability.succeeded((STAGE, self.crm.name), permit, now=self.clock()):
+            self.emit(event)
         return contact, "found" if contact else "unknown"
 
     def _note_failure(self, error: Exception, permit: Permit, after_s: float) -> None:
@@ -133,5 +133,5 @@ class CrmLookup:
             self.availability.of(STAGE, self.crm.name).breaker.take_back(permit)
             return
         self.emit(AttemptFailed.of(failure, after_s=after_s))
-        for fact in self.availability.failed(permit, failure, now=self.clock()):
-            self.emit(fact)
+        for event in self.availability.failed(permit, failure, now=self.clock()):
+            self.emit(event)

@@ -18,12 +18,12 @@ UNHEARD: Final[Mapping[str, str]] = {
 
 
 def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] = str) -> CrmReport:
-    """Return the report of a call; a model's summary replaces the basic one.
+    """Return the report of an ended call; a model's summary may replace its basic one later.
 
     Args:
-        call: How it stands.
-        ended_s: When it ended, since 1970.
-        written: Returns how the other party's number is written in a report.
+        call: The call's state at its end.
+        ended_s: When it ended, in seconds since 1970.
+        written: Formats the other party's number for the report.
     """
     started, ended, wanted = call.started, call.ended, call.callback
     number, our_number = _numbers(call)
@@ -70,7 +70,10 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
 
 
 def _summary(said: Iterable[str], verdict: str) -> str:
-    """Return the caller's last words; without an answer, the recogniser may have missed them."""
+    """Return a summary from the caller's last words.
+
+    If there are none after a failure, say so: the recogniser may have missed them.
+    """
     messages = [{"role": "user", "content": words} for words in said]
     if not messages and verdict in UNHEARD:
         return UNHEARD[verdict]

@@ -36,7 +36,7 @@ class KeptReport:
 
     Attributes:
         due_s: The earliest time to send it; `None` for now.
-        whole: Whether it replaces the report with its key that waits there.
+        whole: Whether it replaces the waiting report with the same key.
     """
 
     report: CrmReport
@@ -54,21 +54,21 @@ class CrmReporter:
     lost: int = 0
     _calls: KnownCalls = field(default_factory=KnownCalls)
     _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _queued: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
-        """Record one event; never waits for the database."""
+        """Queue the report of a call that ended; never waits for the database."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
             written = partial(one_reading, region=self.region)
             self.add(report_of(call, ended_s=self.utc_s(), written=written))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
-        """Keep a report, and send it at this time at the earliest; `None` for now."""
+        """Queue a report, to be sent at `due_s` at the earliest; `None` for now."""
         self._keep(KeptReport(report=report, due_s=due_s))
 
     def complete(self, report: CrmReport) -> None:
-        """Send this report now, in place of the one with its key."""
+        """Queue a report to be sent now, in place of the waiting one with the same key."""
         self._keep(KeptReport(report=report, whole=True))
 
     def _keep(self, report: KeptReport) -> None:
@@ -77,16 +77,16 @@ class CrmReporter:
             self.lost += 1
             logger.error("the database was down for too long: a report to the CRM is lost")
         self._waiting.append(report)
-        self._news.set()
+        self._queued.set()
 
     async def run(self) -> None:
         """Store waiting reports until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._queued.wait()
+            self._queued.clear()
             if not await self.write():
                 await asyncio.sleep(UNWELL_S)
-                self._news.set()
+                self._queued.set()
 
     async def write(self) -> bool:
         """Store all waiting reports; return False if the database is down."""
@@ -125,9 +125,9 @@ class CrmPoster:
         Args:
             crm: Where the reports go.
             outbox: Where they wait.
-            retries: With the CRM's breaker.
+            retries: The retry policy; its health table has the CRM's breaker.
             utc_s: The time of day, in seconds since 1970.
-            poll_s: Between two checks of an empty outbox.
+            poll_s: Seconds between two checks of an empty outbox.
         """
         self._poll_s = poll_s
         self._crm = crm
@@ -173,7 +173,7 @@ class CrmPoster:
         logger.warning("the CRM did not accept a report: {}", failure.reason)
         wait_s = MAX_REST_S if failure.permanent else rest_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
-        # A bad request says nothing about the next one; after any other failure the CRM rests.
+        # A bad request says nothing about the next one; after any other failure all reports wait.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rest_s = rest_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)

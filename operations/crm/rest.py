@@ -15,9 +15,9 @@ from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.remote import RemoteError, check_taken
 from operations.remote import ask as send
 
-# A next page given as a whole address is followed only at the CRM's own host.
+# A next page that is given as a full URL is followed only to the CRM's own host.
 #
-# The CRM's key goes with each request, so a link in an answer must not decide where it is sent.
+# Each request carries the CRM's key, so a link in an answer must not decide where it is sent.
 
 PORTS: Final = {"http": 80, "https": 443}
 WHOLE: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -26,7 +26,7 @@ PLAIN: Final = re.compile(r"[!-\[\]-~]{1,2000}")
 
 
 def is_whole(link: str) -> bool:
-    """Return whether a next page is given as an address, not as a mark."""
+    """Return whether a next page is given as a full URL, not as a cursor."""
     return WHOLE.match(link) is not None
 
 
@@ -78,12 +78,12 @@ class RestMapping:
 
     Attributes:
         look_up: Finds a number's contact; `None` for no look-up.
-        found: The path to the first contact; it is missing if there is none.
-        contact_id: The path to its id, from there.
-        name: The paths to the parts of its name, from there.
+        found: The path to the first contact; leads nowhere if there is none.
+        contact_id: The path to the id within a contact.
+        name: The paths to the parts of the name within a contact.
         fields: The paths to further values for a model, by name.
         write: Reports a call; `None` for no reports.
-        key_header: Carries the report's key; empty if the CRM knows no such keys.
+        key_header: The header for a report's idempotency key; empty for no header.
     """
 
     look_up: RestRequest | None = None
@@ -115,19 +115,19 @@ class RestCrm:
         self._timeout_s = timeout_s
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return its contact with a number."""
+        """Return the CRM's contact with a number; `None` if there is none, or no look-up."""
         if self._mapping.look_up is None:
             return None
         try:
             answer = await self.ask(self._mapping.look_up, {"number": number})
         except RemoteError as error:
-            if error.kind is Kind.NOT_FOUND:  # some CRMs answer so for an unknown contact
+            if error.kind is Kind.NOT_FOUND:  # some CRMs answer 404 for an unknown contact
                 return None
             raise
         return self._contact(dig(answer, self._mapping.found))
 
     async def write(self, report: CrmReport) -> None:
-        """Report a call."""
+        """Report a call; does nothing if no request is configured for it."""
         if self._mapping.write is None:
             return
         header = self._mapping.key_header
@@ -160,7 +160,7 @@ class RestCrm:
         """
         url = self._address(asked, values)
         body = None if asked.body is None else json.dumps(fill(asked.body, values)).encode()
-        status, told, text = await send(
+        status, answered, text = await send(
             asked.method,
             url,
             timeout_s=self._timeout_s,
@@ -168,7 +168,7 @@ class RestCrm:
             headers={**self._headers, **(headers or {})},
             most_bytes=most_bytes,
         )
-        check_taken(status, told)
+        check_taken(status, answered)
         try:
             return await asyncio.to_thread(parse_json, text) if text.strip() else None
         except ValueError:
@@ -184,8 +184,8 @@ class RestCrm:
 def text_of(value: Any) -> str:
     """Return a value as text; empty for a list or an object.
 
-    Also empty for half a character, which a CRM leaves of an emoji that it has cut: no file and no
-    request accepts it, including a model's.
+    Half a character, such as a CRM leaves when it cuts an emoji, is dropped: files and requests,
+    including a model's, cannot contain it.
     """
     return "" if value is None or isinstance(value, dict | list) else without_halves(str(value))
 
@@ -226,13 +226,13 @@ HUBSPOT: Final = RestMapping(
                 "hs_call_duration": "{length_ms}",
                 "hs_call_from_number": "{from_number}",
                 "hs_call_to_number": "{to_number}",
-                # The final ones of its BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING,
-                # FAILED, IN_PROGRESS, NO_ANSWER, QUEUED and RINGING.
+                # HubSpot has BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING, FAILED,
+                # IN_PROGRESS, NO_ANSWER, QUEUED and RINGING; we send only final ones.
                 "hs_call_status": "{status_upper}",
             }
         },
     ),
-    # It is not documented whether HubSpot checks it; a repeat carries the same one.
+    # Whether HubSpot checks this header is not documented.
     key_header="Idempotency-Key",
 )
 """An engagement is not linked to its contact here: a template cannot omit the contact's id."""

@@ -1,6 +1,6 @@
 """A process's database: one engine, one kind of transaction, one translation of errors.
 
-A process opens one `Database` for each address and hands it to everything that reads or writes.
+A process opens one `Database` for each address and shares it among everything that uses it.
 
 SQLite has one writer at a time. A transaction that reads first and then writes may fail because the
 database is locked, however long it would wait (sqlite.org/lang_transaction.html, section 2.2). So a
@@ -36,9 +36,9 @@ from operations.database.tables import METADATA
 
 BUSY_S: Final = 2.5  # how long SQLite waits for another writer, in a thread without cancellation:
 # shorter than a caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py)
-TRIES: Final = 8  # `BUSY_S` each, that a writer waits: chosen, several processes write at once
+TRIES: Final = 8  # of `BUSY_S` each, for a writer (chosen: several processes write at once)
 ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
-CLOSE_S: Final = 3.0  # for the end of a file's thread: a statement waits for `BUSY_S`
+CLOSE_S: Final = 3.0  # for the end of a file's thread, whose statement may wait for `BUSY_S`
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
     "postgresql": {"timeout": ANSWER_S, "command_timeout": ANSWER_S},  # to connect, to answer
@@ -71,9 +71,9 @@ def storage_errors(url: URL) -> Iterator[None]:
         UnicodeError,  # also for host names that no resolver accepts
         OverflowError,  # SQLite's driver, for a number that does not fit
     ) as error:
-        said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         kind = RefusedRowsError if _refuses(error) else StorageError
-        raise kind(line_of(said, hidden=url.password)) from error
+        raise kind(line_of(cause, hidden=url.password)) from error
 
 
 def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
@@ -98,8 +98,8 @@ def _refuses(error: Exception) -> bool:
 
 def line_of(error: BaseException, *, hidden: str | None) -> str:
     """Return an error as one line without its statement, a file's path, and the password."""
-    said = error.strerror if isinstance(error, OSError) and error.filename else error
-    line = f"{type(error).__name__}: {said}".partition("\n")[0]
+    text = error.strerror if isinstance(error, OSError) and error.filename else error
+    line = f"{type(error).__name__}: {text}".partition("\n")[0]
     return line.replace(hidden, "********") if hidden else line
 
 
@@ -110,7 +110,7 @@ class Database:
     """
 
     def __init__(self, url: str | URL, *, tables: Sequence[Table] | None = None) -> None:
-        """Prepare.
+        """Prepare the engines; nothing is opened.
 
         Args:
             url: The address, in SQLAlchemy's form: `sqlite+aiosqlite:///holdline.db`.
@@ -120,13 +120,13 @@ class Database:
         self.url = make_url(url)
         backend = self.url.get_backend_name()
         self.insert = INSERTS[backend]
-        """Returns an insert that supports a rule for existing rows."""
+        """Makes an insert that supports `ON CONFLICT`."""
         self.file: Final = file_of(self.url)
         self._thread = _FileThread(self.url) if backend == "sqlite" else None
         arguments = ARGUMENTS[backend]
         if self._thread:  # connections to a file do not break
             self._engine = create_async_engine(self.url, connect_args=arguments)
-            # Of the writer whose turn it is: it would wait for readers at the other one's pool.
+            # For the writer whose turn it is: in the other pool it would wait for readers.
             self._writer = create_async_engine(
                 self.url,
                 connect_args=arguments,
@@ -142,7 +142,7 @@ class Database:
             )
             self._writer = self._engine
         self._tables = tables
-        self._inode: tuple[int, int] | None = None  # of the file, when its tables were there
+        self._inode: tuple[int, int] | None = None  # of the file, once it had our tables
         self._lost_files = 0
         self._made = False
         self._making = asyncio.Lock()
@@ -158,7 +158,7 @@ class Database:
 
     @property
     def lost_files(self) -> int:
-        """How often the file was deleted or replaced while it was open, by one system call."""
+        """How often the file was deleted or replaced while it was open; one system call."""
         return self._lost_files + self._is_gone
 
     @property
@@ -168,7 +168,7 @@ class Database:
     async def engine(self) -> AsyncEngine:
         """Return the engine of a database that has our tables.
 
-        A deleted file is created again: open connections would go on writing into the unlinked one.
+        A deleted file is created again; open connections would still write to the unlinked one.
         """
         async with self._making:
             if self._is_gone:
@@ -178,7 +178,7 @@ class Database:
             if not self._made:
                 if self.file is not None:
                     await asyncio.to_thread(make_file, self.file)
-                if self._thread and self.file:  # in one round trip, as `transact`
+                if self._thread and self.file:  # in one round trip, as in `transact`
                     await self._thread.run(self._prepare)
                 else:
                     async with self._engine.begin() as connection:
@@ -189,14 +189,16 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Read what is committed."""
+        """Yield a connection for reading what is committed."""
         with storage_errors(self.url):
             async with (await self.engine()).connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self, *, tries: int = TRIES) -> AsyncIterator[AsyncConnection]:
-        """Change rows, and commit when the block ends; in SQLite this is the only writer meanwhile.
+        """Yield a connection for changes, which are committed when the block ends.
+
+        In SQLite there is no other writer meanwhile.
 
         Args:
             tries: How often to wait for another process that writes, for `BUSY_S` each; also a
@@ -210,11 +212,11 @@ class Database:
                 yield await stack.enter_async_context((await self.engine()).begin())
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Run some work as one transaction; on a file in one thread, in a single round trip.
+        """Run `work` as one transaction; on a file in one thread, in a single round trip.
 
         Through aiosqlite each statement takes three round trips, and each of these costs the event
-        loop some steps (docs/decisions/0036). If it is cancelled, the result is unknown: the thread
-        goes on, and keeps the turn until it has finished.
+        loop some steps (docs/decisions/0036). If the wait is cancelled, the result is unknown: the
+        thread continues, and other writers wait until it has finished.
         """
         with storage_errors(self.url):
             if self._thread is None:
@@ -238,7 +240,7 @@ class Database:
                 await self._thread.close()
 
     async def _take_turn(self, stack: AsyncExitStack, tries: int) -> AsyncConnection:
-        """Begin a transaction in the stack; between two tries other writers have their turn."""
+        """Begin a transaction that ends with the stack; other writers may go between two tries."""
         while True:
             async with AsyncExitStack() as turn:
                 async with asyncio.timeout(tries * BUSY_S):
@@ -265,7 +267,7 @@ class Database:
 
 
 class _FileThread:
-    """Has one thread with one connection to a file that has our tables; later work is queued."""
+    """One thread with one connection to a file; work waits in its queue."""
 
     def __init__(self, url: URL) -> None:
         self.engine: Final[Engine] = create_engine(
@@ -275,11 +277,11 @@ class _FileThread:
         self._thread: ThreadPoolExecutor | None = None
 
     def transact(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
-        def begun(connection: Connection) -> Result:
+        def begin_and_work(connection: Connection) -> Result:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             return work(connection)
 
-        return self.run(begun)
+        return self.run(begin_and_work)
 
     def run(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
         if self._thread is None:
@@ -294,8 +296,8 @@ class _FileThread:
         """Close the connection after the current work, unless that hangs."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            going = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
-            await asyncio.wait([going], timeout=CLOSE_S)
+            closing = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            await asyncio.wait([closing], timeout=CLOSE_S)
             thread.shutdown(wait=False)
 
 
@@ -307,9 +309,9 @@ def file_of(url: URL) -> Path | None:
 
 
 def make_file(path: Path) -> None:
-    """Create a database's folder and its empty file if missing; blocks.
+    """Create a database's folder and an empty file if missing; blocks.
 
-    SQLite would apply the leftover journal of a deleted file to the new one.
+    Deletes the journals of a deleted file first: SQLite would apply them to the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -332,12 +334,12 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def write_ahead(connection: DBAPIConnection, _: object) -> None:
-    """Let readers and one writer work at the same time (SQLite, "Write-Ahead Logging")."""
+    """Switch to WAL, so that readers and one writer can work at the same time."""
     cursor = connection.cursor()
     try:
         cursor.execute("PRAGMA journal_mode=WAL")
     except sqlite3.OperationalError as error:
-        # SQLite does not wait here. The current user of the file sets the mode, and it stays.
+        # SQLite does not wait here. Whoever locks the file sets the mode, which is permanent.
         if "locked" not in str(error):
             raise
     finally:

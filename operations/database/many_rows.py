@@ -1,8 +1,8 @@
 """Statements for thousands of rows, as each kind of database handles them best.
 
-PostgreSQL gets each column as one array: a statement with a parameter for each row is planned again
-for every size, and one statement for each row costs several times as much. SQLite has no arrays and
-little latency: its driver iterates over the rows itself.
+PostgreSQL gets each column as one array: a statement with parameters for every row would be planned
+again for each number of rows, and one statement per row takes several times as long. SQLite has no
+arrays, but little latency: its driver runs the statement once per row.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,15 +24,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def work_by_index(connection: AsyncConnection, name: str) -> None:
-    """Lock a name until this transaction ends, and prefer index scans.
+    """Lock a name until this transaction ends, and avoid sequential scans until then.
 
-    SQLite has only one writer anyway.
+    Does nothing in SQLite, which has only one writer anyway.
     """
     if not _has_arrays(connection):
         return
-    # A statement is planned on first use, and the plan is cached. In an empty table a full scan is
-    # cheapest: it would then be repeated for every thousand of a hundred thousand rows.
-    by_index = func.set_config("enable_seqscan", "off", True)  # noqa: FBT003 - its third: only here
+    # A statement is planned on first use, and the plan is cached. For an empty table that is a full
+    # scan, which would then be repeated for each thousand of a hundred thousand rows.
+    by_index = func.set_config("enable_seqscan", "off", True)  # noqa: FBT003 - its third: for this transaction
     alone = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
     await connection.execute(select(alone, by_index))
 

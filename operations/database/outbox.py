@@ -1,7 +1,7 @@
 """An outbox: rows that wait in a table until another system has accepted them.
 
-A row is lent to one sender at a time, and stays pending until that sender settles it. A killed
-sender does not return it, so it is lent again after `LENT_S`: it is sent at least once.
+A row is lent to one sender at a time, and stays pending until that sender settles it. If the sender
+is killed, the row is lent again after `LENT_S`. So each row is sent at least once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from sqlalchemy.engine import RowMapping
 from operations.database.database import Database
 
 LENT_S: Final = 120.0
-LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
+LAST_TRY_S: Final = 80.0  # then a sender starts no further attempt, so as to finish before `LENT_S`
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Outbox:
     """One table, in one database; every method raises `StorageError` when the database fails.
 
     Attributes:
-        table: It has a column `due_s`: not to be sent before, in seconds since 1970.
-        pending: Which rows are not settled.
-        order: Which of them are sent first.
+        table: Has a column `due_s`: the earliest time to send a row, in seconds since 1970.
+        pending: The condition for rows that are not settled.
+        order: The columns that decide which of them are sent first.
     """
 
     database: Database
@@ -40,12 +40,14 @@ class Outbox:
         most: int = 1,
         **marks: Any,
     ) -> Sequence[RowMapping]:
-        """Lend the first rows that are due, in no certain order; others cannot lend them meanwhile.
+        """Lend the first rows that are due; no other sender gets them meanwhile.
+
+        The rows are returned in no particular order.
 
         Args:
             now_s: Returns seconds since 1970; the loan begins when the transaction does.
-            which: Only some of the rows.
-            most: How many at a time.
+            which: A further condition.
+            most: How many rows to lend.
             marks: Other columns to change, and their values.
         """
         due = self.pending & (self.table.c.due_s <= now_s()) & (true() if which is None else which)
@@ -53,15 +55,15 @@ class Outbox:
         async with self.database.reading() as connection:
             keys = [tuple(row) for row in await connection.execute(first)]
         if not keys:
-            return ()  # without a lock: no disk should work each second for nothing
-        # The condition again: if two senders lend at once, the second finds them lent.
+            return ()  # no transaction: polling must not keep the disk busy
+        # The condition again: of two senders at the same time, the second must not get the rows.
         lent = update(self.table).where(self._are(keys), due)
         async with self.database.transaction() as connection:
             lent = lent.values(due_s=now_s() + LENT_S, **marks)
             return (await connection.execute(lent.returning(self.table))).mappings().all()
 
     async def settle(self, keys: Sequence[tuple[str, ...]], **values: Any) -> None:
-        """Record that rows were accepted, also if they were lent again since."""
+        """Record that rows were accepted, even if they were lent again since."""
         await self._change(self._are(keys), values)
 
     async def put_off(

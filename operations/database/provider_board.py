@@ -7,15 +7,15 @@ from typing import Any, Final, Protocol
 from fallbacks.breaker import State
 from fallbacks.shared_health import Aspect, BoardWord
 
-KEEP_S: Final = 3600.0  # chosen: a failing rung is written at least every quarter of an hour
+KEEP_S: Final = 3600.0  # chosen: the entry of a failing rung is renewed at least every 15 min
 
 
 class ProviderBoard(Protocol):
-    """One entry for each aspect of a rung, and one lease for each rung: its holder probes for all.
+    """One entry for each aspect of a rung, and one lease for each rung.
 
-    A process writes under its own name. All moments are on the store's clock, which is the same for
-    every process, even if the machines' clocks are wrong. Every method raises `StorageError` if the
-    store does not answer; none waits for longer than a few seconds.
+    The holder of a lease probes the rung for all processes. A process writes under its own name.
+    All timestamps are read from the store's clock, so they agree even if the machines' clocks do
+    not. Every method raises `StorageError` if the store does not answer, within a few seconds.
     """
 
     async def clock_s(self) -> float:
@@ -23,7 +23,7 @@ class ProviderBoard(Protocol):
         ...
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Write entries; the newer one about an aspect of a rung counts."""
+        """Write entries; a newer entry about the same aspect of a rung is kept."""
         ...
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
@@ -31,15 +31,15 @@ class ProviderBoard(Protocol):
         ...
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that is free; return the rungs held.
+        """Take or renew each lease that is free or ours; return the rungs whose lease we hold.
 
-        A lease that ends later than a new one would is from before the clock was set back, and
-        counts as free: its holder may be long dead.
+        A lease that ends later than a new one would dates from before the clock was set back, and
+        counts as free: its holder may have died long ago.
         """
         ...
 
     async def leave(self) -> None:
-        """Return all leases."""
+        """Release our leases."""
         ...
 
     async def close(self) -> None:
@@ -47,19 +47,19 @@ class ProviderBoard(Protocol):
         ...
 
 
-def word_of(said: Mapping[str, Any]) -> BoardWord | None:
+def board_word(entry: Mapping[str, Any]) -> BoardWord | None:
     """Return a stored entry; `None` if it is unreadable.
 
     Another version of Holdline may share the store, and its entries must not crash our process.
     """
     try:
         word = BoardWord(
-            place=str(said["place"]),
-            aspect=Aspect(said["aspect"]),
-            at_s=float(said["at_s"]),
-            value=str(said["value"]),
-            until_s=float(said["until_s"]),
-            retired=bool(said["retired"]),
+            place=str(entry["place"]),
+            aspect=Aspect(entry["aspect"]),
+            at_s=float(entry["at_s"]),
+            value=str(entry["value"]),
+            until_s=float(entry["until_s"]),
+            retired=bool(entry["retired"]),
         )
         if word.aspect is Aspect.BREAKER:
             State(word.value)
@@ -68,8 +68,8 @@ def word_of(said: Mapping[str, Any]) -> BoardWord | None:
     return word if math.isfinite(word.at_s) and math.isfinite(word.until_s) else None
 
 
-def said_of(word: BoardWord, *, holder: str) -> dict[str, Any]:
-    """Return an entry in stored form, as `word_of` reads it, with its author."""
+def stored_entry(word: BoardWord, *, holder: str) -> dict[str, Any]:
+    """Return an entry and its writer in stored form, as `board_word` reads it."""
     return {
         "place": word.place,
         "aspect": word.aspect.value,

@@ -1,4 +1,4 @@
-"""Provider health in Redis: one key an aspect of a rung and one a lease, all with an expiry.
+"""Provider health in Redis: one key for each aspect of a rung and for each lease; all expire.
 
 Operations that must be atomic are scripts, which Redis runs as a whole
 (https://redis.io/docs/latest/develop/programmability/eval-intro/). The braces put all keys into one
@@ -17,14 +17,14 @@ from redis.exceptions import RedisError
 
 from fallbacks.shared_health import Aspect, BoardWord
 from operations.database.database import StorageError, line_of
-from operations.database.provider_board import KEEP_S, said_of, word_of
+from operations.database.provider_board import KEEP_S, board_word, stored_entry
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
 ANSWER_S: Final = 2.0  # a slower Redis counts as down
 CONNECTIONS: Final = 2  # one in use, one more if the last was given up
 
-# Arguments for each key: its moment, its value, and its lifetime in milliseconds.
+# Arguments for each key: its timestamp, its value, and its lifetime in milliseconds.
 # A value is "AT_S JSON", so that the newer of two is found without parsing the JSON.
 WRITE: Final = """
 for i, key in ipairs(KEYS) do
@@ -35,7 +35,7 @@ for i, key in ipairs(KEYS) do
   end
 end
 """
-# A lease with more time left than a whole one is from before the clock was set back.
+# A lease with more time left than a new one has dates from before the clock was set back.
 LEASE: Final = """
 local held = {}
 for i, key in ipairs(KEYS) do
@@ -72,7 +72,7 @@ class RedisBoard:
         self._redis = Redis.from_pool(pool)
         self._password = pool.connection_kwargs.get("password")
         self._holder = holder
-        self._leased: tuple[str, ...] = ()  # every rung whose probing we asked for
+        self._leased: tuple[str, ...] = ()  # every rung whose lease we asked for
         self._write = self._redis.register_script(WRITE)
         self._lease = self._redis.register_script(LEASE)
         self._leave = self._redis.register_script(LEAVE)
@@ -84,14 +84,14 @@ class RedisBoard:
             return float(seconds) + float(micros) / 1e6
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Write entries; the newer one about an aspect of a rung counts."""
+        """Write entries; a newer entry about the same aspect of a rung is kept."""
         keys: list[str] = []
         arguments: list[Any] = []
         for word in words:
             keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
-            said = json.dumps(said_of(word, holder=self._holder))
+            value = json.dumps(stored_entry(word, holder=self._holder))
             keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's entry lasts longer
-            arguments += [repr(word.at_s), said, round(keep_s * 1000)]
+            arguments += [repr(word.at_s), value, round(keep_s * 1000)]
         if not keys:
             return
         with self._edge():
@@ -102,13 +102,15 @@ class RedisBoard:
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._edge():
             found = await self._redis.mget(keys) if keys else []
-        said = [_read(str(item)) for item in found if item]
+        entries = [_read(str(item)) for item in found if item]
         return [
-            word for item in said if item.get("holder") != self._holder and (word := word_of(item))
+            word
+            for item in entries
+            if item.get("holder") != self._holder and (word := board_word(item))
         ]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that is free; return the rungs held."""
+        """Take or renew each lease that is free or ours; return the rungs whose lease we hold."""
         self._leased = tuple(places)
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._edge():
@@ -116,7 +118,7 @@ class RedisBoard:
         return frozenset(self._leased[index - 1] for index in cast("list[int]", held))
 
     async def leave(self) -> None:
-        """Return all leases."""
+        """Release our leases."""
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._edge():
             await self._leave(keys=keys, args=[self._holder])
@@ -135,9 +137,9 @@ class RedisBoard:
 
 
 def _read(value: str) -> dict[str, Any]:
-    """Return the JSON after a value's moment; empty for a value that is not ours."""
+    """Return the JSON after a value's timestamp; empty for a value that is not ours."""
     try:
-        said = json.loads(value.partition(" ")[2])
+        entry = json.loads(value.partition(" ")[2])
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return entry if isinstance(entry, dict) else {}

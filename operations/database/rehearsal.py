@@ -1,7 +1,7 @@
-"""Tests a database: writes a row to the disk and deletes it, as a caller's first request would.
+"""Tests whether a database can be written, as the first request of a caller would.
 
 A file on a full or read-only disk opens and begins a transaction, and fails only when a page has
-to be written. So the row is committed, in a table of its own that no program reads.
+to be written. So a row is committed, in a table of its own that nothing else uses, and deleted.
 """
 
 import secrets
@@ -26,7 +26,7 @@ async def rehearse(address: str) -> None:
     PostgreSQL and SQLite also roll back the creation of a table, so nothing is left behind.
 
     Raises:
-        StorageError: It failed; one line with the reason, without the password.
+        StorageError: The database cannot be used; one line with the reason, without the password.
         ModuleNotFoundError: The driver is not installed.
     """
     url = make_url(address)

@@ -38,7 +38,7 @@ def prepare(connection: Connection) -> None:
     if version_of(connection) is not None:
         return
     work_alone(connection)
-    if version_of(connection) is None and _empty(connection):  # no other process was faster
+    if version_of(connection) is None and _empty(connection):  # unless another process was faster
         METADATA.create_all(connection, tables=BOARD)
         rest = [table for table in METADATA.sorted_tables if table not in BOARD]
         METADATA.create_all(connection, tables=rest, checkfirst=False)
@@ -56,7 +56,7 @@ def compile_tables(address: str) -> None:
 
 
 def work_alone(connection: Connection) -> None:
-    """Make other processes wait with creating or changing tables until our transaction ends."""
+    """Keep other processes from creating or changing tables until our transaction ends."""
     alone = ALONE.get(connection.dialect.name)
     if alone:
         connection.exec_driver_sql(alone)
@@ -92,7 +92,7 @@ def lag_of(connection: Connection) -> str | None:
 
 
 def unknown_version(found: str | None) -> str | None:
-    """Return that a database has a version unknown to us, and the cure; `None` if known."""
+    """Return an error with its cure if a version is unknown to us; `None` if it is known."""
     if found is None or found in known_versions():
         return None
     if found < known_versions()[0]:

@@ -9,7 +9,7 @@ from sqlalchemy.sql.expression import ColumnElement, literal_column
 
 from fallbacks.shared_health import BoardWord
 from operations.database.database import Database
-from operations.database.provider_board import KEEP_S, said_of, word_of
+from operations.database.provider_board import KEEP_S, board_word, stored_entry
 from operations.database.schema import BOARD
 from operations.database.tables import HEALTH, PROBERS
 
@@ -21,7 +21,7 @@ CLOCKS: Final[Mapping[str, str]] = {
 
 
 class SqlBoard:
-    """A `ProviderBoard` in two small tables; rows are deleted unless renewed."""
+    """A `ProviderBoard` in two small tables; rows that are not renewed are deleted."""
 
     def __init__(self, url: URL, *, holder: str) -> None:
         """Write to the database at `url`, as `holder`: the name of this process."""
@@ -37,11 +37,11 @@ class SqlBoard:
             return float((await connection.execute(select(self._now))).scalar_one())
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Write entries; the newer one about an aspect of a rung counts."""
+        """Write entries; a newer entry about the same aspect of a rung is kept."""
         # In the same order in every process: two transactions that lock rows crosswise would
         # deadlock (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(
-            (said_of(word, holder=self._holder) for word in words),
+            (stored_entry(word, holder=self._holder) for word in words),
             key=lambda row: (row["place"], row["aspect"]),
         )
         if not rows:
@@ -65,10 +65,10 @@ class SqlBoard:
         )
         async with self._database.reading() as connection:
             found = (await connection.execute(theirs)).mappings().all()
-        return [word for row in found if (word := word_of(dict(row)))]
+        return [word for row in found if (word := board_word(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that is free; return the rungs held."""
+        """Take or renew each lease that is free or ours; return the rungs whose lease we hold."""
         added = self._database.insert(PROBERS).values(
             place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
         )
@@ -89,11 +89,11 @@ class SqlBoard:
             held = await connection.execute(
                 select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
             )
-        self._tidied = True  # rungs change only with the configuration: at a start
+        self._tidied = True  # once is enough: rungs change only with the configuration, at a start
         return frozenset(held.scalars())
 
     async def leave(self) -> None:
-        """Return all leases."""
+        """Release our leases."""
         async with self._database.transaction(tries=1) as connection:
             await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
 

@@ -2,8 +2,8 @@
 
 
 def storable(text: str) -> str:
-    """Return a text without characters that PostgreSQL refuses: NUL, and halves of characters.
+    """Replace characters that PostgreSQL refuses: NUL and lone surrogates.
 
-    SQLite's driver refuses the halves, too, with an error that is no database error.
+    SQLite's driver refuses surrogates, too, with an error that is not a database error.
     """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

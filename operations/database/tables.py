@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, with its zone. SQLite stores no zone, and compares the digits."""
+    """A moment in UTC, with its zone. SQLite stores no zone, and compares moments as text."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -61,7 +61,7 @@ CALLBACKS: Final = Table(
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),  # UTC
     Column("done_at", UtcDateTime()),  # UTC; NULL while pending
-    Column("told_at", UtcDateTime()),  # UTC; when a notice of it was sent
+    Column("told_at", UtcDateTime()),  # UTC; when a notice was sent
 )
 
 HEALTH: Final = Table(
@@ -90,7 +90,7 @@ ALERT_FACTS: Final = Table(  # accepted, but not yet decided on
     Column("id", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
     Column("holder", String(32), nullable=False),  # the process that reported it
-    Column("turns", Integer, nullable=False, server_default="0"),  # of the version before
+    Column("turns", Integer, nullable=False, server_default="0"),  # of the previous version
     Column("fact", Text, nullable=False),  # JSON
 )
 
@@ -201,14 +201,15 @@ CAMPAIGNS: Final = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(CAMPAIGN_REASON_LENGTH), nullable=False),  # of its state
     Column("changed_s", Float, nullable=False),
-    Column("claims", Integer, nullable=False),  # a change starts here: other writers wait
+    Column("claims", Integer, nullable=False),  # updated first in each change: other writers wait
     Column("claimed_s", Float, nullable=False),
     Column("tokens", Float, nullable=False),  # its pace: what is left in the token bucket
     Column("filled_s", Float, nullable=False),
     Column("day_s", Float, nullable=False),  # the start of the day that the next two count
     Column("day_calls", Integer, nullable=False),
     Column("day_spent", Float, nullable=False),
-    # Of the rules by which contacts were last postponed or excluded: others look at them again.
+    # The version of the rules at the last check of contacts that were postponed or excluded; after
+    # a change of the rules they are checked again.
     Column("rules", String(32), nullable=False, server_default=""),
 )
 
@@ -228,9 +229,9 @@ CONTACTS: Final = Table(
     Column("dials", Integer, nullable=False),
     Column("outcome", String(16), nullable=False),  # of the last dial; empty for none
     Column("imported_s", Float, nullable=False),
-    # Dials that did not count since it was last set to wait: a callback starts again.
+    # Dials that did not count as attempts since the contact was last reset, such as by a callback.
     Column("uncounted", Integer, nullable=False, server_default="0"),
-    # Why it is excluded, or waits for its hours: a code.
+    # A code: why the contact is excluded, or waits for its hours.
     Column("reason", String(CODE_LENGTH), nullable=False, server_default=""),
     UniqueConstraint("campaign", "number", name="contacts_once"),
     Index("contacts_in_turn", "campaign", "state", text("priority DESC"), "due_s", "id"),
@@ -278,9 +279,9 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
 )
 
 SKIPPED: Final = (DIALS.c.state == "settled") & DIALS.c.confirmed_s.is_(None)
-"""Dials that never reached a carrier: their contacts were put back, and no figure counts them."""
+"""Dials that never reached a carrier: their contacts wait again, and no statistic counts them."""
 
-ORDERS: Final = Table(  # each order to call a number: who asked, and what followed
+ORDERS: Final = Table(  # each request to place a call: who made it, and its outcome
     "orders",
     METADATA,
     Column("id", String(64), primary_key=True),  # the dial's id, or the transfer's
@@ -292,7 +293,7 @@ ORDERS: Final = Table(  # each order to call a number: who asked, and what follo
     Column("cost_class", String(16), nullable=False),
     Column("outcome", String(16), nullable=False),  # empty while it is under way
     Column("reason", String(CODE_LENGTH), nullable=False),
-    Column("until_s", Float, nullable=False),  # without news it counts as over then
+    Column("until_s", Float, nullable=False),  # counts as over then if no end was reported
     Column("ended_s", Float),
     Column("length_s", Float),
     Index("orders_at", "at_s"),
@@ -305,11 +306,13 @@ DO_NOT_CALL: Final = Table(
     Column("number", String(CONTACT_NUMBER_LENGTH), primary_key=True),  # E.164
     Column("source", String(100), nullable=False),
     Column("added_s", Float, nullable=False),
-    Column("words", String(300), nullable=False, server_default=""),  # in which they asked for it
+    Column(
+        "words", String(300), nullable=False, server_default=""
+    ),  # of the request not to be called
 )
 
 
-# The tables of the record: events in and outside calls, what was said, what it cost.
+# The tables of the record: calls, their words and costs, and events in and outside calls.
 #
 # They hold callers' words; numbers are stored completely, so that they can be erased.
 
@@ -337,10 +340,10 @@ CALLS: Final = Table(
     Column("failures", Integer, nullable=False),
     Column("cost", Float),  # NULL if a price is not known
     Column("currency", String(8), nullable=False),
-    Column("seen_at", UtcDateTime(), nullable=False),  # its process's last sign of life
+    Column("seen_at", UtcDateTime(), nullable=False),  # its process's last heartbeat
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
-    Column("touched", Boolean, nullable=False, server_default=false()),  # of the version before
+    Column("touched", Boolean, nullable=False, server_default=false()),  # of the previous version
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),  # of the verdict
     Column("hurt_at", UtcDateTime()),  # when its caller was first hurt; NULL if never
@@ -451,7 +454,7 @@ VOICEMAILS: Final = Table(
     Column("at", UtcDateTime(), nullable=False),
     Column("transcript", Text, nullable=False),  # empty until transcribed
     Column("done_at", UtcDateTime()),  # NULL while open
-    Column("told_at", UtcDateTime()),  # when a notice of it was sent
+    Column("told_at", UtcDateTime()),  # when a notice was sent
     Index("voicemails_number", "number"),
 )
 

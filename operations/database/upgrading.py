@@ -28,7 +28,7 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
     """Apply all missing migrations; return the version before and after.
 
     Raises:
-        StorageError: It failed; one line with the reason, without the password.
+        StorageError: The upgrade failed; one line with the reason, without the password.
     """
     url = make_url(address)
     with storage_errors(url):
@@ -51,10 +51,10 @@ async def find_lag(address: str) -> str | None:
     """Return how a database is outdated, and the cure; `None` if it is up to date or missing.
 
     Raises:
-        StorageError: It cannot be read.
+        StorageError: The database cannot be read.
     """
     url = make_url(address)
-    if not await asyncio.to_thread(_there, url):
+    if not await asyncio.to_thread(_exists, url):
         return None  # checking creates nothing
     with storage_errors(url):
         engine = _engine(url)
@@ -65,7 +65,7 @@ async def find_lag(address: str) -> str | None:
             await engine.dispose()
 
 
-def _there(url: URL) -> bool:
+def _exists(url: URL) -> bool:
     if url.get_backend_name() != "sqlite":
         return True
     return bool(url.database) and Path(str(url.database)).exists()

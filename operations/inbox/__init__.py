@@ -1,1 +1,1 @@
-"""Callbacks and messages that callers were promised: listed, closed, told of."""
+"""The inbox: callbacks and messages for the staff, and notices about them."""

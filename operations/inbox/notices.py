@@ -1,4 +1,4 @@
-"""Tells the alert channels of each callback and message that a caller was promised."""
+"""Sends a notice of each callback and message in the inbox through the alert channels."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,8 +19,8 @@ from operations.notify.opening import channels_of, quiet_hours, utc_s
 from operations.notify.outbox import ChannelPost
 from operations.retrying import Retries
 
-LOOK_S: Final = 10.0
-AT_ONCE: Final = 10  # notices of one look
+LOOK_S: Final = 10.0  # between two rounds
+AT_ONCE: Final = 10  # notices in one round
 MAX_TEXT: Final = 500  # characters of a caller's words in a notice
 INBOX: Final = "inbox"
 TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
@@ -48,14 +48,14 @@ class InboxNotices:
         self._utc_s = utc_s
 
     async def run(self) -> None:
-        """Send until cancelled; what the database does not give now is sent later."""
+        """Send until cancelled."""
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
                 await self.send_waiting()
             await asyncio.sleep(LOOK_S)
 
     async def send_waiting(self) -> None:
-        """Send a notice of each entry that needs one.
+        """Send a notice of each entry without one.
 
         Raises:
             StorageError: The database does not answer.
@@ -67,7 +67,7 @@ class InboxNotices:
                 await self._inbox.mark_told(entry, at=now)
 
     async def _send(self, channel: Channel, entry: InboxEntry) -> bool:
-        """Return whether the channel accepted it; a refusal is reported, and it is sent later."""
+        """Send a notice; return whether it reached anyone. If not, it is sent again later."""
         post = ChannelPost(alert=_alert(entry), channel=channel.name, handle="")
         try:
             await post_to(channel, post, notice_text(entry), self._retries)
@@ -107,7 +107,7 @@ def notice_text(entry: InboxEntry) -> AlertText:
 
 
 def _alert(entry: InboxEntry) -> Alert:
-    """Return the notice as data, with a key that makes a repeat visible."""
+    """Return the notice as an alert; its key identifies a repeat."""
     at_s = entry.at.timestamp()
     return Alert(
         key=f"{INBOX}-{entry.kind}-{entry.call_id}",

@@ -16,15 +16,15 @@ InboxKind: TypeAlias = Literal["callback", "message"]
 KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
 TABLES: Final[dict[InboxKind, Table]] = {"callback": CALLBACKS, "message": VOICEMAILS}
 
-MAX_ENTRIES: Final = 200  # of one answer
-NEWS_S: Final = 24 * 3600.0  # older entries are no news, such as when notices are switched on
+MAX_ENTRIES: Final = 200  # of one result
+NEWS_S: Final = 24 * 3600.0  # no notices of older entries, for example when notices are switched on
 MAX_TEXT: Final = 300  # characters of a caller's words in a line
-SETTLED_S: Final = 10.0  # after an entry; its caller may add to it until then
+SETTLED_S: Final = 10.0  # after an entry: until then its caller may add to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxEntry:
-    """What one call left for the staff."""
+    """A callback or a message from one call."""
 
     kind: InboxKind
     call_id: str
@@ -50,9 +50,9 @@ class Inbox:
         """Return entries, the newest first.
 
         Args:
-            done: Those that are done instead of those that wait.
-            limit: How many at most.
-            before: Only those before this moment, UTC.
+            done: The entries that are done, instead of those that wait.
+            limit: At most this many.
+            before: Only entries from before this moment, UTC.
         """
 
         def wanted(table: Table) -> ColumnElement[bool]:
@@ -62,7 +62,7 @@ class Inbox:
         return await self._read(wanted, limit=limit)
 
     async def waiting(self) -> int:
-        """Return how many entries wait."""
+        """Return the number of waiting entries."""
         counts = [
             select(func.count()).where(table.c.done_at.is_(None)).scalar_subquery()
             for table in TABLES.values()
@@ -79,7 +79,7 @@ class Inbox:
         """Mark an entry as done or, without a moment, as waiting again.
 
         Returns:
-            Whether it was not so before; False also if there is none.
+            Whether that changed the entry; False if it does not exist.
         """
         table = TABLES[kind]
         other = table.c.done_at.is_not(None) if done_at is None else table.c.done_at.is_(None)
@@ -88,7 +88,7 @@ class Inbox:
             return (await connection.execute(changed)).rowcount > 0
 
     async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
-        """Return recent entries, of calls that are over, that no notice was sent of."""
+        """Return recent entries of ended calls without a notice so far."""
         settled, old = now - timedelta(seconds=SETTLED_S), now - timedelta(seconds=NEWS_S)
 
         def wanted(table: Table) -> ColumnElement[bool]:
@@ -154,7 +154,7 @@ async def list_entries(url: str, *, done: bool, numbers: bool) -> list[str]:
 
     Args:
         url: The database.
-        done: Those that are done instead of those that wait.
+        done: The entries that are done, instead of those that wait.
         numbers: Whether to show complete numbers.
 
     Raises:
@@ -180,7 +180,7 @@ async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> 
 
 def _line(entry: InboxEntry, *, numbers: bool) -> str:
     shown = entry.number if numbers else masked(entry.number)
-    facts = [
+    parts = [
         for_people(entry.at, "%Y-%m-%d %H:%M"),
         entry.kind,
         shown or "number withheld",
@@ -189,4 +189,4 @@ def _line(entry: InboxEntry, *, numbers: bool) -> str:
         printable(entry.text)[:MAX_TEXT] or "not transcribed yet",
         f"(call {entry.call_id})",
     ]
-    return "  ".join(fact for fact in facts if fact)
+    return "  ".join(part for part in parts if part)

@@ -24,7 +24,7 @@ VALUES: Final = "evidence.json"
 
 
 async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapping[str, Any]:
-    """Write a report of the last time span into a folder; return it.
+    """Write a report about the last `span` into the folder `out`; return its values.
 
     Raises:
         UsageError: There is no database, or the folder cannot be written.
@@ -65,6 +65,6 @@ def _write(out: Path, texts: Mapping[str, str]) -> None:
         try:
             part.write_text(text, encoding="utf-8")
             part.replace(out / name)
-        except OSError as full:
+        except OSError as error:
             part.unlink(missing_ok=True)
-            raise UsageError(f"{out / name} cannot be written: {full.strerror}") from full
+            raise UsageError(f"{out / name} cannot be written: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Reads a span of time from the database; writes nothing there."""
+"""Reads what a report needs from the database, and finds the outages; writes nothing."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,46 +28,45 @@ from operations.record.reader import (
 
 
 async def _opened_before(database: Database, at: datetime) -> Sequence[BreakerMoveRow]:
-    """Return, for each breaker that was not closed at a moment, how it left that state."""
+    """Return when and how each breaker opened that was not closed at `at`."""
     async with database.reading() as connection:
         return await ask(connection, _opening_moves(at), BreakerMoveRow)
 
 
 def _opening_moves(at: datetime) -> Select[Any]:
-    """Select each breaker's first move after its last closing, before a moment."""
+    """Select each breaker's first transition after its last closing, both before `at`."""
     moves = BREAKER_MOVES.c
     breaker = (moves.stage, moves.provider, moves.holder)
     last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
     closed = last.where(moves.after == State.CLOSED.value, moves.at < at).subquery()
     same = and_(*(item == closed.c[item.name] for item in breaker))
     later = or_(closed.c.closed_at.is_(None), moves.at > closed.c.closed_at)
-    behind = select(func.min(moves.id)).join_from(BREAKER_MOVES, closed, same, isouter=True)
-    first = behind.where(moves.at < at, later).group_by(*breaker)
+    first_ids = select(func.min(moves.id)).join_from(BREAKER_MOVES, closed, same, isouter=True)
+    first = first_ids.where(moves.at < at, later).group_by(*breaker)
     return select(BREAKER_MOVES).where(moves.id.in_(first)).order_by(moves.at).limit(MOST)
 
 
-QUIET: Final = timedelta(minutes=2)  # without a failure, with all breakers closed: it is over
-BESIDE: Final = timedelta(minutes=5)  # at least this much is compared before and after
-# Without a sign of life: a process with an open breaker gives one every five seconds.
-GONE: Final = timedelta(seconds=30)
+QUIET: Final = timedelta(minutes=2)  # no failures, all breakers closed: the outage is over
+BESIDE: Final = timedelta(minutes=5)  # at least, before and after an outage, for comparison
+GONE: Final = timedelta(seconds=30)  # without a heartbeat, which is due every 5 s: the process died
 CLOSED: Final = State.CLOSED.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A rung's trouble, from its first failure until everything is quiet again."""
+    """An outage of one rung, from its first failure until all is quiet again (`QUIET`)."""
 
     stage: str
     provider: str
     began: datetime
-    ended: datetime | None  # `None` if a breaker was not closed at the end of the span
+    ended: datetime | None  # `None` if a breaker was still not closed at the end
     failures: Sequence[FailureRow]
     opened: int  # times that a breaker opened, in all processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """The delays of the answers."""
+    """The delays of answers to callers."""
 
     turns: int  # all of them
     answered: int
@@ -79,66 +78,80 @@ class Latency:
 
 @dataclass(slots=True)
 class _Trouble:
-    """A rung's outage while it is being assembled."""
+    """An outage while it is being assembled."""
 
     began: datetime
     last: datetime
     failures: list[FailureRow] = field(default_factory=list[FailureRow])
     opened: int = 0
-    open_at: set[str] = field(default_factory=set[str])  # the processes
+    open_at: set[str] = field(default_factory=set[str])  # processes with a breaker not closed
 
-    def goes_on(self, at: datetime) -> bool:
-        """Return whether an event at this moment belongs to it."""
+    def includes(self, at: datetime) -> bool:
+        """Return whether an event at this moment still belongs to it."""
         return bool(self.open_at) or at - self.last <= QUIET
 
 
-def with_ends(
-    moves: Sequence[BreakerMoveRow], seen: Mapping[str, datetime], until: datetime
+def close_for_dead_processes(
+    transitions: Sequence[BreakerMoveRow], last_seen: Mapping[str, datetime], until: datetime
 ) -> Sequence[BreakerMoveRow]:
-    """Return moves, with an end added for each process that died while its breaker was open.
+    """Return the transitions, with a closing added for each breaker of a dead process.
 
-    A process that is replaced writes that end itself.
+    Without it, the outage would never end. A process that stops normally records the closing
+    itself.
+
+    Args:
+        transitions: In order of time.
+        last_seen: When each process last wrote to the record.
+        until: The end of the span.
     """
-    last: dict[tuple[str, str, str], BreakerMoveRow] = {}
-    for move in moves:
-        last[move.stage, move.provider, move.holder] = move
-    ends = [
-        replace(move, at=max(move.at, at), before=move.after, after=CLOSED, cause=PROCESS_GONE)
-        for move in last.values()
-        if move.after != CLOSED and (at := seen.get(move.holder)) and until - at > GONE
+    latest: dict[tuple[str, str, str], BreakerMoveRow] = {}
+    for transition in transitions:
+        latest[transition.stage, transition.provider, transition.holder] = transition
+    closings = [
+        replace(
+            transition,
+            at=max(transition.at, at),
+            before=transition.after,
+            after=CLOSED,
+            cause=PROCESS_GONE,
+        )
+        for transition in latest.values()
+        if transition.after != CLOSED
+        and (at := last_seen.get(transition.holder))
+        and until - at > GONE
     ]
-    return sorted([*moves, *ends], key=lambda move: move.at)
+    return sorted([*transitions, *closings], key=lambda transition: transition.at)
 
 
 def find_outages(
-    failures: Iterable[FailureRow], moves: Iterable[BreakerMoveRow], since: datetime
+    failures: Iterable[FailureRow], transitions: Iterable[BreakerMoveRow], since: datetime
 ) -> Sequence[Outage]:
-    """Return every outage of the span, the earliest first; earlier ones are left out.
+    """Return the outages that were not over at `since`, the earliest first.
 
-    Stopped processes have an end: see `with_ends`.
+    `transitions` must close the breakers of dead processes: see `close_for_dead_processes`.
     """
-    news: list[FailureRow | BreakerMoveRow] = sorted(
-        [*failures, *moves], key=lambda event: event.at
+    events: list[FailureRow | BreakerMoveRow] = sorted(
+        [*failures, *transitions], key=lambda event: event.at
     )
     found: list[Outage] = []
-    now: dict[tuple[str, str], _Trouble] = {}
-    for event in news:
+    current: dict[tuple[str, str], _Trouble] = {}
+    for event in events:
         rung = (event.stage, event.provider)
-        trouble = now.get(rung)
-        if trouble and not trouble.goes_on(event.at):
-            found.append(_outage(rung, now.pop(rung)))
+        trouble = current.get(rung)
+        if trouble and not trouble.includes(event.at):
+            found.append(_outage(rung, current.pop(rung)))
             trouble = None
         if trouble is None:
             if not _begins(event):
                 continue
-            trouble = now[rung] = _Trouble(event.at, event.at)
+            trouble = current[rung] = _Trouble(event.at, event.at)
         _enter(trouble, event)
-    found += [_outage(rung, trouble) for rung, trouble in now.items()]
+    found += [_outage(rung, trouble) for rung, trouble in current.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
 
-def latency_beside(
+def latency_around(
     outage: Outage, turns: Sequence[TurnRow], until: datetime, *, budget_s: float
 ) -> dict[str, Latency]:
     """Return the delays of answers before, during and after an outage."""
@@ -153,7 +166,7 @@ def latency_beside(
 
 
 def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
-    """Return the delays of these turns' answers; a greeting is no answer."""
+    """Return the delays of the answers in these turns; a greeting is not an answer."""
     asked = [turn for turn in turns if turn.turn]
     waits = sorted(turn.v2v_s for turn in asked if turn.v2v_s is not None)
     if not waits:
@@ -169,38 +182,38 @@ def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
 
 
 def breaker_states(
-    moves: Sequence[BreakerMoveRow],
+    transitions: Sequence[BreakerMoveRow],
 ) -> Mapping[tuple[str, str], Sequence[tuple[datetime, str]]]:
-    """Return each rung's breaker states with their starts, the worst of all processes."""
-    holders: dict[tuple[str, str], dict[str, str]] = {}
+    """Return for each rung when its breaker changed, and to what: the worst of all processes."""
+    states_by_process: dict[tuple[str, str], dict[str, str]] = {}
     states: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
-    for move in moves:
-        rung = (move.stage, move.provider)
-        known = holders.setdefault(rung, {})
-        known[move.holder] = move.after
+    for transition in transitions:
+        rung = (transition.stage, transition.provider)
+        known = states_by_process.setdefault(rung, {})
+        known[transition.holder] = transition.after
         worst = max(known.values(), key=SEVERITY.index)
-        told = states.setdefault(rung, [])
-        if not told or told[-1][1] != worst:
-            told.append((move.at, worst))
+        changes = states.setdefault(rung, [])
+        if not changes or changes[-1][1] != worst:
+            changes.append((transition.at, worst))
     return states
 
 
 SEVERITY: Final = (State.CLOSED.value, State.HALF_OPEN.value, State.OPEN.value)
 
 
-def _begins(news: FailureRow | BreakerMoveRow) -> bool:
-    return isinstance(news, FailureRow) or news.after != CLOSED
+def _begins(event: FailureRow | BreakerMoveRow) -> bool:
+    return isinstance(event, FailureRow) or event.after != CLOSED
 
 
-def _enter(trouble: _Trouble, news: FailureRow | BreakerMoveRow) -> None:
-    trouble.last = news.at
-    if isinstance(news, FailureRow):
-        trouble.failures.append(news)
-    elif news.after == CLOSED:
-        trouble.open_at.discard(news.holder)
+def _enter(trouble: _Trouble, event: FailureRow | BreakerMoveRow) -> None:
+    trouble.last = event.at
+    if isinstance(event, FailureRow):
+        trouble.failures.append(event)
+    elif event.after == CLOSED:
+        trouble.open_at.discard(event.holder)
     else:
-        trouble.open_at.add(news.holder)
-        trouble.opened += news.after == State.OPEN.value
+        trouble.open_at.add(event.holder)
+        trouble.opened += event.after == State.OPEN.value
 
 
 def _outage(rung: tuple[str, str], trouble: _Trouble) -> Outage:
@@ -219,13 +232,13 @@ def _began(turns: Sequence[TurnRow], since: datetime, until: datetime) -> list[T
 
 
 def _rank(waits: Sequence[float], share: float) -> float:
-    """Return the value that this share of all does not exceed (nearest rank)."""
+    """Return the value that this share of all values does not exceed (nearest rank)."""
     return waits[max(0, math.ceil(share * len(waits)) - 1)]
 
 
 BEFORE: Final = timedelta(minutes=30)  # the time before the first failure of the span
 MAX_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
-OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is reported once
+OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # recorded once for each action
 
 Row = TypeVar("Row")
 
@@ -237,11 +250,11 @@ class Gathered:
     since: datetime
     until: datetime
     calls: Sequence[CallRow]  # in progress at some time of the span
-    turns: Sequence[TurnRow]  # from `BEFORE` the span on
+    turns: Sequence[TurnRow]  # also from the time `BEFORE` the span
     failures: Sequence[FailureRow]
-    breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on, with their first states
+    breaker_moves: Sequence[BreakerMoveRow]  # also from `BEFORE`, and what was not closed then
     alerts: Sequence[SentAlert]
-    operators: Sequence[HappeningRow]  # their actions
+    operators: Sequence[HappeningRow]  # what operators did
     seen: Mapping[str, datetime]  # when each process last wrote something
     cut: Sequence[str] = ()  # kinds that have more rows than fit
 
@@ -257,36 +270,45 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         calls = await _all(reader.calls_between, since - MAX_CALL, until, "started_at", "id")
         turns = await _all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
         failures = await _all(reader.failures, since, until, "at", "id")
-        moves = await _all(reader.breaker_moves, earlier, until, "at", "id")
-        theirs = partial(reader.happenings, kinds=OPERATORS)
-        done = await _all(theirs, since, until, "at", "id")
+        transitions = await _all(reader.breaker_moves, earlier, until, "at", "id")
+        operator_events = partial(reader.happenings, kinds=OPERATORS)
+        actions = await _all(operator_events, since, until, "at", "id")
         seen = await reader.last_seen()
-        opened = _of_the_span(await _opened_before(database, earlier), moves, seen, earlier)
+        opened = _of_living_processes(
+            await _opened_before(database, earlier), transitions, seen, earlier
+        )
         alerts = await AlertHistory(database).between(since.timestamp(), until.timestamp())
-    found = {"calls": calls, "turns": turns, "failures": failures, "breaker moves": moves}
+    found = {
+        "calls": calls,
+        "turns": turns,
+        "failures": failures,
+        "breaker transitions": transitions,
+    }
     return Gathered(
         since=since,
         until=until,
         calls=[call for call in calls if (call.ended_at or call.seen_at) >= since],
         turns=turns,
         failures=failures,
-        breaker_moves=[*opened, *moves],
+        breaker_moves=[*opened, *transitions],
         alerts=alerts,
-        operators=done,
+        operators=actions,
         seen=seen,
         cut=[name for name, rows in found.items() if len(rows) >= MAX_ROWS],
     )
 
 
-def _of_the_span(
+def _of_living_processes(
     opened: Sequence[BreakerMoveRow],
-    moves: Sequence[BreakerMoveRow],
-    seen: Mapping[str, datetime],
+    transitions: Sequence[BreakerMoveRow],
+    last_seen: Mapping[str, datetime],
     since: datetime,
 ) -> Sequence[BreakerMoveRow]:
-    """Return the moves of processes that were still there: one that ended open never closes."""
-    there = {move.holder for move in moves} | {name for name, at in seen.items() if at >= since}
-    return [breaker_move_row for breaker_move_row in opened if breaker_move_row.holder in there]
+    """Return only the transitions of processes that lived after `since`: the dead never close."""
+    alive = {transition.holder for transition in transitions} | {
+        name for name, at in last_seen.items() if at >= since
+    }
+    return [transition for transition in opened if transition.holder in alive]
 
 
 async def _all(
@@ -304,5 +326,5 @@ async def _all(
         if fresh.keys() <= found.keys():
             break
         found |= fresh
-        since = getattr(rows[-1], moment)  # which may have more rows than this page
+        since = getattr(rows[-1], moment)  # the next page begins with this moment's rows
     return list(found.values())

@@ -9,12 +9,12 @@ from typing import Any, Final
 from calls.sentences import ENDS, STAGES, WHYS, cure_of, phrase, sentence
 from operations.moments import for_people
 
-WIDTH: Final = 960  # of a chart, in its own units; the page scales it
-LEFT: Final = 150  # for names
+WIDTH: Final = 960  # of a chart, in SVG units; the page scales it
+LEFT: Final = 150  # margin, for names
 RIGHT: Final = 12
 ROW: Final = 22  # the height of a rung's line
 BASE: Final = 220  # of the chart of answers: the position of 0 s
-MAX_DOTS: Final = 3_000  # of turns; of more, only the slowest of each stretch of time are drawn
+MAX_DOTS: Final = 3_000  # of turns; if there are more, only the slowest of each interval are drawn
 TICKS: Final = 6
 
 
@@ -26,7 +26,7 @@ class Span:
     until: datetime
 
     def x(self, at: datetime) -> float:
-        """Return the position of a moment; moments outside are put at the end."""
+        """Return the position of a moment; moments outside are put at the nearer end."""
         share = (at - self.since) / (self.until - self.since)
         return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
 
@@ -85,7 +85,7 @@ def _scale(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
 
 
 def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return a line for each rung with breaker moves: closed, half-open, open."""
+    """Return a line for each rung whose breaker changed: closed, half-open, open."""
     rungs = story["breakers"]
     base = ROW * max(1, len(rungs)) + 10
     parts: list[str] = []
@@ -167,7 +167,7 @@ def _name(text: str, y: float) -> str:
 
 
 def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping[str, Any]]:
-    """Return as many turns as can be drawn: the slowest of each stretch of time."""
+    """Return as many turns as can be drawn: the slowest of each interval."""
     if len(turns) <= MAX_DOTS:
         return turns
     stretches: dict[float, list[Mapping[str, Any]]] = {}
@@ -304,7 +304,7 @@ def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
         )
         for name, channel in channels.items()
     ]
-    return "; ".join(said) or "No channel has to send it."
+    return "; ".join(said) or "No channel needs to send it."
 
 
 def _operators(story: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A length of time as people type it: `90s`, `30m`, `1h30m`, `2d`."""
+"""Parses lengths of time as people type them: `90s`, `30m`, `1h30m`, `2d`."""
 
 import re
 from datetime import timedelta
@@ -17,7 +17,7 @@ def read_span(text: str, *, option: str) -> timedelta:
     """Parse a length of time.
 
     Raises:
-        UsageError: It is no length, zero, or too long.
+        UsageError: The text is not a length of time, or it is zero or too long.
     """
     said = text.strip().lower()
     cure = "give a length of time such as 90s, 30m, 1h30m or 2d"

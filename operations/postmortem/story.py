@@ -17,10 +17,10 @@ from operations.postmortem.gathering import (
     Gathered,
     Outage,
     breaker_states,
+    close_for_dead_processes,
     find_outages,
-    latency_beside,
+    latency_around,
     latency_of,
-    with_ends,
 )
 from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
 
@@ -28,9 +28,9 @@ from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, Happen
 def tell_story(
     found: Gathered, *, budget_s: float, made_at: datetime, vendors: Vendors | None = None
 ) -> dict[str, Any]:
-    """Return the report as JSON values; `vendors` are those of the sentences about failures."""
+    """Return the report as JSON values; `vendors` are named in the sentences about failures."""
     vendors = vendors or {}
-    moves = with_ends(found.breaker_moves, found.seen, found.until)
+    moves = close_for_dead_processes(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
     turns = [turn for turn in found.turns if turn.began_at >= found.since]
     calls = [_call(call) for call in found.calls]
@@ -91,7 +91,7 @@ def _outage(
         "alerts": [sent.alert.key for sent in found.alerts if _is_of(sent, outage, ended)],
         "latency": {
             name: asdict(latency)
-            for name, latency in latency_beside(
+            for name, latency in latency_around(
                 outage, found.turns, found.until, budget_s=budget_s
             ).items()
         },
@@ -166,7 +166,7 @@ def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
 
 
 def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many rows have each verdict; those that are not judged are left out."""
+    """Return how many rows have each verdict; rows without one are left out."""
     found = Counter(row["verdict"] for row in rows)
     return {verdict.value: found[verdict.value] for verdict in CallerVerdict}
 

@@ -1,4 +1,4 @@
-"""Finds recorded calls by date, party, campaign, result and verdict: the list for people."""
+"""The call list: finds recorded calls by date, party, campaign, result and verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ListedCall:
     transport: str
     direction: str
     number: str  # the other party's, complete
-    name: str  # the contact's; empty if the call is not of a campaign
+    name: str  # the contact's; empty if the call does not belong to a campaign
     agent: str
     campaign: str
     length_s: float | None
@@ -43,7 +43,7 @@ class CallFilter:
     since: datetime | None = None
     before: datetime | None = None
     number: str = ""  # its last digits
-    name: str = ""  # a part of it, in any case
+    name: str = ""  # a part of it, case-insensitive
     agent: str = ""
     campaign: str = ""
     result: str = ""
@@ -62,19 +62,19 @@ class CallChoices:
 
 @dataclass(frozen=True, slots=True)
 class CallList:
-    """Every method raises `StorageError` when the database does not answer."""
+    """The recorded calls; methods raise `StorageError` when the database does not answer."""
 
     database: Database
 
     async def find(self, wanted: CallFilter, *, limit: int) -> Sequence[ListedCall]:
-        """Return the wanted calls, also those in progress, the newest first."""
+        """Return the wanted calls, including those in progress, the newest first."""
         newest = CALLS.c.started_at.desc(), CALLS.c.id
         query = _listed().where(*_conditions(wanted)).order_by(*newest).limit(limit)
         async with self.database.reading() as connection:
             return await ask(connection, query, ListedCall)
 
     async def choices(self) -> CallChoices:
-        """Return what agents, campaigns and results are on record."""
+        """Return the agents, campaigns and results that are on record."""
         async with self.database.reading() as connection:
             found = [
                 list((await connection.execute(_distinct(column))).scalars())

@@ -12,7 +12,7 @@ from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
 
-AND: Final = " / "  # between the reasons of one call with several requests
+AND: Final = " / "  # between the reasons, if a call has several requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +32,19 @@ class Callbacks:
     database: Database
 
     async def add(self, wanted: Callback) -> bool:
-        """Store a request; when it returns, it is committed.
+        """Store a request, and commit it.
 
         A caller who asks again in the same call still has one request, with the new reason after
         the earlier one. A completed request is open again.
 
         Returns:
-            Whether it is the first of its call.
+            Whether it is the call's first request.
         """
         async with self.database.transaction(tries=1) as connection:  # a caller waits
             return await _put(connection, wanted)
 
     async def waiting(self) -> Sequence[Callback]:
-        """Return the waiting callers."""
+        """Return the requests that are not done."""
         open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
         async with self.database.reading() as connection:
             found = await connection.execute(open_ones)
@@ -77,6 +77,6 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
 
 
 def _together(before: str | None, now: str) -> str:
-    """Return both reasons in one text that fits; the newer one is kept completely."""
-    said = (before or "").split(AND)
-    return AND.join([word for word in said if word not in ("", now)] + [now])[-REASON_LENGTH:]
+    """Return both reasons in one text, cut at its beginning to fit."""
+    reasons = (before or "").split(AND)
+    return AND.join([word for word in reasons if word not in ("", now)] + [now])[-REASON_LENGTH:]

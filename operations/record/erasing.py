@@ -1,6 +1,7 @@
 """Erases rows: old ones, a little at a time, and everything about one number.
 
-Files of rows are deleted first: after a crash in between the rows still lead to them.
+Files are deleted before their rows, which lead to them: after a crash in between, the next run
+finds them.
 """
 
 import asyncio
@@ -66,25 +67,25 @@ AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
     (CALL_RESULTS,),
     (CRM_REPORTS,),
     (ORDERS,),
-    # Contacts before their dials: one that gets its outcome in between is still counted as left.
+    # Contacts before dials: a contact whose dial ends in between still counts as remaining.
     (CONTACTS, CONSENTS, CALLBACK_CONTACTS, DIALS),
 )
 """The tables, grouped by transaction."""
 
 
-def _over(now: float) -> Mapping[str, ColumnElement[bool]]:
-    """Return by table which rows do not belong to a contact that is being called."""
+def _erasable(now: float) -> Mapping[str, ColumnElement[bool]]:
+    """Return by table the condition for rows that belong to no contact being called."""
     settled = DIALS.c.state == "settled"
-    left = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
+    abandoned = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
     # Not "no dial is active": PostgreSQL does not see one that was claimed just now.
-    left_alone = exists().where(DIALS.c.contact_id == CONTACTS.c.id, left)
+    is_abandoned = exists().where(DIALS.c.contact_id == CONTACTS.c.id, abandoned)
     return {
-        CONTACTS.name: (CONTACTS.c.state != "dialling") | left_alone,
+        CONTACTS.name: (CONTACTS.c.state != "dialling") | is_abandoned,
         CONSENTS.name: ~exists().where(
             CONTACTS.c.campaign == CONSENTS.c.campaign, CONTACTS.c.number == CONSENTS.c.number
         ),
         CALLBACK_CONTACTS.name: ~exists().where(CONTACTS.c.id == CALLBACK_CONTACTS.c.contact_id),
-        DIALS.name: settled | left,
+        DIALS.name: settled | abandoned,
     }
 
 
@@ -101,11 +102,11 @@ async def erase_rows(
     Args:
         connection: In a transaction.
         tables: One of `AT_A_TIME`.
-        ending: The number's last digits, in this order in every notation.
-        same: Checks each number that has them.
+        ending: The number's last digits, the same in every notation.
+        same: Checks each number that contains them.
         now: In seconds since 1970.
     """
-    over = _over(now)
+    over = _erasable(now)
     erased: dict[str, int] = {}
     for table in tables:
         found = select(table.c.number).where(_about(table, ending)).distinct()
@@ -117,8 +118,8 @@ async def erase_rows(
 
 async def erase_words(connection: AsyncConnection, ending: str, same: SameNumber) -> int:
     """Erase a number's words from the do-not-call list, where the number stays; return how many."""
-    said = DO_NOT_CALL.c.words != ""
-    found = select(DO_NOT_CALL.c.number).where(_about(DO_NOT_CALL, ending), said)
+    has_words = DO_NOT_CALL.c.words != ""
+    found = select(DO_NOT_CALL.c.number).where(_about(DO_NOT_CALL, ending), has_words)
     numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
     own = update(DO_NOT_CALL).where(DO_NOT_CALL.c.number.in_(numbers)).values(words="")
     return (await connection.execute(own)).rowcount
@@ -131,8 +132,8 @@ async def count_called(
 
     Args:
         connection: To read with.
-        ending: As above.
-        same: As above.
+        ending: As in `erase_rows`.
+        same: As in `erase_rows`.
         besides: Dials whose calls are already counted.
     """
     contacts = select(CONTACTS.c.id, CONTACTS.c.number)
@@ -158,8 +159,10 @@ def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
     return number.like(f"%{'%'.join(ending)}%")
 
 
-AT_ONCE: Final = 500  # rows of a transaction: other writers wait for a few milliseconds
-REST_S: Final = 0.05  # between two
+AT_ONCE: Final = (
+    500  # rows in one transaction, so that other writers wait for only a few milliseconds
+)
+REST_S: Final = 0.05  # between two transactions
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at"), (ORDERS, "at_s")),
     "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s"), (CRM_REPORTS, "made_s")),
@@ -176,7 +179,7 @@ OF_CALLS: Final = (
     MESSAGES,
     HAPPENINGS,
     CALL_RESULTS,
-)  # a call's data about its caller
+)  # tables with a call's data about its caller
 
 TURNED_ROUND: Final = "livekit"
 """Calls we placed over this transport had caller and called swapped until 2026-11-25."""
@@ -184,10 +187,10 @@ TURNED_ROUND: Final = "livekit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedCall:
-    """A call with a number."""
+    """A call with the wanted number."""
 
     id: str
-    live: bool  # it is still being written
+    live: bool  # still being written
     recording: str
     dial_id: str  # empty for an inbound call
 
@@ -209,8 +212,8 @@ class Erasure:
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
         """Erase rows that are older than their kind is kept; return how many of each kind.
 
-        A row whose file cannot be deleted stays, so that it is tried again. It also raises an
-        error, once everything else is erased.
+        A row whose file cannot be deleted stays for another try. Then `StorageError` is raised,
+        after everything else is erased.
         """
         erased: Counter[str] = Counter()
         left: dict[str, str] = {}
@@ -219,8 +222,8 @@ class Erasure:
             left |= await self._erase_files(kind, oldest)
             for table, name in BY_AGE.get(kind, ()):
                 erased[kind] += await self._erase(table, _old(table, name, oldest, left))
-        told = CRM_REPORTS.c.done_s < now.timestamp() - KEPT_S
-        erased["crm_reports"] += await self._erase(CRM_REPORTS, told)
+        sent_long_ago = CRM_REPORTS.c.done_s < now.timestamp() - KEPT_S
+        erased["crm_reports"] += await self._erase(CRM_REPORTS, sent_long_ago)
         await self._erase_sendings()
         if left:
             path, why = next(iter(left.items()))
@@ -230,12 +233,12 @@ class Erasure:
     async def calls_of(
         self, ending: str, same: SameNumber, *, ours: bool, settled: datetime
     ) -> Sequence[TracedCall]:
-        """Return the calls in which the other party has a number.
+        """Return the calls whose other party has the wanted number.
 
         Args:
-            ending: Its last digits, in this order in every notation.
-            same: Checks each number that has them.
-            ours: Whether it is one of our own.
+            ending: The number's last digits, the same in every notation.
+            same: Checks each number that contains them.
+            ours: Whether the number is one of our own.
             settled: Cost and result of calls that ended before this moment are complete.
         """
         placed = CALLS.c.direction == "outbound"
@@ -260,7 +263,7 @@ class Erasure:
     async def voicemails_of(
         self, call_ids: Iterable[str], same: SameNumber
     ) -> Sequence[tuple[str, str]]:
-        """Return call and path of a number's voicemails."""
+        """Return call id and path of the number's voicemails, and of those in `call_ids`."""
         own, found = (
             set(call_ids),
             select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
@@ -283,7 +286,7 @@ class Erasure:
         return erased
 
     async def erase_voicemails(self, call_ids: Sequence[str]) -> int:
-        """Erase messages of calls that have no row any more; return how many."""
+        """Erase voicemails whose calls have no row any more; return how many."""
         count = 0
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
@@ -329,7 +332,7 @@ class Erasure:
         """Delete the files of rows that will be erased or lose their recording.
 
         Returns:
-            Those that could not be deleted, with the reason.
+            By path, why a file could not be deleted.
         """
         recorded = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
         match kind:
@@ -370,9 +373,9 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
 
 
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
-    """Return which rows to erase: not calls in progress, nor messages whose file exists.
+    """Return which rows to erase: not calls in progress, nor voicemails whose file remains.
 
-    CRM reports are erased after a time of their own: until then they prevent a repeat.
+    Accepted CRM reports are erased after `KEPT_S` instead: until then they prevent a repeat.
     """
     limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
     old = table.c[name] < limit

@@ -63,7 +63,7 @@ def since_of(text: str, *, now: datetime) -> datetime | None:
 async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) -> int:
     """Write all rows of a kind since a moment; return how many.
 
-    The file gets its name only when it is complete, and only its owner may read it.
+    The file gets its name only once it is complete, and only its owner may read it.
 
     Raises:
         StorageError: The database did not answer.
@@ -105,11 +105,11 @@ def _jsonl(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
 
 
 def cell(value: Any) -> Any:
-    """Return a value as a cell that spreadsheets show but do not compute."""
+    """Return a value as a cell that a spreadsheet does not compute."""
     shown = plain(value)
     if isinstance(shown, dict | list):
         shown = json.dumps(shown, ensure_ascii=False)
-    # It may hold callers' or providers' texts (OWASP, "CSV Injection").
+    # It may be a caller's or a provider's text (OWASP, "CSV Injection").
     return safe_cell(shown) if isinstance(shown, str) else shown
 
 

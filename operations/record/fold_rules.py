@@ -21,15 +21,17 @@ from calls.state import CallState, Span
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, RungFollowed
 
-# The latest ended calls are kept for late events: a summary's cost comes up to a minute late, and
-# short calls may end twice a second (chosen).
+# The latest ended calls are kept for late events: the cost of a summary may come a minute after the
+# end, and two short calls may end each second (chosen).
 ENDED_CALLS: Final = 256
-# Of these, the latest keep their turns, the largest part of a call; turns are billed in seconds.
+# The latest of these keep their turns, which need the most memory; their costs come in seconds.
 WITH_TURNS: Final = 32
 
 TEN_MINUTES: Final = len("2026-01-01T10:0")  # of an ISO moment: which ten minutes it is in
-PROCESS_GONE: Final = "process_gone"  # the cause of a breaker's last move, if its process ended
-MAX_REFUSALS: Final = 200  # kinds; our code names some sixty
+PROCESS_GONE: Final = (
+    "process_gone"  # the cause of a breaker's last transition, if its process ended
+)
+MAX_REFUSALS: Final = 200  # kinds of refusals that are counted; our code has about sixty
 
 RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; moments are in ISO 8601."""
@@ -52,19 +54,21 @@ class RecordBatch:
 
 
 class RecordFold:
-    """Tracks the calls in progress and the latest ended ones; its size is bounded."""
+    """Tracks the calls in progress and the latest ended ones, in bounded memory."""
 
     def __init__(self, *, holder: str, messages: str) -> None:
-        """Start.
+        """Start without calls.
 
         Args:
-            holder: The process.
+            holder: The name of this process.
             messages: The folder of voicemails.
         """
         self._holder = holder
         self._messages = messages
         self._calls = KnownCalls(keep_ended=ENDED_CALLS)
-        self._not_closed: dict[tuple[str, str], str] = {}  # by rung: its breaker, as recorded
+        self._not_closed: dict[
+            tuple[str, str], str
+        ] = {}  # by rung: the recorded state of its breaker
         self._changed: dict[str, CallState] = {}
         self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()
@@ -81,7 +85,7 @@ class RecordFold:
         return bool(self._not_closed)
 
     def end(self, at: str) -> None:
-        """Close the recorded breakers: the process ends at this moment."""
+        """Add a closing for each breaker that is not closed: the process ends at this moment."""
         for (stage, provider), before in self._not_closed.items():
             event = BreakerMoved(
                 stage=stage,
@@ -119,7 +123,7 @@ class RecordFold:
                 pass
 
     def take(self) -> RecordBatch:
-        """Return the rows since the last time."""
+        """Return the rows that were collected since the previous `take`."""
         batch, self._batch = self._batch, RecordBatch()
         changed, self._changed = self._changed, {}
         changed_turns, self._changed_turns = self._changed_turns, {}
@@ -132,9 +136,10 @@ class RecordFold:
         return batch
 
     def _happenings(self, entry: Entry) -> Iterator[RecordRow]:
-        """Yield an entry's row; of refusals one in ten minutes, whose `times` counts the rest.
+        """Yield an entry's row, but for each kind of refusal only one in ten minutes.
 
-        Strangers cause refusals, as many as they like, and a row is kept for weeks.
+        Its `times` also counts the refusals since the previous row. Unauthenticated clients can
+        cause any number of refusals, and rows are kept for weeks.
         """
         row, event = happening(entry), entry.event
         if not isinstance(event, InputRefused | CallRefused):
@@ -142,9 +147,9 @@ class RecordFold:
             return
         kind = (entry.call_id, type(event).__name__, event.transport, event.reason)
         now = entry.at[:TEN_MINUTES]
-        told, times = self._refused.pop(kind, ("", 0))
-        self._refused[kind] = (now, times + 1 if told == now else 0)
-        if told != now:
+        last, times = self._refused.pop(kind, ("", 0))
+        self._refused[kind] = (now, times + 1 if last == now else 0)
+        if last != now:
             yield row | {"data": {**row["data"], "times": times + 1}}
         while len(self._refused) > MAX_REFUSALS:
             del self._refused[next(iter(self._refused))]
@@ -152,10 +157,10 @@ class RecordFold:
     def _breaker_moves(
         self, entry: Entry, event: BreakerMoved | RungFollowed
     ) -> Iterator[RecordRow]:
-        """Yield a move of a breaker of this process.
+        """Yield the transition of this process's breaker, if it is one.
 
-        If another process closes a breaker, this one only follows. That is a move if it has
-        recorded its own breaker as open: otherwise its outage would never end.
+        If another process closes a breaker, this one follows. That is recorded only if its own
+        breaker is recorded as not closed, so that the outage ends.
         """
         rung = (event.stage, event.provider)
         if isinstance(event, RungFollowed):
@@ -193,7 +198,7 @@ class RecordFold:
 
 
 def call_row(call: CallState, holder: str) -> RecordRow:
-    """Return a call's row, as far as this process knows it."""
+    """Return a call's row, as far as this process knows the call."""
     started, ended = call.started, call.ended
     return {
         "id": call.call_id,
@@ -247,17 +252,17 @@ def turn_row(call: CallState, number: int) -> RecordRow:
 
 
 def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
-    """Yield what an entry says in words, with its providers."""
+    """Yield the words of a caller or agent, with the providers that recognised or spoke them."""
     match entry.event:
-        case TranscriptFinal() as heard:
-            spans = [{"provider": heard.provider, "words": len(heard.text.split())}]
-            yield _message(entry, heard.turn, "caller", heard.text, spans)
-        case AgentSaid() as said:
-            turn = call.turns.get(said.turn)
+        case TranscriptFinal() as transcript:
+            spans = [{"provider": transcript.provider, "words": len(transcript.text.split())}]
+            yield _message(entry, transcript.turn, "caller", transcript.text, spans)
+        case AgentSaid() as utterance:
+            turn = call.turns.get(utterance.turn)
             spans = turn.spans if turn else []
-            if said.by:
-                spans = [{"provider": said.by, "words": len(said.text.split())}]
-            yield _message(entry, said.turn, "agent", said.text, spans)
+            if utterance.by:
+                spans = [{"provider": utterance.by, "words": len(utterance.text.split())}]
+            yield _message(entry, utterance.turn, "agent", utterance.text, spans)
         case _:
             pass
 
@@ -310,7 +315,7 @@ def failure(entry: Entry, event: AttemptFailed | ProviderFailed, turn: int | Non
 
 
 def breaker_move(entry: Entry, event: BreakerMoved, holder: str) -> RecordRow:
-    """Return the row of a breaker's move in one process."""
+    """Return the row of a breaker's transition in one process."""
     return {
         "call_id": entry.call_id,
         "at": entry.at,

@@ -1,4 +1,4 @@
-"""Erases everything about one number: rows, recordings, messages, the calls' own records."""
+"""Erases old data every day, and all data about one number: rows, audio files and journals."""
 
 import asyncio
 import json
@@ -26,18 +26,19 @@ from operations.telemetry.journal import forget_old
 
 # Deletes callers' words after the configured time: at the start, and then once a day.
 #
-# Files by their own age, in each process; rows by that of each kind, in one process for all.
+# Each process deletes files, by their age; one process for all erases rows, by the age for each
+# kind.
 
 DAY_S: Final = 86_400.0
 AGAIN_S: Final = 600.0  # after a failure of the database
-LOOK_S: Final = 60.0  # between two checks whether we lead the worker pool
+LOOK_S: Final = 60.0  # between two checks whether this process leads the worker pool
 CALLS: Final = "calls"
 MESSAGES: Final = "messages"
 RECORDINGS: Final = "recordings"
 
 
 def forget(settings: Settings, *, utc_s: float) -> int:
-    """Delete callers' words that are too old; return how many files; blocks."""
+    """Delete old files with callers' words; return how many; blocks."""
     logs, rows = settings.logs, settings.storage.keep_days
     kept = {CALLS: logs.keep_days, MESSAGES: rows.voicemails, RECORDINGS: rows.recordings}
     return sum(
@@ -47,10 +48,10 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 
 @asynccontextmanager
 async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]:
-    """Delete old words once a day during the block; a process may run longer than that.
+    """Delete old files once a day during the block.
 
-    Unfinished files of dead processes are checked more often: they are too new when the replacement
-    starts, and callers wait for the results of their messages.
+    Unfinished files of dead processes are completed more often: they are too new when the process
+    is replaced, and callers wait for an answer to their messages.
     """
 
     async def finish() -> None:
@@ -82,13 +83,13 @@ async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]
 async def forget_rows_daily(
     settings: Settings, database: Database, *, mine: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Erase old rows once a day during the block, if `mine` returns True."""
+    """Erase old rows once a day during the block, while `mine` returns True."""
     erasure = Erasure(database)
     keep_days = settings.storage.keep_days.model_dump()
 
     async def repeat() -> None:
         while True:
-            while not mine():  # noqa: ASYNC110 - the leader of the house may change at any time
+            while not mine():  # noqa: ASYNC110 - the leader of the pool may change at any time
                 await asyncio.sleep(LOOK_S)
             try:
                 erased = await erasure.erase_old(keep_days, now=clock.utc_now())
@@ -104,7 +105,7 @@ async def forget_rows_daily(
         yield
 
 
-FIRST_LINES: Final = 20  # of a call's own record, which include its start
+FIRST_LINES: Final = 20  # of a call's journal, which include its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ class Forgotten:
 
 
 async def forget_number(settings: Settings, number: str) -> Forgotten:
-    """Erase everything about a number, also while a server runs.
+    """Erase everything about a number, even while a server runs.
 
     Args:
         settings: The configuration.
@@ -132,33 +133,33 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     async with Database(settings.storage.url) as database:
         erasure = Erasure(database)
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
-        over = [call for call in traced if not call.live]
+        ended = [call for call in traced if not call.live]
         live = {call.id: call.dial_id for call in traced if call.live}
-        written = await asyncio.to_thread(_calls_written, logs / "calls", same, ours=ours)
-        ids = sorted(({call.id for call in over} | written) - live.keys())
-        mails = await erasure.voicemails_of(ids, same)
-        left_by_them = {path for call_id, path in mails if call_id not in live}
-        sound = {
-            "recordings": await asyncio.to_thread(_sound, logs / "recordings", ids)
-            | {call.recording for call in over},
-            "voicemail files": await asyncio.to_thread(_sound, logs / "messages", ids)
-            | left_by_them,
+        written = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
+        ids = sorted(({call.id for call in ended} | written) - live.keys())
+        voicemails = await erasure.voicemails_of(ids, same)
+        voicemail_paths = {path for call_id, path in voicemails if call_id not in live}
+        audio = {
+            "recordings": await asyncio.to_thread(_audio_files, logs / "recordings", ids)
+            | {call.recording for call in ended},
+            "voicemail files": await asyncio.to_thread(_audio_files, logs / "messages", ids)
+            | voicemail_paths,
         }
-        counts, left = await asyncio.to_thread(_unlink, sound)
-        # To find it again, also if it was recorded in another process.
+        counts, left = await asyncio.to_thread(_unlink, audio)
+        # Calls whose files remain, to find those again; also files that another process recorded.
         kept = {_call_of(Path(path).stem) for path in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
         counts.update(await erasure.erase_calls(ids))
-        alone = sorted({call_id for call_id, _ in mails} - kept - set(ids))
-        counts["voicemails"] += await erasure.erase_voicemails(alone)
+        without_call = sorted({call_id for call_id, _ in voicemails} - kept - set(ids))
+        counts["voicemails"] += await erasure.erase_voicemails(without_call)
         counts.update(await erasure.erase_numbered(ending, same, now=clock.utc_s()))
         called = await erasure.count_called(ending, same, besides=live.values())
     return Forgotten(counts=counts, live=len(live) + called, left=left)
 
 
 def _is_ours(settings: Settings, same: SameNumber) -> bool:
-    """Return whether it is the number of our own LiveKit line."""
+    """Return whether the number is one of our own LiveKit lines."""
     return any(map(same, settings.transports.livekit.sip.all_numbers))
 
 
@@ -167,8 +168,8 @@ def _settled(settings: Settings) -> datetime:
     return clock.utc_now() - timedelta(seconds=settings.after_call.within_s + SETTLED_S)
 
 
-def _calls_written(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
-    """Return a number's calls from their own records: the database may lack them."""
+def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
+    """Return a number's calls from the journals: the database may lack them."""
     records = folder.glob("*.jsonl")
     return {path.stem for path in records if any(map(same, _numbers(path, ours=ours)))}
 
@@ -178,18 +179,18 @@ def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for _, line in zip(range(FIRST_LINES), file, strict=False):
             try:
-                said = json.loads(line)
+                event = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(said, dict) and said.get("event") == "CallStarted":
-                return their_numbers(said, ours=ours)
+            if isinstance(event, dict) and event.get("event") == "CallStarted":
+                return their_numbers(event, ours=ours)
     return ()
 
 
-def _sound(folder: Path, ids: Sequence[str]) -> set[str]:
-    """Return the audio files of calls, even without rows, which may be erased earlier."""
+def _audio_files(folder: Path, ids: Sequence[str]) -> set[str]:
+    """Return the audio files of calls; also of those whose rows were erased earlier."""
     known, found = set(ids), {str(folder / f"{call_id}.wav") for call_id in ids}
-    # A call that moved to another process has a file from there, too, complete or not.
+    # A call that moved to another process has another file from there, complete or not.
     names = (path.name.partition(".")[0] for path in folder.glob("*-*.wav*"))
     return found | {str(folder / f"{name}.wav") for name in names if _call_of(name) in known}
 
@@ -198,11 +199,11 @@ def _call_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
-    """Delete the files of each kind; return their counts, and what remains by path with reasons."""
+def _unlink(audio: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
+    """Delete the files of each kind; return the counts, and by path why a file remains."""
     counts: Counter[str] = Counter()
     left: dict[str, str] = {}
-    for kind, paths in sound.items():
+    for kind, paths in audio.items():
         unlinked = unlink_all(filter(None, paths))
         counts[kind] = unlinked.count
         left |= unlinked.left

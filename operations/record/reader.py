@@ -1,7 +1,4 @@
-"""Reads the record: calls with everything in them, failures, breakers, costs.
-
-It never erases or writes.
-"""
+"""Reads the record: calls and all their data, failures, breakers, costs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -24,8 +21,8 @@ from operations.database.tables import (
     TURNS,
 )
 
-MOST: Final = 10_000  # rows of one answer; a busy hour has fewer failures
-MAX_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
+MOST: Final = 10_000  # rows in one result; a busy hour has fewer failures
+MAX_CALL: Final = timedelta(hours=4)  # longer calls may be missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,7 @@ class CallRow:
     currency: str
     seen_at: datetime
     recording: str
-    verdict: str  # what its caller got; empty if it is not judged
+    verdict: str  # empty if the call was not judged
     why: str
     hurt_at: datetime | None  # when its caller was first hurt
 
@@ -173,7 +170,7 @@ Row = TypeVar("Row")
 
 @dataclass(slots=True)
 class RecordReader:
-    """Every method raises `StorageError` when the database does not answer."""
+    """The record; methods raise `StorageError` when the database does not answer."""
 
     database: Database
 
@@ -196,7 +193,7 @@ class RecordReader:
             return await ask(connection, wanted, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
-        """Return one call with everything in it; `None` if it does not exist."""
+        """Return a call with all its data; `None` if it does not exist."""
         async with self.database.reading() as connection:
             found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
             if not found:
@@ -217,7 +214,7 @@ class RecordReader:
             return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
-        """Return breakers' moves from one moment to another, the oldest first."""
+        """Return breakers' transitions from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
             wanted = _between(BREAKER_MOVES, "at", since, until)
             return await ask(connection, wanted, BreakerMoveRow)
@@ -243,13 +240,16 @@ class RecordReader:
             return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
-        """Return the cost of calls that began since then, as far as prices are known."""
+        """Return the cost of the calls that began since `at`, as far as prices are known."""
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
         async with self.database.reading() as connection:
             return float((await connection.execute(wanted)).scalar_one())
 
     async def figures_since(self, at: datetime) -> Mapping[str, int]:
-        """Return the failovers of the calls in progress since then, and how many got a verdict."""
+        """Return how many calls since `at` have each verdict, and the sum of their `failovers`.
+
+        Calls that were in progress at `at` count, too.
+        """
         lasted = (CALLS.c.state == "live") | (CALLS.c.ended_at >= at)
         wanted = (
             select(CALLS.c.verdict, func.count(), func.sum(CALLS.c.failovers))
@@ -258,12 +258,12 @@ class RecordReader:
         )
         async with self.database.reading() as connection:
             rows = (await connection.execute(wanted)).all()
-        found = {verdict: many for verdict, many, _ in rows}
+        found = {verdict: count for verdict, count, _ in rows}
         figures = {verdict.value: found.get(verdict.value, 0) for verdict in CallerVerdict}
         return figures | {"failovers": int(sum(failovers for *_, failovers in rows))}
 
     async def last_seen(self) -> Mapping[str, datetime]:
-        """Return when each process last wrote; long-gone processes are not known."""
+        """Return when each process last wrote; processes that ended long ago are missing."""
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with self.database.reading() as connection:
             return {row.holder: row.seen_at for row in await connection.execute(wanted)}
@@ -283,7 +283,7 @@ def _between(table: Table, name: str, since: datetime, until: datetime) -> Selec
 
 
 async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
-    """Return the rows of a query as values of a kind with a field for each column."""
+    """Run a query; return its rows as instances of `kind`, which has a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
     return [kind(**{name: row[name] for name in names}) for row in found]

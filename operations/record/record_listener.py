@@ -27,7 +27,7 @@ from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
 
 LOOK_S: Final = 15.0  # between two checks; after an outage each process writes again within 12 s
-SET_S: Final = 2.0  # chosen: a normal clock adjustment is far smaller
+SET_S: Final = 2.0  # chosen: a larger jump means that the clock was set forward
 
 
 class CutCalls:
@@ -40,26 +40,26 @@ class CutCalls:
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Mark them in `writer`'s database."""
+        """Use `writer`'s database."""
         self._writer = writer
         self._utc_now = utc_now
         self._clock = clock
         self._look_at = 0.0
         self._ahead_s: float | None = None  # the time of day minus the clock at the last check
-        self._away = False  # whether the database was down at the last check
+        self._was_down = False  # at the last check or write
 
-    def note_away(self) -> None:
-        """Record that the database is down: no process can give a sign of life meanwhile."""
-        self._away = True
+    def note_down(self) -> None:
+        """Record that the database is down, so that no process can write heartbeats."""
+        self._was_down = True
 
     async def look(self, *, within_s: float) -> Sequence[RecordRow]:
-        """Check, if it is time to, and return the rows of the calls that were marked.
+        """Mark the calls of dead processes if a check is due; return their rows.
 
-        A database that does not answer is left to the next batch.
+        An outage of the database is not reported here: the next batch does that.
 
-        The first answer after an outage only ends the outage: to the first process, the calls of
-        all processes, including its own, seem to be cut. The same holds after the clock was set
-        forward, until each process has given a sign of life again.
+        Nothing is marked at the first check after an outage: without heartbeats, the calls of all
+        processes, including this one, look dead. The same holds after the clock was set forward,
+        until each process has written a heartbeat.
         """
         if self._clock() < self._look_at:
             return ()
@@ -68,13 +68,13 @@ class CutCalls:
             return ()
         try:
             async with asyncio.timeout(within_s):
-                if self._away:
+                if self._was_down:
                     await self._writer.reach()
-                    self._away = False
+                    self._was_down = False
                     return ()
                 return await self._writer.interrupt_cut(self._utc_now())
         except (StorageError, TimeoutError):
-            self.note_away()
+            self.note_down()
             return ()  # the next batch reports it if it lasts
 
     def _was_set_forward(self) -> bool:
@@ -83,24 +83,24 @@ class CutCalls:
 
 
 WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
-MIN_S: Final = 0.05  # of rest, for a slow database
+MIN_S: Final = 0.05  # at least, between batches, if the database is slow
 HEARTBEAT_S: Final = 5.0  # of a process with calls in progress, or with an open breaker
 ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
 AGAIN_S: Final = 2.0  # after a refused batch
-LASTS_S: Final = 10.0  # a shorter wait, such as for a backup's lock, needs nobody (chosen)
+LASTS_S: Final = 10.0  # shorter outages, such as a backup's lock, are not reported (chosen)
 GONE: Final = "the file was deleted or replaced; a new one was created"
-LAST_S: Final = 3.0  # for the rest at the end
+LAST_S: Final = 3.0  # for the last batches, at the end
 WAITING: Final = 20_000  # entries; about 20 MB, and ten minutes of five busy calls
-AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
+AT_ONCE: Final = 200  # entries of a batch, which take 11 ms of computing in small steps (measured)
 
 
 class RecordListener:
-    """Listens in every process that answers callers.
+    """Collects the events of a process that answers callers, and writes them.
 
     Attributes:
-        lost: Entries that were dropped because too many waited.
-        emit: Takes events about the record itself.
-        report_cut: Takes the row of a call whose process had died.
+        lost: The number of entries that were dropped or refused.
+        emit: Receives events about the record itself.
+        report_cut: Receives the row of each call whose process died.
     """
 
     def __init__(
@@ -111,14 +111,16 @@ class RecordListener:
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Prepare; nothing is opened."""
+        """Prepare; nothing is opened yet."""
         self._writer = writer
         self._fold = fold
         self._utc_now = utc_now
         self._clock = clock
         self._waiting: deque[Entry] = deque()
         self._batch: RecordBatch | None = None  # sent, but not confirmed
-        self._left_over = False  # whether more waited than it holds; those must not wait again
+        self._left_over = (
+            False  # whether entries remain after this batch: the next one follows at once
+        )
         self._number = 0
         self._beat_at = 0.0
         self._ending = asyncio.Event()
@@ -127,12 +129,12 @@ class RecordListener:
         self.report_cut: Callable[[RecordRow], None] = lambda _: None
         self._lost_files = 0
         self._halted_at: float | None = None  # since when the database refuses writes
-        self._told = False  # whether operators know of that
+        self._reported = False  # whether that was reported to operators
         self._cut = CutCalls(writer, utc_now=utc_now, clock=clock)
 
     @property
     def waiting(self) -> int:
-        """How many entries wait, without those of the current batch."""
+        """The number of waiting entries, without those of the current batch."""
         return len(self._waiting)
 
     @property
@@ -141,14 +143,14 @@ class RecordListener:
         return self._halted_at is not None
 
     async def hear(self, entry: Entry) -> None:
-        """Keep one entry until it is written; never waits."""
+        """Queue one entry; never waits."""
         if len(self._waiting) >= WAITING:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append(entry)
 
     async def run(self) -> None:
-        """Write until it is ended."""
+        """Write batches until `end`."""
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
@@ -168,13 +170,13 @@ class RecordListener:
             pass
 
     async def write(self) -> bool:
-        """Write the next batch; return False if the database refused it and it still waits."""
+        """Write the next batch; return False if it could not be written yet."""
         if self._batch is None:
             self._batch = await self._next_batch()
         began_s = self._clock()
         if self._writer.lost_files > self._lost_files:
             self._lost_files = self._writer.lost_files
-            self._halt(GONE, since_s=began_s - LASTS_S)  # what was in it is lost
+            self._halt(GONE, since_s=began_s - LASTS_S)  # its contents are lost
         if self._batch is None and not self.halted:
             return True
         try:
@@ -189,42 +191,42 @@ class RecordListener:
             logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
             self._halt(str(error) or f"no answer within {ANSWER_S:g} s", since_s=began_s)
-            self._cut.note_away()
+            self._cut.note_down()
             return False
         self._batch = None
         self._resume()
         return True
 
     def _halt(self, why: str, *, since_s: float) -> None:
-        """Record a refused batch; report the outage once it lasts.
+        """Record that a batch could not be written; report the outage after `LASTS_S`.
 
         Args:
             why: The reason, in one line.
-            since_s: When the batch was sent.
+            since_s: When the batch was sent, on the monotonic clock.
         """
         if self._halted_at is None:
             self._halted_at = since_s
             logger.warning("the record cannot be written: {}", why)
-        if not self._told and self._clock() - self._halted_at >= LASTS_S:
-            self._told = True
+        if not self._reported and self._clock() - self._halted_at >= LASTS_S:
+            self._reported = True
             logger.error("the record has not been written for {:g} s: {}", LASTS_S, why)
             self.emit(RecordHalted(reason=why))
 
     def _resume(self) -> None:
-        """Report a recovery, if the outage was reported, and how many entries are lost so far."""
+        """Record a recovery; report it if the outage was reported."""
         if self._halted_at is not None:
             after_s, self._halted_at = self._clock() - self._halted_at, None
             logger.info("the record is written again; {} entries were lost", self.lost)
-            if self._told:
+            if self._reported:
                 self.emit(RecordResumed(after_s=after_s, lost_entries=self.lost))
-            self._told = False
+            self._reported = False
 
     def end(self) -> None:
         """Make `run` return after its current step."""
         self._ending.set()
 
     async def close(self) -> None:
-        """Write everything that waits, as far as the database allows."""
+        """Write everything that waits, for at most `LAST_S`."""
         try:
             async with asyncio.timeout(LAST_S):
                 while (self._waiting or self._batch) and await self.write():
@@ -237,7 +239,7 @@ class RecordListener:
             logger.error("the record ends early, with {} entries unwritten", len(self._waiting))
 
     async def _close_breakers(self) -> None:
-        """Write that the breakers of this process are gone with it."""
+        """Record that the breakers of this process end with it."""
         self._fold.end(self._utc_now().isoformat(timespec="milliseconds"))
         self._batch = self._fold.take()
         self._number += 1
@@ -277,7 +279,7 @@ def make_record_listener(settings: Settings, database: Database) -> RecordListen
 async def keep_record(
     record_listener: RecordListener | None, settings: Settings, *, emit: Emit
 ) -> AsyncIterator[None]:
-    """Write the record during the block, and its rest afterwards."""
+    """Write the record during the block, and what is left afterwards."""
     if record_listener is None:
         yield
         return
@@ -286,7 +288,7 @@ async def keep_record(
         writing = tasks.create_task(
             keep_running("the record", record_listener.run), name="the record"
         )
-        looking = tasks.create_task(_name_lag(settings.storage.url), name="the tables' version")
+        looking = tasks.create_task(_log_lag(settings.storage.url), name="the tables' version")
         try:
             yield
         finally:
@@ -298,8 +300,8 @@ async def keep_record(
             await record_listener.close()
 
 
-async def _name_lag(url: str) -> None:
-    """Log once, at the start, that the database is outdated."""
+async def _log_lag(url: str) -> None:
+    """Log whether the database is outdated."""
     try:
         async with asyncio.timeout(ANSWER_S):
             lag = await find_lag(url)

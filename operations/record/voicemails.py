@@ -25,17 +25,19 @@ from operations.database.tables import CALLS, VOICEMAILS
 from operations.keep_running import at_work, keep_running
 
 PART: Final = ".part"  # suffix of an incomplete file
-LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has no writer any more
+LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has no writer
 HEADER: Final = struct.Struct(
     "<4sI4s4sIHHIIHH4sI"
 )  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
 
 
 class MessageFile:
-    """A voicemail or a call's audio, 16-bit, in a `.wav.part` until `finish`. Methods block.
+    """A WAV file of a voicemail or a call, 16-bit; named `.wav.part` until `finish`.
+
+    Methods block.
 
     Raises:
-        OSError: Raised by each method if the disk refuses.
+        OSError: Raised by each method if the disk is full or broken.
     """
 
     def __init__(self, path: Path, *, rate_hz: int, channels: int = 1) -> None:
@@ -45,23 +47,23 @@ class MessageFile:
         self._rate_hz = rate_hz
         self._channels = channels
         self.length_bytes = 0
-        """How much sound is on the disk."""
+        """The length of the audio on the disk."""
         self._file = os.open(
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
         try:
             self._put(self._head(), at=0)
-        except OSError:  # no object exists yet that could drop it
+        except OSError:  # the caller has no object yet to `drop`
             self.drop()
             raise
 
     def add(self, pcm: bytes) -> None:
-        """Append a piece."""
+        """Append audio."""
         self._put(pcm, at=HEADER.size + self.length_bytes)
         self.length_bytes += len(pcm)
 
     def finish(self) -> None:
-        """Flush everything to the disk, and only then give the file its name."""
+        """Flush everything to the disk, and only then give the file its final name."""
         self._put(self._head(), at=0)
         os.fsync(self._file)
         self._close()
@@ -69,11 +71,11 @@ class MessageFile:
         _sync_folder(self._path.parent)
 
     def leave(self) -> None:
-        """Close it as it is: the next check gives it its name."""
+        """Close the file unfinished; `finish_left` completes it later."""
         self._close()
 
     def drop(self) -> None:
-        """Delete it."""
+        """Delete the file."""
         self._close()
         self._part.unlink(missing_ok=True)
 
@@ -93,9 +95,9 @@ class MessageFile:
 
 
 def finish_left(folder: Path, *, utc_s: float) -> int:
-    """Name the messages of dead processes; return how many; blocks.
+    """Complete the files that dead processes left; return how many; blocks.
 
-    Another worker may do the same in the same folder.
+    Other workers may do the same in the same folder.
     """
     return sum(_finish_left(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
 
@@ -113,14 +115,14 @@ def _finish_left(part: Path, until_s: float) -> bool:
         part.replace(part.with_name(part.name.removesuffix(PART)))
     except FileNotFoundError:  # another process was faster
         return False
-    except OSError as error:  # it is tried again later, and does not block others
+    except OSError as error:  # it is tried again later; other files must not wait for it
         logger.error("the file of a dead process cannot be completed: {}", error)
         return False
     return True
 
 
 def _write_head(file: BinaryIO, length_bytes: int) -> bool:
-    """Write the length of a file's sound into its header; return False if there is none."""
+    """Write the length of a file's audio into its header; return False if there is none."""
     head = file.read(HEADER.size)
     if len(head) < HEADER.size or not length_bytes:
         return False
@@ -164,12 +166,12 @@ class KeptVoicemail:
 
 @dataclass(slots=True)
 class Voicemails:
-    """Every method raises `StorageError` when it cannot."""
+    """The rows; every method raises `StorageError` when the database fails."""
 
     database: Database
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
-        """Return which of these calls have a row, and whether it has a text."""
+        """Return those of the calls that have a row, and whether it has a text."""
         own = VOICEMAILS.c.call_id.in_(sorted(call_ids))
         async with self.database.reading() as connection:
             wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
@@ -177,17 +179,17 @@ class Voicemails:
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
-        """Create missing rows; the caller's number is the call's."""
+        """Create missing rows; the number is the other party's in the call's row."""
         async with self.database.transaction() as connection:
-            for kept_voicemail in found:
-                theirs = select(THEIRS).where(CALLS.c.id == kept_voicemail.call_id)
+            for voicemail in found:
+                theirs = select(THEIRS).where(CALLS.c.id == voicemail.call_id)
                 number = (await connection.execute(theirs)).scalar_one_or_none() or ""
                 added = self.database.insert(VOICEMAILS).values(
-                    call_id=kept_voicemail.call_id,
+                    call_id=voicemail.call_id,
                     number=number,
-                    path=kept_voicemail.path,
-                    length_s=kept_voicemail.length_s,
-                    at=kept_voicemail.at,
+                    path=voicemail.path,
+                    length_s=voicemail.length_s,
+                    at=voicemail.at,
                     transcript="",
                 )
                 await connection.execute(added.on_conflict_do_nothing())
@@ -201,33 +203,33 @@ class Voicemails:
 
 LOOK_S: Final = 30.0  # between two checks of the folder (chosen)
 TEXT: Final = ".text.json"  # suffix for a message's text
-AT_ONCE: Final = 500  # messages of one query; SQLite takes 999 parameters in one
+AT_ONCE: Final = 500  # messages in one query; SQLite takes at most 999 parameters
 
 
 @asynccontextmanager
 async def voicemails_listed(
     folder: Path, database: Database, *, mine: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Keep the rows in line with the folder during the block.
+    """Add rows for the messages in a folder during the block.
 
     Args:
         folder: The messages.
-        database: The rows.
-        mine: Whether this process does it for the worker pool.
+        database: For the rows.
+        mine: Returns whether this process does this for the worker pool.
     """
     voicemails = Voicemails(database)
 
     async def look() -> None:
-        unwell = False
+        is_down = False
         while True:
             try:
                 if mine():
                     await list_voicemails(folder, voicemails)
-                unwell = False
+                is_down = False
             except StorageError as error:
-                if not unwell:
+                if not is_down:
                     logger.error("messages have no rows yet: {}", error)
-                unwell = True
+                is_down = True
             await asyncio.sleep(LOOK_S)
 
     async with at_work(voicemails=keep_running("listing messages", look)):
@@ -256,14 +258,14 @@ def _messages(folder: Path) -> list[KeptVoicemail]:
 def _message(path: Path) -> KeptVoicemail | None:
     try:
         stat, head = path.stat(), _head(path)
-    except FileNotFoundError:  # it was deleted meanwhile
+    except FileNotFoundError:  # deleted meanwhile
         return None
     rate_hz = HEADER.unpack(head)[7] if len(head) == HEADER.size else 0
-    sound_bytes = max(0, stat.st_size - HEADER.size)
+    audio_bytes = max(0, stat.st_size - HEADER.size)
     return KeptVoicemail(
         call_id=path.stem[:64],
         path=str(path),
-        length_s=round(sound_bytes / SAMPLE_BYTES / rate_hz, 3) if rate_hz else 0.0,
+        length_s=round(audio_bytes / SAMPLE_BYTES / rate_hz, 3) if rate_hz else 0.0,
         at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
 
@@ -275,12 +277,12 @@ def _head(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError:
-        return b""  # perhaps another user's: listed without its length, so that it is found
+        return b""  # perhaps another user's; it is listed without its length
 
 
 def _text(message: KeptVoicemail) -> str:
     try:
-        said = json.loads(Path(message.path).with_suffix(TEXT).read_text(encoding="utf-8"))
-        return str(said.get("text") or "")
+        stored = json.loads(Path(message.path).with_suffix(TEXT).read_text(encoding="utf-8"))
+        return str(stored.get("text") or "")
     except (OSError, ValueError, AttributeError):
         return ""  # not transcribed yet

@@ -1,7 +1,7 @@
 """Writes the record: a batch is one transaction, and a repeated batch is written once.
 
-If a database does not answer, its result is unknown. So each process numbers its batches and writes
-the number with them.
+If the database does not answer, it is not known whether it wrote a batch. So each process numbers
+its batches, and stores the number with them.
 """
 
 import math
@@ -40,9 +40,9 @@ from operations.database.tables import (
 )
 from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
-# Without a sign of life: the call may be resumed for most of it, and three heartbeats were missed.
+# Without a heartbeat: the call could be resumed for most of this time, and three were missed.
 CUT_S: Final = KEPT_S + 15.0
-FORGOTTEN_S: Final = 86_400.0  # after which no batch is repeated
+FORGOTTEN_S: Final = 86_400.0  # after this no batch is repeated
 ADDED: Final = (
     (MESSAGES, "messages"),
     (HAPPENINGS, "happenings"),
@@ -56,27 +56,27 @@ INTERRUPTED: Final = {
     "why": "process_lost",
 }
 SUMS: Final = ("failovers", "failures", "cost")
-LATER: Final = ("outcome", "recording", "provider_call_id")  # a stored value is kept
+LATER: Final = ("outcome", "recording", "provider_call_id")  # no empty value overwrites them
 
 
 class RecordWriter:
-    """One for each process; methods raise `StorageError` on failure."""
+    """Writes the batches of one process; methods raise `StorageError` on failure."""
 
     def __init__(self, database: Database, *, holder: str) -> None:
         """Write to this database, as `holder`: the name of this process."""
         self.database = database
         self._holder = holder
         self._newer = self._numbering()
-        self._statements: dict[Table, Any] = {}  # rows of a table always have the same columns
+        self._statements: dict[Table, Any] = {}  # by table, whose rows always have the same columns
         self._earlier: dict[str, RecordRow] = {}  # the calls' rows from other processes
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         """Write a batch, unless it is already written.
 
         Args:
-            batch: Of this process.
+            batch: The rows.
             number: Increases with each batch; the same for a repeat.
-            now: UTC; the calls in progress are known to be alive until then.
+            now: UTC; stored as the last heartbeat of the batch's calls.
         """
 
         def work(connection: Connection) -> None:
@@ -91,15 +91,15 @@ class RecordWriter:
         return self.database.lost_files
 
     async def reach(self) -> None:
-        """Send a query that needs an answer."""
+        """Return when the database answers a query."""
         async with self.database.reading() as connection:
             await connection.execute(select(1))
 
     async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
-        """Mark calls whose process gives no sign of life as interrupted and lost; return them.
+        """Mark calls without a heartbeat for `CUT_S` as interrupted and lost; return their rows.
 
-        If several processes check at once, each gets the calls that it has marked. If a process
-        was only slow, its next heartbeat revives its calls.
+        If several processes check at once, each gets only the calls that it marked itself. If a
+        process was only slow, its next heartbeat undoes the mark.
         """
         cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)

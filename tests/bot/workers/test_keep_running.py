@@ -46,7 +46,7 @@ async def test_failing_work_is_restarted_after_growing_waits(logged: list[str]) 
     waits = [round(after - before) for before, after in itertools.pairwise(begun)]
     assert waits[:5] == [1, 2, 4, 8, 16]
     assert max(waits) == MAX_WAIT_S
-    assert logged[0].startswith("some work failed; again in 1 s")
+    assert logged[0].startswith("some work failed; restarting in 1 s")
 
 
 async def test_work_that_ran_well_for_long_is_restarted_soon() -> None:

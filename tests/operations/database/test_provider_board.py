@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, inspect, text
 from bot.health.sharing import board_at
 from fallbacks.shared_health import FOREVER_S, Aspect, BoardWord
 from operations.database.database import StorageError, line_of
-from operations.database.provider_board import KEEP_S, ProviderBoard, word_of
+from operations.database.provider_board import KEEP_S, ProviderBoard, board_word
 from operations.database.redis_board import LEASES, WORDS
 from tests.share_servers import PASSWORD, Server, free_port
 
@@ -284,8 +284,8 @@ def test_a_message_is_read_whole_or_not_at_all(change: dict[str, object]) -> Non
         "until_s": AT_S + 900.5, "retired": True,
     }  # fmt: skip
 
-    assert word_of(said) == OPEN
-    assert word_of(said | change) != OPEN
+    assert board_word(said) == OPEN
+    assert board_word(said | change) != OPEN
 
 
 def test_an_error_is_one_line_without_the_password() -> None:

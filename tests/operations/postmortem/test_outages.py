@@ -4,10 +4,10 @@ import pytest
 
 from operations.postmortem.gathering import (
     breaker_states,
+    close_for_dead_processes,
     find_outages,
-    latency_beside,
+    latency_around,
     latency_of,
-    with_ends,
 )
 from operations.record.reader import BreakerMoveRow, FailureRow
 from tests.operations.postmortem.rows import at, failure, move, turn
@@ -57,14 +57,16 @@ def test_a_lost_process_keeps_no_outage_open() -> None:
     moves = [move(10, "open"), move(10, "open", holder="two")]
     seen = {"one": at(14), "two": at(59.75)}
 
-    ended = with_ends(moves, seen, at(60))
+    ended = close_for_dead_processes(moves, seen, at(60))
 
     assert [
         (breaker_move_row.holder, breaker_move_row.after, breaker_move_row.at)
         for breaker_move_row in ended[2:]
     ] == [("one", "closed", at(14))]
     assert find_outages([], ended, at(0))[0].ended is None
-    assert find_outages([], with_ends(moves[:1], seen, at(60)), at(0))[0].ended == at(14)
+    assert find_outages([], close_for_dead_processes(moves[:1], seen, at(60)), at(0))[
+        0
+    ].ended == at(14)
 
 
 def test_waits_before_during_and_after_have_the_same_length_and_at_least_five_minutes() -> None:
@@ -78,7 +80,7 @@ def test_waits_before_during_and_after_have_the_same_length_and_at_least_five_mi
         turn(16, 9),
     ]
 
-    found = latency_beside(outage, turns, at(60), budget_s=1.5)
+    found = latency_around(outage, turns, at(60), budget_s=1.5)
 
     assert {name: (each.turns, each.max_s) for name, each in found.items()} == {
         "before": (1, 0.5),
@@ -90,7 +92,7 @@ def test_waits_before_during_and_after_have_the_same_length_and_at_least_five_mi
 def test_after_a_running_outage_there_is_nothing_yet() -> None:
     (outage,) = find_outages([], [move(10, "open")], at(0))
 
-    assert latency_beside(outage, [turn(20, 1.0)], at(30), budget_s=1.5)["after"].turns == 0
+    assert latency_around(outage, [turn(20, 1.0)], at(30), budget_s=1.5)["after"].turns == 0
 
 
 def test_a_greeting_answers_nobody_and_only_a_late_answer_is_late() -> None:

@@ -31,7 +31,7 @@ from calls.operations_events import CallCut
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, StorageError
-from operations.postmortem.gathering import find_outages, gather, with_ends
+from operations.postmortem.gathering import close_for_dead_processes, find_outages, gather
 from operations.record import record_listener
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
@@ -353,7 +353,9 @@ async def test_an_outage_ends_with_the_process_that_is_replaced(
 
     found = await gather(url, now - timedelta(minutes=1), now + timedelta(seconds=1))
 
-    outages = find_outages([], with_ends(found.breaker_moves, found.seen, now), found.since)
+    outages = find_outages(
+        [], close_for_dead_processes(found.breaker_moves, found.seen, now), found.since
+    )
     assert [move.cause for move in found.breaker_moves] == causes
     assert [outage.ended is not None for outage in outages] == [True] * (after != "closed")
 

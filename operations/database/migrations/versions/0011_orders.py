@@ -1,4 +1,4 @@
-"""Add the record of ordered calls.
+"""Add the table of requests to place a call.
 
 Revision ID: 0011_orders
 Revises: 0010_long_numbers

@@ -1,7 +1,7 @@
-"""Keep the words of an entry of the do-not-call list.
+"""Store the words of a request not to be called.
 
 Revision ID: 0013_do_not_call_words
-Revises: 0010_long_numbers
+Revises: 0011_orders
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
-"""The verdict on each call and turn, in place of columns that counted in their own way.
+"""Add the verdict on each call and turn, which replaces two older columns.
 
-Calls and turns of before have no verdict: what their callers heard was not judged. The old columns
-stay, with a default, because a process of the version before may still write them.
+Older calls and turns have no verdict: what their callers got was not judged. The old columns stay,
+now with a default, because a process of the previous version may still write them.
 """
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ down_revision = "0013_do_not_call_words"
 
 
 def upgrade() -> None:
-    """Add the columns and the index, and give defaults to what they replace."""
+    """Add the columns and the index, and give the old columns defaults."""
     for table in ("calls", "turns"):
         op.add_column(table, sa.Column("verdict", sa.String(16), nullable=False, server_default=""))
         op.add_column(table, sa.Column("why", sa.String(32), nullable=False, server_default=""))

@@ -1,7 +1,7 @@
-"""Why a contact is excluded or waits for its hours, and by which rules of its campaign.
+"""Add the reason why a contact is excluded or waits, and the version of its campaign's rules.
 
-Contacts that were excluded before are given the reason that the other tables show. Those without
-one were excluded by their campaign's rules, and are looked at again.
+Contacts that are already excluded get the reason that other tables show. The rest were excluded by
+their campaign's rules, and are checked again.
 """
 
 import sqlalchemy as sa

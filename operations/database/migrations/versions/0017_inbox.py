@@ -1,4 +1,4 @@
-"""Columns for the notices of callbacks and messages."""
+"""Add when notices of callbacks and messages were sent."""
 
 import sqlalchemy as sa
 from alembic import op
