@@ -1,4 +1,4 @@
-"""Asks a model for the result of a call, after the call and within a time limit."""
+"""Asks a model for the result of a call, after its end and within a time limit."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from providers.catalog import provider
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 
 LATEST: Final = timedelta(days=366)  # the latest callback time that is accepted
-SOONEST: Final = timedelta(hours=-1)  # a model that computes a time before the call's end means now
+SOONEST: Final = timedelta(hours=-1)  # a time shortly before the call's end means now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ReadAnswer:
 
 
 def local_time(utc_s: float, zone: str) -> datetime:
-    """Return a moment in a place's local time; in UTC if this machine does not know the zone."""
+    """Return a moment in a zone's local time; in UTC if this machine does not know the zone."""
     return datetime.fromtimestamp(utc_s, zone_named(zone) or UTC)
 
 
@@ -56,32 +56,32 @@ def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> 
 
 
 def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAnswer | str:
-    """Parse a model's answer; return what is wrong with it in words that the model can use."""
-    said = _object(text)
-    if said is None:
+    """Parse a model's answer; return an error in words that the model can use."""
+    answer = _object(text)
+    if answer is None:
         return "the answer must be one JSON object"
-    wrong = problems(said, question.schema, where="answer")
+    wrong = problems(answer, question.schema, where="answer")
     if wrong:
         return "; ".join(wrong)
-    moment = read_moment(said.get("callback_at"), ended)
+    moment = read_moment(answer.get("callback_at"), ended)
     if isinstance(moment, str):
         return moment
-    summary = clean(said["summary"], SUMMARY_CHARACTERS)
+    summary = clean(answer["summary"], SUMMARY_CHARACTERS)
     if not summary:
         return "answer.summary has no words"
     return ReadAnswer(
         summary=summary,
-        outcome=said["outcome"],
+        outcome=answer["outcome"],
         callback_at_s=moment.timestamp() if moment else None,
-        notes=clean(said.get("notes") or "", NOTES_CHARACTERS),
+        notes=clean(answer.get("notes") or "", NOTES_CHARACTERS),
     )
 
 
 def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
-    """Return the requested callback time, `None` without one, or what is wrong with it.
+    """Return the requested callback time, `None` if there is none, or an error.
 
     Args:
-        text: As a model wrote it.
+        text: The time as the model wrote it.
         ended: The call's end in the other party's local time, for times without an offset.
     """
     if not text or not text.strip():
@@ -109,9 +109,9 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 STAGE: Final = "llm"
-GATE_S: Final = 10.0  # to wait at a rate-limited rung; callers go first (chosen)
-GUEST: Final = "after the call"  # one turn for all of this work; each call has its own
-ASKED: Final = 2  # times: an invalid answer is sent back once, with what is wrong with it
+GATE_S: Final = 10.0  # to wait for a rate-limited rung; callers go first (chosen)
+GUEST: Final = "after the call"  # a single turn for all of this work; each call has its own
+ASKED: Final = 2  # times: an invalid answer is sent back once, with the error
 TOKEN_CHARACTERS: Final = 4  # in English; help.openai.com, "What are tokens"
 NO_PRICES: Final = PriceTable(currency="", rates={})
 AGAIN: Final = (
@@ -139,9 +139,9 @@ class ResultPen:
     """The model ladder of the calls, for one question about each call.
 
     Attributes:
-        rungs: The preferred one first.
-        retries: Shares the rungs' health with the calls.
-        gates: Of the rate-limited rungs, by name.
+        rungs: The rungs, the preferred one first.
+        retries: The retry policy; its health table is that of the calls.
+        gates: The gates of rate-limited rungs, by name.
         prices: For the cost of an answer.
     """
 
@@ -175,7 +175,7 @@ class ResultPen:
         instruction = question.prompt
         for _ in range(ASKED):
             asked = PenQuestion(instruction=instruction, text=text)
-            name, answer = await self._down_the_ladder(asked)
+            name, answer = await self._run_down_ladder(asked)
             used = use_of(name, asked, answer)  # an unreadable answer is billed, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
             self.retries.emit(priced)
@@ -185,7 +185,7 @@ class ResultPen:
             instruction = question.prompt + AGAIN.format(wrong=read)
         return WrittenResult(why="malformed")
 
-    async def _down_the_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
+    async def _run_down_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
         works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
             rung.name: partial(self._at_gate, rung, question) for rung in self.rungs
         }
@@ -195,9 +195,9 @@ class ResultPen:
         gate = self.gates.get(rung.name)
         if gate is None:
             return await _write(rung, question)
-        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # no caller waits for it
+        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # no caller waits for this
         ticket = await gate.enter(GUEST, until=until)
-        if ticket is None:  # callers need every place: the rung is healthy
+        if ticket is None:  # the rung is healthy, but callers use its whole limit
             busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
             raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))
         try:
@@ -212,18 +212,18 @@ async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]
 
 
 def use_of(name: str, question: PenQuestion, answer: PenAnswer) -> UsageMeasured:
-    """Return the billed tokens of an answer: the provider's figures, else our own count."""
-    told = answer.prompt_tokens
-    asked = len(question.instruction) + len(question.text)
+    """Return the billed tokens of an answer: the provider's numbers, or else an estimate."""
+    reported = answer.prompt_tokens
+    characters = len(question.instruction) + len(question.text)
     return UsageMeasured(
         turn=0,
         stage=STAGE,
         provider=name,
         model=answer.model,
-        prompt_tokens=asked // TOKEN_CHARACTERS if told is None else told,
+        prompt_tokens=characters // TOKEN_CHARACTERS if reported is None else reported,
         cached_tokens=answer.cached_tokens,
         completion_tokens=(
-            len(answer.text) // TOKEN_CHARACTERS if told is None else answer.completion_tokens
+            len(answer.text) // TOKEN_CHARACTERS if reported is None else answer.completion_tokens
         ),
-        estimated=told is None,
+        estimated=reported is None,
     )

@@ -17,12 +17,12 @@ from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 
-NO_HZ = 8000  # of a leg: a question has no sound
+NO_HZ = 8000  # any sample rate: a question has no audio
 
 
 @dataclass(slots=True)
 class AfterCallListener:
-    """A placeholder among the listeners, for a listener that is created later, or never."""
+    """Passes events to a listener that is created later, or never."""
 
     after_calls: AfterCalls | None = field(default=None)
 
@@ -34,12 +34,12 @@ class AfterCallListener:
 
 def asks_a_model(settings: Settings) -> bool:
     """Return whether a model is asked for the results of calls."""
-    said = settings.after_call.enabled
-    return bool(settings.crm.kind != "none" or settings.campaigns) if said is None else said
+    wanted = settings.after_call.enabled
+    return bool(settings.crm.kind != "none" or settings.campaigns) if wanted is None else wanted
 
 
 def works_after_calls(settings: Settings) -> bool:
-    """Return whether any work besides the record follows a call."""
+    """Return whether a call is followed by any work besides the record."""
     return asks_a_model(settings) or bool(settings.callbacks.campaign)
 
 

@@ -8,10 +8,10 @@ from calls.state import CallState
 
 MadeBy: TypeAlias = Literal["model", "facts"]
 
-SETTLED_S: Final = 60.0  # after the result of a call, no process works on it any more
+SETTLED_S: Final = 60.0  # then no process works on a call's result any more
 GENERAL: Final = ("not_reached", "callback", "do_not_call", "wrong_person", "unclear")
 """The possible results of any call."""
-REACHED: Final = ("goal_reached",)  # of a call without results of its own
+REACHED: Final = ("goal_reached",)  # for calls without configured results
 SUMMARY_CHARACTERS: Final = 600
 NOTES_CHARACTERS: Final = 600
 ANSWER_CHARACTERS: Final = 20_000  # of a model's answer; longer ones are invalid
@@ -35,12 +35,12 @@ class CallResult:
     """The result of a call.
 
     Attributes:
-        number: The other party's; empty if unknown.
-        outcome: A code of `codes_of`.
-        callback_at_s: The requested callback time, since 1970; `None` if none was named.
+        number: The other party's number; empty if unknown.
+        outcome: One of `codes_of`.
+        callback_at_s: The requested callback time, in seconds since 1970; `None` if none was named.
         why: Why no model wrote it; empty if one did.
         provider: The rung that wrote it.
-        ended_s: When the call ended, since 1970.
+        ended_s: When the call ended, in seconds since 1970.
     """
 
     call_id: str
@@ -62,9 +62,9 @@ class ResultQuestion:
 
     Attributes:
         codes: The possible outcomes.
-        goals: The purposes of the call, one a line.
-        ended: The call's end in the other party's local time: ISO 8601.
-        weekday: Of that moment.
+        goals: The purposes of the call.
+        ended: The call's end in the other party's local time, in ISO 8601.
+        weekday: The weekday of `ended`.
     """
 
     codes: Sequence[str]
@@ -74,7 +74,7 @@ class ResultQuestion:
 
     @property
     def prompt(self) -> str:
-        """The instruction."""
+        """The instruction for the model."""
         goals = "".join(("\nThe call was to:", *(f"\n- {goal}" for goal in self.goals)))
         return PROMPT.format(
             codes=", ".join(self.codes),
@@ -99,7 +99,7 @@ class ResultQuestion:
 
 
 def codes_of(results: Sequence[str]) -> tuple[str, ...]:
-    """Return the possible outcomes of a call, with its owner's own ones, if any."""
+    """Return the possible outcomes of a call, including its configured results."""
     return tuple(dict.fromkeys((*(results or REACHED), *GENERAL)))
 
 

@@ -1,7 +1,7 @@
-"""The work after each call: keeps its facts, asks a model for its result, reports to the CRM.
+"""The work after each call: stores a basic result, asks a model, reports to the CRM.
 
-First the result without a model is committed, with a delayed report to the CRM that leaves time for
-the model. If the process is killed meanwhile, nothing is lost: the CRM then gets the facts.
+First a result without a model is committed, with a delayed report to the CRM that leaves time for
+the model. If the process is killed meanwhile, nothing is lost: the CRM then gets that result.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from operations.numbers import one_reading, zone_of
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:
-    """Return a model's result in place of the known one; actions that were taken stay."""
+    """Return the known result, replaced by the model's if there is one."""
     if written.read is None:
         return replace(known, why=written.why)
     read = written.read
@@ -57,7 +57,7 @@ def with_written(known: CallResult, written: WrittenResult, call: CallState) -> 
 
 
 def reported(report: CrmReport, result: CallResult) -> CrmReport:
-    """Return the CRM report of a call, with the call's result."""
+    """Return a call's CRM report with the call's result."""
     return replace(
         report,
         summary=result.summary,
@@ -71,7 +71,7 @@ def reported(report: CrmReport, result: CallResult) -> CrmReport:
 
 @dataclass(slots=True)
 class CallResults:
-    """Every method raises `StorageError` when it cannot."""
+    """The stored results; methods raise `StorageError` when the database fails."""
 
     database: Database
 
@@ -100,11 +100,11 @@ class CallResults:
 
 MAX_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
 NUMBER_CHARACTERS: Final = 64  # may be a SIP address
-LAST_S: Final = 3.0  # for the rest at the end
+LAST_S: Final = 3.0  # for storing the last results, at the end
 
 
 TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]
-"""Takes the result of a call whose caller wants a callback, and when, in the caller's words."""
+"""Receives the result of a call with a requested callback, and its time in the caller's words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class AfterCalls:
         purpose: Callable[[str], Awaitable[CallPurpose]],  # by the dial's id; empty for inbound
         emit: Emit,
         utc_s: Callable[[], float],
-        within_s: float = 60.0,  # after a call's end; then the known result is final
+        within_s: float = 60.0,  # after a call's end; then the result without a model is final
         at_once: int = 2,  # calls
         region: str = "",  # of numbers without a country code
     ) -> None:
@@ -157,12 +157,12 @@ class AfterCalls:
         self._region = region
         self._calls = KnownCalls(keep_words=True)
         self._ended: deque[tuple[CallState, float]] = deque()
-        self._news = asyncio.Event()
-        self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MAX_WAITING)
+        self._queued = asyncio.Event()
+        self._to_ask: asyncio.Queue[EndedCall] = asyncio.Queue(MAX_WAITING)
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Record one event; never waits."""
+        """Queue a call that ended; never waits."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
             self._note_end(call)
@@ -175,7 +175,7 @@ class AfterCalls:
                 tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
-        """Keep the known results of the last calls and of those without a model's answer."""
+        """Store the known results of the last calls; those without a model's answer keep theirs."""
         try:
             async with asyncio.timeout(LAST_S):
                 while self._ended and await self._keep_next():
@@ -189,20 +189,20 @@ class AfterCalls:
         if len(self._ended) >= MAX_WAITING:
             self._ended.popleft()
             self.lost += 1
-            logger.error("the database was away for too long: a call's result is lost")
+            logger.error("the database was down for too long: a call's result is lost")
         self._ended.append((call, self._utc_s()))
-        self._news.set()
+        self._queued.set()
 
     async def _keep_all(self) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._queued.wait()
+            self._queued.clear()
             while self._ended:
                 if not await self._keep_next():
                     await asyncio.sleep(UNWELL_S)
 
     async def _keep_next(self) -> bool:
-        """Commit the known result of the next call; return False if the database is down."""
+        """Commit the next call's result without a model; return False if the database is down."""
         call, ended_s = self._ended[0]
         try:
             ended = await self._gather(call, ended_s)
@@ -218,10 +218,10 @@ class AfterCalls:
             self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
         if not asks:
             await self._finish(ended, ended.result)
-        elif self._asking.full():
+        elif self._to_ask.full():
             await self._finish(ended, replace(ended.result, why="too_many"))
         else:
-            self._asking.put_nowait(ended)
+            self._to_ask.put_nowait(ended)
         return True
 
     async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
@@ -239,7 +239,7 @@ class AfterCalls:
         return EndedCall(report=report, call=call, result=result, purpose=purpose)
 
     async def _purpose(self, dial_id: str) -> CallPurpose:
-        """Return the purpose of a call; the default if the ledger does not know its dial."""
+        """Return the purpose of a call; the default if its dial cannot be read."""
         try:
             return await self._purpose_of(dial_id)
         except StorageError as error:  # a database that is down does not accept the result either
@@ -248,13 +248,13 @@ class AfterCalls:
 
     async def _ask_all(self) -> None:
         while True:
-            ended = await self._asking.get()
+            ended = await self._to_ask.get()
             result = await self._ask(ended)
             kept = await _put(self._results, result)
             if self._reporter:
                 self._reporter.complete(reported(ended.report, result))
             await self._finish(ended, result)
-            while not kept:  # meanwhile no other call's result could be stored either
+            while not kept:  # no other call's result could be stored meanwhile
                 await asyncio.sleep(UNWELL_S)
                 kept = await _put(self._results, result)
 

@@ -13,7 +13,7 @@ from calls.state import STAGES
 from fallbacks.failure import Severity
 
 LASTING: Final = STAGES | {DISK, STORAGE}
-"""For these the reporting process repeats now and then that the incident lasts, until its end."""
+"""The stages whose incidents are confirmed by the reporting process (`IncidentLasted`)."""
 WHOLE_CALL: Final = "call"
 """Stands for the stage if a call could not be served at all."""
 CHANNELS: Final = "alert"
@@ -21,18 +21,18 @@ CHANNELS: Final = "alert"
 RECOVERED: Final = "recovered"
 """How an alert ends if a process reports its end."""
 UNHEARD: Final = "unheard"
-"""How it ends if no process reports it any more."""
+"""How an alert ends if no process reports it any more."""
 REPLACED: Final = "replaced"
-"""How it ends if each process that reported it was replaced or stopped."""
+"""How an alert ends if each process that reported it was replaced or stopped."""
 CALLERS: Final = "callers"
 """Stands for the stage if many callers get no answer, whatever the cause."""
-LEAD_S: Final = 15.0  # a caller's turn begins before the failure that hurts it is reported
+LEAD_S: Final = 15.0  # a turn begins before the failure that spoils it is reported
 COUNTED: Final = STAGES | {CALLERS, WORKER, WHOLE_CALL}
 """The stages whose failures hurt callers; for others, hurt callers are not counted."""
 HURT_S: Final = 300.0  # the time over which hurt callers are counted
 NOT_SERVED: Final = "not_served"
 NOT_HELD: Final = frozenset({WORKER})
-"""Stages that are reported at once: a quick recovery does not bring a lost call back."""
+"""Stages that are reported at once: a quick recovery does not undo a lost call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +59,15 @@ class Census:
     """The callers who were hurt.
 
     Attributes:
-        hurt_s: When each was first hurt, since 1970, in order.
-        calls: All calls within the last `HURT_S`; 0 if few were hurt, and it was not counted.
+        hurt_s: When each was first hurt, in seconds since 1970, in order.
+        calls: All calls within the last `HURT_S`; not counted, 0, if none was hurt in this time.
     """
 
     hurt_s: Sequence[float] = ()
     calls: int = 0
 
     def between(self, begin_s: float, end_s: float) -> int:
-        """Return how many were hurt between two moments."""
+        """Return how many callers were first hurt between two moments."""
         return bisect_right(self.hurt_s, end_s) - bisect_left(self.hurt_s, begin_s)
 
 
@@ -76,15 +76,15 @@ class AlertRules:
     """When to notify operators; durations in seconds."""
 
     hold_s: float = 5.0  # shorter incidents are not reported, except CRITICAL ones
-    update_s: float = 60.0  # between two updates that only count further
-    again_s: float = 600.0  # an incident that returns within this time updates the same message
-    escalate_s: float = 600.0  # then the severity of an unacknowledged incident rises
-    per_hour: int = 20  # messages that ring, without CRITICAL ones; more have to wait
-    wakes: Severity = Severity.HIGH  # the lowest severity that is reported in quiet hours, too
-    silent_s: float = 300.0  # without reports for this time, the reporter is considered gone
-    named_again_s: float = 1800.0  # a repeat off the ladders, because a carrier reports no success
-    hurt_share: float = 0.02  # of the calls of five minutes, whose callers were hurt
-    hurt_callers: int = 2  # the fewest who make an alert
+    update_s: float = 60.0  # between two silent updates
+    again_s: float = 600.0  # an incident that returns within this time is the same alert
+    escalate_s: float = 600.0  # after this, the severity of an unacknowledged incident rises
+    per_hour: int = 20  # loud messages, not counting CRITICAL ones; further ones wait
+    wakes: Severity = Severity.HIGH  # the lowest severity that is reported even in quiet hours
+    silent_s: float = 300.0  # an alert without reports for this time ends
+    named_again_s: float = 1800.0  # the same for systems without a ladder, which report no success
+    hurt_share: float = 0.02  # share of the calls of five minutes that makes an alert
+    hurt_callers: int = 2  # the minimum that makes an alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +99,13 @@ class Alert:
     reason: str
     then: str
     began_s: float
-    open_s: float  # since when it is open; later than `began_s` if it returned
-    heard_s: float  # of the last report
+    open_s: float  # when it opened last; later than `began_s` if it returned
+    heard_s: float  # when it was last reported
     lasted_s: float = 0.0
     ended_s: float | None = None
-    how: str = ""  # how it ended: recovered, unheard, or resolved by an operator
+    how: str = ""  # how it ended: recovered, unheard, replaced, or resolved by an operator
     failures: int = 1
-    callers: int = 0  # who were hurt while it was open
+    callers: int = 0  # the number who were hurt while it was open
     reporters: tuple[str, ...] = ()  # the processes that see it
     beside: tuple[str, ...] = ()  # the other stages that are down
     escalated: bool = False
@@ -115,7 +115,7 @@ class Alert:
     told_severity: Severity = Severity.LOW
     told_ended: bool = False
     told_words: str = ""
-    loud_s: tuple[float, ...] = ()  # when it rang within the last hour
+    loud_s: tuple[float, ...] = ()  # when loud messages were sent, within the last hour
 
     @property
     def whole_stage(self) -> bool:
@@ -124,14 +124,14 @@ class Alert:
 
     @property
     def words(self) -> str:
-        """The parts of a message that change without ringing."""
-        said = (self.kind, self.reason, self.then, self.callers, self.beside, self.seen_by)
-        return repr(said)
+        """The parts of a message that are updated silently."""
+        changing = (self.kind, self.reason, self.then, self.callers, self.beside, self.seen_by)
+        return repr(changing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TellAlert:
-    """Send the alert's message, or update the earlier one."""
+    """An action: send the alert's message, or update the earlier one."""
 
     alert: Alert
     loud: bool  # whether to send a new message where updates are impossible
@@ -165,12 +165,12 @@ def opened(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[Inciden
 
 
 def worse(one: Severity, other: Severity) -> Severity:
-    """Return the more severe of two."""
+    """Return the higher of two severities."""
     return max(one, other, key=lambda severity: WEIGHT[severity])
 
 
 def step_up(severity: Severity) -> Severity:
-    """Return the next severity."""
+    """Return the next higher severity, or the highest."""
     steps = tuple(Severity)
     return steps[min(WEIGHT[severity] + 1, len(steps) - 1)]
 
@@ -184,7 +184,7 @@ def with_callers(alert: Alert, census: Census) -> Alert:
 
 
 def many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | None:
-    """Return an incident of its own if too many callers were hurt lately; else `None`."""
+    """Return an incident if too many callers were hurt within `HURT_S`; else `None`."""
     hurt = census.between(now - HURT_S, now)
     if hurt < rules.hurt_callers or hurt < rules.hurt_share * census.calls:
         return None
@@ -199,7 +199,7 @@ def many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | 
 
 
 def not_served(event: CallFailed) -> IncidentBegan:
-    """Return an incident of its own for a call that could not be served."""
+    """Return an incident for a call that could not be served."""
     return IncidentBegan(
         stage=WHOLE_CALL,
         rung="",

@@ -1,13 +1,13 @@
-"""Decides when to notify operators: one message an incident, however many calls it affects.
+"""Decides when to notify operators: once per incident, however many calls it affects.
 
-An alert begins and ends with its incident. An incident that returns soon is the same alert. A
-message is sent when the incident has lasted a moment, again when its severity rises, and when it is
-over; in between the message is only updated. In quiet hours a less severe alert waits, and is never
-sent if the incident ends first; so do alerts beyond the hourly limit. The severity of a long
-incident rises unless an operator has acknowledged it.
+An alert begins and ends with its incident. An incident that returns soon is the same alert. An
+alert rings (a loud message is sent) when the incident has lasted a moment, when its severity rises,
+and when it is over; in between the message is only updated. In quiet hours a less severe alert
+waits, and is never sent if the incident ends first; the same holds for alerts beyond the hourly
+limit. The severity of a long incident rises unless an operator has acknowledged it.
 
-Each of several processes reports for itself. The first report of the end ends the alert, because
-processes share their provider health. An alert without any reports ends, too.
+Each process reports for itself. The first report of the end ends the alert, because processes share
+their provider health. An alert that no process reports any more ends, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,49 +38,49 @@ from operations.notify.alert import (
 
 HOUR_S: Final = 3600.0
 SETTLED_S: Final = (
-    30.0  # after its reporters were replaced: their successors have found out by then
+    30.0  # after its reporters were replaced: if it lasts, their successors have reported it
 )
-COUNTED_S: Final = 120.0  # after its end: a turn that it hurt may be judged later
+COUNTED_S: Final = 120.0  # after an alert's end: turns are judged later
 
 
 def never_quiet(_: float) -> bool:
-    """Return that no hour is quiet."""
+    """Return False: no hour is quiet."""
     return False
 
 
 class Bell:
-    """Decides when an alert rings, and when its message is only updated."""
+    """Decides when an alert rings, and when its message is updated silently."""
 
     def __init__(self, rules: AlertRules, quiet: Callable[[float], bool]) -> None:
         self._rules = rules
         self._quiet = quiet
 
     def rings(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
-        """Return whether it rings now.
+        """Return whether an alert rings now.
 
         Args:
             alert: Its current state, with what was sent.
-            now: Since 1970.
+            now: In seconds since 1970.
             among: All alerts, including this one, for the hourly limit.
         """
         lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
         if lesser and self._quiet(now):
             return False
-        told = bool(alert.revision) and not alert.told_ended
+        is_sent = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
             settled = alert.how != REPLACED or now >= alert.ended_s + SETTLED_S
-            return told and settled  # also if it returned since, and if it was brief
+            return is_sent and settled  # even if it returned since, or was brief
         if alert.severity is Severity.LOW:
             return False
-        if told:
+        if is_sent:
             heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
             return heavier and self._has_room(alert, now, among=among)
         at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
-        lasts = at_once or now >= alert.open_s + self._rules.hold_s
-        return lasts and self._has_room(alert, now, among=among)
+        is_due = at_once or now >= alert.open_s + self._rules.hold_s
+        return is_due and self._has_room(alert, now, among=among)
 
     def counts_further(self, alert: Alert, now: float) -> bool:
-        """Return whether to update the sent message without ringing."""
+        """Return whether to update the sent message silently."""
         if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
             return False
         return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
@@ -115,7 +115,7 @@ class Alerting:
             rules: When to notify operators.
             alerts: The known alerts.
             quiet: Returns whether a moment is in quiet hours.
-            heard: Whether every report has been read; otherwise silence does not end an alert.
+            heard: Whether all reports have been read; if not, no alert ends for lack of reports.
         """
         self.rules = rules
         self._heard = heard
@@ -128,7 +128,7 @@ class Alerting:
         Args:
             fact: A process's report about an incident.
             now: When it was reported.
-            by: The process.
+            by: The process that reported it.
         """
         known = self._open(fact.stage, fact.rung)
         match fact:
@@ -138,7 +138,7 @@ class Alerting:
                 known = known or self._lately(fact, now)
                 alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
-                alert = known or _unheard(self.alerts.values(), fact)
+                alert = known or _reopened(self.alerts.values(), fact)
             case IncidentLeft():
                 alert = known and _left(known, now, by=by)
         if alert:
@@ -148,14 +148,14 @@ class Alerting:
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """Record an operator's acknowledgement: the severity rises no more."""
+        """Record an operator's acknowledgement: the severity no longer rises."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             self.alerts[key] = replace(alert, seen_by=by)
         return self.tick(now)
 
     def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """End it at an operator's request."""
+        """End an alert at an operator's request."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)
@@ -169,15 +169,15 @@ class Alerting:
                 self.alerts[alert.key] = self._aged(alert, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
-        told = (self._emit(alert, now) for alert in heaviest)
-        return tuple(action for action in told if action)
+        messages = (self._emit(alert, now) for alert in heaviest)
+        return tuple(action for action in messages if action)
 
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
         alert = known or self._back(fact, now)
         if alert is None:
             alert = begun(fact, now)
-            taken = alert.key in self.alerts
-            return replace(alert, key=f"{alert.key}-{len(self.alerts)}") if taken else alert
+            is_used = alert.key in self.alerts
+            return replace(alert, key=f"{alert.key}-{len(self.alerts)}") if is_used else alert
         failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
         return replace(
             alert,
@@ -212,7 +212,7 @@ class Alerting:
         alert = self._lately(fact, now)
         if alert is None:
             return None
-        if alert.how == REPLACED:  # it was never over
+        if alert.how == REPLACED:  # the incident never ended
             return replace(alert, ended_s=None, how="", lasted_s=0.0)
         again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
         return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
@@ -228,7 +228,7 @@ class Alerting:
         return alert
 
     def _join_stages(self) -> None:
-        """Add the other stages that are down to each stage's alert."""
+        """Add to the alert of each stage that is down which other stages are down."""
         down = [
             alert for alert in self.alerts.values() if alert.whole_stage and alert.ended_s is None
         ]
@@ -256,7 +256,7 @@ class Alerting:
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
-    """Count the callers who were hurt, and return the messages if they are many."""
+    """Update the numbers of hurt callers; return the messages if they are too many."""
     known = None
     for alert in tuple(alerting.alerts.values()):
         if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
@@ -273,8 +273,8 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
 
     Args:
         fact: The report of a problem.
-        now: Since 1970.
-        then: What happens instead; empty for the report's own text.
+        now: In seconds since 1970.
+        then: What is done instead; empty for the report's own text.
     """
     return Alert(
         key=f"{fact.stage}-{fact.rung or 'stage'}-{round(now * 1000)}",
@@ -296,18 +296,18 @@ def _over(alert: Alert) -> IncidentEnded:
 
 
 def _left(alert: Alert, now: float, *, by: str) -> Alert:
-    """Return it without a reporter that stops; it ends with the last one."""
+    """Return an alert without a reporter that stops; it ends with its last reporter."""
     others = tuple(name for name in alert.reporters if name != by)
     if others or by not in alert.reporters:
         return replace(alert, reporters=others)
     return replace(_ended(alert, now, how=REPLACED), reporters=())
 
 
-def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
-    """Reopen the alert that ended last if no report ended it: another process sees it.
+def _reopened(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
+    """Return the alert that ended last, open again, unless a report ended it.
 
-    The reporter could not write, or the clock was put forward. It reports the start of an incident
-    only once.
+    It ended because its reporter could not write, or because the clock was set forward; the
+    incident still lasts, and its reporter reports the start only once.
     """
     found = (alert for alert in alerts if (alert.stage, alert.rung) == (fact.stage, fact.rung))
     last = max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
@@ -317,8 +317,8 @@ def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
 
 
 def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
-    """Return it as ended; a second process's report changes nothing."""
+    """Return an alert as ended; a second report of the end changes nothing."""
     if alert.ended_s is not None:
         return alert
-    known = lasted_s or now - alert.open_s  # of this time, if it came back
+    known = lasted_s or now - alert.open_s  # since it last opened
     return replace(alert, ended_s=now, how=how, lasted_s=round(max(0.0, known), 1), beside=())

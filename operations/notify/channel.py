@@ -30,7 +30,7 @@ def masked(text: str) -> str:
 
 
 def alert_text(alert: Alert) -> AlertText:
-    """Return the text for people."""
+    """Return an alert's text for people."""
     state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
     returned = alert.open_s > alert.began_s
     again = f", again; the first time at {for_people(alert.began_s)}" if returned else ""
@@ -40,9 +40,9 @@ def alert_text(alert: Alert) -> AlertText:
         *([] if alert.reason in what else [sentence(alert.reason)]),
         *([sentence(alert.then)] if alert.then and alert.ended_s is None else []),
         *([sentence(cure_of(alert.kind))] if cure_of(alert.kind) and alert.ended_s is None else []),
-        *_said("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside)),
+        *_line_if("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside)),
         *(_hurt(alert, " so far.") if alert.ended_s is None else []),
-        *_said("Seen by", alert.seen_by),
+        *_line_if("Seen by", alert.seen_by),
         *_ended(alert),
         f"[{alert.key}]",
     ]
@@ -50,7 +50,7 @@ def alert_text(alert: Alert) -> AlertText:
 
 
 def as_json(alert: Alert) -> dict[str, Any]:
-    """Return the alert as data for a program."""
+    """Return an alert as JSON values."""
     return {
         "key": alert.key,
         "revision": alert.revision,
@@ -74,7 +74,7 @@ def as_json(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _said(name: str, what: str) -> list[str]:
+def _line_if(name: str, what: str) -> list[str]:
     return [f"{name}: {what}"] if what else []
 
 
@@ -93,12 +93,12 @@ HOW: Final = {
 
 
 def _hurt(alert: Alert, end: str) -> list[str]:
-    """Return how many callers were hurt while an alert was open, if its failure hurts callers."""
+    """Return how many callers an alert's failure hurt, if such failures hurt callers."""
     plural = "" if alert.callers == 1 else "s"
     return [f"{alert.callers} caller{plural} got no answer{end}"] if alert.stage in COUNTED else []
 
 
-POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer
+POST_S: Final = 10.0  # for one request, from connecting to the end of its answer (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Channel:
     """A way to notify operators.
 
     Attributes:
-        name: In the outbox and in the log.
+        name: Its name in the outbox and in the log.
         edits: Whether it can update a sent message.
         place: Its destination for people, without secrets.
         post: Sends or updates a message, and returns the id for later updates; raises

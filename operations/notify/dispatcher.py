@@ -1,4 +1,4 @@
-"""Decides on reported incidents and sends the alerts: one process does it for all."""
+"""Decides on reported incidents and sends the alerts, in one process for all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -57,11 +57,11 @@ class AlertSending:
         self._failing: set[str] = set()  # channels whose failure was reported
 
     async def send_next(self, channel: Channel) -> bool:
-        """Send one pending alert of a channel; return False if there is none or it is refused."""
+        """Send a channel's next pending alert; return False if there is none, or it failed."""
         post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
-        whole = True
+        complete = True
         try:
             handle = await post_to(channel, post, alert_text(post.alert), self._retries)
         except ServiceError as error:
@@ -69,7 +69,7 @@ class AlertSending:
             if not reached_others(error):
                 await self._put_off(post, error)
                 return False
-            handle, whole = post.handle, False
+            handle, complete = post.handle, False
         await self._outbox.sent(post, handle=handle)
         alert = post.alert
         sent = AlertSent(
@@ -79,7 +79,7 @@ class AlertSending:
             edited=bool(post.handle),
         )
         self._retries.emit(sent)
-        if whole:
+        if complete:
             self._note_success(channel.name)
         return True
 
@@ -94,7 +94,7 @@ class AlertSending:
         logger.error("an alert by {1} {0}: {2}", missed, channel, error.failure.reason)
 
     def _note_success(self, channel: str) -> None:
-        """Report that a failing channel works again, which ends its incident."""
+        """Emit that a failing channel works again, which ends its incident."""
         if channel in self._failing:
             self._failing.discard(channel)
             won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
@@ -123,15 +123,15 @@ def reached_others(error: ServiceError) -> bool:
 
 # Notifies operators, without using the database, that the database refuses to write.
 #
-# Every other alert goes through the outbox, which is in the database. This one would wait there
-# until it is useless. It goes once to each channel, is retried a few times, and is then dropped:
-# its end is reported through the outbox, which works again.
+# Every other alert goes through the outbox, which is in the database. There this one would wait
+# until it is useless. So it is sent once to each channel, with a few retries. Its end is reported
+# through the outbox, which works again by then.
 
 THEN: Final = "calls go on; the record and all other alerts wait until it accepts writes again"
 
 
 class PastOutbox:
-    """Runs in each process, and sends in the one that leads the worker pool."""
+    """Sends alerts about the database; runs in each process, and acts in the pool's leader."""
 
     def __init__(
         self,
@@ -145,9 +145,9 @@ class PastOutbox:
 
         Args:
             channels: Each gets every message once.
-            retries: The retry policy and its reports.
-            leads: Whether this process leads the worker pool.
-            again_s: A repeat within this time is the same incident, and already reported.
+            retries: The retry policy.
+            leads: Returns whether this process leads the worker pool.
+            again_s: A repeat within this time is the same incident, and not sent again.
         """
         self._channels = channels
         self._retries = retries
@@ -171,7 +171,7 @@ class PastOutbox:
         """Send until cancelled."""
         while True:
             alert = await self._waiting.get()
-            logger.critical("Sending alert past the database: {}", alert_text(alert).title)
+            logger.critical("Sending alert without the database: {}", alert_text(alert).title)
             async with asyncio.TaskGroup() as sending:
                 for channel in self._channels:
                     sending.create_task(self._send(channel, alert), name=channel.name)
@@ -195,7 +195,7 @@ COUNT_S: Final = 5.0  # between two counts of the hurt callers
 
 
 class AlertDispatcher:
-    """Runs in each process, and works in the one that leads the worker pool.
+    """Decides and sends; runs in each process, and acts in the pool's leader.
 
     Attributes:
         sending: Sends the alerts to the channels.
@@ -220,14 +220,16 @@ class AlertDispatcher:
             channels: Each gets every alert.
             rules: When to notify operators.
             quiet: Returns whether a moment is in quiet hours.
-            retries: The retry policy and its reports.
-            leads: Whether this process leads the worker pool.
-            utc_s: The seconds since 1970.
-            instead: Returns what happens now in place of a rung, or without a name of a stage.
+            retries: The retry policy.
+            leads: Returns whether this process leads the worker pool.
+            utc_s: Returns the seconds since 1970.
+            instead: Returns what happens now instead of a rung; without its name, of the stage.
         """
         self._outbox = outbox
         self._channels = channels
-        self._owed = [AlertChannel(name=channel.name, edits=channel.edits) for channel in channels]
+        self._properties = [
+            AlertChannel(name=channel.name, edits=channel.edits) for channel in channels
+        ]
         self._rules = rules
         self._quiet = quiet
         self._retries = retries
@@ -247,45 +249,50 @@ class AlertDispatcher:
                 tasks.create_task(self._keep(f"alerts by {channel.name}", send), name=channel.name)
 
     async def decide(self) -> bool:
-        """Decide once on the reports; return False if there is nothing to send."""
-        told = await self._run_round()
-        for tell_alert in told:
+        """Decide once on the reports; return whether there is something to send."""
+        messages = await self._run_round()
+        for tell_alert in messages:
             if tell_alert.loud:
                 logger.warning("Sending alert: {}", alert_text(tell_alert.alert).title)
-        return bool(told)
+        return bool(messages)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
-        """Apply an operator's request, in whichever process it arrives; return all alerts."""
+        """Apply an operator's request, in any process; return the recent alerts."""
         await self._run_round(alter)
         return await self.recent()
 
     async def _run_round(
         self, alter: Callable[[Alerting, float], object] | None = None
     ) -> Sequence[TellAlert]:
-        """Run one round, with an operator's request; report what it began or ended by itself."""
-        news: tuple[IncidentBegan | AlertClosed, ...] = ()
+        """Run one round, with an operator's request if any; return the messages to send.
+
+        Emits the alerts that no process's report began or ended.
+        """
+        changes: tuple[IncidentBegan | AlertClosed, ...] = ()
         census = Census()
 
         def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
-            nonlocal news  # the last decision is committed; other rounds have their own
-            alerting, told = self._read(known, facts, census)
-            said = alter(alerting, self._utc_s()) if alter else ()
-            more = said if isinstance(said, tuple) else ()
-            news = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
-            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
+            nonlocal changes  # called twice: the second result is committed
+            alerting, messages = self._read(known, facts, census)
+            result = alter(alerting, self._utc_s()) if alter else ()
+            more = result if isinstance(result, tuple) else ()
+            changes = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
+            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*messages, *more))
 
         try:
             census = await self._count()
-            told = await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
+            messages = await self._outbox.run_round(
+                decide, channels=self._properties, now=self._utc_s()
+            )
         except StorageError:
             self._failed_s = self._utc_s()
             raise
-        for event in news:
+        for event in changes:
             self._retries.emit(event)
-        return told
+        return messages
 
     async def recent(self) -> Sequence[Alert]:
-        """Return the open alerts, then the newest others, as they are now."""
+        """Return the open alerts, then the newest others, with current numbers and actions."""
         census = await self._outbox.census(self._utc_s())
         alerts = await self._outbox.recent(RECENT)
         since_s = self._utc_s() - KNOWN_S
@@ -294,7 +301,7 @@ class AlertDispatcher:
         return [self._shown(alert) for alert in found.values()]
 
     def _shown(self, alert: Alert) -> Alert:
-        """Return an alert with what happens instead now."""
+        """Return an alert with what is done instead now."""
         if alert.ended_s is not None or alert.stage not in STAGES:
             return alert
         return replace(alert, then=self._instead(alert.stage, alert.rung) or alert.then)
@@ -306,19 +313,19 @@ class AlertDispatcher:
         return self._census
 
     def _read(
-        self, known: Sequence[Alert], facts: Sequence[ReportedEvent], census: Census
+        self, known: Sequence[Alert], reports: Sequence[ReportedEvent], census: Census
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
         # After an outage, reports from that time are still waiting to be written.
         now = self._utc_s()
-        heard = not 0.0 <= now - self._failed_s < LASTS_S
+        complete = not 0.0 <= now - self._failed_s < LASTS_S
         shown = [self._shown(alert) for alert in known]
-        alerting = Alerting(self._rules, shown, quiet=self._quiet, heard=heard)
-        told = [
+        alerting = Alerting(self._rules, shown, quiet=self._quiet, heard=complete)
+        messages = [
             action
-            for fact in facts
-            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
+            for report in reports
+            for action in alerting.handle(report.fact, report.at_s, by=report.holder)
         ]
-        return alerting, (*told, *count_callers(alerting, census, now), *alerting.tick(now))
+        return alerting, (*messages, *count_callers(alerting, census, now), *alerting.tick(now))
 
     async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
         async def work_if_leading() -> bool:

@@ -1,14 +1,15 @@
-"""Groups events into incidents: a rung's or a stage's trouble, from start to end.
+"""Groups events into incidents, each from the first failure of a rung or stage to its recovery.
 
-Every call meets and reports the same refused key and the same open breaker. Operators are notified
-once: when it starts, when it turns out to be worse, and when it is over.
+Every call runs into the same refused key or open breaker, and reports it. Operators are notified
+once when an incident starts, when it turns out to be worse, and when it is over.
 
 A rung's incident starts with a failure that is more than a glitch, with a failover away from a
-suspected rung, or when its breaker opens. A closed breaker is a proof and ends the incident at
-once. A suspicion is lifted by one good answer and returns as easily, so its incident ends when the
-rung has been healthy for a while. A stage's incident starts when a request found no rung, or when
-all its rungs are unavailable. A system off the ladders, such as a carrier, reports no success: its
-incident is repeated after a while if it still fails, and its recovery is never reported.
+suspected rung, or when its breaker opens. A breaker that closes proves recovery and ends the
+incident at once. A suspicion is lifted by one good answer and returns as easily, so its incident
+ends when the rung has been healthy for a while. A stage's incident starts when a request found no
+rung, or when all its rungs are unavailable. A system without a ladder, such as a carrier, reports
+no success: if it still fails after a while, that is a new incident, and its recovery is never
+reported.
 """
 
 from collections import Counter
@@ -60,10 +61,10 @@ from fallbacks.events import (
 from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
-LISTS_LATER: Final = "retried until it is listed, also after a restart"
-NOBODY_LISTS: Final = "a person has to list it"
-WAITS: Final = "calls go on; what is not written waits for room"
-WORDLESS: Final = 4  # of a rung in a row: a turn asks it twice, and one turn proves nothing
+LISTS_LATER: Final = "retried until it is listed, even after a restart"
+NOBODY_LISTS: Final = "an operator must add it to the list"
+WAITS: Final = "calls go on; unwritten data waits for free space"
+WORDLESS: Final = 4  # answers of a rung in a row: a turn asks twice, and one turn proves nothing
 AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
 
 Facts: TypeAlias = tuple[IncidentEvent, ...]
@@ -74,7 +75,7 @@ class Incidents:
 
     Attributes:
         rungs: Each rung's health according to the events.
-        wordless: How many of a rung's answers in a row had no words.
+        wordless: The number of a rung's latest answers, in a row, without words.
     """
 
     def __init__(
@@ -90,12 +91,12 @@ class Incidents:
         self._open: dict[Place, Incident] = {}
 
     def handle(self, event: Event, now: float) -> Facts:
-        """Return the reports that an event causes; `now` in seconds."""
+        """Return the incident events that an event causes; `now` in seconds."""
         calm, read = self.tick(now), READS.get(type(event))
         return (*calm, *read(self, event, now)) if read else calm
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
-        """Return the incidents that end because their place has been healthy for a while."""
+        """End the incidents whose rung or stage has been healthy for `CALM_S`."""
         calm = [
             place
             for place, incident in self._open.items()
@@ -104,28 +105,28 @@ class Incidents:
         return tuple(fact for place in calm for fact in self.end(place, now))
 
     def has(self, stage: str, rung: str) -> bool:
-        """Return whether one is open there."""
+        """Return whether an incident of this rung or stage is open."""
         return (stage, rung) in self._open
 
     def meet(
         self, found: IncidentBegan, now: float, *, left_alone: bool = False, failures: int = 1
     ) -> Facts:
-        """Return the reports that a failure causes.
+        """Add a failure to its incident, or begin one; return the incident events.
 
         Args:
             found: What is wrong; an empty `then` is derived from the rungs.
             now: In seconds.
-            left_alone: The breaker is open, or about to open.
-            failures: How many it adds.
+            left_alone: Whether the breaker is open, or about to open.
+            failures: The number of failures to add.
         """
         place = (found.stage, found.rung)
         then = found.then or self.rungs.instead(*place, left_alone=left_alone)
         found = replace(found, then=then)
-        known = self._open.get(place)
-        if known is None or (not self.rungs.has(*place) and now >= known.began + AGAIN_S):
+        incident = self._open.get(place)
+        if incident is None or (not self.rungs.has(*place) and now >= incident.began + AGAIN_S):
             self._open[place] = Incident(found, now=now, left_alone=left_alone, failures=failures)
             return (found,)
-        grew = known.add(found, left_alone=left_alone, failures=failures)
+        grew = incident.add(found, left_alone=left_alone, failures=failures)
         return (grew,) if grew else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
@@ -144,7 +145,7 @@ class Incidents:
         return (*self.end((stage, name), now), *self.end((stage, ""), now))
 
     def end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
-        """End one, if one is open there."""
+        """End the incident of a rung or stage, if one is open."""
         incident = self._open.pop(place, None)
         if incident is None:
             return ()
@@ -178,7 +179,7 @@ def _meet_attempt(
 
 
 def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> Facts:
-    """Return the reports about a rung that answers several questions in a row without words."""
+    """Return the events for a rung that answers several requests in a row without words."""
     place = (event.stage, event.provider)
     if event.kind is not Kind.SILENT or not incidents.rungs.has(*place):
         return ()
@@ -191,7 +192,7 @@ def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> F
 def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> Facts:
     rung = incidents.rungs.get(event.stage, event.before)
     if not rung.kind or incidents.has(event.stage, event.before):
-        return ()  # it was only slower than another, or this is known
+        return ()  # it was only slower than another, or its incident is open
     found = IncidentBegan(
         stage=event.stage,
         rung=event.before,
@@ -222,7 +223,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Fac
 
 
 def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
-    """Return the reports about a stage whose breaker has opened."""
+    """Return the events for a stage, one of whose breakers has opened."""
     if not incidents.rungs.left_alone(stage):
         return ()
     found = IncidentBegan(
@@ -236,9 +237,9 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
 
 
 def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
-    """Return the incidents that begin or end because another process found out about the rung.
+    """Return the events for a change of a rung's health that another process found out.
 
-    That process may be one that this one replaces: then only this one can report the incident.
+    This process may be that one's replacement: then only it can report the incident.
     """
     place = (event.stage, event.provider)
     rung = incidents.rungs.get(*place)
@@ -299,7 +300,7 @@ def _list(
     event: DoNotCallOwed | DoNotCallDropped | DoNotCallListed | DoNotCallWanted,
     now: float,
 ) -> Facts:
-    """Return the reports about a number that is not listed yet; a listed one proves success."""
+    """Return the events for a number that is not listed yet; one that is listed proves success."""
     if isinstance(event, DoNotCallListed | DoNotCallWanted):
         return incidents.end((STORAGE, NO_CALLS), now)
     severity, reason, then = Severity.HIGH, "", LISTS_LATER
@@ -315,20 +316,20 @@ def _list(
 def _campaign(
     incidents: Incidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
 ) -> Facts:
-    """Return the reports about a campaign's standstill: one incident until it goes on.
+    """Return the events for a campaign that stands still: one incident until it is resumed.
 
-    Another process may report that it goes on, because the dialling process may change.
+    Another process may report that, because the dialling process may change.
     """
     if isinstance(event, CampaignResumed):
         own = incidents.end((CAMPAIGN, event.campaign), now)
         return own or (_ended_elsewhere(event),)
-    goes_on = isinstance(event, CampaignHeld)
+    is_held = isinstance(event, CampaignHeld)
     found = IncidentBegan(
         stage=CAMPAIGN,
         rung=event.campaign,
         kind=event.reason,
         severity=event.severity,
-        then="no calls are placed until it is over" if goes_on else "it waits to be resumed",
+        then="no calls are placed until it is over" if is_held else "it waits to be resumed",
     )
     return incidents.meet(found, now, failures=0)
 
@@ -344,9 +345,9 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
 
 
 def _worker(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
-    """Return the reports about a lost worker, and about its replacement.
+    """Return the events for a lost worker, and for its replacement.
 
-    Nothing is stored: the process that reports one may be lost before the other.
+    No state is kept: the process that reports the first may be lost before the second.
     """
     if isinstance(event, WorkerLost):
         calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"

@@ -1,6 +1,6 @@
-"""Alerts by e-mail: one when it starts, rises in severity or ends, all in one thread.
+"""Alerts by e-mail: one mail when an alert starts, rises in severity or ends, in one thread.
 
-One deadline holds for the whole mail, so a server that answers byte by byte delays nothing else.
+One deadline applies to the whole mail, so a server that answers byte by byte delays nothing else.
 Source: RFC 5321 (replies), RFC 3207 (STARTTLS), RFC 5322 3.6.4 (Message-ID, References).
 """
 
@@ -25,19 +25,19 @@ from operations.notify.channel import AlertText, Channel
 from operations.notify.outbox import ChannelPost
 from operations.remote import RemoteError
 
-MAIL_S: Final = 20.0  # from connecting to the last answer: some six exchanges (chosen)
+MAIL_S: Final = 20.0  # from connecting to the last answer, about six exchanges (chosen)
 QUIT_S: Final = 1.0
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 MAX_WORD: Final = 40  # a longer word is encoded and breaks the message id
 DIGEST: Final = 16  # hexadecimal digits; chosen
 TAKEN: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
-LATER: Final = 450  # stands for a missing answer, if the server disconnected first
-MAX_BEGUN: Final = 100  # mails that only some recipients have got (chosen)
+LATER: Final = 450  # for an address without an answer, because the server disconnected
+MAX_BEGUN: Final = 100  # mails that only some recipients got, to be retried (chosen)
 INVALID: Final = "the sender or recipient is invalid"
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
-    aiosmtplib.SMTPNotSupported: (Kind.BAD_REQUEST, "the mail server lacks what we ask for"),
+    aiosmtplib.SMTPNotSupported: (Kind.BAD_REQUEST, "the mail server lacks a feature that we need"),
     TimeoutError: (Kind.TIMEOUT, "no answer in time"),
     ssl.SSLCertVerificationError: (Kind.NETWORK, "its certificate is not trusted"),
 }
@@ -53,7 +53,7 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
     async def post(post: ChannelPost, text: AlertText) -> str:
         try:
             mail = _mail(settings, post.alert, text, utc_s())
-        except ValueError:  # a line break; its text is not shown, it may hold a secret
+        except ValueError:  # a line break; the error's text may contain a secret
             raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
         await _deliver(settings, mail, begun)
         return mail["Message-ID"]
@@ -70,25 +70,27 @@ async def _deliver(
     Args:
         settings: The server and the recipients.
         mail: The mail.
-        begun: For mails with a recipient to retry: the other recipients' final answers.
+        begun: By message id, for mails with recipients to retry: the others' final answers.
     """
     recipients = [address for _, address in getaddresses([settings.to or ""])]
     answers = begun.pop(mail["Message-ID"], {})
     due = [address for address in recipients if address not in answers]
-    said: dict[str, int] = {}
+    answered_now: dict[str, int] = {}
     try:
-        said = await _send(settings, mail, due)
+        answered_now = await _send(settings, mail, due)
     except ValueError:  # an address that no mail can have
         raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
     except (OSError, aiosmtplib.SMTPException) as error:
         raise _remote_error(error) from None
     finally:
-        answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
+        answers |= {
+            address: code for address, code in answered_now.items() if not _is_for_now(code)
+        }
         if answers and len(answers) < len(set(recipients)):
             begun[mail["Message-ID"]] = answers
         if len(begun) > MAX_BEGUN:
             del begun[next(iter(begun))]
-    if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
+    if refusal := _refusal(dict.fromkeys(due, LATER) | answers | answered_now):
         raise refusal
 
 
@@ -108,7 +110,7 @@ def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) ->
 
 
 async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
-    """Return the answer for each address; a missing address got none."""
+    """Send a mail; return the server's answer for each address that got one."""
     context = ssl.create_default_context()
     tls = settings.security == "tls" or (settings.security == "auto" and settings.port == TLS_PORT)
     client = aiosmtplib.SMTP(
@@ -127,7 +129,9 @@ async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) 
                 await _secure(settings, client, context)
             await _sign_in(settings, client)
             answers = await _answers(client, mail, to)
-        with suppress(OSError, aiosmtplib.SMTPException):  # the mail is already there, or refused
+        with suppress(
+            OSError, aiosmtplib.SMTPException
+        ):  # the mail was already accepted or refused
             async with asyncio.timeout(QUIT_S):
                 await client.quit()
     finally:
@@ -142,7 +146,7 @@ async def _answers(
         refused, _ = await client.send_message(mail, recipients=list(to))
     except aiosmtplib.SMTPRecipientsRefused as all_refused:
         return {error.recipient: error.code for error in all_refused.recipients}
-    return dict.fromkeys(to, TAKEN) | {address: said.code for address, said in refused.items()}
+    return dict.fromkeys(to, TAKEN) | {address: answer.code for address, answer in refused.items()}
 
 
 async def _secure(
@@ -187,8 +191,8 @@ def _remote_error(error: Exception) -> RemoteError:
         case _:
             kind, reason = next(
                 (
-                    said
-                    for known, said in UNREACHED.items()
+                    meaning
+                    for known, meaning in UNREACHED.items()
                     if isinstance(error, known) or isinstance(error.__cause__, known)
                 ),
                 (Kind.NETWORK, type(error).__name__),
@@ -197,7 +201,7 @@ def _remote_error(error: Exception) -> RemoteError:
 
 
 def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
-    """Return the result of a mail from the last answer to each address; `None` if all accepted.
+    """Return a mail's error from the last answer for each address; `None` if all accepted.
 
     Temporary refusals are retried before permanent ones are reported.
     """
@@ -206,10 +210,10 @@ def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
     if not refused_by:
         return None
     code = max(answers[address] for address in later or refused_by)
-    many = f"to {len(later or refused_by)} of {len(answers)} recipients"
+    share = f"to {len(later or refused_by)} of {len(answers)} recipients"
     return _answered(
         code,
-        many if len(answers) > 1 else "to the recipient",
+        share if len(answers) > 1 else "to the recipient",
         whom=refused_by,
         reached_others=not later and len(refused_by) < len(answers),
     )
@@ -223,7 +227,7 @@ def _is_for_now(code: int) -> bool:
 def _answered(
     code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
 ) -> RemoteError:
-    """Return the error of a reply: 4yz is temporary, 5yz permanent (RFC 5321 4.2.1)."""
+    """Return the error for a reply: 4yz is temporary, 5yz permanent (RFC 5321 4.2.1)."""
     kind = Kind.BAD_REQUEST if code >= 500 else Kind.OVERLOADED
-    said = f"answered {code} {what}".strip()
-    return RemoteError(kind, said, whom=whom, reached_others=reached_others)
+    reason = f"answered {code} {what}".strip()
+    return RemoteError(kind, reason, whom=whom, reached_others=reached_others)

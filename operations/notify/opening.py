@@ -30,7 +30,7 @@ from operations.retrying import Retries
 
 
 def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:
-    """Return a function that tells whether a moment, in seconds since 1970, is quiet."""
+    """Return a predicate: whether a moment, in seconds since 1970, is in quiet hours."""
     begin, end = settings.begin, settings.end
     if begin is None:
         return never_quiet
@@ -84,7 +84,7 @@ async def tell_operators(
     leads: Callable[[], bool],
     instead: Callable[[str, str], str] = lambda _stage, _rung: "",
 ) -> AsyncIterator[AlertDispatcher]:
-    """Report incidents, decide on them and send alerts during the block."""
+    """Report incidents, decide on them and send alerts during the block; yield the dispatcher."""
     for text in missing_of(settings.alerts):
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
@@ -105,7 +105,7 @@ async def tell_operators(
         async with at_work(
             reports=keep_running("reporting incidents", reporter.run),
             alerts=dispatcher.run(),
-            past_outbox=keep_running("alerts past the database", past.run),
+            past_outbox=keep_running("alerts without the database", past.run),
         ):
             yield dispatcher
     finally:
@@ -119,7 +119,7 @@ NONE: Final = (
 
 
 async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]) -> int:
-    """Send a trial alert; return exit code 1 for a failed, incomplete or missing channel."""
+    """Send a trial alert; return the exit code: 1 for a failed, incomplete or missing channel."""
     channels, missing = channels_of(settings), list(missing_of(settings))
     alert = trial_alert(utc_s())
     lines = await asyncio.gather(*(_try(channel, alert) for channel in channels))
@@ -154,6 +154,6 @@ async def _try(channel: Channel, alert: Alert) -> tuple[bool, str]:
     try:
         await channel.post(post, alert_text(alert))
     except RemoteError as error:
-        said = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
-        return False, f"{channel.name}: failed: {said} ({channel.place})"
+        reason = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
+        return False, f"{channel.name}: failed: {reason} ({channel.place})"
     return True, f"{channel.name}: sent ({channel.place})"

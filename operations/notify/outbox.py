@@ -59,9 +59,9 @@ def write_fact(fact: AlertEvent) -> str:
 def read_fact(text: str) -> AlertEvent | None:
     """Parse a stored report; return `None` if it is unreadable."""
     try:
-        said = json.loads(text)
-        kind = FACTS[said.pop("fact")]
-        return kind(**_known(kind, said))
+        stored = json.loads(text)
+        kind = FACTS[stored.pop("fact")]
+        return kind(**_known(kind, stored))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -79,10 +79,10 @@ def read_alert(text: str) -> Alert | None:
         return None
 
 
-def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that our class knows, with types that JSON lacks restored."""
     names = {field_.name for field_ in fields(kind)}
-    found = {name: value for name, value in said.items() if name in names}
+    found = {name: value for name, value in stored.items() if name in names}
     found |= {name: Severity(found[name]) for name in SEVERITIES if name in found}
     return found | {name: tuple(found[name]) for name in TUPLES if name in found}
 
@@ -93,9 +93,9 @@ def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
 # channel's pending messages, in one transaction: a killed process leaves either the reports or
 # their result.
 
-KNOWN_S: Final = 86_400.0  # after which an ended alert is final; longer than any night
-MAX_FACTS: Final = 500  # of one round
-MAX_HURT: Final = 10_000  # callers of one count
+KNOWN_S: Final = 86_400.0  # an alert that ended longer ago is final; longer than any night
+MAX_FACTS: Final = 500  # reports in one round
+MAX_HURT: Final = 10_000  # callers in one census
 ROUND: Final = 1  # the only row of its table
 
 
@@ -130,7 +130,7 @@ class AlertChannel:
 
 
 class AlertOutbox:
-    """One in each reporting process; methods raise `StorageError` on failure."""
+    """The alerts in the database; methods raise `StorageError` on failure."""
 
     def __init__(self, database: Database) -> None:
         """Keep the alerts in this database."""
@@ -140,7 +140,7 @@ class AlertOutbox:
         self._rows = Outbox(database, ALERT_SENDINGS, pending, (began_s.scalar_subquery(),))
 
     async def report(self, facts: Sequence[ReportedEvent]) -> None:
-        """Commit reports; soon, because operators are told in another way if the database fails."""
+        """Commit reports, in one try: if it fails, operators are notified in another way."""
         rows = [
             {
                 "at_s": fact.at_s,
@@ -157,18 +157,20 @@ class AlertOutbox:
     ) -> Sequence[TellAlert]:
         """Decide on the reports; return the messages to send, already committed.
 
-        Reads first, and takes the lock only if there is something to do: no disk should work each
-        second for nothing.
+        Reads first, and takes the lock only if there is something to do, so that polling does not
+        keep the disk busy. `decide` may therefore be called twice.
         """
         if not await self._has_work(decide, now):
             return ()
-        turn = self.database.insert(ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        first_round = self.database.insert(ALERT_ROUNDS).values(id=ROUND, rounds=1)
         rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
         async with self.database.transaction() as connection:
-            # A change locks: the row in PostgreSQL, the whole file in SQLite. So another process
-            # that decides waits until this transaction ends, and then sees its result.
-            await connection.execute(turn.on_conflict_do_update(index_elements=["id"], set_=rounds))
-            known = await _known_alert(connection, now)
+            # This locks the row in PostgreSQL and the whole file in SQLite, so another process that
+            # decides waits until this transaction ends, and then sees its result.
+            await connection.execute(
+                first_round.on_conflict_do_update(index_elements=["id"], set_=rounds)
+            )
+            known = await _known_alerts(connection, now)
             ids, facts = await _reported(connection)
             outcome = decide(known, facts)
             before = {item.key: item for item in known}
@@ -176,7 +178,7 @@ class AlertOutbox:
                 if before.get(alert.key) != alert:
                     await _put_alert(connection, alert, new=alert.key not in before)
             for told in outcome.told:
-                await _put_owed(connection, told, channels, now)
+                await _put_pending(connection, told, channels, now)
             if ids:
                 await connection.execute(delete(ALERT_FACTS).where(ALERT_FACTS.c.id.in_(ids)))
         return outcome.told
@@ -185,16 +187,15 @@ class AlertOutbox:
         if await self._is_missing():
             return False
         async with self.database.reading() as connection:
-            known = await _known_alert(connection, now)
+            known = await _known_alerts(connection, now)
             _, facts = await _reported(connection)
         outcome = decide(known, facts)
         return bool(facts or outcome.told) or list(outcome.known) != known
 
     async def lend(self, channel: str, *, now_s: Callable[[], float]) -> ChannelPost | None:
-        """Lend a channel's oldest pending alert; other senders cannot lend it meanwhile.
+        """Lend a channel's oldest pending alert; no other sender gets it meanwhile.
 
-        An alert that another version stored in an unreadable form stays pending, and blocks
-        nothing.
+        An alert that another version stored in an unreadable form is skipped and stays pending.
         """
         if await self._is_missing():
             return None
@@ -212,13 +213,13 @@ class AlertOutbox:
         return None
 
     async def sent(self, post: ChannelPost, *, handle: str) -> None:
-        """Record that a channel shows an alert as it was lent."""
-        # A longer id cannot find its message later; record the alert as sent anyway.
+        """Record that a channel accepted an alert as it was lent."""
+        # A longer id is cut, so its message cannot be updated later.
         key, kept = (post.alert.key, post.channel), handle[:HANDLE_LENGTH]
         await self._rows.settle([key], sent=post.alert.revision, handle=kept, due_s=0.0)
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
-        """Record that a channel refused it, and when to try next."""
+        """Record that a channel did not accept an alert, and when to try again."""
         key = (post.alert.key, post.channel)
         await self._rows.put_off([key], lent_until_s=post.lent_until_s, due_s=until_s)
 
@@ -234,20 +235,20 @@ class AlertOutbox:
             return [alert for scalar in found if (alert := read_alert(scalar))]
 
     async def census(self, now: float) -> Census:
-        """Return the callers who were hurt within the last day; of very many, the latest."""
+        """Return the callers who were hurt within the last day, at most the latest `MAX_HURT`."""
         if await self._is_missing():
             return Census()
         since, lately = (datetime.fromtimestamp(now - ago_s, UTC) for ago_s in (KNOWN_S, HURT_S))
         newest = CALLS.c.hurt_at.desc()
         hurt = select(CALLS.c.hurt_at).where(CALLS.c.hurt_at >= since).order_by(newest)
-        begun = CALLS.c.started_at >= since
-        then = begun & ((CALLS.c.state == "live") | (CALLS.c.ended_at >= lately))
+        recent = CALLS.c.started_at >= since
+        counted = recent & ((CALLS.c.state == "live") | (CALLS.c.ended_at >= lately))
         async with self.database.reading() as connection:
             rows = (await connection.execute(hurt.limit(MAX_HURT))).scalars()
             hurt_s = sorted(at.timestamp() for at in rows if at)
             if not hurt_s or hurt_s[-1] < now - HURT_S:
                 return Census(hurt_s=hurt_s)
-            count = select(func.count()).select_from(CALLS).where(then)
+            count = select(func.count()).select_from(CALLS).where(counted)
             return Census(hurt_s=hurt_s, calls=(await connection.execute(count)).scalar_one())
 
     async def _is_missing(self) -> bool:
@@ -256,7 +257,7 @@ class AlertOutbox:
         return file is not None and not await asyncio.to_thread(file.exists)
 
 
-async def _known_alert(connection: AsyncConnection, now: float) -> list[Alert]:
+async def _known_alerts(connection: AsyncConnection, now: float) -> list[Alert]:
     lately = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s > now - KNOWN_S)
     found = (await connection.execute(select(ALERTS.c.alert).where(lately))).scalars()
     return [alert for scalar in found if (alert := read_alert(scalar))]
@@ -286,7 +287,7 @@ async def _put_alert(connection: AsyncConnection, alert: Alert, *, new: bool) ->
         await connection.execute(update(ALERTS).where(ALERTS.c.key == alert.key).values(**values))
 
 
-async def _put_owed(
+async def _put_pending(
     connection: AsyncConnection, told: TellAlert, channels: Sequence[AlertChannel], now: float
 ) -> None:
     alert = told.alert
@@ -304,12 +305,12 @@ async def _put_owed(
             )
 
 
-MAX_ALERTS: Final = 2_000  # an incident is one; a report with more would be useless
+MAX_ALERTS: Final = 2_000  # one for each incident; a report with more would be useless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentAlert:
-    """An alert, with what was sent of it."""
+    """An alert, and which revisions were sent."""
 
     alert: Alert
     sent: Mapping[str, int]  # by channel: the revision that it shows; 0 if nothing was sent yet

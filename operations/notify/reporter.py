@@ -32,12 +32,12 @@ WAITING: Final = 1000  # reports; with more, the oldest are dropped
 
 
 class AlertReporter:
-    """Listens in every worker.
+    """Reports the incidents of one process.
 
     Attributes:
         lost_facts: Reports that were dropped because too many waited for the database.
-        emit_refused: Takes the database's own failures, which it cannot store.
-        lasting: Returns further lasting incidents that only this process knows.
+        emit_refused: Receives reports of the database's failure, which it cannot store itself.
+        lasting: Returns further incidents that last and that only this process knows of.
     """
 
     def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
@@ -47,20 +47,20 @@ class AlertReporter:
         self._holder = secrets.token_hex(8)
         self._open: set[Place] = set()
         self._waiting: deque[ReportedEvent] = deque()
-        self._news = asyncio.Event()
+        self._queued = asyncio.Event()
         self._lasts_s = 0.0  # when the lasting incidents were last reported
         self._refused = False
-        self._set_aside: list[ReportedEvent] = []  # of the database, which refused them
+        self._set_aside: list[ReportedEvent] = []  # about the database, which could not store them
         self.lost_facts = 0
         self.emit_refused: Callable[[ReportedEvent], None] = lambda _: None
         self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
-        """Record what one entry means for operators; never waits."""
+        """Queue the report of an incident event; never waits."""
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
             case IncidentBegan(stage=stage) if stage == CALLERS:
-                pass  # it comes from the alerts
+                pass  # the alerts' own event
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
                 self._put([fact], at_s)
             case CallFailed() as event:
@@ -83,7 +83,7 @@ class AlertReporter:
         while True:
             try:
                 async with asyncio.timeout(LOOK_S):
-                    await self._news.wait()
+                    await self._queued.wait()
             except TimeoutError:
                 pass
             self._look(self._utc_s())
@@ -98,7 +98,7 @@ class AlertReporter:
 
     async def write(self) -> bool:
         """Commit all waiting reports; return False if that failed and they still wait."""
-        self._news.clear()
+        self._queued.clear()
         taken = tuple(self._waiting)
         self._waiting.clear()
         if not taken:
@@ -110,31 +110,29 @@ class AlertReporter:
         except StorageError as error:
             if not self._refused:
                 logger.error("alerts cannot be stored, and are not sent meanwhile: {}", error)
-            taken = self._without_own(taken)
+            taken = self._without_database_failures(taken)
         finally:
             if not kept:  # also if cancelled: the last write comes after this
                 self._waiting.extendleft(reversed(taken))
         self._refused = not kept
         return kept
 
-    def _without_own(self, taken: tuple[ReportedEvent, ...]) -> tuple[ReportedEvent, ...]:
-        """Set aside reports that the database refuses writes, until that is over; return the rest.
+    def _without_database_failures(
+        self, taken: tuple[ReportedEvent, ...]
+    ) -> tuple[ReportedEvent, ...]:
+        """Set aside reports that the database fails, until it recovers; return the rest.
 
-        Operators are notified without the outbox. If these reports were stored after the recovery,
-        operators would be notified again of something that is over.
+        Operators are notified of it without the outbox. If such a report were stored after the
+        recovery, they would be notified again of something that is over.
         """
-        own = [
-            reported_fact
-            for reported_fact in taken
-            if _place_of(reported_fact.fact) == (STORAGE, RECORD)
-        ]
-        if any(isinstance(reported_fact.fact, IncidentEnded) for reported_fact in own):
+        about_database = [report for report in taken if _place_of(report.fact) == (STORAGE, RECORD)]
+        if any(isinstance(report.fact, IncidentEnded) for report in about_database):
             return taken
-        for reported_fact in own:
-            if not isinstance(reported_fact.fact, IncidentLasted):  # one a minute
-                self._set_aside.append(reported_fact)
-                self.emit_refused(reported_fact)
-        return tuple(reported_fact for reported_fact in taken if reported_fact not in own)
+        for report in about_database:
+            if not isinstance(report.fact, IncidentLasted):  # one a minute
+                self._set_aside.append(report)
+                self.emit_refused(report)
+        return tuple(report for report in taken if report not in about_database)
 
     def _look(self, now: float) -> None:
         if now < self._lasts_s + LASTS_S:
@@ -156,7 +154,7 @@ class AlertReporter:
             elif fact.stage in LASTING:  # the end of other incidents may not reach this process
                 self._open.add(place)
             self._waiting.append(ReportedEvent(fact=_clean(fact), at_s=at_s, holder=self._holder))
-            self._news.set()
+            self._queued.set()
         while len(self._waiting) > WAITING:
             self._waiting.popleft()
             self.lost_facts += 1

@@ -1,4 +1,4 @@
-"""Alerts by Telegram: one message an incident, updated as it changes.
+"""Alerts by Telegram: one message per incident, updated as the incident changes.
 
 The bot's token is in the path of every address, so no address is logged or reported here.
 Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, ResponseParameters).
@@ -14,7 +14,7 @@ from operations.notify.outbox import ChannelPost
 from operations.remote import MAX_WAIT_S, ask, refused
 
 LONGEST: Final = 4096  # characters of a message
-MAX_BYTES: Final = 256 << 10  # of an answer, which repeats the message
+MAX_BYTES: Final = 256 << 10  # of an answer, which contains the message again
 UNCHANGED: Final = "message is not modified"
 GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
@@ -25,32 +25,34 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     address = f"{settings.api_url.rstrip('/')}/bot{token}/"
     chat = settings.chat_id or ""
 
-    async def send(method: str, said: dict[str, Any]) -> dict[str, Any] | None:
+    async def send(method: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         nonlocal chat
-        status, answer = await _request(address + method, {"chat_id": chat, **said})
+        status, answer = await _request(address + method, {"chat_id": chat, **fields})
         moved = _hints(answer).get("migrate_to_chat_id")
         if isinstance(moved, int | str) and moved:
             chat = str(moved)
-            status, answer = await _request(address + method, {"chat_id": chat, **said})
+            status, answer = await _request(address + method, {"chat_id": chat, **fields})
         return _message(method, status, answer)
 
     async def post(post: ChannelPost, text: AlertText) -> str:
         """Send a message, or update the earlier one; return its number."""
-        said = {"text": text.whole[:LONGEST], "link_preview_options": {"is_disabled": True}}
+        fields = {"text": text.whole[:LONGEST], "link_preview_options": {"is_disabled": True}}
         if post.handle:
-            changed = await send("editMessageText", {**said, "message_id": int(post.handle)})
+            changed = await send("editMessageText", {**fields, "message_id": int(post.handle)})
             if changed is not None:
                 return post.handle
-        sent = await send("sendMessage", said)
+        sent = await send("sendMessage", fields)
         number = (sent or {}).get("message_id")
-        return str(number) if isinstance(number, int) else ""  # without one it is never updated
+        return (
+            str(number) if isinstance(number, int) else ""
+        )  # without a number it is never updated
 
     return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post)
 
 
-async def _request(address: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Return status and answer; the answer is empty if it is invalid, as from another server."""
-    body = json.dumps(said).encode()
+async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return status and answer; an invalid answer, as from another server, is empty."""
+    body = json.dumps(fields).encode()
     status, _, text = await ask(
         "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MAX_BYTES
     )
@@ -58,7 +60,7 @@ async def _request(address: str, said: dict[str, Any]) -> tuple[int, dict[str, A
 
 
 def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the message; `None` if the one to update no longer exists."""
+    """Return the message; `None` if the message to update no longer exists."""
     if answer.get("ok"):
         result = answer.get("result")
         return result if isinstance(result, dict) else {}

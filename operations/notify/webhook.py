@@ -15,7 +15,7 @@ def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) ->
     secret = settings.secret.get_secret_value() if settings.secret else ""
 
     async def post(post: ChannelPost, text: AlertText) -> str:
-        """Post the current alert; key and revision are its id, so a receiver detects a repeat."""
+        """Post the alert; its id is key and revision, so that a receiver can detect a repeat."""
         alert, now = post.alert, utc_s()
         kind = "alert.updated" if alert.revision > 1 else "alert.opened"
         kind = kind if alert.ended_s is None else "alert.resolved"

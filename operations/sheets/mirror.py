@@ -1,4 +1,4 @@
-"""Mirrors new calls and alerts into a spreadsheet: one process does it for all."""
+"""Mirrors new calls and alerts into a spreadsheet, in one process for all."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def call_row(call: Mapping[str, Any]) -> SheetRow:
-    """Return the row of an ended call: numbers masked, without words."""
+    """Return the row of an ended call, with masked numbers and without words."""
     key, ended = f"call {call['id']}", call["ended_at"]
     return SheetRow(
         key=key,
@@ -73,25 +73,25 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
 
 
-# Retries for a tab that could not be written: sequences of attempts, with rests between them.
+# Retries for a tab that could not be written: sequences of attempts, with pauses between them.
 #
-# `fallbacks/retrying.py` decides, as for everything outside a turn. No row is ever given up: after
-# the last attempt of a sequence, and after a failure that needs a person, the tab rests.
+# `fallbacks/retrying.py` decides, as for all work outside a turn. No row is ever given up: after
+# the last attempt of a sequence, and after a permanent failure, the tab pauses.
 
 
 class TabTries:
-    """Counts a tab's failures since it was last written, and its rest.
+    """Counts a tab's failures since it was last written, and decides when to try again.
 
     Attributes:
         failing: Whether the last attempt failed.
-        alarming: Whether operators were notified: a single failure is too little for that.
+        alarming: Whether operators were notified; a single minor failure does not do that.
     """
 
     def __init__(self, retries: Retries) -> None:
         """Start without failures."""
         self._retries = retries
-        self._tries = 0  # of the sequence
-        self._sequences = 0  # that failed, in a row
+        self._tries = 0  # in this sequence
+        self._sequences = 0  # failed ones, in a row
         self.failing = self.alarming = False
         self._rests_until_s = 0.0
 
@@ -100,19 +100,19 @@ class TabTries:
         return now_s >= self._rests_until_s
 
     def fail(self, failure: Failure, *, now_s: float) -> float:
-        """Count and report a failed attempt, and return how long its rows wait."""
+        """Count and report a failed attempt; return how long its rows have to wait, in seconds."""
         self.failing = True
         self.alarming |= failure.severity is not Severity.LOW
         self._tries += 1
         self._retries.emit(AttemptFailed.of(failure))
         waits_s = self._next_s(failure)
-        # A bad request says nothing about the next one; after any other failure the tab rests.
+        # A bad request says nothing about the next one; after any other failure the tab waits.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rests_until_s = now_s + waits_s
         return waits_s
 
     def succeed(self, stage: str, provider: str) -> None:
-        """Reset the failures, and report that they are over."""
+        """Reset the failures; report the recovery."""
         if self.failing:
             self._retries.emit(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
         self._tries = self._sequences = 0
@@ -140,21 +140,21 @@ class TabTries:
 
 # An outage that another process reported: the next process that writes reports its end.
 #
-# The reporter of an outage may be gone before its end. Its successor never failed, so none of its
-# own outages ends, and the alert would stay open until it ends for lack of reports.
+# The process that reported an outage may stop before its end. Its successor never failed, so it
+# would report no end, and the alert would stay open until it ends for lack of reports.
 
 
 class InheritedOutage:
-    """Of one process, while it leads its worker pool."""
+    """The outage that an earlier leader of the worker pool reported, if it is still open."""
 
     def __init__(self, emit: Emit) -> None:
-        """Start without one."""
+        """Start without an outage."""
         self._emit = emit
         self._looked = False
         self._alert: Alert | None = None
 
     def look(self, alerts: Iterable[Alert]) -> None:
-        """Check, when this process starts to lead, whether an outage is open."""
+        """Look for an open outage, once after this process begins to lead."""
         if self._looked:
             return
         self._looked = True
@@ -167,7 +167,7 @@ class InheritedOutage:
         self._looked, self._alert = False, None
 
     def take(self) -> None:
-        """Record that this process has reported it, too, and reports its end."""
+        """Record that this process has reported the outage itself, and will report its end."""
         self._alert = None
 
     def end(self, now_s: float) -> None:
@@ -187,15 +187,15 @@ class InheritedOutage:
 
 
 LOOK_S: Final = 5.0  # between two checks: a sheet is not urgent
-BACK: Final = timedelta(days=1)  # calls that ended earlier, without a mirror at work, are left out
+BACK: Final = timedelta(days=1)  # calls that ended earlier, while no mirror ran, are left out
 SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still arrive
 AT_ONCE: Final = 200  # rows of one request, about 50 kB
-SETTLE_S: Final = 60.0  # before an unanswered request's rows are looked up: it has ended by then
+SETTLE_S: Final = 60.0  # after an unanswered request, before its rows are looked up
 TIDY_S: Final = 3600.0  # between two checks for rows that were sent long ago
 
 
 class SheetMirror:
-    """Runs in each process, and works in the one that leads the worker pool."""
+    """Writes the rows; runs in each process, and acts in the leader of the worker pool."""
 
     def __init__(
         self,
@@ -217,8 +217,8 @@ class SheetMirror:
         self._utc_now = utc_now
         self._tries = {tab: TabTries(retries) for tab in tabs}
         self._inherited = InheritedOutage(retries.emit)
-        self._headed: set[str] = set()  # tabs that have our header row
-        self._noted: set[str] = set()  # rows of alerts
+        self._headed: set[str] = set()  # tabs known to have our header row
+        self._noted: set[str] = set()  # the keys of queued rows of alerts
         self._tidied_s = 0.0
 
     async def run(self) -> None:
@@ -226,19 +226,15 @@ class SheetMirror:
         await keep_repeating("the spreadsheet mirror", self._round, rest_s=lambda: LOOK_S)
 
     async def note(self) -> None:
-        """Queue calls and alerts that have ended or changed since the last time."""
+        """Queue the rows of calls that have ended, and of alerts that were sent or have ended."""
         now = self._utc_now()
         calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
         alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
         self._inherited.look(alert.alert for alert in alerts)
         rows = [call_row(call) for call in calls]
-        told = [row for alert in alerts for row in alert_rows(alert.alert)]
-        await self._outbox.note(
-            [*rows, *(sent_alert for sent_alert in told if sent_alert.key not in self._noted)]
-        )
-        self._noted = {
-            sent_alert.key for sent_alert in told
-        }  # nothing is written if nothing is new
+        of_alerts = [row for alert in alerts for row in alert_rows(alert.alert)]
+        await self._outbox.note([*rows, *(row for row in of_alerts if row.key not in self._noted)])
+        self._noted = {row.key for row in of_alerts}  # so that only new rows are written
 
     def leave(self) -> None:
         """Record that another process leads the worker pool."""
@@ -272,18 +268,18 @@ class SheetMirror:
         return True
 
     async def _missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
-        """Return the rows that are missing; checks the sheet only if in doubt."""
+        """Return the rows that are not in the sheet; reads it only if in doubt."""
         if not batch.doubtful and tab in self._headed:
             return list(batch.rows)
         try:
-            there = await self._sheet.keys(self._tabs[tab])
-        except SheetError as error:  # this wrote nothing, but an earlier process may have
+            present = await self._sheet.keys(self._tabs[tab])
+        except SheetError as error:  # this request wrote nothing, but an earlier one may have
             error.certain = not batch.doubtful
             raise
-        if HEADS[tab][0] in there:
+        if HEADS[tab][0] in present:
             self._headed.add(tab)
-        await self._outbox.settle([row.key for row in batch.rows if row.key in there])
-        return [row for row in batch.rows if row.key not in there]
+        await self._outbox.settle([row.key for row in batch.rows if row.key in present])
+        return [row for row in batch.rows if row.key not in present]
 
     async def _append(self, tab: str, rows: Sequence[SheetRow]) -> None:
         if not rows:
@@ -295,7 +291,7 @@ class SheetMirror:
     async def _put_off(
         self, tab: str, batch: SheetBatch, rows: Sequence[SheetRow], error: SheetError
     ) -> None:
-        """Postpone rows, and check for them first if they may be there."""
+        """Postpone rows; those that may be in the sheet are looked up first, next time."""
         keys, now = [row.key for row in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet are postponed: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)

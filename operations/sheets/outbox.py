@@ -2,7 +2,7 @@
 
 A row is `waiting`, then `sending` from before the request until its result is known, then `sent`. A
 process that is killed in between leaves rows with an unknown result: the next process that takes
-them looks up their keys in the sheet first, so no row is ever there twice.
+them looks up their keys in the sheet first, so that no row is written twice.
 """
 
 import json
@@ -21,7 +21,7 @@ from operations.database.tables import CALLS, SHEET_ROWS
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
 SENT: Final = "sent"
-MAX_NEW: Final = 500  # calls that are queued at once
+MAX_NEW: Final = 500  # calls queued at once
 KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
 Cells = Sequence[str | float | int]
@@ -42,12 +42,12 @@ class SheetBatch:
     """Rows to write now."""
 
     rows: Sequence[SheetRow] = ()
-    doubtful: bool = False  # they may already be in the sheet
+    doubtful: bool = False  # whether they may already be in the sheet
     lent_until_s: float = 0.0
 
 
 class SheetOutbox:
-    """Every method raises `StorageError` when the database does not answer."""
+    """The pending rows; methods raise `StorageError` when the database does not answer."""
 
     def __init__(self, database: Database) -> None:
         """Keep the rows in this database."""
@@ -57,10 +57,10 @@ class SheetOutbox:
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not queued, the oldest first."""
-        noted = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
+        queued = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
         wanted = (
             select(CALLS)
-            .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~noted)
+            .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~queued)
             .order_by(CALLS.c.ended_at)
             .limit(MAX_NEW)
         )
@@ -87,7 +87,7 @@ class SheetOutbox:
             await connection.execute(added, values)
 
     async def take(self, tab: str, *, now_s: Callable[[], float], most: int) -> SheetBatch:
-        """Lease rows, those in doubt first; other processes cannot lease them meanwhile."""
+        """Lend rows, those with an unknown result first; no other process gets them meanwhile."""
         for state in (SENDING, WAITING):
             which = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
             rows = await self._rows.lend(now_s=now_s, which=which, most=most, state=SENDING)
@@ -104,7 +104,7 @@ class SheetOutbox:
     async def put_off(
         self, batch: SheetBatch, keys: Iterable[str], *, due_s: float, doubtful: bool
     ) -> None:
-        """Record that rows of a batch were not written, or may have been, and when to go on."""
+        """Record that rows were not written, or may not have been, and when to try again."""
         state = SENDING if doubtful else WAITING
         own = [(key,) for key in keys]
         await self._rows.put_off(own, lent_until_s=batch.lent_until_s, due_s=due_s, state=state)

@@ -1,8 +1,8 @@
 """The spreadsheet over HTTP: appends rows unchanged, and reads keys.
 
 `RAW` keeps a cell from being read as a formula, whatever a caller has said.
-Source: Google Sheets API v4, spreadsheets.values.append and .get; its limits: 300 writes a minute
-for a project and 60 for a user, which a service account is.
+Source: Google Sheets API v4, spreadsheets.values.append and .get. Its limits: 300 writes a minute
+for a project, and 60 for a user; a service account counts as a user.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ KINDS = {401: Kind.AUTH, 403: Kind.AUTH, 404: Kind.NOT_FOUND, 429: Kind.RATE_LIM
 
 
 class SheetError(Exception):
-    """A failed request; `certain` if we know that it had no effect."""
+    """A failed request; `certain` if it certainly had no effect."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SheetError(Exception):
 
     @property
     def failure(self) -> Failure:
-        """Return it as a `Failure`."""
+        """The error as a `Failure`."""
         return failed(
             self.kind,
             SHEETS,
@@ -59,36 +59,36 @@ class SheetError(Exception):
         )
 
 
-def answered(status: int, why: str = "", *, retry_after_s: float | None = None) -> SheetError:
-    """Return the error of an HTTP status; from 500 on, the rows may have been written."""
+def status_error(status: int, why: str = "", *, retry_after_s: float | None = None) -> SheetError:
+    """Return the error for an HTTP status; from 500 on, the rows may have been written."""
     kind = KINDS.get(status, Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST)
-    said = f"answered {status}{': ' if why else ''}{why}"
-    return SheetError(kind, said, certain=status < 500, retry_after_s=retry_after_s)
+    reason = f"answered {status}{': ' if why else ''}{why}"
+    return SheetError(kind, reason, certain=status < 500, retry_after_s=retry_after_s)
 
 
-def went_quiet(error: Exception) -> SheetError:
-    """Return the error of a connection; without a connection nothing was written."""
+def connection_error(error: Exception) -> SheetError:
+    """Return the error for a connection; if it was never made, nothing was written."""
     certain = isinstance(error, aiohttp.ClientConnectorError)
     if isinstance(error, TimeoutError):
         return SheetError(Kind.TIMEOUT, "no answer in time", certain=False)
     return SheetError(Kind.NETWORK, type(error).__name__, certain=certain)
 
 
-def said_nothing() -> SheetError:
-    """Return the error of a success whose body is no answer: the rows may have been written."""
+def invalid_answer() -> SheetError:
+    """Return the error for a success with an invalid body: the rows may have been written."""
     return SheetError(Kind.PROTOCOL, "the answer is not JSON", certain=False)
 
 
 SCOPE: Final = "https://www.googleapis.com/auth/spreadsheets"
-AUDIENCE: Final = "https://oauth2.googleapis.com/token"  # also where another address gives tokens
+AUDIENCE: Final = "https://oauth2.googleapis.com/token"  # even if tokens come from another address
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_S: Final = 3600  # how long the signed request is valid
 ACCOUNT_ASK_S: Final = 10.0
-FRESH_S: Final = 3000.0  # a token is valid for an hour
+FRESH_S: Final = 3000.0  # then a token is renewed; it is valid for an hour
 
 
 class ServiceAccount:
-    """Provides the token of an account whose key is in a file."""
+    """Gets access tokens for an account whose key is in a file."""
 
     def __init__(self, file: Path, *, clock: Clock) -> None:
         """Use the key in `file`, which is read at the first request."""
@@ -101,7 +101,7 @@ class ServiceAccount:
         """Return a valid token.
 
         Raises:
-            SheetError: The file holds no account, or Google grants no token for it.
+            SheetError: The file contains no account, or Google grants no token for it.
         """
         if self._clock() >= self._until_s:
             self._token = await _ask_token(*await asyncio.to_thread(self._sign))
@@ -109,24 +109,29 @@ class ServiceAccount:
         return self._token
 
     async def check(self) -> None:
-        """Read the file and sign with its key; raises `SheetError` if it holds no account."""
+        """Sign with the key in the file; raise `SheetError` if the file contains no account."""
         await asyncio.to_thread(self._sign)
 
     def forget(self) -> None:
-        """Request another token the next time: this one was refused."""
+        """Get a new token next time: the current one was refused."""
         self._until_s = 0.0
 
     def _sign(self) -> tuple[str, str]:
         """Return where to ask for a token, and the signed request (RFC 7523, 2.1)."""
         try:
-            told = json.loads(self._file.read_text(encoding="utf-8"))
-            account = service_account.Credentials.from_service_account_info(told, scopes=[SCOPE])
-            address = str(told["token_uri"])
-        except (OSError, ValueError, KeyError, exceptions.GoogleAuthError):  # it may show the key
+            key = json.loads(self._file.read_text(encoding="utf-8"))
+            account = service_account.Credentials.from_service_account_info(key, scopes=[SCOPE])
+            address = str(key["token_uri"])
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            exceptions.GoogleAuthError,
+        ):  # its text may contain the key
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
         now = int(clock.utc_now().timestamp())  # never in the future
-        said = {"iss": account.signer_email, "scope": SCOPE, "aud": AUDIENCE}
-        assertion = jwt.encode(account.signer, {**said, "iat": now, "exp": now + ASSERTION_S})
+        claims = {"iss": account.signer_email, "scope": SCOPE, "aud": AUDIENCE}
+        assertion = jwt.encode(account.signer, {**claims, "iat": now, "exp": now + ASSERTION_S})
         return address, assertion.decode()
 
 
@@ -134,7 +139,7 @@ async def _ask_token(address: str, assertion: str) -> str:
     """Return the token for a signed request.
 
     Raises:
-        SheetError: The server does not answer, or grants none.
+        SheetError: The server does not answer, or grants no token.
     """
     form = {"grant_type": GRANT, "assertion": assertion}
     try:
@@ -143,12 +148,12 @@ async def _ask_token(address: str, assertion: str) -> str:
             request("POST", address, data=form, allow_redirects=False) as answer,
         ):
             status = answer.status
-            told = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
+            answered = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
         raise SheetError(Kind.NETWORK, "the token server does not answer") from None
-    if status in (400, 401, 403) and told:
+    if status in (400, 401, 403) and answered:
         raise SheetError(Kind.AUTH, "no token for this service account")
-    token = told.get("access_token")
+    token = answered.get("access_token")
     if status != 200 or not isinstance(token, str):
         raise SheetError(Kind.NETWORK, "the token server does not answer")
     return token
@@ -156,7 +161,7 @@ async def _ask_token(address: str, assertion: str) -> str:
 
 ASK_S: Final = 30.0
 MAX_BYTES: Final = 32 << 20  # a column of a million keys (chosen)
-PER_MINUTE: Final = 50  # of the 60 for a user, who may have another program
+PER_MINUTE: Final = 50  # of 60 for the user, who may run another program
 APPENDING: Final = {"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"}
 UNAUTHORIZED: Final = 401
 
@@ -173,41 +178,41 @@ class Sheet:
 
     async def append(self, tab: str, rows: Sequence[Cells]) -> None:
         """Append rows."""
-        said = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
-        await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=said)
+        body = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
+        await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=body)
 
     async def keys(self, tab: str) -> set[str]:
         """Return the first column."""
-        told = await self._ask("GET", _range(tab, "A:A"))
-        return {str(row[0]) for row in told.get("values", ()) if row}
+        column = await self._ask("GET", _range(tab, "A:A"))
+        return {str(row[0]) for row in column.get("values", ()) if row}
 
-    async def _ask(self, method: str, path: str, **said: Any) -> Mapping[str, Any]:
+    async def _ask(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
         headers = {"Authorization": f"Bearer {await self._account.token()}"}
         async with self._pace:
-            status, told, heads = await self._request(method, path, headers=headers, **said)
+            status, answer, heads = await self._request(method, path, headers=headers, **options)
         if status == UNAUTHORIZED:
             self._account.forget()
         if status >= 300:  # including redirects: we follow none
             wait_s = retry_after_s(heads, utc_s=clock.utc_now().timestamp())
-            raise answered(status, _why(told), retry_after_s=wait_s)
-        if told is None:
-            raise said_nothing()
-        return told
+            raise status_error(status, _why(answer), retry_after_s=wait_s)
+        if answer is None:
+            raise invalid_answer()
+        return answer
 
     async def _request(
-        self, method: str, path: str, **said: Any
+        self, method: str, path: str, **options: Any
     ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
         try:
             async with (
                 asyncio.timeout(ASK_S),
-                request(method, self._address + path, allow_redirects=False, **said) as answer,
+                request(method, self._address + path, allow_redirects=False, **options) as answer,
             ):
                 body = await read_body(answer.content, most_bytes=MAX_BYTES)
                 return answer.status, parse_object(body) or None, answer.headers
-        except ValueError:  # larger than any answer of theirs
-            raise said_nothing() from None
+        except ValueError:  # larger than `MAX_BYTES`
+            raise invalid_answer() from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise went_quiet(error) from None
+            raise connection_error(error) from None
 
 
 def _range(tab: str, cells: str) -> str:
@@ -215,6 +220,6 @@ def _range(tab: str, cells: str) -> str:
     return quote("'" + tab.replace("'", "''") + "'!" + cells, safe="!:")
 
 
-def _why(told: Mapping[str, Any] | None) -> str:
-    error = told.get("error") if told else None
+def _why(answer: Mapping[str, Any] | None) -> str:
+    error = answer.get("error") if answer else None
     return str(error.get("status", "")) if isinstance(error, dict) else ""

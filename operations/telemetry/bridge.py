@@ -1,4 +1,4 @@
-"""Passes libraries' log records on to our log, shortened, and limits repeats."""
+"""Passes libraries' log records to our log, shortened and with limited repeats."""
 
 import logging
 import queue
@@ -11,42 +11,42 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 APART_S: Final = 60.0  # between two lines with the same text
-MAX_KINDS: Final = 200  # more kinds share one count: an attacker may create many
+MAX_KINDS: Final = 200  # further kinds share one count: an attacker could create many
 OTHERS: Final = "others"
 
 
 @dataclass(slots=True)
 class Repeats:
-    """The recent lines, and how often each was suppressed since."""
+    """The recent kinds of lines, and how often each was suppressed since."""
 
-    _said: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _times: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def may_say(self, kind: str, now: float) -> bool:
+    def may_log(self, kind: str, now: float) -> bool:
         """Return whether to log this now; if not, count it."""
-        if kind not in self._said and len(self._said) >= MAX_KINDS:
+        if kind not in self._times and len(self._times) >= MAX_KINDS:
             kind = OTHERS
-        said = self._said.get(kind)
-        if said is None:
-            self._said[kind] = (now, 0)
+        seen = self._times.get(kind)
+        if seen is None:
+            self._times[kind] = (now, 0)
             return True
-        at, times = said
-        self._said[kind] = (at, times + 1)
+        at, times = seen
+        self._times[kind] = (at, times + 1)
         return False
 
     def due(self, now: float) -> Iterator[tuple[str, int]]:
-        """Yield counts that are at least a minute old; each kind is new after that."""
-        for kind, (at, times) in tuple(self._said.items()):
-            if abs(now - at) < APART_S:  # a time long after now: the clock was set back
+        """Yield the kinds suppressed for at least `APART_S`, and how often; start them again."""
+        for kind, (at, times) in tuple(self._times.items()):
+            if abs(now - at) < APART_S:  # absolute: the clock may have been set back
                 continue
             if times:
-                self._said[kind] = (now, 0)
+                self._times[kind] = (now, 0)
                 yield kind, times
             else:
-                del self._said[kind]
+                del self._times[kind]
 
 
-LINES_HELD: Final = 2_000  # some seconds of a busy server at INFO; newer lines are dropped
-STOP_S: Final = 1.0  # at the end: a blocked terminal is not waited for
+LINES_HELD: Final = 2_000  # a few seconds of a busy server at INFO; then new lines are dropped
+STOP_S: Final = 1.0  # at the end, in case the terminal is blocked
 LOST: Final = "… {} lines of the log were lost here: the output was too slow\n"
 
 Write = Callable[[str], None]
@@ -64,7 +64,7 @@ class LineWriter:
         lines_held: int = LINES_HELD,
         lost: str = LOST,
     ) -> None:
-        """Start.
+        """Start the thread.
 
         Args:
             write: Writes a line and may block; an `OSError` drops the line.
@@ -77,7 +77,7 @@ class LineWriter:
         self._close = close
         self._lines: queue.Queue[str | None] = queue.Queue(lines_held)
         self._lost_line = lost
-        self._lost = 0  # lines that were not reported yet
+        self._lost = 0  # lost lines that were not reported yet
         self._idle = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -95,7 +95,7 @@ class LineWriter:
             return self._idle.wait_for(lambda: not self._lines.unfinished_tasks, wait_s)
 
     def stop(self) -> None:
-        """Write the rest, if that is soon possible; loguru calls this."""
+        """Write the remaining lines if that takes less than `STOP_S`; loguru calls this."""
         self.flush_within(STOP_S)
         try:
             self._lines.put_nowait(None)
@@ -154,7 +154,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 class Bridge(logging.Handler):
-    """Passes records to our log, each kind once a minute; never raises."""
+    """Passes records to our log, each kind once a minute, with a count; never raises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,11 +165,11 @@ class Bridge(logging.Handler):
         now = record.created
         for kind, times in self._repeats.due(now):
             _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} more times)")
-        if self._repeats.may_say(f"{record.name}: {str(record.msg)[:100].strip()}", now):
-            _log_as(record.name, _level(record), *_said(record))
+        if self._repeats.may_log(f"{record.name}: {str(record.msg)[:100].strip()}", now):
+            _log_as(record.name, _level(record), *_text_and_error(record))
 
 
-def _said(record: logging.LogRecord) -> tuple[str, BaseException | None]:
+def _text_and_error(record: logging.LogRecord) -> tuple[str, BaseException | None]:
     """Return a record's text, and its error unless that is expected."""
     try:
         text = record.getMessage().strip()
@@ -200,21 +200,21 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def bridge_logging() -> None:
-    """Send records to our log that would go to stderr by default."""
+    """Send everything to our log that libraries and threads would write to stderr."""
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         if isinstance(handler, Bridge):
             root.removeHandler(handler)
     root.addHandler(Bridge())
     for name in tuple(root.manager.loggerDict):
-        _have_said_here(logging.getLogger(name))
+        _use_our_log(logging.getLogger(name))
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_thread
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _log_unraisable
 
 
-def _have_said_here(library: logging.Logger) -> None:
+def _use_our_log(library: logging.Logger) -> None:
     """Remove a library's own terminal handler, such as Uvicorn's default one."""
     for handler in tuple(library.handlers):
         if isinstance(handler, logging.StreamHandler):

@@ -16,9 +16,9 @@ from calls.events import Event
 from operations.masking import masked_event
 from operations.notify.incident_rules import Incidents
 
-AT_ONCE: Final = 16  # entries before the loop gets control again: a millisecond or two
-GATHER_S: Final = 0.2  # chosen: a killed process loses this much of the gathered entries
-GATHERED: Final = 500  # entries passed at once
+AT_ONCE: Final = 16  # entries before other tasks run again: a millisecond or two
+GATHER_S: Final = 0.2  # chosen: a killed process loses the entries of this time
+GATHERED: Final = 500  # at most, in one batch
 
 
 class Listener(Protocol):
@@ -31,10 +31,10 @@ class Listener(Protocol):
 
 @runtime_checkable
 class Gathering(Protocol):
-    """A listener that takes entries in batches, such as a file written by a thread.
+    """A listener that takes entries in batches, such as one that writes a file in a thread.
 
-    It gets no single entries while a server runs. A thread for each entry took more CPU time than
-    all other listeners together (measured: 130 of 210 µs).
+    An emitter passes it only batches. A thread call for each entry took more CPU time than all
+    other listeners together (measured: 130 of 210 µs).
     """
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
@@ -55,24 +55,25 @@ class Keeping(Protocol):
 
 
 class Subscription:
-    """A listener's queue, in order.
+    """The queue of one listener, and the task that empties it.
 
     Attributes:
         name: The listener's class.
-        failed: Entries at which it raised.
+        failed: How often the listener raised.
+        dropped: Entries that the listener never got: too many waited, or it was too slow.
     """
 
     def __init__(self, listener: Listener, *, room: int) -> None:
         """Pass entries to `listener`; at most `room` of them wait."""
         self.name = type(listener).__name__
-        self.unheard = 0  # entries it will never get: too many waited, or it was too slow
+        self.dropped = 0
         self.failed = 0
         self._listener = listener
         self._room = room
         self._waiting: deque[Entry] = deque()
-        self._heard_now = 0  # entries in progress
-        self._wanted = asyncio.Event()  # a task waits until everything was processed
-        self._news = asyncio.Event()
+        self._in_progress = 0  # entries in progress
+        self._wanted = asyncio.Event()  # set while a task waits in `done`
+        self._queued = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
 
@@ -86,7 +87,7 @@ class Subscription:
     def lost(self) -> int:
         """How many entries the queue or the listener dropped."""
         listener = self._listener
-        return self.unheard + (listener.lost if isinstance(listener, Keeping) else 0)
+        return self.dropped + (listener.lost if isinstance(listener, Keeping) else 0)
 
     @property
     def behind(self) -> bool:
@@ -97,24 +98,24 @@ class Subscription:
         """Queue an entry; never waits."""
         if len(self._waiting) >= self._room:
             self._waiting.popleft()
-            self.unheard += 1
+            self.dropped += 1
         self._waiting.append(entry)
-        if not self._news.is_set():
+        if not self._queued.is_set():
             self._done.clear()
-            self._news.set()
+            self._queued.set()
 
     async def done(self) -> None:
-        """Wait until everything was processed; stop gathering."""
+        """Wait until everything was processed; ends the current wait for more entries."""
         self._wanted.set()
         await self._done.wait()
 
     def give_up(self) -> None:
-        """Count unprocessed entries as lost."""
-        left = len(self._waiting) + self._heard_now
+        """Count all unprocessed entries as lost, and log how many."""
+        left = len(self._waiting) + self._in_progress
         self._waiting.clear()
-        self._heard_now = 0
+        self._in_progress = 0
         if left:
-            self.unheard += left
+            self.dropped += left
             logger.error("{} was too slow at the end: {} entries are lost", self.name, left)
 
     async def run(self) -> None:
@@ -124,10 +125,10 @@ class Subscription:
         if isinstance(listener, Gathering):
             hear = partial(self._hear_gathered, listener)
         while True:
-            await self._news.wait()
+            await self._queued.wait()
             await hear()
             if not self._waiting:
-                self._news.clear()
+                self._queued.clear()
                 self._wanted.clear()
                 self._done.set()
 
@@ -148,16 +149,16 @@ class Subscription:
         await self._hear(partial(listener.hear_all, taken), entries=len(taken))
 
     async def _hear(self, hear: Callable[[], Awaitable[None]], *, entries: int) -> None:
-        self._heard_now = entries
+        self._in_progress = entries
         try:
             await hear()
-            self._heard_now = 0
-        except Exception as broken:  # noqa: BLE001 - a listener must not hurt a call
-            self._heard_now = 0
+            self._in_progress = 0
+        except Exception as error:  # noqa: BLE001 - a listener must not hurt a call
+            self._in_progress = 0
             self.failed += 1
-            if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th time: not every time
-                said = f"{type(broken).__name__}: {broken}"
-                logger.error("{} failed, {} times so far: {}", self.name, self.failed, said)
+            if self.failed & (self.failed - 1) == 0:  # only the 1st, 2nd, 4th, 8th time
+                text = f"{type(error).__name__}: {error}"
+                logger.error("{} failed, {} times so far: {}", self.name, self.failed, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,21 +187,22 @@ def count_of(subscriptions: Iterable[Subscription]) -> ListenerCounts:
 
 
 Clock: TypeAlias = Callable[[], float]
-Told: TypeAlias = tuple[str, Numbering, Event, float]
-"""An event with its call, the call's numbering, and its time on the clock."""
+PendingEvent: TypeAlias = tuple[str, Numbering, Event, float]
+"""The call's id, its numbering, the event, and when it was emitted, on the clock."""
 
-QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
-PENDING_FACTS: Final = 1_000  # reported without a pause by code that does not yield to the loop
-FLUSH_S: Final = 5.0  # for the listeners, at the end: a slower one loses the rest (chosen)
+QUEUE_ENTRIES: Final = (
+    10_000  # for each listener: a minute of twenty busy calls; then the oldest are dropped
+)
+PENDING_FACTS: Final = 1_000  # at most, emitted by code that does not yield to the loop
+FLUSH_S: Final = 5.0  # for the listeners, at the end; then the rest is lost (chosen)
 TICK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 
 
 class Emitter:
     """The single path from events to listeners: `emit` never waits and never raises.
 
-    Each listener has its own queue: a slow or failing one affects only itself. Incidents are
-    created here, right after the events that start or end them, so that every listener gets the
-    same ones.
+    Each listener has its own queue: a slow or failing one affects only itself. Incident events are
+    created here, right after the events that cause them, so that every listener gets the same ones.
     """
 
     def __init__(
@@ -216,81 +218,81 @@ class Emitter:
         Args:
             listeners: Each gets every entry, in order.
             utc_now: The time of day, for the entries.
-            incidents: Creates incidents from events, for this emitter only; `None` for none.
-            clock: Seconds; cheaper to read than the time of day; `None` to use the time of day.
+            incidents: Creates incident events, for this emitter only; `None` for none.
+            clock: In seconds, cheaper to read than the time of day; `None` to use the latter.
         """
         self._subscriptions = [Subscription(listener, room=QUEUE_ENTRIES) for listener in listeners]
         self._utc_now = utc_now
         self._incidents = incidents
         self._clock = clock or (lambda: utc_now().timestamp())
-        self._own_numbers = Numbering()  # of the process's entries
-        self._pending: deque[Told] = deque()  # until the loop is next free
-        self._rung = False
+        self._own_numbers = Numbering()  # of entries outside calls
+        self._pending: deque[PendingEvent] = deque()  # until the event loop is free
+        self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
     def emit_for(self, call_id: str, numbers: Numbering | None = None) -> Emit:
-        """Return a call's function for its events; an empty `call_id` is the process itself.
+        """Return the `emit` function of a call.
 
-        A call's numbering is freed with the last reference to its `emit`: nothing here grows with
-        past calls, and an event after the end still gets its number.
+        The call's numbering is freed with the last reference to the function: nothing here grows
+        with past calls, and an event after the call's end still gets its number.
 
         Args:
-            call_id: The call.
-            numbers: Of its entries; `None` to start.
+            call_id: The call; empty for the process itself.
+            numbers: Continues this numbering of a call's entries; `None` for a new one.
         """
         numbers = (numbers or Numbering()) if call_id else self._own_numbers
-        clock, pending, bell = self._clock, self._pending, self._ring
+        clock, pending, schedule = self._clock, self._pending, self._schedule
 
         def emit(event: Event) -> None:
             pending.append((call_id, numbers, event, clock()))
-            bell()
+            schedule()
 
         return emit
 
-    def _ring(self) -> None:
-        """Pass pending events on as soon as the loop is free: once for all of them.
+    def _schedule(self) -> None:
+        """Pass all pending events on together when the event loop is free.
 
-        The reporting code is in the middle of a call; creating entries and waking listeners takes
-        ten times as long as this.
+        The code that emits them is serving a call; creating entries and waking listeners takes ten
+        times as long as this.
         """
         if len(self._pending) >= PENDING_FACTS:
-            self._hand_out()
-        elif self._loop is not None and not self._rung:
-            self._rung = True
-            self._loop.call_soon(self._answer)
+            self._pass_on_all()
+        elif self._loop is not None and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._pass_on)
 
-    def _answer(self) -> None:
-        self._rung = False
-        self._hand_out()
+    def _pass_on(self) -> None:
+        self._scheduled = False
+        self._pass_on_all()
 
-    def _hand_out(self) -> None:
-        """Create entries from the events, and from incidents that they cause, and queue them."""
+    def _pass_on_all(self) -> None:
+        """Create entries from the events, and from the incidents that they cause; queue them."""
         utc_now, now = self._utc_now(), self._clock()
         while self._pending:
-            call_id, numbers, event, told = self._pending.popleft()
+            call_id, numbers, event, emitted_s = self._pending.popleft()
             event = masked_event(event)
-            moment = utc_now - timedelta(seconds=now - told)
+            moment = utc_now - timedelta(seconds=now - emitted_s)
             at = moment.isoformat(timespec="milliseconds")
-            more = self._incidents.handle(event, told) if self._incidents else ()
-            for fact in (event, *more):
-                entry = Entry(call_id=call_id, number=numbers.next(), at=at, event=fact)
+            more = self._incidents.handle(event, emitted_s) if self._incidents else ()
+            for item in (event, *more):
+                entry = Entry(call_id=call_id, number=numbers.next(), at=at, event=item)
                 for subscription in self._subscriptions:
                     subscription.put(entry)
 
     def instead(self, stage: str, rung: str) -> str:
-        """Return what happens now in place of a rung, or without a name of a stage."""
+        """Return what happens now instead of a rung; without its name, instead of the stage."""
         return self._incidents.rungs.instead(stage, rung) if self._incidents else ""
 
     @property
     def waiting(self) -> int:
-        """How many entries the slowest listener has not processed yet."""
+        """The number of entries that the slowest listener has not processed yet."""
         return max((subscription.waiting for subscription in self._subscriptions), default=0)
 
     @property
     def lost_entries(self) -> int:
-        """How many entries were lost, over all listeners."""
+        """The number of lost entries, over all listeners."""
         return sum(subscription.lost for subscription in self._subscriptions)
 
     def counts(self) -> ListenerCounts:
@@ -298,8 +300,8 @@ class Emitter:
         return count_of(self._subscriptions)
 
     async def flush(self, within_s: float = FLUSH_S) -> None:
-        """Wait until every entry so far was processed, within this time."""
-        self._hand_out()
+        """Wait until every entry so far was processed, for at most this time."""
+        self._pass_on_all()
         late = [subscription for subscription in self._subscriptions if subscription.behind]
         if not late:
             return
@@ -313,12 +315,12 @@ class Emitter:
     async def __aenter__(self) -> "Emitter":
         await self._group.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._ring()
+        self._schedule()
         for subscription in self._subscriptions:
             task = self._group.create_task(subscription.run(), name=f"telling {subscription.name}")
             self._tasks.append(task)
         if self._incidents is not None:
-            over = _tell_what_is_over(self._incidents, self.emit_for(""), self._clock)
+            over = _end_incidents(self._incidents, self.emit_for(""), self._clock)
             ticking = self._group.create_task(over, name="incidents")
             self._tasks.append(ticking)
         return self
@@ -338,9 +340,9 @@ class Emitter:
             subscription.give_up()
 
 
-async def _tell_what_is_over(incidents: Incidents, emit: Emit, clock: Clock) -> None:
-    """Report incidents that end because nothing more has happened."""
+async def _end_incidents(incidents: Incidents, emit: Emit, clock: Clock) -> None:
+    """Emit the ends of incidents that end because time has passed."""
     while True:
         await asyncio.sleep(TICK_S)
-        for fact in incidents.tick(clock()):
-            emit(fact)
+        for event in incidents.tick(clock()):
+            emit(event)

@@ -1,4 +1,4 @@
-"""Each call's own record: one JSON line an entry, and a summary at the end."""
+"""Each call's journal: one JSON line per entry, and a summary at the end."""
 
 import asyncio
 import json
@@ -16,27 +16,27 @@ from calls.outcome import Outcome, outcome_of
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
-ESCAPED: Final = "backslashreplace"  # half a character is valid in JSON: written so, it stays JSON
-ENDED_CALLS: Final = 64  # which may have events within a minute of the end (chosen)
+ESCAPED: Final = "backslashreplace"  # for lone surrogates: their escapes are valid JSON
+ENDED_CALLS: Final = 64  # events may follow within a minute of the end (chosen)
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
-    """Delete the records of calls that ended more than `keep_days` ago; return how many files.
+    """Delete the files of calls that ended more than `keep_days` ago; return how many.
 
     Another worker may do the same in the same folder.
 
     Args:
-        folder: The calls' records, or the voicemails.
-        keep_days: How long a call's words are kept.
-        utc_s: The wall clock, in seconds since 1970.
+        folder: The journals, the recordings or the voicemails.
+        keep_days: How long the files are kept.
+        utc_s: Now, in seconds since 1970.
     """
     oldest_s = utc_s - keep_days * DAY_S
     files = [path for pattern in RECORDS for path in folder.glob(pattern)]
     left: list[OSError] = []
     count = sum(_forget(file, oldest_s, left) for file in files)
     if left:
-        said = "{} files are too old but cannot be deleted; the first: {}"
-        logger.error(said, len(left), left[0])
+        message = "{} files are too old but cannot be deleted; the first: {}"
+        logger.error(message, len(left), left[0])
     return count
 
 
@@ -56,7 +56,7 @@ def _forget(file: Path, oldest_s: float, left: list[OSError]) -> bool:
 class Journal:
     """Writes `CALL.jsonl` and `CALL.summary.json` into a folder.
 
-    A call's record holds its words: access to the folder is access to the calls.
+    A journal contains the call's words: whoever may read the folder may read the calls.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Journal:
         self._calls = KnownCalls(keep_ended=ENDED_CALLS)
 
     async def hear(self, entry: Entry) -> None:
-        """Write one entry; a delay of our own goes into the record of each affected call."""
+        """Write one entry; a lag of this process goes into the journal of each live call."""
         await self.hear_all([entry])
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
@@ -86,9 +86,9 @@ class Journal:
         elif isinstance(entry.event, ProcessLagged):
             yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls.live)
         elif isinstance(entry.event, UsageMeasured):
-            behind = entry.event.behind_call
-            if behind in self._calls.ended:
-                yield replace(entry, call_id=behind, number=0)
+            ended_call = entry.event.behind_call
+            if ended_call in self._calls.ended:
+                yield replace(entry, call_id=ended_call, number=0)
 
     def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +97,9 @@ class Journal:
             text = "".join(f"{line}\n" for line in lines)
             _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
         for call_id, outcome in ended.items():
-            self._sum_up(call_id, outcome)
+            self._write_summary(call_id, outcome)
 
-    def _sum_up(self, call_id: str, outcome: Outcome) -> None:
+    def _write_summary(self, call_id: str, outcome: Outcome) -> None:
         text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)
         path = self._folder / f"{call_id}.summary.json"
         path.write_text(text + "\n", encoding="utf-8", errors=ESCAPED)

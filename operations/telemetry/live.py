@@ -1,4 +1,4 @@
-"""The live view: viewers get every entry as it happens."""
+"""The live view: passes every entry to those who watch, and sums up recent work."""
 
 import asyncio
 import math
@@ -21,7 +21,7 @@ NO_VENDORS: Final[Vendors] = {}
 
 
 def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
-    """Return a call in progress as JSON values; numbers are masked."""
+    """Return a call in progress as JSON values, with masked numbers."""
     started, last = call.started, call.last_failure
     theirs = (started.called if call.outbound else started.caller) if started else ""
     return {
@@ -31,7 +31,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "caller": masked(started.caller if started else ""),
         "called": masked(started.called if started else ""),
         "direction": "outbound" if call.outbound else "inbound",
-        "ending": theirs[-4:],  # of the number that the console shows
+        "ending": theirs[-4:],  # the last digits of the other party's number
         "started_at": call.began_at,
         "state": call.phase or "listening",  # listening, processing, speaking
         "providers": dict(call.providers),  # stage: its rung
@@ -41,7 +41,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "failures": call.failures.total(),
         "failovers": call.counts[RungChosen],
         "barge_ins": call.counts[BargedIn],
-        "down": list(call.down),  # stages without a usable provider
+        "down": list(call.down),  # stages without a usable rung
         "step": call.step,  # what the call does while a stage is down
         "verdict": call.verdict,  # what its caller got at worst, so far
         "step_says": phrase(CHOICES, call.step) if call.step else "",
@@ -55,15 +55,15 @@ def _explained(failed: AttemptFailed, vendors: Vendors) -> str:
     return explain(failed.kind, failed.reason, vendor)
 
 
-# The rungs' work for callers within the last quarter of an hour: a sliding window.
+# The rungs' work for callers within the last 15 minutes: a sliding window.
 #
-# Each minute has its own counts, so that forgetting means dropping a minute. Delays of answers are
-# counted in steps of a twentieth: counts from several processes add up exactly, and a percentile is
-# accurate to a step.
+# Each minute has its own counts, so that old ones are dropped minute by minute. Delays of answers
+# are counted in buckets that grow by 5 %: counts from several processes add up exactly, and a
+# percentile is accurate to one bucket.
 
 WINDOW_S: Final = 900.0
 SLICE_S: Final = 60.0
-STEP: Final = 1.05  # ratio from one step to the next
+STEP: Final = 1.05  # ratio of one bucket to the next
 MIN_S: Final = 0.001  # shorter delays count as this
 MAX_TURNS: Final = 600  # chosen: as many as a chart shows without slowing a browser
 
@@ -73,7 +73,9 @@ class RungMinute:
     """One rung's work in one minute."""
 
     at_s: float  # its start, seconds since 1970
-    began: Counter[int] = field(default_factory=Counter[int])  # answers, by the step of their delay
+    began: Counter[int] = field(
+        default_factory=Counter[int]
+    )  # answers, by the bucket of their delay
     failures: int = 0
     left: int = 0  # failovers away from it
 
@@ -86,7 +88,7 @@ class RungWindow:
     last_failure: dict[str, str] | None = None
 
     def minute(self, at_s: float) -> RungMinute:
-        """Return the minute of a moment; entries arrive in order, or nearly."""
+        """Return the minute of a moment; moments increase, or nearly so."""
         begin = at_s - at_s % SLICE_S
         if not self.minutes or self.minutes[-1].at_s < begin:
             self.minutes.append(RungMinute(begin))
@@ -105,7 +107,7 @@ class RungWindow:
 
 
 class RecentWork:
-    """Counts a process's entries; those outside calls are probes, and are not counted."""
+    """Counts the attempts in a process's calls; attempts outside calls are probes."""
 
     def __init__(self, vendors: Vendors = NO_VENDORS) -> None:
         self._vendors = vendors
@@ -121,8 +123,8 @@ class RecentWork:
                 self._fail(failed, entry)
             case RungChosen() as moved if entry.call_id:
                 self._minute(moved.stage, moved.before, entry).left += 1
-            case AnswerHeard() as heard:
-                self._turns.append((seconds_of(entry.at), heard.v2v_s, entry.call_id))
+            case AnswerHeard() as answer:
+                self._turns.append((seconds_of(entry.at), answer.v2v_s, entry.call_id))
             case _:
                 pass
 
@@ -145,13 +147,13 @@ class RecentWork:
         minute = self._minute(failed.stage, failed.provider, entry)
         if entry.call_id:
             minute.failures += 1
-        told = {
+        failure = {
             "at": entry.at,
             "kind": str(failed.kind),
             "reason": failed.reason,
             "says": _explained(failed, self._vendors),
         }
-        self._rungs[failed.stage, failed.provider].last_failure = told
+        self._rungs[failed.stage, failed.provider].last_failure = failure
 
 
 def _counted(window: RungWindow, now: float) -> dict[str, Any]:
@@ -176,37 +178,37 @@ NOTHING: Final[Mapping[str, Any]] = {
 
 
 def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one rung's window over all processes; a call is in one process only."""
-    same = list(views)
-    if not same:
+    """Merge one rung's counts from all processes; each call is in one process only."""
+    known = list(views)
+    if not known:
         return dict(NOTHING)
     began = Counter[int]()
-    for rung in same:
+    for rung in known:
         began.update({int(step): times for step, times in rung["began"].items()})
-    last = [rung["last_failure"] for rung in same if rung["last_failure"]]
+    last = [rung["last_failure"] for rung in known if rung["last_failure"]]
     return {
         "answers": began.total(),
         "p50_s": percentile(began, 0.5),
         "p95_s": percentile(began, 0.95),
-        "failures": sum(rung["failures"] for rung in same),
-        "failovers": sum(rung["failovers"] for rung in same),
+        "failures": sum(rung["failures"] for rung in known),
+        "failovers": sum(rung["failovers"] for rung in known),
         "last_failure": max(last, key=lambda failure: failure["at"], default=None),
     }
 
 
 def merge_turns(views: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
-    """Return all processes' answers in order, the newest of them."""
+    """Merge all processes' answers in order; return the newest `MAX_TURNS`."""
     every = sorted(list(item) for view in views for item in view)
     return every[-MAX_TURNS:]
 
 
 def step_of(after_s: float) -> int:
-    """Return the step of a delay, on a logarithmic scale."""
+    """Return the bucket of a delay, on a logarithmic scale."""
     return round(math.log(max(after_s, MIN_S) / MIN_S, STEP))
 
 
 def percentile(began: Mapping[int, int], share: float) -> float | None:
-    """Return the delay that this share of the answers did not exceed; nearest rank."""
+    """Return the delay that this share of the answers did not exceed (nearest rank)."""
     wanted = math.ceil(share * sum(began.values()))
     for step in sorted(began):
         wanted -= began[step]
@@ -225,7 +227,7 @@ class ConsoleSums:
 
     Attributes:
         recent: The rungs' recent work.
-        vendors: For the sentences about failures.
+        vendors: Named in the sentences about failures.
     """
 
     def __init__(self, vendors: Vendors = NO_VENDORS) -> None:
@@ -239,12 +241,12 @@ class ConsoleSums:
         self.recent.add(entry)
 
     def live(self) -> list[dict[str, Any]]:
-        """Return the calls in progress as JSON values, the oldest one first."""
+        """Return the calls in progress as JSON values, the oldest first."""
         calls = self._calls.live.values()
         return [live_json(call, self.vendors) for call in calls if call.in_progress]
 
 
-WATCHER_ENTRIES: Final = 1_000  # a slower browser loses the oldest
+WATCHER_ENTRIES: Final = 1_000  # that wait for a slow browser; then the oldest are dropped
 RECENT_ENTRIES: Final = 500  # shown first to a page that opens during a call
 
 
@@ -253,9 +255,9 @@ class Live:
 
     def __init__(self, *, words: bool, vendors: Vendors = NO_VENDORS) -> None:
         self._vendors = vendors
-        self._words = words  # False: callers' words and numbers stay in the calls' own records
+        self._words = words  # False: callers' words and numbers stay in the journals
         self._watchers: set[asyncio.Queue[Entry]] = set()
-        # Entries, not their JSON: that is larger, and only needed while someone watches.
+        # Entries, not their JSON: that is larger, and only needed for watchers.
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
 
     @property
@@ -275,21 +277,21 @@ class Live:
     async def watch(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher leaves.
 
-        Those with codes for people have a sentence under `says`.
+        Entries with codes have a sentence for people under `says`.
         """
-        with self._seat() as queue:
+        with self._queue() as queue:
             for shown in tuple(self._recent):
-                yield self._told(shown)
+                yield self._as_json(shown)
             while True:
-                yield self._told(await queue.get())
+                yield self._as_json(await queue.get())
 
-    def _told(self, shown: Entry) -> dict[str, Any]:
-        told = shown.as_json()
-        says = say(told["event"], told, self._vendors)
-        return told | {"says": says} if says else told
+    def _as_json(self, shown: Entry) -> dict[str, Any]:
+        fields = shown.as_json()
+        says = say(fields["event"], fields, self._vendors)
+        return fields | {"says": says} if says else fields
 
     @contextmanager
-    def _seat(self) -> Iterator[asyncio.Queue[Entry]]:
+    def _queue(self) -> Iterator[asyncio.Queue[Entry]]:
         queue: asyncio.Queue[Entry] = asyncio.Queue(WATCHER_ENTRIES)
         self._watchers.add(queue)
         try:

@@ -1,4 +1,4 @@
-"""The log: one line an entry, without callers' words, which Pipecat must not log either."""
+"""The log: one line per entry, without callers' words, which Pipecat must not log either."""
 
 import fcntl
 import json
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from loguru import FormatFunction, Record
 
 Fields: TypeAlias = Mapping[str, str | int | None]
-"""By name; `None` if there is none or it is unknown."""
+"""By name; `None` if the event has no such field or it is unknown."""
 
 NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind", "breaker")
 PROVIDER: Final = ("provider", "rung", "after")  # fields of events that name the provider
 
 
 class LogFields:
-    """Reads log fields from events; remembers each call's turn and each provider's breaker."""
+    """Derives log fields from events; remembers each call's turn and each provider's breaker."""
 
     def __init__(self) -> None:
         self._calls = KnownCalls()
@@ -65,12 +65,12 @@ class LogFields:
 
 
 def _provider(event: Event) -> str | None:
-    return next((said for name in PROVIDER if (said := _text(event, name))), None)
+    return next((value for name in PROVIDER if (value := _text(event, name))), None)
 
 
 def _text(event: Any, name: str) -> str | None:
-    said = getattr(event, name, None)
-    return str(said) if isinstance(said, str) and said else None
+    text = getattr(event, name, None)
+    return str(text) if isinstance(text, str) and text else None
 
 
 LARGEST_BYTES: Final = 20_000_000
@@ -79,7 +79,7 @@ OWNERS: Final = 0o600
 
 
 class LogFile:
-    """Appends to a file, also if another process writes to it or rotates it."""
+    """Appends to a file, even if other processes write to it or rotate it."""
 
     def __init__(self, path: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,7 +91,7 @@ class LogFile:
         """Append; blocks."""
         self._follow()
         if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
-            self._begin_anew()
+            self._rotate()
         self._append(memoryview(text.encode("utf-8", "backslashreplace")))
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class LogFile:
     def _append(self, rest: memoryview) -> None:
         """Write everything, or nothing if the disk fills up."""
         number = self._file.fileno()
-        fcntl.flock(number, fcntl.LOCK_EX)  # else a later line of another process would be cut
+        fcntl.flock(number, fcntl.LOCK_EX)  # else the truncation could cut another process's line
         try:
             began = os.fstat(number).st_size
             try:
@@ -114,7 +114,7 @@ class LogFile:
             fcntl.flock(number, fcntl.LOCK_UN)
 
     def _open(self) -> FileIO:
-        # An object, not a number: a number that is closed twice may belong to another file by then.
+        # An object, not a descriptor: one that is closed twice may belong to another file by then.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return FileIO(os.open(self._path, flags, OWNERS), "a")
 
@@ -128,8 +128,8 @@ class LogFile:
             ours, self._file = self._file, self._open()
             ours.close()
 
-    def _begin_anew(self) -> None:
-        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes does it
+    def _rotate(self) -> None:
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes rotates
         try:
             if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
                 for number in range(KEPT - 1, 0, -1):
@@ -148,9 +148,9 @@ TEXT: Final = (  # loguru's own, without exceptions
     "<green>{time:YYYY-MM-DDTHH:mm:ss.SSSZ}</green> | <level>{level: <8}</level> | "
     "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
 )
-TRACE_LINES: Final = 80  # its beginning and its end
+TRACE_LINES: Final = 80  # of a traceback: its beginning and its end
 FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
-FACT: Final = "fact"  # our own lines have their fields under this name
+FACT: Final = "fact"  # the key of our own lines' fields
 
 
 LOST_JSON: Final = (
@@ -165,7 +165,7 @@ LOST_JSON: Final = (
     )
     + "\n"
 )
-"""Stands for lost lines; their times are unknown."""
+"""The line that replaces lost lines, whose times are unknown."""
 
 
 def make_printable(record: "Record") -> None:
@@ -191,13 +191,13 @@ def as_json(record: "Record") -> str:
 
 def _fields(record: "Record") -> Mapping[str, Any]:
     extra = record["extra"]
-    told = extra.get(FACT) or {"call_id": extra.get("call_id")}
+    fact = extra.get(FACT) or {"call_id": extra.get("call_id")}
     trace = {"trace": extra["trace"].splitlines()} if "trace" in extra else {}
     return {
         "timestamp": record["time"].isoformat(timespec="milliseconds"),
         "level": record["level"].name,
         "logger": record["name"],
-        **{name: clean(told.get(name), printable) for name in NAMES},
+        **{name: clean(fact.get(name), printable) for name in NAMES},
         "message": record["message"],
         **trace,
     }
@@ -220,7 +220,7 @@ def _lines_of(part: str) -> list[str]:
 
 FILE: Final = "holdline.log"
 JSON_FILE: Final = "holdline.jsonl"
-CHATTY: Final = (  # at DEBUG these print payloads, headers or words
+CHATTY: Final = (  # at DEBUG they print payloads, headers or words
     "websockets.client",
     "websockets.server",
     "httpx",
@@ -235,7 +235,7 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or words
 )
 BESIDE: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
-TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat logs it twice for each turn
+SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat would log it twice for each turn
 
 
 def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None:
@@ -266,7 +266,7 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
 
 
 def flush(wait_s: float = 5.0) -> None:
-    """Wait until the log is written, before it is read."""
+    """Wait until all lines so far are written."""
     for writer in WRITERS:
         writer.flush_within(wait_s)
 
@@ -276,7 +276,7 @@ def _add(writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bo
     logger.add(
         writer,
         level=level,
-        filter=_fit_to_print,
+        filter=_may_print,
         format=form,
         colorize=colorize,
         diagnose=False,  # tracebacks would print variables, including keys
@@ -289,24 +289,24 @@ def _to_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def _fit_to_print(record: "Record") -> bool:
+def _may_print(record: "Record") -> bool:
     if not (record["name"] or "").startswith("pipecat"):
         return True
-    return record["level"].no >= logging.WARNING and TOLD_AS_A_FACT not in record["message"]
+    return record["level"].no >= logging.WARNING and SAID_BY_OUR_EVENT not in record["message"]
 
 
 class Log:
     """Writes one line for each entry, at its own level, and one for each incident.
 
-    Every affected call reports an incident's events, at DEBUG; the incident itself is a line when
-    it starts, when it becomes worse, and when it is over. Strangers can cause any number of
-    refusals: each kind is one line a minute, with a count.
+    Every affected call logs the events of an incident, at DEBUG; the incident itself is logged when
+    it starts, when it becomes worse, and when it is over. Unauthenticated clients can cause any
+    number of refusals: each kind is logged once a minute, with a count.
     """
 
     def __init__(self, *, words: bool = False, vendors: Vendors | None = None) -> None:
-        """Log what was said only if `words`; numbers and keys are never logged.
+        """Log the words of calls only if `words`; numbers and keys are never logged.
 
-        `vendors` are those of the sentences about failures.
+        `vendors` are named in the sentences about failures.
         """
         self._vendors = vendors or {}
         self._shown = without_numbers if words else without_words
@@ -320,32 +320,32 @@ class Log:
         for kind, times in self._repeats.due(at_s):
             logger.warning("process {} {} more times", kind, times)
         shown, name = self._shown, type(entry.event).__name__
-        if name in REFUSALS and not self._is_news(name, asdict(shown(entry).event), at_s):
+        if name in REFUSALS and not self._may_log(name, asdict(shown(entry).event), at_s):
             return
-        # Built only for lines that are written: most entries are not.
-        said = partial(_words_of, entry, shown, fields, self._vendors)
-        logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", said)
+        # Built only for lines that are written: most entries are below the log level.
+        line = partial(_words_of, entry, shown, fields, self._vendors)
+        logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", line)
 
-    def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
-        return self._repeats.may_say(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
+    def _may_log(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
+        return self._repeats.may_log(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
 def _words_of(
     entry: Entry, show: Callable[[Entry], Entry], fields: Fields, vendors: Vendors
 ) -> str:
-    """Return the line: call, event, the sentence for its codes, and its fields as JSON."""
+    """Return the line: call, event, context, a sentence for its codes, and its fields as JSON."""
     shown, name = asdict(show(entry).event), type(entry.event).__name__
     more = ((field, fields[field]) for field in BESIDE if field not in shown)
-    said = "".join(f" {field}={value}" for field, value in more if value is not None)
+    context = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
-    told = say(name, shown, vendors)
-    return f"{fields['call_id'] or 'process'} {name}{said} {f'{told} ' if told else ''}{line}"
+    text = say(name, shown, vendors)
+    return f"{fields['call_id'] or 'process'} {name}{context} {f'{text} ' if text else ''}{line}"
 
 
 def _level_of(event: Event) -> str:
-    """Return the log level of an event: a failed leg or transfer has a higher one.
+    """Return the log level of an event: higher for a failed leg or transfer.
 
-    An incident's end has its beginning's level, WARNING.
+    An incident's end is logged at WARNING, as the beginning of most incidents.
     """
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():

@@ -1,11 +1,11 @@
 """Disk space for a process's counters, reserved before it starts to count.
 
 prometheus_client counts in memory-mapped files, and creates them sparse: space is only allocated
-as pages are written. If the disk is full by then, the kernel kills the process (SIGBUS), and so
-each replacement. Existing files are used as they are.
+as pages are written. If the disk is full by then, the kernel kills the process (SIGBUS), and each
+of its replacements. Existing files are used as they are.
 
-Nothing here imports prometheus_client: it decides on its first import whether it counts in files,
-so a worker names their folder before.
+This module does not import prometheus_client, which decides on its first import whether it counts
+in files: a worker must set their folder before.
 """
 
 import os

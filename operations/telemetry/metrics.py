@@ -141,8 +141,8 @@ NAMED: Final[Mapping[type, tuple[str, str]]] = {
 class Metrics:
     """Counts every entry.
 
-    No label holds a caller's word or number, and none grows with the calls: providers, stages,
-    kinds and reasons are closed sets, or come from the configuration.
+    No label contains a caller's words or number, and the number of labels does not grow with the
+    calls: providers, stages, kinds and reasons are closed sets, or come from the configuration.
     """
 
     def __init__(
@@ -157,12 +157,12 @@ class Metrics:
         Args:
             registry: For the metrics.
             ladders: The rungs' names by stage.
-            local: The names of those on this machine.
+            local: The names of the rungs that run on this machine.
         """
         self._meters = Meters(registry)
         self._meters.begin(ladders, local)
         self._calls = KnownCalls()
-        self._counted: dict[tuple[str, str], int] = {}  # totals: metric and listener
+        self._counted: dict[tuple[str, str], int] = {}  # totals so far, by metric and listener
 
     async def hear(self, entry: Entry) -> None:
         """Count one entry."""
@@ -205,18 +205,20 @@ class Metrics:
 
     def _count_call(self, entry: Entry, call: CallState | None) -> None:
         match entry.event:
-            case CallStarted() | CallEnded() | CallMoved() | PhaseMoved() as told:
-                if isinstance(told, CallStarted) and not told.gap_s:  # else it was counted
-                    self._meters.calls_started.labels(told.transport).inc()
+            case CallStarted() | CallEnded() | CallMoved() | PhaseMoved() as event:
+                if (
+                    isinstance(event, CallStarted) and not event.gap_s
+                ):  # a resumed call was counted before
+                    self._meters.calls_started.labels(event.transport).inc()
                 active = sum(item.in_progress for item in self._calls.live.values())
                 self._meters.calls_active.set(active)
             case CallFailed(where=where):  # Pipecat numbers its processors
                 self._meters.calls_failed.labels(where.partition("#")[0]).inc()
-            case AttemptWon() | AttemptFailed() | AttemptDropped() as told:
-                won = bool(call) and (told.stage, told.attempt) in call.won
-                outcome = _outcome(told, won=won)
-                if outcome and entry.call_id and told.attempt:
-                    self._meters.attempts.labels(told.stage, told.provider, outcome).inc()
+            case AttemptWon() | AttemptFailed() | AttemptDropped() as event:
+                won = bool(call) and (event.stage, event.attempt) in call.won
+                outcome = _outcome(event, won=won)
+                if outcome and entry.call_id and event.attempt:
+                    self._meters.attempts.labels(event.stage, event.provider, outcome).inc()
             case _:
                 pass
 
@@ -239,7 +241,7 @@ class Metrics:
 
     def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
         place = (event.stage, event.provider)
-        if isinstance(event, RungFollowed):  # the process that found it out has counted it
+        if isinstance(event, RungFollowed):  # counted by the process whose breaker moved
             self._meters.show_breaker(*place, event.breaker)
             return
         self._meters.show_breaker(*place, event.after)
@@ -257,9 +259,9 @@ class Metrics:
             meters.cost.labels(provider).inc(used.cost)
 
 
-def _outcome(told: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -> str:
+def _outcome(event: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -> str:
     """Return what an attempt counts as; empty if it is counted already."""
-    match told:
+    match event:
         case AttemptWon():
             return "won"
         case AttemptFailed():
@@ -273,10 +275,10 @@ def _label(value: Any) -> str:
 
 
 class Exposition:
-    """The result of a scrape: this process's numbers, or those of all workers."""
+    """Answers scrapes, with this process's metrics or those of all workers."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Show the workers' counts in `folder`; `None` for a single process."""
+        """Read the workers' metrics from `folder`; `None` for a single process."""
         self._folder = folder
         self.registry = CollectorRegistry(auto_describe=False)
         """The registry for this process's metrics."""
@@ -285,13 +287,13 @@ class Exposition:
         """Return all metrics as text; reads files, so call it in a thread."""
         if self._folder is None:
             return generate_latest(self.registry)
-        forget_the_gone(self._folder)
+        forget_dead_processes(self._folder)
         pool = CollectorRegistry()
         MultiProcessCollector(pool, path=str(self._folder))
         return generate_latest(pool)
 
 
-def forget_the_gone(folder: Path) -> None:
+def forget_dead_processes(folder: Path) -> None:
     """Remove dead processes' gauges; their counters stay."""
     pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE)}
     for pid in pids:

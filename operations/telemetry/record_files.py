@@ -1,7 +1,7 @@
-"""The record as files for external tools: failures, alerts, recovery, everything.
+"""Files for external tools: failures, alerts, recovery, all events.
 
-Two of them are JSON arrays that are valid at every instant: one worker at a time replaces them as a
-whole. The others grow line by line and are rotated when they are large.
+Two of them are JSON arrays, which are valid at any time: one worker at a time replaces the whole
+file. The others grow line by line and are rotated when they are large.
 """
 
 import asyncio
@@ -53,8 +53,8 @@ def _clean(redact: Redact, row: Row) -> Row:
 def _replace(
     path: Path, change: Callable[[list[Row]], list[Row]], clean: Callable[[Row], Row]
 ) -> None:
-    """Replace an array as a whole; a concurrent reader gets the previous one."""
-    with _alone(path.with_name(f".{path.name}.lock")):
+    """Replace an array atomically; a concurrent reader gets the previous one."""
+    with _locked(path.with_name(f".{path.name}.lock")):
         rows = change(_read(path))[-NEWEST:]
         text = ",\n".join(_json(clean(row)) for row in rows)
         handle, written = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -78,11 +78,11 @@ def _read(path: Path) -> list[Row]:
     if not isinstance(found, list):
         path.replace(path.with_name(f"{path.name}.spoilt"))
         return []
-    return [load for load in found if isinstance(load, dict)]
+    return [row for row in found if isinstance(row, dict)]
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _locked(lock: Path) -> Iterator[None]:
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -93,11 +93,11 @@ def _alone(lock: Path) -> Iterator[None]:
 
 WAITING: Final = 20_000  # rows that are not written yet; with more, the oldest are dropped
 WRITE_S: Final = 0.5  # between two writes
-PLACE: Final = "logs"  # stands for the disk that holds the files
+PLACE: Final = "logs"  # the name of the disk with these files, in events
 
 
 class RecordFiles:
-    """Writes rows twice a second in a thread; a full disk loses rows, but affects no call.
+    """Writes rows twice a second in a thread; a full disk may lose rows, but affects no call.
 
     Attributes:
         lost: Rows that were dropped because too many waited.
@@ -111,7 +111,7 @@ class RecordFiles:
         redact: Redact,
         again_s: float = AGAIN_S,
     ) -> None:
-        """Write to a folder.
+        """Write to `folder`.
 
         Args:
             folder: The log's folder.
@@ -124,11 +124,11 @@ class RecordFiles:
         self._again_s = again_s
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
-        self._refused = False  # the last write was
+        self._refused = False  # whether the last write was
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Keep one entry's rows until they are written."""
+        """Queue one entry's rows."""
         if type(entry.event) in TOLD:
             self._keep_rows(self._maker.rows(without_words(entry)))
         match entry.event:
@@ -145,7 +145,7 @@ class RecordFiles:
         return sum(map(len, self._waiting.values()))
 
     async def run(self, tell: Emit) -> None:
-        """Write regularly until cancelled, and once more then; report a refused write."""
+        """Write regularly until cancelled, then once more; emit events about a full disk."""
         try:
             while True:
                 await asyncio.sleep(WRITE_S)
@@ -154,7 +154,7 @@ class RecordFiles:
             self.write()
 
     async def write_now(self, tell: Emit) -> None:
-        """Write waiting rows in a thread, and report a change of the disk's state."""
+        """Write waiting rows in a thread; emit an event if writing starts or ceases to fail."""
         was_refused = self._refused
         refused = await asyncio.to_thread(self.write)
         if refused and not was_refused:
@@ -164,7 +164,7 @@ class RecordFiles:
             tell(WritesResumed(where=PLACE, lost=self.lost))
 
     def write(self) -> OSError | None:
-        """Write waiting rows; blocks. Refused rows keep waiting; return the error."""
+        """Write waiting rows; blocks. Return an error; the rows of that file still wait."""
         refused: OSError | None = None
         for name, waiting in self._waiting.items():
             taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add rows

@@ -1,6 +1,6 @@
-"""An event's rows for each of the record's files, as plain values.
+"""Creates an event's rows for each of the files for external tools, as plain values.
 
-Names and shapes match the first systems of this kind, so that tools for their files work with ours.
+Names and formats are those of earlier systems, so that tools for their files also read ours.
 """
 
 import math
@@ -38,7 +38,7 @@ from fallbacks.failure import Severity
 
 Row = Mapping[str, Any]
 
-CIRCUIT: Final = "CLOSED"  # of providers without events
+CIRCUIT: Final = "CLOSED"  # the breaker state of providers without events
 AGAIN_S: Final = 600.0  # `alerts.again_s` by default
 UNRESOLVED: Final = "UNRESOLVED"
 RESOLVED: Final = "RESOLVED"
@@ -97,8 +97,8 @@ class RowMaker:
             case ProviderFailed() as failed:
                 yield self._error(entry, failed.provider, "transient", failed.error)
             case RetriesExhausted() as spent:
-                said = f"given up after {spent.tries} tries: {spent.kind}"
-                yield self._error(entry, spent.provider, "transient", said)
+                message = f"given up after {spent.tries} tries: {spent.kind}"
+                yield self._error(entry, spent.provider, "transient", message)
             case CallFailed() as failed:
                 yield self._error(entry, "holdline", "permanent", f"{failed.where}: {failed.error}")
             case _:
@@ -161,7 +161,7 @@ TOLD: Final = frozenset({*RECOVERY, *OTHERS})
 
 
 def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
-    """Return an alert as it is in `alerts.json` until it is resolved."""
+    """Return an unresolved alert's row for `alerts.json`."""
     return {
         "timestamp": seconds(at),
         "severity": fact.severity.upper(),
@@ -186,8 +186,8 @@ def apply_alerts(
     As in operators' notifications, an incident that returns soon is the same alert.
 
     Args:
-        rows: The alerts before.
-        facts: The events with their moments.
+        rows: The alerts so far.
+        facts: The events with their times.
         again_s: An incident that returns within this time is the same alert.
     """
     alerts = list(rows)
@@ -217,7 +217,7 @@ def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
 
 
 def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
-    """Return what a row says of the cause, if the process that reports it again does not know."""
+    """Return the cause that a row already has, if the new report does not know it."""
     if fact.kind != UNKNOWN:
         return {}
     return {name: row[name] for name in ("kind", "error_message") if name in row}
@@ -226,7 +226,7 @@ def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
 def seconds(at: str) -> str:
     """Return a moment in those files' format: to the second, UTC, without an offset.
 
-    Unlike all our other files, because tools for these files read it.
+    All our other files have an offset; the tools for these expect none.
     """
     return at[:19]
 
@@ -237,11 +237,11 @@ def _heavier(one: str, other: str) -> str:
 
 
 def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
-    """Return the index of the newest alert of the same place, if it has this status."""
+    """Return the index of the newest alert of the same rung or stage with this status."""
     place = (fact.stage.upper(), fact.rung, status)
     for at in range(len(alerts) - 1, -1, -1):
-        each = alerts[at]
-        if (each.get("service_name"), each.get("provider"), each.get("status")) == place:
+        row = alerts[at]
+        if (row.get("service_name"), row.get("provider"), row.get("status")) == place:
             return at
     return None
 
@@ -279,8 +279,8 @@ def _name(event: Event) -> str:
 
 def _words(event: Event) -> str:
     fields = ((name, getattr(event, name)) for name in event.__dataclass_fields__)
-    said = " ".join(f"{name}={value}" for name, value in fields if value not in ("", None, ()))
-    return f"{_name(event).replace('_', ' ')}: {said}" if said else _name(event)
+    values = " ".join(f"{name}={value}" for name, value in fields if value not in ("", None, ()))
+    return f"{_name(event).replace('_', ' ')}: {values}" if values else _name(event)
 
 
 RECORDED: Final[Mapping[type, Callable[[Any], tuple[str, str, str]]]] = {

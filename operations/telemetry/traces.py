@@ -1,7 +1,7 @@
-"""Calls as OpenTelemetry spans, sent in batches by a thread to one collector.
+"""Sends calls as OpenTelemetry spans to one collector, in batches, from a thread.
 
-No global provider is set: libraries with their own tracing, including Pipecat, find none, so that
-their spans, which may hold texts, go nowhere.
+No global provider is set, so that libraries with their own tracing, including Pipecat, send no
+spans: these may contain texts.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ class CallSpans:
         }
         self._call = self._start("call", at_s, attributes)
         self._turn: Span | None = None
-        self._stopped_s: float | None = None  # the caller's last sound, before anything follows it
-        self._decided = False  # the turn is
+        self._stopped_s: float | None = None  # the caller's last sound in this turn
+        self._decided = False  # whether the turn was decided
         self._attempts: dict[int, Span] = {}
 
     def hear(self, event: Event, at_s: float) -> None:
@@ -105,11 +105,11 @@ class CallSpans:
                 self._end_turn(at_s)
 
     def _now(self) -> Span:
-        """Return the span that what happens now belongs to."""
+        """Return the span that current events belong to: the turn's, or the call's."""
         return self._call if self._stopped_s is None else self._turn_at(self._stopped_s)
 
     def _turn_at(self, at_s: float) -> Span:
-        """Return the turn's span; without a sound of the caller it begins at this moment."""
+        """Return the turn's span; it begins at `at_s` if the caller made no sound."""
         if self._stopped_s is None:
             self._stopped_s = at_s
         if self._turn is None:
@@ -182,10 +182,10 @@ NOTED: Final[Mapping[type, tuple[str, ...]]] = {
     StageExhausted: ("stage", "attempts"),
     BargedIn: (),
 }
-"""The events within a span, with those of their fields that hold no words."""
+"""Events that are added to a span, and their fields without words."""
 
 
-QUEUE_SPANS: Final = 4_096  # if the collector is down: the oldest are dropped
+QUEUE_SPANS: Final = 4_096  # held while the collector is down; then the oldest are dropped
 BATCH_SPANS: Final = 512
 SEND_EVERY_S: Final = 2.0
 SEND_S: Final = 5.0  # for one batch, including its retries
@@ -193,7 +193,7 @@ CLOSE_S: Final = 5.0
 
 
 class Traces:
-    """Creates and sends the calls' spans; a call is known only from its start on."""
+    """Creates and sends the spans of all calls whose start it sees."""
 
     def __init__(self, exporter: SpanExporter, *, version: str) -> None:
         """Send through `exporter`; `version` is our own version."""
@@ -218,7 +218,7 @@ class Traces:
         return cls(OTLPSpanExporter(endpoint=url, timeout=SEND_S), version=version)
 
     async def hear(self, entry: Entry) -> None:
-        """Process one entry; sends nothing by itself."""
+        """Process one entry; its spans are sent later, by a thread."""
         at_s = datetime.fromisoformat(entry.at).timestamp()
         if isinstance(entry.event, CallStarted):
             self._calls[entry.call_id] = CallSpans(self._tracer, entry.call_id, entry.event, at_s)
@@ -230,12 +230,12 @@ class Traces:
             del self._calls[entry.call_id]
 
     async def close(self) -> None:
-        """Send the rest, within the time limit."""
+        """Send the remaining spans, for at most `CLOSE_S`."""
         try:
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.to_thread(self._provider.shutdown)
         except TimeoutError:
-            pass  # spans are no record: what a collector does not accept in time is lost
+            pass  # spans that the collector does not accept in time are lost
 
 
 def _ns(at_s: float) -> int:

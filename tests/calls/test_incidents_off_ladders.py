@@ -53,7 +53,7 @@ FULL = IncidentBegan(
     kind="nothing_can_be_written",
     severity=Severity.HIGH,
     reason="No space left on device",
-    then="calls go on; what is not written waits for room",
+    then="calls go on; unwritten data waits for free space",
 )
 
 
@@ -224,7 +224,7 @@ def test_an_unlisted_opt_out_is_an_incident_until_one_is_listed(
         kind="not_listed",
         severity=Severity.HIGH,
         reason="",
-        then="retried until it is listed, also after a restart",
+        then="retried until it is listed, even after a restart",
     )
     assert same == ()
     assert ended == IncidentEnded(
@@ -246,6 +246,6 @@ def test_a_lost_opt_out_makes_it_worse_and_names_its_call(
         kind="not_listed",
         severity=Severity.CRITICAL,
         reason="the number of call c1",
-        then="a person has to list it",
+        then="an operator must add it to the list",
         failures=3,
     )
