@@ -1,8 +1,8 @@
-"""espeak-ng as a library: text in; samples, and where each part of the text is spoken, out.
+"""espeak-ng as a library: turns text into samples, with the position of each word in them.
 
-It comes with a wheel (`espeakng_loader`), so no system package is needed, and keeps its state in
-globals: one lock guards each copy of it. A sentence takes a few milliseconds, too long for an event
-loop: callers use a thread, and the library releases Python's lock meanwhile.
+It comes in a wheel (`espeakng_loader`), so no system package is needed. It keeps its state in
+globals, so a lock guards each copy of it. A sentence takes a few milliseconds, too long for an
+event loop: callers use a thread, and Python's lock is released meanwhile.
 """
 
 import _ctypes
@@ -23,8 +23,8 @@ from engines.readable import readable
 Samples: TypeAlias = npt.NDArray[np.int16]
 
 # The numbers and the event below: espeak-ng 1.52, src/include/espeak-ng/speak_lib.h.
-SYNCHRONOUS: Final = 2  # AUDIO_OUTPUT_SYNCHRONOUS: all is spoken when the call returns
-DONT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT: missing data is an answer, not an exit()
+SYNCHRONOUS: Final = 2  # AUDIO_OUTPUT_SYNCHRONOUS: everything is synthesised when the call returns
+DONT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT: missing data is an error, not an exit()
 POS_CHARACTER: Final = 1
 CHARS_UTF8: Final = 1
 RATE: Final = 1
@@ -33,7 +33,7 @@ LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
 
-MIN_S: Final = 0.008  # of sound per letter; 0.027 at the highest speed (measured)
+MIN_S: Final = 0.008  # least audio per letter; 0.027 is normal at the highest speed (measured)
 
 
 class UnknownVoiceError(ValueError):
@@ -46,7 +46,7 @@ class _EspeakEvent(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # characters, the first one is 1
+        ("text_position", ctypes.c_int),  # in characters, from 1
         ("length", ctypes.c_int),
         ("audio_position", ctypes.c_int),  # ms
         ("sample", ctypes.c_int),  # from the start of the text
@@ -56,11 +56,11 @@ class _EspeakEvent(ctypes.Structure):
 
 
 class _EspeakVoice(ctypes.Structure):
-    """espeak_VOICE, as far as it is read."""
+    """The beginning of espeak_VOICE."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_char_p),  # a byte of priority, then a tag; such pairs
+        ("languages", ctypes.c_char_p),  # pairs of a priority byte and a tag
     )
 
 
@@ -70,18 +70,18 @@ _Callback = ctypes.CFUNCTYPE(
 
 
 class Espeak:
-    """The library, loaded.
+    """The loaded library.
 
     Example:
         >>> samples, words = Espeak().speak("Hello.", ["en-us+f2"], words_per_minute=165, pitch=50)
     """
 
     def __init__(self, *, private: bool = False, seed: int | None = None) -> None:
-        """Load it, about 10 ms.
+        """Load the library; takes about 10 ms.
 
         Args:
-            private: Load a copy of the file, whose globals nothing else in the process shares.
-            seed: Seeds espeak-ng's random breath noise; `None` uses the time of day.
+            private: Load a copy of the file, with globals of its own.
+            seed: Seeds espeak-ng's random breath noise; `None` for the time of day.
 
         Raises:
             RuntimeError: Its data files cannot be read.
@@ -104,11 +104,11 @@ class Espeak:
         self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_EspeakVoice)
 
     def has_timbre(self, name: str) -> bool:
-        """Return whether it has this timbre, such as `f2` or `Annie`."""
+        """Return whether this timbre exists, such as `f2` or `Annie`."""
         return (self._timbres / name).is_file()
 
     def find(self, names: Sequence[str]) -> str:
-        """Return the first of these voices that there is.
+        """Return the first of these voices that exists.
 
         Args:
             names: Voices as `en-us` or `en-us+f2`, the best one first.
@@ -122,17 +122,17 @@ class Espeak:
     def speak(
         self, text: str, names: Sequence[str], *, words_per_minute: int, pitch: int
     ) -> tuple[Samples, list[tuple[int, int]]]:
-        """Speak `text` with the first of the voices that there is.
+        """Speak `text` with the first of the voices that exists.
 
         Args:
-            text: What is said.
+            text: The text to speak.
             names: Voices as `find` expects them.
             words_per_minute: 80 to 450.
             pitch: 0 to 100; 50 is the voice's own.
 
         Returns:
-            Mono samples at `rate_hz`; and, for each word it announces, the index of its first
-            character and its first sample.
+            Mono samples at `rate_hz`; and, for each word that espeak-ng announces, the index of
+            its first character and its first sample.
 
         Raises:
             UnknownVoiceError: None of the voices exists.
@@ -140,17 +140,19 @@ class Espeak:
         with self._lock:
             self._select(names)
             text = readable(text, self._language())
-            spoken, least = text.encode(), MIN_S * self.rate_hz * sum(map(str.isalnum, text))
-            found = self._synthesise(spoken, words_per_minute, pitch)
-            if len(found[0]) < least:  # seen once in about ten thousand sentences: 0.02 s of sound
+            spoken, minimum = text.encode(), MIN_S * self.rate_hz * sum(map(str.isalnum, text))
+            synthesised = self._synthesise(spoken, words_per_minute, pitch)
+            if (
+                len(synthesised[0]) < minimum
+            ):  # seen once in about ten thousand sentences: only 0.02 s
                 self._select(names)
-                found = self._synthesise(spoken, words_per_minute, pitch)
-            return found
+                synthesised = self._synthesise(spoken, words_per_minute, pitch)
+            return synthesised
 
     def unload(self) -> None:
-        """Unmap a private copy: the library's later output depends on everything it said before."""
+        """Unmap a private copy: the library's output depends on everything that it spoke before."""
         self._library.espeak_Terminate()
-        _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes itself never closes one
+        _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes never closes a library
 
     def _synthesise(
         self, spoken: bytes, words_per_minute: int, pitch: int
@@ -163,7 +165,7 @@ class Espeak:
         self._library.espeak_Synth(
             spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
         )
-        spoken_pieces, self._pieces = self._pieces, []  # release the half megabyte
+        spoken_pieces, self._pieces = self._pieces, []  # releases half a megabyte
         return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
     def _select(self, names: Sequence[str]) -> str:
@@ -188,12 +190,12 @@ class Espeak:
             if events[index].type == WORD:
                 self._words.append((events[index].text_position - 1, events[index].sample))
             index += 1
-        return 0  # go on; 1 would stop the synthesis
+        return 0  # 0 continues the synthesis, 1 would stop it
 
 
 def _load_copy(path: str) -> ctypes.CDLL:
-    """Load a copy of the library: another file is another set of globals."""
+    """Load a copy of the library: each file has its own globals."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "libespeak-ng-private.so"
         shutil.copyfile(path, copy)
-        return ctypes.CDLL(str(copy))  # stays mapped after the file is gone
+        return ctypes.CDLL(str(copy))  # stays mapped after the file is deleted

@@ -1,11 +1,11 @@
-"""Select the characters that espeak-ng may read."""
+"""Selects the characters that espeak-ng may read."""
 
 import functools
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-SAID_SIGNS: Final = "°№"  # the two pictures in Unicode that stand for a word
+SAID_SIGNS: Final = "°№"  # the two signs of category So that are read as words
 BREAKS: Final = "\n\r\t"
 UNREAD: Final = frozenset({"So", "Cc", "Cn", "Co", "Cs"})  # pictures, controls, unassigned
 # Prefixes of Unicode names that every voice reads or spells.
@@ -39,10 +39,10 @@ OWN: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def readable(text: str, language: str) -> str:
-    """Return the text with unreadable characters replaced by blanks; its length does not change.
+    """Replace unreadable characters by blanks; the length of the text does not change.
 
-    A voice spells pictures and letters of other scripts, which does not help a caller. espeak-ng
-    1.52 also has too small a buffer for some of it: one "⣟" crashes a process with an Arabic voice,
+    A voice spells out pictures and letters of other scripts, which does not help a caller. Some of
+    them also overflow a buffer in espeak-ng 1.52: "⣟" crashes a process with an Arabic voice, and
     "J掤" with an Armenian exclamation mark one with a Spanish voice. A C string ends at NUL.
 
     Args:
@@ -53,7 +53,7 @@ def readable(text: str, language: str) -> str:
     return "".join(item if _is_read(item, own) else " " for item in text)
 
 
-@functools.lru_cache(maxsize=4096)  # characters; a reply has about fifty different ones
+@functools.lru_cache(maxsize=4096)  # characters; a reply has about fifty distinct ones
 def _is_read(character: str, language: str) -> bool:
     if character in SAID_SIGNS + BREAKS:
         return True

@@ -1,7 +1,7 @@
-"""Pocketsphinx: recognises words, their likelihoods and alternative readings.
+"""Pocketsphinx: recognises words, with likelihoods and alternative readings.
 
-Its wheel brings an English acoustic model, a dictionary and a language model. It holds Python's
-lock while it decodes, so it belongs in its own process, and so does the import of this file.
+Its wheel includes an English acoustic model, a dictionary and a language model. It holds Python's
+lock while it decodes, so this module should be imported only in a process of its own.
 """
 
 import itertools
@@ -25,8 +25,8 @@ class Segment(NamedTuple):
         word: As in the dictionary: `a(2)` is the second pronunciation of `a`.
         start_frame: Its first frame, at `FRAMES_HZ`.
         end_frame: Its last frame.
-        fit: The acoustic likelihood of it all; above 0.
-        posterior: The word's probability among all readings; known once the utterance is closed.
+        fit: The acoustic likelihood of the whole part; may be 0.
+        posterior: The word's probability among all readings; known after the utterance has ended.
     """
 
     word: str
@@ -37,12 +37,12 @@ class Segment(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """Its length."""
+        """Its length in frames."""
         return self.end_frame - self.start_frame + 1
 
 
 class SphinxDecoder:
-    """One decoder: `begin` an utterance, `add` sound, `end` it, then read the result.
+    """One decoder: `begin` an utterance, `add` audio, `end` it, then read the result.
 
     Example:
         >>> decoder = SphinxDecoder({"hmm": ENGLISH_SOUNDS, "lm": ENGLISH_MODEL, ...})
@@ -54,10 +54,10 @@ class SphinxDecoder:
         """Load the models.
 
         Args:
-            settings: Pocketsphinx's own parameters: `hmm`, `dict`, `lm` or `jsgf`, beams and so on.
+            settings: Pocketsphinx's parameters: `hmm`, `dict`, `lm` or `jsgf`, beams and so on.
 
         Raises:
-            RuntimeError: One of the models cannot be read.
+            RuntimeError: A model cannot be read.
         """
         self._decoder = Decoder(Config(**settings, loglevel="FATAL"))
 
@@ -66,11 +66,12 @@ class SphinxDecoder:
         self._decoder.start_utt()
 
     def add(self, pcm: bytes, *, whole: bool = False) -> None:
-        """Decode more sound.
+        """Decode more audio.
 
         Args:
             pcm: 16-bit samples at the model's rate.
-            whole: The sound is a complete utterance: subtract its own mean, not a running one.
+            whole: Whether it is a complete utterance: then it is normalised with its own mean,
+                not a running one.
         """
         self._decoder.process_raw(pcm, no_search=False, full_utt=whole)
 
@@ -111,19 +112,19 @@ class SphinxDecoder:
 
         Args:
             jsgf: The grammar.
-            name: The grammar's own name.
+            name: The name in the grammar.
         """
         self._decoder.add_jsgf_string(name, jsgf)
         self._decoder.activate_search(name)
 
 
 def strict_voice_detector(*, rate_hz: int, frame_s: float) -> Vad:
-    """Return WebRTC's voice detector, which the wheel brings, at its strictest."""
+    """Return WebRTC's voice detector, which the wheel includes, in its strictest mode."""
     return Vad(Vad.STRICT, rate_hz, frame_s)
 
 
 def english_phones(words: Iterable[str]) -> dict[str, str]:
-    """Return the phones of the words that the wheel's English dictionary has."""
+    """Return the phones of those words that are in the wheel's English dictionary."""
     wanted = set(words)
     if not wanted:
         return {}

@@ -17,7 +17,7 @@ from fallbacks.word_times import is_cut_short
 from providers.probing import MEANS
 from providers.provider import RungSpec
 
-MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
+MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
 REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
 PIECE_BYTES: Final = 64 << 10
 SCHEMES: Final = {"wss": "https", "ws": "http"}
@@ -31,11 +31,11 @@ class BatchRequest:
     """The request to send.
 
     Attributes:
-        url: Without its query.
-        query: Of the URL.
+        url: The URL without its query.
+        query: The query of the URL.
         headers: Contain the key, so they are never shown.
-        body: Sent as it is.
-        within_s: For the whole request; the rung's own timeout bounds the silence within it.
+        body: Sent unchanged.
+        within_s: For the whole request; the rung's own timeout is for connecting.
     """
 
     url: str
@@ -65,7 +65,7 @@ async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
 
     Raises:
         ServiceError: The provider refused, or sent no complete answer in time. The text names the
-            host, never a header or the provider's own text, which may hold the key.
+            host, but no header and no text of the provider, which may contain the key.
     """
     url = f"{asked.url}?{urlencode(asked.query)}" if asked.query else asked.url
     timeout = aiohttp.ClientTimeout(total=asked.within_s, sock_connect=rung.timeout_s)
@@ -74,7 +74,7 @@ async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
         async with request(
             "POST",
             url,
-            twice=True,  # it changes nothing there
+            twice=True,  # may be repeated: it changes nothing
             data=asked.body,
             headers=dict(asked.headers),
             allow_redirects=False,
@@ -85,20 +85,20 @@ async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
             async for piece in answer.content.iter_chunked(PIECE_BYTES):
                 body += piece
                 if len(body) > MAX_BYTES:
-                    raise trouble(Symptom.GARBAGE, rung, f"more than {MAX_BYTES >> 20} MB")
+                    raise rung_error(Symptom.GARBAGE, rung, f"more than {MAX_BYTES >> 20} MB")
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
-    except TimeoutError as slow:
+    except TimeoutError as error:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER
-        raise trouble(symptom, rung, f"no complete answer in {asked.within_s:.0f} s") from slow
-    except (aiohttp.ClientError, OSError, ValueError) as broken:
-        found = Kind.CUT if body else classify_error(broken)
-        raise trouble(found, rung, type(broken).__name__) from broken
+        raise rung_error(symptom, rung, f"no complete answer in {asked.within_s:.0f} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        found = Kind.CUT if body else classify_error(error)
+        raise rung_error(found, rung, type(error).__name__) from error
 
 
-def trouble(
+def rung_error(
     found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
 ) -> ServiceError:
-    """Return the exception for a rung's failure; `text` is shown, so it must hold no secret."""
+    """Return the exception for a rung's failure; `text` is shown, so it must contain no secret."""
     what = classify_symptom(found) if isinstance(found, Symptom) else found
     host = urlsplit(rung.url).netloc
     reason = f"{host}: {text}" if host else text
@@ -115,7 +115,7 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
     found = classify_http(rung.kind, answer.status, body)
     reason = f"answered {answer.status}{MEANS.get(answer.status, '')}"
     if found.scope is Scope.PAYLOAD:
-        reason = f"answered {answer.status}: it cannot take that {ASKED[rung.stage]}"
+        reason = f"answered {answer.status}: it does not accept this {ASKED[rung.stage]}"
     return error_of(
         failed(
             found,
@@ -130,11 +130,11 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
 
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS
 NO_SOUND: Final = ("text/", "application/json")  # content types of pages and of explanations
-LETTER_S: Final = 0.1  # a letter's synthesis and transfer; speech takes 0.07 s, so slower is late
+LETTER_S: Final = 0.1  # per letter, for synthesis and transfer; spoken, a letter takes 0.07 s
 
 
 def patience_s(rung: RungSpec, text: str) -> float:
-    """Return how long a rung may take to synthesise a whole text."""
+    """Return how long a rung may take to synthesise a whole text, in seconds."""
     return rung.timeout_s + LETTER_S * len(text)
 
 
@@ -142,23 +142,23 @@ def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
     """Return an answer's samples if they can be the requested speech.
 
     Args:
-        answer: Its body is linear, 16 bit, little-endian, mono, at the rung's rate.
+        answer: Its body is linear, 16-bit, little-endian, mono, at the rung's rate.
         rung: The rung that answered.
-        text: The text to be spoken.
+        text: The text that was to be spoken.
 
     Raises:
-        ServiceError: The body is no sound, incomplete or silent.
+        ServiceError: The body is not audio, is silent, or is too short for the text.
     """
     pcm = answer.body
     if answer.content_type.startswith(NO_SOUND):
-        raise trouble(Symptom.GARBAGE, rung, "an answer that is no sound")
+        raise rung_error(Symptom.GARBAGE, rung, "the answer is not audio")
     if len(pcm) % 2:
-        raise trouble(Symptom.ODD_AUDIO, rung, "half a sample")
+        raise rung_error(Symptom.ODD_AUDIO, rung, "half a sample")
     if not pcm:
-        raise trouble(Symptom.NO_AUDIO, rung, "no sound")
+        raise rung_error(Symptom.NO_AUDIO, rung, "no sound")
     loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > AUDIBLE)
     if not loud.size:
-        raise trouble(Symptom.ZERO_AUDIO, rung, "silence")
+        raise rung_error(Symptom.ZERO_AUDIO, rung, "silence")
     if is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / rung.sample_rate_hz):
-        raise trouble(Kind.CUT, rung, "far too short for its text")
+        raise rung_error(Kind.CUT, rung, "far too short for its text")
     return pcm

@@ -1,4 +1,4 @@
-"""Cartesia: text to speech over its websocket with word times, its probes, and whole texts."""
+"""Cartesia: streaming text to speech with word times, probes, and whole texts."""
 
 import base64
 import json
@@ -62,7 +62,7 @@ def build(rung: RungSpec) -> Cartesia:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List one voice: authenticated, free, no synthesis."""
+    """List one voice: authenticated, free of charge, without synthesis."""
     await ask_http(
         http_twin(rung.url, "/voices") + "?limit=1",
         headers={"X-API-Key": rung.api_key, "Cartesia-Version": VERSION},
@@ -77,7 +77,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No sound arrived in time.
+        ProbeFailedError: No audio arrived in time.
     """
     request = {
         "transcript": WORDS,
@@ -134,7 +134,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
         },
     }
     request = BatchRequest(
-        # This kind's url is the whole websocket URL; the batch route is next to it.
+        # `url` is the whole websocket URL; the batch endpoint is its sibling.
         url=f"{http_base(rung.url).rpartition('/')[0]}/bytes",
         headers={
             "X-API-Key": rung.api_key,

@@ -42,9 +42,9 @@ from providers.sockets import DirectSocket, SoundSocket, tls_for
 
 # A client of the SDK for streams only: cheap enough to create during a call.
 #
-# The SDK gives each client its own HTTP client. That one reads all CA certificates, which blocks
-# the event loop for 20 ms for each recogniser of each call, and we never send it a request. The
-# SDK's websockets would read the certificates as well, one by one.
+# The SDK gives each client its own HTTP client, which we never use. It reads all CA certificates,
+# which blocks the event loop for 20 ms for each recogniser of each call. The SDK's websockets would
+# read the certificates again, for each socket.
 
 OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
@@ -58,7 +58,7 @@ class _ConnectHere(_connect):  # type: ignore[misc, valid-type] # whichever the 
     """Connects as the SDK does, but follows no redirect (`providers/sockets.py`)."""
 
     def handle_redirect(self, uri: str) -> None:
-        """Refuse. The address is untrusted and is not logged."""
+        """Refuse. The address is untrusted, so it is not logged."""
         raise SecurityError("a redirect")
 
 
@@ -67,10 +67,10 @@ class StreamingClient(deepgram.AsyncDeepgramClient):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, httpx_client=_NoHttp())
-        wrapper = self._client_wrapper  # it would read the SDK's version from disk for each stream
-        mine = {**_ABOUT, **(wrapper.get_custom_headers() or {})}
-        mine["Authorization"] = f"Token {wrapper.api_key}"
-        wrapper.get_headers = lambda: dict(mine)
+        wrapper = self._client_wrapper  # would read the SDK's version from disk for each stream
+        headers = {**_ABOUT, **(wrapper.get_custom_headers() or {})}
+        headers["Authorization"] = f"Token {wrapper.api_key}"
+        wrapper.get_headers = lambda: dict(headers)
 
 
 class _NoHttp:
@@ -89,15 +89,15 @@ def make_clients_cheap() -> None:
 def _connect_lightly(url: str, **kwargs: Any) -> Any:
     """Connect as the SDK does, with cached certificates and without compression.
 
-    The library's compression state takes 160 kB for each recogniser of a call, and sound goes
-    uncompressed in any case (`providers/sockets.py`).
+    The compression state would take 160 kB for each recogniser of a call, and audio is sent
+    uncompressed anyway (`providers/sockets.py`).
     """
     kwargs.setdefault("open_timeout", OPEN_S)
     return _ConnectHere(url, ssl=tls_for(url), compression=None, **kwargs)
 
 
 MODEL: Final = "nova-3"
-FINALIZE: Final = '{"type":"Finalize"}'  # flushes pending transcripts. Source: deepgram-docs
+FINALIZE: Final = '{"type":"Finalize"}'  # requests pending transcripts. Source: deepgram-docs
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
 # NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
@@ -109,22 +109,22 @@ NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 class DeepgramRung(DeepgramSTTService):
     """Pipecat's service, with failures reported to a supervising stage.
 
-    A supervised service reports what Pipecat's hides: a lost connection, at once and with its
-    reason, also after a clean close, as an error that carries a `Failure`; and results without
-    words, as frames without text, because they prove that the stream is alive. It does not
-    reconnect by itself, and so does not wait four seconds first.
+    A supervised service reports what Pipecat's hides: each lost connection, even a cleanly closed
+    one, immediately, as an error with a `Failure`; and each result without words, as a frame
+    without text, because it proves that the stream is alive. It does not reconnect by itself;
+    Pipecat's would, after four seconds.
 
     Attributes:
         supervised: Set before `setup`, by a stage that calls `reconnect` after a failure.
     """
 
     def __init__(self, *, rung_name: str, alternatives: int = 1, **kwargs: Any) -> None:
-        """Ask for `alternatives` readings; other arguments are Pipecat's.
+        """Prepare.
 
         Args:
             rung_name: The rung that failures are reported for.
-            alternatives: Readings of what was said, the best one included.
-            kwargs: Pipecat's own.
+            alternatives: The number of readings to request, the best one included.
+            kwargs: Pipecat's arguments.
         """
         make_clients_cheap()
         super().__init__(**kwargs)
@@ -132,10 +132,10 @@ class DeepgramRung(DeepgramSTTService):
         self.supervised = False
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
-        self._answered = False  # with any message, on this connection
+        self._answered = False  # with a result, on this connection
         self._complained = False  # about one of our messages, on this connection
         self._socket: SoundSocket | None = None  # of this connection, if it is accessible
-        self._waiting = 0  # pieces of sound in our queue
+        self._waiting = 0  # pieces of audio in our queue
 
     @property
     def connected(self) -> bool:
@@ -143,16 +143,16 @@ class DeepgramRung(DeepgramSTTService):
         return self._connection is not None
 
     async def reconnect(self) -> bool:
-        """Open a new stream without closing the old one politely; return whether it is open."""
+        """Open a new stream after aborting the old one; return whether the new one is open."""
         self._connection = None
-        if self._socket:  # closing a silent one would take half a minute or more
+        if self._socket:  # a closing handshake without an answer would take half a minute or more
             self._socket.abort()
         await self._disconnect()
         await self._connect()
         return self.connected
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Send sound past every queue; return False if it has to be queued."""
+        """Send audio at once, bypassing all queues; return False if it has to be queued."""
         socket = self._free_socket()
         if socket is None:
             return False
@@ -163,14 +163,14 @@ class DeepgramRung(DeepgramSTTService):
     def ask_for_words(self) -> None:
         """Request the pending words now: the caller may have finished.
 
-        Does nothing while sound waits in a queue: that sound must be sent first.
+        Does nothing while audio waits in a queue, because that must be sent first.
         """
         if socket := self._free_socket():
             self.request_finalize()
             socket.say(FINALIZE)
 
     def _free_socket(self) -> SoundSocket | None:
-        """Return the socket to write to past every queue; `None` if sound has to be queued."""
+        """Return the socket for writing past all queues; `None` if audio has to be queued."""
         socket = self._socket
         if socket is None or self._waiting or self._muted or not self.is_usable:
             return None
@@ -182,19 +182,19 @@ class DeepgramRung(DeepgramSTTService):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Count the queued sound: later sound must not overtake it."""
+        """Count the queued audio: later audio must not overtake it."""
         self._waiting += isinstance(frame, InputAudioRawFrame)
         await super().queue_frame(frame, direction, callback)
 
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection
     ) -> None:
-        """Send queued sound."""
+        """Send queued audio."""
         await super().process_audio_frame(frame, direction)
         self._waiting -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Send audio; give up a stream that blocks, or frames would pile up."""
+        """Send audio; give up a stream that blocks, before frames pile up."""
         connection = self._connection
         if connection is not None:
             try:
@@ -213,7 +213,7 @@ class DeepgramRung(DeepgramSTTService):
             return
         self._ended_by, self._answered, self._complained = None, False, False
         try:
-            await self._one_connection_or_a_plain_one()
+            await self._run_connection_or_retry()
         except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
             self._ended_by = error
         finally:
@@ -222,26 +222,26 @@ class DeepgramRung(DeepgramSTTService):
         moment = Moment.FLOWING if self._answered else Moment.ASKED
         await self._emit(failure_of(self._ended_by, self._rung_name, moment=moment))
 
-    async def _one_connection_or_a_plain_one(self) -> None:
-        """Retry without alternatives if the model has none: only our option was refused."""
+    async def _run_connection_or_retry(self) -> None:
+        """Run a connection; retry without alternatives if the model does not support them."""
         try:
-            await self._one_connection()
-        except ApiError as refused:
-            if self._alternatives == 1 or refused.status_code != BAD_REQUEST:
+            await self._run_connection()
+        except ApiError as error:
+            if self._alternatives == 1 or error.status_code != BAD_REQUEST:
                 raise
             self._alternatives = 1
-            say_that_it_has_none(self._rung_name)
-            await self._one_connection()
+            log_missing_alternatives(self._rung_name)
+            await self._run_connection()
 
     def _build_connect_kwargs(self) -> dict[str, Any]:
-        """Add alternatives to the query: the SDK has no parameter for them."""
-        asked = super()._build_connect_kwargs()
+        """Add `alternatives` to the query: the SDK has no parameter for it."""
+        options = super()._build_connect_kwargs()
         if self._alternatives == 1:
-            return asked
-        wish = {"alternatives": str(self._alternatives)}
-        return {**asked, "request_options": {"additional_query_parameters": wish}}
+            return options
+        query = {"alternatives": str(self._alternatives)}
+        return {**options, "request_options": {"additional_query_parameters": query}}
 
-    async def _one_connection(self) -> None:
+    async def _run_connection(self) -> None:
         keep_alive: asyncio.Task[None] | None = None
         connect = self._client.listen.v1.connect(**self._build_connect_kwargs())
         try:
@@ -270,7 +270,7 @@ class DeepgramRung(DeepgramSTTService):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; a result goes on in our own terms."""
+        """Push a frame; replace Deepgram's result in it with our own (`Heard`)."""
         if isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
             frame.result = heard_of(frame.result, frame.text)
         await super().push_frame(frame, direction)
@@ -286,12 +286,12 @@ class DeepgramRung(DeepgramSTTService):
         alternatives = message.channel.alternatives if message.channel else []
         if not alternatives or alternatives[0].transcript:
             return
-        # The answer to our Finalize closes an utterance; any other result is a sign of life.
+        # The answer to our Finalize closes an utterance; other results show that the stream lives.
         kind = TranscriptionFrame if self._finalize_pending else InterimTranscriptionFrame
         await self.push_frame(kind("", self._user_id, time_now_iso8601(), result=message))
 
     def _note_complaint(self, message: Any) -> None:
-        """Log a message that Deepgram rejected. The stream goes on, so this is no failure."""
+        """Log that Deepgram rejected a message. The stream continues, so this is not a failure."""
         complaint = None if self._complained else complaint_of(message)
         if complaint:
             self._complained = True
@@ -307,10 +307,10 @@ class DeepgramRung(DeepgramSTTService):
 
 
 def heard_of(message: Any, text: str) -> Heard:
-    """Return the result in a message; the SDK does not check the types of its fields.
+    """Return a message's result; the SDK does not check the types of its fields.
 
     Args:
-        message: Deepgram's Results.
+        message: A `Results` message.
         text: Its transcript.
     """
     found = getattr(getattr(message, "channel", None), "alternatives", None) or ()
@@ -333,15 +333,17 @@ def _end_s(message: Any) -> float | None:
     return None
 
 
-def _words(written: list[str], best: Any) -> tuple[HeardWord, ...]:
+def _words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
     timed = [
         word
         for word in getattr(best, "words", None) or ()
         if isinstance(getattr(word, "start", None), float | int)
         and isinstance(getattr(word, "end", None), float | int)
     ]
-    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
-        written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
+    if len(timed) != len(
+        texts
+    ):  # for example, numerals have fewer words when written than when spoken
+        texts = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
         HeardWord(
             text=text,
@@ -349,12 +351,12 @@ def _words(written: list[str], best: Any) -> tuple[HeardWord, ...]:
             end_s=word.end,
             confidence=getattr(word, "confidence", None),
         )
-        for text, word in zip(written, timed, strict=True)
+        for text, word in zip(texts, timed, strict=True)
     )
 
 
 @functools.cache
-def say_that_it_has_none(rung_name: str) -> None:
+def log_missing_alternatives(rung_name: str) -> None:
     """Log, once for a rung and process, that the model has no alternatives."""
     logger.warning(
         "{}: Deepgram refuses `alternatives` with this model (nova-2 and nova-3 have none); "
@@ -364,15 +366,15 @@ def say_that_it_has_none(rung_name: str) -> None:
 
 
 def _sound_socket(connection: AsyncV1SocketClient) -> SoundSocket | None:
-    """Return the direct socket, unless the SDK now uses another websocket class."""
+    """Return the SDK's socket for direct writing; `None` if its class does not allow that."""
     websocket = connection._websocket  # noqa: SLF001 - the SDK hides it
     return SoundSocket(websocket) if isinstance(websocket, DirectSocket) else None
 
 
 def complaint_of(message: Any) -> str | None:
-    """Return Deepgram's codes for a message that it rejected; `None` if there is none.
+    """Return Deepgram's codes for a message that it rejected; `None` if it rejected none.
 
-    Only codes: the description may quote our message, such as names to listen for.
+    Only the codes: the description may quote our message, such as names to listen for.
     """
     kind = getattr(message, "type", None)
     found = classify_message("deepgram", {"type": kind}, moment=Moment.FLOWING)
@@ -388,24 +390,24 @@ class PoliteCloseError(Exception):
 
 
 def _close_of(connection: AsyncV1SocketClient) -> Exception:
-    """Return the close of a stream that ended without an error."""
+    """Return an exception for a stream that ended without an error."""
     code = getattr(connection._websocket, "close_code", None)  # noqa: SLF001 - the SDK hides it
     return PoliteCloseError(code or 1000)
 
 
 def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
-    """Return what a stream's end or refusal means for a rung.
+    """Return the end or refusal of a stream as a failure of a rung.
 
-    A refusal's `dg-error` is in the headers of the handshake's error. The SDK replaces that error
-    by one with the request's headers. Source: deepgram-sdk 7.16 `listen/v1/raw_client.py`.
+    A refusal's `dg-error` is in the headers of the handshake's error, which the SDK replaces with
+    an error that has the request's headers. Source: deepgram-sdk 7.16 `listen/v1/raw_client.py`.
     """
     match error:
         case ApiError(status_code=int() as status):
             return _refused(status, getattr(error.__context__, "headers", None) or {}, rung_name)
         case ConnectionClosed():
-            code, said = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
-            found = classify_close("deepgram", code, said, stage="stt", moment=moment)
-            reason = f"closed: {code} {said}".strip()
+            code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
+            found = classify_close("deepgram", code, text, stage="stt", moment=moment)
+            reason = f"closed: {code} {text}".strip()
         case PoliteCloseError(args=(int() as code,)):
             found = classify_close("deepgram", code, stage="stt", moment=moment)
             reason = f"closed: {code}"
@@ -418,12 +420,12 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
 
 
 def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
-    said = str(headers.get("dg-error", ""))[:SAID]
+    text = str(headers.get("dg-error", ""))[:SAID]
     return failed(
-        classify_http("deepgram", status, said or None),
+        classify_http("deepgram", status, text or None),
         "stt",
         provider=rung_name,
-        reason=f"{status} {said}".strip(),
+        reason=f"{status} {text}".strip(),
         retry_after_s=retry_after_s(headers),
         same_rung=may_ask_again(headers),
     )
@@ -449,7 +451,7 @@ def build(rung: RungSpec) -> DeepgramRung:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List the key's projects: authenticated, free, no audio."""
+    """List the key's projects: authenticated, free of charge, without audio."""
     await ask_http(
         http_twin(rung.url, "/v1/projects"),
         headers={"Authorization": f"Token {rung.api_key}"},

@@ -1,4 +1,4 @@
-"""Deepgram: its real probe, and whole recordings in one request."""
+"""Deepgram: the real probe, and recognition of whole recordings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from bot.http import parse_json
 from calls.transcript import HeardWord, OtherReading, Transcript
 from fallbacks.classification import classify_message
 from fallbacks.symptoms import Moment, Symptom
-from providers.batch import BatchRequest, http_base, post, trouble
+from providers.batch import BatchRequest, http_base, post, rung_error
 from providers.deepgram import MODEL
 from providers.probing import Question, Verdict, ask_socket, speech
 from providers.provider import RungSpec, WholeRecording
@@ -35,7 +35,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     }
     options = {**rung.options, **rung.options.get("extra", {})}
     query |= {
-        key: _written(value)
+        key: _query_value(value)
         for key, value in options.items()
         if key != "extra" and value is not None
     }
@@ -50,7 +50,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     await ask_socket(question, rung, timeout_s=timeout_s)
 
 
-def _written(value: Any) -> Any:
+def _query_value(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -64,7 +64,7 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
             return False
 
 
-BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of sound at 8 kHz
+BYTES_A_SECOND: Final = 50_000  # sent and recognised, of a recording; chosen: 3 s of audio at 8 kHz
 MAX_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
 WAV: Final = b"RIFF"
 
@@ -76,7 +76,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
         ServiceError: Deepgram failed; holds the failure.
     """
     size = len(recording.content)
-    # Deepgram detects the container whatever the header says; its API asks for the header.
+    # Deepgram detects the container whatever the header says, but requires the header.
     kind = "audio/wav" if recording.content.startswith(WAV) else "audio/*"
     request = BatchRequest(
         url=f"{http_base(rung.url)}/v1/listen",
@@ -88,8 +88,8 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     answer = await post(request, rung)
     try:
         return _read(parse_json(answer.body), rung, recording)
-    except (ValueError, KeyError, IndexError, TypeError) as wrong:
-        raise trouble(Symptom.GARBAGE, rung, "the answer is not a transcript") from wrong
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise rung_error(Symptom.GARBAGE, rung, "the answer is not a transcript") from error
 
 
 def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
@@ -135,8 +135,8 @@ def _text(reading: Mapping[str, Any]) -> str:
 
 
 def _confidence(found: Mapping[str, Any]) -> float | None:
-    sure = found.get("confidence")
-    return None if sure is None else float(sure)
+    confidence = found.get("confidence")
+    return None if confidence is None else float(confidence)
 
 
 def _word(word: Mapping[str, Any]) -> HeardWord:

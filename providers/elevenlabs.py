@@ -1,4 +1,4 @@
-"""ElevenLabs: text to speech over its multi-context websocket, its probes, and whole texts."""
+"""ElevenLabs: streaming text to speech with word times, probes, and whole texts."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
-SPELLINGS: Final = {  # newer servers send `context_id` (seen); the last is in asyncapi.yml
+SPELLINGS: Final = {  # newer servers send `context_id` (observed); the last one is in asyncapi.yml
     "context_id": "contextId",
     "is_final": "isFinal",
     "normalized_alignment": "normalizedAlignment",
@@ -41,7 +41,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     _timed: tuple[VoiceContext | None, float] = (
         None,
         0.0,
-    )  # the time already covered of a context
+    )  # a context, and the seconds of it that are covered so far
     _last: Mapping[str, Any] | None = None  # the previous message
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
@@ -53,8 +53,8 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
             await self.tap.tell_error(ear, message, name=name, last=True, socket=self._websocket)
         elif context and message.get("isFinal"):
             await self.tap.tell_done(ear, context)
-        elif context and not self._comes_again(message):
-            await self._tell_words(ear, context, message)
+        elif context and not self._is_repeat(message):
+            await self._report_words(ear, context, message)
             if message.get("audio"):
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
@@ -69,39 +69,42 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         """Return a message with the keys that Pipecat reads; `None` if its context is over.
 
         Pipecat silently drops a message with other keys. It keeps the letters of one unfinished
-        word for all contexts, so late letters would mix with the next reply's. A context that is
-        being spoken may briefly lack its queue.
+        word for all contexts, so late letters would mix with those of the next reply. The context
+        being spoken may briefly have no queue yet.
         """
         message = in_one_spelling(message)
         name = message.get("contextId")
         over = name and name != self._turn_context_id and not self.audio_context_available(name)
         return None if over else message
 
-    def _comes_again(self, message: Mapping[str, Any]) -> bool:
-        """Return whether a message with letters is a repeat: times continue from the last one.
+    def _is_repeat(self, message: Mapping[str, Any]) -> bool:
+        """Return whether a message with words repeats the previous one.
 
-        Silence may equal the silence before it, but no two pieces of speech are alike.
+        A repeat must not advance the word times. Two messages of silence may be equal, but not
+        two of speech.
         """
-        again, self._last = message == self._last, message
-        return again and any(word for word, _, _ in spelt(_alignment(message)))
+        is_same, self._last = message == self._last, message
+        return is_same and any(word for word, _, _ in spelt(_alignment(message)))
 
-    async def _tell_words(
+    async def _report_words(
         self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
-        known, base_s = self._timed
-        base_s = base_s if known is context else 0.0
+        context_before, base_s = self._timed
+        base_s = base_s if context_before is context else 0.0
         words = list(spelt(_alignment(message)))
         upto_s = base_s + words[-1][2] if words else base_s
         for at, (word, start_s, end_s) in enumerate(words, 1):
             if word:
-                goes_on = at == len(words) and is_sign(word[-1])  # spoken as several words
-                ends_s = None if goes_on else base_s + end_s
+                continues = at == len(words) and is_sign(
+                    word[-1]
+                )  # a sign may be spoken as several words
+                ends_s = None if continues else base_s + end_s
                 await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=ends_s)
         self._timed = (context, upto_s)
 
 
 def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message with the keys that Pipecat reads, nested ones too; itself if they fit."""
+    """Return a message with the keys that Pipecat reads, also in nested objects."""
     inner = {
         key: in_one_spelling(part) for key, part in message.items() if isinstance(part, Mapping)
     }
@@ -116,10 +119,10 @@ def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
-    """Yield a message's words with their start and end in the message's own sound, in seconds.
+    """Yield a message's words with their start and end in the message's audio, in seconds.
 
-    Blanks are yielded as empty words. The last word may continue in the next message, which makes
-    no difference to code that follows letters. A sign that is spoken as a word is complete.
+    Blanks are yielded as empty words. The last word may continue in the next message, which does
+    not matter to code that follows letters. A sign that is spoken as a word is complete.
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []
@@ -153,7 +156,7 @@ def build(rung: RungSpec) -> ElevenLabs:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Read the subscription: it shows the key and the quota, and costs nothing."""
+    """Read the subscription: checks key and quota, and is free of charge."""
     await ask_http(
         http_twin(rung.url, "/v1/user/subscription"),
         headers={"xi-api-key": rung.api_key},
@@ -168,7 +171,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No sound arrived in time.
+        ProbeFailedError: No audio arrived in time.
     """
     voice = quote(rung.voice or VOICE, safe="")
     query = {
@@ -201,7 +204,10 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
     return classify_symptom(Symptom.SHORT_AUDIO) if ended else False
 
 
-MULTILINGUAL: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")  # those that take a language
+MULTILINGUAL: Final = (
+    "eleven_flash_v2_5",
+    "eleven_turbo_v2_5",
+)  # the models that accept a language
 
 
 async def synthesise(rung: RungSpec, text: str) -> bytes:

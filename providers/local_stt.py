@@ -1,4 +1,4 @@
-"""Local speech to text: pocketsphinx in its own process, with no network and no key."""
+"""Local speech to text: pocketsphinx in its own process, without network and key."""
 
 import asyncio
 import io
@@ -27,7 +27,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from calls.transcript import Heard, OtherReading, Transcript
 from fallbacks.failure import Kind, Scope, finding
-from providers.batch import trouble
+from providers.batch import rung_error
 from providers.probing import speech
 from providers.provider import ProbeFailedError, RungSpec, WholeRecording
 from providers.sphinx_ear import Ear, SphinxResult
@@ -35,54 +35,55 @@ from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
 MODEL: Final = "pocketsphinx"
-# Chosen: the VAD's 0.2 s, and after it 0.01 to 0.37 s, measured on a busy machine of two cores.
+# Chosen: the VAD's 0.2 s, then 0.01 to 0.37 s, measured on a busy machine with two cores.
 TTFS_P99_S: Final = 0.6
-ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` detects no others
+ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` does not detect others
 
-ENDS: Final = 3  # in a row, after which the recogniser is not restarted
+ENDS: Final = 3  # of the process in a row; then it is not restarted
 
 
-class OwedAnswers:
-    """The results that the recogniser still has to deliver, some of them no longer wanted.
+class PendingResults:
+    """Counts the results that the recogniser still has to deliver, and which are no longer wanted.
 
-    When another recogniser has delivered the utterance, the stage cancels this one, which asks it
-    for the rest. It may lag far behind then, and its results carry no times that would identify
-    late words. But it answers in order. If the next command begins an utterance, the wanted audio
-    is fed again from there.
+    When another recogniser has delivered an utterance, the stage cancels this one's by finishing
+    it. The recogniser may be far behind by then, and its results carry no times that would identify
+    late words, but they come in the order of the requests. If an utterance begins after a cancelled
+    one without audio in between, all results pending at that moment are late: the stage sends the
+    audio that it still wants again.
     """
 
     def __init__(self) -> None:
-        self._owed = 0
-        self._late = 0  # how many of these are late
-        self._called_off = False  # and no audio was sent since
+        self._pending = 0
+        self._late = 0  # the first of these, which are late
+        self._is_cancelled = False  # the last request was, and no audio was sent since
 
-    def ask(self, *, called_off: bool) -> None:
-        """Record a request for the rest; `called_off` means that no more audio follows."""
-        self._owed += 1
-        self._called_off = called_off
+    def ask(self, *, cancelled: bool) -> None:
+        """Record a request to finish; `cancelled` means that its result is not wanted."""
+        self._pending += 1
+        self._is_cancelled = cancelled
 
     def hear(self) -> None:
-        """Record that audio is sent: earlier requests may be of use again."""
-        self._called_off = False
+        """Record that audio is sent: the last request was not a cancellation after all."""
+        self._is_cancelled = False
 
     def begin(self) -> None:
-        """Record that an utterance begins."""
-        self._late = self._owed if self._called_off else self._late
-        self._called_off = False
+        """Record that an utterance begins: after a cancellation, all pending results are late."""
+        self._late = self._pending if self._is_cancelled else self._late
+        self._is_cancelled = False
 
-    def comes_late(self, heard: SphinxResult) -> bool:
-        """Record a result; return whether it is late and unwanted."""
+    def is_late(self, result: SphinxResult) -> bool:
+        """Record a result; return whether it is late, and so unwanted."""
         late = self._late > 0
-        if heard.finished:
-            self._owed, self._late = self._owed - 1, self._late - late
+        if result.finished:
+            self._pending, self._late = self._pending - 1, self._late - late
         return late
 
 
 class LocalSTTService(STTService):
-    """Follows the pipeline's VAD: an utterance lies between its start and its stop.
+    """Follows the pipeline's VAD: an utterance lasts from its start to its stop.
 
     Attributes:
-        supervised: Also report an utterance without words, as a frame without text.
+        supervised: Whether an utterance without words is reported, too, as a frame without text.
     """
 
     def __init__(self, *, settings: STTSettings, ear: Ear) -> None:
@@ -90,11 +91,11 @@ class LocalSTTService(STTService):
         self.supervised = False
         self._ear = ear
         self._process = SphinxProcess(ear)
-        self._answers = OwedAnswers()
-        self._listening: asyncio.Task[None] | None = None
+        self._answers = PendingResults()
+        self._listen_task: asyncio.Task[None] | None = None
         self._behind = False
-        self._ready = False  # the models are loaded
-        self._ended = 0  # recognisers in a row that ended without a result
+        self._ready = False  # whether the models are loaded
+        self._ended = 0  # processes in a row that ended without a result
 
     def can_generate_metrics(self) -> bool:
         """Return True: recognised audio is counted, though it costs nothing."""
@@ -104,7 +105,7 @@ class LocalSTTService(STTService):
         """Start the recogniser; the call does not wait for its models."""
         await super().setup(setup)
         await self._process.start()
-        self._listening = self.create_task(self._listen(), "local recogniser")
+        self._listen_task = self.create_task(self._listen(), "local recogniser")
 
     async def stop(self, frame: EndFrame) -> None:
         """End the recogniser."""
@@ -140,77 +141,77 @@ class LocalSTTService(STTService):
             case VADUserStoppedSpeakingFrame():
                 self.request_finalize()
                 if self._process.send(Command.FINISH):
-                    # No detector has heard a silence: the stage ends the audio.
-                    self._answers.ask(called_off=self.supervised and not frame.stop_secs)
+                    # Without a detected silence, the stage has ended the utterance.
+                    self._answers.ask(cancelled=self.supervised and not frame.stop_secs)
             case _:
                 pass
 
     async def _listen(self) -> None:
-        """Pass results on; replace a recogniser that died."""
-        while await self._hear_out():
+        """Pass results on; replace a process that died."""
+        while await self._pass_results():
             await self._process.close()
-            self._answers = OwedAnswers()
+            self._answers = PendingResults()
             try:
                 await self._process.start()
-            except OSError as wrong:  # the process limit is reached, or our files were replaced
-                why = f"the local recogniser cannot be started again: {type(wrong).__name__}"
-                await self.push_error(why, exception=wrong, force_treat_as_permanent=True)
+            except OSError as error:  # the process limit is reached, or our files were replaced
+                reason = f"the local recogniser cannot be started again: {type(error).__name__}"
+                await self.push_error(reason, exception=error, force_treat_as_permanent=True)
                 return
             if self._user_speaking:
                 self._process.send(Command.BEGIN)
             await self.push_error("the local recogniser ended; a new one was started")
 
-    async def _hear_out(self) -> bool:
-        """Return, after the recogniser has ended, whether to start another."""
-        self._ready, why = False, "it ended too often"
-        async for heard in self._process.results():
-            match heard.what:
+    async def _pass_results(self) -> bool:
+        """Pass results on until the process ends; return whether to start another."""
+        self._ready, reason = False, "it ended too often"
+        async for result in self._process.results():
+            match result.what:
                 case "ready":
                     self._ready = True
-                case "interim" | "final" if self._answers.comes_late(heard):
+                case "interim" | "final" if self._answers.is_late(result):
                     pass
                 case "interim":
-                    await self.push_frame(_interim(heard, self._user_id, self._settings))
+                    await self.push_frame(_interim(result, self._user_id, self._settings))
                 case "final":
-                    await self._push_final(heard)
+                    await self._push_final(result)
                 case _:
-                    why = heard.text
+                    reason = result.text
         self._ended += 1
         again = self._ready and self._ended < ENDS
         if not again:
-            await self.push_error(f"local recogniser: {why}", force_treat_as_permanent=True)
+            await self.push_error(f"local recogniser: {reason}", force_treat_as_permanent=True)
         return again
 
-    async def _push_final(self, heard: SphinxResult) -> None:
+    async def _push_final(self, result: SphinxResult) -> None:
         self._ended = 0
-        if not heard.text:
+        if not result.text:
             await self.cancel_ttfb_metrics()
-        if not heard.text and not self.supervised:
+        if not result.text and not self.supervised:
             return
-        if heard.finished:
+        if result.finished:
             self.confirm_finalize()
         await self.emit_stt_usage_metrics()
-        await self.push_frame(_final(heard, self._user_id, self._settings))
+        await self.push_frame(_final(result, self._user_id, self._settings))
 
     async def _close(self) -> None:
-        listening, self._listening = self._listening, None
+        listening, self._listen_task = self._listen_task, None
         if listening is not None:
             await self.cancel_task(listening)
         await self._process.close()
 
 
-def _interim(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
-    return InterimTranscriptionFrame(heard.text, user_id, time_now_iso8601(), _language(settings))
+def _interim(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    return InterimTranscriptionFrame(result.text, user_id, time_now_iso8601(), _language(settings))
 
 
-def _final(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
-    others = (OtherReading(text=alternative) for alternative in heard.alternatives)
+def _final(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    others = (OtherReading(text=alternative) for alternative in result.alternatives)
     return TranscriptionFrame(
-        heard.text,
+        result.text,
         user_id,
         time_now_iso8601(),
         _language(settings),
-        result=Heard(final=True, confidence=heard.confidence, others=tuple(others)),
+        result=Heard(final=True, confidence=result.confidence, others=tuple(others)),
     )
 
 
@@ -237,8 +238,8 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     del timeout_s
     try:
         await asyncio.to_thread(ear_of, rung)
-    except ValueError as wrong:
-        raise ProbeFailedError(str(wrong)) from wrong
+    except ValueError as error:
+        raise ProbeFailedError(str(error)) from error
 
 
 def ear_of(rung: RungSpec) -> Ear:
@@ -250,8 +251,8 @@ def ear_of(rung: RungSpec) -> Ear:
     options: dict[str, Any] = dict(rung.options)
     if rung.language.partition("-")[0].lower() not in ENGLISH and not {"hmm", "dict"} <= {*options}:
         raise ValueError(
-            f"{rung.name}: the local recogniser brings English only; "
-            f"for {rung.language} name its models: options.hmm and options.dict"
+            f"{rung.name}: the local recogniser includes only English models; "
+            f"for {rung.language} set options.hmm and options.dict"
         )
     missing = [f"options.{key}: {path}" for key, path in options.items() if not Path(path).exists()]
     if missing:
@@ -260,7 +261,7 @@ def ear_of(rung: RungSpec) -> Ear:
 
 
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
-    """Recognise half a second of speech, in whatever language.
+    """Recognise half a second of speech; any result will do, whatever the language.
 
     Raises:
         ProbeFailedError: The recogniser does not start, or does not answer.
@@ -273,28 +274,28 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
             process.send(Command.BEGIN)
             process.send(Command.AUDIO, samples)
             process.send(Command.FINISH)
-            trouble = await _trouble_of(process)
-    except (TimeoutError, OSError) as wrong:
-        raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from wrong
+            problem = await _problem_of(process)
+    except (TimeoutError, OSError) as error:
+        raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from error
     finally:
         await process.close()
-    if trouble:
-        raise ProbeFailedError(f"{rung.name}: {trouble}")
+    if problem:
+        raise ProbeFailedError(f"{rung.name}: {problem}")
 
 
-async def _trouble_of(process: SphinxProcess) -> str:
-    """Return what went wrong; empty if it answered."""
-    async for heard in process.results():
-        if heard.what == "final":
+async def _problem_of(process: SphinxProcess) -> str:
+    """Return what went wrong; empty if the process answered."""
+    async for result in process.results():
+        if result.what == "final":
             return ""
-        if heard.what == "failed":
-            return heard.text
+        if result.what == "failed":
+            return result.text
     return "the recogniser ended"
 
 
 RATE_HZ: Final = 16_000  # the model's rate
 PIECE_S: Final = 1.0
-SLOWEST: Final = 2.0  # times the recording's length; a busy machine takes half of it (measured)
+SLOWEST: Final = 2.0  # times the recording's length; a busy machine takes half as long (measured)
 UNREADABLE: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
 
 
@@ -308,18 +309,18 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     try:
         samples = await asyncio.to_thread(_decode, recording.content)
         process = SphinxProcess(ear_of(asked))
-    except soundfile.LibsndfileError as wrong:
-        raise trouble(UNREADABLE, rung, "the recording cannot be read") from wrong
-    except ValueError as wrong:
-        raise trouble(Kind.NOT_FOUND, rung, str(wrong)) from wrong
+    except soundfile.LibsndfileError as error:
+        raise rung_error(UNREADABLE, rung, "the recording cannot be read") from error
+    except ValueError as error:
+        raise rung_error(Kind.NOT_FOUND, rung, str(error)) from error
     duration_s = samples.size / RATE_HZ
     try:
         async with asyncio.timeout(rung.timeout_s + SLOWEST * duration_s):
-            finals = await _hear(process, samples.tobytes(), rung)
-    except TimeoutError as slow:
-        raise trouble(Kind.TIMEOUT, rung, "the recogniser does not keep up") from slow
-    except OSError as broken:
-        raise trouble(Kind.NETWORK, rung, "the recogniser cannot be started") from broken
+            finals = await _recognise(process, samples.tobytes(), rung)
+    except TimeoutError as error:
+        raise rung_error(Kind.TIMEOUT, rung, "the recogniser does not keep up") from error
+    except OSError as error:
+        raise rung_error(Kind.NETWORK, rung, "the recogniser cannot be started") from error
     finally:
         await process.close()
     return _transcript(finals, asked, duration_s=duration_s)
@@ -333,8 +334,8 @@ def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     return np.clip(mono * 32768.0, -32768, 32767).astype("<i2")
 
 
-async def _hear(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
-    """Return the results. They are read while audio is sent, or the process would block."""
+async def _recognise(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
+    """Return the final results; they are read while audio is sent, or the process would block."""
     await process.start()
     finals, _ = await asyncio.gather(_finals(process, rung), _send(process, pcm))
     return finals
@@ -342,14 +343,14 @@ async def _hear(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[Sphi
 
 async def _finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
     finals: list[SphinxResult] = []
-    async for heard in process.results():
-        if heard.what == "failed":
-            raise trouble(Kind.NOT_FOUND, rung, heard.text)
-        if heard.what == "final":
-            finals.append(heard)
-        if heard.finished:
+    async for result in process.results():
+        if result.what == "failed":
+            raise rung_error(Kind.NOT_FOUND, rung, result.text)
+        if result.what == "final":
+            finals.append(result)
+        if result.finished:
             return finals
-    raise trouble(Kind.NETWORK, rung, "the recogniser ended")
+    raise rung_error(Kind.NETWORK, rung, "the recogniser ended")
 
 
 async def _send(process: SphinxProcess, pcm: bytes) -> None:
@@ -363,12 +364,12 @@ async def _send(process: SphinxProcess, pcm: bytes) -> None:
 
 def _transcript(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
     spoken = [final for final in finals if final.text]
-    sure = [sphinx_result.confidence for sphinx_result in spoken]
+    confidences = [final.confidence for final in spoken]
     return Transcript(
-        text=" ".join(sphinx_result.text for sphinx_result in spoken),
+        text=" ".join(final.text for final in spoken),
         provider=rung.name,
         language=rung.language,
         language_confidence=None,
         duration_s=duration_s,
-        confidence=sum(sure) / len(sure) if sure else None,
+        confidence=sum(confidences) / len(confidences) if confidences else None,
     )

@@ -1,4 +1,4 @@
-"""Local text to speech: espeak-ng in this process, with no network and no key."""
+"""Local text to speech: espeak-ng in this process, without network and key."""
 
 import asyncio
 import bisect
@@ -28,12 +28,16 @@ from engines.espeak import Espeak, Samples, UnknownVoiceError
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Kind, failed
 from fallbacks.symptoms import Symptom
-from providers.batch import trouble
+from providers.batch import rung_error
 from providers.probing import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
-DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # espeak-ng's names where they differ
+DIALECTS: Final = {
+    "en": "en-us",
+    "zh": "cmn",
+    "no": "nb",
+}  # espeak-ng's names, where they differ from the tag
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
 
@@ -43,8 +47,8 @@ _loading: Final = threading.Lock()
 def espeak() -> Espeak:
     """Return this process's only espeak-ng, loaded at the first call (about 10 ms).
 
-    Two threads that call it at the same time get the same object: the library knows one callback,
-    and a second object's would take all sound from the first.
+    Concurrent threads get the same object: the library has a single callback, and a second object
+    would take all audio away from the first.
 
     Raises:
         RuntimeError: Its data files cannot be read.
@@ -60,7 +64,7 @@ def _loaded() -> Espeak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """A rung's `options`: how the voice speaks.
+    """A rung's `options`: speed and pitch of the voice.
 
     Attributes:
         words_per_minute: 80 to 450.
@@ -73,7 +77,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSentence:
-    """A spoken sentence: mono 16-bit samples, and its words with their starts in seconds."""
+    """A synthesised sentence: mono 16-bit samples, and each word with its start in seconds."""
 
     samples: Samples
     rate_hz: int
@@ -105,14 +109,14 @@ def names(voice: str, language: str) -> tuple[str, ...]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Yield a text's sentences: the first plays while the next are synthesised."""
+    """Yield a text's sentences, so that the first plays while the next is synthesised."""
     for match in PIECE.finditer(text):
         if match.group().strip():
             yield match.group()
 
 
 def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> SpokenSentence:
-    """Speak one piece at `rate_hz`; blocks for a few milliseconds.
+    """Synthesise one piece of text at `rate_hz`; blocks for a few milliseconds.
 
     Raises:
         UnknownVoiceError: None of the voices exists.
@@ -135,8 +139,8 @@ def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[
     """Return each word between blanks and its first sample.
 
     espeak-ng announces some words together ("of the") and others in parts ("$1,234"). The first
-    part counts, and a word without an event is placed between its neighbours by its letters.
-    Punctuation alone goes with the word before it, because it is not spoken.
+    part counts; a word without an event is interpolated between its neighbours by its position.
+    Punctuation alone belongs to the word before it, because it is not spoken.
     """
     tokens = [
         (match.start(), match.group())
@@ -145,32 +149,34 @@ def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[
     if not tokens:
         return []
     starts = [at for at, _ in tokens]
-    heard: dict[int, int] = {}
+    first_samples: dict[int, int] = {}
     for position, sample in events:
-        heard.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
-    known = {starts[index]: sample for index, sample in sorted(heard.items())} | {len(text): total}
+        first_samples.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
+    known = {starts[index]: sample for index, sample in sorted(first_samples.items())} | {
+        len(text): total
+    }
     places = np.interp(starts, [*known.keys()], [*known.values()])
     return [(token, float(place)) for (_, token), place in zip(tokens, places, strict=True)]
 
 
 MODEL: Final = "espeak-ng"
-VOICE: Final = "f2"  # chosen: one of the timbres that the wheel brings
-CHUNK_S: Final = 0.1  # of audio a frame: an interruption drops the rest
+VOICE: Final = "f2"  # chosen among the timbres in the wheel
+CHUNK_S: Final = 0.1  # of audio per frame; an interruption drops the frames that wait
 
 
 class ContextTimes:
-    """The playing times of each open context."""
+    """When each open context plays."""
 
     def __init__(self) -> None:
         self._playout = Playout()
         self._begins_ns: dict[str, int] = {}
 
     def begins_ns(self, context_id: str | None) -> int:
-        """Return when a context's audio begins; 0 if it has none."""
+        """Return when a context's audio begins to play; 0 if it has none."""
         return self._begins_ns.get(context_id or "", 0)
 
     def add(self, context_id: str, now_ns: int, *, duration_s: float) -> float:
-        """Queue a piece; return when it plays, in seconds of its context."""
+        """Queue a piece; return when it plays, in seconds from the start of its context."""
         begins_ns = self._playout.add(now_ns, duration_s=duration_s)
         return (begins_ns - self._begins_ns.setdefault(context_id, begins_ns)) / 1e9
 
@@ -179,25 +185,25 @@ class ContextTimes:
         self._begins_ns.pop(context_id, None)
 
     def interrupt(self) -> None:
-        """Forget what was still to be played."""
+        """Forget the queued audio."""
         self._playout.clear()
 
 
-class LocalTelling:
-    """Reports to the stage, if there is one, what is spoken for each attempt.
+class VoiceReports:
+    """Reports words and audio of each attempt to the stage, if there is one.
 
     Attributes:
-        ear: The stage's listener.
+        ear: The stage's listener; `None` without a stage.
     """
 
     def __init__(self) -> None:
         self.ear: VoiceEar | None = None
         self._attempt = 0
-        self._told_s = 0.0  # the reported seconds of the attempt's sound
+        self._reported_s = 0.0  # the seconds of the attempt's audio that were reported
 
     def begin(self, attempt: int) -> None:
-        """Restart the count for another attempt."""
-        self._attempt, self._told_s = attempt, 0.0
+        """Begin another attempt."""
+        self._attempt, self._reported_s = attempt, 0.0
 
     async def connected(self) -> None:
         """Report that the voice can speak."""
@@ -210,27 +216,30 @@ class LocalTelling:
             await self.ear.spoken(self._attempt)
 
     async def emit(self, piece: SpokenSentence) -> None:
-        """Report a sentence's words with their times, and its sound."""
+        """Report a sentence's words with their times, and its audio."""
         if self.ear is None:
             return
         ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
         for (word, start_s), end_s in zip(piece.words, ends_s, strict=False):
             await self.ear.word(
-                self._attempt, word, start_s=self._told_s + start_s, end_s=self._told_s + end_s
+                self._attempt,
+                word,
+                start_s=self._reported_s + start_s,
+                end_s=self._reported_s + end_s,
             )
-        self._told_s += piece.duration_s
+        self._reported_s += piece.duration_s
         await self.ear.sound(self._attempt, piece.samples.tobytes())
 
 
 class LocalTTSService(TTSService):
-    """Speaks at once and reports the time of each word."""
+    """Synthesises immediately, and reports the time of each word."""
 
     def __init__(
         self, *, rung_name: str, settings: TTSSettings, manner: Manner, sample_rate_hz: int
     ) -> None:
         super().__init__(
             name=rung_name,  # metrics carry this name
-            push_text_frames=False,  # words come with their times
+            push_text_frames=False,  # words are sent with their times
             push_start_frame=True,
             push_stop_frames=True,
             sample_rate=sample_rate_hz,
@@ -238,21 +247,21 @@ class LocalTTSService(TTSService):
         )
         self._manner = manner
         self._times = ContextTimes()
-        self._telling = LocalTelling()
+        self._reports = VoiceReports()
 
     def listen(self, ear: VoiceEar) -> None:
         """Report to `ear` from now on."""
-        self._telling.ear = ear
+        self._reports.ear = ear
 
     async def revive(self) -> None:
         """Do nothing: there is no connection to restore."""
         await self.set_usable(True)
-        await self._telling.connected()
+        await self._reports.connected()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Report that the voice is ready."""
         await super().setup(setup)
-        await self._telling.connected()
+        await self._reports.connected()
 
     def can_generate_metrics(self) -> bool:
         """Return True: spoken text is counted, though it costs nothing."""
@@ -265,7 +274,7 @@ class LocalTTSService(TTSService):
             piece = await asyncio.to_thread(
                 _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
             )
-            await self._telling.emit(piece)
+            await self._reports.emit(piece)
             now_ns = self.get_clock().get_time()
             begins_s = self._times.add(context_id, now_ns, duration_s=piece.duration_s)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
@@ -279,10 +288,10 @@ class LocalTTSService(TTSService):
     async def on_turn_context_completed(self) -> None:
         """Report that everything was spoken."""
         await super().on_turn_context_completed()
-        await self._telling.done()
+        await self._reports.done()
 
     async def start_word_timestamps(self) -> None:
-        """Count words from the start of their audio, not from the last word spoken before it."""
+        """Time words from the start of their audio, not from the last word before it."""
         tracker = self._word_timestamp_tracker
         begins_ns = self._times.begins_ns(self.get_active_audio_context_id())
         tracker.last_pts = max(tracker.last_pts, begins_ns)
@@ -301,17 +310,17 @@ class LocalTTSService(TTSService):
         if isinstance(frame, InterruptionFrame):
             self._times.interrupt()
         elif isinstance(frame, LLMFullResponseStartFrame):
-            self._telling.begin(frame.metadata.get(ATTEMPT, 0))
+            self._reports.begin(frame.metadata.get(ATTEMPT, 0))
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Change to a new voice or language, or keep the old one if espeak-ng lacks it."""
+        """Change the voice or language; keep the old one if espeak-ng lacks the new one."""
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
             await asyncio.to_thread(_find, str(voice), str(language))
-        except UnknownVoiceError as unknown:
-            await self.push_error(str(unknown), category=ErrorCategory.APPLICATION)
+        except UnknownVoiceError as error:
+            await self.push_error(str(error), category=ErrorCategory.APPLICATION)
             return {}
         return await super()._update_settings(delta)
 
@@ -342,8 +351,8 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     del timeout_s
     try:
         await asyncio.to_thread(_find, rung.voice or VOICE, rung.language)
-    except (UnknownVoiceError, RuntimeError) as missing:
-        raise ProbeFailedError(str(missing)) from missing
+    except (UnknownVoiceError, RuntimeError) as error:
+        raise ProbeFailedError(str(error)) from error
 
 
 def _find(voice: str, language: str) -> None:
@@ -358,15 +367,15 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """
     try:
         async with asyncio.timeout(timeout_s):
-            heard = await asyncio.to_thread(_heard, rung)
-    except (TimeoutError, UnknownVoiceError, RuntimeError) as wrong:
-        raise ProbeFailedError(f"{rung.name}: {wrong or 'the voice hangs'}") from wrong
-    if not heard:
+            has_sound = await asyncio.to_thread(_makes_sound, rung)
+    except (TimeoutError, UnknownVoiceError, RuntimeError) as error:
+        raise ProbeFailedError(f"{rung.name}: {error or 'the voice hangs'}") from error
+    if not has_sound:
         found = failed(classify_symptom(Symptom.ZERO_AUDIO), "tts", provider=rung.name)
         raise ProbeFailedError(f"{rung.name}: the voice produces no sound", failure=found)
 
 
-def _heard(rung: RungSpec) -> bool:
+def _makes_sound(rung: RungSpec) -> bool:
     voices = names(rung.voice or VOICE, rung.language)
     manner = Manner(**rung.options)
     return bool(speak(WORDS, voices, manner=manner, rate_hz=rung.sample_rate_hz).samples.any())
@@ -376,14 +385,14 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
     """Return a text as linear 16-bit samples at the rung's rate.
 
     Raises:
-        ServiceError: There is no such voice; holds the failure.
+        ServiceError: There is no such voice, or it is silent; holds the failure.
     """
     try:
         pcm = await asyncio.to_thread(_speak_all, rung, text)
-    except (UnknownVoiceError, RuntimeError) as wrong:
-        raise trouble(Kind.NOT_FOUND, rung, str(wrong)) from wrong
+    except (UnknownVoiceError, RuntimeError) as error:
+        raise rung_error(Kind.NOT_FOUND, rung, str(error)) from error
     if not any(pcm):
-        raise trouble(Symptom.ZERO_AUDIO, rung, "silence")
+        raise rung_error(Symptom.ZERO_AUDIO, rung, "silence")
     return pcm
 
 

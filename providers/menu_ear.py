@@ -1,8 +1,8 @@
 """Recognises the menu's words on this machine, in one process for all calls.
 
-A caller answers the menu with one short word, so there is no stream: the sound of a whole utterance
-goes in, and the matching phrase comes out about 50 ms later. So one process serves every call, and
-costs nothing while no menu is read. It needs no network and no key.
+A caller answers the menu with one short word, so nothing is streamed: the audio of a whole
+utterance goes in, and the matching phrase comes out about 50 ms later. One process serves all
+calls, and uses no CPU while no menu is read. It needs no network and no key.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ DATA: Final = Path(__file__).parent / "data"
 WORDS: Final = Ear(
     rate_hz=EAR_HZ, jsgf=str(DATA / "menu_words.gram"), dict=str(DATA / "menu_words.dict")
 )
-# A cut utterance ends where the detector was sure of the silence, often about 0.1 s after an "s"
-# that fades. So silence is appended: judged by that tenth alone, a silence seems to be none.
+# An utterance ends where the detector was sure of the silence, often only 0.1 s after an "s" that
+# fades. So silence is appended: the score of such a short silence is too low.
 # Measured with 0.1 to 0.25 s after a word, four synthetic voices, two rates: of 256 answers 248 are
 # understood (226 without it, and -3.0). Of 1,088 other utterances, chosen because they sound like
 # an answer, 687 are mistaken for one (713); so the caller confirms every choice.
-QUIET_BEHIND_S: Final = 0.2
-QUIET: Final = -2.4
+APPENDED_SILENCE_S: Final = 0.2
+QUIET: Final = -2.4  # the lowest `SphinxResult.quiet` of an accepted answer
 ANSWER_S: Final = 4.0  # chosen: includes a cold start on a busy machine
-FAILURES: Final = 3  # in a row, after which the process is not restarted
+FAILURES: Final = 3  # in a row; then the process is not restarted
 
 
 class MenuEar:
-    """The process, started on first use and kept for the next outage."""
+    """The recogniser's process, started on first use and kept for the next outage."""
 
     def __init__(self, ear: Ear = WORDS) -> None:
         self._process = SphinxProcess(ear)
@@ -44,7 +44,7 @@ class MenuEar:
 
     @property
     def usable(self) -> bool:
-        """Whether it works, as far as known."""
+        """Whether it works, as far as is known."""
         return self._failures < FAILURES
 
     async def warm(self) -> None:
@@ -52,18 +52,18 @@ class MenuEar:
         await self.understand(b"", EAR_HZ)
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
-        """Return the phrase that was said; empty if it was none of them or is unknown.
+        """Return the phrase that was said; empty if it was not one of the menu's, or on failure.
 
         Args:
             pcm: One utterance, 16-bit mono, with a little silence around it.
-            rate_hz: Of the sound.
+            rate_hz: The sample rate of `pcm`.
         """
         async with self._one_at_a_time:
             if not self.usable:
                 return ""
             samples = await asyncio.to_thread(_prepared, pcm, rate_hz)
-            heard = await self._answer(samples)
-        return heard.text.replace("_", " ") if heard.quiet >= QUIET else ""
+            result = await self._answer(samples)
+        return result.text.replace("_", " ") if result.quiet >= QUIET else ""
 
     async def close(self) -> None:
         """End the process."""
@@ -71,22 +71,22 @@ class MenuEar:
         await self._process.close()
 
     async def _answer(self, pcm: bytes) -> SphinxResult:
-        why, answered = "no answer in time", False
+        reason, answered = "no answer in time", False
         try:
             async with asyncio.timeout(ANSWER_S):
-                heard = await self._ask_process(pcm)
-            answered, why = heard.what == "final", heard.text
+                result = await self._ask_process(pcm)
+            answered, reason = result.what == "final", result.text
         except TimeoutError:
-            heard = SphinxResult(what="failed")
-        except OSError as wrong:
-            heard, why = SphinxResult(what="failed"), type(wrong).__name__
-        finally:  # also if the call ends meanwhile: a late answer must not answer the next request
+            result = SphinxResult(what="failed")
+        except OSError as error:
+            result, reason = SphinxResult(what="failed"), type(error).__name__
+        finally:  # even if cancelled: a late answer must not be taken for that to the next request
             if not answered:
                 await self.close()
         self._failures = 0 if answered else self._failures + 1
         if answered:
-            return heard
-        logger.warning("the menu's words cannot be recognised on this machine: {}", why)
+            return result
+        logger.warning("the menu's words cannot be recognised on this machine: {}", reason)
         return SphinxResult(what="final")
 
     async def _ask_process(self, pcm: bytes) -> SphinxResult:
@@ -94,17 +94,17 @@ class MenuEar:
             await self._process.start()
             self._running = True
         self._process.send(Command.WHOLE, pcm)
-        async for heard in self._process.results():
-            if heard.what == "failed" or heard.finished:
-                return heard
+        async for result in self._process.results():
+            if result.what == "failed" or result.finished:
+                return result
         return SphinxResult(what="failed", text="its process ended")
 
 
 def _prepared(pcm: bytes, rate_hz: int) -> bytes:
-    """Return the sound at the process's rate, with silence appended."""
+    """Return the audio at the process's rate, with silence appended."""
     samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
     if not samples.size:
         return b""
     if rate_hz != EAR_HZ:
         samples = soxr.resample(samples, rate_hz, EAR_HZ)
-    return samples.astype("<i2").tobytes() + bytes(2 * round(QUIET_BEHIND_S * EAR_HZ))
+    return samples.astype("<i2").tobytes() + bytes(2 * round(APPENDED_SILENCE_S * EAR_HZ))

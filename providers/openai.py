@@ -1,4 +1,4 @@
-"""OpenAI: streaming chat completions, and other servers with the same protocol."""
+"""OpenAI, and other servers with its protocol: streaming chat completions."""
 
 import asyncio
 import codecs
@@ -33,11 +33,11 @@ from providers.probing import ask_http
 from providers.provider import PenAnswer, PenQuestion, ProbeFailedError, RungSpec
 from providers.sockets import tls_context
 
-# Event streams of OpenAI-compatible servers, read as tolerantly as the specification asks.
+# Decodes event streams of OpenAI-compatible servers as tolerantly as the specification asks.
 #
-# Source: WHATWG HTML 9.2 (server-sent events). The SDK's decoder knows the fields and line ends,
-# but returns events without data, which its reader then takes for broken JSON; it keeps a byte
-# order mark, which hides the first event, and does not say that it has read `[DONE]`.
+# Source: WHATWG HTML 9.2 (server-sent events). The SDK's decoder handles fields and line ends, but
+# it returns events without data, which the SDK then takes for broken JSON; it keeps a byte order
+# mark, which hides the first event; and it does not report `[DONE]`.
 
 DONE: Final = "[DONE]"
 FINISHED: Final = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
@@ -47,7 +47,7 @@ FINISHED: Final = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 class EventStream(SSEDecoder):
     """Decodes one answer: yields its pieces and errors, and skips keep-alives.
 
-    Data that begins like a JSON object is a piece, and fails the answer if it cannot be parsed.
+    Data that begins like a JSON object belongs to the answer, which fails if it is not valid JSON.
     """
 
     def __init__(self, rung_name: str) -> None:
@@ -73,13 +73,13 @@ class EventStream(SSEDecoder):
                 )
 
     def _read(self, event: ServerSentEvent) -> ServerSentEvent | None:
-        """Return an event as the SDK can read it; `None` if it does not belong to the answer."""
+        """Return an event in a form that the SDK reads; `None` if it is not part of the answer."""
         text = event.data.strip()
         data: object = text
         if text[:1] in ("{", "["):
             try:
                 data = parse_json(text)
-            except UnreadableError:  # the SDK would not survive it
+            except UnreadableError:  # it would break the SDK
                 self._malformed += 1
                 return None
             except ValueError:
@@ -97,7 +97,7 @@ class EventStream(SSEDecoder):
 
 
 async def _text(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Return valid UTF-8 without a byte order mark, and with a blank line after the last event."""
+    """Yield valid UTF-8 without a byte order mark, and a blank line after the last event."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
     async for chunk in chunks:
         yield decoder.decode(chunk).encode()
@@ -107,8 +107,8 @@ async def _text(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _error_in(name: str | None, data: object) -> object:
     """Return the error that an event reports; `None` if it reports none.
 
-    Most servers send OpenAI's `error`; others name the event `error`, or the object, and some put
-    the status next to an `error` that is a sentence.
+    Most servers send OpenAI's `error` object. Others call the event or the object `error`, and some
+    put the status next to an `error` that is a sentence.
     """
     if not isinstance(data, Mapping):
         return {"message": str(data)} if name == "error" else None
@@ -120,10 +120,12 @@ def _error_in(name: str | None, data: object) -> object:
     if error or named:
         return body
     choices = body.get("choices")
-    ended = (
-        [one for one in choices if isinstance(one, Mapping)] if isinstance(choices, list) else []
+    candidates = (
+        [choice for choice in choices if isinstance(choice, Mapping)]
+        if isinstance(choices, list)
+        else []
     )
-    return next((one.get("error") or one for one in ended if _is_error(one)), None)
+    return next((choice.get("error") or choice for choice in candidates if _is_error(choice)), None)
 
 
 def _is_error(choice: Mapping[str, Any]) -> bool:
@@ -133,12 +135,12 @@ def _is_error(choice: Mapping[str, Any]) -> bool:
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
 SAID: Final = 80  # characters logged of each part of a refusal (chosen)
-IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers keep it
-_LOADED: Final = AsyncChat  # the SDK would import it during the first answer: 30 ms for every call
+IDLE_S: Final = 120.0  # chosen: longer than pauses in calls, shorter than routers keep connections
+_LOADED: Final = AsyncChat  # else imported during the first answer: 30 ms for every call
 
 
 class Client(AsyncOpenAI):
-    """The SDK's client for one rung, with our reading of its event streams."""
+    """The SDK's client for one rung, with our decoder for event streams."""
 
     rung_name: str
 
@@ -151,11 +153,11 @@ class OneTryOpenAI(OpenAILLMService):
 
     def __init__(self, rung: RungSpec, **kwargs: Any) -> None:
         self._rung = rung
-        self._told_headers: Callable[[Mapping[str, str]], None] | None = None
+        self._on_headers: Callable[[Mapping[str, str]], None] | None = None
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
-        """Return the client that all calls share, or else our own."""
+        """Return the client that all calls share, or else a new one."""
         del args, kwargs
         shared = self._rung.shared
         return shared if isinstance(shared, AsyncOpenAI) else share(self._rung)
@@ -165,9 +167,9 @@ class OneTryOpenAI(OpenAILLMService):
         """The requested model's name."""
         return self._rung.model or MODEL
 
-    def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
-        """Call `told` with the headers of each answer: they carry the remaining rate limit."""
-        self._told_headers = told
+    def on_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
+        """Call `listener` with the headers of each answer, which show the remaining rate limit."""
+        self._on_headers = listener
 
     async def ask(
         self, context: LLMContext, *, answered: Callable[[], None]
@@ -187,18 +189,18 @@ class OneTryOpenAI(OpenAILLMService):
             await stream.close()
 
     async def _open_stream(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
-        emit = self._told_headers or (lambda _: None)
+        emit = self._on_headers or (lambda _: None)
         try:
             stream = await self.get_chat_completions(context)
-        except openai.APIStatusError as refused:
-            emit(refused.response.headers)
+        except openai.APIStatusError as error:
+            emit(error.response.headers)
             raise
         emit(stream.response.headers)
         return stream
 
-    async def infer(self, context: LLMContext, **asked: Any) -> str | None:
-        """Answer in one piece, outside the call."""
-        return await self.run_inference(context, **asked)
+    async def infer(self, context: LLMContext, **options: Any) -> str | None:
+        """Return a complete answer, for work outside the conversation."""
+        return await self.run_inference(context, **options)
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
         """Classify an error of `ask`; `flowing` if words had arrived."""
@@ -216,9 +218,9 @@ class OneTryOpenAI(OpenAILLMService):
 
 
 def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
-    """Return what an error of the SDK means for a rung.
+    """Return an error of the SDK as a failure of a rung.
 
-    The SDK lifts `type` and `code` of the answer's body onto its errors and keeps the body; an
+    The SDK copies `type` and `code` of the answer's body to its errors, and keeps the body; an
     error inside a stream has no status. Source: openai-python `_exceptions.py`, `_streaming.py`.
     """
     moment, wait_s = Moment.FLOWING if flowing else Moment.ASKED, None
@@ -240,12 +242,12 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
 
 def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
     headers = error.response.headers
-    said = (error.status_code, error.type, error.code, error.param)
+    parts = (error.status_code, error.type, error.code, error.param)
     return failed(
         classify_http("openai", error.status_code, error.body),
         "llm",
         provider=rung_name,
-        reason=" ".join(str(part)[:SAID] for part in said if part),
+        reason=" ".join(str(part)[:SAID] for part in parts if part),
         retry_after_s=retry_after_s(headers, error.message),
         same_rung=may_ask_again(headers),
     )
@@ -254,8 +256,8 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
 def share(rung: RungSpec) -> AsyncOpenAI:
     """Return a client without retries and with short timeouts, which keeps connections warm.
 
-    A connection that is idle for `IDLE_S` is closed. Otherwise each server would keep the most
-    connections it ever needed, and routers silently drop long-idle ones.
+    A connection that is idle for `IDLE_S` is closed. Otherwise the client would keep as many
+    connections as it ever needed, and routers silently drop connections that are idle for long.
     """
     client = Client(
         api_key=rung.api_key,
@@ -287,7 +289,7 @@ def build(rung: RungSpec) -> OneTryOpenAI:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List the models: authenticated, free, no tokens."""
+    """List the models: authenticated, free of charge, without tokens."""
     await ask_http(
         f"{rung.url.rstrip('/')}/models",
         headers={"Authorization": f"Bearer {rung.api_key}"},
@@ -295,8 +297,8 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     )
 
 
-# The prompt bounds the length, not a parameter: servers disagree on the parameter's name, and a
-# probe must not be refused for something that no caller's request contains.
+# The prompt bounds the answer's length, not a parameter: servers disagree on the parameter's name,
+# and a probe must not be refused for something that no caller's request contains.
 PROMPT: Final = "Answer with one word: yes."
 
 
@@ -304,7 +306,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Request one word, with the options of callers' requests.
 
     Raises:
-        ProbeFailedError: It did not arrive in time.
+        ProbeFailedError: The word did not arrive in time.
     """
     model = build(replace(rung, instructions=""))
     try:
@@ -329,14 +331,14 @@ async def _probe_failure(
                 async for chunk in stream:
                     if chunk.choices and (chunk.choices[0].delta.content or "").strip():
                         return None
-    except TimeoutError as slow:
-        raise _probe_failed(rung, _meant(symptom, rung)) from slow
+    except TimeoutError as error:
+        raise _probe_failed(rung, _symptom_failure(symptom, rung)) from error
     except (openai.OpenAIError, ValueError, OSError) as error:
         return failure_of(error, rung.name, flowing=False)
-    return _meant(symptom, rung)
+    return _symptom_failure(symptom, rung)
 
 
-def _meant(symptom: Symptom, rung: RungSpec) -> Failure:
+def _symptom_failure(symptom: Symptom, rung: RungSpec) -> Failure:
     return failed(classify_symptom(symptom), "llm", provider=rung.name, reason=f"{symptom}")
 
 
@@ -349,10 +351,10 @@ REFUSED: Final = "content_filter"
 
 
 async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
-    """Return an answer.
+    """Return a complete answer.
 
-    No parameter asks for JSON or bounds the length. Servers that speak the protocol disagree on the
-    names, and some refuse a name that they do not know.
+    No parameter asks for JSON or bounds the length: servers with this protocol disagree on the
+    parameters' names, and some refuse unknown ones.
 
     Raises:
         ServiceError: The rung did not answer, or refused this request.
@@ -375,12 +377,14 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     if choice is None or choice.message.refusal or choice.finish_reason == REFUSED:
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
         raise error_of(failed(found, "llm", provider=rung.name, reason="refused to answer"))
-    told = answer.usage
-    cached = told.prompt_tokens_details.cached_tokens if told and told.prompt_tokens_details else 0
+    usage = answer.usage
+    cached = (
+        usage.prompt_tokens_details.cached_tokens if usage and usage.prompt_tokens_details else 0
+    )
     return PenAnswer(
         text=choice.message.content or "",
         model=answer.model or rung.model or MODEL,
-        prompt_tokens=told.prompt_tokens if told else None,
+        prompt_tokens=usage.prompt_tokens if usage else None,
         cached_tokens=cached or 0,
-        completion_tokens=told.completion_tokens if told else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
     )

@@ -1,4 +1,4 @@
-"""Probes of providers: the cheap request with our key, and a question over a websocket."""
+"""Probes of providers: a cheap request with our key, and a request over a websocket."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) ->
 
     Raises:
         ProbeFailedError: Another status, no answer in `timeout_s`, or no connection. The text
-            names the host and the status, never a header or a body.
+            names the host and the status, but no header and no body.
     """
     host = urlsplit(url).netloc
     try:
@@ -46,10 +46,10 @@ async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) ->
         ):
             status = answer.status
             body = await _body(answer) if status >= 300 else None
-    except TimeoutError as slow:
-        raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from slow
-    except aiohttp.ClientError as broken:
-        raise ProbeFailedError(f"{host}: {type(broken).__name__}") from broken
+    except TimeoutError as error:
+        raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from error
+    except aiohttp.ClientError as error:
+        raise ProbeFailedError(f"{host}: {type(error).__name__}") from error
     if not 200 <= status < 300:
         text = f"{host} answered {status}{MEANS.get(status, '')}"
         raise ProbeFailedError(text, status=status, body=body)
@@ -91,7 +91,7 @@ def speech() -> tuple[bytes, int]:
 
 
 def audible(encoded: object) -> bool:
-    """Return whether a base64 piece of 16-bit audio holds more than digital silence."""
+    """Return whether a base64 piece of 16-bit audio contains more than digital silence."""
     if not isinstance(encoded, str):
         return False
     try:
@@ -101,21 +101,21 @@ def audible(encoded: object) -> bool:
 
 
 CLOSE_S: Final = 0.5  # for the closing handshake
-SAID: Final = 200  # characters kept of what a provider says (chosen)
+SAID: Final = 200  # characters kept of a provider's message (chosen)
 DEEPGRAM_SAYS: Final = "dg-error"  # the header with the reason of a refused upgrade
 
 Verdict: TypeAlias = bool | Finding
-"""Judges a message: True, it is the answer; False, not yet; a finding, it is an error."""
+"""The verdict on a message: True for the answer, False for others, a finding for an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """The request to a provider, and how to recognise its answer.
+    """A request to a provider, and how to recognise its answer.
 
     Attributes:
-        url: With its query.
+        url: The address, with its query.
         headers: Contain the key, so they are never shown.
-        messages: Sent in order as soon as the socket is open; bytes are audio.
+        messages: Sent in order once the socket is open; bytes are audio.
         read: Judges each message.
         silence: The symptom if no answer arrives.
         goodbye: Sent after the answer.
@@ -133,8 +133,8 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
     """Send the request and return when the answer has arrived.
 
     Raises:
-        ProbeFailedError: No answer, with the failure. The text names the host and the provider's
-            reason, without our key.
+        ProbeFailedError: There was no answer; holds the failure. The text names the host and the
+            provider's reason, without our key.
     """
     opened = False
     try:
@@ -150,15 +150,15 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
         ):
             opened = True
             await _talk(question, rung, socket)
-    except TimeoutError as slow:
+    except TimeoutError as error:
         symptom = question.silence if opened else Symptom.NO_ANSWER
-        raise _failed(rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s") from slow
+        raise _failed(rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s") from error
     except InvalidStatus as refused:
         raise _refused(rung, refused) from refused
     except ConnectionClosed as closed:
         raise _closed(rung, closed) from closed
-    except (OSError, EOFError, WebSocketException) as broken:
-        raise _failed(rung, classify_error(broken), type(broken).__name__) from broken
+    except (OSError, EOFError, WebSocketException) as error:
+        raise _failed(rung, classify_error(error), type(error).__name__) from error
 
 
 async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
@@ -199,10 +199,10 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
         body: object = parse_json(text)
     except ValueError:
         body = text
-    said = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
-    found = classify_http(rung.kind, answer.status_code, body or said)
+    message = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
+    found = classify_http(rung.kind, answer.status_code, body or message)
     wait_s = retry_after_s(dict(answer.headers.raw_items()))
-    return _failed(rung, found, f"answered {answer.status_code} {said}", wait_s=wait_s)
+    return _failed(rung, found, f"answered {answer.status_code} {message}", wait_s=wait_s)
 
 
 def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
@@ -214,7 +214,7 @@ def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
 def _failed(
     rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
-    said = text.replace(rung.api_key, "...") if rung.api_key else text
-    reason = f"{urlsplit(rung.url).netloc}: {said.strip()[:SAID]}"
+    redacted = text.replace(rung.api_key, "...") if rung.api_key else text
+    reason = f"{urlsplit(rung.url).netloc}: {redacted.strip()[:SAID]}"
     failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
     return ProbeFailedError(reason, failure=failure)

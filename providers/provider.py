@@ -26,13 +26,13 @@ class RungSpec:
     stage: Stage
     kind: str
     url: str
-    sample_rate_hz: int  # of the leg; the provider is asked for the same, so nothing is resampled
+    sample_rate_hz: int  # the leg's; the provider is asked for the same, so nothing is resampled
     language: str = "en"
     model: str | None = None  # `None`: the provider's default, named in its module
     voice: str | None = None
     api_key: str = field(default="", repr=False)
-    vendor: Vendor | None = None  # for sentences about a refusal; `None` in trials
-    timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
+    vendor: Vendor | None = None  # named in sentences about failures; `None` in trials
+    timeout_s: float = 10.0  # for one request; a turn's deadline is shorter, and set elsewhere
     alternatives: int = 1  # readings to ask a recogniser for, the best one included
     shared: Any = None  # shared by all calls on this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
@@ -80,8 +80,8 @@ class ProbeFailedError(Exception):
     """A provider refused or did not answer a probe; the text is one redacted line.
 
     Attributes:
-        status: Of the HTTP answer, if there was one.
-        body: Of that answer, as JSON or text; it may hold the key, so it is never shown.
+        status: The status of the HTTP answer, if there was one.
+        body: Its body, as JSON or text; it may contain the key, so it is never shown.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ProbeFailedError(Exception):
         return isinstance(self.__cause__, TimeoutError)
 
     def failure(self, rung: RungSpec) -> Failure:
-        """Return what it means for the probed rung."""
+        """Return the error as a failure of the probed rung."""
         if self._failure is not None:
             return self._failure
         if self.status is None:
@@ -132,7 +132,7 @@ class ProviderModule(Protocol):
         """Ask for one word written, spoken or recognised, as a caller needs it.
 
         Raises:
-            ProbeFailedError: It did not arrive in time.
+            ProbeFailedError: The word did not arrive in time.
         """
         ...
 
@@ -227,7 +227,7 @@ class Provider:
         """Ask the rung for one word written, spoken or recognised, as a caller needs it.
 
         Raises:
-            ProbeFailedError: It did not arrive in time.
+            ProbeFailedError: The word did not arrive in time.
         """
         await cast(ProviderModule, self._requests()).probe_real(rung, timeout_s=timeout_s)
 

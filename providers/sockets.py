@@ -1,4 +1,4 @@
-"""Websockets for providers: no redirects, direct sending of sound, TLS, and playing times."""
+"""Websockets for providers: no redirects, direct sending of audio, TLS, and playing times."""
 
 import asyncio
 import functools
@@ -13,14 +13,14 @@ from bot.hosts import proxy_for
 
 # Redirects are refused: a provider's socket connects only to the configured address.
 #
-# The libraries follow a redirect to any host. They drop `Authorization` from the request then, but
-# voices send their keys in other headers, and the caller's words would go there in any case.
+# The libraries follow a redirect to any host. They drop `Authorization` from that request, but
+# voices send their keys in other headers, and the caller's words would go there, too.
 
 
 class ConnectHere(connect):
     """Connects as the library does, but treats a redirect as a refusal.
 
-    It uses the proxy that `bot/hosts.py` names; the library's own rule sends loopback there too.
+    It uses the proxy that `bot/hosts.py` names; the library would use one even for loopback.
     """
 
     def __init__(self, uri: str, **asked: Any) -> None:
@@ -33,16 +33,16 @@ class ConnectHere(connect):
 
 
 def keep_services_here() -> None:
-    """Make Pipecat's services connect like this; they accept no other connector."""
+    """Make Pipecat's services use `ConnectHere`: they take no connector as an argument."""
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 
 
-# A direct path for sound: uncompressed, and written at once while the far end keeps up.
+# A direct path for audio: uncompressed, and written at once while the far end keeps up.
 #
 # Pipecat, the SDK and the library treat each piece of 20 ms as a message that may have to wait.
-# Speech barely shrinks under deflate, and deflating it was a third of a recogniser's cost.
+# Deflate barely shrinks speech, and took a third of a recogniser's CPU time.
 
-BEHIND_BYTES: Final = 4096  # in our own buffer: a quarter of a second of telephone sound (chosen)
+BEHIND_BYTES: Final = 4096  # in our own buffer: a quarter of a second of telephone audio (chosen)
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class DirectSocket(Protocol):
 
 
 class SoundSocket:
-    """The sending side of an open connection, for sound and short text messages."""
+    """The sending side of an open connection, for audio and short text messages."""
 
     def __init__(self, websocket: DirectSocket) -> None:
         """Send through an open socket, uncompressed even if compression was agreed.
@@ -81,7 +81,7 @@ class SoundSocket:
         return self._websocket.transport.get_write_buffer_size() < BEHIND_BYTES
 
     def send(self, sound: bytes) -> None:
-        """Write a piece; allowed only while the socket is `free`."""
+        """Write a piece of audio; allowed only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.BINARY, data=sound)
 
     def abort(self) -> None:
@@ -89,7 +89,7 @@ class SoundSocket:
         self._websocket.transport.abort()
 
     def say(self, text: str) -> None:
-        """Write a text message after the sound; allowed only while the socket is `free`."""
+        """Write a text message; allowed only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.TEXT, data=text.encode())
 
 
@@ -111,10 +111,10 @@ class _Inflating:
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return the TLS context for every connection to a recogniser, voice or model.
+    """Return the TLS context for all connections to recognisers, voices and models.
 
-    The libraries would create one for each socket and each model's client, which blocks the event
-    loop for 20 ms or more to read certificates.
+    The libraries would create one for each socket and each model's client; reading the certificates
+    blocks the event loop for 20 ms or more.
     """
     return ssl.create_default_context()
 

@@ -1,4 +1,4 @@
-"""Pocketsphinx on one caller's audio; the VAD begins and finishes utterances."""
+"""Runs pocketsphinx on one caller's audio; the VAD begins and finishes utterances."""
 
 import math
 from collections import deque
@@ -21,12 +21,14 @@ from providers.sphinx_ear import Ear, SphinxResult
 
 Samples = npt.NDArray[np.int16]
 
-BEFORE_S: Final = 0.6  # fed again at a beginning: a voice is detected 0.2 s late, a soft one later
+# Audio from before an utterance that is decoded, too: a voice is detected 0.2 s late, a soft one
+# even later.
+BEFORE_S: Final = 0.6
 INTERIM_S: Final = 0.4  # between interim results
-MAX_S: Final = 20.0  # then an utterance is reported and a new one begun: memory is bounded
+MAX_S: Final = 20.0  # then an utterance is reported and a new one begun, to bound memory
 ALTERNATIVES: Final = 3
-PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence tells too little about its level
-FLOOR: Final = -100.0  # for a likelihood of zero
+PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence says too little about its level
+FLOOR: Final = -100.0  # the score for a likelihood of zero
 
 # Measured on 30 sentences in three synthetic voices with the wheel's own language model: without
 # the noise 54 % of the words are wrong, with it 24 %, because the model never saw digital silence.
@@ -37,26 +39,28 @@ SECOND_PASS: Final = False
 
 
 class Recogniser:
-    """Decodes synchronously: give it its own process, because it holds Python's lock meanwhile."""
+    """Decodes synchronously; run it in its own process, because decoding holds Python's lock."""
 
     def __init__(self, ear: Ear) -> None:
-        """Load the models, about half a second.
+        """Load the models; takes about half a second.
 
         Raises:
-            RuntimeError: Pocketsphinx cannot read one of them.
+            RuntimeError: Pocketsphinx cannot read a model.
         """
         self._decoder = SphinxDecoder(_settings(ear))
-        self._dice = np.random.default_rng(0)
-        same = ear.rate_hz == MODEL_HZ
-        # As floats: soxr dithers integers with a seed made from an address, so the same sound would
+        self._noise = np.random.default_rng(0)
+        is_model_rate = ear.rate_hz == MODEL_HZ
+        # As floats: soxr dithers integers with a seed made from an address, so the same audio would
         # give different words in another process.
-        self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
+        self._resampler = (
+            None if is_model_rate else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
+        )
         self._before: deque[Samples] = deque()
         self._before_samples = 0
         self._open = False
-        self._heard_samples = 0
-        self._told_samples = 0
-        self._told = ""
+        self._decoded_samples = 0
+        self._reported_samples = 0
+        self._reported = ""
 
     def begin(self) -> None:
         """Start an utterance with the audio just before; do nothing if one is in progress."""
@@ -64,11 +68,11 @@ class Recogniser:
             return
         self._decoder.begin()
         self._open = True
-        self._heard_samples = self._told_samples = 0
-        self._told = ""
+        self._decoded_samples = self._reported_samples = 0
+        self._reported = ""
         for samples in self._before:
             self._decode(samples)
-        self._forget_before()
+        self._drop_before()
 
     def hear(self, audio: bytes) -> Iterator[SphinxResult]:
         """Yield the results of the next piece of audio."""
@@ -80,25 +84,25 @@ class Recogniser:
             self._keep(samples)
             return
         self._decode(samples)
-        if self._heard_samples >= MAX_S * MODEL_HZ:
+        if self._decoded_samples >= MAX_S * MODEL_HZ:
             yield self._final(finished=False)
             self.begin()
-        elif self._heard_samples - self._told_samples >= INTERIM_S * MODEL_HZ:
+        elif self._decoded_samples - self._reported_samples >= INTERIM_S * MODEL_HZ:
             yield from self._interim()
 
     def finish(self) -> SphinxResult:
         """End the utterance and return its words; empty if none was begun.
 
-        Earlier audio is dropped: a later request feeds it again.
+        Audio that was kept from before is dropped: whoever needs it sends it again.
         """
-        self._forget_before()
+        self._drop_before()
         return self._final(finished=True)
 
     def understand(self, audio: bytes) -> SphinxResult:
-        """Return what was said in a whole utterance.
+        """Recognise a whole utterance.
 
-        Subtracts this utterance's own mean, not that of earlier audio, which may come from another
-        caller on another line.
+        Its features are normalised with its own mean, not with that of earlier audio, which may
+        come from another caller on another line.
         """
         self.begin()
         self._decode(np.frombuffer(audio[: len(audio) & ~1], "<i2"), whole=True)
@@ -110,23 +114,23 @@ class Recogniser:
         while self._before_samples - len(self._before[0]) >= BEFORE_S * MODEL_HZ:
             self._before_samples -= len(self._before.popleft())
 
-    def _forget_before(self) -> None:
+    def _drop_before(self) -> None:
         self._before.clear()
         self._before_samples = 0
 
     def _decode(self, samples: Samples, *, whole: bool = False) -> None:
         if not len(samples):
             return  # the resampler holds back its first samples
-        noisy = samples + self._dice.normal(0.0, NOISE_RMS, len(samples))
+        noisy = samples + self._noise.normal(0.0, NOISE_RMS, len(samples))
         pcm = noisy.clip(-32768, 32767).astype("<i2").tobytes()
         self._decoder.add(pcm, whole=whole)
-        self._heard_samples += len(samples)
+        self._decoded_samples += len(samples)
 
     def _interim(self) -> Iterator[SphinxResult]:
-        self._told_samples = self._heard_samples
+        self._reported_samples = self._decoded_samples
         text = self._decoder.text()
-        if text and text != self._told:
-            self._told = text
+        if text and text != self._reported:
+            self._reported = text
             yield SphinxResult(what="interim", text=text)
 
     def _final(self, *, finished: bool) -> SphinxResult:
@@ -154,19 +158,19 @@ class Recogniser:
 
 
 def _quiet(segments: Iterable[Segment]) -> float:
-    """Return the lowest score of the silences, as `SphinxResult.quiet` defines it."""
-    fits = (
+    """Return the lowest score of the silences, as in `SphinxResult.quiet`; 0 if there are none."""
+    scores = (
         math.log(part.fit) / part.frames if part.fit > 0 else FLOOR
         for part in segments
         if part.word == "<sil>" and part.frames >= PAUSE_FRAMES
     )
-    return min(fits, default=0.0)
+    return min(scores, default=0.0)
 
 
 def _confidence(segments: Iterable[Segment]) -> float:
     """Return the mean of the words' posterior probabilities."""
-    sure = [part.posterior for part in segments if part.word[0] not in "<[+"]
-    return round(min(1.0, max(0.0, sum(sure) / len(sure))), 4) if sure else 0.0
+    posteriors = [part.posterior for part in segments if part.word[0] not in "<[+"]
+    return round(min(1.0, max(0.0, sum(posteriors) / len(posteriors))), 4) if posteriors else 0.0
 
 
 def _settings(ear: Ear) -> dict[str, Any]:

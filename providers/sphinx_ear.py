@@ -10,11 +10,11 @@ class Ear:
     """A recogniser's settings; the paths are pocketsphinx's parameters of the same names.
 
     Attributes:
-        rate_hz: Of the caller's audio: mono, 16-bit, little-endian.
-        hmm: Folder of the acoustic model; `None` for the wheel's English one.
-        dict: The pronunciations; `None` for the wheel's English ones.
-        lm: A language model; `None` for the wheel's general English, unless there is a grammar.
-        jsgf: A grammar instead: it lists all phrases.
+        rate_hz: The sample rate of the audio, which is mono, 16-bit, little-endian.
+        hmm: The folder of the acoustic model; `None` for the wheel's English model.
+        dict: The pronunciation dictionary; `None` for the wheel's English dictionary.
+        lm: A language model; `None` for the wheel's English model, unless there is a grammar.
+        jsgf: A grammar of all phrases, instead of a language model.
     """
 
     rate_hz: int
@@ -24,7 +24,7 @@ class Ear:
     jsgf: str | None = None
 
     def as_json(self) -> bytes:
-        """Return it as the worker's first message."""
+        """Encode the settings for the worker's first command."""
         return json.dumps(dataclasses.asdict(self)).encode()
 
 
@@ -35,11 +35,11 @@ class SphinxResult:
     Attributes:
         what: `ready`, `interim`, `final` or `failed`.
         text: The words; for `failed`, the reason.
-        confidence: 0 to 1, of a final.
-        alternatives: Other readings of a final.
-        finished: The final answers a finish; otherwise the utterance grew too long.
-        quiet: How much the audio around the words resembles silence: log likelihood a frame, about
-            -2; below -3 something else was said there.
+        confidence: 0 to 1; only for `final`.
+        alternatives: Other readings; only for `final`.
+        finished: Whether a `final` answers a finish; if not, the utterance grew too long.
+        quiet: How much the audio around the words resembles silence, as log likelihood per frame:
+            about -2; below -3 there was other speech.
     """
 
     what: str
@@ -50,11 +50,11 @@ class SphinxResult:
     quiet: float = 0.0
 
     def as_json(self) -> bytes:
-        """Return it as one line."""
+        """Encode the result as one line."""
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> "SphinxResult":
-        """Return what `as_json` wrote."""
+        """Decode a line that `as_json` wrote."""
         fields = json.loads(line)
         return cls(**{**fields, "alternatives": tuple(fields["alternatives"])})

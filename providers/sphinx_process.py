@@ -1,4 +1,4 @@
-"""The call's side of the local recogniser: a process that is written to without waiting.
+"""Starts the local recogniser's process, and sends commands to it without waiting.
 
 Pocketsphinx holds Python's lock while it decodes (0.19 s at a time, measured), so a thread would
 block every call of the process.
@@ -14,7 +14,9 @@ from typing import Final
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_worker import Command, command
 
-BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; a worker with a longer backlog will not catch up
+BACKLOG_BYTES: Final = (
+    2_000_000  # 60 s of audio at 16 kHz; a worker with a longer backlog will not catch up
+)
 _ROOT: Final = Path(__file__).parent.parent  # the import path of `providers`
 
 
@@ -26,7 +28,7 @@ class SphinxProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start the process; it loads its models and then works off the audio sent meanwhile.
+        """Start the process; it loads its models, then decodes the audio sent meanwhile.
 
         Raises:
             OSError: The system cannot start a process.
@@ -44,7 +46,7 @@ class SphinxProcess:
         """Send a command without waiting.
 
         Returns:
-            False if it was dropped: the worker is gone or too far behind with audio.
+            False if the command was dropped: the worker has ended, or is too far behind.
         """
         stdin = self._process.stdin if self._process is not None else None
         if stdin is None or stdin.transport.is_closing():
@@ -55,10 +57,10 @@ class SphinxProcess:
         return True
 
     async def drain(self) -> None:
-        """Wait until the worker has taken most of the audio; never during a call.
+        """Wait until the worker has read most of the audio; not for use in a call.
 
         Raises:
-            OSError: The worker is gone.
+            OSError: The worker has ended.
         """
         if self._process is not None and self._process.stdin is not None:
             await self._process.stdin.drain()

@@ -1,7 +1,7 @@
 """The local recogniser's process: commands on stdin, results on stdout.
 
-Started by `providers.sphinx_process`: one for each call, or one for the menu's words of all calls.
-It ends with its stdin, so it cannot outlive them. A command is a kind, a length and that many
+Started by `providers.sphinx_process`: one for each call, and one for the menu's words of all calls.
+It ends with its stdin, so it cannot outlive its parent. A command is a kind, a length and that many
 bytes; a result is a line of JSON.
 """
 
@@ -31,12 +31,12 @@ class Command(IntEnum):
 
 
 def command(kind: Command, content: bytes = b"") -> bytes:
-    """Return one command as bytes."""
+    """Encode a command."""
     return HEADER.pack(kind, len(content)) + content
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until `commands` ends or loading the models fails."""
+    """Answer commands until they end, or loading the models fails."""
     # Imported here: the calls' process needs the constants above but no recogniser.
     from providers.sphinx import Recogniser  # noqa: PLC0415
 
@@ -45,19 +45,19 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
         return
     try:
         recogniser = Recogniser(Ear(**json.loads(opening[1])))
-    except (RuntimeError, ValueError, TypeError) as unreadable:
-        _answer(answers, SphinxResult(what="failed", text=str(unreadable)))
+    except (RuntimeError, ValueError, TypeError) as error:
+        _answer(answers, SphinxResult(what="failed", text=str(error)))
         return
     _answer(answers, SphinxResult(what="ready"))
-    while (asked := _next(commands)) is not None:
-        _do(recogniser, *asked, answers=answers)
+    while (request := _next(commands)) is not None:
+        _do(recogniser, *request, answers=answers)
 
 
 def _do(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO) -> None:
     match kind:
         case Command.AUDIO:
-            for heard in recogniser.hear(content):
-                _answer(answers, heard)
+            for result in recogniser.hear(content):
+                _answer(answers, result)
         case Command.BEGIN:
             recogniser.begin()
         case Command.FINISH:
@@ -76,13 +76,13 @@ def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
     return Command(kind), commands.read(length)
 
 
-def _answer(answers: BinaryIO, heard: SphinxResult) -> None:
-    answers.write(heard.as_json())
+def _answer(answers: BinaryIO, result: SphinxResult) -> None:
+    answers.write(result.as_json())
     answers.flush()
 
 
 if __name__ == "__main__":
-    # Pocketsphinx prints grammar parts that it cannot read: keep them out of the results.
+    # Pocketsphinx prints the parts of a grammar that it cannot read: not among the results.
     own = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with os.fdopen(own, "wb") as answers:

@@ -1,8 +1,8 @@
 """A Pipecat TTS service with a tap on its socket: reports messages and failures at once.
 
-Pipecat reports a dead voice late or never: it reconnects silently and records words that the caller
-never heard as spoken. So we read the socket's messages before Pipecat does. Each report carries its
-attempt: the context identifies late messages.
+Pipecat reports a dead voice late or never: it reconnects silently, and records words as spoken that
+the caller never heard. So we read the socket's messages before Pipecat does. Each report names its
+attempt; late messages are recognised by their context.
 """
 
 import asyncio
@@ -51,10 +51,10 @@ class VoiceContext:
 
 
 class VoiceTap:
-    """Knows the context being spoken, and turns its errors into failures.
+    """Tracks the context being spoken, and turns its errors into failures.
 
     Attributes:
-        context: The context being spoken.
+        context: The context being spoken; `None` if there is none.
     """
 
     def __init__(self, rung_name: str, *, kind: str) -> None:
@@ -67,10 +67,10 @@ class VoiceTap:
         self.context: VoiceContext | None = None
         self._rung_name = rung_name
         self._kind = kind
-        self._dismissed: object = None  # the socket that sent its last error; its end is no news
+        self._reported_socket: object = None  # its last error was reported; its close is not
 
     def open_context(self, name: object) -> VoiceContext | None:
-        """Return the context of this name if it is being spoken."""
+        """Return the context with this name if it is being spoken, or else `None`."""
         return self.context if self.context and self.context.name == name else None
 
     async def tell_done(self, ear: VoiceEar, context: VoiceContext) -> None:
@@ -92,9 +92,9 @@ class VoiceTap:
         Args:
             ear: The stage's listener.
             message: The message.
-            name: The context it names; `None` means the one being spoken.
-            last: The provider closes the socket after its errors. A request sent in between would
-                otherwise fail twice.
+            name: The context that the message names; `None` for the one being spoken.
+            last: Whether the provider closes the socket after the error; the close is then not
+                reported, so that a request sent in between does not fail twice.
             socket: The socket that the provider closes.
         """
         context = self.context if name is None else self.open_context(name)
@@ -104,7 +104,7 @@ class VoiceTap:
         self.context = None
         failure = self._failure(found, "an error in the stream")
         if last:
-            self._dismissed = socket
+            self._reported_socket = socket
             await ear.lost(failure)
         else:
             await ear.failed(context.attempt, failure)
@@ -118,7 +118,7 @@ class VoiceTap:
 
     async def tell_closed(self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object) -> None:
         """Report that a socket closed, unless its last error was already reported."""
-        if socket is self._dismissed:
+        if socket is self._reported_socket:
             return
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (GONE, "")
         found = classify_close(self._kind, code, reason, stage="tts", moment=self._moment)
@@ -159,13 +159,13 @@ OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat'
 
 
 class ClosedVoice(WebsocketTTSService):
-    """A voice that always closes its socket at the end, even if the end is cancelled."""
+    """A voice that always closes its socket at the end, even if disconnecting is cancelled."""
 
     async def _disconnect_websocket(self) -> None:
         """Disconnect as Pipecat does; if that is cancelled, close the socket anyway.
 
-        Pipecat gives ElevenLabs two seconds to finish speaking; the end of a call does not wait for
-        that. Pipecat then forgets the socket, which stays open without a reader.
+        Pipecat gives ElevenLabs two seconds to finish speaking, and the end of a call cancels that
+        wait. Pipecat then forgets the socket, which would stay open without a reader.
         """
         socket = self._websocket
         try:
@@ -184,20 +184,22 @@ class TappedVoice(ClosedVoice):
         Args:
             rung_name: The rung that failures are reported for.
             kind: The provider, as in the symptom tables.
-            kwargs: Pipecat's own.
+            kwargs: Pipecat's arguments.
         """
-        # Metrics carry this name. Texts of one context are joined as they are.
+        # Metrics carry the rung's name. The texts of a context are joined without a separator.
         keep_services_here()
         super().__init__(
             name=rung_name,
             append_trailing_space=True,
-            max_consecutive_zero_audio_contexts=0,  # the ladder counts them; 3 are final
+            max_consecutive_zero_audio_contexts=0,  # the ladder counts them, not Pipecat
             **kwargs,
         )
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._later: TTSUpdateSettingsFrame | None = None  # held back while a context is spoken
+        self._held_settings: TTSUpdateSettingsFrame | None = (
+            None  # held back while a context is spoken
+        )
         self._one_at_a_time = asyncio.Lock()  # for connecting
 
     def listen(self, ear: VoiceEar) -> None:
@@ -215,7 +217,7 @@ class TappedVoice(ClosedVoice):
         """Read one message of the provider and report it."""
 
     def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return a message as Pipecat can read it; `None` if its context is over."""
+        """Return a message in the form that Pipecat reads; `None` if its context is over."""
         return message
 
     def create_context_id(self) -> str:
@@ -226,10 +228,10 @@ class TappedVoice(ClosedVoice):
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Remember the attempt of a reply, and that an interruption ends it."""
+        """Note a reply's attempt, hold settings back, and end the context on an interruption."""
         match frame:
             case TTSUpdateSettingsFrame():
-                self._later = frame
+                self._held_settings = frame
                 if self.tap.context is None:
                     await self._apply_settings(direction)
                 return
@@ -245,17 +247,19 @@ class TappedVoice(ClosedVoice):
             await self._apply_settings(direction)
 
     async def _apply_settings(self, direction: FrameDirection) -> None:
-        """Apply the settings that arrived while a context was spoken: it locks them."""
-        later, self._later = self._later, None
-        if later:
-            await super().process_frame(later, direction)
-            self.tap.context = None  # Pipecat names one for later text, and none was requested yet
+        """Apply settings that arrived while a context was spoken, which must not change then."""
+        settings, self._held_settings = self._held_settings, None
+        if settings:
+            await super().process_frame(settings, direction)
+            self.tap.context = (
+                None  # Pipecat has named one for later text, but nothing was requested yet
+            )
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
         """Connect as Pipecat does, with a shorter timeout, and tap the new socket.
 
-        Nothing is compressed: it is sound in base64, and the compression state takes 160 kB for
-        each socket of a call.
+        Nothing is compressed: the messages contain audio in base64, and the compression state takes
+        160 kB per socket.
         """
         kwargs.setdefault("compression", None)
         if secure := tls_for(uri):
@@ -270,17 +274,17 @@ class TappedVoice(ClosedVoice):
         except (OSError, EOFError, WebSocketException) as error:  # includes timeouts
             await self.tap.tell_unreachable(self._ear, error)
             raise
-        except asyncio.CancelledError:  # a barge-in while it reconnects for another language
+        except asyncio.CancelledError:  # a barge-in while the voice reconnects for another language
             await self._ear.lost(None)
             raise
         self._tap(socket, self._ear)
         return socket
 
     async def _connect_websocket(self) -> None:
-        """Connect, and report it only after the service has stored its new socket.
+        """Connect; report that only after the service has stored its new socket.
 
         A text that arrives while Pipecat reconnects must not open a second socket: the text would
-        go to one, and Pipecat would listen to the other. The second caller reuses the first socket.
+        go to one, and Pipecat would listen to the other. The second call reuses the first socket.
         """
         async with self._one_at_a_time:
             before = self._websocket
@@ -289,10 +293,10 @@ class TappedVoice(ClosedVoice):
                 await self._ear.connected()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
-        """Report every message on receipt; iterating over a socket receives too."""
+        """Report every message on receipt, by wrapping `recv`, which iteration uses, too."""
         receive = socket.recv
 
-        async def receive_and_tell(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
+        async def receive_and_report(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
             while True:
                 try:
                     message = await receive(decode)
@@ -303,18 +307,18 @@ class TappedVoice(ClosedVoice):
                 if (for_pipecat := await self._pass_on(ear, message)) is not None:
                     return for_pipecat
 
-        socket.recv = receive_and_tell  # type: ignore[method-assign]
+        socket.recv = receive_and_report  # type: ignore[method-assign]
 
     async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
-        """Report a message; return Pipecat's part of it, `None` if there is none."""
+        """Report a message; return what Pipecat should get, or `None`."""
         try:
             read = parse_json(message)
             passed = self.for_pipecat(read)
             if ear:
                 await self.read_message(ear, read)
-        except (ValueError, TypeError, AttributeError, KeyError) as odd:  # malformed
+        except (ValueError, TypeError, AttributeError, KeyError) as error:  # malformed
             if ear:
-                await self.tap.tell_garbage(ear, odd)
+                await self.tap.tell_garbage(ear, error)
             return message
         if passed is None:
             return None

@@ -79,7 +79,7 @@ async def test_what_cannot_be_read_is_no_fault_of_the_recogniser() -> None:
 async def test_a_language_without_models_is_reported() -> None:
     german = WholeRecording(content=as_wav(spoken_by_a_caller("hello")), language="de")
 
-    with pytest.raises(ServiceError, match="brings English only"):
+    with pytest.raises(ServiceError, match="includes only English models"):
         await local_stt.transcribe(rung("stt"), german)
 
 

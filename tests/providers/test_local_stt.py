@@ -122,7 +122,7 @@ class TestLocal(SttConformance):
     @pytest.mark.parametrize(
         ("changes", "says"),
         [
-            ({"language": "es"}, "brings English only; for es name its models"),
+            ({"language": "es"}, "includes only English models; for es set options.hmm"),
             ({"options": {"lm": "/nowhere/x.lm"}}, "no such file: options.lm: /nowhere/x.lm"),
         ],
         ids=["language", "file"],
