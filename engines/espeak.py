@@ -142,9 +142,7 @@ class Espeak:
             text = readable(text, self._language())
             spoken, minimum = text.encode(), MIN_S * self.rate_hz * sum(map(str.isalnum, text))
             synthesised = self._synthesise(spoken, words_per_minute, pitch)
-            if (
-                len(synthesised[0]) < minimum
-            ):  # seen once in about ten thousand sentences: only 0.02 s
+            if len(synthesised[0]) < minimum:  # seen once in about ten thousand sentences: 0.02 s
                 self._select(names)
                 synthesised = self._synthesise(spoken, words_per_minute, pitch)
             return synthesised

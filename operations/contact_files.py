@@ -168,7 +168,7 @@ def read_header(cells: Sequence[str]) -> Columns:
         raise ContactFileError(f"names the column {sorted(twice)[0]} twice; rename one of them")
     if "number" not in ours:
         raise ContactFileError(
-            "has no column for the number in its first line; let it begin with a line such as "
+            "has no column for the number in its first line; begin it with a line such as "
             "number,name,consent_kind,consent_date,consent_source, or name them with --columns"
         )
     return Columns(headings, ours)
@@ -203,7 +203,7 @@ def open_contacts(
     columns: Sequence[str] = (),
     bare: bool = False,
 ) -> Iterator[OpenedContacts]:
-    """Open a CSV file of contacts until the end of the `with` block; reading it blocks.
+    """Open a CSV file of contacts during the block; yield its columns and rows. Reading blocks.
 
     Args:
         file: The file.
@@ -214,8 +214,8 @@ def open_contacts(
 
     Raises:
         ContactFileError: The file is not CSV, or has no column for the number.
-        OSError: It cannot be read.
-        LookupError: There is no such encoding.
+        OSError: The file cannot be read.
+        LookupError: Python has no encoding of this name.
     """
     _check_format(file)
     found = TextEncoding(name=encoding) if encoding else _guess(file, region)

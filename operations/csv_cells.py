@@ -7,5 +7,8 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 def safe_cell(text: str) -> str:
-    """Quote a text that a spreadsheet would compute; `campaign import` still reads such numbers."""
+    """Put an apostrophe before a text that a spreadsheet would compute.
+
+    `campaign import` still reads such numbers.
+    """
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

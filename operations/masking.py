@@ -295,9 +295,9 @@ MAIL: Final = re.compile(r"[\w.+\-%]{1,64}@(?=[\w\-]{1,63}\.)((?:[\w\-]{1,63}\.)
 
 
 def redacted(text: str) -> str:
-    """Return `text` without keys, cards, phone numbers, addresses and unspoken words.
+    """Return `text` without keys, cards, phone numbers and e-mail addresses.
 
-    A very long text is cut.
+    Also without the words that Pipecat logs as `not speaking [...]`. A very long text is cut.
     """
     whole = len(text) <= READ_CHARACTERS
     text = TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])

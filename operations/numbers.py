@@ -39,9 +39,7 @@ AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
 SPOILT: Final = {
     SCIENTIFIC: "digits_lost",  # "4.93012E+11": the file has no more digits
-    re.compile(
-        r"\d{4}-\d{2}-\d{2}"
-    ): "not_a_number",  # a date; its digits are a valid number in Germany
+    re.compile(r"\d{4}-\d{2}-\d{2}"): "not_a_number",  # a date; a valid number in Germany
 }
 # Invisible characters: direction marks, joiners, a soft hyphen (Unicode, category Cf).
 UNSEEN: Final = re.compile(
@@ -249,9 +247,7 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
 
 
 def _cleaned(text: str) -> str:
-    plain = " ".join(
-        UNSEEN.sub("", text).split()
-    )  # the library does not treat a thin space as a space
+    plain = " ".join(UNSEEN.sub("", text).split())  # to the library, a thin space is not a space
     return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
 

@@ -146,7 +146,7 @@ class RetrySequence:
         permit = availability.of(*self._asked).permit(now)
         if permit is None:
             stage, provider = self._asked
-            why = "not asked: its breaker is open, or it rests"
+            why = "not asked: unavailable (open breaker, rate limit or out of rotation)"
             raise error_of(failed(Kind.OVERLOADED, stage, provider=provider, reason=why))
         return permit
 
@@ -287,13 +287,13 @@ class _Descent(Generic[T]):
 
     def _exhausted(self) -> ServiceError:
         self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
-        unasked = failed(
+        unavailable = failed(
             Kind.OVERLOADED,
             self._stage,
             provider=", ".join(self._works),
-            reason="not asked: the breaker is open, or it rests",
+            reason="not asked: unavailable (open breaker, rate limit or out of rotation)",
         )
-        return error_of(self._last or unasked)
+        return error_of(self._last or unavailable)
 
 
 def failure_of(error: Exception) -> Failure | None:

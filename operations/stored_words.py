@@ -9,7 +9,7 @@ the rest of the call's pipeline get the original words. Rules:
   stored.
 - No words and no audio of a sensitive section are stored. It ends `max_s` after it was last begun,
   with the agent's answer after `end`, or with the call. A caller who is speaking when the time is
-  up may finish.
+  up may finish, within `FINISH_S`.
 """
 
 import re

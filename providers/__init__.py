@@ -1,1 +1,1 @@
-"""Speech and language providers, one module a vendor, and their catalogue."""
+"""Speech and language providers, one module per vendor, and their catalogue."""

@@ -340,9 +340,7 @@ def _words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
         if isinstance(getattr(word, "start", None), float | int)
         and isinstance(getattr(word, "end", None), float | int)
     ]
-    if len(timed) != len(
-        texts
-    ):  # for example, numerals have fewer words when written than when spoken
+    if len(timed) != len(texts):  # for example, a numeral is one word for several spoken ones
         texts = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
         HeardWord(

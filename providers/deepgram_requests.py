@@ -64,7 +64,7 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
             return False
 
 
-BYTES_A_SECOND: Final = 50_000  # sent and recognised, of a recording; chosen: 3 s of audio at 8 kHz
+BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of audio at 8 kHz
 MAX_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
 WAV: Final = b"RIFF"
 

@@ -38,10 +38,7 @@ VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     """Pipecat's service with a tap on its socket."""
 
-    _timed: tuple[VoiceContext | None, float] = (
-        None,
-        0.0,
-    )  # a context, and the seconds of it that are covered so far
+    _timed: tuple[VoiceContext | None, float] = (None, 0.0)  # a context; its seconds so far
     _last: Mapping[str, Any] | None = None  # the previous message
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
@@ -95,9 +92,8 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         upto_s = base_s + words[-1][2] if words else base_s
         for at, (word, start_s, end_s) in enumerate(words, 1):
             if word:
-                continues = at == len(words) and is_sign(
-                    word[-1]
-                )  # a sign may be spoken as several words
+                # A sign may be spoken as several words.
+                continues = at == len(words) and is_sign(word[-1])
                 ends_s = None if continues else base_s + end_s
                 await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=ends_s)
         self._timed = (context, upto_s)
@@ -204,10 +200,7 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
     return classify_symptom(Symptom.SHORT_AUDIO) if ended else False
 
 
-MULTILINGUAL: Final = (
-    "eleven_flash_v2_5",
-    "eleven_turbo_v2_5",
-)  # the models that accept a language
+MULTILINGUAL: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")  # they accept a language
 
 
 async def synthesise(rung: RungSpec, text: str) -> bytes:

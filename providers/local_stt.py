@@ -63,7 +63,7 @@ class PendingResults:
         self._is_cancelled = cancelled
 
     def hear(self) -> None:
-        """Record that audio is sent: the last request was not a cancellation after all."""
+        """Record that audio is sent: the last request's result may still be wanted."""
         self._is_cancelled = False
 
     def begin(self) -> None:

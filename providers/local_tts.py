@@ -33,11 +33,7 @@ from providers.probing import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
-DIALECTS: Final = {
-    "en": "en-us",
-    "zh": "cmn",
-    "no": "nb",
-}  # espeak-ng's names, where they differ from the tag
+DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differ
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
 

@@ -25,8 +25,9 @@ WORDS: Final = Ear(
 # An utterance ends where the detector was sure of the silence, often only 0.1 s after an "s" that
 # fades. So silence is appended: the score of such a short silence is too low.
 # Measured with 0.1 to 0.25 s after a word, four synthetic voices, two rates: of 256 answers 248 are
-# understood (226 without it, and -3.0). Of 1,088 other utterances, chosen because they sound like
-# an answer, 687 are mistaken for one (713); so the caller confirms every choice.
+# understood (226 without appended silence, with a limit of -3.0). Of 1,088 other utterances, chosen
+# because they sound like an answer, 687 are mistaken for one (713); so the caller confirms every
+# choice.
 APPENDED_SILENCE_S: Final = 0.2
 QUIET: Final = -2.4  # the lowest `SphinxResult.quiet` of an accepted answer
 ANSWER_S: Final = 4.0  # chosen: includes a cold start on a busy machine

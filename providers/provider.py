@@ -44,7 +44,7 @@ class WholeRecording:
     """A recording in a file.
 
     Attributes:
-        content: The file's bytes, in whatever container.
+        content: The file's bytes, in any container format.
         language: The spoken language; `None` if the recogniser should detect it.
     """
 

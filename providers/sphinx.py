@@ -93,7 +93,7 @@ class Recogniser:
     def finish(self) -> SphinxResult:
         """End the utterance and return its words; empty if none was begun.
 
-        Audio that was kept from before is dropped: whoever needs it sends it again.
+        Audio that was kept from before is dropped: the stage sends it again if it needs it.
         """
         self._drop_before()
         return self._final(finished=True)

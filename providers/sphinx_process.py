@@ -14,9 +14,7 @@ from typing import Final
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_worker import Command, command
 
-BACKLOG_BYTES: Final = (
-    2_000_000  # 60 s of audio at 16 kHz; a worker with a longer backlog will not catch up
-)
+BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; with a longer backlog it will not catch up
 _ROOT: Final = Path(__file__).parent.parent  # the import path of `providers`
 
 

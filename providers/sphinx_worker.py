@@ -82,7 +82,7 @@ def _answer(answers: BinaryIO, result: SphinxResult) -> None:
 
 
 if __name__ == "__main__":
-    # Pocketsphinx prints the parts of a grammar that it cannot read: not among the results.
+    # Pocketsphinx prints grammar parts that it cannot read: keep them out of the results.
     own = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with os.fdopen(own, "wb") as answers:

@@ -197,9 +197,7 @@ class TappedVoice(ClosedVoice):
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._held_settings: TTSUpdateSettingsFrame | None = (
-            None  # held back while a context is spoken
-        )
+        self._held_settings: TTSUpdateSettingsFrame | None = None  # while a context is spoken
         self._one_at_a_time = asyncio.Lock()  # for connecting
 
     def listen(self, ear: VoiceEar) -> None:
@@ -228,7 +226,7 @@ class TappedVoice(ClosedVoice):
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note a reply's attempt, hold settings back, and end the context on an interruption."""
+        """Remember a reply's attempt; hold settings back; end the context on an interruption."""
         match frame:
             case TTSUpdateSettingsFrame():
                 self._held_settings = frame
@@ -251,9 +249,8 @@ class TappedVoice(ClosedVoice):
         settings, self._held_settings = self._held_settings, None
         if settings:
             await super().process_frame(settings, direction)
-            self.tap.context = (
-                None  # Pipecat has named one for later text, but nothing was requested yet
-            )
+            # Pipecat has named one for later text, but nothing was requested yet.
+            self.tap.context = None
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
         """Connect as Pipecat does, with a shorter timeout, and tap the new socket.

@@ -18,7 +18,7 @@ from operations.database.outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 
-KEPT_S: Final = 7 * 86_400.0  # accepted reports are kept, so that a repeated one is not sent again
+KEPT_S: Final = 7 * 86_400.0  # for accepted reports, to recognise a repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

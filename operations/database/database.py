@@ -1,9 +1,9 @@
-"""A process's database: one engine, one kind of transaction, one translation of errors.
+"""A process's database: connections, transactions, and translation of errors.
 
 A process opens one `Database` for each address and shares it among everything that uses it.
 
 SQLite has one writer at a time. A transaction that reads first and then writes may fail because the
-database is locked, however long it would wait (sqlite.org/lang_transaction.html, section 2.2). So a
+database is locked, whatever its timeout (sqlite.org/lang_transaction.html, section 2.2). So each
 transaction takes the lock at its start, and our own writers queue here, not at the file's lock.
 """
 
@@ -34,8 +34,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from operations.database.schema import prepare, work_alone
 from operations.database.tables import METADATA
 
-BUSY_S: Final = 2.5  # how long SQLite waits for another writer, in a thread without cancellation:
-# shorter than a caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py)
+# How long SQLite waits for another writer, in a thread that cannot be cancelled: shorter than a
+# caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py).
+BUSY_S: Final = 2.5
 TRIES: Final = 8  # of `BUSY_S` each, for a writer (chosen: several processes write at once)
 ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
 CLOSE_S: Final = 3.0  # for the end of a file's thread, whose statement may wait for `BUSY_S`
@@ -77,7 +78,7 @@ def storage_errors(url: URL) -> Iterator[None]:
 
 
 def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
-    """Return the exceptions that the driver raises past SQLAlchemy if it cannot connect."""
+    """Return the exceptions that the driver raises itself, if it cannot connect."""
     if backend != "postgresql":
         return ()
     import asyncpg  # noqa: PLC0415 - an extra: only needed for PostgreSQL

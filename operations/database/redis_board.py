@@ -22,7 +22,7 @@ from operations.database.provider_board import KEEP_S, board_word, stored_entry
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
 ANSWER_S: Final = 2.0  # a slower Redis counts as down
-CONNECTIONS: Final = 2  # one in use, one more if the last was given up
+CONNECTIONS: Final = 2  # one in use, and one if that was given up
 
 # Arguments for each key: its timestamp, its value, and its lifetime in milliseconds.
 # A value is "AT_S JSON", so that the newer of two is found without parsing the JSON.

@@ -28,7 +28,7 @@ CURE: Final = "run holdline db upgrade"
 
 def known_versions() -> Sequence[str]:
     """Return every version, the oldest first: the names of the migrations' files."""
-    # Without a pattern: the first user of the database may be a caller, and would compile it.
+    # Without a regular expression: the first use of the database, in a call, would compile it.
     files = (MIGRATIONS / "versions").iterdir()
     return sorted(file.stem for file in files if file.suffix == ".py" and file.stem[:1].isdigit())
 
@@ -48,7 +48,8 @@ def prepare(connection: Connection) -> None:
 def compile_tables(address: str) -> None:
     """Compile the statements that create our tables, without a database.
 
-    The first user of an empty database may be a caller, and would compile the dialect's patterns.
+    Otherwise the first use of an empty database, perhaps in a call, would compile the dialect's
+    regular expressions.
     """
     dialect = make_url(address).get_dialect()()
     for table in METADATA.sorted_tables:

@@ -56,7 +56,7 @@ CALLBACKS: Final = Table(
     "callbacks",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("call_id", String(64), nullable=False, unique=True),  # one request a call
+    Column("call_id", String(64), nullable=False, unique=True),  # one request per call
     Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),  # UTC
@@ -306,9 +306,7 @@ DO_NOT_CALL: Final = Table(
     Column("number", String(CONTACT_NUMBER_LENGTH), primary_key=True),  # E.164
     Column("source", String(100), nullable=False),
     Column("added_s", Float, nullable=False),
-    Column(
-        "words", String(300), nullable=False, server_default=""
-    ),  # of the request not to be called
+    Column("words", String(300), nullable=False, server_default=""),  # of the caller's request
 )
 
 
@@ -447,7 +445,7 @@ VOICEMAILS: Final = Table(
     "voicemails",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("call_id", String(64), nullable=False, unique=True),  # one a call, as its file
+    Column("call_id", String(64), nullable=False, unique=True),  # one per call, like its file
     Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("path", String(500), nullable=False),
     Column("length_s", Float, nullable=False),

@@ -27,7 +27,7 @@ TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
 
 
 class InboxNotices:
-    """Runs in each process, and sends in the one that leads the worker pool."""
+    """Sends the notices; runs in each process, and acts in the leader of the worker pool."""
 
     def __init__(
         self,

@@ -83,8 +83,8 @@ class AlertRules:
     wakes: Severity = Severity.HIGH  # the lowest severity that is reported even in quiet hours
     silent_s: float = 300.0  # an alert without reports for this time ends
     named_again_s: float = 1800.0  # the same for systems without a ladder, which report no success
-    hurt_share: float = 0.02  # share of the calls of five minutes that makes an alert
-    hurt_callers: int = 2  # the minimum that makes an alert
+    hurt_share: float = 0.02  # of the calls in five minutes; a larger share hurt makes an alert
+    hurt_callers: int = 2  # the fewest that make such an alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,10 +37,8 @@ from operations.notify.alert import (
 )
 
 HOUR_S: Final = 3600.0
-SETTLED_S: Final = (
-    30.0  # after its reporters were replaced: if it lasts, their successors have reported it
-)
-COUNTED_S: Final = 120.0  # after an alert's end: turns are judged later
+SETTLED_S: Final = 30.0  # after its reporters were replaced: their successors report it by then
+COUNTED_S: Final = 120.0  # callers still count after an alert's end: turns are judged later
 
 
 def never_quiet(_: float) -> bool:

@@ -223,7 +223,7 @@ class AlertDispatcher:
             retries: The retry policy.
             leads: Returns whether this process leads the worker pool.
             utc_s: Returns the seconds since 1970.
-            instead: Returns what happens now instead of a rung; without its name, of the stage.
+            instead: Returns what replaces a rung now; if its name is empty, the stage.
         """
         self._outbox = outbox
         self._channels = channels

@@ -129,9 +129,7 @@ async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) 
                 await _secure(settings, client, context)
             await _sign_in(settings, client)
             answers = await _answers(client, mail, to)
-        with suppress(
-            OSError, aiosmtplib.SMTPException
-        ):  # the mail was already accepted or refused
+        with suppress(OSError, aiosmtplib.SMTPException):  # the mail is accepted or refused by now
             async with asyncio.timeout(QUIT_S):
                 await client.quit()
     finally:

@@ -60,7 +60,7 @@ class AlertReporter:
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
             case IncidentBegan(stage=stage) if stage == CALLERS:
-                pass  # the alerts' own event
+                pass  # emitted by the dispatcher itself
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
                 self._put([fact], at_s)
             case CallFailed() as event:

@@ -43,9 +43,7 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
                 return post.handle
         sent = await send("sendMessage", fields)
         number = (sent or {}).get("message_id")
-        return (
-            str(number) if isinstance(number, int) else ""
-        )  # without a number it is never updated
+        return str(number) if isinstance(number, int) else ""  # if empty, it is never updated
 
     return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post)
 

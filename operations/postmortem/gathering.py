@@ -304,7 +304,7 @@ def _of_living_processes(
     last_seen: Mapping[str, datetime],
     since: datetime,
 ) -> Sequence[BreakerMoveRow]:
-    """Return only the transitions of processes that lived after `since`: the dead never close."""
+    """Return only the transitions of processes that still lived after `since`."""
     alive = {transition.holder for transition in transitions} | {
         name for name, at in last_seen.items() if at >= since
     }

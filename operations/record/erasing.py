@@ -155,13 +155,11 @@ def _about(table: Table, ending: str) -> ColumnElement[bool]:
 
 
 def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
-    """Return a condition: a column's number contains these digits, with any marks in between."""
+    """Return a condition: a column's number contains these digits, with any separators."""
     return number.like(f"%{'%'.join(ending)}%")
 
 
-AT_ONCE: Final = (
-    500  # rows in one transaction, so that other writers wait for only a few milliseconds
-)
+AT_ONCE: Final = 500  # rows in one transaction, which delay other writers by a few milliseconds
 REST_S: Final = 0.05  # between two transactions
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at"), (ORDERS, "at_s")),

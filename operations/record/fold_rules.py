@@ -28,9 +28,7 @@ ENDED_CALLS: Final = 256
 WITH_TURNS: Final = 32
 
 TEN_MINUTES: Final = len("2026-01-01T10:0")  # of an ISO moment: which ten minutes it is in
-PROCESS_GONE: Final = (
-    "process_gone"  # the cause of a breaker's last transition, if its process ended
-)
+PROCESS_GONE: Final = "process_gone"  # why a breaker is recorded as closed: its process ended
 MAX_REFUSALS: Final = 200  # kinds of refusals that are counted; our code has about sixty
 
 RecordRow: TypeAlias = dict[str, Any]
@@ -66,9 +64,7 @@ class RecordFold:
         self._holder = holder
         self._messages = messages
         self._calls = KnownCalls(keep_ended=ENDED_CALLS)
-        self._not_closed: dict[
-            tuple[str, str], str
-        ] = {}  # by rung: the recorded state of its breaker
+        self._not_closed: dict[tuple[str, str], str] = {}  # by rung: the breaker's recorded state
         self._changed: dict[str, CallState] = {}
         self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()

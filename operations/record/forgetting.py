@@ -146,7 +146,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
             | voicemail_paths,
         }
         counts, left = await asyncio.to_thread(_unlink, audio)
-        # Calls whose files remain, to find those again; also files that another process recorded.
+        # The calls whose files remain stay, too: they lead to the files, even to another process's.
         kept = {_call_of(Path(path).stem) for path in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)

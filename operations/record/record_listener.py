@@ -118,9 +118,7 @@ class RecordListener:
         self._clock = clock
         self._waiting: deque[Entry] = deque()
         self._batch: RecordBatch | None = None  # sent, but not confirmed
-        self._left_over = (
-            False  # whether entries remain after this batch: the next one follows at once
-        )
+        self._left_over = False  # whether entries remain: then the next batch follows at once
         self._number = 0
         self._beat_at = 0.0
         self._ending = asyncio.Event()

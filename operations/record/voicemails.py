@@ -228,7 +228,7 @@ async def voicemails_listed(
                 is_down = False
             except StorageError as error:
                 if not is_down:
-                    logger.error("messages have no rows yet: {}", error)
+                    logger.error("voicemails cannot be listed yet: {}", error)
                 is_down = True
             await asyncio.sleep(LOOK_S)
 

@@ -91,7 +91,7 @@ class RecordWriter:
         return self.database.lost_files
 
     async def reach(self) -> None:
-        """Return when the database answers a query."""
+        """Run a query, to find out whether the database answers."""
         async with self.database.reading() as connection:
             await connection.execute(select(1))
 

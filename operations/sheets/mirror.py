@@ -250,7 +250,7 @@ class SheetMirror:
             self._inherited.end(self._now_s())
 
     async def write(self, tab: str) -> bool:
-        """Write one batch; return False if there is none, it failed, or the tab rests."""
+        """Write one batch; return False if there is none, it failed, or the tab pauses."""
         if not self._tries[tab].may(self._now_s()):
             return False
         batch = await self._outbox.take(tab, now_s=self._now_s, most=AT_ONCE)

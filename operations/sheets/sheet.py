@@ -122,12 +122,7 @@ class ServiceAccount:
             key = json.loads(self._file.read_text(encoding="utf-8"))
             account = service_account.Credentials.from_service_account_info(key, scopes=[SCOPE])
             address = str(key["token_uri"])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            exceptions.GoogleAuthError,
-        ):  # its text may contain the key
+        except (OSError, ValueError, KeyError, exceptions.GoogleAuthError):  # may contain the key
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
         now = int(clock.utc_now().timestamp())  # never in the future
         claims = {"iss": account.signer_email, "scope": SCOPE, "aud": AUDIENCE}

@@ -190,9 +190,7 @@ Clock: TypeAlias = Callable[[], float]
 PendingEvent: TypeAlias = tuple[str, Numbering, Event, float]
 """The call's id, its numbering, the event, and when it was emitted, on the clock."""
 
-QUEUE_ENTRIES: Final = (
-    10_000  # for each listener: a minute of twenty busy calls; then the oldest are dropped
-)
+QUEUE_ENTRIES: Final = 10_000  # for each listener: a minute of twenty busy calls
 PENDING_FACTS: Final = 1_000  # at most, emitted by code that does not yield to the loop
 FLUSH_S: Final = 5.0  # for the listeners, at the end; then the rest is lost (chosen)
 TICK_S: Final = 1.0  # between two checks for incidents that end because time has passed
@@ -282,7 +280,7 @@ class Emitter:
                     subscription.put(entry)
 
     def instead(self, stage: str, rung: str) -> str:
-        """Return what happens now instead of a rung; without its name, instead of the stage."""
+        """Return what replaces a rung now; if `rung` is empty, what replaces the stage."""
         return self._incidents.rungs.instead(stage, rung) if self._incidents else ""
 
     @property

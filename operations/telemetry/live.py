@@ -73,9 +73,7 @@ class RungMinute:
     """One rung's work in one minute."""
 
     at_s: float  # its start, seconds since 1970
-    began: Counter[int] = field(
-        default_factory=Counter[int]
-    )  # answers, by the bucket of their delay
+    began: Counter[int] = field(default_factory=Counter[int])  # answers, by bucket of delay
     failures: int = 0
     left: int = 0  # failovers away from it
 

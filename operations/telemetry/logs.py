@@ -345,7 +345,7 @@ def _words_of(
 def _level_of(event: Event) -> str:
     """Return the log level of an event: higher for a failed leg or transfer.
 
-    An incident's end is logged at WARNING, as the beginning of most incidents.
+    An incident's end is logged at WARNING, its beginning by its severity.
     """
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():

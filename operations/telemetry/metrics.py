@@ -206,9 +206,7 @@ class Metrics:
     def _count_call(self, entry: Entry, call: CallState | None) -> None:
         match entry.event:
             case CallStarted() | CallEnded() | CallMoved() | PhaseMoved() as event:
-                if (
-                    isinstance(event, CallStarted) and not event.gap_s
-                ):  # a resumed call was counted before
+                if isinstance(event, CallStarted) and not event.gap_s:  # else counted before
                     self._meters.calls_started.labels(event.transport).inc()
                 active = sum(item.in_progress for item in self._calls.live.values())
                 self._meters.calls_active.set(active)
