@@ -37,7 +37,7 @@ LONGEST: Final = 60  # characters; a longer text is not a number
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
-SPOILT: Final = {
+MANGLED: Final = {
     SCIENTIFIC: "digits_lost",  # "4.93012E+11": the file has no more digits
     re.compile(r"\d{4}-\d{2}-\d{2}"): "not_a_number",  # a date; a valid number in Germany
 }
@@ -89,7 +89,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
     bare = _cleaned(text)
     if not bare:
         return "no_number"
-    if problem := next((why for form, why in SPOILT.items() if form.fullmatch(bare)), ""):
+    if problem := next((why for form, why in MANGLED.items() if form.fullmatch(bare)), ""):
         return problem
     try:
         readings = _readings(bare, region or None)
@@ -118,7 +118,11 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
     bare = _bare(_cleaned(text[: LONGEST + 1]))
-    if len(text) > LONGEST or any(form.fullmatch(bare) for form in SPOILT) or not is_dialable(bare):
+    if (
+        len(text) > LONGEST
+        or any(form.fullmatch(bare) for form in MANGLED)
+        or not is_dialable(bare)
+    ):
         return ()
     try:
         possible = list(filter(phonenumbers.is_possible_number, _readings(bare, region)))

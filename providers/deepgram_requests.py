@@ -112,12 +112,12 @@ def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
     channel: Mapping[str, Any] = body["results"]["channels"][0]
     best, *others = cast("Sequence[Mapping[str, Any]]", channel["alternatives"])
     detected = channel.get("detected_language")
-    sure = channel.get("language_confidence") if detected else None
+    confidence = channel.get("language_confidence") if detected else None
     return Transcript(
         text=_text(best),
         provider=rung.name,
         language=str(detected) if detected else recording.language,
-        language_confidence=None if sure is None else float(sure),
+        language_confidence=None if confidence is None else float(confidence),
         duration_s=float(body["metadata"]["duration"]),
         confidence=_confidence(best),
         alternatives=tuple(

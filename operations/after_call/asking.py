@@ -60,9 +60,9 @@ def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAns
     answer = _object(text)
     if answer is None:
         return "the answer must be one JSON object"
-    wrong = problems(answer, question.schema, where="answer")
-    if wrong:
-        return "; ".join(wrong)
+    errors = problems(answer, question.schema, where="answer")
+    if errors:
+        return "; ".join(errors)
     moment = read_moment(answer.get("callback_at"), ended)
     if isinstance(moment, str):
         return moment

@@ -103,8 +103,10 @@ class CrmReport:
         direction = {"direction_upper": self.direction.upper(), "began_ms": round(began_s * 1000)}
         status = {"status": self.status, "status_upper": self.status.upper()}
         inbound = self.direction == "inbound"
-        theirs, ours = ("from_number", "to_number") if inbound else ("to_number", "from_number")
-        numbers = {theirs: self.number, ours: self.our_number}
+        other_key, our_key = (
+            ("from_number", "to_number") if inbound else ("to_number", "from_number")
+        )
+        numbers = {other_key: self.number, our_key: self.our_number}
         return {**asdict(self), **more, **direction, **status, **numbers, "account": self.account}
 
     @property
@@ -125,7 +127,7 @@ class CrmReport:
             "Notes: ": self.notes,
             "Served: ": self._served(),
         }
-        return "\n".join(f"{name}{said}" for name, said in lines.items() if said)
+        return "\n".join(f"{name}{text}" for name, text in lines.items() if text)
 
     def _served(self) -> str:
         verdict, why = TOLD.get(self.verdict, ""), phrase(WHYS, self.why)

@@ -69,8 +69,8 @@ class CrmOutbox:
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
         async with self.database.transaction() as connection:
-            said = {"report": json.dumps(asdict(report)), "due_s": now}
-            if (await connection.execute(whole.values(**said))).rowcount:
+            values = {"report": json.dumps(asdict(report)), "due_s": now}
+            if (await connection.execute(whole.values(**values))).rowcount:
                 return True
         return await self.put(report, now=now)
 
@@ -79,7 +79,7 @@ class CrmOutbox:
         rows = await self._rows.lend(now_s=now_s, tries=CRM_REPORTS.c.tries + 1)
         return next((_lent(row) for row in rows), None)
 
-    async def told(self, lent: LentReport, *, now: float) -> None:
+    async def accepted(self, lent: LentReport, *, now: float) -> None:
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
         await self._rows.settle([(lent.report.key,)], done_s=now)
         await self._rows.delete(CRM_REPORTS.c.done_s < now - KEPT_S)

@@ -117,7 +117,7 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
     asked = ("phone", "mobilephone", *KNOWN, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(asked)), safe=",")
     own = {name: f"properties.{name}" for name in KNOWN[2:]}
-    theirs = {column: f"properties.{name}" for column, name in crm.columns.items()}
+    configured = {column: f"properties.{name}" for column, name in crm.columns.items()}
     return PeopleMapping(
         request=RestRequest(
             method="GET", path=f"/crm/v3/objects/contacts?limit=100&properties={properties}"
@@ -126,7 +126,7 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
         next="paging.next.after",
         number=("properties.phone", "properties.mobilephone"),
         name=HUBSPOT.name,
-        columns=_columns({**own, **theirs}),
+        columns=_columns({**own, **configured}),
     )
 
 

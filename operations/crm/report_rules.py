@@ -69,12 +69,12 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
     )
 
 
-def _summary(said: Iterable[str], verdict: str) -> str:
+def _summary(utterances: Iterable[str], verdict: str) -> str:
     """Return a summary from the caller's last words.
 
     If there are none after a failure, say so: the recogniser may have missed them.
     """
-    messages = [{"role": "user", "content": words} for words in said]
+    messages = [{"role": "user", "content": words} for words in utterances]
     if not messages and verdict in UNHEARD:
         return UNHEARD[verdict]
     return plain_summary(messages, reason="", language="en")

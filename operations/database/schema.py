@@ -88,8 +88,8 @@ def lag_of(connection: Connection) -> str | None:
         return None
     if unknown := unknown_version(found):
         return unknown
-    said = f"is at version {found}" if found else "has no version"
-    return f"{said}, but version {newest} is needed; {CURE}"
+    state = f"is at version {found}" if found else "has no version"
+    return f"{state}, but version {newest} is needed; {CURE}"
 
 
 def unknown_version(found: str | None) -> str | None:

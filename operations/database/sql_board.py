@@ -60,11 +60,11 @@ class SqlBoard:
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return other processes' entries about these rungs."""
-        theirs = select(HEALTH).where(
+        of_others = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
         )
         async with self._database.reading() as connection:
-            found = (await connection.execute(theirs)).mappings().all()
+            found = (await connection.execute(of_others)).mappings().all()
         return [word for row in found if (word := board_word(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:

@@ -105,7 +105,7 @@ class Alerting:
         alerts: Iterable[Alert] = (),
         *,
         quiet: Callable[[float], bool] = never_quiet,
-        heard: bool = True,
+        complete: bool = True,
     ) -> None:
         """Start from the known alerts.
 
@@ -113,10 +113,10 @@ class Alerting:
             rules: When to notify operators.
             alerts: The known alerts.
             quiet: Returns whether a moment is in quiet hours.
-            heard: Whether all reports have been read; if not, no alert ends for lack of reports.
+            complete: Whether all reports have been read; if not, none ends for lack of reports.
         """
         self.rules = rules
-        self._heard = heard
+        self._complete = complete
         self._bell = Bell(rules, quiet)
         self.alerts = {alert.key: alert for alert in alerts}
 
@@ -218,7 +218,7 @@ class Alerting:
     def _aged(self, alert: Alert, now: float) -> Alert:
         rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
-        if self._heard and now >= alert.heard_s + silent_s:
+        if self._complete and now >= alert.heard_s + silent_s:
             return _ended(alert, now, how=UNHEARD)
         late = now >= alert.open_s + rules.escalate_s
         if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
@@ -240,7 +240,7 @@ class Alerting:
         if not loud and not self._bell.counts_further(alert, now):
             return None
         rang = tuple(number for number in alert.loud_s if number > now - HOUR_S)
-        told = replace(
+        sent = replace(
             alert,
             revision=alert.revision + 1,
             told_at_s=now,
@@ -249,8 +249,8 @@ class Alerting:
             told_words=alert.words,
             loud_s=(*rang, now) if loud else rang,
         )
-        self.alerts[alert.key] = told
-        return TellAlert(alert=told, loud=loud)
+        self.alerts[alert.key] = sent
+        return TellAlert(alert=sent, loud=loud)
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:

@@ -277,7 +277,7 @@ class AlertDispatcher:
             result = alter(alerting, self._utc_s()) if alter else ()
             more = result if isinstance(result, tuple) else ()
             changes = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
-            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*messages, *more))
+            return RoundOutcome(known=tuple(alerting.alerts.values()), messages=(*messages, *more))
 
         try:
             census = await self._count()
@@ -319,7 +319,7 @@ class AlertDispatcher:
         now = self._utc_s()
         complete = not 0.0 <= now - self._failed_s < LASTS_S
         shown = [self._shown(alert) for alert in known]
-        alerting = Alerting(self._rules, shown, quiet=self._quiet, heard=complete)
+        alerting = Alerting(self._rules, shown, quiet=self._quiet, complete=complete)
         messages = [
             action
             for report in reports

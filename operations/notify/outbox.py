@@ -104,7 +104,7 @@ class RoundOutcome:
     """The decision of a round."""
 
     known: Iterable[Alert]
-    told: Sequence[TellAlert]
+    messages: Sequence[TellAlert]
 
 
 Decide: TypeAlias = Callable[[Sequence[Alert], Sequence[ReportedEvent]], RoundOutcome]
@@ -177,11 +177,11 @@ class AlertOutbox:
             for alert in outcome.known:
                 if before.get(alert.key) != alert:
                     await _put_alert(connection, alert, new=alert.key not in before)
-            for told in outcome.told:
-                await _put_pending(connection, told, channels, now)
+            for message in outcome.messages:
+                await _put_pending(connection, message, channels, now)
             if ids:
                 await connection.execute(delete(ALERT_FACTS).where(ALERT_FACTS.c.id.in_(ids)))
-        return outcome.told
+        return outcome.messages
 
     async def _has_work(self, decide: Decide, now: float) -> bool:
         if await self._is_missing():
@@ -190,7 +190,7 @@ class AlertOutbox:
             known = await _known_alerts(connection, now)
             _, facts = await _reported(connection)
         outcome = decide(known, facts)
-        return bool(facts or outcome.told) or list(outcome.known) != known
+        return bool(facts or outcome.messages) or list(outcome.known) != known
 
     async def lend(self, channel: str, *, now_s: Callable[[], float]) -> ChannelPost | None:
         """Lend a channel's oldest pending alert; no other sender gets it meanwhile.
@@ -288,11 +288,11 @@ async def _put_alert(connection: AsyncConnection, alert: Alert, *, new: bool) ->
 
 
 async def _put_pending(
-    connection: AsyncConnection, told: TellAlert, channels: Sequence[AlertChannel], now: float
+    connection: AsyncConnection, message: TellAlert, channels: Sequence[AlertChannel], now: float
 ) -> None:
-    alert = told.alert
+    alert = message.alert
     for channel in channels:
-        if not told.loud and not channel.edits:
+        if not message.loud and not channel.edits:
             continue
         if (alert.stage, alert.rung) == (CHANNELS, channel.name):
             continue  # it cannot report its own failure
@@ -332,12 +332,12 @@ class AlertHistory:
             .order_by(ALERTS.c.began_s, ALERTS.c.key)
             .limit(MAX_ALERTS)
         )
-        theirs = select(ALERT_SENDINGS).where(
+        of_alerts = select(ALERT_SENDINGS).where(
             ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
         )
         async with self.database.reading() as connection:
             alerts = (await connection.execute(wanted)).all()
-            sendings = (await connection.execute(theirs)).all()
+            sendings = (await connection.execute(of_alerts)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)
         shown: dict[str, dict[str, int]] = defaultdict(dict)
         for sending in sendings:

@@ -77,7 +77,7 @@ class Latency:
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _RunningOutage:
     """An outage while it is being assembled."""
 
     began: datetime
@@ -134,19 +134,19 @@ def find_outages(
         [*failures, *transitions], key=lambda event: event.at
     )
     found: list[Outage] = []
-    current: dict[tuple[str, str], _Trouble] = {}
+    current: dict[tuple[str, str], _RunningOutage] = {}
     for event in events:
         rung = (event.stage, event.provider)
-        trouble = current.get(rung)
-        if trouble and not trouble.includes(event.at):
+        running = current.get(rung)
+        if running and not running.includes(event.at):
             found.append(_outage(rung, current.pop(rung)))
-            trouble = None
-        if trouble is None:
+            running = None
+        if running is None:
             if not _begins(event):
                 continue
-            trouble = current[rung] = _Trouble(event.at, event.at)
-        _enter(trouble, event)
-    found += [_outage(rung, trouble) for rung, trouble in current.items()]
+            running = current[rung] = _RunningOutage(event.at, event.at)
+        _enter(running, event)
+    found += [_outage(rung, running) for rung, running in current.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
@@ -205,25 +205,25 @@ def _begins(event: FailureRow | BreakerMoveRow) -> bool:
     return isinstance(event, FailureRow) or event.after != CLOSED
 
 
-def _enter(trouble: _Trouble, event: FailureRow | BreakerMoveRow) -> None:
-    trouble.last = event.at
+def _enter(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> None:
+    running.last = event.at
     if isinstance(event, FailureRow):
-        trouble.failures.append(event)
+        running.failures.append(event)
     elif event.after == CLOSED:
-        trouble.open_at.discard(event.holder)
+        running.open_at.discard(event.holder)
     else:
-        trouble.open_at.add(event.holder)
-        trouble.opened += event.after == State.OPEN.value
+        running.open_at.add(event.holder)
+        running.opened += event.after == State.OPEN.value
 
 
-def _outage(rung: tuple[str, str], trouble: _Trouble) -> Outage:
+def _outage(rung: tuple[str, str], running: _RunningOutage) -> Outage:
     return Outage(
         stage=rung[0],
         provider=rung[1],
-        began=trouble.began,
-        ended=None if trouble.open_at else trouble.last,
-        failures=trouble.failures,
-        opened=trouble.opened,
+        began=running.began,
+        ended=None if running.open_at else running.last,
+        failures=running.failures,
+        opened=running.opened,
     )
 
 

@@ -49,8 +49,8 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
         _axis(span, BASE),
     ]
     late = sum(turn["v2v_s"] > story["budget_s"] for turn in turns)
-    said = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
-    return _svg("How soon each answer was heard", said, BASE + 40, parts)
+    description = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
+    return _svg("How soon each answer was heard", description, BASE + 40, parts)
 
 
 def _dot(
@@ -93,9 +93,9 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
         top = ROW * index + 8
         parts.append(_name(f"{rung['stage']} {rung['provider']}", top + 12))
         parts += _stretches(rung["states"], span, top)
-    said = "; ".join(f"{rung['stage']} {rung['provider']}" for rung in rungs) or "none moved"
+    description = "; ".join(f"{rung['stage']} {rung['provider']}" for rung in rungs) or "none moved"
     parts = [_bands(story, span, base), *parts, _axis(span, base)]
-    return _svg("Breakers, the worst of all processes", said, base + 40, parts)
+    return _svg("Breakers, the worst of all processes", description, base + 40, parts)
 
 
 def failure_chart(story: Mapping[str, Any], span: Span) -> str:
@@ -110,9 +110,9 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
         f"{escape(item['says'])}</title></rect>"
         for item in story["failures"][:MAX_DOTS]
     ]
-    said = f"{len(story['failures'])} failures of {len(rungs)} rungs"
+    description = f"{len(story['failures'])} failures of {len(rungs)} rungs"
     parts = [_bands(story, span, base), *names, *marks, _axis(span, base)]
-    return _svg("Failures", said, base + 40, parts)
+    return _svg("Failures", description, base + 40, parts)
 
 
 def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
@@ -155,10 +155,10 @@ def _axis(span: Span, base: float) -> str:
     return "".join(made)
 
 
-def _svg(title: str, said: str, height: float, parts: Iterable[str]) -> str:
+def _svg(title: str, description: str, height: float, parts: Iterable[str]) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">'
-        f"<title>{escape(title)}</title><desc>{escape(said)}</desc>{''.join(parts)}</svg>"
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )
 
 
@@ -290,7 +290,7 @@ def _rung(item: Mapping[str, Any]) -> str:
 
 
 def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
-    said = [
+    texts = [
         f"{escape(name)}: "
         + (
             "not sent"
@@ -304,7 +304,7 @@ def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
         )
         for name, channel in channels.items()
     ]
-    return "; ".join(said) or "No channel needs to send it."
+    return "; ".join(texts) or "No channel needs to send it."
 
 
 def _operators(story: Mapping[str, Any]) -> str:
@@ -342,15 +342,15 @@ def _calls(story: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    told = list(rows)
-    if not told:
+    listed = list(rows)
+    if not listed:
         return "<p>None.</p>"
     lines = "".join(
         f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>"
-        for row in told[:MAX_ROWS]
+        for row in listed[:MAX_ROWS]
     )
     names = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    more = len(told) - MAX_ROWS
+    more = len(listed) - MAX_ROWS
     rest = f"<p>{more} more are in evidence.json.</p>" if more > 0 else ""
     table = f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"
     return f'<div class="wide" tabindex="0">{table}</div>{rest}'

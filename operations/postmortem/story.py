@@ -120,8 +120,8 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
 
 
 def _done(row: HappeningRow) -> dict[str, Any]:
-    said = {name: _clean(value) for name, value in row.data.items()}
-    return {"at": _iso(row.at), "kind": row.kind, **said}
+    fields = {name: _clean(value) for name, value in row.data.items()}
+    return {"at": _iso(row.at), "kind": row.kind, **fields}
 
 
 def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
@@ -130,12 +130,12 @@ def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
         {
             "stage": stage,
             "provider": provider,
-            "states": [{"at": _iso(at), "state": state} for at, state in told],
+            "states": [{"at": _iso(at), "state": state} for at, state in changes],
             "moves": [
                 _move(move) for move in moves if (move.stage, move.provider) == (stage, provider)
             ],
         }
-        for (stage, provider), told in states.items()
+        for (stage, provider), changes in states.items()
     ]
 
 

@@ -240,13 +240,13 @@ class Erasure:
             settled: Cost and result of calls that ended before this moment are complete.
         """
         placed = CALLS.c.direction == "outbound"
-        theirs = or_(
+        matching = or_(
             ~placed & may_be(CALLS.c.caller, ending),
             placed & may_be(CALLS.c.called, ending),
             placed & (CALLS.c.transport == TURNED_ROUND) & may_be(CALLS.c.caller, ending),
         )
         async with self.database.reading() as connection:
-            found = await connection.execute(select(CALLS).where(theirs))
+            found = await connection.execute(select(CALLS).where(matching))
         return [
             TracedCall(
                 id=row["id"],

@@ -182,8 +182,8 @@ class Voicemails:
         """Create missing rows; the number is the other party's in the call's row."""
         async with self.database.transaction() as connection:
             for voicemail in found:
-                theirs = select(THEIRS).where(CALLS.c.id == voicemail.call_id)
-                number = (await connection.execute(theirs)).scalar_one_or_none() or ""
+                other_party = select(THEIRS).where(CALLS.c.id == voicemail.call_id)
+                number = (await connection.execute(other_party)).scalar_one_or_none() or ""
                 added = self.database.insert(VOICEMAILS).values(
                     call_id=voicemail.call_id,
                     number=number,

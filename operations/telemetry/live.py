@@ -23,7 +23,7 @@ NO_VENDORS: Final[Vendors] = {}
 def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
     """Return a call in progress as JSON values, with masked numbers."""
     started, last = call.started, call.last_failure
-    theirs = (started.called if call.outbound else started.caller) if started else ""
+    other_number = (started.called if call.outbound else started.caller) if started else ""
     return {
         "id": call.call_id,
         "agent": started.agent if started else "",
@@ -31,7 +31,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "caller": masked(started.caller if started else ""),
         "called": masked(started.called if started else ""),
         "direction": "outbound" if call.outbound else "inbound",
-        "ending": theirs[-4:],  # the last digits of the other party's number
+        "ending": other_number[-4:],  # the last digits of the other party's number
         "started_at": call.began_at,
         "state": call.phase or "listening",  # listening, processing, speaking
         "providers": dict(call.providers),  # stage: its rung

@@ -472,7 +472,7 @@ def test_no_hour_rings_more_often_than_the_limit(
 
 
 def test_silence_ends_nothing_while_reports_are_unread() -> None:
-    alerting = Alerting(replace(RULES, escalate_s=1e9), heard=False)
+    alerting = Alerting(replace(RULES, escalate_s=1e9), complete=False)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
 

@@ -165,7 +165,7 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
             for fact in facts
             for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
         ]
-        return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+        return RoundOutcome(known=tuple(alerting.alerts.values()), messages=told)
 
     critical = Severity.CRITICAL
     began = IncidentBegan(

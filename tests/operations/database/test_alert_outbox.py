@@ -52,7 +52,7 @@ def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutco
     told = [
         action for fact in facts for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
     ]
-    return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+    return RoundOutcome(known=tuple(alerting.alerts.values()), messages=told)
 
 
 class TestOutbox:
@@ -98,7 +98,7 @@ class TestOutbox:
                 )
                 said = [alerting.handle(fact.fact, fact.at_s) for fact in facts]
                 told = [action for item in (*said, alerting.tick(now)) for action in item]
-                return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+                return RoundOutcome(known=tuple(alerting.alerts.values()), messages=told)
 
             return [
                 tell_alert.alert
@@ -287,7 +287,7 @@ def test_a_fact_is_read_as_it_was_written(fact: IncidentBegan) -> None:
 
 
 def test_an_alert_is_read_as_it_was_written() -> None:
-    (told,) = decide((), [reported(BEGAN, NOW)]).told
+    (told,) = decide((), [reported(BEGAN, NOW)]).messages
 
     assert read_alert(write_alert(told.alert)) == told.alert
 

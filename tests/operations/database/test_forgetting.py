@@ -161,7 +161,7 @@ class TestForgetting:
             if told_days is not None:
                 lent = await outbox.lend(now_s=always(days_ago(told_days)))
                 assert lent
-                await outbox.told(lent, now=days_ago(told_days))
+                await outbox.accepted(lent, now=days_ago(told_days))
 
         erased = await erasure.erase_old({"messages": 30}, now=NOW)
 
