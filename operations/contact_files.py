@@ -162,7 +162,7 @@ def read_header(cells: Sequence[str]) -> Columns:
         ContactFileError: No column has the number, or a known column appears twice.
     """
     headings = tuple(cell.strip("\ufeff ") for cell in cells)
-    ours = tuple(_ours(plain(heading)) for heading in headings)
+    ours = tuple(_known_name(plain(heading)) for heading in headings)
     twice = {name for name in ours if name not in ("", "number", "name") and ours.count(name) > 1}
     if twice:
         raise ContactFileError(f"names the column {sorted(twice)[0]} twice; rename one of them")
@@ -174,7 +174,7 @@ def read_header(cells: Sequence[str]) -> Columns:
     return Columns(headings, ours)
 
 
-def _ours(heading: str) -> str:
+def _known_name(heading: str) -> str:
     words = set(heading.split("_"))
     if words & NUMBER_WORDS and words <= NUMBER_WORDS | MORE_WORDS:
         return "number"
@@ -226,7 +226,7 @@ def open_contacts(
             if row.trouble:
                 pending.append(row)
             header = row.cells
-            if bare and header and "number" not in map(_ours, map(plain, header)):
+            if bare and header and "number" not in map(_known_name, map(plain, header)):
                 pending, header = [*pending, row], ("number",)
         if not header:
             raise ContactFileError("has no row with a contact in it")
@@ -312,12 +312,12 @@ class _Lines:
     def __init__(self, text: TextIO) -> None:
         self._text = text
         self._number = 0
-        self._again: deque[tuple[int, str | None]] = deque()
+        self._pushed_back: deque[tuple[int, str | None]] = deque()
 
     def take(self) -> tuple[int, str | None] | None:
         """Return the next line's number and text (`None` if too long); `None` at the end."""
-        if self._again:
-            return self._again.popleft()
+        if self._pushed_back:
+            return self._pushed_back.popleft()
         line = self._text.readline(MAX_LINE + 1)
         if not line:
             return None
@@ -330,13 +330,13 @@ class _Lines:
 
     def give_back(self, lines: list[tuple[int, str | None]]) -> None:
         """Push lines back; `take` returns them first, in the same order."""
-        self._again.extendleft(reversed(lines))
+        self._pushed_back.extendleft(reversed(lines))
 
 
 def _read(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
     if line is None:
         return CsvRow(line=number, trouble="line_too_long")
-    whole = _whole(lines, line, separator)
+    whole = _complete_row(lines, line, separator)
     if whole is None:
         return CsvRow(line=number, trouble="quote_not_closed")
     cells = _cells_of(whole, separator)
@@ -358,7 +358,7 @@ def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
     return tuple(cell.strip() for cell in cells)
 
 
-def _whole(lines: _Lines, line: str, separator: str) -> str | None:
+def _complete_row(lines: _Lines, line: str, separator: str) -> str | None:
     """Return the whole row that begins with `line`; `None` if a quoted cell is never closed."""
     if '"' not in line:
         return line

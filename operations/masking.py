@@ -262,7 +262,7 @@ READ_CHARACTERS: Final = 2 * MAX_BYTES  # of a text; the rest is never shown
 FROM_OTHERS: Final = ("reason", "error")  # fields of events that may quote a provider
 CALLERS_WORDS: Final = (PersonWanted, CallbackWanted)
 MAX_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)
-TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
+UNSPOKEN_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
     r"|\bsk[-_][\w\-]{8,}"
@@ -300,7 +300,7 @@ def redacted(text: str) -> str:
     Also without the words that Pipecat logs as `not speaking [...]`. A very long text is cut.
     """
     whole = len(text) <= READ_CHARACTERS
-    text = TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
+    text = UNSPOKEN_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
     text = without_keys(text)
     if not whole:  # a secret that was cut at the end would not be recognised
         text = text[: -max(KNOWN.longest, MAX_ADDRESS)]

@@ -113,7 +113,7 @@ async def ask(
         raise unanswered(error) from None  # its text may hold the address
 
 
-def check_taken(status: int, headers: Mapping[str, str], *, now: float | None = None) -> None:
+def check_accepted(status: int, headers: Mapping[str, str], *, now: float | None = None) -> None:
     """Raise unless the status means success.
 
     Raises:

@@ -101,7 +101,7 @@ FINALIZE: Final = '{"type":"Finalize"}'  # requests pending transcripts. Source:
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
 # NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
-SAID: Final = 80  # characters of what Deepgram says about a refusal
+MAX_REASON: Final = 80  # characters of what Deepgram says about a refusal
 BAD_REQUEST: Final = 400
 NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 
@@ -380,17 +380,17 @@ def complaint_of(message: Any) -> str | None:
         return None
     codes = (getattr(message, name, None) for name in ("variant", "code"))
     code = next((item for item in codes if isinstance(item, str) and item.isidentifier()), "")
-    return f"{f'{kind} {code}'.strip()[:SAID]} ({found.kind})"
+    return f"{f'{kind} {code}'.strip()[:MAX_REASON]} ({found.kind})"
 
 
-class PoliteCloseError(Exception):
+class CleanCloseError(Exception):
     """The server closed the stream cleanly although we had not asked for it."""
 
 
 def _close_of(connection: AsyncV1SocketClient) -> Exception:
     """Return an exception for a stream that ended without an error."""
     code = getattr(connection._websocket, "close_code", None)  # noqa: SLF001 - the SDK hides it
-    return PoliteCloseError(code or 1000)
+    return CleanCloseError(code or 1000)
 
 
 def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
@@ -406,7 +406,7 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
             code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
             found = classify_close("deepgram", code, text, stage="stt", moment=moment)
             reason = f"closed: {code} {text}".strip()
-        case PoliteCloseError(args=(int() as code,)):
+        case CleanCloseError(args=(int() as code,)):
             found = classify_close("deepgram", code, stage="stt", moment=moment)
             reason = f"closed: {code}"
         case None:
@@ -414,11 +414,11 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
             reason = "gone"
         case _:
             found, reason = classify_error(error), type(error).__name__
-    return failed(found, "stt", provider=rung_name, reason=reason[:SAID])
+    return failed(found, "stt", provider=rung_name, reason=reason[:MAX_REASON])
 
 
 def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
-    text = str(headers.get("dg-error", ""))[:SAID]
+    text = str(headers.get("dg-error", ""))[:MAX_REASON]
     return failed(
         classify_http("deepgram", status, text or None),
         "stt",

@@ -43,7 +43,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
-        message = in_one_spelling(message)
+        message = normalised(message)
         name = message.get("contextId")
         context = self.tap.open_context(name)
         if message.get("error"):
@@ -69,7 +69,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         word for all contexts, so late letters would mix with those of the next reply. The context
         being spoken may briefly have no queue yet.
         """
-        message = in_one_spelling(message)
+        message = normalised(message)
         name = message.get("contextId")
         over = name and name != self._turn_context_id and not self.audio_context_available(name)
         return None if over else message
@@ -99,11 +99,9 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         self._timed = (context, upto_s)
 
 
-def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
+def normalised(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a message with the keys that Pipecat reads, also in nested objects."""
-    inner = {
-        key: in_one_spelling(part) for key, part in message.items() if isinstance(part, Mapping)
-    }
+    inner = {key: normalised(part) for key, part in message.items() if isinstance(part, Mapping)}
     if message.keys().isdisjoint(SPELLINGS) and all(message[key] is inner[key] for key in inner):
         return message
     return {SPELLINGS.get(key, key): inner.get(key, value) for key, value in message.items()}

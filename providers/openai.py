@@ -134,7 +134,7 @@ def _is_error(choice: Mapping[str, Any]) -> bool:
 
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
-SAID: Final = 80  # characters logged of each part of a refusal (chosen)
+MAX_REASON: Final = 80  # characters logged of each part of a refusal (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than pauses in calls, shorter than routers keep connections
 _LOADED: Final = AsyncChat  # else imported during the first answer: 30 ms for every call
 
@@ -247,7 +247,7 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
         classify_http("openai", error.status_code, error.body),
         "llm",
         provider=rung_name,
-        reason=" ".join(str(part)[:SAID] for part in parts if part),
+        reason=" ".join(str(part)[:MAX_REASON] for part in parts if part),
         retry_after_s=retry_after_s(headers, error.message),
         same_rung=may_ask_again(headers),
     )

@@ -101,7 +101,7 @@ def audible(encoded: object) -> bool:
 
 
 CLOSE_S: Final = 0.5  # for the closing handshake
-SAID: Final = 200  # characters kept of a provider's message (chosen)
+MAX_REASON: Final = 200  # characters kept of a provider's message (chosen)
 DEEPGRAM_SAYS: Final = "dg-error"  # the header with the reason of a refused upgrade
 
 Verdict: TypeAlias = bool | Finding
@@ -215,6 +215,6 @@ def _failed(
     rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
     redacted = text.replace(rung.api_key, "...") if rung.api_key else text
-    reason = f"{urlsplit(rung.url).netloc}: {redacted.strip()[:SAID]}"
+    reason = f"{urlsplit(rung.url).netloc}: {redacted.strip()[:MAX_REASON]}"
     failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
     return ProbeFailedError(reason, failure=failure)

@@ -32,7 +32,7 @@ class ConnectHere(connect):
         return exc
 
 
-def keep_services_here() -> None:
+def forbid_redirects() -> None:
     """Make Pipecat's services use `ConnectHere`: they take no connector as an argument."""
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 

@@ -36,7 +36,7 @@ from fallbacks.classification import (
 from fallbacks.failure import Failure, Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
-from providers.sockets import keep_services_here, tls_for
+from providers.sockets import forbid_redirects, tls_for
 
 GONE: Final = 1006  # RFC 6455 section 7.1.5: closed without a close frame
 
@@ -187,7 +187,7 @@ class TappedVoice(ClosedVoice):
             kwargs: Pipecat's arguments.
         """
         # Metrics carry the rung's name. The texts of a context are joined without a separator.
-        keep_services_here()
+        forbid_redirects()
         super().__init__(
             name=rung_name,
             append_trailing_space=True,

@@ -12,7 +12,7 @@ from bot.http import parse_json
 from calls.caller import without_halves
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
-from operations.remote import RemoteError, check_taken
+from operations.remote import RemoteError, check_accepted
 from operations.remote import ask as send
 
 # A next page that is given as a full URL is followed only to the CRM's own host.
@@ -168,7 +168,7 @@ class RestCrm:
             headers={**self._headers, **(headers or {})},
             most_bytes=most_bytes,
         )
-        check_taken(status, answered)
+        check_accepted(status, answered)
         try:
             return await asyncio.to_thread(parse_json, text) if text.strip() else None
         except ValueError:

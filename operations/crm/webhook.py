@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from operations.crm.customer import CrmContact, CrmReport
-from operations.remote import check_taken, post_signed
+from operations.remote import check_accepted, post_signed
 
 
 class WebhookCrm:
@@ -36,7 +36,7 @@ class WebhookCrm:
             now=self._utc_s(),
             timeout_s=self._timeout_s,
         )
-        check_taken(status, headers)
+        check_accepted(status, headers)
 
     async def close(self) -> None:
         """Do nothing: its connections belong to the process."""

@@ -31,7 +31,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from operations.database.schema import prepare, work_alone
+from operations.database.schema import lock_schema, prepare
 from operations.database.tables import METADATA
 
 # How long SQLite waits for another writer, in a thread that cannot be cancelled: shorter than a
@@ -263,7 +263,7 @@ class Database:
         if self._tables is None:
             prepare(connection)
         else:
-            work_alone(connection)
+            lock_schema(connection)
             METADATA.create_all(connection, tables=self._tables)
 
 

@@ -33,8 +33,8 @@ async def work_by_index(connection: AsyncConnection, name: str) -> None:
     # A statement is planned on first use, and the plan is cached. For an empty table that is a full
     # scan, which would then be repeated for each thousand of a hundred thousand rows.
     by_index = func.set_config("enable_seqscan", "off", True)  # noqa: FBT003 - its third: for this transaction
-    alone = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
-    await connection.execute(select(alone, by_index))
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
+    await connection.execute(select(lock, by_index))
 
 
 def is_one_of(

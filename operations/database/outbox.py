@@ -57,20 +57,20 @@ class Outbox:
         if not keys:
             return ()  # no transaction: polling must not keep the disk busy
         # The condition again: of two senders at the same time, the second must not get the rows.
-        lent = update(self.table).where(self._are(keys), due)
+        lent = update(self.table).where(self._with_keys(keys), due)
         async with self.database.transaction() as connection:
             lent = lent.values(due_s=now_s() + LENT_S, **marks)
             return (await connection.execute(lent.returning(self.table))).mappings().all()
 
     async def settle(self, keys: Sequence[tuple[str, ...]], **values: Any) -> None:
         """Record that rows were accepted, even if they were lent again since."""
-        await self._change(self._are(keys), values)
+        await self._change(self._with_keys(keys), values)
 
     async def put_off(
         self, keys: Sequence[tuple[str, ...]], *, lent_until_s: float, due_s: float, **values: Any
     ) -> None:
         """Record that rows were not accepted, unless they were lent again since."""
-        still_ours = self._are(keys) & (self.table.c.due_s == lent_until_s)
+        still_ours = self._with_keys(keys) & (self.table.c.due_s == lent_until_s)
         await self._change(still_ours, {"due_s": due_s, **values})
 
     async def delete(self, which: ColumnElement[bool]) -> None:
@@ -82,5 +82,5 @@ class Outbox:
         async with self.database.transaction() as connection:
             await connection.execute(update(self.table).where(which).values(**values))
 
-    def _are(self, keys: Sequence[tuple[str, ...]]) -> ColumnElement[bool]:
+    def _with_keys(self, keys: Sequence[tuple[str, ...]]) -> ColumnElement[bool]:
         return tuple_(*self.table.primary_key).in_(keys)

@@ -19,7 +19,7 @@ BOARD: Final = (HEALTH, PROBERS)  # may have a database of their own
 VERSIONS: Final = Table(  # the migrations' own version table
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
-ALONE: Final = {
+SCHEMA_LOCKS: Final = {
     "sqlite": "BEGIN IMMEDIATE",  # its driver starts a transaction only before a change of rows
     "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, but always the same
 }
@@ -37,7 +37,7 @@ def prepare(connection: Connection) -> None:
     """Create all tables in an empty database; leave any other unchanged."""
     if version_of(connection) is not None:
         return
-    work_alone(connection)
+    lock_schema(connection)
     if version_of(connection) is None and _empty(connection):  # unless another process was faster
         METADATA.create_all(connection, tables=BOARD)
         rest = [table for table in METADATA.sorted_tables if table not in BOARD]
@@ -56,11 +56,11 @@ def compile_tables(address: str) -> None:
         CreateTable(table).compile(dialect=dialect)
 
 
-def work_alone(connection: Connection) -> None:
+def lock_schema(connection: Connection) -> None:
     """Keep other processes from creating or changing tables until our transaction ends."""
-    alone = ALONE.get(connection.dialect.name)
-    if alone:
-        connection.exec_driver_sql(alone)
+    lock = SCHEMA_LOCKS.get(connection.dialect.name)
+    if lock:
+        connection.exec_driver_sql(lock)
 
 
 def mark(connection: Connection) -> None:

@@ -18,9 +18,9 @@ from operations.database.database import (
 from operations.database.schema import (
     MIGRATIONS,
     lag_of,
+    lock_schema,
     unknown_version,
     version_of,
-    work_alone,
 )
 
 
@@ -37,7 +37,7 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
         engine = _engine(url)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(work_alone)
+                await connection.run_sync(lock_schema)
                 before = await connection.run_sync(version_of)
                 if unknown := unknown_version(before):
                     raise StorageError(f"it {unknown}")

@@ -46,7 +46,7 @@ def never_quiet(_: float) -> bool:
     return False
 
 
-class Bell:
+class RingRules:
     """Decides when an alert rings, and when its message is updated silently."""
 
     def __init__(self, rules: AlertRules, quiet: Callable[[float], bool]) -> None:
@@ -77,7 +77,7 @@ class Bell:
         is_due = at_once or now >= alert.open_s + self._rules.hold_s
         return is_due and self._has_room(alert, now, among=among)
 
-    def counts_further(self, alert: Alert, now: float) -> bool:
+    def updates_silently(self, alert: Alert, now: float) -> bool:
         """Return whether to update the sent message silently."""
         if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
             return False
@@ -117,7 +117,7 @@ class Alerting:
         """
         self.rules = rules
         self._complete = complete
-        self._bell = Bell(rules, quiet)
+        self._ringing = RingRules(rules, quiet)
         self.alerts = {alert.key: alert for alert in alerts}
 
     def handle(self, fact: AlertEvent, now: float, *, by: str = "") -> tuple[TellAlert, ...]:
@@ -133,7 +133,7 @@ class Alerting:
             case IncidentBegan() | IncidentGrew():
                 alert = self._met(known, fact, now)
             case IncidentEnded():
-                known = known or self._lately(fact, now)
+                known = known or self._recently_ended(fact, now)
                 alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
                 alert = known or _reopened(self.alerts.values(), fact)
@@ -171,7 +171,7 @@ class Alerting:
         return tuple(action for action in messages if action)
 
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
-        alert = known or self._back(fact, now)
+        alert = known or self._returned(fact, now)
         if alert is None:
             alert = begun(fact, now)
             is_used = alert.key in self.alerts
@@ -191,7 +191,7 @@ class Alerting:
         found = (alert for alert in self.alerts.values() if (alert.stage, alert.rung) == place)
         return next((alert for alert in found if alert.ended_s is None), None)
 
-    def _lately(
+    def _recently_ended(
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
         """Return the alert that ended last, if this report can belong to it."""
@@ -206,8 +206,8 @@ class Alerting:
         ]
         return max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
 
-    def _back(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
-        alert = self._lately(fact, now)
+    def _returned(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
+        alert = self._recently_ended(fact, now)
         if alert is None:
             return None
         if alert.how == REPLACED:  # the incident never ended
@@ -236,8 +236,8 @@ class Alerting:
             self.alerts[alert.key] = replace(alert, beside=others, severity=severity)
 
     def _emit(self, alert: Alert, now: float) -> TellAlert | None:
-        loud = self._bell.rings(alert, now, among=self.alerts.values())
-        if not loud and not self._bell.counts_further(alert, now):
+        loud = self._ringing.rings(alert, now, among=self.alerts.values())
+        if not loud and not self._ringing.updates_silently(alert, now):
             return None
         rang = tuple(number for number in alert.loud_s if number > now - HOUR_S)
         sent = replace(

@@ -30,9 +30,9 @@ QUIT_S: Final = 1.0
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 MAX_WORD: Final = 40  # a longer word is encoded and breaks the message id
 DIGEST: Final = 16  # hexadecimal digits; chosen
-TAKEN: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
+ACCEPTED: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
 LATER: Final = 450  # for an address without an answer, because the server disconnected
-MAX_BEGUN: Final = 100  # mails that only some recipients got, to be retried (chosen)
+MAX_UNFINISHED: Final = 100  # mails that only some recipients got, to be retried (chosen)
 INVALID: Final = "the sender or recipient is invalid"
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
 
@@ -48,14 +48,14 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
 
     Mails are never updated. No password is sent unencrypted over a network.
     """
-    begun: dict[str, dict[str, int]] = {}
+    unfinished: dict[str, dict[str, int]] = {}
 
     async def post(post: ChannelPost, text: AlertText) -> str:
         try:
             mail = _mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; the error's text may contain a secret
             raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
-        await _deliver(settings, mail, begun)
+        await _deliver(settings, mail, unfinished)
         return mail["Message-ID"]
 
     place = f"{settings.server}:{settings.port}"
@@ -63,17 +63,17 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
 
 
 async def _deliver(
-    settings: EmailSettings, mail: EmailMessage, begun: dict[str, dict[str, int]]
+    settings: EmailSettings, mail: EmailMessage, unfinished: dict[str, dict[str, int]]
 ) -> None:
     """Send a mail; a retry skips recipients that accepted it.
 
     Args:
         settings: The server and the recipients.
         mail: The mail.
-        begun: By message id, for mails with recipients to retry: the others' final answers.
+        unfinished: By message id, for mails with recipients to retry: the others' final answers.
     """
     recipients = [address for _, address in getaddresses([settings.to or ""])]
-    answers = begun.pop(mail["Message-ID"], {})
+    answers = unfinished.pop(mail["Message-ID"], {})
     due = [address for address in recipients if address not in answers]
     answered_now: dict[str, int] = {}
     try:
@@ -84,12 +84,12 @@ async def _deliver(
         raise _remote_error(error) from None
     finally:
         answers |= {
-            address: code for address, code in answered_now.items() if not _is_for_now(code)
+            address: code for address, code in answered_now.items() if not _is_temporary(code)
         }
         if answers and len(answers) < len(set(recipients)):
-            begun[mail["Message-ID"]] = answers
-        if len(begun) > MAX_BEGUN:
-            del begun[next(iter(begun))]
+            unfinished[mail["Message-ID"]] = answers
+        if len(unfinished) > MAX_UNFINISHED:
+            del unfinished[next(iter(unfinished))]
     if refusal := _refusal(dict.fromkeys(due, LATER) | answers | answered_now):
         raise refusal
 
@@ -144,7 +144,9 @@ async def _answers(
         refused, _ = await client.send_message(mail, recipients=list(to))
     except aiosmtplib.SMTPRecipientsRefused as all_refused:
         return {error.recipient: error.code for error in all_refused.recipients}
-    return dict.fromkeys(to, TAKEN) | {address: answer.code for address, answer in refused.items()}
+    return dict.fromkeys(to, ACCEPTED) | {
+        address: answer.code for address, answer in refused.items()
+    }
 
 
 async def _secure(
@@ -182,7 +184,7 @@ def _word(key: str) -> str:
 def _remote_error(error: Exception) -> RemoteError:
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code):
-            kind = Kind.OVERLOADED if _is_for_now(code) else Kind.AUTH
+            kind = Kind.OVERLOADED if _is_temporary(code) else Kind.AUTH
             return RemoteError(kind, f"answered {code} to the password")
         case aiosmtplib.SMTPResponseException(code=code):
             return _answered(code, "")
@@ -203,8 +205,8 @@ def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
 
     Temporary refusals are retried before permanent ones are reported.
     """
-    refused_by = [address for address, code in answers.items() if code != TAKEN]
-    later = [address for address in refused_by if _is_for_now(answers[address])]
+    refused_by = [address for address, code in answers.items() if code != ACCEPTED]
+    later = [address for address in refused_by if _is_temporary(answers[address])]
     if not refused_by:
         return None
     code = max(answers[address] for address in later or refused_by)
@@ -217,9 +219,9 @@ def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
     )
 
 
-def _is_for_now(code: int) -> bool:
+def _is_temporary(code: int) -> bool:
     """Return whether an answer is temporary (RFC 5321 4.2.1)."""
-    return code < 500 and code != TAKEN
+    return code < 500 and code != ACCEPTED
 
 
 def _answered(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from bot.config.alerts import WebhookSettings
 from operations.notify.channel import POST_S, AlertText, Channel, as_json
 from operations.notify.outbox import ChannelPost
-from operations.remote import check_taken, post_signed
+from operations.remote import check_accepted, post_signed
 
 
 def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) -> Channel:
@@ -24,7 +24,7 @@ def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) ->
         status, headers = await post_signed(
             url, kind, data, message_id=message_id, secret=secret, now=now, timeout_s=POST_S
         )
-        check_taken(status, headers, now=now)
+        check_accepted(status, headers, now=now)
         return message_id
 
     # The host only: knowing the whole address is enough to post there.

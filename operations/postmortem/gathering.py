@@ -47,8 +47,8 @@ def _opening_moves(at: datetime) -> Select[Any]:
 
 
 QUIET: Final = timedelta(minutes=2)  # no failures, all breakers closed: the outage is over
-BESIDE: Final = timedelta(minutes=5)  # at least, before and after an outage, for comparison
-GONE: Final = timedelta(seconds=30)  # without a heartbeat, which is due every 5 s: the process died
+MIN_COMPARED: Final = timedelta(minutes=5)  # at least, before and after an outage, for comparison
+DEAD_AFTER: Final = timedelta(seconds=30)  # without a heartbeat, which is due every 5 s
 CLOSED: Final = State.CLOSED.value
 
 
@@ -118,7 +118,7 @@ def close_for_dead_processes(
         for transition in latest.values()
         if transition.after != CLOSED
         and (at := last_seen.get(transition.holder))
-        and until - at > GONE
+        and until - at > DEAD_AFTER
     ]
     return sorted([*transitions, *closings], key=lambda transition: transition.at)
 
@@ -157,11 +157,11 @@ def latency_around(
     """Return the delays of answers before, during and after an outage."""
     of = partial(latency_of, budget_s=budget_s)
     ended = outage.ended or until
-    beside = max(BESIDE, ended - outage.began)
+    compared = max(MIN_COMPARED, ended - outage.began)
     return {
-        "before": of(_began(turns, outage.began - beside, outage.began)),
+        "before": of(_began(turns, outage.began - compared, outage.began)),
         "during": of(_began(turns, outage.began, ended)),
-        "after": of(_began(turns, ended, ended + beside) if outage.ended else []),
+        "after": of(_began(turns, ended, ended + compared) if outage.ended else []),
     }
 
 

@@ -179,7 +179,7 @@ OF_CALLS: Final = (
     CALL_RESULTS,
 )  # tables with a call's data about its caller
 
-TURNED_ROUND: Final = "livekit"
+SWAPPED_PARTIES: Final = "livekit"
 """Calls we placed over this transport had caller and called swapped until 2026-11-25."""
 
 
@@ -243,7 +243,7 @@ class Erasure:
         matching = or_(
             ~placed & may_be(CALLS.c.caller, ending),
             placed & may_be(CALLS.c.called, ending),
-            placed & (CALLS.c.transport == TURNED_ROUND) & may_be(CALLS.c.caller, ending),
+            placed & (CALLS.c.transport == SWAPPED_PARTIES) & may_be(CALLS.c.caller, ending),
         )
         async with self.database.reading() as connection:
             found = await connection.execute(select(CALLS).where(matching))
@@ -365,7 +365,7 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
     caller, called = (str(call.get(name) or "") for name in ("caller", "called"))
     if call.get("direction") != "outbound":
         return (caller,)
-    if call.get("transport") != TURNED_ROUND:
+    if call.get("transport") != SWAPPED_PARTIES:
         return (called,)
     return () if ours else (called, caller)
 

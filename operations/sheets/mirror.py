@@ -166,7 +166,7 @@ class InheritedOutage:
         """Stop leading: other processes report from now on."""
         self._looked, self._alert = False, None
 
-    def take(self) -> None:
+    def take_over(self) -> None:
         """Record that this process has reported the outage itself, and will report its end."""
         self._alert = None
 
@@ -296,7 +296,7 @@ class SheetMirror:
         logger.warning("{} rows for the spreadsheet are postponed: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if self._tries[tab].alarming:
-            self._inherited.take()
+            self._inherited.take_over()
         doubtful = not error.certain
         if doubtful:
             self._headed.discard(tab)

@@ -233,7 +233,7 @@ CHATTY: Final = (  # at DEBUG they print payloads, headers or words
     "twilio",
     "asyncio",
 )
-BESIDE: Final = ("turn", "breaker")  # shown after the event's name in a readable line
+CONTEXT_FIELDS: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
 SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat would log it twice for each turn
 
@@ -335,7 +335,7 @@ def _words_of(
 ) -> str:
     """Return the line: call, event, context, a sentence for its codes, and its fields as JSON."""
     shown, name = asdict(show(entry).event), type(entry.event).__name__
-    more = ((field, fields[field]) for field in BESIDE if field not in shown)
+    more = ((field, fields[field]) for field in CONTEXT_FIELDS if field not in shown)
     context = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
     text = say(name, shown, vendors)

@@ -78,7 +78,7 @@ class CallSpans:
                 self._end_attempt(event, at_s)
             case CallEnded() | CallMoved():
                 self._end(event, at_s)
-            case _ if fields := NOTED.get(type(event)):
+            case _ if fields := SPAN_EVENTS.get(type(event)):
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
                 name = type(event).__name__
                 self._now().add_event(name, clean(attributes), timestamp=_ns(at_s))
@@ -176,7 +176,7 @@ def _outcome(event: AttemptOver) -> Attributes:
             return {"holdline.outcome": "dropped", "holdline.because": event.because}
 
 
-NOTED: Final[Mapping[type, tuple[str, ...]]] = {
+SPAN_EVENTS: Final[Mapping[type, tuple[str, ...]]] = {
     RungChosen: ("stage", "before", "after", "cause"),
     HeldTheLine: ("utterance", "after_s"),
     StageExhausted: ("stage", "attempts"),

@@ -20,7 +20,7 @@ from operations.notify.alert import (
     IncidentLeft,
     TellAlert,
 )
-from operations.notify.alerting_rules import Alerting, Bell, begun, count_callers
+from operations.notify.alerting_rules import Alerting, RingRules, begun, count_callers
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(
@@ -410,7 +410,7 @@ def test_a_decision_continues_from_the_stored_state() -> None:
 def test_when_an_alert_rings_at_night(changed: dict[str, Any], now: float, *, rings: bool) -> None:
     alert = replace(begun(BEGAN, 100.0), **changed)
 
-    assert Bell(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
+    assert RingRules(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
 
 
 RUNGS = st.sampled_from(["cartesia", "elevenlabs", ""])

@@ -30,8 +30,8 @@ from fallbacks.symptoms import Moment
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
 from providers.deepgram import (
+    CleanCloseError,
     DeepgramRung,
-    PoliteCloseError,
     build,
     complaint_of,
     failure_of,
@@ -197,7 +197,7 @@ CLOSES = [
     (ConnectionClosedError(Close(1011, "NET-0000"), None), Kind.OVERLOADED, False),
     (ConnectionClosedError(Close(1008, "DATA-0000"), None), Kind.PROTOCOL, True),
     (ConnectionClosedError(None, None), Kind.CUT, False),
-    (PoliteCloseError(1000), Kind.CUT, False),
+    (CleanCloseError(1000), Kind.CUT, False),
     (TimeoutError(), Kind.TIMEOUT, False),
     (ConnectionRefusedError(), Kind.NETWORK, False),
     (None, Kind.CUT, False),
