@@ -163,6 +163,7 @@ def failure_in(bench: Bench) -> Failure:
 
 
 PIECE = bytes(640)  # 20 ms
+TWICE = (Window(fault=faults.Duplicate()),)
 ENDS: dict[str, tuple[Fault, Kind]] = {
     "reset": (faults.Cut(after_words=0), Kind.NETWORK),
     "polite close": (faults.Cut(after_words=0, how="close"), Kind.CUT),
@@ -196,9 +197,13 @@ class SimulatedStt(SttConformance, Simulated):
         assert failure_in(bench).kind is Kind.AUTH
         assert "not-the-key" not in "".join(bench.errors())
 
-    async def test_the_stage_reads_the_whole_utterance_and_blames_nobody(self) -> None:
+    @pytest.mark.parametrize("windows", [(), TWICE], ids=["healthy", "everything twice"])
+    async def test_the_stage_reads_the_whole_utterance_and_blames_nobody(
+        self, windows: tuple[Window, ...]
+    ) -> None:
         spec = Spec(name="it", kind=self.kind, options=self.options)
         async with bring_near(Lab([spec])) as lab:
+            lab.instance("it").set_faults(windows)
             rungs = {"it": self.service(lab.instance("it"))}
             async with on_stage(rungs, lab=lab, pace=1.0) as call:
                 said = [await call.says(phrase) for phrase in PHRASES]
