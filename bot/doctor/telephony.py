@@ -132,8 +132,9 @@ def _reading(name: str, section: Any) -> tuple[Reading | None, str]:
 def _exotel(section: Any) -> tuple[Reading | None, str]:
     from transports.exotel.rest import ExotelRest  # noqa: PLC0415
 
-    if section.account_sid is None or section.api_key is None or section.api_token is None:
-        return None, section.account_sid_env
+    for key in ("account_sid", "api_key", "api_token"):
+        if getattr(section, key) is None:
+            return None, getattr(section, f"{key}_env")
     rest = ExotelRest(
         account_sid=section.account_sid,
         api_key=section.api_key,

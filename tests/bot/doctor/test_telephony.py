@@ -150,11 +150,23 @@ async def test_offline_no_key_is_sent_and_the_api_is_reached(name: str) -> None:
     assert not (await far.found(online=False)).ok  # it is gone
 
 
-async def test_without_an_account_nothing_is_read_and_that_is_said() -> None:
-    async with carrier("twilio") as far:
-        finding = await far.found(account_sid=None)
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("twilio", "account_sid"),
+        ("exotel", "account_sid"),
+        ("exotel", "api_key"),
+        ("exotel", "api_token"),
+    ],
+)
+async def test_without_a_key_nothing_is_read_and_its_variable_is_named(
+    name: str, lacking: str
+) -> None:
+    async with carrier(name) as far:
+        finding = await far.found(**{lacking: None})
 
-    assert (finding.ok, finding.text) == (True, "not read: TWILIO_ACCOUNT_SID is not set")
+    variable = f"{name}_{lacking}".upper()
+    assert (finding.ok, finding.text) == (True, f"not read: {variable} is not set")
 
 
 async def test_a_public_name_that_does_not_resolve_is_a_problem() -> None:
