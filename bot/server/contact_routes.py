@@ -29,6 +29,7 @@ from operations.database.database import StorageError
 MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
 MAX_LINES: Final = 10  # line numbers listed for each reason
 GZIP: Final = b"\x1f\x8b"
+DAMAGED: Final = "The compressed file is damaged or incomplete; compress it again."
 TOO_LARGE: Final = "The file is too large for the browser; use holdline campaign import."
 NO_CAMPAIGN: Final = "There is no such campaign."
 NO_DATABASE: Final = "The database does not answer."
@@ -90,10 +91,10 @@ class ContactUploads:
     async def _read(
         self, campaign: Campaign, body: bytes, *, preview: bool
     ) -> JSONResponse | dict[str, Any]:
-        data = await asyncio.to_thread(_unpacked, body)
-        if data is None:
-            return _refused(TOO_LARGE, 413)
         try:
+            data = await asyncio.to_thread(_unpacked, body)
+            if data is None:
+                return _refused(TOO_LARGE, 413)
             return await _take_in(self._outbound, campaign, data, self._region, preview=preview)
         except ImportRefusedError as error:
             return _refused(str(error), 400)
@@ -168,15 +169,23 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
 
 
 def _unpacked(body: bytes) -> bytes | None:
-    """Return a file decompressed; `None` if that is too large, or not valid gzip. Blocks."""
+    """Return a file decompressed; `None` if that is too large. Blocks.
+
+    Raises:
+        ImportRefusedError: It is not valid gzip, or incomplete.
+    """
     if not body.startswith(GZIP):
         return body
     unpacking = zlib.decompressobj(wbits=31)
     try:
         data = unpacking.decompress(body, MAX_FILE_BYTES)
-    except zlib.error:
+    except zlib.error as error:
+        raise ImportRefusedError(DAMAGED) from error
+    if len(data) == MAX_FILE_BYTES and not unpacking.eof:
         return None
-    return data if unpacking.eof else None
+    if not unpacking.eof:
+        raise ImportRefusedError(DAMAGED)
+    return data
 
 
 def _refused(why: str, status: int) -> JSONResponse:

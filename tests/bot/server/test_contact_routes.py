@@ -104,7 +104,8 @@ REFUSED = {
     "no placeholder's column": (b"number\n030 901844\n", 400, "has no column for {name}"),
     "nothing": (b"", 400, "The file has no row with a contact in it"),
     "too much": (gzip.compress(b"x" * (MAX_FILE_BYTES + 1)), 413, "too large for the browser"),
-    "half an archive": (gzip.compress(PEOPLE.encode())[:30], 413, "too large for the browser"),
+    "half an archive": (gzip.compress(PEOPLE.encode())[:30], 400, "damaged or incomplete"),
+    "a damaged archive": (b"\x1f\x8b" + PEOPLE.encode(), 400, "damaged or incomplete"),
 }
 
 
