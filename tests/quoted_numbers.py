@@ -25,11 +25,11 @@ WORDS: Final[Mapping[str, float]] = {
     "a tenth": 0.1,
     "a twentieth": 0.05,
 }
-UNITS: Final = {"": 1.0, "s": 1.0, "minutes": 60.0, "%": 0.01}
+UNITS: Final = {"": 1.0, "s": 1.0, "minutes": 60.0, "h": 3600.0, "%": 0.01}
 _NUMBER: Final = r"(?:\d+(?:\.\d+)?|" + "|".join(item.replace(" ", r"\s+") for item in WORDS) + ")"
 _ROW: Final = rf"(?:\d+(?:\.\d+)?(?:, | … | and then every ))*{_NUMBER}"
 QUOTE: Final = re.compile(
-    rf"(?<![\w.])(?P<row>{_ROW})\s*(?P<unit>s|minutes|%)?`?<!-- (?P<place>[\w.]+) -->",
+    rf"(?<![\w.])(?P<row>{_ROW})\s*(?P<unit>s|minutes|h|%)?`?<!-- (?P<place>[\w.]+) -->",
     re.IGNORECASE,
 )
 PLACE: Final = re.compile(r"<!-- ([\w.]+) -->")
