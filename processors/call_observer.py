@@ -1,4 +1,4 @@
-"""Turns the frames of a call into events, from outside the pipeline; it delays nothing."""
+"""Turns the frames of a call into events, from outside the pipeline, without delaying frames."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -44,14 +44,14 @@ from processors.turn.floor import Floor, FloorEvent
 
 
 class DirectObserver(WorkerObserver):
-    """Replaces Pipecat's observer, which has a queue and a task for each observer.
+    """Pipecat's proxy for a call's observers, without the reports that no observer reads.
 
-    Pipecat's wakes every observer for each frame that is pushed, and again when a processor begins
-    to work on it. Ours read only pushed frames, and none reads the caller's audio.
+    Pipecat's class wakes every observer's task for each pushed frame, and again when a processor
+    begins to process it. Our observers read only pushed frames, and none of the caller's audio.
     """
 
     async def on_process_frame(self, data: FrameProcessed) -> None:
-        """Ignore that a processor begins to work."""
+        """Ignore that a processor begins to process a frame."""
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Forward a pushed frame, unless it is the caller's audio."""
@@ -60,18 +60,18 @@ class DirectObserver(WorkerObserver):
 
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
-"""Reads a frame of one type, and how and when (monotonic, s) it was pushed."""
+"""Reads a frame of one type; gets its push, and the time of the push (monotonic, s)."""
 
 
 class CallObserver(BaseObserver):
     """Turns frames into events, and drives the phase and the timeline.
 
     Args:
-        timeline: Of this call.
+        timeline: The call's timeline.
         provider_of: Returns the active rung for a Pipecat processor's name.
-        floor: Of this call.
-        turn: In progress; this class numbers it.
-        emit: Takes the events.
+        floor: The call's floor.
+        turn: The turn in progress; this class sets its number.
+        emit: Publishes events.
         clock: Monotonic, in seconds.
     """
 
@@ -97,8 +97,8 @@ class CallObserver(BaseObserver):
         self._clock_offset_s: float | None = None
         self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
         self._cut_short = False
-        self._played: set[type[Frame]] = set()  # since the agent began to speak
-        self._heard_at_s: float | None = None
+        self._played: set[type[Frame]] = set()  # types of audio since the agent began to speak
+        self._heard_at_s: float | None = None  # not published yet
         self._reads: Mapping[type[Frame], Read] = {
             LLMContextFrame: self._decided,
             LLMTextFrame: self._first_token,
@@ -122,8 +122,8 @@ class CallObserver(BaseObserver):
     def heard(self, at_s: float) -> None:
         """Record the first audible sample of an utterance on the caller's line.
 
-        The line is ahead of the observer's queue. So the time waits until the frames that came
-        before it have been read; the audio itself is the next frame to pass.
+        The line reports this before the observer has read all earlier frames from its queue. So the
+        event is published only with the next frame that is read.
         """
         if self._heard_at_s is None:
             self._heard_at_s = at_s
@@ -134,7 +134,7 @@ class CallObserver(BaseObserver):
             self._say(*self._timeline.heard(at_s))
 
     def notice(self, event: Event) -> None:
-        """Measure a turn that stayed open from the end of its wait."""
+        """Tell the timeline to measure a turn that stayed open from the end of its wait."""
         if isinstance(event, DictationHeard):
             self._timeline.handle(event)
 
@@ -151,8 +151,8 @@ class CallObserver(BaseObserver):
     def _seen(self, data: FramePushed) -> Seen:
         """Return when and where a frame was pushed, with the time on the monotonic clock.
 
-        The pipeline's clock started at an unknown moment, and observers run behind a queue. The
-        smallest difference so far is the one with the least waiting in it.
+        The pipeline's clock started at an unknown moment, and frames wait in the observer's queue.
+        The smallest difference between the clocks so far contains the least waiting time.
         """
         pushed_s = data.timestamp / 1e9
         now = self._clock()
@@ -173,9 +173,9 @@ class CallObserver(BaseObserver):
             self._timeline.handle(event)
 
     def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
-        if not self._floor.unanswered:  # a tool's result, or a reply that our own code asked for
+        if not self._floor.unanswered:  # a tool's result, or a reply that our own code requested
             return
-        if isinstance(data.source, LLMAssistantAggregator):  # it only stores what was heard
+        if isinstance(data.source, LLMAssistantAggregator):  # it only stores the heard words
             return
         self._floor.model_asked()
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
@@ -220,15 +220,15 @@ class CallObserver(BaseObserver):
 
 
 class UnkeptWords(BaseObserver):
-    """Publishes heard words of the agent that do not join the conversation.
+    """Publishes words of the agent that the caller heard, but that are not added to the context.
 
-    The bridge before a late tool's result, and the opening of a resumed call with a pending answer.
-    The assistant's side of the context publishes all other words.
+    These are the bridge before a late tool's result, and the opening words of a resumed call that
+    has a pending answer. The assistant aggregator publishes all other words.
 
     Args:
-        output: The name of the processor that plays: words were heard when it passes them on.
-        turn: In progress.
-        emit: Takes the events.
+        output: The name of the output processor; the caller has heard the words it passes on.
+        turn: The turn in progress.
+        emit: Publishes events.
     """
 
     def __init__(self, *, output: str, turn: Turn, emit: Emit) -> None:
@@ -237,7 +237,7 @@ class UnkeptWords(BaseObserver):
         self._words = ""
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Collect such words; publish them where they end."""
+        """Collect such words, and publish them when other words, a stop or a barge-in follow."""
         if data.source.name != self._output or data.direction is not FrameDirection.DOWNSTREAM:
             return
         match data.frame:
@@ -250,7 +250,7 @@ class UnkeptWords(BaseObserver):
                 pass
 
     def end(self) -> None:
-        """Publish the words so far: no more follow."""
+        """Publish the words collected so far."""
         words, self._words = self._words, ""
         if words:
             self._emit(AgentSaid(turn=self._turn.number, text=words))

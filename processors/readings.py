@@ -1,4 +1,4 @@
-"""Turns single frames into events, for frames that need no memory of earlier ones."""
+"""Turns single frames into events, where earlier frames do not matter."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Seen:
     at_s: float  # monotonic
     source: str  # the processor that pushed it
     turn: int  # the latest decided turn
-    unanswered: bool  # the caller has said something that is not answered yet, or is speaking
+    unanswered: bool  # the caller is speaking, or has said something that no model was asked about
     provider_of: Callable[[str], str]  # returns the active rung for a processor's name
 
 
@@ -112,7 +112,7 @@ def _keyed(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
 
 def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
     if isinstance(frame.exception, NoModelLeftError):
-        return  # each rung's failure, and that none is left, is already reported
+        return  # already reported: each rung's failure, and that no rung is left
     source = frame.processor.name if frame.processor else seen.source
     cause = type(frame.exception).__name__ if frame.exception else "error"
     yield ProviderFailed(

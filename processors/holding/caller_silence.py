@@ -1,4 +1,4 @@
-"""The end of a call: farewell, questions to a silent caller, and the limit on its length."""
+"""The end of a call: goodbye, prompts to a silent caller, and the limit on the call's length."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,21 +34,21 @@ from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silenc
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor, FloorEvent, WordsCame
 
-TIMEOUT_S: Final = 20.0  # a goodbye that was not spoken by then will not be
+TIMEOUT_S: Final = 20.0  # a goodbye that is not spoken by then is given up
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
 PATIENT: Final = 6  # waits of TIMEOUT_S while the agent finishes earlier words (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
-"""Ends the call whatever hangs in it, with a reason for `CallEnded`."""
+"""Ends the call with a reason for `CallEnded`, even if a part of the call hangs."""
 
 
 @dataclass
 class PartFrame(ControlFrame):
-    """Asks to end the call, in the stream, after the words sent before it.
+    """Requests the end of the call, after the words of the frames before this one.
 
     Attributes:
         reason: As in `CallEnded`.
-        words: The last words, spoken only if the answer in progress said nothing.
+        words: The last words; spoken only if the answer in progress contains no words.
     """
 
     reason: str = "agent_hung_up"
@@ -56,11 +56,11 @@ class PartFrame(ControlFrame):
 
 
 class Farewell(FrameProcessor):
-    """Ends the call after the last words. Stands between LLM and TTS stage, and delays nothing.
+    """Ends the call after the last words. Stands between LLM and TTS stage, and delays no frame.
 
-    The request to end follows the last words: the TTS stage passes on what follows its speech only
-    when that speech was played. If the caller barges in, both are dropped and the call goes on,
-    unless it must end (`final`).
+    The request to end is a frame after the last words: the TTS stage passes on a frame only when
+    the speech before it was played. If the caller barges in, both are dropped and the call goes on,
+    unless the goodbye is `final`.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Farewell(FrameProcessor):
         """Prepare.
 
         Args:
-            end: Called when a goodbye is not spoken in time.
-            patience_s: That time.
-            sounds: Returns whether the agent is heard now.
-            last_words: Called when a `final` goodbye is requested.
+            end: Ends the call if a goodbye is not spoken in time.
+            patience_s: The time that a goodbye may take; it is extended while the agent is audible.
+            sounds: Returns whether the agent is audible now.
+            last_words: Called when a `final` goodbye is sent to the TTS stage.
         """
         super().__init__()
         self.reason: str | None = None
@@ -87,13 +87,15 @@ class Farewell(FrameProcessor):
         self._patience_s = patience_s
         self._last_words = last_words
         self._words: str | None = None
-        self._final = self._answering = self._spoke = self._asked = self._kept = False
+        # The requested end cannot be interrupted; the model is writing an answer, which contains
+        # words; the end was sent to the TTS stage; answers are dropped, as the end is final.
+        self._final = self._answering = self._spoke = self._asked = self._answers_dropped = False
         self._alarm: asyncio.Task[None] | None = None
         self.cut_off: str | None = None
-        """The reason of the end that the latest interruption has dropped, until the next answer."""
+        """The reason for the end that the latest interruption cancelled, until the next answer."""
 
     async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
-        """End the call after the current speech, and after `words` if there are any.
+        """End the call after the current answer, and after `words` if there are any.
 
         Args:
             reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
@@ -109,9 +111,9 @@ class Farewell(FrameProcessor):
             await self._ask()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; follow the model's answer and send the end after it."""
+        """Pass frames on, except those of `_withholds`; send a requested end after the answer."""
         await super().process_frame(frame, direction)
-        if await self._keeps(frame, direction):
+        if await self._withholds(frame, direction):
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -134,16 +136,17 @@ class Farewell(FrameProcessor):
         await super().cleanup()
         await self._quiet()
 
-    async def _keeps(self, frame: Frame, direction: FrameDirection) -> bool:
-        """Return whether to withhold a frame: a request to end, or to speak after a goodbye.
+    async def _withholds(self, frame: Frame, direction: FrameDirection) -> bool:
+        """Return whether a frame must not be passed on; handle it if it is a `PartFrame`.
 
-        The latter comes from below, with a tool's result, which the conversation has anyway. Or it
-        is an answer to a caller who goes on speaking after a final goodbye.
+        After a final goodbye, answers are dropped: the caller may go on speaking. While the call is
+        ending, so are contexts from below, which would make the model answer a tool's result. The
+        context itself keeps the result.
         """
         if isinstance(frame, PartFrame):
             await self.part(frame.reason, words=None if self._spoke else frame.words)
             return True
-        if self._kept and isinstance(frame, ANSWER):
+        if self._answers_dropped and isinstance(frame, ANSWER):
             return True
         from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
         return from_below and self.reason is not None
@@ -151,7 +154,7 @@ class Farewell(FrameProcessor):
     async def _ask(self) -> None:
         if self.reason is None or self._asked:
             return
-        self._asked, self._kept = True, self._final
+        self._asked, self._answers_dropped = True, self._final
         if self._final and self._last_words is not None:
             self._last_words()
         if self._words:
@@ -165,7 +168,7 @@ class Farewell(FrameProcessor):
     async def _drop_interrupted(self) -> None:
         self._answering = False
         if self._final:
-            self._asked = self._kept  # what was requested before it became final has been dropped
+            self._asked = self._answers_dropped  # an earlier, not final goodbye has been dropped
             await self._ask()
             return
         self.cut_off = self.reason
@@ -194,7 +197,7 @@ WORK: Final[Mapping[type[Frame], int]] = {
     FunctionCallResultFrame: -1,
     FunctionCallCancelFrame: -1,
 }
-"""Work that begins or ends. A broadcast frame passes once: its copy goes the other way."""
+"""Work that begins or ends. A broadcast frame is seen once: its copy goes the other way."""
 
 
 @dataclass
@@ -203,9 +206,9 @@ class AnsweredFrame(SystemFrame):
 
 
 class CallerSilence(FrameProcessor):
-    """Speaks to a silent caller. Stands directly after `Farewell`, and delays nothing.
+    """Speaks to a silent caller. Stands directly after `Farewell`, and delays no frame.
 
-    Timing starts with `AnsweredFrame`: an outbound call has a pipeline while it rings.
+    Timing starts with `AnsweredFrame`, because an outbound call has a pipeline while it rings.
     """
 
     def __init__(
@@ -230,13 +233,13 @@ class CallerSilence(FrameProcessor):
         floor.listeners.append(self._follow)
 
     def excuse(self, *, away: bool) -> None:
-        """Suspend questions and time limits while the caller is away, such as with a person."""
+        """Suspend prompts and time limits while the caller waits for a person or talks to one."""
         self._away = away
         self._silence.restart(self._clock())
         self._alarm.ring()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; record keys and work in progress."""
+        """Pass everything on; record digits and work in progress."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:
@@ -261,10 +264,10 @@ class CallerSilence(FrameProcessor):
         await self._alarm.stop()
 
     def _note(self, frame: Frame) -> None:
-        """Record a key, work in progress, or that the greeting is over, which ends its grace."""
+        """Record work in progress or a digit; then, or after the agent's speech, ring the alarm."""
         if more := WORK.get(type(frame)):
             self._silence.work(self._clock(), more=more)
-        elif isinstance(frame, InputDTMFFrame):  # a key has no end
+        elif isinstance(frame, InputDTMFFrame):
             self._silence.caller_spoke(self._clock())
         elif not isinstance(frame, BotStoppedSpeakingFrame):
             return

@@ -1,8 +1,8 @@
 """Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
 
-Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is pending),
-`StageEvents` (when to announce that a stage has no rung left) and `OutageMenu` (what is said and
-done then). While the outage menu is active, late answers are not announced separately.
+Combines `PendingAnswer` (whether an answer is pending), `Holding` (what to say when it is late),
+`Announcements` (when to announce that a stage has no rung left) and `OutageMenu` (what is said and
+done then). While the outage menu leads the call, `Holding` says nothing.
 """
 
 from collections.abc import Callable
@@ -30,27 +30,29 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.outage_rules import OutageMenu, OutageSettings
-from processors.holding.pending_answer_rules import PendingAnswer, StageEvents
+from processors.holding.pending_answer_rules import Announcements, PendingAnswer
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, WordsCame
 
 MODEL_S: Final = 0.37  # usual time from a question to the model's first word
 SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
 VOICE_S: Final = 0.13  # from a sentence to its first audio
-TIMEOUT_S: Final = 0.35  # with a voice, before another is asked for the same words
+TIMEOUT_S: Final = 0.35  # a voice without audio for this long is late, and another one is asked
 USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
+"""Usual time from a rung's start to the first audio of the answer, by stage."""
 HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
-BESIDE_GOODBYE: Final = (CallerStarted, CallerStopped, Spoken)
-"""Events that still count after a final goodbye: a message that is left, a hang-up."""
+AFTER_GOODBYE: Final = (CallerStarted, CallerStopped, Spoken)
+"""Events that are handled even after a final goodbye: a message may be in progress, and the call
+hangs up when the goodbye was spoken."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
 
 
 class HoldDecision:
-    """Decides for one call; events in, actions out, without a clock.
+    """Decides for one call: takes events and returns actions; reads no clock.
 
     decision = HoldDecision(Holding(), floor)
     decision.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
@@ -68,15 +70,18 @@ class HoldDecision:
         """Prepare.
 
         Args:
-            holding: Holds the line.
-            floor: Of the call.
-            outage: The pace of the outage menu.
-            word_until: Returns until when the caller's last words may be a choice from the menu.
+            holding: Decides what to say when an answer is late.
+            floor: The call's floor.
+            outage: The settings of the outage menu, if not the defaults.
+            word_until: Returns until when the caller's last words may turn out to be a choice from
+                the menu.
         """
         self._holding = holding
         self._floor = floor
-        self._news = StageEvents(floor, pause_s=holding.settings.first_s, word_until=word_until)
-        self.answer = PendingAnswer(holding, floor, self._news)
+        self._announcements = Announcements(
+            floor, pause_s=holding.settings.first_s, word_until=word_until
+        )
+        self.answer = PendingAnswer(holding, floor, self._announcements)
         self.outage = OutageMenu(floor, outage)
 
     @property
@@ -86,7 +91,7 @@ class HoldDecision:
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether the line is held for an answer, or will be."""
+        """Whether an answer is pending, for which the line is held if it is late."""
         return self._holding.pending_since is not None and not self.outage.parting
 
     @property
@@ -100,26 +105,26 @@ class HoldDecision:
         if self.outage.parting:
             return self.outage.wake_at
         held_at = None if self.outage.in_charge else self._holding.wake_at
-        moments = (held_at, self.outage.wake_at, self._news.wake_at)
+        moments = (held_at, self.outage.wake_at, self._announcements.wake_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""
         if self.outage.parting:
-            return self.outage.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
+            return self.outage.handle(event, now) if isinstance(event, AFTER_GOODBYE) else ()
         match event:
             case StageExhausted():
-                self._news.exhausted(event.stage, now)
+                self._announcements.exhausted(event.stage, now)
                 return ()  # it is announced later, by `tick`
             case AttemptFailed() | AttemptStarted():
-                _expect(event, now, holding=self._holding, news=self._news)
+                _expect(event, now, holding=self._holding, announcements=self._announcements)
                 return ()
             case AttemptWon():
                 return self._note_won(event, now)
             case EarlyAnswerTaken():
                 self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
             case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
-                self._holding.said(at)  # silence counts from there
+                self._holding.said(at)  # silence is measured from then on
             case _:
                 self._note_turn(event, now)
         return self.outage.handle(event, now)
@@ -131,18 +136,19 @@ class HoldDecision:
             self.outage.quiet_since = dry_at
 
     def take_rest(self, dry_at: float | None, now: float) -> None:
-        """Record that the local voice takes over words that no voice could say.
+        """Record that the local voice takes over words that no provider's voice could say.
 
         Args:
-            dry_at: When the line runs dry, including them; `None` if they are not rendered yet.
+            dry_at: When the audio on the line ends, including these words; `None` if they are not
+                rendered yet.
             now: Monotonic, in seconds.
         """
-        self._news.drop("tts")
+        self._announcements.drop("tts")
         if dry_at is not None and not self.outage.parting:  # the words count as the answer
             self.answer.sounded(dry_at, now)
 
     def part(self) -> None:
-        """Expect nothing more: a goodbye ends the call, whatever the caller says."""
+        """Record that a goodbye was requested which ends the call, whatever the caller says."""
         self.outage.parting = True
 
     def tick(self, now: float) -> Actions:
@@ -151,7 +157,7 @@ class HoldDecision:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []
-        stage = self._news.due(now)
+        stage = self._announcements.due(now)
         if stage is not None:
             self._holding.answered()
             found = StageExhausted(stage=stage, attempts=0)
@@ -162,31 +168,32 @@ class HoldDecision:
         return tuple(actions)
 
     def _note_won(self, event: AttemptWon, now: float) -> Actions:
-        """Hold the line again when a stage is back, until the answer is heard.
+        """Update when the answer is expected; when a stage is back, hold the line again.
 
-        The outage menu no longer watches it, and the rung may be slow, or die before its first
-        sentence.
+        The outage menu then no longer prevents silence, and the rung may be slow, or fail before
+        its first sentence.
         """
         if event.stage == "llm":
             self._holding.expected(now + SENTENCE_S + VOICE_S)
         if event.stage == "stt":
-            self._news.drop("stt")  # the rung hears the utterance again, from its start
+            self._announcements.drop("stt")  # the rung gets the utterance again, from its start
         was_down = self.outage.in_charge
         actions = self.outage.handle(event, now)
         if was_down and not self.outage.in_charge:
             since = None if self._floor.caller_speaking else self.outage.quiet_since
-            # The outage menu leaves longer silences; an answer about to come is not talked over.
+            # The outage menu allows longer silences. If this one is too long for `Holding`, wait
+            # for the usual time of an answer before speaking.
             at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
             self._holding.answered(pending_from=now if since is None else max(since, at_hand))
             if event.stage == "stt" and not self._floor.worded:
-                self._holding.paused()  # the caller was asked to repeat, and may not do so
+                self._holding.paused()  # the caller was asked to repeat, but may not do so
         return actions
 
     def _note_turn(self, event: LineEvent, now: float) -> None:
-        """Record what happens to the caller's turn, and whether an answer to it is pending."""
+        """Record an event of the caller's turn, and whether an answer to it is pending."""
         match event:
             case CallerStarted():
-                self._news.caller_started()
+                self._announcements.caller_started()
                 self.answer.caller_started()
             case CallerStopped():
                 self.answer.caller_stopped(event.at_s)
@@ -204,12 +211,16 @@ class HoldDecision:
 
 
 def _expect(
-    event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageEvents
+    event: AttemptFailed | AttemptStarted,
+    now: float,
+    *,
+    holding: Holding,
+    announcements: Announcements,
 ) -> None:
-    """Update when the answer is expected, from the rung that is asked for it."""
+    """Update when the answer is expected, after a rung has failed or was asked."""
     failed = isinstance(event, AttemptFailed)
     if event.stage == "stt" and (failed or event.extra):
-        news.deaf = True
+        announcements.deaf = True
         holding.decided(now)
     elif not failed and event.stage in USUALLY_S:
         at = now + USUALLY_S[event.stage]

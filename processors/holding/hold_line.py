@@ -1,8 +1,8 @@
 """Speaks to a caller whose answer is late, and runs the outage menu while no rung can answer.
 
-It stands directly before the output, so that no hanging stage can block it, and delays nothing.
-`HoldDecision` decides when to speak, and about what. `HoldLine` turns frames and events of the call
-into its events; `HoldActions` (`processors/holding/line_executor.py`) carries out its actions.
+`HoldLine` stands directly before the output, so that no hanging stage can block it. It turns the
+call's frames and events into events of `HoldDecision`, which decides when to speak and about what.
+`HoldActions` (`processors/holding/line_executor.py`) carries out the resulting actions.
 """
 
 from collections.abc import Callable
@@ -61,24 +61,24 @@ from processors.turn.floor import Floor, FloorEvent, TurnBegan, WordsCame
 
 
 class HoldLine(FrameProcessor):
-    """Passes everything on without delay; speaks when `HoldDecision` says so.
+    """Passes frames on without delay, and speaks when `HoldDecision` says so.
 
     Attributes:
-        decision: Of this call, for others to read.
-        voice: Says what the call says itself.
+        decision: The call's decision; others may read it.
+        voice: Speaks fallback texts and the rest of answers.
 
     Args:
         holding: Decides when an answer is late.
-        outage: The pace of the outage menu.
+        outage: The settings of the outage menu.
         phrases: The fallback texts.
         voice: Renders them.
         choices: Carries out menu choices.
         ear: Recognises the menu's words on this machine.
         remember: Adds text to the assistant's context.
-        line: The caller's.
-        floor: Of the call.
-        turn: In progress.
-        emit: Takes the events.
+        line: The caller's line.
+        floor: The call's floor.
+        turn: The turn in progress.
+        emit: Publishes events.
         clock: Monotonic, in seconds.
     """
 
@@ -98,7 +98,7 @@ class HoldLine(FrameProcessor):
         emit: Emit,
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(name="local")  # its speech counts as the local voice's
+        super().__init__(name="local")  # events name the local voice as the provider of its speech
         self._phrases, self._line, self._now = phrases, line, clock
         words = OnDeviceWords(ear, clock=clock)
         self.decision = HoldDecision(holding, floor, outage, word_until=lambda: words.pending_until)
@@ -139,7 +139,7 @@ class HoldLine(FrameProcessor):
         self._executor.alarm.ring()
 
     def notice(self, event: Event) -> None:
-        """Process an event of the call when it is published, without waiting."""
+        """Process an event of the call at the moment it is published."""
         match event:
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
@@ -149,7 +149,7 @@ class HoldLine(FrameProcessor):
                 self._executor.handle(event)
             case DictationHeard():
                 self._executor.handle(CallerStopped(at_s=event.until_s, noticed_at_s=self._now()))
-            case TurnDecided():  # not every end of a turn: one without a word gets no answer
+            case TurnDecided():  # not published for a turn without words, which gets no answer
                 self._executor.handle(event)
             case TranscriptFinal():
                 self._phrases.take_in(event)
@@ -157,7 +157,7 @@ class HoldLine(FrameProcessor):
                 pass
 
     def hear(self, frame: InputAudioRawFrame) -> None:
-        """Take the caller's audio: for a message that is being left, or for the menu's words."""
+        """Record the caller's audio in a message, or pass it to the recogniser of menu words."""
         executor = self._executor
         if message := self.decision.outage.message:
             executor.choices.record(message, message.sound(frame.audio, self._now()))
@@ -165,11 +165,11 @@ class HoldLine(FrameProcessor):
             executor.words.sound(frame.audio, frame.sample_rate)
 
     async def speak_locally(self, rest: str, *, must: bool = False) -> None:
-        """Queue words that no voice could say for the local voice.
+        """Queue words for the local voice that no provider's voice could say.
 
         Args:
             rest: The words.
-            must: The caller cannot cut them short.
+            must: Whether the words cannot be interrupted.
         """
         self.voice.keep_rest(rest, must=must)
         self._executor.alarm.ring()
@@ -180,7 +180,7 @@ class HoldLine(FrameProcessor):
         self.voice.speaker.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, except an answer after the goodbye; process what a frame means."""
+        """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
         await super().process_frame(frame, direction)
         late = self.decision.outage.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
@@ -188,7 +188,7 @@ class HoldLine(FrameProcessor):
         if late:
             return
         if isinstance(frame, EndFrame):
-            await self._executor.speak_rest()  # a goodbye, perhaps
+            await self._executor.speak_rest()  # perhaps a goodbye
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -199,7 +199,7 @@ class HoldLine(FrameProcessor):
                 self._read(frame)
 
     async def cleanup(self) -> None:
-        """Stop watching; publish what was heard, and keep a message that was being left."""
+        """Stop; publish the words that were heard, and store a message in progress."""
         await super().cleanup()
         await self._executor.stop()
         self.voice.end()
@@ -225,7 +225,7 @@ class HoldLine(FrameProcessor):
                 pass
 
     def _read(self, frame: Frame) -> None:
-        """Process what a frame means; the end of an answer follows its last audio."""
+        """Tell the decision about a frame; the frame that ends an answer follows its last audio."""
         executor, now, dry_at = self._executor, self._now(), self._line.dry_at
         answer = self.decision.answer
         match frame:
@@ -251,5 +251,5 @@ class HoldLine(FrameProcessor):
 
 
 def is_answer(frame: Frame) -> bool:
-    """Return whether a frame belongs to an answer, not to mandatory speech such as a goodbye."""
+    """Return whether a frame is speech that can be interrupted; a final goodbye cannot."""
     return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible

@@ -1,24 +1,24 @@
 """Decides when to speak because an answer is late, and whether to use a filler or a clip.
 
-A filler is due when no first word has been heard some 1.05 s after the caller stopped, and none is
-expected soon. If one is expected, the filler waits a little. It also waits if another rung would
-still be in time after the first one's failure, but never beyond 1.43 s. There is at most one filler
-in a turn, none in two turns of three, and none once the caller speaks again. Where no filler is
-allowed, a clip is said a moment later, so that no caller waits in silence. From then on the line is
-never silent for longer than `silence_s` while an answer is pending, or while one that has begun is
-incomplete: model and voice may pause in the middle of it, and a filler is said there whatever the
-turns before had.
+A filler is due some 1.05 s after the caller stopped, if the answer's first word is neither heard
+nor expected soon. If it is expected soon, the filler waits a little. It also waits if a second rung
+would still be in time should the first one fail, but never beyond 1.43 s. There is at most one
+filler in three turns, and none once the caller speaks again. Where no filler is allowed, a clip is
+said a moment later, so that the caller does not wait in silence. From then on the line is never
+silent for longer than `silence_s` while an answer is pending or incomplete: the model and the voice
+may pause within an answer. Such a pause gets a filler, even if an earlier turn had one.
 
-An answer is pending from the caller's stop on, even before it is decided whether the turn is over.
-A pause that turn detection takes for unfinished makes no answer pending. If it was the end after
-all, a filler is due at once if one is allowed, unless the answer was prepared in the pause; a clip
-has the same time as in any other turn. A prepared answer that begins with a tool call does not
-count as prepared: the tool, the model and the voice are still to come, and take longer than the
-budget has left by then. So a filler is said at once before it, or a clip within the budget.
+An answer is pending from the moment the caller stops, even before it is decided whether the turn is
+over. If turn detection decides that the caller has not finished, no answer is pending. If silence
+then ends the turn after all, a filler is due at once if one is allowed, unless the answer was
+prepared in the pause; a clip has the same time as in any other turn. A prepared answer that begins
+with a tool call does not count as prepared: the tool, the model and the voice still need more time
+than is left of the budget. So a filler is said at once, or a clip within the budget.
 
-What is said while a stage has no rung left replaces the answer. When the stage is back, the answer
-is pending again, after what was said. The same applies while a tool runs: what is heard before it
-or meanwhile ("let me see", "one moment") is not the answer, which the model gives after the result.
+An announcement that a stage has no rung left replaces the answer. When the stage is back, the
+answer is pending again from the end of the announcement on. The same applies while a tool runs:
+words before and during the tool call ("let me see", "one moment") are not the answer, which the
+model gives after the result.
 """
 
 from dataclasses import dataclass
@@ -26,14 +26,16 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
+# In seconds after the caller's last voiced sample.
 FIRST_S: Final = 1.05  # any earlier, a filler would delay an answer that is merely slow
-LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time from the line to the ear
+LAST_S: Final = 1.43  # of a budget of 1.5 s; the rest is the time from the line to the ear
 CLIP_S: Final = 1.4
-LATE_S: Final = 0.1  # an expected answer that is later than this is not waited for
+# Other durations, in seconds.
+LATE_S: Final = 0.1  # an answer that is later than expected by more than this is not waited for
 PREPARED_S: Final = 0.3  # from a late decision to the first word of a prepared answer
-AT_ONCE_S: Final = 0.05  # after a late decision: a caller who is transferred hears that instead
+AT_ONCE_S: Final = 0.05  # after a late decision, in which a transfer may announce itself instead
 SILENCE_S: Final = 1.9  # 2 s are the limit, and the way to the ear takes 0.06 to 0.08 s
-TURNS_APART: Final = 3
+TURNS_APART: Final = 3  # from one turn with a filler to the next
 
 
 class Say(StrEnum):
@@ -50,21 +52,21 @@ class HoldSettings:
     first_s: float = FIRST_S
     last_s: float = LAST_S
     clip_s: float = CLIP_S
-    silence_s: float = SILENCE_S  # since the line ran dry
-    turns_apart: int = TURNS_APART  # from one filler to the next
+    silence_s: float = SILENCE_S  # after the end of the audio on the line
+    turns_apart: int = TURNS_APART  # from one turn with a filler to the next
 
 
 class FillerTurns:
-    """Decides which turns may have a filler: one in `apart` turns, and once in that turn."""
+    """Decides which turns may have a filler: at most one in `apart` turns."""
 
     def __init__(self, apart: int) -> None:
-        self._apart = apart  # turns from one filler to the next
+        self._apart = apart
         self._turn = 0
-        self._last: int | None = None  # the turn that had one
+        self._last: int | None = None  # the last turn that had a filler
 
     @property
     def allowed(self) -> bool:
-        """Whether this turn may have one."""
+        """Whether this turn may have a filler."""
         return self._last is None or self._turn - self._last >= self._apart
 
     def begin(self) -> None:
@@ -81,7 +83,7 @@ class Holding:
 
     Attributes:
         pending_since: Since when an answer is pending, or `None`.
-        goes_on: An answer is being heard, and is incomplete.
+        goes_on: Whether an answer has begun to be heard, and is incomplete.
     """
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
@@ -89,10 +91,10 @@ class Holding:
         self._fillers = FillerTurns(self.settings.turns_apart)
         self._met = True  # something was heard in this turn: the next stop begins another
         self.pending_since: float | None = None
-        self._expected_at: tuple[float, ...] = ()  # of the first word, latest first
-        self._dry_at: float | None = None  # the end of what was said in this turn
-        self._paused_at: float | None = None  # the caller's silence began, and may be a pause
-        self._decided_at: float | None = None  # when such a pause turned out to be the end
+        self._expected_at: tuple[float, ...] = ()  # times of the first word, the latest first
+        self._dry_at: float | None = None  # the end of the speech in this turn; `None` without any
+        self._paused_at: float | None = None  # when a silence began that may be only a pause
+        self._decided_at: float | None = None  # when such a pause turned out to be the turn's end
         self._tool_first = False  # the prepared answer begins with a tool call
         self.goes_on = False
 
@@ -151,8 +153,8 @@ class Holding:
         """Record when the answer's first word should be heard, by a rung at work on it.
 
         Args:
-            at: When.
-            else_at: When the next rung's should be, if that one fails.
+            at: The time, monotonic in seconds.
+            else_at: The time if this rung fails and the next one is asked.
         """
         self._expected_at = (at,) if else_at is None else (else_at, at)
 
@@ -160,8 +162,8 @@ class Holding:
         """Record that the prepared answer is used, and when it should be heard.
 
         Args:
-            at: When.
-            calls_tool: It begins with a tool call, so nothing of it can be heard yet.
+            at: The time, monotonic in seconds.
+            calls_tool: The answer begins with a tool call, so no word of it can be heard yet.
         """
         self._tool_first = calls_tool
         if not calls_tool:
@@ -173,8 +175,8 @@ class Holding:
         """Stop waiting: the answer is being heard, or something was said in its place.
 
         Args:
-            pending_from: The end of what was said in its place, if the answer is still pending.
-            more_from: The end of the part that is there, if the answer is incomplete.
+            pending_from: If the answer is still pending: the end of what was said in its place.
+            more_from: If the answer is incomplete: the end of the part on the line.
         """
         self.pending_since, self._paused_at = pending_from, None
         dry_at = more_from if pending_from is None else pending_from
@@ -182,11 +184,11 @@ class Holding:
         self._met, self.goes_on = True, more_from is not None
 
     def said(self, dry_at: float) -> None:
-        """Record that speech which holds the line is queued, and ends at `dry_at`."""
+        """Record that speech that holds the line is queued, and ends at `dry_at`."""
         self._dry_at = dry_at
 
     def tick(self, now: float) -> tuple[Say, ...]:
-        """Return what to say now; report with `said` when the line will run dry."""
+        """Return what to say now, if anything; the caller of `tick` then calls `said`."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         first = self._dry_at is None

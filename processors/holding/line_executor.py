@@ -30,15 +30,17 @@ from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
 
-BEHIND_S: Final = 0.4  # on the line: later audio is dropped, or two speakers drift apart
+# With more audio than this queued on a line, live audio is dropped: else the delay between two
+# people who talk would grow.
+MAX_QUEUED_S: Final = 0.4
 
 
 class WaitingSound(OutputAudioRawFrame):
-    """A tone for a waiting caller, or the voice of the person at the other end."""
+    """A tone for a waiting caller, or the voice of the other person on the call."""
 
 
 class OtherSound:
-    """Puts such audio onto a line."""
+    """Puts `WaitingSound` on a line."""
 
     def __init__(
         self,
@@ -59,13 +61,13 @@ class OtherSound:
             self._line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, self._now())
 
     async def put_soon(self, pcm: bytes) -> None:
-        """Queue it, unless it would be heard too late."""
-        if self._line.queued_s(self._now()) <= BEHIND_S:
+        """Queue live audio like `put`; drop it if it would be heard too late."""
+        if self._line.queued_s(self._now()) <= MAX_QUEUED_S:
             await self.put(pcm)
 
 
 async def until_heard(line: CallerLine, clock: Callable[[], float]) -> None:
-    """Return once everything on a line was heard, by our own reckoning."""
+    """Wait until all audio on a line should have been heard, by our own estimate."""
     while (left_s := line.queued_s(clock())) > 0:  # noqa: ASYNC110 - a line has no event
         await asyncio.sleep(left_s)
 
@@ -75,10 +77,10 @@ class HoldActions:
 
     Attributes:
         decision: Decides.
-        voice: Says what the call says itself.
+        voice: Speaks on the caller's line.
         words: Recognises the menu's words.
-        choices: Carries out choices, and stores a message as it comes.
-        alarm: Rings when the decision was told something.
+        choices: Carries out choices, and records a message while it is spoken.
+        alarm: To be rung after each change of the decision's state.
     """
 
     def __init__(
@@ -101,39 +103,39 @@ class HoldActions:
         voice.added = self.alarm.ring
 
     def start(self) -> None:
-        """Begin to follow events and the clock."""
+        """Start the task."""
         self.alarm.start(
             self._owner, lambda: earliest(self.decision.wake_at, self.voice.wake_at), self._act
         )
 
     async def stop(self) -> None:
-        """Stop acting and listening."""
+        """End the task, and stop recognising words."""
         await self.alarm.stop()
         await self.words.stop()
 
     def handle(self, event: LineEvent) -> None:
-        """Decide on an event, and carry out the actions soon."""
+        """Pass an event to the decision, and queue the actions."""
         self.follow(self.decision.handle(event, self._now()))
 
     def follow(self, actions: Iterable[LineAction]) -> None:
-        """Carry out actions as soon as the alarm has rung."""
+        """Queue actions for the task, and wake it."""
         self._actions.extend(actions)
         self.alarm.ring()
 
     def give_way(self) -> None:
-        """Stop our own speech while the caller speaks, and begin none.
+        """Stop our own speech, because the caller has begun to speak.
 
-        Pipecat interrupts only at the beginning of a turn. One may already be open: its words are
-        pending, or it was a sound without any.
+        Pipecat interrupts only at the beginning of a turn. A turn may already be open, because its
+        words are pending, or because it began with a sound without words.
         """
         speaks = self.voice.speaker.speaks
-        self.voice.stop()  # at once, because `do` waits for speech in preparation
+        self.voice.stop()  # here and not in the task, which may be waiting for speech to be ready
         if speaks:
             self._actions.append(CutLine())
             self.alarm.ring()
 
     async def do(self, action: LineAction) -> None:
-        """Carry out one action; its result is an event."""
+        """Carry out one action, and pass its result to the decision."""
         match action:
             case SpeakFor():
                 dry_at = await self.voice.speak(
@@ -151,16 +153,19 @@ class HoldActions:
             case CutLine():
                 self.voice.stop()
                 self.voice.line.flush(self._now())
-                # below us only: the caller has heard the menu
+                # Only to the processors below: the call's stages are not interrupted.
                 await self._owner.push_frame(InterruptionFrame())
             case HearWords():
                 if self._ear_usable:
                     self.words.start(self._owner, self._note_word)
-            case fact:
-                self.voice.emit(fact)
+            case event:
+                self.voice.emit(event)
 
     async def speak_rest(self) -> None:
-        """Say what no voice could say; during a message, only mandatory words."""
+        """Say queued words in the local voice.
+
+        After a menu choice or the goodbye, only those that cannot be interrupted.
+        """
         must = self.decision.outage.has_the_line
         await self.voice.speak_rest(self._take_rest, must=must)
 
@@ -174,12 +179,12 @@ class HoldActions:
 
     @property
     def _ear_usable(self) -> bool:
-        """Whether the menu's words can be recognised, in the language spoken now."""
+        """Whether the menu's words can be recognised, in the current language."""
         return self.words.usable and heard_here(self.voice.phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
-        """Process a recognised word of the menu; `None` if it was none of them."""
-        self.alarm.ring()  # it is not waited for any longer
+        """Process the meaning of an utterance; `None` if it was no word of the menu."""
+        self.alarm.ring()  # announcements no longer wait for the result
         if meaning is not None:
             self.follow(self.decision.outage.hear(meaning, self._now()))
 

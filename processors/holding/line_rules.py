@@ -1,4 +1,4 @@
-"""The menu's words, a caller's message, and what happens and is done on a caller's line."""
+"""The menu's words, a caller's message, and the events and actions of a caller's line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Consent(StrEnum):
 
 
 Meaning: TypeAlias = Choice | Consent | str
-"""The meaning of a caller's word: a choice, a reply, or the key with that digit."""
+"""The meaning of a caller's word: a choice, a reply, or a digit."""
 
 DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PHRASES: Final[Mapping[str, Meaning]] = {
@@ -54,17 +54,19 @@ LANGUAGE: Final = "en"  # of the phrases, and of the one model included
 
 
 def heard_here(language: str) -> bool:
-    """Return whether the phrases are in this language, a tag such as `en-GB`."""
+    """Return whether the phrases are in this language; `language` is a tag such as `en-GB`."""
     return language.partition("-")[0].lower() == LANGUAGE
 
 
-LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
-QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
-OVER_TONE_S: Final = 0.5  # after the tone; speech that lasts until then belongs to the message
+LIMIT_S: Final = 120.0  # the longest message; those that people leave are far shorter (chosen)
+QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
+OVER_TONE_S: Final = (
+    0.5  # speech that began before the tone's end and lasts this long after it counts
+)
 
 
 class CallerMessage:
-    """Records the caller's audio from a moment on, until it is over.
+    """Records the caller's audio from `begins_at` until the message is over.
 
     Moments are monotonic, in seconds.
     """
@@ -89,26 +91,26 @@ class CallerMessage:
 
     @property
     def length_s(self) -> float:
-        """Its length."""
+        """The length of the recording."""
         return len(self._pcm) / SAMPLE_BYTES / self.rate_hz
 
     @property
     def over_at(self) -> float:
-        """When it will be over, without more speech."""
+        """When the message will be over, if nothing changes."""
         if self._floor.caller_speaking:
             return self._ends_at
         return min(self._ends_at, max(self._floor.quiet_at, self._begins_at) + QUIET_S)
 
     def over(self, now: float) -> bool:
-        """Return whether it is complete."""
+        """Return whether the message is over."""
         return self._finished or now >= self.over_at
 
     def sound(self, pcm: bytes, now: float) -> bytes:
-        """Record a piece of the caller's audio; return the part that is in the message."""
+        """Record a piece of the caller's audio; return the part that belongs to the message."""
         if now < self._begins_at or self.over(now):
             return b""
         if (since := self._floor.caller_since) is not None:
-            # A caller who spoke into the tone and goes on leaves a message, too.
+            # Speech that began during the tone counts if it continues.
             over_tone = now >= self._begins_at + OVER_TONE_S
             self.spoken = self.spoken or over_tone or since >= self._begins_at
         taken = pcm[: self._room - len(self._pcm)]
@@ -116,26 +118,26 @@ class CallerMessage:
         return taken
 
     def key(self, now: float) -> None:
-        """Finish: the caller pressed a key."""
+        """End the message, because the caller pressed a key; before it has begun, do nothing."""
         self._finished = self._finished or now >= self._begins_at
 
 
 class Then(StrEnum):
-    """What follows an utterance."""
+    """What happens after an utterance."""
 
-    HOLD = "hold"  # the line was held with it
-    WAIT = "wait"  # for the caller, or the next silence
+    HOLD = "hold"  # it was said because the answer is late, and the answer is still pending
+    WAIT = "wait"  # the outage menu waits for the caller's reply, or for its next step
     HANG_UP = "hang_up"
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakFor:
-    """Say something for the first situation that has an unused text; report it with `Spoken`."""
+    """Say a text for the first situation that has an unused one; report it with `Spoken`."""
 
     situations: tuple[Situation, ...]
     then: Then
-    must: bool = False  # the caller cannot cut it short
+    must: bool = False  # it cannot be interrupted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +145,12 @@ class RunMenuChoice:
     """Carry out the caller's choice, and report with `ChoiceDone`."""
 
     choice: Choice
-    stage: str  # the one that is down
+    stage: str  # the stage that is down
 
 
 @dataclass(frozen=True, slots=True)
 class RecordMessage:
-    """Play the tone, record from its end on, and let the menu have the message."""
+    """Play the tone, and start a message at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +162,7 @@ class KeepMessage:
 
 @dataclass(frozen=True, slots=True)
 class CutLine:
-    """Discard what is on the line: the caller has answered it."""
+    """Discard the audio on the line: the caller has reacted to it, or begun to speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ class HearWords:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End the call, whatever hangs in it."""
+    """End the call, even if a part of it hangs."""
 
 
 LineAction: TypeAlias = (
@@ -189,10 +191,12 @@ LineAction: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
-    """An utterance was said as requested, or could not be."""
+    """An utterance was put on the line as requested, or could not be."""
 
     action: SpeakFor
-    dry_at: float | None  # infinity: the caller spoke first; `None` if no text was left
+    # The end of the audio on the line; infinity if the caller spoke first, `None` if no text was
+    # left.
+    dry_at: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,4 +224,4 @@ LineEvent: TypeAlias = (
     | EarlyAnswerTaken
     | AnswerEmpty
 )
-"""The events of a line, and those that others publish about the answer."""
+"""The events of a line, and events about the answer that other parts of the call publish."""

@@ -1,8 +1,8 @@
 """Cuts a caller's answers to the menu out of the audio, for a recogniser on this machine.
 
-It costs nothing until a stage is down. Then it keeps the last moment of the caller's audio, because
-speech is detected late; and while the menu of words is read, each utterance that is short enough to
-be a choice. They are recognised one after the other, and the call never waits for them.
+Until a stage is down, this does nothing. Then it keeps the latest moment of the caller's audio,
+because speech is detected late. After the menu of words was read, each utterance that is short
+enough to be a choice is recognised. This happens one by one, in a task of its own.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from pipecat.processors.frame_processor import FrameProcessor
 from calls.stereo import SAMPLE_BYTES
 from processors.holding.line_rules import PHRASES, Meaning
 
-BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice
-MAX_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
-WAITING: Final = 4  # utterances in the queue; more means a caller who is talking
-PENDING_S: Final = 0.8  # to wait for a result, before the utterance counts as nothing
+BEFORE_S: Final = 0.6  # audio before a VAD's report, which is 0.2 s late, and later for soft voices
+MAX_S: Final = 2.2  # an utterance, including `BEFORE_S`; a slow "call me back" takes 1 s
+WAITING: Final = 4  # utterances in the queue; a caller who says more is not choosing
+PENDING_S: Final = 0.8  # to wait for a result, before the utterance counts as no choice
 
 
 class WordEar(Protocol):
@@ -27,15 +27,15 @@ class WordEar(Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it works, as far as is known."""
+        """Whether words can be recognised; false after a failure."""
         ...
 
     async def warm(self) -> None:
-        """Load it in advance."""
+        """Load the model, so that the first phrase is recognised without delay."""
         ...
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
-        """Return the phrase in 16-bit mono audio; empty if it was none."""
+        """Return the phrase in 16-bit mono audio; empty if there is none."""
         ...
 
 
@@ -83,7 +83,7 @@ class OnDeviceWords:
 
     @property
     def pending_until(self) -> float:
-        """Until when to wait for the last utterance; in the past if none is pending."""
+        """Until when to wait for the result of the last utterance; 0 if none is pending."""
         return self._pending_until or 0.0
 
     def sound(self, pcm: bytes, rate_hz: int) -> None:
@@ -92,7 +92,7 @@ class OnDeviceWords:
             return
         self._rate_hz = rate_hz
         if self._spoken is not None:
-            if len(self._spoken) <= self._bytes(MAX_S):  # one more shows that it is too long
+            if len(self._spoken) <= self._bytes(MAX_S):  # one piece more shows that it is too long
                 self._spoken += pcm
             return
         self._before.append(pcm)
@@ -107,7 +107,7 @@ class OnDeviceWords:
         self._forget()
 
     def stopped(self) -> None:
-        """Record that the caller is silent: the utterance is complete."""
+        """Record that the caller has stopped, and queue the utterance if it is short enough."""
         spoken, self._spoken = self._spoken, None
         if not spoken or len(spoken) > self._bytes(MAX_S) or self._waiting.full():
             return
@@ -115,11 +115,11 @@ class OnDeviceWords:
         self._pending_until = self._now() + PENDING_S
 
     def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:
-        """Recognise the utterances, one after the other, until `stop`.
+        """Recognise queued utterances one by one, until `stop`.
 
         Args:
             owner: Owns the task.
-            said: Receives the meaning of each utterance; `None` if it was none of the menu's words.
+            said: Called with the meaning of each utterance; `None` if it was no word of the menu.
         """
         if self._hearing is None:
             self._hearing = owner, owner.create_task(self._hear(said), "the menu's words")

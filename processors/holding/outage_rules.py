@@ -1,16 +1,16 @@
 """The outage menu: what a call says and does while a whole stage is down.
 
-Its steps need less and less: a clip that fits the caller's request; a menu, which needs no
-provider, by words if this machine can recognise them, and by keys; the caller's choice; a goodbye.
-Every turn that finds the stage down continues from the last step, and so does every silence that is
-too long. Nothing repeats without end: `clips` turns get clips, the menu is read `menus` times, then
-comes the goodbye. When the stage works again, the conversation continues where it was. When one
-fails again before the caller has spoken, so do the steps.
+Its steps depend on less and less: a clip that fits the caller's request; a menu, which needs no
+provider, to be answered by keypad and, if this machine can recognise them, by words; the caller's
+choice; a goodbye. Each turn that finds the stage down takes the next step, and so does each silence
+that is too long. Repetition is limited: `clips` turns get clips, the menu is read `menus` times,
+then the goodbye follows. When the stage works again, the conversation continues where it was. If a
+stage then fails again before the caller has spoken, the menu continues after its last step.
 
-A choice ends the call, and a word may be misheard. So a spoken choice is confirmed, and counts when
-the caller says yes. A key is not confirmed, except for a callback: a caller ID may be forged, so
-the number is read out, and counts when the key is pressed again. While a caller waits for a person,
-or is with one, the menu pauses: otherwise its goodbye would cut the two off.
+A choice ends the call, and a word may be misheard. So a spoken choice must be confirmed with "yes".
+A digit need not be confirmed, except for a callback: a caller ID may be forged, so the number is
+read out, and the caller presses the digit again to confirm it. The menu pauses while a caller waits
+for a person or talks to one, so that its goodbye does not cut them off.
 """
 
 from collections import Counter
@@ -43,17 +43,17 @@ from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, TurnBegan
 
 QUESTIONS: Final = 3  # confirmations while a stage is down
-REPLY_S: Final = 3.5  # of silence, for a caller to reply: a clip may ask, a menu always does
+REPLY_S: Final = 3.5  # silence in which the caller may reply to a clip or the menu
 CLIPS: Final = 2  # turns that get clips before the next step
-MENUS: Final = 2  # readings of the menu
-BURST_S: Final = 0.8  # between the keys of a number that the caller types (chosen)
+MENUS: Final = 2  # times that the menu is read
+BURST_S: Final = 0.8  # the longest pause between the digits of a number that is typed (chosen)
 
 
 class Step(StrEnum):
     """The steps of the outage menu."""
 
     CLIP = "clip"
-    LOCAL = "local"  # the local voice says what no other could; by itself it says nothing
+    LOCAL = "local"  # the local voice finishes an answer; no words of the menu belong to this step
     WORDS = "words"
     KEYPAD = "keypad"
     CHOSEN = "chosen"
@@ -72,17 +72,16 @@ MENU_OF: Final = {
     (True, False): Situation.MENU_WORDS,
     (True, True): Situation.MENU_EITHER,
 }
-"""By whether words can be spoken, and keys pressed."""
+"""The menu's text; the key is whether words can be recognised, and whether digits can be used."""
 QUESTION: Final = {
     Choice.CALLBACK: Situation.ASK_CALLBACK,
     Choice.MESSAGE: Situation.ASK_MESSAGE,
     Choice.PERSON: Situation.ASK_PERSON,
 }
-DONE: Final = {
-    Choice.CALLBACK: Situation.CALLBACK
-}  # the others: a transfer begins with its own announcement
+# Said after a choice was carried out; a transfer announces itself, and a message needs nothing.
+DONE: Final = {Choice.CALLBACK: Situation.CALLBACK}
 INSTEAD: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
-"""The substitutes for choices that fail, for instance because the number is unknown."""
+"""Substitutes for choices that fail, for instance because the caller's number is unknown."""
 OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
 
 Actions: TypeAlias = tuple[LineAction, ...]
@@ -90,17 +89,17 @@ Actions: TypeAlias = tuple[LineAction, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutageSettings:
-    """The pace of the outage menu."""
+    """The steps and limits of the outage menu."""
 
     steps: Sequence[Step] = STEPS
     clips: int = CLIPS
     menus: int = MENUS
     silence_s: float = REPLY_S
-    keys: Mapping[str, Choice] = field(default_factory=lambda: KEYS)  # what each chooses
+    keys: Mapping[str, Choice] = field(default_factory=lambda: KEYS)  # choices by digit
 
     @property
     def has_keys(self) -> bool:
-        """Whether choices can be made by keys."""
+        """Whether choices can be made by keypad."""
         return Step.KEYPAD in self.steps
 
 
@@ -109,9 +108,9 @@ class OutageSteps:
 
     Attributes:
         stage: The stage that is down.
-        since: Since when; monotonic, in seconds.
-        asked: The choice that the caller is to confirm.
-        questions: The confirmations so far.
+        since: When the outage began; monotonic, in seconds.
+        asked: The choice that the caller was asked to confirm, or `None`.
+        questions: The number of such questions so far.
     """
 
     def __init__(self, stage: str, settings: OutageSettings, *, now: float) -> None:
@@ -121,23 +120,23 @@ class OutageSteps:
         self.asked: Choice | None = None
         self.questions = 0
         self._settings = settings
-        self._at = 0  # in the steps
+        self._at = 0  # index of the current step in `settings.steps`
         self._taken: Counter[Step] = Counter()
 
     @property
     def step(self) -> Step | None:
-        """The step taken last; `None` after the last of all."""
+        """The step taken last, or at first the first one; `None` after all steps."""
         steps = self._settings.steps
         return steps[self._at] if self._at < len(steps) else None
 
     def go(self, *, words: bool) -> Step | None:
-        """Take the step that is due, the same again or the next possible one, and return it.
+        """Take the step that is due, which may be the same one again, and return it.
 
         Args:
-            words: The menu's words can be recognised here.
+            words: Whether this machine can recognise the menu's words.
 
         Returns:
-            `None` if a goodbye is due.
+            The step; `None` if the goodbye is due.
         """
         while (step := self.step) is not None:
             if self._taken[step] < self._times(step, words=words):
@@ -147,7 +146,7 @@ class OutageSteps:
         return None
 
     def choose(self) -> bool:
-        """Go to the caller's choice; return False if no such step follows the menu."""
+        """Go to the step `CHOSEN`; return False if it does not follow the current step."""
         self._at += 1
         steps = list(self._settings.steps)
         if Step.CHOSEN not in steps[self._at :]:
@@ -163,33 +162,33 @@ class OutageSteps:
             Step.KEYPAD: menus - self._taken[Step.WORDS],
             Step.GOODBYE: 1,
         }
-        return times.get(step, 0)  # the other two are not taken by themselves
+        return times.get(step, 0)  # `LOCAL` and `CHOSEN` are not taken in turn
 
 
 class OutageMenu:
-    """The outage menu of one call, down its steps and back; events in, actions out.
+    """The outage menu of one call; takes events and returns actions.
 
         menu = OutageMenu(floor)
         menu.handle(StageExhausted(stage="llm", attempts=2), 100.0)  # a clip
         menu.tick(menu.wake_at)                                      # the next step
 
     Attributes:
-        hears_words: Whether choices can be spoken: in this language, on this machine.
-        reads_number: Whether the number of a callback is known, and read out to be confirmed.
+        hears_words: Whether this machine can recognise the menu's words in the current language.
+        reads_number: Whether the callback number is known, and is read out to be confirmed.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
-        away: Whether the caller waits for a person or is with one: then the menu pauses.
+        away: Whether the caller waits for a person or talks to one; then the menu pauses.
         parting: Whether a goodbye was requested that ends the call, whatever the caller says.
-        quiet_since: From when silence counts, unless the caller speaks: the line runs dry then, or
-            the caller has stopped. `None` before either.
+        quiet_since: When the current silence began or will begin: at the end of the audio on the
+            line, or when the caller stopped. `None` before either.
     """
 
     def __init__(self, floor: Floor, settings: OutageSettings | None = None) -> None:
         """Begin with no stage down.
 
         Args:
-            floor: Of the call.
-            settings: The pace.
+            floor: The call's floor.
+            settings: Steps and limits, if not the defaults.
         """
         self.hears_words = self.reads_number = False
         self.message: CallerMessage | None = None
@@ -200,33 +199,33 @@ class OutageMenu:
         self._down: set[str] = set()
         self._outage: OutageSteps | None = None
         self._last: OutageSteps | None = None  # the outage that ended last
-        self._stepped = False  # one step is enough for a turn; silence takes the next
-        self._astray_at = -inf  # when a key without a meaning was pressed
+        self._stepped = False  # a step was taken in this turn; only silence takes another one
+        self._astray_at = -inf  # when a digit without a meaning was pressed last
         self._hang_up_at: float | None = None
 
     @property
     def step(self) -> Step | None:
-        """The step taken last; `None` if no stage is down."""
+        """The step taken last; `None` if no outage was announced."""
         return self._outage.step if self._outage else None
 
     @property
     def has_the_line(self) -> bool:
-        """Whether no answer may be heard any more: a message is left, or the goodbye said."""
+        """Whether answers are dropped: the caller has made a choice, or the goodbye was said."""
         return self.over or self.step is Step.CHOSEN
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a key is a menu choice, ends a message, or is meant for a person."""
+        """Whether a digit is a menu choice, ends a message, or is meant for a person."""
         return self.away or self.has_the_line or self._offers_keys
 
     @property
     def listens(self) -> bool:
-        """Whether the caller's words may be a choice: the menu of words was read."""
+        """Whether the caller's words may be a choice: the menu that offers words was read last."""
         return not (self.over or self.away) and self.step is Step.WORDS
 
     @property
     def in_charge(self) -> bool:
-        """Whether the menu keeps the line from falling silent."""
+        """Whether the menu, and not `Holding`, prevents long silences."""
         return self.has_the_line or (self.step is not None and self._stepped)
 
     @property
@@ -252,9 +251,9 @@ class OutageMenu:
                 actions = self._note_spoken(event, now)
             case ChoiceDone():
                 actions = self._finish(event)
-            case CallerStarted() | TurnBegan():  # a turn may have keys alone, or soft words
+            case CallerStarted() | TurnBegan():  # a turn may consist of digits, or of soft words
                 self._stepped = False
-            case CallerStopped():  # it may have been a cough, without a turn
+            case CallerStopped():  # perhaps a cough, without a turn
                 self.quiet_since = now
             case _:
                 pass
@@ -272,14 +271,14 @@ class OutageMenu:
         return self._go(now) if self._step_at is not None and now >= self._step_at else ()
 
     def press(self, digit: str, now: float) -> Actions:
-        """Handle a key; it counts once the menu was read, or ends a message."""
+        """Handle a digit: it ends a message, or is a choice if the menu was read last."""
         if self.message and not self.parting:
             self.message.key(now)
             return (CutLine(),)
         if self.parting or not self._offers_keys:
             return ()
         chosen = self._settings.keys.get(digit)
-        if chosen is None:  # the menu again, but only once for a typed number
+        if chosen is None:  # read the menu again, but only once for a number that is typed
             typed, self._astray_at = now - self._astray_at < BURST_S, now
             if typed:
                 return ()
@@ -290,14 +289,14 @@ class OutageMenu:
         return (CutLine(), *self._go(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
-        """Handle one of the menu's words: a choice, a digit, yes or no."""
+        """Handle a recognised word of the menu: a choice, a digit, yes or no."""
         outage = self._outage
         if outage is None or self.parting or not self.listens:
             return ()
         asked, outage.asked = outage.asked, None
         if isinstance(meaning, Consent) and asked is None:
-            return ()  # there was no question: treated as an unanswered turn
-        self._stepped = True  # the turn takes no further step
+            return ()  # there was no question; the turn is handled like any other
+        self._stepped = True  # no further step in this turn
         if isinstance(meaning, Consent):
             return (CutLine(), *self._go(now, chosen=asked if meaning is Consent.YES else None))
         choice = meaning if isinstance(meaning, Choice) else self._settings.keys.get(meaning)
@@ -310,36 +309,36 @@ class OutageMenu:
         return (CutLine(), _speak(Then.WAIT, question))
 
     def give_up_message(self) -> Actions:
-        """Store what was said so far of a message: it is over, or the caller has hung up."""
+        """Store the message so far, if any: it is complete, or the caller has hung up."""
         message, self.message = self.message, None
         return (KeepMessage(message=message),) if message else ()
 
     @property
     def _offers_keys(self) -> bool:
-        """Whether a key may be a choice: the menu was the last thing read."""
+        """Whether a digit may be a choice: the menu was the last step."""
         return not (self.over or self.away) and self._settings.has_keys and self.step in MENU
 
     @property
     def _step_at(self) -> float | None:
         """When the silence has lasted too long, or `None`."""
         if self._outage is None or self.has_the_line or self._floor.caller_speaking:
-            return None  # a message has its own limit on silence
+            return None  # `CallerMessage` limits the silence in a message
         return None if self.quiet_since is None else self.quiet_since + self._settings.silence_s
 
     def _lose(self, stage: str, now: float) -> Actions:
         """Take a step for a turn that finds no rung in this stage.
 
-        A turn that was already told of an outage is told nothing at once, because a stage that
-        comes and goes would play one clip after the other. If that outage was over, the step after
-        its last one is taken when a silence is too long.
+        There is only one step in a turn, because an unstable stage would otherwise cause one clip
+        after the other. If an earlier outage was announced in this turn and is over, it continues:
+        its next step is taken when a silence is too long.
         """
         self._down.add(stage)
         if self.away:
             return ()
-        told, self._stepped = self._stepped, True
+        stepped, self._stepped = self._stepped, True
         if self.has_the_line:
             return ()
-        if not told:
+        if not stepped:
             if self._outage is None:
                 self._outage = OutageSteps(stage, self._settings, now=now)
             return self._go(now)
@@ -359,29 +358,29 @@ class OutageMenu:
         return (StageRecovered(stage=stage, down_s=now - outage.since),)
 
     def _note_spoken(self, event: Spoken, now: float) -> Actions:
-        """Count silence from the end of what was said; go on if there was no text for a step."""
+        """Measure silence from the end of the utterance; if it had no text, take the next step."""
         then = event.action.then
         if then is Then.HANG_UP:
             self._hang_up_at = event.dry_at or now
         elif then is Then.WAIT and event.dry_at is None and self._outage:
             return () if self.has_the_line else self._go(now)
         elif then is Then.WAIT or (then is Then.HOLD and self._stepped):
-            # The line may be held, in a turn that was told of an outage that is now over.
+            # `HOLD` counts, too, in a turn whose outage was announced and is over.
             self.quiet_since = event.dry_at or now
         return ()
 
     def _finish(self, event: ChoiceDone) -> Actions:
-        """Tell the result of a choice and say goodbye, or make the next best choice."""
+        """Announce the result of a choice and say goodbye, or carry out the substitute."""
         if not event.done and event.choice in INSTEAD:
             stage = self._outage.stage if self._outage else ""
             choice = INSTEAD[event.choice]
             return _carry_out(choice, stage, has_keys=self._settings.has_keys)
-        told: Actions = ()
+        result: Actions = ()
         if event.lost:
-            told = (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
+            result = (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
         elif event.choice in DONE:
-            told = (_speak(Then.NOTHING, DONE[event.choice], must=True),)
-        return (*told, *self._part())
+            result = (_speak(Then.NOTHING, DONE[event.choice], must=True),)
+        return (*result, *self._say_goodbye())
 
     def _go(self, now: float, *, chosen: Choice | None = None) -> Actions:
         """Take the step that the caller chose, or the one that is due."""
@@ -391,16 +390,16 @@ class OutageMenu:
         self.quiet_since, self._outage.asked = now, None
         if chosen is not None:
             if not self._outage.choose():
-                return self._part()
+                return self._say_goodbye()
             return (_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
         step = self._outage.go(words=self.hears_words)
         if step is None:
-            return self._part()
+            return self._say_goodbye()
         said = _said_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
         return (_taken(stage, step), _speak(Then.WAIT, *said))
 
-    def _part(self) -> Actions:
-        """Say goodbye and hang up, once."""
+    def _say_goodbye(self) -> Actions:
+        """Return the actions for a goodbye and the hang-up; none if they were returned before."""
         if self.over:
             return ()
         self.over = True
@@ -418,7 +417,7 @@ def _taken(stage: str, step: Step) -> StepTaken:
 
 
 def _said_at(step: Step, stage: str, *, several: bool, has_keys: bool) -> tuple[Situation, ...]:
-    """Return the situations of what is said at a step, if several stages are down or one is."""
+    """Return the situations whose texts may be said at a step, in order of preference."""
     if step is Step.CLIP:
         own = OF_STAGE.get(stage, Situation.DOWN)
         return (Situation.DOWN, own) if several else (own, Situation.DOWN)
@@ -427,7 +426,7 @@ def _said_at(step: Step, stage: str, *, several: bool, has_keys: bool) -> tuple[
 
 
 def _carry_out(choice: Choice, stage: str, *, has_keys: bool) -> Actions:
-    """Return the actions for a choice: a message is recorded here, others go elsewhere."""
+    """Return the actions for a choice: record a message, or run the choice elsewhere."""
     if choice is not Choice.MESSAGE:
         return (RunMenuChoice(choice=choice, stage=stage),)
     after_tone = () if has_keys else (Situation.MESSAGE_WORDS,)

@@ -1,10 +1,10 @@
-"""The call's own speech, without a provider: clips, and the local voice for unsaid words.
+"""The call's own speech, without a provider: clips, and the local voice for the rest of answers.
 
-This speech is not part of an answer, and the assistant's context does not contain it. There are two
-exceptions. What was said because no model could answer is remembered: it may ask the caller
-something, and the model that is available again must know what. And the rest of an answer that no
-voice could say is the answer, in the local voice, and is remembered as far as it was heard. Each
-word that was heard is published, with its voice.
+This speech is not part of an answer, and is not added to the assistant's context, with two
+exceptions. Texts for the situation that no model can answer are added: they may ask the caller
+something, and a model that works again must know the question. The rest of an answer that no
+provider's voice could say is added, too, as far as it was heard. All words that were heard are
+published, with the voice that said them.
 """
 
 import asyncio
@@ -44,15 +44,15 @@ from processors.holding.utterance_rules import (
 )
 from processors.turn.floor import Floor
 
-TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
+TONE_HZ: Final = 1000  # inside the telephone band, and not a dial tone (chosen)
 TONE_S: Final = 0.3
 TONE_LEVEL: Final = 8000  # of 32768
 
 
 class ClipAudioRawFrame(TTSAudioRawFrame):
-    """Our own audio. On the line it is speech; for the pending answer it does not count.
+    """Audio of our own speech. It counts as speech on the line, but not as the pending answer.
 
-    Pipecat's output cuts audio into pieces of the same class, so they keep this mark.
+    Pipecat's output cuts audio into pieces of the same class, so the pieces can be recognised, too.
     """
 
 
@@ -64,14 +64,14 @@ class SpokenClip(NamedTuple):
     """A text as audio."""
 
     pcm: bytes  # 16-bit mono
-    voice: str  # its rung, or `LOCAL`
+    voice: str  # the rung that rendered it, or `LOCAL`
 
 
 class ClipVoice(Protocol):
     """Renders texts as audio, at the rate of the caller's line."""
 
     async def say(self, text: str, language: str) -> SpokenClip:
-        """Return a clip in the current voice; without one, the local voice."""
+        """Return the clip of a text in the agent's current voice, or else in the local voice."""
         ...
 
     async def say_locally(self, text: str, language: str) -> bytes:
@@ -103,13 +103,13 @@ class Speaker:
         return self._making > 0 or min(self._until, self._line.dry_at) > self._now()
 
     def cut(self) -> None:
-        """Drop speech in preparation: the caller interrupted."""
+        """Drop interruptible speech in preparation, because the caller interrupted."""
         self._cuts += 1
 
     async def speak_clip(
         self, clip: Awaitable[SpokenClip], *, must: bool = False
     ) -> tuple[float | None, str]:
-        """Speak a clip as `speak` does; return its length, and its voice."""
+        """Speak a clip as `speak` does; return its length in seconds, or `None`, and its voice."""
         voice = ""
 
         async def sound() -> bytes:
@@ -127,11 +127,11 @@ class Speaker:
 
         Args:
             sound: 16-bit mono at `rate_hz`.
-            must: The caller cannot cut it short.
-            answer: It is the pending answer, in another voice.
+            must: Whether it cannot be interrupted.
+            answer: Whether it is part of the pending answer.
 
         Returns:
-            Its length in seconds; `None` if the caller spoke first.
+            Its length in seconds; `None` if the caller spoke first, and it was dropped.
         """
         cuts = self._cuts
         self._making += not must
@@ -153,13 +153,13 @@ class Speaker:
 
 
 def tone(rate_hz: int) -> bytes:
-    """Return the tone after which a caller speaks: 16-bit mono."""
+    """Return the tone that tells the caller to speak: 16-bit mono."""
     moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
     return (TONE_LEVEL * np.sin(2 * np.pi * TONE_HZ * moments)).astype("<i2").tobytes()
 
 
 REASON: Final = "outage"
-"""The reason of `CallEnded` for a call that could no longer be answered."""
+"""The reason in `CallEnded` when the outage menu ends a call."""
 
 
 class MenuChoices(Protocol):
@@ -170,11 +170,11 @@ class MenuChoices(Protocol):
         ...
 
     async def connect(self) -> bool:
-        """Connect the caller with a person; return False if the line cannot."""
+        """Transfer the caller, and wait for the end; return False if no person talked to them."""
         ...
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Record the next piece of a message: 16-bit mono. Never waits."""
+        """Record the next piece of a message, 16-bit mono; never waits."""
         ...
 
     async def keep_message(self) -> bool:
@@ -186,7 +186,7 @@ class MenuChoices(Protocol):
         ...
 
     async def hang_up(self, reason: str) -> None:
-        """End the call, whatever hangs in it."""
+        """End the call, even if a part of it hangs."""
         ...
 
 
@@ -199,12 +199,12 @@ class ChoiceActions:
         self._turn = turn
 
     def record(self, message: CallerMessage, piece: bytes) -> None:
-        """Pass on a piece of a message as it comes, so that it outlives the process."""
+        """Record a piece of a message at once, so that it is kept even if the process dies."""
         if piece:
             self._choices.record(piece, message.rate_hz)
 
     async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
-        """Carry out an action; return the result of a choice."""
+        """Carry out an action; return the result of a choice, and `None` after a hang-up."""
         match action:
             case RunMenuChoice():
                 reason = UNANSWERED.get(action.stage, "")
@@ -238,7 +238,7 @@ class ChoiceActions:
         return kept
 
 
-HEARD_CHARACTERS: Final = 300  # of the caller's latest words: enough to find the topic
+HEARD_CHARACTERS: Final = 300  # of the caller's latest transcript, kept to find the topic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -248,10 +248,10 @@ class Phrases:
     chooser: Chooser
     language: str
     heard: str = ""  # the caller's latest words
-    number: str = ""  # to call back, digit by digit
+    number: str = ""  # the callback number, written as separate digits
 
     def take_in(self, transcript: TranscriptFinal) -> None:
-        """Record what the caller said."""
+        """Record the caller's words."""
         self.heard = transcript.text[-HEARD_CHARACTERS:]
 
     def follow(self, language: str) -> None:
@@ -265,8 +265,8 @@ class Phrases:
 
         Args:
             situations: What happened, in order of preference.
-            topical: It may be about the caller's latest topic.
-            again: If none is left, a text may be repeated.
+            topical: Whether the text may be about the caller's latest topic.
+            again: Whether a text may be repeated if none is left.
         """
         heard = self.heard if topical else ""
         found = (
@@ -278,18 +278,21 @@ class Phrases:
         return chosen and replace(chosen, text=self.fill(chosen.text))
 
     def fill(self, text: str) -> str:
-        """Return a text with the number to call back."""
+        """Return a text with the callback number in place of `{number}`."""
         return text.replace(NUMBER, self.number)
 
 
 class OwnVoice:
-    """Speaks on the caller's line, and publishes what was heard.
+    """Speaks on the caller's line, and publishes the words that were heard.
 
     Attributes:
         speaker: Plays the audio.
         phrases: The texts.
-        line: The caller's.
-        added: Called when words were put on the line, which `note_heard` publishes.
+        line: The caller's line.
+        floor: The call's floor.
+        emit: Publishes events.
+        clock: Monotonic, in seconds.
+        added: Called when words were put on the line, because `wake_at` may have changed.
     """
 
     def __init__(
@@ -311,10 +314,10 @@ class OwnVoice:
             phrases: The texts.
             voice: Renders them.
             remember: Adds text to the assistant's context.
-            line: The caller's.
-            floor: Of the call.
-            turn: In progress.
-            emit: Takes the events.
+            line: The caller's line.
+            floor: The call's floor.
+            turn: The turn in progress.
+            emit: Publishes events.
             clock: Monotonic, in seconds.
             push: Sends audio to the line.
         """
@@ -334,26 +337,26 @@ class OwnVoice:
 
     @property
     def wake_at(self) -> float | None:
-        """When the next words will have been heard."""
+        """When the next words will have been heard, or `None`."""
         return self._unheard.wake_at
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
-        """Keep words that no voice could say until `speak_rest`.
+        """Queue words that no provider's voice could say for `speak_rest`.
 
         Args:
             rest: The words.
-            must: The caller cannot cut it short.
+            must: Whether the words cannot be interrupted.
         """
         self._rest.append((rest, must))
 
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
-        """Speak for the first situation that has a text left.
+        """Say a text for the first situation that has one left, and publish `HeldTheLine`.
 
         Returns:
-            When the line will be dry again; `inf` if the caller spoke first, `None` if no text was
-            left. A line that is not silent needs no filler.
+            The end of the audio on the line; `inf` if the caller spoke first, `None` if no text was
+            left. To hold a line that still has audio, nothing is said.
         """
-        holds = action.then is Then.HOLD  # texts may repeat: the answer is still pending
+        holds = action.then is Then.HOLD  # then texts may repeat, because an answer is pending
         if holds and self.line.queued_s(self.clock()):
             return self.line.dry_at
         topical = not holds
@@ -375,10 +378,10 @@ class OwnVoice:
         """Say a text in the agent's voice; return False if the caller spoke first.
 
         Args:
-            text: What to say.
-            language: Of the text.
-            kept: What was heard joins the assistant's context.
-            must: The caller cannot cut it short.
+            text: The text.
+            language: The text's language.
+            kept: Whether the words that were heard are added to the assistant's context.
+            must: Whether the text cannot be interrupted.
         """
         clip = self._voice.say(text, language)
         length_s, voice = await self.speaker.speak_clip(clip, must=must)
@@ -387,12 +390,13 @@ class OwnVoice:
         return length_s is not None
 
     async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
-        """Say in the local voice what no voice could say.
+        """Say the queued words in the local voice.
 
         Args:
-            report: Gets when the line runs dry, including the words: `None` as they are taken, and
-                the moment once they are rendered.
-            must: Say only mandatory words; the others are kept.
+            report: Called for each entry: with `None` when it is taken from the queue, and with the
+                end of the audio on the line when it was put there. The second call is left out if
+                the caller spoke first.
+            must: Say only words that cannot be interrupted; the others stay in the queue.
         """
         async with self._speaking_rest:
             while rest := next((item for item in self._rest if item[1] or not must), None):
@@ -407,7 +411,7 @@ class OwnVoice:
                     report(self.line.dry_at)
 
     async def sound_tone(self) -> float:
-        """Play the tone after which a caller speaks; return when it will have been heard."""
+        """Play the tone that tells the caller to speak; return when it will have been heard."""
 
         async def sound() -> bytes:
             return tone(self.speaker.rate_hz)
@@ -416,20 +420,20 @@ class OwnVoice:
         return self.line.dry_at
 
     def stop(self) -> None:
-        """Stop interruptible speech, and publish the part of it that was heard."""
+        """Drop interruptible speech, and publish the part of it that was heard."""
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
         for sentence in self._unheard.cut(self.clock()):
             self._publish(sentence)
 
     def end(self) -> None:
-        """Publish what was heard: the line ends."""
+        """Publish the words that were heard: the line ends."""
         now = self.clock()
         for sentence in (*self._unheard.heard(now), *self._unheard.cut(now, whole=True)):
             self._publish(sentence)
 
     def note_heard(self, now: float) -> None:
-        """Publish what was heard to its end."""
+        """Publish the sentences that were heard to the end."""
         for sentence in self._unheard.heard(now):
             self._publish(sentence)
 

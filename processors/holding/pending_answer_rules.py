@@ -1,11 +1,12 @@
-"""Tracks whether an answer to the caller is pending, and which outages are still to be announced.
+"""Tracks whether an answer to the caller is pending, and which outages must still be announced.
 
-An answer is pending from the caller's stop on. So the line is held even if the decision comes late.
-But the agent does not speak while the caller thinks: if turn detection took the pause for
-unfinished, nothing is pending until silence has ended the turn. A cough is not a turn: without a
-word, nothing is pending. There are two exceptions. No recogniser was left to transcribe a word; or
-an answer was pending before the cough, and then it still is, whether the cough sounded finished or
-not.
+An answer is pending from the moment the caller stops. So the line is held even if the end of the
+turn is decided late. But the agent does not speak while the caller thinks: if turn detection
+decides that the caller has not finished, no answer is pending until silence ends the turn.
+
+A sound without words, such as a cough, is not a turn, and no answer to it is pending. There are two
+exceptions: a recogniser has failed, so words may be missing; or an earlier answer was pending
+before the sound, and then it still is, whatever turn detection decides about the sound.
 """
 
 from collections import deque
@@ -16,19 +17,20 @@ from typing import Final
 from processors.holding.late_answer_rules import Holding
 from processors.turn.floor import Floor
 
-MAX_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
-BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
+MAX_WAITING: Final = 8  # outages that are not announced yet; beyond that the oldest is dropped
+SETTLE_S: Final = 0.1  # wait before an announcement: a voice's last words may still arrive
 
 
-class StageEvents:
+class Announcements:
     """Holds reports of exhausted stages until they may be announced, never over the caller.
 
-    An STT failure is announced once the caller has finished, not in a mere pause. A TTS failure is
-    announced a moment later, since the voice's last words may still arrive. Nothing is announced
-    while the caller's last words may be a choice from the menu.
+    An STT outage is announced once the caller has finished, not in a short pause. STT and TTS
+    outages wait for `SETTLE_S`, because the caller may just have begun to speak, and the voice's
+    last words may still arrive. Nothing is announced while the caller's last words may turn out to
+    be a choice from the menu.
 
     Attributes:
-        deaf: A recogniser failed while the caller spoke: the end of it may go unnoticed.
+        deaf: A recogniser failed while the caller spoke, so the end of the turn may go unnoticed.
     """
 
     def __init__(
@@ -37,79 +39,81 @@ class StageEvents:
         """Prepare.
 
         Args:
-            floor: Of the call.
-            pause_s: A shorter silence is a pause.
-            word_until: Returns until when the caller's last words may be a choice from the menu.
+            floor: The call's floor.
+            pause_s: The silence after which the caller has finished, for an STT outage.
+            word_until: Returns until when the caller's last words may turn out to be a choice from
+                the menu.
         """
         self.deaf = False
         self._floor = floor
         self._pause_s = pause_s
         self._word_until = word_until
-        self._exhausted: deque[tuple[str, float]] = deque(maxlen=MAX_NEWS)  # stages, and since when
+        # Stages without a rung left, and since when.
+        self._exhausted: deque[tuple[str, float]] = deque(maxlen=MAX_WAITING)
 
     @property
     def wake_at(self) -> float | None:
-        """When to announce the first of them, or `None`."""
+        """When to announce the first outage, or `None`."""
         if not self._exhausted or self._floor.caller_speaking:
             return None
         (stage, at), stopped_at = self._exhausted[0], self._floor.stopped_at
-        at += BEHIND_S if stage in ("stt", "tts") else 0.0
+        at += SETTLE_S if stage in ("stt", "tts") else 0.0
         if stage == "stt" and stopped_at is not None:
             at = max(at, stopped_at + self._pause_s)
         return max(at, self._word_until())
 
     def exhausted(self, stage: str, now: float) -> None:
-        """Add a stage without a rung left."""
+        """Add a stage that has no rung left."""
         self._exhausted.append((stage, now))
         self.deaf = self.deaf or stage == "stt"
 
     def caller_started(self) -> None:
-        """Drop the reports of the turn that is now void, except for STT."""
+        """Drop the LLM and TTS reports of the turn that the caller interrupts."""
         self.drop("llm")
         self.drop("tts")
         self.deaf = bool(self._exhausted)
 
     def drop(self, stage: str) -> None:
-        """Drop the reports of a stage that has a substitute, or works again."""
+        """Drop the reports of a stage that works again or was replaced."""
         kept = (exhausted for exhausted in self._exhausted if exhausted[0] != stage)
-        self._exhausted = deque(kept, maxlen=MAX_NEWS)
+        self._exhausted = deque(kept, maxlen=MAX_WAITING)
 
     def due(self, now: float) -> str | None:
-        """Return the stage to announce now, once, or `None`."""
+        """Return the stage to announce now, or `None`; each report is returned once."""
         if self.wake_at is None or now < self.wake_at:
             return None
         return self._exhausted.popleft()[0]
 
 
-BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first word
+BREATH_S: Final = 0.2  # the usual upper bound of the silence before a voice's first word
 
 
 class PendingAnswer:
     """Tells `Holding` of one call whether an answer is pending.
 
-    pending = PendingAnswer(holding, floor, news)
+    pending = PendingAnswer(holding, floor, announcements)
     floor.words("Hello", final=False)
     pending.caller_stopped(100.0)
     holding.wake_at  # 101.05
 
     Attributes:
-        finished: The turn detector's decision on the caller's pause; `None` before one.
+        finished: The turn detector's decision on the caller's pause; `None` before the decision.
     """
 
-    def __init__(self, holding: Holding, floor: Floor, news: StageEvents) -> None:
+    def __init__(self, holding: Holding, floor: Floor, announcements: Announcements) -> None:
         self._holding = holding
         self._floor = floor
-        self._news = news
-        self._over = False  # the turn is over: later reports on it change nothing
+        self._announcements = announcements
+        self._over = False  # the turn is over: later reports about it change nothing
         self.finished: bool | None = None
-        self._unanswered = False  # earlier words of the caller have no answer yet
-        self._tools: set[str] = set()  # ids of running calls
+        self._unanswered = False  # an answer to earlier words of the caller is pending
+        self._tools: set[str] = set()  # ids of running tool calls
         self._decided_at = -inf  # the end of the last turn
-        self._sounded = False  # the agent was heard since it was last interrupted
+        self._sounded = False  # the answer was audible since the caller last stopped or interrupted
         self._open = False  # an answer is being written or spoken
 
     def caller_started(self) -> None:
-        """Record that the caller speaks: the decision on an earlier pause is void."""
+        """Record that the caller speaks: the decision about an earlier pause no longer applies."""
         self._tools.clear()
         self._over, self.finished = False, None
         self._unanswered = self._unanswered or self._holding.pending_since is not None
@@ -123,14 +127,14 @@ class PendingAnswer:
             self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
 
     def judge_again(self, now: float) -> None:
-        """Decide again whether an answer is pending: the turn is not over, and something came."""
+        """Decide again whether an answer is pending, after new words or a pause decision."""
         if self._is_pending:
             self._holding.decided(now)
         else:
             self._holding.paused()
 
     def turn_decided(self, now: float) -> None:
-        """Record the end of a turn, which may have words alone, too soft for the VAD."""
+        """Record the end of a turn, even of one whose words were too soft for the VAD."""
         self._over, self._unanswered = True, False
         if self._floor.quiet_at > self._decided_at or self._sounded:
             self._holding.decided(now)
@@ -150,7 +154,7 @@ class PendingAnswer:
         Args:
             dry_at: When its last audible sample is played.
             now: Monotonic, in seconds.
-            audible: It is not silence.
+            audible: Whether it contains more than silence.
         """
         self._holding.expected(now + BREATH_S)
         if audible:  # it is the answer, unless a tool runs
@@ -161,7 +165,7 @@ class PendingAnswer:
             )
 
     def written(self, *, more: bool) -> None:
-        """Record that a model begins an answer, or that all of its audio has gone to the line."""
+        """Record that a model begins an answer (`more`), or that its last audio is on the line."""
         self._open = more
         self._holding.goes_on = self._holding.goes_on and more
 
@@ -170,7 +174,7 @@ class PendingAnswer:
 
         Args:
             call: The tool call's id.
-            dry_at: When what was said before it ends.
+            dry_at: When the audio on the line ends.
             now: Monotonic, in seconds.
         """
         self._tools.add(call)
@@ -179,7 +183,7 @@ class PendingAnswer:
 
     def tool_ended(self, call: str, *, asks: bool) -> None:
         """Record a tool's result, and whether the model is asked about it."""
-        if call not in self._tools:  # it was cancelled before
+        if call not in self._tools:  # it was cancelled
             return
         self._tools.remove(call)
         if not self._tools and not asks:
@@ -193,6 +197,6 @@ class PendingAnswer:
 
     @property
     def _is_pending(self) -> bool:
-        if self._over or self._news.deaf:  # words and the turn's end may both be missing
+        if self._over or self._announcements.deaf:  # words and the turn's end may both be missing
             return True
         return self.finished is not False if self._floor.worded else self._unanswered

@@ -1,11 +1,15 @@
-"""Decides what to say to a silent caller, and when an overlong call ends.
+"""Decides what to say to a silent caller, and when a call that is too long ends.
 
-The caller's time runs only while no one speaks and no work is in progress: not while the agent
-speaks or the model thinks. Any sound of the caller restarts it, and resets the count of prompts.
-Each time it runs out, the caller gets the next prompt; after the last one comes the goodbye, once.
-Sound without words is no sign of the caller, because it may be a television. It only delays a
-prompt: until `WORDS_S` after its end, and at most until it has lasted for `SOUND_S`. Work that
-never ends stops counting after `work_limit_s`.
+The caller has `prompt_after_s` to say something after the agent has spoken. Each time this time
+runs out, the caller gets the next prompt, and after the last prompt the goodbye. Words of the
+caller, or a keypad digit, restart the time and the series of prompts. While a model or a tool
+works, the time is longer by `work_limit_s`, so work that never ends cannot keep a call open.
+
+Sound without words restarts nothing, because it may be a television. It only delays the next
+prompt: until `WORDS_S` after the sound ends, when its transcript would have arrived, but never
+beyond `SOUND_S` of sound. A goodbye is different: any sound interrupts the first one, the call goes
+on, and the time runs again. If it then runs out without a word of the caller, a second goodbye
+follows, which cannot be interrupted. Otherwise a television could keep the call open forever.
 """
 
 from collections.abc import Sequence
@@ -15,11 +19,11 @@ from typing import Final, TypeAlias
 
 from processors.turn.floor import Floor
 
-SILENT: Final = "silence"  # the reason of an end of the call
+SILENT: Final = "silence"  # the reason for ending the call, in `CallEnded`
 WORK_LIMIT_S: Final = 15.0
-"""The longest work that excuses silence: three times a tool's usual 5 s (chosen)."""
-SOUND_S: Final = 3.0  # of sound in which a recogniser finds no word (chosen)
-WORDS_S: Final = 1.0  # from a sound's end to its last word (chosen)
+"""The longest work that delays a prompt: three times a tool's usual 5 s (chosen)."""
+SOUND_S: Final = 3.0  # the longest sound without words that delays a prompt (chosen)
+WORDS_S: Final = 1.0  # the longest time from a sound's end to its transcript (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,7 @@ class Prompt:
     """Ask whether the caller is still there."""
 
     words: str
-    prompts: int  # spoken so far, including this one
+    prompts: int  # since the caller's last words, including this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +47,11 @@ Step: TypeAlias = Prompt | Goodbye
 
 
 class Silence:
-    """Prompts a silent caller, prompts again, then says goodbye.
+    """Prompts a silent caller, then says goodbye.
 
     silence = Silence(floor, prompt_after_s=8.0, prompts=["Hello?"], goodbye="Bye.")
     silence.start(100.0)
-    silence.wake_at  # when to call `tick`, if nothing is heard until then
+    silence.wake_at  # when to call `tick`, unless something happens before that
     """
 
     def __init__(
@@ -59,17 +63,19 @@ class Silence:
         goodbye: str,
         work_limit_s: float = WORK_LIMIT_S,
     ) -> None:
-        self.prompts = 0
+        self._prompted = 0  # prompts since the caller's last words
         self._floor = floor
         self._after_s = prompt_after_s
-        self._prompts = tuple(prompts)
-        self._goodbye = goodbye
+        self._prompt_texts = tuple(prompts)
+        self._goodbye_text = goodbye
         self._work_limit_s = work_limit_s
-        self._over = False
-        self._work = 0
+        self._parting = False  # the goodbye was the last step, and no sound has followed
+        self._work_in_progress = 0  # model requests and tool calls
         self._started_at: float | None = None
-        self._since = -inf  # the caller's time runs from here, or from our later sound
-        self._sound_since = -inf  # of the caller's latest sound, with short pauses
+        self._count_from = -inf  # the caller's time runs from here, or from later speech of ours
+        self._sound_since = (
+            -inf
+        )  # when the caller's latest sound began; short pauses are part of it
         self._goodbyes = 0  # since the caller's last words
 
     @property
@@ -77,61 +83,64 @@ class Silence:
         """When to call `tick`, or `None`."""
         floor = self._floor
         waits = floor.worded and (floor.caller_speaking or floor.turn_open)
-        if self._started_at is None or self._over or waits:
+        if self._started_at is None or self._parting or waits:
             return None
-        since = max(self._since, floor.agent_sounds_until, self._started_at)
+        since = max(self._count_from, floor.agent_sounds_until, self._started_at)
         if max(since, floor.quiet_at) <= self._started_at:
             since += self._work_limit_s  # to connect the line and to begin the greeting
-        at = since + self._after_s + (self._work_limit_s if self._work else 0.0)
+        at = since + self._after_s + (self._work_limit_s if self._work_in_progress else 0.0)
         enough_at = self._sound_since + SOUND_S
         if floor.caller_speaking:
             return max(at, enough_at)
         return max(at, min(floor.quiet_at + WORDS_S, enough_at))
 
     def start(self, now: float) -> None:
-        """Begin to count."""
+        """Start the caller's time: the call was answered."""
         self._started_at = now
 
     def restart(self, now: float) -> None:
-        """Count from now on."""
-        self._since = now
+        """Restart the caller's time, but not the series of prompts."""
+        self._count_from = now
 
     def sound_began(self, now: float) -> None:
-        """Record sound of the caller, perhaps without words: after a goodbye it goes on."""
+        """Record that the caller's sound began; after a goodbye, the time runs again."""
         if now - self._floor.quiet_at >= WORDS_S:
             self._sound_since = now
-        self._since = now if self._over else self._since
-        self._over = False
+        self._count_from = now if self._parting else self._count_from
+        self._parting = False
 
     def caller_spoke(self, now: float) -> None:
-        """Record words of the caller, or a key: begin to count again, and with the first prompt."""
-        self._since, self._over = now, False
-        self.prompts = self._goodbyes = 0
+        """Record words of the caller, or a digit: restart the time and the series of prompts."""
+        self._count_from, self._parting = now, False
+        self._prompted = self._goodbyes = 0
 
     def work(self, now: float, *, more: int) -> None:
         """Record that a model or a tool was asked (1), or is done (-1)."""
-        self._since = now
-        self._work = max(0, self._work + more)
+        self._count_from = now
+        self._work_in_progress = max(0, self._work_in_progress + more)
 
     def forget_work(self) -> None:
-        """Reset the work in progress: the caller spoke, and all of it was dropped."""
-        self._work = 0
+        """Record that all work was dropped, because the caller spoke."""
+        self._work_in_progress = 0
 
     def tick(self, now: float) -> tuple[Step, ...]:
-        """Return what to say when the caller's time has run out."""
+        """Return the prompt or goodbye that is due, if any, and restart the caller's time.
+
+        Empty before `wake_at`. A step that is returned counts as said.
+        """
         if self.wake_at is None or now < self.wake_at:
             return ()
-        self._since, self._work = now, 0
-        if self.prompts < len(self._prompts):
-            self.prompts += 1
-            return (Prompt(words=self._prompts[self.prompts - 1], prompts=self.prompts),)
-        self._over = True
+        self._count_from, self._work_in_progress = now, 0
+        if self._prompted < len(self._prompt_texts):
+            self._prompted += 1
+            return (Prompt(words=self._prompt_texts[self._prompted - 1], prompts=self._prompted),)
+        self._parting = True
         self._goodbyes += 1
-        return (Goodbye(reason=SILENT, words=self._goodbye, final=self._goodbyes > 1),)
+        return (Goodbye(reason=SILENT, words=self._goodbye_text, final=self._goodbyes > 1),)
 
 
 class CallLength:
-    """Ends an overlong call politely, once."""
+    """Ends a call that has reached its maximum length with a goodbye."""
 
     def __init__(self, *, max_call_s: float, words: str) -> None:
         self.wake_at: float | None = None
@@ -139,11 +148,11 @@ class CallLength:
         self._words = words
 
     def start(self, now: float) -> None:
-        """Begin to count."""
+        """Record that the call was answered."""
         self.wake_at = now + self._max_call_s
 
     def tick(self, now: float) -> tuple[Step, ...]:
-        """Return the goodbye when the time is over."""
+        """Return the goodbye, once, when the call has reached its maximum length."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         self.wake_at = None

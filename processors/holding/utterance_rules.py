@@ -1,7 +1,7 @@
-"""Fallback texts by language, situation and topic, and what of our own speech was heard.
+"""Fallback texts by language, situation and topic, and the heard part of our own speech.
 
-The texts are data that an owner may edit; the file's reader passes in plain values. A text with
-topics is for a caller who mentioned one of them; a text without topics is for all others.
+The texts come from a file that the operator may edit; `utterances_of` reads its parsed values. A
+text with topics is for a caller who mentioned one of them; a text without topics is for all others.
 """
 
 from collections import Counter, deque
@@ -16,15 +16,16 @@ from fallbacks.word_times import UNIT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnSentence:
-    """Words that the call says itself.
+    """Words of a fallback text, or of an answer's rest in the local voice.
 
     Attributes:
-        by: The voice.
-        turn: In which they were said.
-        kept: They become part of the conversation.
-        must: The caller cannot cut them short.
-        begin_s: Their position on the line.
-        end_s: The end of it.
+        text: The words.
+        by: The voice: a rung's name, or `local`.
+        turn: The turn in which they are said.
+        kept: Whether the words that were heard are added to the assistant's context.
+        must: Whether the words cannot be interrupted.
+        begin_s: Where they begin in the line's audio, in seconds.
+        end_s: Where they end.
     """
 
     text: str
@@ -37,7 +38,7 @@ class OwnSentence:
 
 
 class OwnWords:
-    """Returns our own words, once the line has played them."""
+    """Tracks our own words on the line, and returns them when they were played."""
 
     def __init__(self, line: CallerLine) -> None:
         self._line = line
@@ -45,29 +46,30 @@ class OwnWords:
 
     @property
     def wake_at(self) -> float | None:
-        """When the next of them will have been heard, or `None`."""
+        """When the next sentence will have been heard, or `None`."""
         return self._line.heard_at(self._waiting[0].end_s) if self._waiting else None
 
     def add(self, sentence: OwnSentence, length_s: float) -> None:
-        """Add words that were just put on the line, and their length."""
+        """Add words whose audio of `length_s` was just put on the line."""
         end_s = self._line.end_s
         self._waiting.append(replace(sentence, begin_s=end_s - length_s, end_s=end_s))
 
     def heard(self, now: float) -> list[OwnSentence]:
-        """Return what has been heard to its end since the last call."""
+        """Return the sentences that were heard to the end and not returned before."""
         found: list[OwnSentence] = []
         while (at := self.wake_at) is not None and at <= now:
             found.append(self._waiting.popleft())
         return found
 
     def cut(self, now: float, *, whole: bool = False) -> list[OwnSentence]:
-        """Return the heard part of what the caller cut short, in whole words.
+        """Return the heard part of interrupted sentences, in whole words, and forget the rest.
 
-        Mandatory speech keeps waiting: the line plays it, and sooner if the rest was dropped.
+        Sentences that cannot be interrupted stay, because the line plays them; they end sooner if
+        audio before them was dropped.
 
         Args:
             now: Monotonic, in seconds.
-            whole: The line ends: nothing keeps waiting.
+            whole: The line ends, and no sentence stays.
         """
         heard_s, end_s = self._line.heard_s(now), self._line.end_s
         cut = [entry for entry in self._waiting if whole or not entry.must]
@@ -85,44 +87,44 @@ def _beginning(sentence: OwnSentence, heard_s: float) -> str:
     return sentence.text[: words[heard - 1]].strip() if heard else ""
 
 
-PLAYS: Final = 3  # of one text in one call: once, and two repeats
+PLAYS: Final = 3  # of one text in one call
 DEFAULT_LANGUAGE: Final = "en"
-NUMBER: Final = "{number}"  # in a text: the number to call back; such a text has no clip
+NUMBER: Final = "{number}"  # placeholder for the callback number; a text with it has no clip
 
 
 class Situation(StrEnum):
     """The situation that a text is for."""
 
     FILLER = "filler"  # an answer is late
-    STT = "stt"  # the caller could not be heard: ask to repeat
+    STT = "stt"  # the caller was not understood: ask them to repeat
     LLM = "llm"  # no model can answer
-    TTS = "tts"  # the agent's voice is gone
+    TTS = "tts"  # no provider's voice can speak
     DOWN = "down"  # several stages are down
-    MENU = "menu"  # the keys
-    MENU_WORDS = "menu_words"  # the words that can be spoken
-    MENU_EITHER = "menu_either"  # words and keys
-    ASK_CALLBACK = "ask_callback"  # did you say callback?
+    MENU = "menu"  # the choices by keypad
+    MENU_WORDS = "menu_words"  # the choices by spoken words
+    MENU_EITHER = "menu_either"  # the choices by keypad or words
+    ASK_CALLBACK = "ask_callback"  # "Did you say callback?"
     ASK_NUMBER = "ask_number"  # the same, with the number to call
-    CONFIRM_NUMBER = "confirm_number"  # the same after a key, which confirms it when pressed again
-    ASK_MESSAGE = "ask_message"
+    CONFIRM_NUMBER = "confirm_number"  # after a key: the number, and to press the key again
+    ASK_MESSAGE = "ask_message"  # as for a callback
     ASK_PERSON = "ask_person"
-    CALLBACK = "callback"  # confirmed
-    NO_CALLBACK = "no_callback"  # the number is unknown
-    MESSAGE = "message"  # speak after the tone; a key ends it
-    MESSAGE_WORDS = "message_words"  # the same where there are no keys
-    PERSON = "person"  # connecting
-    ON_HOLD = "on_hold"  # it takes a moment longer, while a person is called
+    CALLBACK = "callback"  # the callback is noted
+    NO_CALLBACK = "no_callback"  # no callback: the number is unknown
+    MESSAGE = "message"  # speak after the tone; a key ends the message
+    MESSAGE_WORDS = "message_words"  # the same where no keypad can be used
+    PERSON = "person"  # the transfer begins
+    ON_HOLD = "on_hold"  # the transfer takes a moment longer
     NOT_REACHED = "not_reached"  # no person could be reached
-    OFFER_CALLBACK = "offer_callback"  # in place of the person
+    OFFER_CALLBACK = "offer_callback"  # a callback in place of the transfer
     TOGETHER = "together"  # the caller and the person hear each other from now on
-    BACK = "back"  # the person has hung up, the agent is back
+    BACK = "back"  # the person has hung up, and the agent continues
     RESUMED = "resumed"  # the call was cut off for a moment, and continues
-    FOR_PERSON = "for_person"  # said to the called person, before the summary
-    ACCEPT = "accept"  # said to the person, after it: the keys
-    ACCEPT_EITHER = "accept_either"  # keys, and yes and no
+    FOR_PERSON = "for_person"  # to the called person, before the summary
+    ACCEPT = "accept"  # to the called person, after the summary: how to accept by keypad
+    ACCEPT_EITHER = "accept_either"  # the same, by keypad or with yes and no
     NOT_KEPT = "not_kept"  # the message could not be stored
-    NOT_CALLED = "not_called"  # the number is on the do-not-call list
-    CALLED_AGAIN = "called_again"  # and off it, in the same call
+    NOT_CALLED = "not_called"  # the number was put on the do-not-call list
+    CALLED_AGAIN = "called_again"  # the number was taken off that list again, in the same call
     GOODBYE = "goodbye"
 
 
@@ -132,23 +134,23 @@ class FallbackText:
 
     language: str
     situation: Situation
-    number: int  # within language and situation, as in the file
+    number: int  # from 0, within language and situation, in the order of the file
     text: str
     topics: tuple[str, ...] = ()  # beginnings of words, in lower case
 
     @property
     def name(self) -> str:
-        """Its name in events and clips."""
+        """The name in events and of the clip."""
         return f"{self.language}.{self.situation}.{self.number}"
 
 
 def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
-    """Return the texts in a file's plain values: language, situation, list of texts.
+    """Return the texts of a parsed file: lists of texts by language and situation.
 
-    A text stands alone, or as `text` with a list of topics, `when`.
+    A list entry is a text, or a mapping with `text` and a list of topics, `when`.
 
     Raises:
-        ValueError: One line for each error, for all of them.
+        ValueError: Texts are invalid; one line for each error.
     """
     found: list[FallbackText] = []
     wrong: list[str] = []
@@ -195,7 +197,7 @@ def _parts(entry: object) -> tuple[str, object]:
 
 
 class Chooser:
-    """Chooses the texts that one call hears, without endless repetition."""
+    """Chooses the texts for one call; each text is played at most `plays` times."""
 
     def __init__(self, utterances: Sequence[FallbackText], *, plays: int = PLAYS) -> None:
         self._utterances = tuple(utterances)
@@ -205,13 +207,15 @@ class Chooser:
     def choose(
         self, situation: Situation, language: str, *, heard: str = "", again: bool = False
     ) -> FallbackText | None:
-        """Return the best text, counted as played; `None` if all were used up.
+        """Return the best text and count it as played; `None` if there is none left.
+
+        Of several texts, the one that was played least is the best.
 
         Args:
             situation: What happened.
             language: A tag such as `en` or `es-MX`; English if it has no texts.
-            heard: The caller's latest words: a text on that topic comes before a general one.
-            again: Used-up texts may be repeated, because the caller would hear nothing else.
+            heard: The caller's latest words; a text on their topic comes before a general one.
+            again: Whether texts may be repeated beyond `plays`.
         """
         fresh = [
             utterance
@@ -237,7 +241,7 @@ class Chooser:
 
 
 def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
-    """Return the texts for a tag such as `es-MX`: for that tag, for Spanish, or in English."""
+    """Return the texts for a tag such as `es-MX`; without any, for `es`; without those, English."""
     for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
         found = tuple(utterance for utterance in utterances if utterance.language == tag)
         if found:

@@ -1,4 +1,4 @@
-"""Limits requests to one rung: its gate for all calls of a process, and a call's seat there."""
+"""Limits requests to one rung: a gate shared by all calls of a process, and a call's seat."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
@@ -27,8 +27,9 @@ class RequestPace(Protocol):
 class RungGate:
     """Admits work to one rung, for all calls of the process.
 
-    The pace is a leaky bucket: after a rest a burst up to the limit may pass at once, and then one
-    by one. OpenAI counts its requests in the same way; see `fallbacks.limits.requests_left`.
+    The pace is a leaky bucket: when it is empty, a burst of requests up to the limit passes at
+    once, and later ones pass one by one. OpenAI counts requests in the same way; see
+    `fallbacks.limits.requests_left`.
     """
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
@@ -43,9 +44,9 @@ class RungGate:
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
-        self.on_short: Callable[[], None] = lambda: None  # called when work finds no place
-        self._short = False  # work found no place since `wanted` was last read
-        self._called: dict[int, asyncio.Event] = {}
+        self.on_short: Callable[[], None] = lambda: None  # called when no place is free
+        self._short = False  # no place was free for a seat since `wanted` was last read
+        self._called: dict[int, asyncio.Event] = {}  # by ticket; set when the ticket has a place
 
     @property
     def inside(self) -> int:
@@ -65,12 +66,12 @@ class RungGate:
 
     @property
     def wanted(self) -> int:
-        """The number of places that could be used now; reading it resets the unmet demand."""
+        """The number of places in use or in demand; reading it resets the demand for a seat."""
         short, self._short = self._short, False
         return len(self._limiter.inside) + self._limiter.waiting + int(short)
 
     def resize(self, places: int) -> None:
-        """Change the number of places; a place beyond it is kept until it is returned."""
+        """Change the number of places; tickets beyond that keep theirs until they leave."""
         self._limiter.limits = replace(self._limiter.limits, concurrent=places)
         for _ in range(places):
             self._call_in()
@@ -116,13 +117,13 @@ class RungGate:
         self._call_in()
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of a response, names in any case."""
+        """Pause as the rate-limit headers of a response require; names in any case."""
         left = requests_left(headers)
         if left is not None:
             self._limiter.learn(left, self._clock())
 
     def refused(self) -> None:
-        """Allow one fewer for a while: the provider refused the number of parallel requests."""
+        """Lower the number of places by one for a while: the provider refused that many."""
         self._limiter.refused(self._clock())
 
     def _call_in(self) -> None:
@@ -142,7 +143,7 @@ async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
 class Seat:
     """A call's place at a rung, from before a connection is opened until the call is over.
 
-    A lost connection keeps its seat, because it is restored.
+    A connection that is lost keeps its seat, because it will be restored.
     """
 
     def __init__(self, gate: Gate | None) -> None:
@@ -152,7 +153,7 @@ class Seat:
 
     @property
     def offered(self) -> bool:
-        """Whether it is taken, or can be."""
+        """Whether the call has the seat, or can take one now."""
         return self._gate is None or self._ticket is not None or self._gate.room
 
     def take(self) -> bool:
@@ -162,7 +163,7 @@ class Seat:
         return self._gate is None or self._ticket is not None
 
     def learn(self, failure: Failure) -> None:
-        """Learn from a failure, which may mean that we hold too many connections."""
+        """Tell the gate about a failure that means that we hold too many connections."""
         if self._gate is not None and failure.kind is Kind.RATE_LIMITED:
             self._gate.refused()
 

@@ -1,11 +1,11 @@
-"""One rung of a ladder as a small pipeline inside a stage's processor; gates and seats.
+"""One rung of a ladder as a small pipeline inside a stage's processor.
 
 A rung is set up, started and ended separately, in tasks that the stage owns. So a rung that hangs
-never delays another one, nor the call. All that the rung's service pushes, in both directions, goes
-only to the stage's `output`; the stage decides what the call may see.
+delays neither another rung nor the call. Frames that the rung's service pushes, in either
+direction, go only to the stage's `output`; the stage decides which of them it passes on.
 
-The fence: an interruption cancels a service's work, empties its queues, and only then leaves it. So
-output that comes before the fence is late, and is dropped here.
+`mute` sends an interruption as a fence: the service cancels its work, empties its queues, and only
+then passes the interruption on. So frames that arrive before the fence are late, and are dropped.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[
 Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
 """Called once, when a rung is set up and started."""
 
-PASSES: Final = 3  # of the loop, for a service to take what was sent: system frames overtake it
+PASSES: Final = 3  # of the event loop, so that the service reads earlier frames before the fence
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
 
 
@@ -32,10 +32,10 @@ class RungPipeline:
     """A rung's service in its own pipeline: `send` gives it frames, `mute` stops its work.
 
     Attributes:
-        name: The rung's.
+        name: The rung's name.
         service: The provider's service.
-        ready: Set once the service is set up and started; frames sent before are dropped, because
-            they would pile up in front of a rung whose handshake hangs.
+        ready: Set once the service is set up and started. Frames sent before that are dropped,
+            because they would pile up while a handshake hangs.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class RungPipeline:
         """Begin to set the service up; returns at once.
 
         Args:
-            owner: The stage, which is set up itself, and owns the tasks.
-            setup: The stage's own. Observers see only what the stage pushes: seeing the rungs, too,
-                they would count everything twice.
+            owner: The stage, which owns the tasks; it must already be set up.
+            setup: The stage's own setup. It is used without the observer, which sees the frames
+                that the stage pushes and would count everything twice.
         """
         self._owner = owner
         self._start = asyncio.get_running_loop().create_future()
@@ -95,13 +95,13 @@ class RungPipeline:
         return self.ready.is_set() and not self._ending
 
     async def mute(self) -> None:
-        """End the service's work, and drop what still comes from it."""
+        """Stop the service's work, and drop frames that it still pushes."""
         fence = InterruptionFrame()
         self._fence = fence
         for _ in range(PASSES):
             await asyncio.sleep(0)
         if not await self.send(fence):
-            self._fence = None  # it was never asked anything
+            self._fence = None  # it is not ready, or is ending, so no fence will come back
 
     def end(self, frame: EndFrame | CancelFrame) -> None:
         """Close the service's connection; returns at once."""
@@ -110,7 +110,7 @@ class RungPipeline:
         self._ending = True
 
     async def cleanup(self, *, within_s: float = STOP_S) -> None:
-        """Release everything, after at most `within_s` for an orderly end."""
+        """Cancel the tasks and release the service, after at most `within_s` for an orderly end."""
         try:
             async with asyncio.timeout(within_s):
                 if self._ending and self.ready.is_set():

@@ -1,8 +1,8 @@
 """A ladder of providers in place of one service: carries out the actions of its decision, in order.
 
 Providers report from their own tasks, which may be cancelled at any time. So reports wait in an
-inbox, and only the stage's own task and the call's frames process them. Both hold the lock: a
-decision sees one event at a time, and its actions are done before the next one.
+inbox that the stage's own task reads. This task and the processing of the call's frames share a
+lock: a decision handles one event at a time, and its actions are done before the next event.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ class Rung:
     Attributes:
         name: As configured.
         pipe: The provider's service in its own pipeline.
-        seat: This call's place at it, if its connections are limited.
+        seat: This call's place at the rung; always granted if connections are not limited.
         attempt: The current attempt, if any.
-        opened: Whether its connection was begun; a cold standby's begins when it is first asked.
+        opened: Whether connecting has begun; a cold standby connects when it is first asked.
     """
 
     def __init__(self, pipe: RungPipeline, *, seat: Seat) -> None:
@@ -41,7 +41,7 @@ class Rung:
         self._start_frame: StartFrame | None = None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Keep what is needed to open the rung, now or later."""
+        """Store what `open` needs."""
         self._given = (owner, setup)
 
     def open(self) -> bool:
@@ -70,7 +70,7 @@ class Rung:
 
 
 WakeAt: TypeAlias = Callable[[], float | None]
-"""Returns when to act next; `None` if only on news."""
+"""Returns when to act next; `None` if only after a ring."""
 
 Act: TypeAlias = Callable[[float], Awaitable[None]]
 """Does what is due at the given moment."""
@@ -82,8 +82,8 @@ MAX_AGAIN_S: Final = 5.0  # the longest such wait, and the interval of its log l
 class Alarm:
     """Wakes a waiting task when its time has come or something has changed.
 
-    Moments are monotonic, in seconds. A decision names its next timer (`wake_at`); news that moves
-    it rings the alarm:
+    Moments are monotonic, in seconds. A decision names its next timer, `wake_at`; code that may
+    have changed it rings the alarm:
 
         alarm = Alarm(clock)
         alarm.start(processor, lambda: decision.wake_at, act)
@@ -111,7 +111,7 @@ class Alarm:
                 await owner.cancel_task(task)
 
     def ring(self) -> None:
-        """Wake the task that waits now, or the next one; never waits itself."""
+        """Wake the waiting task; if none waits, the next wait returns at once."""
         self._rung.set()
 
     async def wait(self, until: float | None) -> float:
@@ -135,16 +135,16 @@ class Alarm:
     async def run(self, wake_at: WakeAt, act: Act) -> None:
         """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
 
-        An exception is logged, and the work is tried again: perhaps only one report was unexpected,
-        and without this loop a stage would be silent until the end of the call.
+        After an exception, `act` is logged and called again: perhaps only one report was faulty,
+        and without this task a stage would stay silent until the end of the call.
         """
         now, again_s = self._now(), AGAIN_S
         while True:
             try:
                 await act(now)
                 now, again_s = await self.wait(wake_at()), AGAIN_S
-            except Exception as broken:  # noqa: BLE001 - a fault in our code must not end a stage
-                logger.opt(exception=broken).error("a stage's own task failed and is retried")
+            except Exception as error:  # noqa: BLE001 - a fault in our code must not end a stage
+                logger.opt(exception=error).error("a stage's own task failed and is retried")
                 await asyncio.sleep(again_s)
                 now, again_s = self._now(), min(2 * again_s, MAX_AGAIN_S)
 
@@ -153,7 +153,7 @@ class TaskOwner(Protocol):
     """Owns background tasks: a Pipecat processor."""
 
     def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task that ends with its owner."""
+        """Start a task that is cancelled at the latest when its owner ends."""
         ...
 
     async def cancel_task(self, task: asyncio.Task[None]) -> None:
@@ -164,7 +164,7 @@ class TaskOwner(Protocol):
 class Reconnector:
     """Reconnects one rung until it is connected, with increasing waits.
 
-    `connect` makes one try and returns whether it succeeded; it must limit its own time.
+    `connect` makes one try and returns whether it succeeded. It must have a time limit of its own.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Reconnector:
             connect: Makes one try.
             clock: Monotonic, in seconds.
             allowed: Returns whether the rung may be asked now; if not, the try is skipped.
-            backoff: The waits between the tries, if not the default.
+            backoff: The waits between tries; `None` for the default.
         """
         self.backoff = backoff or Backoff()
         self._name = name
@@ -209,7 +209,7 @@ class Reconnector:
         self._hurry.ring()
 
     async def close(self, owner: TaskOwner) -> None:
-        """Stop for good; a try that is cut short reports no connection."""
+        """Cancel reconnecting, for good."""
         self._closed = True
         task, self._task = self._task, None
         if task is not None:
@@ -225,7 +225,7 @@ class Reconnector:
                 return
 
 
-INBOX: Final = 1000  # unread reports; beyond that reporting waits, and nothing is lost
+INBOX: Final = 1000  # unread reports; when it is full, `report` waits, so no report is lost
 
 Report = TypeVar("Report")
 
@@ -233,9 +233,9 @@ Report = TypeVar("Report")
 class Stage(FrameProcessor, ABC, Generic[Report]):
     """The part that all stages share.
 
-    A stage has `handle`, which passes a provider's report to the decision and carries out the
-    actions; `tick`, the same for the passing of time; and `wake_at`. A frame of the call is
-    processed inside `async with self.working():`, which reads `wake_at` again afterwards:
+    A subclass defines `handle`, which passes a provider's report to the decision and carries out
+    the actions; `tick`, which does the same when a timer expires; and `wake_at`. It processes the
+    call's frames inside `async with self.working():`, after which `wake_at` is read again:
 
         class EchoStage(Stage[Heard]):
             async def handle(self, report: Heard, now: float) -> None:
@@ -286,11 +286,11 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         self.alarm.ring()
 
     def watch(self) -> None:
-        """Begin to follow reports and the clock."""
+        """Start the stage's own task, which handles reports and timers."""
         self.alarm.start(self, self._next_at, self._act)
 
     async def stop_watching(self) -> None:
-        """Stop following them."""
+        """End the stage's own task."""
         await self.alarm.stop()
 
     def _next_at(self) -> float | None:

@@ -1,9 +1,9 @@
-"""The caller's sounds and words that are no turn, and the rest of what they cut off.
+"""Resumes speech that was interrupted by something other than a turn of the caller.
 
-The agent stops as soon as the caller is heard, because an interruption must not wait for words.
-If it turns out that the caller only said "okay", coughed, or was our own echo, the agent goes on
-with the first word that was not heard. After two such interruptions in a row the next sentence
-cannot be interrupted.
+The agent stops as soon as the VAD hears the caller, because an interruption must not wait for
+words. If the caller only said "okay" or coughed, or the sound was our own echo, the agent continues
+from the first word that the caller did not hear. After the second such interruption in a row, the
+next sentence cannot be interrupted.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
-WRITTEN_S: Final = 1.5  # from a sound to the transcript of it
-PATIENT: Final = 2  # interruptions without a word, after which a sentence cannot be interrupted
+WRITTEN_S: Final = 1.5  # from a sound to its transcript
+PATIENT: Final = 2  # resumptions in a row from which on a sentence cannot be interrupted
 
 GO_ON: Final = (
     "The caller made a sound while you were speaking, perhaps to show that they are listening. "
@@ -30,12 +30,12 @@ GO_ON: Final = (
 
 @dataclass
 class AsideFrame(DataFrame):
-    """Words of the caller's line that are no turn.
+    """Words on the caller's line that are not a turn.
 
     Attributes:
         text: The words.
-        kind: Why they are none.
-        finalized: The recogniser has written all that was said.
+        kind: Backchannel or echo.
+        finalized: The recogniser has transcribed everything that was said.
     """
 
     text: str
@@ -44,13 +44,13 @@ class AsideFrame(DataFrame):
 
 
 class Asides:
-    """Follows what is cut off in one call, and which words of the caller are no turn.
+    """Tracks interrupted speech in one call, and finds the caller's words that are not a turn.
 
     Attributes:
-        partial: Returns what the caller has heard of the message in progress.
-        echoes: Returns whether the caller's line carries our own sound back.
-        words_heard: There were words in this turn, all of them asides.
-        goodbye: Returns the reason of an end of the call that was cut off with the speech.
+        partial: Returns what the caller has heard of the agent's message in progress.
+        echoes: Returns whether the caller's line returns our own audio.
+        words_heard: This turn has words, and all of them are asides.
+        goodbye: Returns the reason for ending the call, if its goodbye was interrupted, or `None`.
     """
 
     def __init__(
@@ -71,23 +71,23 @@ class Asides:
         self._speech = speech
         self._floor = floor
         self._now = clock
-        self._over_agent = False  # the caller's latest sound began while the agent was heard
+        self._over_agent = False  # the caller's latest sound began while the agent was audible
         self.words_heard = False
-        self._times = 0  # that speech was resumed since the last turn with words
+        self._resumed = 0  # how often speech was resumed since the last turn with words
         floor.listeners.append(self._follow)
 
     def has_cut(self) -> bool:
-        """Return whether the caller's sound has cut off speech, and part of it was not heard."""
+        """Return whether the caller interrupted speech of which a part was not heard."""
         return self._speech.cut is not None and bool(self._rest(self._speech.cut))
 
     def aside(self, text: str) -> Aside | None:
-        """Return what words of the caller are that are no turn; `None` for a turn."""
+        """Return why these words are not a turn, and remember that; `None` if they are one."""
         found = self._judge(text)
         self.words_heard = self.words_heard or found is not None
         return found
 
     def is_echo(self, text: str) -> bool:
-        """Return whether words that are not final yet repeat the agent's."""
+        """Return whether words that are not final yet repeat the agent's words."""
         return self._judge(text) is Aside.ECHO
 
     def _judge(self, text: str) -> Aside | None:
@@ -109,14 +109,14 @@ class Asides:
         )
 
     def resume(self) -> list[TTSSpeakFrame] | None:
-        """Return the rest of what was cut off, to be spoken; `None` if the model must write it."""
+        """Return the rest of the interrupted speech; `None` if the model must write it."""
         cut, self._speech.cut = self._speech.cut, None
         rest = self._rest(cut) if cut else ""
         self.words_heard = False
-        self._times += 1
+        self._resumed += 1
         if cut is None or not cut.written:
             return None
-        if self._times < PATIENT:
+        if self._resumed < PATIENT:
             return [TTSSpeakFrame(rest)]
         first, others = first_sentence(rest)
         speech = TTSSpeakFrame(first)
@@ -128,16 +128,16 @@ class Asides:
         self._speech.cut = None
         self.words_heard = False
         if worded:
-            self._times = 0
+            self._resumed = 0
 
     def _follow(self, event: FloorEvent) -> None:
         if isinstance(event, CallerStarted):
             self._over_agent = self._floor.agent_sounds_until >= event.at_s - REACH_S
         elif isinstance(event, TurnBegan):
-            self.words_heard = False  # an echo outside of turns is not part of this one
+            self.words_heard = False  # an echo before this turn is not part of it
 
     def _rest(self, cut: CutSpeech) -> str:
-        """Return what was not heard of it."""
+        """Return the part of interrupted speech that the caller did not hear."""
         if cut.since is None:
             return cut.text
         messages = self._memory.messages
@@ -147,6 +147,8 @@ class Asides:
 
 
 def _said(messages: Sequence[Any]) -> list[str]:
-    """Return what the agent has said, as the messages have it."""
-    told = [said for said in messages if isinstance(said, dict) and said.get("role") == "assistant"]
-    return [said["content"] for said in told if isinstance(said.get("content"), str)]
+    """Return the texts of the agent's messages."""
+    agent = [
+        item for item in messages if isinstance(item, dict) and item.get("role") == "assistant"
+    ]
+    return [item["content"] for item in agent if isinstance(item.get("content"), str)]

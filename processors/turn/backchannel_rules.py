@@ -1,11 +1,11 @@
-"""Decides whether words of the caller are a turn, or only accompany what the agent says.
+"""Decides whether the caller's words are a turn, a backchannel or an echo.
 
-A caller who says "okay" or "uh-huh" while the agent speaks is listening: it is a backchannel, and
-the agent goes on. After a question of the agent the same word is an answer.
+A caller who says "okay" or "uh-huh" while the agent speaks is only listening: the word is a
+backchannel, and the agent goes on. After a question of the agent, the same word is an answer.
 
-On a line with an echo the recogniser also hears the agent. Words that repeat what was just said are
-an echo if the sound began while the agent was heard. A caller who repeats words after that, to
-confirm them, takes a turn.
+On a line with an echo, the recogniser also transcribes the agent. Words that repeat the agent's
+latest words are an echo if their sound began while the agent was audible. A caller who repeats the
+words later, to confirm them, takes a turn.
 """
 
 import re
@@ -30,13 +30,13 @@ _PHRASES: Final = (
 _BACKCHANNELS: Final = frozenset(tuple(found.split()) for found in _PHRASES.split("|"))
 _LONGEST: Final = max(map(len, _BACKCHANNELS))
 _MOST: Final = 4  # words: "yeah, okay, I see" and the like
-_REPEATED: Final = 0.7  # of the words: a recogniser mishears some of an echo
-_FEW: Final = 2  # words that a caller may repeat by chance
-_LATELY: Final = 40  # words: what is said in some twelve seconds
+_REPEATED: Final = 0.7  # share of the words: a recogniser mishears some words of an echo
+_FEW: Final = 2  # words; a caller may repeat that many by chance
+_LATELY: Final = 40  # words, which take about twelve seconds
 
 
 class Aside(StrEnum):
-    """Words that are no turn of the caller's."""
+    """Words that are not a turn of the caller."""
 
     BACKCHANNEL = "backchannel"
     ECHO = "echo"
@@ -48,7 +48,7 @@ def words_of(text: str) -> list[str]:
 
 
 def is_backchannel(text: str) -> bool:
-    """Return whether a text says only that the caller is listening."""
+    """Return whether a text is a short backchannel and nothing else."""
     words = words_of(text)
     if not 0 < len(words) <= _MOST:
         return False
@@ -63,15 +63,15 @@ def is_backchannel(text: str) -> bool:
 
 
 def asks(heard: str, rest: str = "") -> bool:
-    """Return whether the agent has just asked something, or was asking it.
+    """Return whether one of the agent's latest two sentences is a question.
 
     Args:
-        heard: What the caller has heard.
-        rest: What would have followed.
+        heard: The agent's words that the caller has heard.
+        rest: The words that would have followed.
     """
     sentences = [found.strip() for found in _SENTENCE.findall(f"{heard} {rest}".strip())]
     ended = [found.strip() for found in _SENTENCE.findall(heard.strip())]
-    at = len(ended) - 1  # the sentence that was being said, or the last one
+    at = len(ended) - 1  # the sentence in progress, or the last one
     return any(sentence.endswith("?") for sentence in sentences[max(0, at - 1) : at + 1])
 
 
@@ -84,12 +84,12 @@ def first_sentence(text: str) -> tuple[str, str]:
 
 
 def repeats(text: str, said: str, *, spoken: bool) -> bool:
-    """Return whether a text repeats what the agent has said lately.
+    """Return whether a text repeats the agent's latest words.
 
     Args:
-        text: What the recogniser understood.
-        said: What the agent has said, up to now.
-        spoken: The VAD heard speech, so that one or two words may be the caller's own.
+        text: The transcript.
+        said: The agent's words up to now.
+        spoken: The VAD heard speech, so one or two words may be the caller's own.
     """
     words, lately = words_of(text), words_of(said)[-_LATELY:]
     if not words or (spoken and len(words) <= _FEW):
@@ -98,7 +98,7 @@ def repeats(text: str, said: str, *, spoken: bool) -> bool:
 
 
 def _in_order(words: list[str], lately: list[str]) -> int:
-    """Return how many of the words are there in this order: the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     row = [0] * (len(lately) + 1)
     for word in words:
         before = row
@@ -111,15 +111,15 @@ def _in_order(words: list[str], lately: list[str]) -> int:
 def aside_of(
     text: str, *, heard: str, rest: str, over_agent: bool, spoken: bool, echoes: bool
 ) -> Aside | None:
-    """Return what words are that are no turn; `None` for a turn.
+    """Return why words are not a turn; `None` if they are one.
 
     Args:
         text: The words.
-        heard: What the caller has heard of the agent.
-        rest: What the agent had still to say when the sound began.
-        over_agent: The sound began while the agent was heard.
+        heard: The agent's words that the caller has heard.
+        rest: The agent's words that were still to come when the sound began.
+        over_agent: The sound began while the agent was audible.
         spoken: The VAD heard the caller speak.
-        echoes: The caller's line carries our own sound back.
+        echoes: The caller's line returns our own audio.
     """
     if over_agent and ((echoes and not spoken) or repeats(text, heard, spoken=spoken)):
         return Aside.ECHO

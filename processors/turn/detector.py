@@ -26,20 +26,20 @@ from processors.turn.sound_path import Faintness
 
 # The model's input: log-mel features, as in Whisper.
 #
-# The same numbers as Pipecat's `compute_whisper_log_mel_features`, some frames at a time. Pipecat
-# makes all 800 at once: it allocates and frees 6.7 MB for each analysis, and OpenBLAS shares one
-# small product among threads that mostly wait for each other (docs/decisions/0004).
+# The values are those of Pipecat's `compute_whisper_log_mel_features`, computed for 50 frames at a
+# time. Pipecat computes all 800 at once: each analysis allocates and frees 6.7 MB, and OpenBLAS
+# splits one small product among threads that mostly wait for each other (docs/decisions/0004).
 
 SAMPLES: Final = 8 * 16_000  # the model's input: 8 s at 16 kHz
-WINDOW: Final = 400  # samples; this and the next: Whisper's feature extractor
-HOP: Final = 160
-FLOOR: Final = 1e-10  # of the power in a band
+WINDOW: Final = 400  # samples; as the hop, from Whisper's feature extractor
+HOP: Final = 160  # samples
+FLOOR: Final = 1e-10  # the least power in a band
 MIN_VARIANCE: Final = 1e-7
-DECADES: Final = 8.0  # further below the loudest, everything counts as equally quiet
+DECADES: Final = 8.0  # dynamic range: bands further below the loudest are raised to this level
 HANN: Final = np.hanning(WINDOW + 1)[:-1]
-BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 of Slaney's; computed once at import
+BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 bands (Slaney); computed once at import
 
-FRAMES: Final = 50  # at a time: their windows and spectra take 160 kB each (chosen)
+FRAMES: Final = 50  # per step: their windows and their spectra take 160 kB each (chosen)
 
 
 def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -51,18 +51,18 @@ def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         80 bands times 800 frames of 10 ms, about -1 to 1.
     """
-    heard = np.zeros(SAMPLES, np.float32)
+    samples = np.zeros(SAMPLES, np.float32)
     kept = sound[-SAMPLES:]
-    heard[SAMPLES - len(kept) :] = kept
-    heard = (heard - heard.mean()) / np.sqrt(heard.var() + MIN_VARIANCE)
-    decades = np.log10(np.maximum(FLOOR, _band_power(heard)))[:, :-1]
+    samples[SAMPLES - len(kept) :] = kept
+    samples = (samples - samples.mean()) / np.sqrt(samples.var() + MIN_VARIANCE)
+    decades = np.log10(np.maximum(FLOOR, _band_power(samples)))[:, :-1]
     features = (np.maximum(decades, decades.max() - DECADES) + 4.0) / 4.0
     return features.astype(np.float32)
 
 
-def _band_power(heard: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the power in each band of each frame, and of one more frame."""
-    padded = np.pad(heard.astype(np.float64), WINDOW // 2, mode="reflect")
+def _band_power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the power by band and frame, with one extra frame at the end."""
+    padded = np.pad(samples.astype(np.float64), WINDOW // 2, mode="reflect")
     windows = sliding_window_view(padded, WINDOW)[::HOP]
     power = np.empty((len(BANDS), len(windows)))
     for at in range(0, len(windows), FRAMES):
@@ -79,28 +79,28 @@ class Judgement:
     """The result of one analysis."""
 
     probability: float  # that the caller has finished
-    took_s: float  # in its thread
+    took_s: float  # time in its thread
 
     @property
     def finished(self) -> bool:
         """Whether the caller has probably finished."""
-        return self.probability > 0.5  # as Pipecat reads the model
+        return self.probability > 0.5  # the same threshold as Pipecat's
 
 
 Examine: TypeAlias = Callable[[], Judgement]
 """Analyses a caller's audio; slow, and called in a thread."""
 
 RunBeside: TypeAlias = Callable[[Examine], "asyncio.Future[Judgement]"]
-"""Runs it in a thread, while the event loop goes on."""
+"""Runs an analysis in a thread, while the event loop continues."""
 
 
 class PendingJudgement:
     """The pending result of an analysis.
 
     Attributes:
-        began: Whether a thread has started on it.
-        took_s: How long it took, once it has ended.
-        on_end: Called with the result.
+        began: Whether the analysis has started in a thread.
+        took_s: How long it took; 0 until it has ended, and if it was skipped or failed.
+        on_end: Called with the result, or with `None` if it was skipped or failed.
     """
 
     def __init__(self, look: Look) -> None:
@@ -143,7 +143,7 @@ class TurnJudges:
         Args:
             clock: Monotonic, in seconds.
             width: How many analyses may run at once.
-            run: Runs one beside the loop; `None` to use a pool of threads.
+            run: Runs one in another thread; `None` to use a pool of threads.
         """
         self._now = clock
         self._queue = LookQueue(width=width)
@@ -194,15 +194,15 @@ class TurnJudges:
         return asyncio.get_running_loop().run_in_executor(self._threads, examine)
 
 
-EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of silence
-KEPT_S: Final = 16.0  # of a caller's audio, at most; the model hears the last 8 s
+EARLY_S: Final = 0.09  # just under three VAD windows of 32 ms, which are some 0.1 s of silence
+KEPT_S: Final = 16.0  # of a caller's audio, at most; the model gets the last 8 s
 
 Sound: TypeAlias = NDArray[np.float32]
 TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
 
 
 def silence_of(vad: VADAnalyzer) -> float | None:
-    """Return how long a caller who spoke has been silent, in seconds; 0 if speaking.
+    """Return how long the caller has paused in an utterance, in seconds; 0 if speaking.
 
     `None` if the utterance is over, or has not begun.
     """
@@ -216,7 +216,7 @@ def silence_of(vad: VADAnalyzer) -> float | None:
 
 
 def heard_again(vad: VADAnalyzer) -> bool:
-    """Return whether there is sound that may become speech; the VAD has not decided yet."""
+    """Return whether the VAD hears sound that may be the start of speech."""
     return vad._vad_state is VADState.STARTING  # noqa: SLF001
 
 
@@ -224,25 +224,25 @@ def heard_again(vad: VADAnalyzer) -> bool:
 class DetectorSettings:
     """The time limits of a turn detector, in seconds."""
 
-    unfinished_s: float = 1.2  # of silence end a turn that did not sound finished
-    within_s: float = 0.25  # after the VAD's stop; then silence decides
-    stop_s: float = 0.2  # of silence make the VAD's stop
-    early: bool = True
+    unfinished_s: float = 1.2  # silence that ends a turn that did not sound finished
+    within_s: float = 0.25  # limit for a result, from the VAD's stop; then silence decides
+    stop_s: float = 0.2  # silence after which the VAD reports a stop
+    early: bool = True  # whether analyses start before the VAD reports the stop
 
 
 class TurnDetector(LocalSmartTurnAnalyzerV3):
     """Pipecat's turn detector with a model and threads that all calls share, and a time limit.
 
-    It starts after 0.1 s of silence, and has the result ready when the VAD reports the stop. The
-    model was trained on callers who have been silent for 0.2 s, so the missing silence is appended
-    to the audio. If the caller goes on, the analysis is dropped. After "not finished" a second
-    analysis, with all of the silence, is worthwhile: a wrong result would cost the caller a second
-    of waiting, and the analysis itself delays nothing.
+    An analysis starts after 0.1 s of silence, so its result can be ready when the VAD reports the
+    stop. The model was trained on audio that ends with 0.2 s of silence, so the missing silence is
+    appended. If the caller resumes, the analysis is dropped. After "not finished", a second
+    analysis gets the audio with all of the silence. It delays nothing, because the turn is waiting
+    anyway, and without it a wrong "not finished" would make the caller wait a second longer.
 
-    Without a result in time, the turn ends: silence has decided, if it is silence.
+    If there is no result in time, silence decides: the turn ends unless there is new sound.
 
     Attributes:
-        tell_pause: Called with news of a pause, before the VAD reports it.
+        tell_pause: Called when a pause begins, sounds final or ends, before the VAD reports it.
     """
 
     def __init__(
@@ -260,8 +260,8 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
 
         Args:
             session: The loaded model.
-            vad: Processes each piece of audio before it comes here.
-            faintness: Hears the same audio.
+            vad: Has already processed each piece of audio that arrives here.
+            faintness: Measures the same audio.
             settings: The time limits.
             judges: Runs the analyses of all calls.
             clock: Monotonic, in seconds.
@@ -278,14 +278,13 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._clock = clock
         self._emit = emit
         self._begun: PendingJudgement | None = None
-        self._paused = False  # and the processors above were told
+        self._paused = False  # a pause is in progress, and was reported with `tell_pause`
         self.tell_pause: TellPause = lambda _: None
-        self._dropped: list[
-            PendingJudgement
-        ] = []  # analyses whose results were not needed, since the last stop
+        # Analyses since the last stop whose results were not needed.
+        self._dropped: list[PendingJudgement] = []
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
-        """Keep audio, and drop what is too old for an analysis."""
+        """Keep audio, and drop audio that is too old for an analysis."""
         state = super().append_audio(buffer, is_speech)
         if self._audio_buffer and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > KEPT_S:
             del self._audio_buffer[: len(self._audio_buffer) // 2]
@@ -311,12 +310,12 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self.tell_pause(PauseBegan)
 
     def _found_early(self, look: PendingJudgement, judgement: Judgement | None) -> None:
-        of_this_pause = self._paused and self._begun is look  # a dropped one may end later
+        of_this_pause = self._paused and self._begun is look  # a dropped analysis may still end
         if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:
-        """Drop the analysis: the caller goes on, or the turn was ended otherwise."""
+        """Drop the analysis: the caller goes on, or the turn has ended in another way."""
         if self._begun is not None:
             self._judges.drop(self._begun)
             self._dropped.append(self._begun)
@@ -335,7 +334,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._begun = self._ask(until)
             if again := await self._answer(until):
                 judgement, early = again, False
-        if judgement is None:  # it may have been given up early
+        if judgement is None:  # it may have been skipped before the limit
             await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
         self._emit_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
@@ -367,7 +366,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return self._judges.ask(self, look, due_at=due_at)
 
     def _sound(self) -> list[NDArray[np.int16]]:
-        """Return the audio to analyse, without a copy: the last of the turn."""
+        """Return the audio to analyse, the end of the turn, without copying it."""
         lead_s = self._params.pre_speech_ms / 1000 + self._vad_start_secs
         since = self._speech_start_time - lead_s
         left = round(self._params.max_duration_secs * self.sample_rate)

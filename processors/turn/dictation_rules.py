@@ -1,14 +1,15 @@
 """Decides whether a caller is dictating, and how long the turn then waits for more.
 
-People pause for a second and more between the digits of a number or the parts of an address, so
-silence alone ends such a turn too soon. The text decides:
+People pause for a second or longer between the digits of a number or the parts of an address, so
+silence alone would end such a turn too soon. The text decides:
 
 - After a digit, a letter, "at", "dot" or "my number is", the turn waits for `pause_s` of silence.
 - A number after "at", "for" or "the" is a time or an amount: "a table for four" is complete.
-- After a question of the agent that the owner has listed, every pause may be that long.
+- After a question of the agent that the configuration lists, the turn waits for the silence that
+  is configured for this question.
 
-The words of all languages that Holdline has texts for (English, Spanish, Russian) count at once,
-because a turn may be in another language than the agent's.
+The words of all languages that Holdline has texts for (English, Spanish, Russian) are recognised
+together, because the caller may not speak the agent's language.
 """
 
 import re
@@ -31,7 +32,7 @@ _DIGIT: Final = _words(
     " cero uno dos tres cuatro cinco seis siete ocho nueve doble triple"
     " ноль нуль один два три четыре пять шесть семь восемь девять"
 )
-_LARGER: Final = _words(  # numbers that only continue others
+_LARGER: Final = _words(  # dictated only after another digit or letter
     "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty"
     " forty fifty sixty seventy eighty ninety hundred"
     " diez once doce trece catorce quince veinte treinta cuarenta cincuenta sesenta setenta ochenta"
@@ -39,11 +40,11 @@ _LARGER: Final = _words(  # numbers that only continue others
     " десять одиннадцать двенадцать двадцать тридцать сорок пятьдесят шестьдесят семьдесят"
     " восемьдесят девяносто сто"
 )
-_JOINS: Final = _words(  # they stand inside an address or a code
+_JOINS: Final = _words(  # words inside an address or a code
     "at dot dash hyphen underscore slash arroba punto guion guión barra"
     " собака точка дефис тире подчеркивание подчёркивание слэш"
 )
-_NOT_SPELLED: Final = _words("i я")  # "so do I", "это я": words, unless others are spelled, too
+_NOT_SPELLED: Final = _words("i я")  # "so do I", "это я": letters only after other letters
 _COUNTS: Final = _words(  # a number after one of these is a time, an amount or a pronoun
     "at for about around by to till until from of than past after before over under on"
     " which that this the no any another every last next only just"
@@ -63,7 +64,7 @@ _LEADS: Final = re.compile(
 
 
 def is_dictating(text: str) -> bool:
-    """Return whether a text ends in the middle of something dictated, perhaps."""
+    """Return whether the end of a text suggests that more of a number or spelling follows."""
     words = [found.strip(_MARKS) for found in _PIECE.findall(text.casefold())]
     words = [word for word in words if word]
     if not words:
@@ -90,7 +91,7 @@ def _is_letter(word: str) -> bool:
 
 
 class Dictation:
-    """How long one agent's callers may pause.
+    """Returns how long the callers of one agent may pause.
 
         dictation = Dictation(pause_s=2.0, questions={"order number": 4.0})
         dictation.pause_s("my number is five", asked="How can I reach you?")   # 2.0
@@ -98,7 +99,7 @@ class Dictation:
         dictation.pause_s("that is all", asked="What is your order number?")   # 4.0
 
     Attributes:
-        longest_s: The longest pause that it allows.
+        longest_s: The longest pause that any text or question allows.
     """
 
     def __init__(
@@ -107,19 +108,19 @@ class Dictation:
         """Prepare.
 
         Args:
-            pause_s: The silence that ends a turn which may be dictation; 0 to not wait.
-            questions: The same for every pause in the answer to a question, by words of the
-                agent's question.
+            pause_s: The silence that ends a turn which may be dictation; 0 to disable the wait.
+            questions: The silence that ends the answer to a question of the agent, by words that
+                the question contains.
         """
         self._pause_s = pause_s
         self._questions = {words.casefold(): wait_s for words, wait_s in (questions or {}).items()}
         self.longest_s = max(pause_s, *self._questions.values(), 0.0)
 
     def pause_s(self, words: str, *, asked: str) -> float:
-        """Return how long a silence after these words must be to end the turn; 0: as any other.
+        """Return how much silence after these words ends the turn; 0 if they are no dictation.
 
         Args:
-            words: The caller's, of this turn.
+            words: The caller's words in this turn.
             asked: The agent's last words.
         """
         asked = asked.casefold()

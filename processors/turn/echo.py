@@ -1,10 +1,11 @@
 """Recognises our own voice in the caller's audio, so that it does not interrupt the agent.
 
-A line with an echo returns what the caller hears, weaker and a constant time later. The VAD takes
-it for speech like any voice. Before speech begins, its last fifth of a second is compared with
-what was sent to the line in the second before. If it is the same sound, the delay is known from
-then on, and sound that follows ours at that delay is not the caller's. A caller who speaks over the
-echo is louder than it, so their sound differs from ours, and they interrupt as on any line.
+A line with an echo returns the audio that the caller hears, weaker and after a constant delay. To
+the VAD this is speech like any other. So before the VAD may report that speech begins, the last
+fifth of a second is compared with the audio sent to the line in the second before. If they match,
+the delay is known, and audio that matches ours at that delay is not the caller's. A caller who
+speaks over the echo is louder than the echo. Their audio then differs from ours, and they can
+interrupt as on any other line.
 """
 
 from collections.abc import Callable
@@ -16,26 +17,26 @@ from numpy.typing import NDArray
 Samples: TypeAlias = NDArray[np.int16]
 Floats: TypeAlias = NDArray[np.float64]
 
-COMPARED_S: Final = 0.19  # six of the VAD's windows: what makes a beginning of speech
+COMPARED_S: Final = 0.19  # six of the VAD's windows: as many as begin speech
 LATEST_S: Final = 1.0  # the longest delay of an echo: two mobile networks and a jitter buffer
-KEPT_S: Final = 2.0  # more than both together
+KEPT_S: Final = 2.0  # more than the sum of both
 # Measured: other voices reach 0.6 in a fifth of a second, an echo at -24 dB through mu-law 0.97.
-SAME: Final = 0.85  # correlation that makes an echo
-STILL: Final = 0.6  # and that keeps it one, at the known delay
-DRIFT_S: Final = 0.004  # between two windows
-AUDIBLE: Final = 30.0  # of 32768, root mean square: the echo of a weaker sound is inaudible
-FRESH_S: Final = 2.0  # after an echo, the line counts as one with an echo
+SAME: Final = 0.85  # least correlation of an echo while its delay is unknown
+STILL: Final = 0.6  # least correlation at the known delay
+DRIFT_S: Final = 0.004  # by which the delay may change between two windows
+AUDIBLE: Final = 30.0  # root mean square, of 32768: the echo of a weaker sound is inaudible
+FRESH_S: Final = 2.0  # for this long after an echo, the line counts as one with an echo
 
 
 class Track:
-    """The latest samples of one direction, by their place in time."""
+    """The latest samples of one direction, by sample number."""
 
     def __init__(self, rate_hz: int) -> None:
-        self.end = 0  # the sample after the last one
+        self.end = 0  # the number after that of the last sample
         self._kept: Floats = np.zeros(round(KEPT_S * rate_hz))
 
     def put(self, samples: Samples, start: int) -> None:
-        """Put samples at their place, after what is there; a gap before them is silence."""
+        """Add samples at number `start`, or at the end if that is later; a gap is silence."""
         size = self._kept.size
         start = max(start, self.end)
         if start - self.end >= size:
@@ -46,7 +47,7 @@ class Track:
         self.end = start + samples.size
 
     def between(self, start: int, end: int) -> Floats:
-        """Return samples; zeros where there are none, or none any more."""
+        """Return samples; zeros where there are none, or where they were overwritten."""
         size, places = self._kept.size, np.arange(start, end)
         known = (places >= max(0, self.end - size)) & (places < self.end)
         return np.where(known, self._kept[places % size], 0.0)
@@ -56,7 +57,7 @@ class EchoEar:
     """Compares the two directions of one call.
 
     Attributes:
-        delay: Of the echo, in samples; `None` before one was recognised.
+        delay: The echo's delay, in samples; `None` until an echo is recognised.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -70,22 +71,22 @@ class EchoEar:
         self._rate_hz = 0
         self._ours = Track(1)
         self._theirs = Track(1)
-        self._offset_s = 0.0  # of the caller's first sample on the clock, the smallest seen
-        self._last_at: float | None = None  # when an echo was heard last
+        self._offset_s = 0.0  # clock time of the caller's first sample: the smallest estimate
+        self._last_at: float | None = None  # when an echo was last recognised
 
     def set_rate(self, rate_hz: int) -> None:
-        """Take the rate of both directions."""
+        """Set the sample rate of both directions, and clear the samples."""
         self._rate_hz = rate_hz
         self._ours, self._theirs = Track(rate_hz), Track(rate_hz)
 
     def hear_agent(self, pcm: bytes) -> None:
-        """Take a piece that goes to the line now."""
+        """Record a piece of the agent's audio that is sent to the line now: 16-bit mono."""
         if self._rate_hz:
             samples = np.frombuffer(pcm, np.int16)
             self._ours.put(samples, round(self._now() * self._rate_hz))
 
     def hear_caller(self, samples: Samples) -> None:
-        """Take the caller's next samples."""
+        """Record the caller's next samples."""
         end = self._theirs.end + samples.size
         offset_s = self._now() - end / self._rate_hz
         gap = offset_s > self._offset_s + LATEST_S  # audio is missing, as in a replaced stream
@@ -98,7 +99,7 @@ class EchoEar:
         return self._last_at is not None and self._now() - self._last_at <= FRESH_S
 
     def begins(self) -> bool:
-        """Return whether what may be the beginning of speech is our own voice."""
+        """Return whether the caller's latest audio is an echo; find the delay, if so."""
         size = round(COMPARED_S * self._rate_hz)
         theirs, latest = self._latest(size), round(LATEST_S * self._rate_hz)
         ours = self._ours.between(self._there() - size - latest, self._there())
@@ -110,7 +111,7 @@ class EchoEar:
         return True
 
     def goes_on(self, size: int) -> bool:
-        """Return whether the last `size` samples follow ours at the known delay."""
+        """Return whether the last `size` samples match ours at the known delay; adjust it."""
         if self.delay is None:
             return False
         theirs, drift = self._latest(size), round(DRIFT_S * self._rate_hz)
@@ -126,14 +127,14 @@ class EchoEar:
         return self._theirs.between(self._theirs.end - size, self._theirs.end)
 
     def _there(self) -> int:
-        """Return the end of the caller's audio as a place in ours."""
+        """Return the end of the caller's audio as a sample number of the agent's."""
         return self._theirs.end + round(self._offset_s * self._rate_hz)
 
 
 def match(theirs: Floats, ours: Floats) -> tuple[int, float] | None:
-    """Return where in `ours` a sound fits best, and its correlation there, 0 to 1.
+    """Return the offset in `ours` where `theirs` matches best, and the correlation, 0 to 1.
 
-    `None` if we were silent, or the sound is louder than ours: an echo is weaker.
+    `None` if `ours` is silent, or quieter than `theirs`: an echo is weaker than its source.
     """
     size = theirs.size
     energy = float(theirs @ theirs)

@@ -1,4 +1,4 @@
-"""The caller's turn: the floor, the turn's deadline, and the wait for all of its words."""
+"""The end of the caller's turn: updates the floor and the deadline, and waits for all words."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,17 +31,17 @@ from processors.turn.sound_path import Faintness, SoundPath
 
 @dataclass
 class PauseFrame(SystemFrame):
-    """News of a pause that the VAD has not reported yet."""
+    """A report about a pause, sent before the VAD's own report."""
 
 
 @dataclass
 class PauseBegan(PauseFrame):
-    """The caller has been silent for 0.1 s: a gap between words, or the end."""
+    """The caller has been silent for 0.1 s: a gap between words, or the end of the turn."""
 
 
 @dataclass
 class PauseSoundsFinal(PauseFrame):
-    """The turn detector takes it for the end of the turn."""
+    """The turn detector takes the pause for the end of the turn."""
 
 
 @dataclass
@@ -53,9 +53,9 @@ class TurnOpener(SoundPath):
     """Updates the floor, and opens the turn's deadline when the caller stops.
 
     Stands directly above the user context aggregator, which sends the VAD's reports in both
-    directions at once. The stages above get them through here; the processor below gets them
-    several steps later, when the floor is up to date and the deadline exists. Words end at the next
-    processor, so none below could read them.
+    directions. The stages above get them through this processor. The processor below the aggregator
+    gets them a few event loop steps later, when the floor is up to date and the deadline exists.
+    Transcripts are read here because the aggregator does not pass them on.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TurnOpener(SoundPath):
         Args:
             floor: Of the call.
             turn: The turn in progress.
-            faintness: Hears the same audio as the VAD.
+            faintness: Measures the same audio as the VAD.
             clock: Monotonic, in seconds.
         """
         super().__init__()
@@ -117,7 +117,7 @@ class TurnOpener(SoundPath):
 class DictationWait:
     """Keeps a turn open while the caller may be dictating.
 
-    The budget then counts from the end of the wait, and nothing is said before it.
+    The latency budget then counts from the end of the wait. The agent says nothing before that.
     """
 
     def __init__(
@@ -146,7 +146,8 @@ class DictationWait:
         self._asked = asked
         self._now = clock
         self._emit = emit
-        self._told: tuple[float, float] | None = None  # of the pause that began then, until when
+        # The wait that was reported last: when the caller's pause began, and the end of the wait.
+        self._reported: tuple[float, float] | None = None
 
     def left_s(self, words: str) -> float:
         """Return how much longer the turn stays open after these words; 0 to end it."""
@@ -154,40 +155,41 @@ class DictationWait:
         if stopped_at is None:  # the words were too soft for the VAD
             return 0.0
         until = stopped_at + self._dictation.pause_s(words, asked=self._asked())
-        told = self._told is not None and self._told[0] == stopped_at
-        if until > now or (told and self._told != (stopped_at, until)):
+        reported = self._reported is not None and self._reported[0] == stopped_at
+        if until > now or (reported and self._reported != (stopped_at, until)):
             self._stay_open(stopped_at, max(until, now))
         return max(0.0, until - now)
 
     def _stay_open(self, stopped_at: float, until: float) -> None:
-        if self._told != (stopped_at, until):
-            self._told = (stopped_at, until)
+        if self._reported != (stopped_at, until):
+            self._reported = (stopped_at, until)
             self._turn.stays_open(until)
             self._emit(DictationHeard(until_s=until))
 
 
-# Chosen: the audio of a wait of 0.3 s is read first, which took 22 ms on two busy cores.
+# Chosen. Audio that queued up during a stall of 0.3 s is processed first; that took 22 ms on two
+# busy cores.
 GRACE_S: Final = 0.1
 
 
 class TurnStop(TurnAnalyzerUserTurnStopStrategy):
-    """Pipecat's own rule, which ended turns on a busy machine before their last words were read.
+    """Pipecat's rule for the end of a turn, changed so that a busy machine loses no last words.
 
-    In Pipecat the frames after it wait while the turn detector works: audio first, then
-    transcripts. If the detector takes longer than the recogniser is expected to (0.15 s after the
-    VAD for Deepgram), Pipecat's timer has run out by then and ends the turn at once, with only the
-    words before an earlier pause. The rest becomes a new turn that interrupts the answer, and may
-    end only after `user_turn_stop_timeout`: benchmarks/turn_latency.py saw answers after 3.5 s. So
-    nothing waits here during the decision, and the timer always leaves a moment. A caller who goes
-    on meanwhile is heard at once, and the decision on that pause ends no turn.
+    In Pipecat, later frames wait while the turn detector works: first audio, then transcripts. If
+    the detector takes longer than the recogniser is expected to (0.15 s after the VAD for
+    Deepgram), Pipecat's timer has expired by then and ends the turn at once, with only the words
+    before an earlier pause. The rest becomes a new turn that interrupts the answer, and may end
+    only after `user_turn_stop_timeout`: benchmarks/turn_latency.py saw answers after 3.5 s. So here
+    frames do not wait for the decision, and the timer runs for at least `GRACE_S` after it. A
+    caller who resumes meanwhile is heard at once, and the decision on that pause is cancelled.
 
-    Half an utterance must not end the turn either. When a recogniser dies after some of the words,
-    another transcribes the rest, and the turn waits for that. It also waits while the caller may
-    be dictating.
+    Half an utterance must not end the turn either. If a recogniser dies after some of the words,
+    another one transcribes the rest, and the turn waits for that. It also waits while the caller
+    may be dictating.
 
     Attributes:
-        cut: Returns whether the caller's sound has cut the agent off. If there are no words, the
-            turn then ends without waiting for a late transcript.
+        cut: Returns whether the caller's sound has interrupted the agent. If there are no words,
+            the turn then ends without waiting for a late transcript.
         more_s: Returns how much longer a turn with these words stays open; 0 to end it.
     """
 
@@ -201,13 +203,14 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """Prepare.
 
         Args:
-            owed: Returns whether spoken words are pending; false after a time limit.
-            after_sound: Called with each piece of audio while the caller speaks, or may have
-                stopped, after the VAD has processed it.
-            kwargs: For Pipecat's rule.
+            owed: Returns whether transcripts of spoken words are pending; after a time limit,
+                it returns `False`.
+            after_sound: Called after the VAD has processed a piece of audio, while the caller
+                speaks or may have stopped.
+            kwargs: Passed to Pipecat's class.
         """
         super().__init__(**kwargs)
-        self._owed = owed
+        self._words_pending = owed
         self.more_s: Callable[[str], float] = lambda _: 0.0
         self.cut: Callable[[], bool] = lambda: False
         self._words: list[str] = []  # of this turn
@@ -215,20 +218,20 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         self._deciding: asyncio.Task[None] | None = None
 
     async def cleanup(self) -> None:
-        """Stop deciding."""
+        """Cancel a decision in progress."""
         await self._stop_deciding()
         await super().cleanup()
 
     def tell_above(self, news: type[PauseFrame]) -> None:
         """Report a pause to the processors above, without waiting."""
-        told = self.push_frame(news(), FrameDirection.UPSTREAM)
-        self.task_manager.create_task(told, f"{self}: {news.__name__}")
+        pushed = self.push_frame(news(), FrameDirection.UPSTREAM)
+        self.task_manager.create_task(pushed, f"{self}: {news.__name__}")
 
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None
     ) -> None:
-        """End the turn, or check again if words are pending, or expected."""
-        left_s = GRACE_S if self._owed() else self.more_s(" ".join(self._words))
+        """End the turn; if words are pending or the caller may be dictating, check again later."""
+        left_s = GRACE_S if self._words_pending() else self.more_s(" ".join(self._words))
         if left_s <= 0.0:
             await super().trigger_user_turn_stopped(
                 enable_user_speaking_frames=enable_user_speaking_frames
@@ -239,7 +242,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             )
 
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:
-        """Collect the words of the turn; words that are none may be the last ones of it."""
+        """Collect the turn's words; an aside counts only as the transcript that was awaited."""
         if isinstance(frame, TranscriptionFrame):
             self._words.append(frame.text)
         if isinstance(frame, AsideFrame):
@@ -281,6 +284,6 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             await self.task_manager.cancel_task(deciding)
 
     async def _timeout_handler(self, timeout: float) -> None:  # noqa: ASYNC109 - Pipecat's name
-        # Pipecat computes it from the wall clock, which may be set back meanwhile.
+        # Pipecat computes the timeout from the wall clock, which may have been set back.
         longest_s = self._stt_timeout - self._stop_secs
         await super()._timeout_handler(max(min(timeout, longest_s), GRACE_S))

@@ -44,7 +44,7 @@ class WordsCame:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """The caller's turn has begun: with speech, with words too soft for the VAD, or with keys."""
+    """The caller's turn has begun: with speech, words too soft for the VAD, or keypad digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class Floor:
     Attributes:
         listeners: Called with each change.
         caller_since: When the VAD began to hear the caller speak; `None` if it does not.
-        stopped_at: When the caller's last voiced sample or key came; `None` before the first.
+        stopped_at: Time of the caller's last voiced sample or keypad digit; `None` before any.
         quiet_at: When the VAD last reported that the caller stopped.
         turn_open: Whether the caller's turn has begun and is not over: words may be pending.
-        turn_over_at: When the caller's last turn was over.
-        worded: Whether a recogniser has given words of the latest turn, or keys were pressed.
-        unanswered: Whether the caller has said something that the model was not asked about.
+        turn_over_at: When the caller's last turn ended.
+        worded: Whether the latest turn has words from a recogniser, or keypad digits.
+        unanswered: Whether the caller has said something that no model was asked about yet.
     """
 
     def __init__(self, line: CallerLine) -> None:
@@ -100,9 +100,9 @@ class Floor:
         self.worded = False
         self.unanswered = False
         self._line = line
-        self._between_turns = False  # nothing was heard since the last turn
-        self._interim = False  # there are words whose final transcript is pending
-        self._unwritten = False  # there was speech since the last final transcript
+        self._between_turns = False  # no speech, words or digits since the last turn
+        self._interim = False  # the latest result is not final
+        self._untranscribed = False  # there was speech since the last final transcript
 
     @property
     def caller_speaking(self) -> bool:
@@ -112,11 +112,11 @@ class Floor:
     @property
     def transcribed(self) -> bool:
         """Whether all that the caller has said is transcribed."""
-        return not (self._interim or self._unwritten)
+        return not (self._interim or self._untranscribed)
 
     @property
     def agent_sounds_until(self) -> float:
-        """When the caller's line runs dry, or ran dry."""
+        """When the audio queued for the caller ends, or ended."""
         return self._line.dry_at
 
     def agent_sounds(self, now: float) -> bool:
@@ -126,7 +126,7 @@ class Floor:
     def caller_started(self, now: float) -> None:
         """Record that the VAD hears the caller speak."""
         self._begin_words()
-        self.caller_since, self._unwritten = now, True
+        self.caller_since, self._untranscribed = now, True
         self._emit(CallerStarted(at_s=now))
 
     def turn_end_predicted(self) -> None:
@@ -135,7 +135,7 @@ class Floor:
 
     def caller_resumed(self) -> None:
         """Record that the caller goes on after a pause that was too short for the VAD."""
-        self._unwritten = True
+        self._untranscribed = True
         self._emit(CallerResumed())
 
     def caller_stopped(self, at: float, now: float) -> None:
@@ -145,7 +145,7 @@ class Floor:
             at: When the last voiced sample came.
             now: When the VAD reported it.
         """
-        self.caller_since, self._unwritten = None, False  # there may have been no word
+        self.caller_since, self._untranscribed = None, False  # the sound may contain no words
         self.stopped_at, self.quiet_at = at, now
         self.unanswered = True
         self._emit(CallerStopped(at_s=at, noticed_at_s=now))
@@ -163,11 +163,11 @@ class Floor:
             self.worded = True
         self._interim = not final
         if final:
-            self.unanswered, self._unwritten = True, False
+            self.unanswered, self._untranscribed = True, False
         self._emit(WordsCame(text=text, final=final, spaced=spaced))
 
     def keyed(self, now: float) -> None:
-        """Record an entry on the keypad; outside a turn it is one of its own."""
+        """Record a keypad entry; outside a turn, the entry is a turn of its own."""
         self._begin_words()
         self.worded = self.unanswered = True
         if not self.turn_open:
@@ -191,7 +191,7 @@ class Floor:
         self.unanswered = False
 
     def _begin_words(self) -> None:
-        """Forget the last turn's words at the first speech, word or key of a new turn."""
+        """Forget the last turn's words at the first speech, word or digit of a new turn."""
         if self._between_turns:
             self._between_turns = self.worded = False
 

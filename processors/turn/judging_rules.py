@@ -35,7 +35,7 @@ class LookQueue:
         self._width = width
         self._running = 0
         self._waiting: dict[Hashable, Look] = {}
-        self._takes_s = 0.0
+        self._takes_s = 0.0  # the expected time of one analysis
 
     def add(self, look: Look) -> Look | None:
         """Queue a request; return the older one of the same call that it replaces."""
@@ -49,7 +49,7 @@ class LookQueue:
             del self._waiting[look.call]
 
     def expire(self, now: float) -> list[Look]:
-        """Drop and return those that could not finish in time."""
+        """Drop and return the requests that could not finish in time."""
         late = [item for item in self._waiting.values() if item.due_at <= now + self._takes_s]
         for item in late:
             del self._waiting[item.call]
@@ -65,7 +65,7 @@ class LookQueue:
         return first
 
     def ended(self, *, took_s: float) -> None:
-        """Record the end of one that was taken, and how long it took."""
+        """Record that a started analysis has ended, and how long it took."""
         self._running -= 1
         expected_s = took_s if not self._takes_s else self._takes_s
         self._takes_s = min(MAX_S, expected_s + WEIGHT * (took_s - expected_s))

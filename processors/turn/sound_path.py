@@ -1,8 +1,8 @@
-"""The path of the caller's audio through the pipeline, past the processors' queues.
+"""The path of the caller's audio through the pipeline, bypassing the processors' queues.
 
-In Pipecat a frame waits in a queue of each processor for that processor's task. Fifty pieces a
-second through seven processors were half of the cost of a call. Audio needs no such queue: each
-processor on its path looks at it, or not, and passes it on.
+In Pipecat, each processor has a queue in which frames wait for its task. Fifty pieces of audio a
+second through seven such queues were half of the cost of a call. Audio does not need them: each
+processor on the path reads a piece if it wants to, and passes it directly to the next.
 """
 
 import heapq
@@ -28,17 +28,17 @@ from processors.turn.floor import Floor
 
 
 class SoundPath(FrameProcessor):
-    """A processor that passes audio on at once, or as `hear_sound` says; other frames are queued.
+    """A processor that handles audio at once, in `hear_sound`, and queues other frames.
 
-    Audio that comes before the processor was started waits in the queue like everything else, and
-    so does audio after that, until none is left there: pieces of audio stay in order. The handling
-    of a piece must not be slow, because the sender waits for it.
+    Audio that arrives before the processor has started is queued like other frames. Later audio is
+    queued, too, until the queue holds no more audio, so the order is kept. `hear_sound` must be
+    fast, because the sender waits for it.
 
-    A processor that reads audio in `process_frame` must pass it to `hear_sound`, too.
+    A processor that handles audio in `process_frame` must pass it to `hear_sound`.
     """
 
-    _waiting = 0  # pieces in the queue
-    _flows = False  # the last queued piece has passed, so the processor was started
+    _waiting = 0  # pieces of audio in the queue
+    _flows = False  # the queue holds no more audio, and the processor has started
 
     async def queue_frame(
         self,
@@ -56,36 +56,36 @@ class SoundPath(FrameProcessor):
             await super().queue_frame(frame, direction, callback)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Count a piece of audio that has come through the queue."""
+        """Count a piece of audio that has left the queue."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             self._waiting -= 1
             self._flows = self._waiting == 0
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass a piece on."""
+        """Pass a piece of audio on."""
         await self.hand_on(frame)
 
     async def hand_on(self, frame: InputAudioRawFrame) -> None:
-        """Give a piece to the next processor, unseen by observers, which read no audio."""
+        """Pass a piece to the next processor, without reporting it to observers."""
         if self._next:
             await self._next.queue_frame(frame)
 
 
 WINDOW_S: Final = 0.032  # 256 samples at 8 kHz, 512 at 16 kHz. Source: Silero's model
-QUIET_WINDOWS: Final = 4  # at once; must be fewer than the six in a row that make speech (0.2 s)
+QUIET_WINDOWS: Final = 4  # passed on together; must be fewer than the six that begin speech (0.2 s)
 
 
 class SoundWindows(SoundPath):
-    """Joins audio into whole windows, above the VAD, which computes once for each window.
+    """Joins audio into whole windows before it reaches the VAD, which computes once per window.
 
-    A piece that completes no window changes nothing there, but costs as much on its way as one that
-    does. So it waits for the rest of its window.
+    A piece that does not complete a window changes nothing in the VAD, but costs as much on its way
+    as one that does. So it waits here for the rest of its window.
 
-    While there is no speech, and no turn waits for its end, four windows go on at once: the VAD
-    computes the second one in a quarter of the time of the first, whose model must be fetched from
-    memory. Detection is no later for that. As soon as one of them may be speech, each goes on alone
-    again, and only the sixth in a row makes it speech.
+    While there is no speech and no open turn, four windows are passed on together. The first one
+    loads the VAD's model into the CPU cache; each of the others then takes a quarter of the time.
+    Detection is no later for that: when one of them may be speech, the next windows are passed on
+    one by one again, and speech begins only with the sixth in a row.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class SoundWindows(SoundPath):
         Args:
             floor: Of the call.
             quiet: Returns whether there was no speech in the last window, nor right before it.
-            hear: Gets each piece as it comes.
+            hear: Called with each piece as it arrives.
         """
         super().__init__()
         self._floor = floor
         self._quiet = quiet
         self._hear = hear
         self._held = bytearray()
-        self._begun_bytes = 0  # of a window, which the VAD has already
+        self._begun_bytes = 0  # of an incomplete window that was already passed on
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Collect audio, and pass everything else on."""
@@ -137,8 +137,8 @@ class SoundWindows(SoundPath):
 class SoundEnd(SoundPath):
     """Ends the path of the caller's audio, and passes everything else on.
 
-    Otherwise fifty pieces a second would go through ten processors that do not use them. Passing
-    such frames from one to the next was half of the loop's work (profiled, eight calls).
+    Otherwise fifty pieces a second would pass through ten processors that do not use them, which
+    was half of the event loop's work (profiled with eight calls).
     """
 
     def __init__(self, hear: Callable[[InputAudioRawFrame], None] = lambda _: None) -> None:
@@ -158,26 +158,26 @@ class SoundEnd(SoundPath):
         self._hear(frame)
 
 
-# An interruption drops what waits in a processor's queue.
+# Drops frames that were interrupted while they waited in a processor's input queue.
 #
-# Pipecat puts system frames before all others. If a word and an interruption come to a processor
-# before its task runs, the interruption is handled first. It empties the next queue, where the word
-# is not yet, and the word follows. Then a caller who had barged in heard a last piece of the old
-# answer, and its word stood at the beginning of the next one in the model's context.
+# Pipecat's input queue sorts system frames first. If a word and an interruption arrive before the
+# processor's task runs, the interruption is handled first: it empties the next queue, and the word
+# follows afterwards. A caller who had barged in then heard a last piece of the old answer, and in
+# the model's context the next answer began with that word.
 
 
 class InputQueue(FrameProcessorQueue):
-    """Pipecat's input queue of a processor, without frames that were interrupted."""
+    """Pipecat's input queue of a processor, in which an interruption drops waiting frames."""
 
     async def put(self, item: tuple[Frame, FrameDirection, FrameCallback | None]) -> None:
-        """Add a frame; an interruption drops the frames that it interrupts."""
+        """Add a frame; an interruption first drops the frames that it interrupts."""
         frame, direction, _ = item
         if isinstance(frame, InterruptionFrame) and direction is FrameDirection.DOWNSTREAM:
             self._drop_interrupted()
         await super().put(item)
 
     def _drop_interrupted(self) -> None:
-        """Drop frames on their way to the caller; those going up are news of the line."""
+        """Drop interruptible frames that are on their way to the caller."""
         waiting = self._queue  # type: ignore[attr-defined] - a heap, as in Pipecat's `FrameQueue`
         kept = [
             entry for entry in waiting if entry[0] != self.DEFAULT_PRIORITY or _stays(*entry[2])
@@ -193,28 +193,29 @@ def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | N
 
 
 def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
-    """Give such a queue to processors that have not been started, and return them."""
+    """Install an `InputQueue` in processors that have not been started, and return them."""
     for processor in listed:
         processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
     return listed
 
 
-# Chosen: 30 dB below the loudest of the last second or so. A final s stays above it on a telephone.
-# If the line's own noise does, too, nothing is ever faint, and the VAD's report decides.
+# Chosen: 30 dB below the loudest sample of about the last second. On a telephone, a final "s" is
+# louder than that. If the line's noise is, too, no audio counts as faint: the VAD decides alone.
 FAINT: Final = 0.03
-FADES: Final = 0.4  # of the loudest level that is left after a second
+FADES: Final = 0.4  # the share of the loudest level that remains after a second
 # Measured in calls through a carrier and a browser: the VAD's silence begins up to 0.08 s late.
 VAD_LATE_S: Final = 0.1
 
 
 class Faintness:
-    """Follows the level of one caller's audio, in pieces of a few hundredths of a second.
+    """Measures how long one caller's audio has been faint, in pieces of a few hundredths of 1 s.
 
-    A speech detector with a model is surer, but up to 0.1 s later, because its output fades slowly
-    after a word. This measure may be wrong, so at most a tenth of a second may depend on it.
+    A speech detector with a model is more reliable, but up to 0.1 s later, because its output
+    decays slowly after a word. This measure may be wrong, so it shifts the caller's stop by at most
+    that much.
 
     Attributes:
-        lasts_s: How long it has been faint; 0 if it is not.
+        lasts_s: How long the audio has been faint, in seconds; 0 if it is not.
     """
 
     def __init__(self) -> None:
@@ -222,7 +223,7 @@ class Faintness:
         self._loudest = 0.0
 
     def hear(self, samples: NDArray[np.int16], rate_hz: int) -> None:
-        """Process a piece."""
+        """Process a piece of audio."""
         if not samples.size:
             return
         length_s = samples.size / rate_hz
@@ -235,15 +236,15 @@ class Faintness:
             self.lasts_s += length_s
 
     def stopped_at(self, noticed_at: float, *, stop_s: float, now: float) -> float:
-        """Return when a caller stopped, after a VAD's report; monotonic in seconds.
+        """Return when a caller stopped, given the VAD's report; monotonic, in seconds.
 
-        The VAD's output fades slowly after a word, so its silence begins late. Of the faint audio
-        before that, at most `VAD_LATE_S` counts as silence.
+        The VAD's output decays slowly after a word, so its silence begins late. At most
+        `VAD_LATE_S` of faint audio before that counts as silence, too.
 
         Args:
-            noticed_at: When the VAD reported it.
-            stop_s: The VAD's delay.
-            now: At or after that; the result is the same later, as long as there is no speech.
+            noticed_at: When the VAD reported the stop.
+            stop_s: The silence that the VAD waits for before it reports.
+            now: `noticed_at` or later; the result stays the same as long as there is no speech.
         """
         sure_at = noticed_at - stop_s
         return min(sure_at, max(sure_at - VAD_LATE_S, now - self.lasts_s))
