@@ -1,4 +1,4 @@
-"""Events of an attempt, and the actions that follow from them."""
+"""The events that an attempt reports to `Attempting`, and the actions that follow."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,7 +8,7 @@ from fallbacks.events import FallbackEvent
 from fallbacks.failure import Failure
 
 CancelReason: TypeAlias = Literal["outrun", "caller", "text"]
-"""Why an attempt was ended that had not failed."""
+"""Why an attempt that had not failed was ended: a faster one, the caller, or the text itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,26 +20,26 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOfLife:
-    """An attempt showed a sign of life without content: its silence counts from now."""
+    """An attempt sent something without content, such as an empty result: it is not silent."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """An attempt has nothing to do for now, or cannot begin: its silence is not a stall."""
+    """An attempt waits for us, for text or for its beginning: its silence does not count."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """An attempt has work: from now on its silence counts.
+    """An attempt has work again: from now on its silence counts.
 
     Attributes:
         attempt: Its number.
-        began: It could not begin before: its time counts from now.
-        waited: It waited for a place at the rung, because none was free.
+        began: It begins only now, so its time is measured from now.
+        waited: It had to wait for a free place at the rung.
     """
 
     attempt: int
@@ -49,7 +49,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """An attempt reports that it is done, and the protocol agrees."""
+    """An attempt is complete, as the provider's protocol defines it."""
 
     attempt: int
 
@@ -61,8 +61,8 @@ class Failed:
     Attributes:
         attempt: Its number.
         failure: What went wrong.
-        heard_words: The number of its words that the caller will hear.
-        without_lag: A time-out that did not count our own stalls.
+        heard_words: The words of the answer passed on by then: the caller hears them.
+        without_lag: It is a time-out measured without our own stalls.
     """
 
     attempt: int
@@ -84,7 +84,7 @@ class Dropped:
 
 
 AttemptEvent: TypeAlias = Progressed | SignOfLife | Paused | Resumed | Finished | Failed | Dropped
-"""The events that `Attempting` takes."""
+"""The events that `Attempting` handles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ class EmitEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Ask a rung for what is still missing."""
+    """Ask a rung for the part that is still missing."""
 
     attempt: int
     provider: str
     mended: bool = False  # with a trimmed or split payload
-    wait_until: Deadline | None = None  # for a place at the rung's gate; `None` if it has none
+    wait_until: Deadline | None = None  # for a place at the rung's gate; `None` without a gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """Use this attempt's output from here on, and no other's."""
+    """Use only this attempt's output from now on."""
 
     attempt: int
     provider: str
@@ -123,7 +123,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The request is done."""
+    """The request is complete."""
 
     attempt: int
     provider: str
@@ -137,4 +137,4 @@ class Exhausted:
 
 
 AttemptAction: TypeAlias = EmitEvent | Ask | Use | Stop | Done | Exhausted
-"""The actions of `Attempting`; events first, which are published even if the rest is dropped."""
+"""The actions of `Attempting`; events first, to be published even if the rest is dropped."""

@@ -1,14 +1,14 @@
-"""One request on a stage's ladder: a turn's answer, an utterance's voice, an utterance's words.
+"""One request on a stage's ladder: for an answer (LLM), for speech (TTS) or for words (STT).
 
-One rung is asked. If it fails, the next is asked at once. If it is late, it becomes suspect and the
-next is asked as well, provided the stage's allowance has room for a race. The late one keeps
-running until another produces output: the first to give content wins, and the loser is cancelled.
-Without room, the late one is replaced when its patience is over. When no new rung is left, the same
-rung may be asked again, if the failure is transient and the deadline allows. Then the request is
-exhausted. Every attempt ends: by itself, by another's success, or at the deadline.
+One rung is asked. If it fails, the next is asked at once. If it is late, it becomes suspect, and
+the next is asked as well if the stage's allowance permits a race. The first to produce content
+wins, and the other is cancelled. If a race is not permitted, the late rung is replaced after its
+longest permitted silence. When no new rung is left, a rung may be asked again, if its failure is
+transient and the deadline permits. After that, the request is exhausted. Every attempt ends: by its
+own result, when another one wins, or at the deadline.
 
-Each attempt has a permit of its rung. Each end of an attempt returns the permit, changes the rung's
-availability for all other calls, and is published; only then is the next rung chosen.
+Each attempt holds a permit of its rung. When it ends, the permit is returned, the rung's
+availability is updated for all calls, and the end is published. Only then is the next rung chosen.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -51,24 +51,24 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import NextRung, RungChoice, StagePolicy
 from fallbacks.limits import may_wait_until
 
-LIMITS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # the kinds of a library's own time-out
+TIMEOUTS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # as a library's own time-out reports
 
 
 class LiveAttempt:
-    """One attempt in progress: its patience with its rung, and how its end counts.
+    """One attempt in progress: when its silence is too long, and how its end counts.
 
-    Its silence is measured on the provider's clock, which stands still while we stall
+    Silence is measured on the provider's clock, which stands still while we stall
     (`fallbacks/lag.py`).
 
     Attributes:
         number: Unique within the call.
-        rung: The one that is asked.
-        provider: Its name.
-        permit: Of the rung.
-        spoke: It has given output.
-        late: It is silent for too long, and another may be asked as well.
-        hedge_at: When another is asked although this one is not late; on the provider's clock.
-        replaceable: It is late, with a fresh rung available and no room for a race.
+        rung: The rung that is asked.
+        provider: The rung's name.
+        permit: The rung's permit for this attempt.
+        spoke: Whether it has produced output.
+        late: Whether it has been silent for too long, so that another rung may be asked as well.
+        hedge_at: When another rung is asked although this one is not late, on the provider's clock.
+        replaceable: Whether it is late, a new rung is available, and no race is permitted.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class LiveAttempt:
         """Begin.
 
         Args:
-            number: Of the attempt.
-            rung: The one that is asked.
-            permit: Of that rung.
-            policy: The stage.
+            number: Unique within the call.
+            rung: The rung that is asked.
+            permit: The rung's permit for this attempt.
+            policy: The stage's settings and state.
             now: Monotonic, in seconds.
             chosen: The rung's availability when it was chosen.
-            hedged: Whether another may be asked before this one is late.
-            paused: It has to wait before it begins.
+            hedged: Whether another rung may be asked before this one is late.
+            paused: Whether it must wait for a place before it begins.
         """
         self.number = number
         self.provider = rung.provider
@@ -102,42 +102,42 @@ class LiveAttempt:
         self.permit = permit
         self._policy = policy
         self._lag = policy.lag
-        self._started = now  # when it really began, if it had to wait
-        self._stalled_s = policy.lag.stalled_s(now)  # our own stalls until then
-        self._last = policy.lag.provider_s(now)  # its silence is counted from here
+        self._started = now  # after a wait for a place: when the wait ended
+        self._stalled_s = policy.lag.stalled_s(now)  # the total of our own stalls at that time
+        self._last = policy.lag.provider_s(now)  # when its silence began
         self._patience_s = policy.pace.late_after_s(chosen)  # how long its first output may take
         self._paused = paused
         self.hedge_at = self._last + chosen.p95_s if hedged and chosen else None
 
     @property
     def kind(self) -> Kind:
-        """The kind of failure that its silence is."""
+        """The kind of failure that its silence would be."""
         return Kind.STALLED if self.spoke else Kind.TIMEOUT
 
     @property
     def late_at(self) -> float:
-        """When it counts as late, and another is asked as well; on the provider's clock."""
+        """When it counts as late unless it sends something, on the provider's clock."""
         return self._last + (self._policy.pace.gap_s if self.spoke else self._patience_s)
 
     def due_at(self, until: Deadline) -> float | None:
-        """Return when it needs an action if it stays silent; on our own clock."""
+        """Return when to act if it stays silent, on our own clock; `None` while it is paused."""
         if self._paused:
             return None
         if not self.late:
             first = self.late_at if self.hedge_at is None else min(self.late_at, self.hedge_at)
             return self._lag.moment_of(first)
-        # A late one is ended at the deadline, or sooner if another can replace it. The deadline is
-        # the caller's, and it passes while we stall, too. In that case the sockets are read first.
+        # A late attempt is ended at the deadline, or sooner if another rung can replace it. The
+        # caller's deadline may pass while we stall; then the sockets are read first.
         at = self._lag.moment_of(max(self.late_at, self._last + self._policy.pace.late_max_s))
         return at if self.replaceable else max(at, until.at, self._lag.ready_at)
 
     def took_s(self, now: float) -> float:
-        """Return how much of its time was the provider's."""
+        """Return the time since its start, without our own stalls."""
         return now - self._started - (self._lag.stalled_s(now) - self._stalled_s)
 
     def is_our_lag(self, event: Failed, now: float) -> bool:
-        """Return whether a library's time-out ran out because we stalled."""
-        if event.without_lag or event.failure.kind not in LIMITS:
+        """Return whether the failure is a library's time-out that expired because we stalled."""
+        if event.without_lag or event.failure.kind not in TIMEOUTS:
             return False
         stalled = self._lag.stalled_s(now) > self._stalled_s
         return stalled and self.took_s(now) < self._policy.pace.late_max_s
@@ -145,30 +145,33 @@ class LiveAttempt:
     def watch(
         self, event: Progressed | SignOfLife | Paused | Resumed, now: float
     ) -> list[FallbackEvent]:
-        """Count its silence from now, or not at all; if it counts already, more work is no news."""
+        """Restart, pause or resume the measurement of its silence; return events to publish.
+
+        `Resumed` changes nothing if the silence is already measured.
+        """
         if isinstance(event, Progressed):
             self.spoke, self._last = True, self._lag.provider_s(now)
             self.late, self.replaceable, self.hedge_at = False, False, None
             return []
         waited = isinstance(event, Resumed) and event.waited
-        told: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
+        events: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
         if not isinstance(event, Resumed):
             self._paused, self.late, self.replaceable = True, False, False
         elif event.began:
             self._started, self._stalled_s = now, self._lag.stalled_s(now)
         if self._paused and not isinstance(event, Paused):
             now_s = self._lag.provider_s(now)
-            if self.hedge_at is not None:  # it was waiting, and is asked only now
+            if self.hedge_at is not None:  # it waited, and is asked only now
                 self.hedge_at += now_s - self._last
             self._paused, self._last = False, now_s
-        return told
+        return events
 
     def started(
         self, chosen: NextRung, until: Deadline, now: float, *, ahead: "LiveAttempt | None"
     ) -> list[FallbackEvent]:
         """Return the events of its start; `ahead` is an attempt already in progress."""
         stage, provider, number = self._policy.stage, self.provider, self.number
-        told: list[FallbackEvent] = [
+        events: list[FallbackEvent] = [
             AttemptStarted(
                 stage=stage,
                 provider=provider,
@@ -185,43 +188,48 @@ class LiveAttempt:
                 behind=ahead.provider,
                 after_s=ahead.took_s(now),
             )
-            told.append(hedged)
-        return told
+            events.append(hedged)
+        return events
 
     def won(self, now: float, *, expected: str | None) -> list[FallbackEvent]:
-        """Measure its first output; `expected` is the rung that the caller expects to hear."""
+        """Record the time of its first output, and return the events of that.
+
+        `expected` is the rung that was in use or asked first; another one is a failover.
+        """
         stage, provider, after_s = self._policy.stage, self.provider, self.took_s(now)
         if self._lag.stalled_s(now) == self._stalled_s:  # else its arrival time is unknown
             self.rung.latency.took(after_s)
-        told: list[FallbackEvent] = [
+        events: list[FallbackEvent] = [
             AttemptWon(stage=stage, provider=provider, attempt=self.number, after_s=after_s)
         ]
         if expected not in (None, provider):
-            told.append(RungChosen(stage=stage, before=expected, after=provider, cause="failover"))
-        return told
+            events.append(
+                RungChosen(stage=stage, before=expected, after=provider, cause="failover")
+            )
+        return events
 
     def failed(
         self, failure: Failure, now: float, *, call: Hashable, heard_words: int = 0
     ) -> tuple[FallbackEvent, ...]:
-        """Count a failure against its rung, in every call."""
+        """Count a failure against its rung, and return the events of that."""
         policy, after_s = self._policy, self.took_s(now)
-        told = AttemptFailed.of(
+        event = AttemptFailed.of(
             failure, after_s=after_s, attempt=self.number, heard_words=heard_words
         )
         counted = policy.availability.failed(
             self.permit, failure, now=now, call=call, chance=policy.chance()
         )
-        return (told, *counted)
+        return (event, *counted)
 
     def dropped(self, because: CancelReason | Literal["limit", "lag", "length"]) -> AttemptDropped:
-        """Return its permit without blaming its rung."""
+        """Give its permit back without counting a failure, and return the event of its end."""
         self.rung.breaker.take_back(self.permit)
         return AttemptDropped(
             stage=self._policy.stage, provider=self.provider, attempt=self.number, because=because
         )
 
     def limit_reached(self, *, asked: bool, now: float) -> LimitReached:
-        """Return that its rung had no free place, and whether it was asked in the end."""
+        """Return the event that its rung had no free place; `asked` if one was free in time."""
         return LimitReached(
             stage=self._policy.stage,
             provider=self.provider,
@@ -247,16 +255,15 @@ class Attempting:
                     drop(action.attempt)
                 ...
 
-    `tick` is called at `wake_at`. Output counts by attempt number: whatever comes from an attempt
-    other than `winner` is late, and is dropped.
+    `tick` must be called at `wake_at`. The stage drops output of attempts other than `winner`.
 
     Attributes:
-        policy: The stage.
-        call: Identifies the call, where calls queue for a place.
-        until: The deadline. It moves when audio of the answer is queued or discarded, not when a
-            filler is, so the answer's own attempts keep their patience.
-        winner: The attempt whose output is used.
-        over: Whether nothing more will happen.
+        policy: The stage's settings and state.
+        call: Identifies the call to the rungs' gates and availability.
+        until: The deadline; the stage updates it. It moves when audio of the answer is queued or
+            discarded. Fillers do not move it, so they give the answer no more time.
+        winner: The attempt whose output is used, or `None`.
+        over: Whether the request has ended.
     """
 
     def __init__(
@@ -273,13 +280,14 @@ class Attempting:
         """Prepare.
 
         Args:
-            policy: The stage.
-            numbers: Gives attempt numbers; one for each call.
-            stay_with: The rung that the caller knows.
-            queues: Whether an attempt waits for a place at the rung's gate, and begins then.
-            prompt: Returns when the caller should hear something; `None` if a late answer will do.
-            offered: Whether a rung can be asked in this call.
-            hears: Whether a recogniser already hears this call.
+            policy: The stage's settings and state.
+            numbers: The call's attempt numbers.
+            stay_with: The rung that was used before in this call, if it is preferred.
+            queues: Whether an attempt begins only when it has a place at the rung's gate.
+            prompt: Returns until when the caller should hear something. It limits the wait for a
+                place; if it is `None`, `until` does.
+            offered: Returns whether a rung can be asked in this call.
+            hears: Returns whether a recogniser already gets this call's audio.
         """
         self.policy = policy
         self.call: Hashable = numbers
@@ -289,11 +297,11 @@ class Attempting:
         self._numbers = numbers
         self._queues = queues
         self._prompt = prompt
-        self._expected = stay_with  # the rung that the caller expects to hear
+        self._expected = stay_with  # the rung in use; before any output, the one asked first
         self._choice = RungChoice(policy, stay_with=stay_with, offered=offered, hears=hears)
         self._running: dict[int, LiveAttempt] = {}
         self._again: tuple[float, NextRung] | None = None  # when to ask which rung again
-        self._facts: list[FallbackEvent] = []
+        self._events: list[FallbackEvent] = []
         self._actions: list[AttemptAction] = []
 
     @property
@@ -327,7 +335,7 @@ class Attempting:
             case Progressed():
                 self._progress(attempt, event, now)
             case SignOfLife() | Paused() | Resumed():
-                self._facts += attempt.watch(event, now)
+                self._events += attempt.watch(event, now)
             case Finished():
                 self._finish(attempt, now)
             case Failed():
@@ -337,7 +345,7 @@ class Attempting:
         return self._flush()
 
     def tick(self, now: float) -> tuple[AttemptAction, ...]:
-        """Do what is due by now; our own stalls are counted before any rung is called late."""
+        """Return the actions that are due by now; our own stalls do not make a rung late."""
         self.policy.lag.see(now)
         while not self.over and (at := self.wake_at) is not None and at <= now:
             self._do_due(now)
@@ -369,7 +377,7 @@ class Attempting:
         attempt.hedge_at = None
         if not early:
             attempt.late = True
-            self._facts += attempt.rung.suspect(attempt.kind, now)
+            self._events += attempt.rung.suspect(attempt.kind, now)
         if second is not None:
             self._ask(second, now)
         if not early and len(self._running) == 1:
@@ -384,7 +392,7 @@ class Attempting:
             expected, self._expected = self._expected, attempt.provider
             self.winner = attempt.number
             self._actions.append(Use(attempt=attempt.number, provider=attempt.provider))
-            self._facts += attempt.won(now, expected=expected)
+            self._events += attempt.won(now, expected=expected)
         for other in others:
             if other.late:
                 self._abandon(other, other.kind, now)
@@ -399,7 +407,7 @@ class Attempting:
         self._remove(attempt)
         self._choice.note_failure(attempt.provider, event.failure)
         heard_words = event.heard_words
-        self._facts += attempt.failed(event.failure, now, call=self.call, heard_words=heard_words)
+        self._events += attempt.failed(event.failure, now, call=self.call, heard_words=heard_words)
         self._go_on(now)
 
     def _finish(self, attempt: LiveAttempt, now: float) -> None:
@@ -409,37 +417,40 @@ class Attempting:
         del self._running[attempt.number]
         self.winner = attempt.number
         place, permit = (self.policy.stage, attempt.provider), attempt.permit
-        self._facts += self.policy.availability.succeeded(place, permit, now=now)
+        self._events += self.policy.availability.succeeded(place, permit, now=now)
         self._actions.append(Done(attempt=attempt.number, provider=attempt.provider))
         self._actions = [*self.cancel("outrun")]  # after what there is already
 
     def _drop(
         self, attempt: LiveAttempt, because: Literal["limit", "lag", "length"], now: float
     ) -> None:
-        """End an attempt without blaming its rung, which is asked again unless it has no place."""
+        """End an attempt without counting a failure.
+
+        Its rung may be asked again, unless it had no free place.
+        """
         self._remove(attempt)
         if because == "limit":
-            self._facts.append(attempt.limit_reached(asked=False, now=now))
+            self._events.append(attempt.limit_reached(asked=False, now=now))
             full = failed(Kind.RATE_LIMITED, self.policy.stage, provider=attempt.provider)
             self._choice.note_failure(attempt.provider, full)
         else:
             self._choice.take_back(attempt.provider)
-        self._facts.append(attempt.dropped(because))
+        self._events.append(attempt.dropped(because))
         if because == "limit" or not self._running:
             self._go_on(now)
 
     def _abandon(self, attempt: LiveAttempt, kind: Kind, now: float) -> None:
-        """End a late attempt as failed, and go on without it."""
+        """End a silent attempt as failed, and ask the next rung if necessary."""
         self._remove(attempt)
         number, provider = attempt.number, attempt.provider
         self._choice.note_failure(provider, None)
         failure = failed(kind, self.policy.stage, provider=provider)
-        self._facts += attempt.failed(failure, now, call=self.call)
+        self._events += attempt.failed(failure, now, call=self.call)
         self._actions.append(Stop(attempt=number, provider=provider, because="late"))
         self._go_on(now)
 
     def _stop(self, attempt: LiveAttempt, because: CancelReason) -> None:
-        self._facts.append(attempt.dropped(because))
+        self._events.append(attempt.dropped(because))
         self._actions.append(
             Stop(attempt=attempt.number, provider=attempt.provider, because=because)
         )
@@ -449,7 +460,7 @@ class Attempting:
         self.winner = None if self.winner == attempt.number else self.winner
 
     def _go_on(self, now: float) -> None:
-        """Ask the next rung, unless one that is not late is already asked; or give up."""
+        """Ask the next rung if all running attempts are late; without any, end the request."""
         if not all(attempt.late for attempt in self._running.values()):
             return
         running = [attempt.provider for attempt in self._running.values()]
@@ -461,11 +472,11 @@ class Attempting:
         elif not self._running:
             self.over = True
             exhausted = StageExhausted(stage=self.policy.stage, attempts=self.attempts)
-            self._facts.append(exhausted)
+            self._events.append(exhausted)
             self._actions.append(Exhausted(attempts=self.attempts))
 
     def _ask(self, chosen: NextRung, now: float) -> None:
-        """Start an attempt, beside those in progress; if another call took the permit, go on."""
+        """Start another attempt; if the rung gives no permit any more, ask the next rung."""
         policy, provider, number = self.policy, chosen.provider, next(self._numbers)
         found, rung = (
             self._choice.note_start(chosen),
@@ -490,7 +501,7 @@ class Attempting:
             paused=queues,
         )
         ahead = next(iter(self._running.values()), None)
-        self._facts += attempt.started(chosen, self.until, now, ahead=ahead)
+        self._events += attempt.started(chosen, self.until, now, ahead=ahead)
         self._running[number] = attempt
         self._expected = self._expected or provider
         wait_until = self._wait_until(now) if queues else None
@@ -499,7 +510,7 @@ class Attempting:
         )
 
     def _wait_until(self, now: float) -> Deadline:
-        """Return how long an attempt may wait for a place before the next rung is asked."""
+        """Return until when an attempt may wait for a place before the next rung is asked."""
         return may_wait_until(
             self._choice.standbys(now),
             prompt=self._prompt(now) if self._prompt else self.until,
@@ -508,6 +519,6 @@ class Attempting:
         )
 
     def _flush(self) -> tuple[AttemptAction, ...]:
-        facts, actions = self._facts, self._actions
-        self._facts, self._actions = [], []
-        return (*map(EmitEvent, facts), *actions)
+        events, actions = self._events, self._actions
+        self._events, self._actions = [], []
+        return (*map(EmitEvent, events), *actions)

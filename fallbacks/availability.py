@@ -1,18 +1,20 @@
-"""Availability of each rung, and what speaks against it; kept once, and shared by all calls.
+"""The availability of each rung and the reasons for it, shared by all calls of a process.
 
-A first failure, or a late answer, makes a rung suspect in every call: others are asked first, until
-it succeeds. Repeated or conclusive failures open its breaker (`fallbacks/breaker.py`): then only
-probes ask it, and callers without another rung. A rate limit is not a failure: the rung rests, with
-its own counter. A rung that failed and asked for a pause is asked after all others, until it
-succeeds. A refusal that may be due to the content of one call does not count against the rung: it
-opens the breaker only when at least two calls and a probe have met it, without a success in
-between. A permanent failure opens the breaker at once. A probe that fails soon after a caller was
-served counts only when that time has passed without another success.
+- A first failure, or a late answer, makes a rung suspect: every call asks other rungs first until
+  the rung succeeds.
+- Repeated or conclusive failures open its breaker (`fallbacks/breaker.py`): then only probes and
+  callers without another rung ask it. A permanent failure opens it at once.
+- A rate limit is not a failure: the rung rests, and its rests are counted separately.
+- A rung that failed and asked for a pause is asked after all others, until it succeeds.
+- A refusal that the content of one call may have caused opens the breaker only if at least two
+  calls and a probe were refused, without a success in between.
+- A probe that fails soon after a caller was served does not count yet. It counts with the next
+  failure after that time, if there was no other success.
 
 A key that is rejected, or has no credit left, takes every rung with that key out at once. Otherwise
-each rung would find out in turn, at a caller's expense. Rungs with other keys of the same account
-are tripped with it. But another key may still work, so those rungs rest as after an ordinary
-failure, and the next probe decides.
+each rung would find out in turn, at a caller's expense. The breakers of rungs with other keys of
+the same account open as well, but with the rest of an ordinary failure: another key may still work,
+and the next probe decides.
 """
 
 import math
@@ -33,45 +35,46 @@ AvailabilityEvent: TypeAlias = (
 """The events of a rung's availability."""
 
 PROTOCOL_LIMIT: Final = 3  # invalid answers in a row that open the breaker
-WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
-SERVED_S: Final = 30.0  # after a caller was served, a failed probe does not count yet
-WINDOW: Final = 50  # attempts; at a few turns a minute that is some ten minutes
-DOUBT: Final = 5  # with fewer attempts than this, assumed ones at `PRIOR_S` fill up the number
-PRIOR_S: Final = 0.6  # slower than a healthy rung: an unmeasured rung promises nothing
+WITNESSES: Final = 2  # calls whose requests must be refused before the rung is blamed
+SERVED_S: Final = 30.0  # for this long after a caller was served, a failed probe does not count
+WINDOW: Final = 50  # attempts; at a few turns a minute, these are about ten minutes
+DOUBT: Final = 5  # measurements; missing ones are assumed to be `PRIOR_S`
+PRIOR_S: Final = 0.6  # slower than a healthy rung, so that an unmeasured one is not preferred
 
 
 class RungState(StrEnum):
     """Which callers may ask a rung."""
 
-    READY = "ready"  # all
-    SUSPECT = "suspect"  # all, after the rungs that are ready
-    PROBED = "probed"  # those without another rung: its breaker is open, and a probe succeeded
-    OPEN = "open"  # those without another rung, once: its breaker is open
-    RESTING = "resting"  # none until `until`: a rate limit
+    READY = "ready"  # all callers
+    SUSPECT = "suspect"  # all callers, after the rungs that are ready
+    # Callers without another rung: the breaker is not closed, but the latest probe succeeded.
+    PROBED = "probed"
+    OPEN = "open"  # callers without another rung, once: the breaker is not closed
+    RESTING = "resting"  # none until `until`, because of a rate limit
     OUT = "out"  # none
 
 
 class Reason(StrEnum):
-    """What speaks against a rung."""
+    """Why a rung is not simply ready."""
 
     FAILED = "failed"  # it failed, or was late, since its last success
     PAUSE = "pause"  # it failed and asked for a pause
-    BREAKER = "breaker"
+    BREAKER = "breaker"  # its breaker is not closed
     RATE_LIMIT = "rate_limit"
-    TRIAL = "trial"  # another caller tries it
+    TRIAL = "trial"  # another caller is trying it
     PERSON = "person"  # only a person can fix it
-    ROTATION = "rotation"  # an operator took it out
+    ROTATION = "rotation"  # an operator took it out of rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Whether a rung may be asked at one moment."""
+    """Whether a rung may be asked, at one moment."""
 
     provider: str
     state: RungState = RungState.READY
     reason: Reason | None = None
     until: float | None = None  # the end of a pause or rest; monotonic, in seconds
-    p50_s: float  # to first useful output
+    p50_s: float  # time to the first useful output
     p95_s: float
 
     @property
@@ -82,11 +85,11 @@ class Availability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A rung's place in a stage."""
+    """A rung's stage and name, and what it shares with other rungs."""
 
     stage: str
     provider: str
-    credential: str  # equal for rungs that share a key; never the key itself
+    credential: str  # equal for rungs that share a key; never the key itself; empty without a key
     account: str = ""  # equal for rungs whose keys belong to one account or project
 
 
@@ -99,11 +102,11 @@ class RungLatency:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the quantiles contain no prior any more."""
+        """Whether the quantiles are based on measurements alone."""
         return len(self._measured) >= DOUBT
 
     def took(self, ttfb_s: float) -> None:
-        """Add one more attempt that gave output."""
+        """Add the time of an attempt that produced output."""
         self._measured.append(max(0.0, ttfb_s))
 
     def quantile(self, share: float) -> float:
@@ -117,12 +120,16 @@ class RungAvailability:
     """The availability of one rung, shared by all calls of the process.
 
     Attributes:
+        stage: The rung's stage.
+        provider: The rung's name.
+        breaker: Its circuit breaker.
+        latency: Its recent times to the first useful output.
         suspect_since: When it became suspect; `None` if it is not.
         rests_until: The end of the rest after a rate limit.
         retired: Whether its breaker was opened by a failure that only a person can fix.
         out: Whether an operator took it out of rotation; probes continue.
-        out_at: When an operator last decided that. A decision from before this process counts, too.
-        served_until: Until then a caller's success outweighs a failed probe.
+        out_at: When an operator last changed `out`, perhaps before this process was started.
+        served_until: Until then, failed probes do not count, because a caller was served.
     """
 
     def __init__(
@@ -147,14 +154,14 @@ class RungAvailability:
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._outweighed = 0  # failed probes since the last success that do not count yet
-        # Whose requests were refused, perhaps for their content, since the last success.
+        # Calls whose requests were refused since the last success, perhaps for their content.
         self._refused_calls: set[Hashable] = set()
         self._refused_probe = False
 
     def at(self, now: float) -> Availability:
         """Return the availability at this moment."""
-        # Without probes one caller must try it, in its usual place: ranked after a healthy standby
-        # it would never be asked again.
+        # Without probes, one caller must try it, in its usual rank: after a healthy standby it
+        # would never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
         busy = self.breaker.on_trial(now, by_probe=False)
         admits = self.breaker.state is State.CLOSED or (trial and not busy)
@@ -169,7 +176,7 @@ class RungAvailability:
             state, reason, until = RungState.SUSPECT if doubt else RungState.READY, doubt, None
         elif busy:
             state, reason = RungState.OUT, Reason.TRIAL
-        elif self.breaker.promising:
+        elif self.breaker.probe_succeeded:
             state = RungState.PROBED
         elif self.retired:
             state, reason = RungState.OUT, Reason.PERSON
@@ -191,7 +198,7 @@ class RungAvailability:
         rests = now < self.rests_until and not hears
         if (rests or self.out) and not probe:
             return None
-        last_resort &= not self.retired or self.breaker.promising
+        last_resort &= not self.retired or self.breaker.probe_succeeded
         return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
 
     def succeeded(
@@ -200,9 +207,9 @@ class RungAvailability:
         """Record a success of an attempt, or of a probe of the real kind.
 
         Args:
-            permit: Of the attempt or probe.
+            permit: The permit of the attempt or probe.
             now: Monotonic, in seconds.
-            ttfb_s: Seconds to its first useful output; `None` for a probe that does not measure it.
+            ttfb_s: Seconds to its first useful output; `None` if not measured, or recorded before.
         """
         if ttfb_s is not None:
             self.latency.took(ttfb_s)
@@ -224,10 +231,14 @@ class RungAvailability:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[AvailabilityEvent, ...]:
-        """Count a failure of an attempt or a probe, made with this permit.
+        """Count a failure of an attempt or a probe.
 
-        `call` identifies the call of the request; `None` if it had none. `chance` is 0 to 1, and
-        spreads a rest that the provider did not specify.
+        Args:
+            permit: The permit of the attempt or probe.
+            failure: What went wrong.
+            now: Monotonic, in seconds.
+            call: Identifies the call that made the request; `None` if none did.
+            chance: 0 to 1; spreads a rest whose length the provider did not specify.
         """
         outweighed = permit.probe and now < self.served_until
         if outweighed or failure.scope is Scope.PAYLOAD:
@@ -236,27 +247,27 @@ class RungAvailability:
             return ()
         if failure.scope is Scope.CAPACITY:
             return self._rest(permit, failure, now=now, chance=chance)
-        facts: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
+        events: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
         asked_s = None if failure.permanent else failure.retry_after_s
         outage = asked_s is not None and asked_s > MAX_S
         carried = _may_be_carried(failure, permit)
         trip = self._is_conclusive(permit, failure, call) or outage
         if not trip and (carried or not failure.verdict.counts):
             self.breaker.take_back(permit)
-            return facts
+            return events
         slow = trip and failure.permanent and not carried
         long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
         if now >= self.served_until and self.breaker.state is State.CLOSED:
             self.breaker.failures += self._outweighed
             self._outweighed = 0
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
-        if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
+        if moved or (slow and permit.probe):  # a failed probe does not change an open breaker
             self.retired = slow
         self._paused_until = max(self._paused_until, now + (asked_s or 0.0))
-        return (*facts, *self._weighed(moved))
+        return (*events, *self._weighed(moved))
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Make the rung suspect; other calls ask it after the others."""
+        """Make the rung suspect, unless it is."""
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
@@ -271,39 +282,39 @@ class RungAvailability:
         return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)
 
     def retire(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open at once, after a permanent failure of a rung with the same key."""
+        """Open the breaker with a long rest: a rung with the same key has failed permanently."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self.suspect(kind, now), *self._weighed(moved))
 
     def trip(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open for an ordinary rest, because another key of the same account was refused."""
+        """Open the breaker with an ordinary rest: another key of the same account was refused."""
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Allow a trial at once, for an operator."""
         self.rests_until = self._paused_until = now
         self._forget_failures()
-        told = ProviderReset(stage=self.stage, provider=self.provider)
-        return (told, *self.breaker.reset(now))
+        reset = ProviderReset(stage=self.stage, provider=self.provider)
+        return (reset, *self.breaker.reset(now))
 
     def set_out(self, now: float, *, out: bool) -> None:
         """Take the rung out of rotation, or put it back, for an operator."""
         self.out, self.out_at = out, now
 
     def follow_suspicion(self, kind: Kind | None, *, since: float, now: float) -> None:
-        """Adopt the suspicion of another process, unless ours has changed since.
+        """Adopt another process's suspicion, unless ours has changed later.
 
         Args:
-            kind: The kind of failure suspected there; `None` if it was cleared.
-            since: The time of that, on our clock.
+            kind: The kind of failure; `None` if the suspicion was cleared.
+            since: When the other process changed it, on our clock.
             now: Monotonic, in seconds.
         """
         if since <= self._judged_at:
             return
         if kind is not None:
             self.suspect(kind, min(now, since))
-        elif self.breaker.state is State.CLOSED:  # else something else speaks against it here
+        elif self.breaker.state is State.CLOSED:  # else this process has its own reason
             self.clear(min(now, since))
 
     def follow_breaker(
@@ -323,7 +334,7 @@ class RungAvailability:
         return settings.probing or now < self.suspect_since + settings.open_s
 
     def _is_conclusive(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
-        """Return whether one more failure of this kind opens the breaker."""
+        """Count a failure by its kind; return whether it opens the breaker at once."""
         if _may_be_carried(failure, permit):
             self._refused_probe |= permit.probe
             if call is not None and len(self._refused_calls) < WITNESSES:
@@ -339,7 +350,7 @@ class RungAvailability:
     ) -> tuple[AvailabilityEvent, ...]:
         asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)
         self._limits += 1
-        if asked_s > MAX_S:  # that long is an outage
+        if asked_s > MAX_S:  # so long a rest is an outage
             return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
@@ -351,7 +362,7 @@ class RungAvailability:
         self._refused_probe = False
 
     def _weighed(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
-        """Raise the severity of an opening that only a person can fix."""
+        """Return the events, with a high severity if only a person can fix the rung."""
         if not self.retired:
             return moved
         return tuple(
@@ -361,7 +372,7 @@ class RungAvailability:
 
 
 def _may_be_carried(failure: Failure, permit: Permit) -> bool:
-    """Return whether a call's content may have caused a failure; a probe's 403 is the key's."""
+    """Return whether a call's content may be the cause; of a probe's 403, the key is."""
     return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
 
 
@@ -410,29 +421,32 @@ class AvailabilityTable:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[AvailabilityEvent, ...]:
-        """Count a failure of one rung, and its effect on those with the same key or account."""
+        """Count a failure of one rung, and open the breakers of others with its key or account."""
         rung = self.of(failure.stage, failure.provider)
-        known = rung.retired  # the other rungs of the account were already tripped
-        facts = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
+        known = rung.retired  # the breakers of the account's other rungs were already opened
+        events = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
         if failure.scope is Scope.CREDENTIAL:
             for other in self._sharing(rung, _same_key):
-                facts += other.retire(failure.kind, now)
+                events += other.retire(failure.kind, now)
             for other in () if known else self._sharing(rung, _same_account):
-                facts += other.trip(failure.kind, now)
-        return tuple(facts)
+                events += other.trip(failure.kind, now)
+        return tuple(events)
 
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
     ) -> tuple[AvailabilityEvent, ...]:
-        """Record a success of the rung at (stage, provider); a fixed key is tried everywhere."""
+        """Record a success of the rung at (stage, provider).
+
+        If it was retired and is not any more, retired rungs with its key or account are reset.
+        """
         rung = self._rungs[place]
         was_retired = rung.retired
-        facts = list(rung.succeeded(permit, now, ttfb_s=ttfb_s))
+        events = list(rung.succeeded(permit, now, ttfb_s=ttfb_s))
         if was_retired and not rung.retired:
             sharing = [*self._sharing(rung, _same_key), *self._sharing(rung, _same_account)]
             for other in [other for other in sharing if other.retired]:
-                facts += other.reset(now)
-        return tuple(facts)
+                events += other.reset(now)
+        return tuple(events)
 
     def reset(self, provider: str, now: float) -> tuple[AvailabilityEvent, ...]:
         """Allow a trial at once for every rung of this name, in any stage.
@@ -443,7 +457,7 @@ class AvailabilityTable:
         named = [rung for rung in self if rung.provider == provider]
         if not named:
             raise KeyError(provider)
-        return tuple(fact for rung in named for fact in rung.reset(now))
+        return tuple(event for rung in named for event in rung.reset(now))
 
     def set_out(self, provider: str, now: float, *, out: bool) -> None:
         """Take the rungs of this name out of rotation, or put them back, from the next request."""
@@ -457,11 +471,11 @@ class AvailabilityTable:
         return min((at for rung in self if (at := rung.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Update every breaker for the passing of time."""
-        return tuple(fact for rung in self for fact in rung.breaker.tick(now))
+        """End the rests of breakers that are over."""
+        return tuple(event for rung in self for event in rung.breaker.tick(now))
 
     def __iter__(self) -> Iterator[RungAvailability]:
-        """Every rung, stage by stage."""
+        """Iterate over all rungs, in the order in which they were given."""
         return iter(self._rungs.values())
 
     def _sharing(
@@ -480,6 +494,6 @@ def _same_key(own: Place, other: Place) -> bool:
 
 
 def _same_account(own: Place, other: Place) -> bool:
-    """Return whether two rungs have different keys of one account, or none."""
+    """Return whether two rungs belong to one account, but have different keys or none."""
     same_account = bool(own.account) and own.account == other.account
     return same_account and not _same_key(own, other)

@@ -1,14 +1,14 @@
 """The circuit breaker of one rung, as a table.
 
-CLOSED allows everything. `failures` failures in a row, or a conclusive one, OPEN it: then only
-probes are allowed. After its rest, or when a probe succeeds before that, it is HALF_OPEN: one trial
-at a time, by a probe, or by one live attempt if probing is off. In both states a caller
-without another rung may try it, even during a probe. `successes` good probes close it, or one
-success of a caller. One failure opens it again.
+CLOSED permits everything. `failures` failures in a row, or one conclusive failure, OPEN the
+breaker: then only probes are permitted. When its rest is over, or a probe succeeds before that, it
+is HALF_OPEN and permits one trial at a time: by a probe, or by a live attempt if probing is off.
+While it is not closed, a caller without another rung may try it as well, even during a probe.
+`successes` good probes close it, or one success of a caller. One failure opens it again.
 
-A request needs a permit, and its result is reported with it. A permit belongs to the state in which
-it was given: a request from before the breaker opened can neither close it nor open it again.
-Cancelled work does not count, and a trial that never reports expires.
+A request needs a permit, and its result is reported with the permit. A permit is valid only in the
+state in which it was given: a request from before the breaker opened can neither close it nor open
+it again. Cancelled requests do not count, and a trial that never reports expires.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Input(StrEnum):
     FAILED = "failed"
     FAILURES = "failures"  # the last of `failures` in a row
     TRIPPED = "tripped"  # one conclusive failure, or exhausted retries
-    RESTED = "rested"
+    RESTED = "rested"  # the rest of an open breaker is over
     PROBED = "probe"  # a probe succeeded
     PROVEN = "proven"  # the last of `successes` successes
     RESET = "reset"  # by an operator
@@ -80,10 +80,11 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, State]]] = {
 class BreakerSettings:
     """When a breaker opens, and when it closes again."""
 
-    failures: int = 3  # consecutive
-    open_s: float = 30.0
-    successes: int = 2
-    # Rest after what only a person can fix: a key, credit, a name. Longer than the probe interval.
+    failures: int = 3  # in a row
+    open_s: float = 30.0  # the rest of an open breaker
+    successes: int = 2  # of probes, to close a half-open breaker
+    # The rest after a failure that only a person can fix: a key, credit, a name. Longer than the
+    # probe interval.
     slow_s: float = 90.0
     trial_s: float = 15.0  # a trial that has not reported by then is forgotten
     probing: bool = True  # False: half-open admits one live attempt instead of a probe
@@ -91,15 +92,27 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Permission to ask a rung once; returned with the result."""
+    """Permission to ask a rung once; given back with the result."""
 
     number: int
-    era: int  # counts the breaker's moves, except the end of a rest
+    era: int  # the number of the breaker's transitions by then, not counting ends of a rest
     probe: bool
 
 
 class Breaker:
-    """The breaker of one rung."""
+    """The breaker of one rung.
+
+    Attributes:
+        stage: The rung's stage.
+        provider: The rung's name.
+        settings: When it opens and closes.
+        state: The current state.
+        failures: Consecutive failures, while it is closed.
+        successes: Successful probes, while it is half-open.
+        probe_succeeded: Whether it is half-open and its latest probe succeeded.
+        wake_at: When the rest of an open breaker ends; `None` if it is not open.
+        since: When it entered this state.
+    """
 
     def __init__(
         self, stage: str, provider: str, *, now: float, settings: BreakerSettings | None = None
@@ -108,11 +121,11 @@ class Breaker:
         self.provider = provider
         self.settings = settings or BreakerSettings()
         self.state = State.CLOSED
-        self.failures = 0  # consecutive, while closed
-        self.successes = 0  # while half-open
-        self.promising = False  # half-open, and the latest probe succeeded
-        self.wake_at: float | None = None  # when the rest of an open breaker ends
-        self.since = now  # when it entered this state
+        self.failures = 0
+        self.successes = 0
+        self.probe_succeeded = False
+        self.wake_at: float | None = None
+        self.since = now
         self._spent_s = dict.fromkeys(State, 0.0)
         self._era = 0
         self._permits = 0
@@ -125,10 +138,11 @@ class Breaker:
 
         Args:
             now: Monotonic, in seconds.
-            probe: No caller waits for the answer.
-            last_resort: A caller waits and has no other rung: it may be asked in any state.
-            hears: It already hears the caller on an open stream; the result says nothing about a
-                breaker that is not closed.
+            probe: The request is a probe, so no caller waits for the answer.
+            last_resort: A caller waits and has no other rung. The rung may then be asked in any
+                state, unless another caller's trial is in progress.
+            hears: The rung already gets the caller's audio on an open stream. It may then go on in
+                any state, and the result counts only while the breaker is closed.
         """
         permit = Permit(number=self._permits + 1, era=self._era, probe=probe)
         if self.state is not State.CLOSED and not hears:
@@ -142,7 +156,7 @@ class Breaker:
         return permit
 
     def on_trial(self, now: float, *, by_probe: bool = True) -> bool:
-        """Return whether a trial is in progress; a caller does not wait for a probe's trial."""
+        """Return whether a trial is in progress; for a caller, a probe's trial does not count."""
         if self._trial is None or now >= self._trial[1]:
             return False
         return by_probe or not self._trial[0].probe
@@ -152,16 +166,16 @@ class Breaker:
         if not self.take_back(permit):
             return ()
         if self.state is not State.CLOSED and not permit.probe:
-            return (*self._move(Input.PROBED, now), *self._move(Input.PROVEN, now))
+            return (*self._transition(Input.PROBED, now), *self._transition(Input.PROVEN, now))
         if self.state is State.OPEN:
-            return self._move(Input.PROBED, now)
+            return self._transition(Input.PROBED, now)
         self.failures = 0
         if self.state is State.HALF_OPEN:
             self.successes += 1
-            self.promising = True
+            self.probe_succeeded = True
             if self.successes >= self.settings.successes:
-                return self._move(Input.PROVEN, now)
-        return self._move(Input.SUCCEEDED, now)
+                return self._transition(Input.PROVEN, now)
+        return self._transition(Input.SUCCEEDED, now)
 
     def failed(
         self, permit: Permit, now: float, *, trip: bool = False, rest_s: float | None = None
@@ -169,10 +183,10 @@ class Breaker:
         """Record a failure.
 
         Args:
-            permit: Of the attempt.
+            permit: The permit of the attempt or probe.
             now: Monotonic, in seconds.
-            trip: Open at once, regardless of earlier failures.
-            rest_s: Rest for this long instead of `open_s`.
+            trip: Whether to open at once, regardless of earlier failures.
+            rest_s: The rest, if it is not `open_s`.
         """
         if not self.take_back(permit):
             return ()
@@ -180,43 +194,46 @@ class Breaker:
             return self.trip(now, rest_s=rest_s)
         self.failures += self.state is State.CLOSED
         full = self.failures >= self.settings.failures
-        return self._move(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
+        return self._transition(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
-        """Release a permit; return whether its result belongs to the present state.
+        """Take a permit back; return whether its result counts in the current state.
 
-        For an attempt that we cancelled this is all: nothing is learnt from it.
+        For an attempt that we cancelled, only this is called: its result does not count.
         """
         if permit.era != self._era:
             return False
         if self.state is State.CLOSED:
             return True
         if self._trial is None or self._trial[0] != permit:
-            return False  # it expired and another trial began, or it was never a trial
+            return False  # the trial has expired and another one has begun, or it was no trial
         self._trial = None
         return True
 
     def trip(self, now: float, *, rest_s: float | None = None) -> tuple[BreakerMoved, ...]:
-        """Open at once: the failure is conclusive, or hit another rung with the same key."""
+        """Open at once, and extend the rest if it is open: a failure is conclusive.
+
+        The failure may also be that of another rung with the same key or account.
+        """
         if self.state is State.OPEN:
             self.wake_at = max(self.wake_at or now, now + (rest_s or self.settings.open_s))
-        return self._move(Input.TRIPPED, now, rest_s=rest_s)
+        return self._transition(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
         """Allow a trial at once, for an operator."""
         self.failures = 0
-        return self._move(Input.RESET, now)
+        return self._transition(Input.RESET, now)
 
     def follow(
         self, state: State, *, since: float, now: float, rest_s: float
     ) -> tuple[BreakerMoved, ...]:
-        """Adopt the state from another process, unless this one has changed since then.
+        """Adopt another process's state, unless this breaker has changed later.
 
         Args:
-            state: Of the other process's breaker for the same rung.
-            since: When it entered that state, on our clock.
+            state: The state of the other process's breaker for the same rung.
+            since: When that breaker entered the state, on our clock.
             now: Monotonic, in seconds.
-            rest_s: What is left of its rest, if it is open.
+            rest_s: The remaining rest, if it is open.
         """
         if self._era > 0 and since <= self.since:
             return ()
@@ -225,20 +242,20 @@ class Breaker:
             case State.OPEN:
                 return self.trip(at, rest_s=now - at + rest_s) if rest_s > 0 else ()
             case State.HALF_OPEN:
-                return self._move(Input.PROBED, at)
+                return self._transition(Input.PROBED, at)
             case State.CLOSED:
-                return (*self._move(Input.PROBED, at), *self._move(Input.PROVEN, at))
+                return (*self._transition(Input.PROBED, at), *self._transition(Input.PROVEN, at))
 
     def tick(self, now: float) -> tuple[BreakerMoved, ...]:
-        """End a rest: move from open to half-open when its time has passed."""
+        """Become half-open if the rest of an open breaker is over."""
         rested = self.wake_at is not None and now >= self.wake_at
-        return self._move(Input.RESTED, now) if rested else ()
+        return self._transition(Input.RESTED, now) if rested else ()
 
     def spent_s(self, now: float) -> Mapping[State, float]:
         """Return the seconds spent in each state since the breaker was made."""
         return self._spent_s | {self.state: self._spent_s[self.state] + now - self.since}
 
-    def _move(
+    def _transition(
         self, happened: Input, now: float, *, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
         before, after = self.state, TRANSITIONS[self.state][happened]
@@ -250,7 +267,7 @@ class Breaker:
         if happened is not Input.RESTED:  # permits stay valid when only time has passed
             self._era, self._trial = self._era + 1, None
         self.failures = self.successes = 0
-        self.promising = after is State.HALF_OPEN and happened is Input.PROBED
+        self.probe_succeeded = after is State.HALF_OPEN and happened is Input.PROBED
         self.wake_at = now + (rest_s or self.settings.open_s) if after is State.OPEN else None
         return (
             BreakerMoved(

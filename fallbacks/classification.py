@@ -1,4 +1,4 @@
-"""Classifies a provider's answers, messages and closes, by the tables of `symptoms`."""
+"""Classifies a provider's responses, messages and closes by the tables in `symptoms`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
     Args:
         provider_kind: `openai`, `deepgram` and so on, as in the catalogue.
         status: The HTTP status.
-        body: The parsed JSON of the response, its text, or None; all shapes are accepted.
+        body: The response as parsed JSON of any shape or as text, or `None`.
     """
     return _first(
         HTTP, provider_kind, code=status, words=_words(body), text=_text(body), moment=None
@@ -42,8 +42,8 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
 def classify_message(provider_kind: str, message: object, *, moment: Moment) -> Finding:
     """Classify an error message inside an open stream.
 
-    An HTTP status in it counts first, as if the request had been refused with it; then its words.
-    The rest is unknown, and a cut if useful output had begun.
+    An HTTP status in the message counts first, as if the request had been refused with it; then the
+    message's codes and words. A message that matches no row is unknown.
     """
     status = _status_in(message)
     refused = classify_http(provider_kind, status, message) if status else UNKNOWN
@@ -68,16 +68,16 @@ def classify_close(
 
     Args:
         provider_kind: As in the catalogue.
-        code: The close code; 1006 when there was no close frame.
-        reason: The close frame's text. ElevenLabs puts the start of its error message there.
+        code: The close code; 1006 if there was no close frame.
+        reason: The close frame's text; for ElevenLabs, it begins with an error message.
         stage: `stt`, `llm` or `tts`.
         moment: What was in progress.
     """
-    said = _said_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
-    if code == 1008 and said:
-        told = _first(MESSAGES, provider_kind, code=None, words=said, text="", moment=moment)
-        if not told.unknown:
-            return told
+    codes = _codes_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
+    if code == 1008 and codes:
+        found = _first(MESSAGES, provider_kind, code=None, words=codes, text="", moment=moment)
+        if not found.unknown:
+            return found
     return _first(
         [line for line in CLOSES if line.stage in ("", stage)],
         provider_kind,
@@ -94,9 +94,9 @@ def classify_symptom(symptom: Symptom) -> Finding:
 
 
 def classify_error(error: Exception) -> Finding:
-    """Classify a client exception that carries no status; its causes count, too.
+    """Classify a client library's exception, or else the exceptions that caused it.
 
-    The provider's edge reads statuses and bodies first: `classify_http` is more precise.
+    If there is a status or a body, `classify_http` is more precise.
     """
     for base_exception in _chain(error):
         for name in (cls.__name__ for cls in type(base_exception).__mro__):
@@ -140,7 +140,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _parts(body: object) -> Iterator[Mapping[str, Any]]:
-    """The mapping itself and the ones nested in it, under `error` or `detail`."""
+    """Yield the mapping itself and those nested in it, under `error`, `detail` or `body`."""
     if not isinstance(body, Mapping):
         return
     outer = cast(Mapping[str, Any], body)
@@ -156,10 +156,10 @@ def _words(body: object) -> frozenset[str]:
 
 
 def message_of(body: object) -> str:
-    """Return the sentences of a response, in one line."""
+    """Return the message texts in a response, joined to one line."""
     texts = [value for part in _parts(body) for key, value in part.items() if key in _TEXT_KEYS]
-    said = [body] if isinstance(body, str) else map(str, texts)
-    return " ".join(" ".join(said).split())
+    found = [body] if isinstance(body, str) else map(str, texts)
+    return " ".join(" ".join(found).split())
 
 
 def _text(body: object) -> str:
@@ -173,19 +173,20 @@ def _status_in(body: object) -> int | None:
 
 
 def _letters(reason: str) -> str:
-    """Return letters and digits only: one code is written NET-0001, net_0001, dpgr.am/net0001."""
+    """Return letters and digits only: a code may be NET-0001, net_0001 or dpgr.am/net0001."""
     return "".join(letter for letter in reason.lower() if letter.isalnum())
 
 
-def _said_in(reason: str) -> frozenset[str]:
-    """The codes in a close reason: its words, and codes for ElevenLabs' plain sentences."""
+def _codes_in(reason: str) -> frozenset[str]:
+    """Return the codes in a close reason: its words, and a code for each known sentence."""
     text = reason.lower()
     codes = {word.strip(".,:;'\"(){}") for word in text.replace('"', " ").split()}
     codes |= {code for sentence, code in _SENTENCES.items() if sentence in text}
     return frozenset(codes)
 
 
-_SENTENCES: Final = {  # as reported on the wire: pipecat issue 4114, livekit agents issue 218
+# ElevenLabs' sentences without a code, as seen in pipecat issue 4114 and livekit agents issue 218.
+_SENTENCES: Final = {
     "exceeds your quota": "quota_exceeded",
     "maximum simultaneous contexts": "max_active_conversations",
     "have not received a new text input": "input_timeout_exceeded",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Deadline:
     """A moment on the monotonic clock, in seconds.
 
-    A turn makes one (`calls/turn.py`) when the caller stops. Every stage receives it, asks how much
-    is left, and derives the limits of its own work:
+    A turn (`calls/turn.py`) makes one when the caller stops. Every stage receives it, reads the
+    time left, and derives the limits of its own work:
 
         until = turn.until(now)              # the latency budget
         until.left_s(now)                    # 1.2

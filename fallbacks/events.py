@@ -13,24 +13,24 @@ class AttemptStarted:
     stage: str
     provider: str
     attempt: int  # unique within the call
-    extra: bool  # a race or a second try of the same rung, bounded by the stage's allowance
+    extra: bool  # a race, or a second try of a rung; limited by the stage's allowance
     left_s: float  # until the deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFailed:
-    """A provider did not finish what it was asked; the ladder moves on."""
+    """A request to a provider failed. In a call, the next rung is then asked, if one is left."""
 
     stage: str
     provider: str
     kind: Kind
     scope: Scope
     after_s: float  # from the start of the attempt
-    attempt: int = 0  # 0: outside a call
+    attempt: int = 0  # 0: outside an attempt
     permanent: bool = False
     severity: Severity = Severity.LOW
-    unknown: bool = False  # the symptom is in no table
-    heard_words: int = 0  # the caller already heard these from it
+    unknown: bool = False  # no row of the symptom tables matches
+    heard_words: int = 0  # words of the answer passed on by then: the caller hears them
     reason: str = ""  # redacted: never a key, a header or a caller's word
 
     @classmethod
@@ -61,7 +61,7 @@ class RetryPlanned:
     provider: str
     kind: Kind
     retry: int  # 1 for the first retry
-    wait_s: float  # until then
+    wait_s: float  # until the retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class RetriesExhausted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptWon:
-    """A rung gave the first useful content; its output is used from here on."""
+    """A rung sent the first useful content; its output is used from now on."""
 
     stage: str
     provider: str
@@ -87,34 +87,35 @@ class AttemptWon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptDropped:
-    """An attempt was ended that had not failed, such as by a faster one or a barge-in."""
+    """An attempt that had not failed was ended, for example by a faster one or a barge-in."""
 
     stage: str
     provider: str
     attempt: int
-    because: Literal["outrun", "caller", "text", "limit", "lag", "length"]  # lag: our own
+    # text: no voice speaks it; limit: no free place; lag: we stalled; length: out of tokens
+    because: Literal["outrun", "caller", "text", "limit", "lag", "length"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeStarted:
-    """A second rung was asked in addition, before the first was late; both will bill."""
+    """A second rung was asked although the first is not late yet; both will bill."""
 
     stage: str
-    provider: str  # the second one
+    provider: str  # the second rung
     attempt: int
-    behind: str  # the first one
-    after_s: float  # from the start of the first one's attempt
+    behind: str  # the first rung
+    after_s: float  # from the start of the first rung's attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A rung had no free place: an attempt waited for one, or went elsewhere."""
+    """A rung had no free place when it was to be asked."""
 
     stage: str
     provider: str
     attempt: int
     waited_s: float
-    asked: bool  # whether the rung was asked in the end; False: the next rung is asked instead
+    asked: bool  # whether it was asked after the wait; if not, the next rung is asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +139,11 @@ class StageExhausted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEmpty:
-    """An answer ended with nothing to say, and no provider is at fault."""
+    """An answer ended without words, and that is not an outage."""
 
     stage: str
     attempts: int
-    asks_again: bool  # it was empty: the caller is asked to repeat
+    asks_again: bool  # the answers were empty, so the caller is asked to repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,44 +164,44 @@ class StepTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseJudged:
-    """The caller paused, and it was decided whether the turn was over."""
+    """The caller paused, and it was decided whether the turn is over."""
 
     finished: bool
-    by: Literal["detector", "silence"]  # silence: the detector gave no answer in time
-    early: bool  # the answer is from an analysis that began before the VAD reported the stop
+    by: Literal["detector", "silence"]  # silence: the detector had no result in time
+    early: bool  # the result is from an analysis that began before the VAD reported the stop
     waited_s: float  # from the VAD's stop
-    took_s: float  # the analysis, in its thread; 0: there was none
-    dropped: int  # analyses of this call, since the previous pause, whose results were not needed
-    dropped_s: float  # their time, as far as they had ended
+    took_s: float  # by the analysis, in its thread; 0 without a result
+    dropped: int  # analyses since the previous decision whose results were not needed
+    dropped_s: float  # the time that they took, of those that have ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerAsked:
     """A model was asked before it was certain that the caller had finished."""
 
-    turn: int  # that it answers
+    turn: int  # the turn that it would answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerTaken:
-    """The turn was decided with the words that were asked early: that answer is spoken."""
+    """The turn was decided with the words of the early request, so its answer is used."""
 
     turn: int
-    asked_s: float  # before the decision
-    gained_s: float  # how much sooner the first word arrived, or will, than if asked now
-    extra_share: float  # of the process so far: dropped requests for each one of a decided turn
-    calls_tool: bool = False  # it begins with a tool call: it has nothing to speak yet
+    asked_s: float  # from the early request to the decision
+    gained_s: float  # how much sooner the first word arrives than without the early request
+    extra_share: float  # of the process so far: dropped requests per request for a decided turn
+    calls_tool: bool = False  # the answer begins with a tool call, so there are no words yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerDropped:
-    """An early answer was not used; it was not heard, and it is billed."""
+    """An early answer was dropped unheard; its requests are billed."""
 
     turn: int
     because: Literal["caller", "words", "context", "exhausted", "ended"]
-    after_s: float  # from its start
-    requests: int  # all dropped
-    extra_share: float  # of the process so far: dropped requests for each one of a decided turn
+    after_s: float  # from the request
+    requests: int  # dropped with the answer
+    extra_share: float  # of the process so far: dropped requests per request for a decided turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,20 +215,20 @@ class HeldTheLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerMoved:
-    """A rung's breaker went from one state to another."""
+    """A rung's breaker changed its state."""
 
     stage: str
     provider: str
     before: str
     after: str
-    cause: str  # failures, tripped, rested, probe, proven, reset
-    after_s: float  # spent in the state before
-    severity: Severity = Severity.LOW  # medium: it opened; high: only a person can fix it
+    cause: str  # failed, failures, tripped, rested, probe, proven, reset
+    after_s: float  # spent in the previous state
+    severity: Severity = Severity.LOW  # medium: it opened; high: and only a person can fix it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
-    """A rung failed or was late in a live call: new attempts prefer another until it is cleared."""
+    """A rung failed or was late: new attempts prefer other rungs until it succeeds."""
 
     stage: str
     provider: str
@@ -236,11 +237,11 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungFollowed:
-    """The state of a rung was taken over from another process, which published its cause."""
+    """This process adopted the state of a rung from another one, which published the cause."""
 
     stage: str
     provider: str
-    breaker: str  # as it now is here: closed, open, half_open
+    breaker: str  # the new state in this process: closed, open, half_open
     suspect: bool
 
 
@@ -255,7 +256,7 @@ class SuspicionCleared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungRested:
-    """A rung is over its rate limit, and is not asked for a while."""
+    """A rung has reached its rate limit, and is not asked for `rest_s`."""
 
     stage: str
     provider: str
@@ -264,11 +265,11 @@ class RungRested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderProbed:
-    """A rung was tried without a caller."""
+    """A probe of a rung has ended."""
 
     stage: str
     provider: str
-    real: bool  # a synthetic request of the usual kind; else connect and authenticate only
+    real: bool  # a synthetic request of the usual kind; if false, only connect and authenticate
     ok: bool
     took_s: float
     error: str = ""  # redacted
@@ -299,4 +300,4 @@ FallbackEvent: TypeAlias = (
     | RungRested
     | ProviderReset
 )
-"""The events of one piece of work."""
+"""The events of one request on a ladder, and of the rungs' availability."""

@@ -1,8 +1,8 @@
-"""A provider's failure as a value, and the meaning of each kind as a table.
+"""A provider's failure as a value, and the consequences of each kind as a table.
 
-A failure is data: `kind` says what was observed, `scope` what it applies to, and the verdict of its
-kind what happens to the rung. Code outside a call that must raise uses the errors at the end;
-inside a call nothing is raised.
+A failure is data: `kind` says what was observed, `scope` what it applies to, and the kind's verdict
+what follows for the rung. Inside a call no exception is raised for it. Code outside a call that
+must raise one uses the errors at the end of this module.
 """
 
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """What was observed; a closed set."""
+    """What was observed."""
 
     TIMEOUT = "timeout"  # no connection, or nothing useful, in time
     NETWORK = "network"  # DNS, refused, reset, TLS, closed without a message
-    RATE_LIMITED = "rate_limited"  # too many requests from us, for now
-    OVERLOADED = "overloaded"  # too many requests from everyone, or an internal fault
+    RATE_LIMITED = "rate_limited"  # we send too many requests
+    OVERLOADED = "overloaded"  # the provider gets too many requests, or has an internal fault
     QUOTA = "quota"  # no credit left
     AUTH = "auth"  # the key is not accepted
-    BAD_REQUEST = "bad_request"  # our request, or a setting in it
+    BAD_REQUEST = "bad_request"  # our request, or a setting in it, is wrong
     NOT_FOUND = "not_found"  # no such model, voice or route
     PROTOCOL = "protocol"  # an invalid answer
-    CUT = "cut"  # ended after useful output had begun
-    STALLED = "stalled"  # useful output began, then a gap
-    SILENT = "silent"  # accepted, no error, nothing useful
+    CUT = "cut"  # the answer ended early, after useful output had begun
+    STALLED = "stalled"  # useful output began, then paused for too long
+    SILENT = "silent"  # accepted, but without useful output or an error
 
 
 class Scope(StrEnum):
     """What a failure applies to."""
 
-    PAYLOAD = "payload"  # this request only: fix it and ask the same rung again
-    REQUEST = "request"  # this call's content, until other calls and a probe meet it, too
+    PAYLOAD = "payload"  # this request only: the same rung may be asked with another payload
+    REQUEST = "request"  # this call's content, unless other calls and a probe are refused, too
     CONFIGURATION = "configuration"  # this rung with these settings
     CREDENTIAL = "credential"  # every rung with the same key, account or project
     CAPACITY = "capacity"  # our own load
@@ -50,19 +50,19 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The meaning of a kind, unless the symptom says otherwise."""
+    """The consequences of a kind of failure, unless the symptom's row says otherwise."""
 
     scope: Scope
     permanent: bool = False  # asking again does not help until a person acts
-    counts: bool = True  # towards the breaker's consecutive failures
-    trips: bool = False  # opens the breaker at once
+    counts: bool = True  # it counts towards the breaker's consecutive failures
+    trips: bool = False  # it opens the breaker at once
     severity: Severity = Severity.LOW
 
 
 VERDICTS: Final[Mapping[Kind, Verdict]] = {
     Kind.TIMEOUT: Verdict(scope=Scope.ENDPOINT),
     Kind.NETWORK: Verdict(scope=Scope.ENDPOINT),
-    # Rests as long as the provider says, with its own counter: the rung works, we ask too much.
+    # The rung works, so its breaker does not count this; it rests as long as the provider asks.
     Kind.RATE_LIMITED: Verdict(scope=Scope.CAPACITY, counts=False),
     Kind.OVERLOADED: Verdict(scope=Scope.ENDPOINT),
     Kind.QUOTA: Verdict(scope=Scope.CREDENTIAL, permanent=True, trips=True, severity=Severity.HIGH),
@@ -82,14 +82,14 @@ VERDICTS: Final[Mapping[Kind, Verdict]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The classification of a symptom: a failure without a rung."""
+    """The classification of a symptom, of any rung."""
 
     kind: Kind
     scope: Scope
     permanent: bool
-    unknown: bool = False  # no row of a table matches: treated as transient, reported as unknown
-    harmless: bool = False  # not a failure at all, such as an idle socket that is closed
-    goes_on: bool = False  # the stream continues; only this message is lost
+    unknown: bool = False  # no row matches: treated as transient, reported as unknown
+    harmless: bool = False  # not a failure, such as the close of an idle socket
+    goes_on: bool = False  # the stream continues; only one of our messages was rejected
 
 
 def finding(
@@ -122,19 +122,19 @@ class Failure:
     provider: str  # the rung's name
     scope: Scope
     permanent: bool = False
-    retry_after_s: float | None = None  # what the provider asked for
-    same_rung: bool = True  # False: the provider forbids a retry (x-should-retry: false)
+    retry_after_s: float | None = None  # the wait that the provider asked for
+    same_rung: bool = True  # False if the rung must not be asked again (x-should-retry: false)
     unknown: bool = False
     reason: str = ""  # one redacted line: never a key, a header or a caller's words
 
     @property
     def verdict(self) -> Verdict:
-        """The meaning of failures of this kind."""
+        """The consequences of failures of this kind."""
         return VERDICTS[self.kind]
 
     @property
     def severity(self) -> Severity:
-        """How urgent this failure is: a permanent one needs a person, an unknown one a look."""
+        """How urgent this failure is for an operator."""
         if self.scope is Scope.PAYLOAD:
             return Severity.LOW
         if self.permanent:
@@ -151,17 +151,17 @@ def failed(
     retry_after_s: float | None = None,
     same_rung: bool = True,
 ) -> Failure:
-    """Return the failure of one rung, from a finding or just a kind."""
-    what = finding(found) if isinstance(found, Kind) else found
+    """Return the failure of one rung, from a finding or only a kind."""
+    cause = finding(found) if isinstance(found, Kind) else found
     return Failure(
-        kind=what.kind,
+        kind=cause.kind,
         stage=stage,
         provider=provider,
-        scope=what.scope,
-        permanent=what.permanent,
+        scope=cause.scope,
+        permanent=cause.permanent,
         retry_after_s=retry_after_s,
         same_rung=same_rung,
-        unknown=what.unknown,
+        unknown=cause.unknown,
         reason=reason,
     )
 
@@ -175,7 +175,7 @@ class ServiceError(Exception):
 
 
 class TransientError(ServiceError):
-    """A later retry may help: time-out, network, 503, 429, anything unknown."""
+    """A later retry may help: after a time-out, a network error, 503, 429, anything unknown."""
 
 
 class PermanentError(ServiceError):

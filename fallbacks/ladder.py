@@ -1,10 +1,10 @@
 """The ladder of a stage: its shared settings, and which rung one request asks next.
 
-The preferred rung comes first unless it is suspect, too slow for the remaining time, or asked for a
-pause. After a failure the next rung is started at once. While the first is merely late, both run
-and the first to give content wins. Such races, and second tries of a rung that was late, are extra
-work, and an outage is the worst moment for that. So a stage has an allowance: a tenth of its recent
-attempts.
+The preferred rung comes first unless it is suspect, too slow for the time left, or asked for a
+pause. After a failure, the next rung is asked at once. If a rung is only late, it continues while
+the next one is asked, and the first to produce content wins. Such races, and second tries of a late
+rung, are extra requests, and an outage is the worst time for these. So they are limited to a tenth
+of the stage's recent attempts: its allowance.
 """
 
 from collections import Counter, deque
@@ -19,21 +19,21 @@ from fallbacks.lag import Lag
 from fallbacks.limits import Gate
 
 RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
-ROUNDING_S: Final = 1e-6  # of a sum of moments, so that a rest of exactly the limit is waited for
-SAME_RUNG: Final = 2  # second tries of one rung for one request
-RECENT: Final = 100  # the number of attempts that counts as recent
-FLOOR: Final = 3  # extra attempts always allowed: the first outage has no history
-EARLY_SHARE: Final = 0.25  # early requests that were dropped, at most; docs/decisions/0009
+ROUNDING_S: Final = 1e-6  # tolerance, so that a rest of exactly the limit is waited for
+SAME_RUNG: Final = 2  # repeated tries of one rung for one request
+RECENT: Final = 100  # attempts that count as recent
+FLOOR: Final = 3  # extra attempts that are always allowed: the first outage has no history
+EARLY_SHARE: Final = 0.25  # dropped early requests, of the ordinary ones; docs/decisions/0009
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How patient a stage is with its rungs, in seconds."""
 
-    late_min_s: float = 0.35  # no rung is late before
-    late_max_s: float = 0.8  # every rung is late after
-    gap_s: float = 0.4  # between two pieces of useful output, while work is pending
-    silent_end_ok: bool = False  # a recogniser that heard a cough ends without a word
+    late_min_s: float = 0.35  # no rung is late earlier
+    late_max_s: float = 0.8  # every rung is late then
+    gap_s: float = 0.4  # the longest gap in useful output, while work is pending
+    silent_end_ok: bool = False  # an end without output is valid, as for a recogniser after a cough
 
     def late_after_s(self, rung: Availability | None) -> float:
         """Return how long after its start a rung without useful output is late."""
@@ -45,8 +45,8 @@ class Pace:
 class Allowance:
     """Limits the extra attempts of a stage; shared by all calls.
 
-    Every attempt is counted. An extra one is allowed while the extra ones among the recent are
-    fewer than their share, or than the floor.
+    An extra attempt is allowed if, of the recent attempts, fewer than `share`, or fewer than
+    `floor`, were extra ones.
     """
 
     def __init__(self, *, share: float = 0.1, floor: int = FLOOR, recent: int = RECENT) -> None:
@@ -56,13 +56,13 @@ class Allowance:
 
     @property
     def spent(self) -> int:
-        """The extra attempts among the recent ones."""
+        """The number of extra attempts among the recent ones."""
         return sum(self._recent)
 
     def share(self, processes: int) -> None:
-        """Reduce the floor to this process's part.
+        """Reduce the floor to this process's part of it, if several processes share the load.
 
-        The share needs no division: a tenth of each process's attempts is a tenth of all.
+        `share` stays: a tenth of each process's attempts is a tenth of all.
         """
         self._floor = max(min(self._floor, 1), self._floor // processes)
 
@@ -79,12 +79,12 @@ class Allowance:
 
 
 class EarlyBudget:
-    """Limits the requests whose answers are dropped; shared by all calls of a process.
+    """Limits the early requests whose answers are dropped; shared by all calls of a process.
 
     Attributes:
-        asked: Requests for answers to decided turns, since the process began.
-        extra: Additional requests, for answers that were dropped.
-        reserved: Early requests whose use is not known yet.
+        asked: The number of requests for decided turns, since the process started.
+        extra: The number of additional requests, whose answers were dropped.
+        reserved: Early answers of which it is not known yet whether they are used.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class EarlyBudget:
         return self.extra / self.asked if self.asked else float(self.extra)
 
     def note(self) -> None:
-        """Count a request for a decided answer, early or not."""
+        """Count a request for a decided turn, early or not."""
         self.asked += 1
         self._recent.append(False)
 
     def reserve(self) -> bool:
-        """Return whether one more early request is allowed; if so, `settle` follows."""
+        """Return whether one more early answer is allowed; if so, call `settle` later."""
         ordinary = len(self._recent) - sum(self._recent)
         allowed = sum(self._recent) + self.reserved < max(self._floor, int(self._share * ordinary))
         self.reserved += allowed
@@ -123,10 +123,10 @@ class EarlyBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseRule:
-    """What a kind of voice may get of an unfinished sentence.
+    """How much of an unfinished sentence a voice may get.
 
     Attributes:
-        words: The number of words needed at the beginning; `None` if only a comma ends a clause.
+        words: The number of first words that are enough; `None` if only a comma ends a clause.
     """
 
     words: int | None = None
@@ -141,20 +141,24 @@ class StagePolicy:
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None  # for a second rung before the first is late; `None` if never
-    lag: Lag = field(default_factory=Lag)  # our own stalls, which are no rung's fault
+    lag: Lag = field(default_factory=Lag)  # our own stalls
     early: EarlyBudget | None = None  # for early answers; `None` if there are none
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not report word times
     # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
-    # Set when two voices ended without speaking a text: then the text alone is at fault.
+    # A call and its text that two voices left unspoken, so that the text is at fault; else `None`.
     unspoken: tuple[Hashable, str] | None = None
     then_s: float = 0.0  # the time that later stages need before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests without a specified time
 
-    def trusted(self, now: float) -> bool:
-        """Return whether a usable rung is ready; if none is usable, whether a probe succeeded."""
+    def has_recovered(self, now: float) -> bool:
+        """Return whether a rung is worth asking again.
+
+        That is the case if a usable rung is ready. If no rung is usable, one is enough whose latest
+        probe succeeded.
+        """
         found = self.availability.ladder(self.stage, now)
         usable = [rung for rung in found if rung.usable]
         if usable:
@@ -171,8 +175,8 @@ def rank(
 ) -> tuple[str, ...]:
     """Return rungs in the order in which they are asked.
 
-    `stay_with` is the rung that the caller knows: a voice that took over stays for the call, unless
-    it becomes suspect itself.
+    `stay_with` is the rung that was used before in this call, if it is preferred: a voice that took
+    over stays, unless it becomes suspect itself.
     """
     left_s = until.left_s(now)
     ordered = sorted(  # stable: the preferred rung comes first among equals
@@ -193,10 +197,10 @@ def may_ask_again(
     """Return in how many seconds the same rung may be asked again; `None` if not at all.
 
     Args:
-        failure: What went wrong; `None` if it was only late.
-        until: The deadline; no rung is asked twice after it.
+        failure: What went wrong; `None` if the rung was only late.
+        until: The deadline; no rung is asked again after it.
         now: Monotonic, in seconds.
-        tries: How often it was already asked again.
+        tries: How often the rung was asked again before.
     """
     if until.passed(now) or tries >= SAME_RUNG:
         return None
@@ -216,7 +220,7 @@ class NextRung:
 
     provider: str
     wait_s: float = 0.0  # before it may be asked
-    extra: bool = False  # a race, or a second try, counted against the allowance
+    extra: bool = False  # counted against the allowance: a race, or a second try
     mended: bool = False  # with a trimmed or split payload
     hedge: bool = False  # in addition, before any rung is late
 
@@ -235,17 +239,17 @@ class RungChoice:
         """Prepare.
 
         Args:
-            policy: The stage.
-            stay_with: The rung that the caller knows.
-            offered: Whether this call can ask a rung.
-            hears: Whether a rung already hears this call. It continues when no rung may be asked.
-                If there is none, this call tries every rung without a trial in progress.
+            policy: The stage's settings and state.
+            stay_with: The rung that was used before in this call, if it is preferred.
+            offered: Returns whether this call can ask a rung.
+            hears: Returns whether a rung already gets this call's audio. Such a rung continues if
+                no rung is usable. Without one, the call tries rungs whose breakers are not closed.
         """
         self._policy = policy
         self._stay_with = stay_with
         self._offered = offered
         self.hears = hears
-        self._seen: dict[str, Availability] = {}  # those that may be asked, by the last ranking
+        self._seen: dict[str, Availability] = {}  # the rungs of the last ranking
         self._starts: Counter[str] = Counter()
         self._failures: dict[str, Failure | None] = {}  # `None` if it was only late
         self._mended: dict[str, bool] = {}  # rungs that rejected our payload; whether it was fixed
@@ -256,7 +260,7 @@ class RungChoice:
         return self._starts.total()
 
     def standbys(self, now: float) -> list[Availability]:
-        """Return the rungs that may be asked and have not been."""
+        """Return the rungs that may be asked and were not asked for this request."""
         return [rung for rung in self._allowed(now) if rung.provider not in self._starts]
 
     def note_start(self, candidate: NextRung) -> Availability | None:
@@ -269,8 +273,8 @@ class RungChoice:
         return self._seen.get(candidate.provider)
 
     def take_back(self, provider: str) -> None:
-        """Forget one start of a rung: it ended through no fault of its own."""
-        self._starts -= Counter([provider])  # drops a zero, so that it counts as not asked
+        """Forget one start of a rung: the attempt ended through no fault of the rung."""
+        self._starts -= Counter([provider])  # removes a count of 0, so it counts as not asked
 
     def note_failure(self, provider: str, failure: Failure | None) -> None:
         """Record a failure of a rung; `None` if it was only late."""
@@ -281,8 +285,8 @@ class RungChoice:
     def find_next(self, until: Deadline, running: Collection[str], now: float) -> NextRung | None:
         """Return the rung to ask in place of one that failed.
 
-        A new rung does not use the allowance, because it is no duplicate work. When no new rung is
-        left and none runs, one is asked again, at once or in a moment.
+        A new rung does not use the allowance, because no work is duplicated. If no new rung is left
+        and no attempt is running, a rung is asked again, at once or after a short wait.
 
         Args:
             until: The deadline.
@@ -290,7 +294,7 @@ class RungChoice:
             now: Monotonic, in seconds.
         """
         for provider in self.ranked(until, now):
-            if self._mended.get(provider) is False:  # the rung works: our payload was wrong
+            if self._mended.get(provider) is False:  # the rung works, but rejected our payload
                 return NextRung(provider=provider, mended=True)
         fresh = self.find_fresh(until, running, now)
         if fresh is not None:
@@ -302,8 +306,8 @@ class RungChoice:
     ) -> NextRung | None:
         """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        `None` if two are already being asked. A hedge, for which no rung is late yet, has its own
-        allowance.
+        `None` if two are already being asked, or the allowance is used up. A hedge is asked before
+        the first rung is late, and has an allowance of its own.
         """
         if len(running) > 1:
             return None
@@ -315,7 +319,7 @@ class RungChoice:
         return NextRung(provider=second, extra=True, hedge=hedge)
 
     def find_fresh(self, until: Deadline, running: Collection[str], now: float) -> str | None:
-        """Return the best rung that was not asked yet, or that has only lost a race."""
+        """Return the best rung that was not asked yet, or else one that has only lost a race."""
         asked = {*running, *self._failures}
         free = [rung for rung in self.ranked(until, now) if rung not in asked]
         return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
@@ -341,11 +345,12 @@ class RungChoice:
         return self.hears(rung.provider) and rung.reason is not Reason.ROTATION
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:
-        """Return the rung to ask once more, at once or in a moment.
+        """Return the rung to ask once more, at once or after a short wait.
 
-        Retrying a rung that reported a failure is free; its breaker limits how often. A rung that
-        only timed out may still be working, so retrying it uses the allowance. A rung that still
-        rests for a moment may not have been asked at all: its rate limit hit another call.
+        Asking a rung again that reported a failure does not use the allowance; its breaker limits
+        how often that happens. A rung that only timed out may still be working, so asking it again
+        does, unless it is the only one. A rung whose rate limit ends soon may not have been asked
+        for this request: another call may have reached the limit.
         """
         several = len(self.ranked(until, now)) > 1
         for provider, wait_s in self._again_after(until, now):
@@ -359,10 +364,11 @@ class RungChoice:
         return None
 
     def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
-        """The rungs that may be asked again, and in how many seconds.
+        """Yield the rungs that may be asked again, and the seconds until then.
 
-        Of the resting rungs, the one whose rest ends first comes first. A rest is longer than the
-        provider's request if that was too short. A last resort is asked once.
+        Resting rungs come last, in the order in which their rests end. The rest counts, and not the
+        pause that the provider asked for, which may be too short. A rung that is a last resort is
+        asked once.
         """
         last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)
@@ -374,7 +380,7 @@ class RungChoice:
                 yield provider, left_s or wait_s
 
     def _resting(self, until: Deadline, now: float) -> dict[str, float]:
-        """Return rungs whose rate limit ends soon, and in how many seconds, the soonest first."""
+        """Return the rungs whose rate limit ends soon, with the seconds left, the soonest first."""
         most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
         left_s = [
             (rung.until - now, rung.provider)

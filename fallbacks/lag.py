@@ -1,29 +1,28 @@
-"""Measures our own stalls, in which the event loop did not run, and read no sockets.
+"""Measures our own stalls, in which the event loop did not run and read no sockets.
 
-The loop beats every `PERIOD_S`. A late beat means that one of our steps, or the machine, kept
-everything else waiting; what providers sent meanwhile is unread in the sockets. Waits for a
-provider are counted on the provider's clock, which stands still while we stall:
+The loop beats every `PERIOD_S`. A late beat means that one of our steps, or the machine, blocked
+the loop; data that providers sent meanwhile is still unread. So waits for a provider are measured
+on the provider's clock, which stands still while we stall:
 
     lag.beat(now)                   # the ticker, every `PERIOD_S`
     asked_s = lag.provider_s(now)   # on the provider's clock
-    lag.moment_of(asked_s + 0.6)    # when that clock will be 0.6 s further, without more stalls
+    lag.moment_of(asked_s + 0.6)    # on our clock: 0.6 s later, if there are no more stalls
 
-After a stall, the alarm that waits for a provider may run first, before the ticker and before the
-sockets are read. So a stall is also detected on demand, from the overdue beat, and the provider's
-clock continues a grace period later. The caller's deadlines do not use this clock: a caller waits
-in real time, whatever the cause.
+After a stall, a timer that waits for a provider may run before the ticker, and before the sockets
+are read. So each reading of the clock also counts an overdue beat, and after a long stall the clock
+stands still for a further grace period. The caller's deadlines do not use this clock, because a
+caller waits in real time, whatever the cause.
 """
 
 import math
 from typing import Final
 
 PERIOD_S: Final = 0.02  # between two beats
-SLACK_S: Final = 0.02  # a beat that is late by less is not a stall: steps are shorter than that
-GRACE_S: Final = (
-    0.1  # to read the sockets; from there to a decision takes some ten turns of the loop
-)
-GRACED_S: Final = 0.1  # a stall of at least this is followed by a grace period
-GRACES_APART_S: Final = 1.0  # otherwise a loop that is always late would never find a rung late
+SLACK_S: Final = 0.02  # a beat that is less late is not a stall: steps are shorter than that
+# The grace period: time to read the sockets, and some ten iterations of the loop to a decision.
+GRACE_S: Final = 0.1
+GRACED_S: Final = 0.1  # the shortest stall that has a grace period
+GRACES_APART_S: Final = 1.0  # at least, or a loop that is always late would find no rung late
 LIBRARY_S: Final = 5.0  # the longest time-out of a library that fails a rung outside an attempt
 
 
@@ -32,12 +31,12 @@ class Lag:
 
     def __init__(self) -> None:
         self._beat_at: float | None = None
-        self._stalled_s = 0.0  # without the current grace period
+        self._stalled_s = 0.0  # all stalls, and all grace periods but the latest
         self._ended_at = -math.inf  # the end of the last stall with a grace period
 
     @property
     def ready_at(self) -> float:
-        """When the sockets have been read after the last stall."""
+        """When the grace period after the last long stall ends: the sockets have been read."""
         return self._ended_at + GRACE_S
 
     def beat(self, now: float) -> None:
@@ -50,12 +49,12 @@ class Lag:
         self._beat_at = None
 
     def see(self, now: float) -> None:
-        """Count an overdue beat."""
+        """Count a stall if the next beat is overdue."""
         if self._beat_at is None or now - self._beat_at <= PERIOD_S + SLACK_S:
             return
         stalled_s = now - self._beat_at - PERIOD_S
         began_at, self._beat_at = now - stalled_s, now
-        if began_at < self.ready_at:  # within the grace period: the rest of it follows now
+        if began_at < self.ready_at:  # it began within a grace period, which continues after it
             self._ended_at += stalled_s
         elif stalled_s >= GRACED_S and began_at >= self._ended_at + GRACES_APART_S:
             self._stalled_s += self._grace_s
@@ -63,7 +62,7 @@ class Lag:
         self._stalled_s += stalled_s
 
     def stalled_s(self, now: float) -> float:
-        """Return for how long in total the provider's clock stood still."""
+        """Return the total time for which the provider's clock has stood still."""
         self.see(now)
         return self._stalled_s + self._graced_s(now)
 
@@ -72,12 +71,12 @@ class Lag:
         return now - self.stalled_s(now)
 
     def moment_of(self, provider_s: float) -> float:
-        """Return when the provider's clock shows `provider_s`, if there are no more stalls."""
+        """Return, on our clock, when the provider's shows `provider_s`, without more stalls."""
         at = provider_s + self._stalled_s
         return at if at <= self._ended_at else at + self._grace_s
 
     def stalled_lately(self, now: float) -> bool:
-        """Return whether a library's time-out may have run out because we stalled."""
+        """Return whether a library's time-out may have expired because we stalled."""
         self.see(now)
         return now - self._ended_at < LIBRARY_S
 

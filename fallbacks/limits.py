@@ -1,11 +1,12 @@
-"""Limits the requests that a rung gets at once from all calls of a process, in a fair order.
+"""Limits the requests that all calls of a process send to a rung at once, in a fair order.
 
-A rung has a number of places. Work that finds none waits in a queue for as long as the turn's
-deadline allows, and then goes to the next rung. The queue is fair between calls: first come, first
-served, but a call with many waiting requests gets one place before the others have had theirs. Work
-that has a place still passes one at a time, because a limit per minute is a pace.
+A rung has a number of places. A request that finds none free waits in a queue for as long as the
+turn's deadline permits, and then goes to the next rung. The queue is first come, first served, but
+fair between calls: of a call's waiting requests, only one is admitted before the other calls had
+their turn. Admitted requests pass one by one, at the pace of the limit per minute.
 
-Our own excess load says nothing about the provider: it is not a failure, a suspicion or a rest.
+Too many requests of ours say nothing about the provider. So a wait for a place is neither a failure
+nor a suspicion nor a rest.
 """
 
 from collections import deque
@@ -19,7 +20,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.retry_after import duration_s
 
 MINUTE_S: Final = 60.0
-LEARNT_S: Final = 60.0  # a refusal shows that others use the key; they may soon be gone (chosen)
+LEARNT_S: Final = 60.0  # for which a lower number of places applies after a refusal (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,31 +33,31 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsLeft:
-    """The provider's rate limit on requests: a bucket that fills evenly."""
+    """The provider's rate limit on requests: a bucket that is refilled evenly."""
 
     limit: int  # the size of the bucket
     remaining: int
-    full_in_s: float
+    full_in_s: float  # until the bucket is full
 
     @property
     def next_in_s(self) -> float:
-        """In how many seconds one more request is allowed."""
+        """The seconds until one more request is allowed."""
         return 0.0 if self.remaining > 0 else self.full_in_s / self.limit
 
 
 def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
-    """Return what OpenAI's headers say; `None` if they say nothing readable.
+    """Return the limit in OpenAI's response headers; `None` without readable ones.
 
-    `x-ratelimit-reset-requests` is the time until the bucket is full, as a Go duration: at 5000 a
-    minute, one request after a full bucket, it is 12 ms. Source: platform.openai.com/docs/guides/
-    rate-limits; the sample in community.openai.com t/1268905.
+    `x-ratelimit-reset-requests` is the time until the bucket is full, as a Go duration. With a
+    limit of 5000 requests a minute, it is 12 ms after the first request. Source:
+    platform.openai.com/docs/guides/rate-limits; the sample in community.openai.com t/1268905.
     """
-    said = {name.lower(): value.strip() for name, value in headers.items()}
-    named = [said.get(f"x-ratelimit-{item}-requests", "") for item in ("limit", "remaining")]
-    full_in_s = duration_s(said.get("x-ratelimit-reset-requests", ""))
-    if full_in_s is None or not all(item.isdecimal() and item.isascii() for item in named):
+    values = {name.lower(): value.strip() for name, value in headers.items()}
+    counts = [values.get(f"x-ratelimit-{item}-requests", "") for item in ("limit", "remaining")]
+    full_in_s = duration_s(values.get("x-ratelimit-reset-requests", ""))
+    if full_in_s is None or not all(item.isdecimal() and item.isascii() for item in counts):
         return None
-    limit, remaining = (int(item) for item in named)
+    limit, remaining = (int(item) for item in counts)
     if limit == 0:  # a proxy without a limit, or with an impossible one
         return None
     return RequestsLeft(limit=limit, remaining=remaining, full_in_s=full_in_s)
@@ -65,12 +66,12 @@ def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
 def may_wait_until(
     standbys: Sequence[Availability], *, prompt: Deadline, until: Deadline, then_s: float = 0.0
 ) -> Deadline:
-    """Return how long work may wait for a place at a rung, before the next one is asked.
+    """Return until when a request may wait for a place at a rung before the next one is asked.
 
     Args:
         standbys: The rungs that could be asked instead.
         prompt: When the caller should hear something.
-        until: When even a late answer is given up: without a standby nothing better is available.
+        until: When even a late answer is given up; the limit of the wait if there is no standby.
         then_s: The time that later stages need before the caller hears something.
     """
     if not standbys:
@@ -80,10 +81,10 @@ def may_wait_until(
 
 
 class RungLimiter:
-    """The places at one rung. A ticket is one piece of work, from its arrival until it leaves.
+    """The places at one rung. A ticket stands for one request, from its arrival until it leaves.
 
     Attributes:
-        limits: As configured.
+        limits: The limits, at first as configured.
         inside: The tickets that have a place.
         opens_at: The end of the pause that the provider asked for.
     """
@@ -92,10 +93,10 @@ class RungLimiter:
         self.limits = limits
         self._numbers = count(1)
         self.inside: set[int] = set()
-        self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next to be served first
-        self._passing: int | None = None  # has a place, and waits for its turn in the pace
+        self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next call comes first
+        self._passing: int | None = None  # has a place, and waits because of the pace
         self.opens_at = 0.0
-        self._learnt: tuple[int, float] | None = None  # places, and until when that applies
+        self._learnt: tuple[int, float] | None = None  # places, and until when they apply
 
     @property
     def waiting(self) -> int:
@@ -109,7 +110,7 @@ class RungLimiter:
         return min(known, default=None)
 
     def room(self, now: float) -> bool:
-        """Return whether work that arrives now gets a place at once."""
+        """Return whether a request that arrives now gets a place at once."""
         places = self.places(now)
         free = places is None or len(self.inside) < places
         return free and not self._waiting and self._passing is None and now >= self.opens_at
@@ -126,8 +127,8 @@ class RungLimiter:
         """Return a ticket that waits for a place; `None` if none will be free in time.
 
         Args:
-            call: The call of the work.
-            until: How long it may wait.
+            call: Identifies the call that makes the request.
+            until: Until when it may wait.
             now: Monotonic, in seconds.
         """
         if self.soonest(now) > max(until.at, now):
@@ -137,13 +138,13 @@ class RungLimiter:
         return ticket
 
     def soonest(self, now: float) -> float:
-        """Return when work that arrives now may pass at the earliest."""
-        ahead = self.waiting if self._passing is not None else 0  # else they wait for a place
+        """Return the earliest time at which a request that arrives now may pass."""
+        ahead = self.waiting if self._passing is not None else 0  # else they wait for places
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
         return max(now, self.opens_at) + ahead * pace_s
 
     def call_in(self, now: float) -> int | None:
-        """Return the ticket that gets a place now, or `None`."""
+        """Give a place to the next ticket and return it; `None` if none can have one now."""
         places = self.places(now)
         full = places is not None and len(self.inside) >= places
         if full or not self._waiting or self._passing is not None:
@@ -157,12 +158,12 @@ class RungLimiter:
         return self._passing
 
     def passed(self, ticket: int) -> None:
-        """Record that a ticket has passed; the next may follow."""
+        """Record that a ticket no longer waits because of the pace; the next one may."""
         if self._passing == ticket:
             self._passing = None
 
     def leave(self, ticket: int) -> None:
-        """Return a ticket, wherever it is."""
+        """Take a ticket back, whether it has a place or waits for one."""
         self.passed(ticket)
         self.inside.discard(ticket)
         for call, tickets in tuple(self._waiting.items()):
@@ -172,12 +173,15 @@ class RungLimiter:
                 del self._waiting[call]
 
     def learn(self, left: RequestsLeft, now: float) -> None:
-        """Pause as the provider asks: other processes may use the key, too."""
+        """Pause if the provider allows no more requests now: others may use the key, too."""
         if left.remaining == 0:
             self.opens_at = max(self.opens_at, now + left.next_in_s)
 
     def refused(self, now: float) -> None:
-        """Allow one fewer for a while: the provider refused the number of parallel requests."""
+        """Lower the number of places for a while: the provider refused so many at once.
+
+        Others seem to use the key, but may soon stop.
+        """
         self._learnt = (max(1, len(self.inside) - 1), now + LEARNT_S)
 
 
@@ -186,7 +190,7 @@ class Gate(Protocol):
 
     @property
     def room(self) -> bool:
-        """Whether work that arrives now gets a place at once."""
+        """Whether a request that arrives now gets a place at once."""
         ...
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
@@ -202,9 +206,9 @@ class Gate(Protocol):
         ...
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of a response, names in any case."""
+        """Pause as the rate-limit headers of a response require; names in any case."""
         ...
 
     def refused(self) -> None:
-        """Allow one fewer for a while: the provider refused the number of parallel requests."""
+        """Lower the number of places for a while: the provider refused so many at once."""
         ...

@@ -1,9 +1,9 @@
 """Plans the probes of a rung.
 
-A healthy rung gets a cheap probe now and then. One that is suspect, or whose breaker is not closed,
-gets a small request of the real kind, soon and then less and less often, but at least once a
-minute, whatever the failure. Only one probe runs at a time, one that never reports is forgotten,
-and the daily cost of real probes is bounded.
+A healthy rung gets a cheap probe now and then. A rung that is suspect, or whose breaker is not
+closed, gets small requests of the real kind: the first one soon, the next ones less and less often,
+but at least once a minute, whatever the failure. Only one probe runs at a time, and a probe that
+never reports is forgotten. The daily cost of real probes is bounded.
 """
 
 from collections import deque
@@ -24,13 +24,13 @@ def is_doubted(rung: RungAvailability) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:
-    """How often, and at what cost."""
+    """How often rungs are probed, and at what cost."""
 
-    interval_s: float = 60.0  # of cheap probes of a healthy rung; 0: probing is off
-    timeout_s: float = 5.0  # of one probe; one that has not reported in twice that is forgotten
+    interval_s: float = 60.0  # between cheap probes of a healthy rung; 0 if probing is off
+    timeout_s: float = 5.0  # of one probe; after twice this time without a report it is forgotten
     cost: float = 0.0001  # of one real probe, in the price table's currency
-    daily_cost: float = 0.25  # for each rung; beyond it probes are cheap ones
-    steps_s: tuple[float, ...] = STEPS_S
+    daily_cost: float = 0.25  # of a rung's real probes; beyond it, all its probes are cheap
+    steps_s: tuple[float, ...] = STEPS_S  # waits between successive probes of a doubted rung
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Probe:
 
     number: int
     real: bool  # a synthetic request of the real kind; else connect and authenticate
-    counts: bool  # a success shows that the rung works: real, or the best within the budget
+    counts: bool  # the result counts even if the probe is a cheap one: the rung is doubted
     timeout_s: float
 
 
@@ -49,9 +49,10 @@ class Probing:
     def __init__(self, *, now: float, settings: ProbeSettings | None = None) -> None:
         self._settings = settings or ProbeSettings()
         self._doubted = False
-        self._fails = 0  # consecutive failed probes; doubt, or its end, resets it
+        self._fails = 0  # consecutive failed probes, since the rung was last found doubted or not
         self._next_at: float | None = None
-        self._out: tuple[int, float] | None = None  # the probe in progress, and when to forget it
+        # The number of the probe in progress, and when to forget it.
+        self._running: tuple[int, float] | None = None
         self._number = 0
         self._paid: deque[float] = deque()  # times of the real probes of the last day
         self._plan(now)
@@ -59,10 +60,10 @@ class Probing:
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`; `None` if probing is off."""
-        return self._next_at if self._out is None else self._out[1]
+        return self._next_at if self._running is None else self._running[1]
 
     def see(self, now: float, *, doubted: bool) -> None:
-        """Record whether the rung is doubted; call it whenever that may have changed."""
+        """Record whether the rung is doubted; to be called whenever that may have changed."""
         if doubted is self._doubted:
             return
         self._doubted, self._fails = doubted, 0
@@ -74,26 +75,26 @@ class Probing:
         self._next_at = now if self._settings.interval_s > 0 else None
 
     def tick(self, now: float) -> tuple[Probe, ...]:
-        """Return the probe that is due."""
+        """Return the probe to start now, or nothing; forget a probe that never reported."""
         if self.wake_at is None or now < self.wake_at:
             return ()
-        if self._out is not None:  # it never reported
-            self._out = None
+        if self._running is not None:  # it never reported
+            self._running = None
             self._failed(now)
             return ()
         real = self._doubted and self._affords(now)
         if real:
             self._paid.append(now)
         self._number += 1
-        self._out = (self._number, now + 2 * self._settings.timeout_s)
+        self._running = (self._number, now + 2 * self._settings.timeout_s)
         timeout_s = self._settings.timeout_s
         return (Probe(number=self._number, real=real, counts=self._doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
-        """Record a probe's result; update its availability first, then call `see`."""
-        if self._out is None or self._out[0] != number:
+        """Record a probe's result; update the rung's availability before, and call `see` after."""
+        if self._running is None or self._running[0] != number:
             return
-        self._out = None
+        self._running = None
         if ok:
             self._fails = 0
             self._plan(now)

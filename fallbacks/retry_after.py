@@ -9,9 +9,9 @@ from typing import Final
 
 MIN_S: Final = 0.1  # a shorter rest has no effect (chosen)
 MAX_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
-_FIRST_S: Final = 2.0  # if the provider gives no time: 2 s, doubled for each refusal in a row
-_LONGEST_S: Final = 60.0
-_JITTER: Final = 0.25  # a quarter either way, so that calls do not retry all at once
+_FIRST_S: Final = 2.0  # the first rest without a time from the provider; doubled for each refusal
+_LONGEST_S: Final = 60.0  # the longest such rest
+_JITTER: Final = 0.25  # a quarter either way, so that calls do not all retry at once
 _GO: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ms|s))?")
 _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 
@@ -19,25 +19,25 @@ _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re
 def retry_after_s(
     headers: Mapping[str, str], message: str = "", *, utc_s: float | None = None
 ) -> float | None:
-    """Return the wait that the provider asks for, in seconds; `None` if it gives no useful one.
+    """Return the wait that the provider asks for, in seconds; `None` without a useful one.
 
     `retry-after-ms` comes first, then `retry-after` (seconds, perhaps a fraction, or an HTTP date),
-    then OpenAI's "Please try again in 1.2s". Only a finite wait above 0 counts.
+    then OpenAI's "Please try again in 1.2s". Only finite waits above 0 are useful.
 
     Args:
-        headers: Of the response; names in any case.
+        headers: The response's headers; names in any case.
         message: The error's text.
-        utc_s: The wall clock, in seconds since 1970, for dates; `None` to use the response's own
-            `Date`. Without a readable one, dates are ignored.
+        utc_s: The current time, in seconds since 1970, for HTTP dates; `None` to use the response's
+            `Date`. If that cannot be read either, HTTP dates are ignored.
     """
-    said = {name.lower(): value.strip() for name, value in headers.items()}
+    values = {name.lower(): value.strip() for name, value in headers.items()}
     if utc_s is None:
-        sent_s = _date_s(said.get("date"))
+        sent_s = _date_s(values.get("date"))
         utc_s = math.inf if sent_s is None else sent_s
     waits = (
-        _scaled(said.get("retry-after-ms"), 0.001),
-        _scaled(said.get("retry-after"), 1.0),
-        _until_date(said.get("retry-after"), utc_s),
+        _scaled(values.get("retry-after-ms"), 0.001),
+        _scaled(values.get("retry-after"), 1.0),
+        _until_date(values.get("retry-after"), utc_s),
         _hinted(message),
     )
     return next((wait for wait in waits if wait is not None), None)
@@ -45,17 +45,17 @@ def retry_after_s(
 
 def may_ask_again(headers: Mapping[str, str]) -> bool:
     """Return whether the provider allows a retry at the same rung (`x-should-retry`)."""
-    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
-    return said.get("x-should-retry") != "false"
+    values = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    return values.get("x-should-retry") != "false"
 
 
 def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
-    """Return for how long a rate-limited rung is not offered.
+    """Return for how long a rate-limited rung is not asked.
 
     Args:
-        asked_s: What the provider asked for, or `None`.
+        asked_s: The wait that the provider asked for, or `None`.
         in_a_row: The number of consecutive refusals before this one.
-        chance: 0 to 1; spreads the wait if the provider gave none.
+        chance: 0 to 1; spreads the rest if the provider asked for none.
     """
     if asked_s is not None:
         return max(MIN_S, asked_s)

@@ -1,7 +1,7 @@
 """Retries outside a live turn: the waits before them, and the rung that is asked next.
 
-Dials, the owner's systems, alerts, sheets, probes, lost connections. Never a caller's turn: a
-caller does not wait.
+They serve dialling, the owner's systems, alerts, sheets, probes and lost connections. A caller's
+turn never waits for a retry.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import Final
 from fallbacks.availability import Availability, RungState
 from fallbacks.failure import Failure
 
-AGAIN_S: Final = 60.0  # after a first failed sequence; twice that after the next
-MAX_REST_S: Final = 900.0  # the upper bound of that, and the rest where a person must act first
-JITTER: Final = 0.1  # a tenth either way, so that many do not retry in the same instant
+AGAIN_S: Final = 60.0  # the rest after a first failed sequence; doubled after each further one
+MAX_REST_S: Final = 900.0  # the longest such rest, and the rest when a person must act first
+JITTER: Final = 0.1  # a tenth either way, so that clients do not all retry at the same instant
 
-# Before each try to connect again; all chosen.
+# The waits before successive tries to connect again; all chosen.
 WAITS_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STABLE_S: Final = 5.0  # a connection that lasted less does not reset the backoff
 
@@ -28,7 +28,7 @@ class RetrySettings:
     initial_s: float = 5.0
     factor: float = 2.0
     attempts: int = 3  # after the first try
-    within_s: float = math.inf  # after the first try: the user of the result gives up then
+    within_s: float = math.inf  # after the first try; a retry later than that would be useless
 
 
 def wait_s(
@@ -36,15 +36,15 @@ def wait_s(
 ) -> float | None:
     """Return how long to wait before a retry; `None` if there is none.
 
-    `None` for a transient failure means that the sequence is exhausted. That opens the breaker at
-    once, while the tries inside the sequence do not count towards its consecutive failures.
+    If it is `None` after a transient failure, the sequence is exhausted. That opens the breaker at
+    once; the single tries do not count towards its consecutive failures.
 
     Args:
         settings: The sequence.
         retry: 1 for the first retry.
-        failure: Of the previous try; a longer wait that it asks for is honoured.
+        failure: The failure of the previous try; a longer wait that it asks for is honoured.
         chance: 0 to 1; spreads the waits.
-        spent_s: Since the first try began.
+        spent_s: Seconds since the first try began.
     """
     if failure.permanent or not failure.same_rung or retry > settings.attempts:
         return None
@@ -58,7 +58,7 @@ def rest_s(sequences: int) -> float:
     """Return the rest after failed sequences, for work that is never given up.
 
     Args:
-        sequences: Failed in a row; 1 for the first.
+        sequences: The number of sequences that failed in a row, from 1.
     """
     return min(MAX_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))
 
@@ -66,20 +66,20 @@ def rest_s(sequences: int) -> float:
 class Rounds:
     """Decides which rung is asked next, and when, in one piece of work that no caller waits for.
 
-    A failure moves the work down the ladder at once: a healthy standby need not wait for the
-    preferred rung's retry. A rung that may be asked again becomes due after its wait, and of those
-    that are due the highest is asked. The work is given up when none will ever be due.
+    After a failure, the next rung is asked at once, because a healthy standby need not wait for the
+    preferred rung's retry. A rung that may be asked again becomes due after its wait. Of the rungs
+    that are due, the most preferred one is asked. When no rung will be due, the work is given up.
 
     rounds.choose(rungs, now)  # "deepgram": ask it
     rounds.fail("deepgram", again_at=now + 5.0)
     rounds.choose(rungs, now)  # "deepgram-b"
     rounds.fail("deepgram-b", again_at=None)
     rounds.choose(rungs, now)  # `None`: no rung is due
-    rounds.wake_at(rungs)  # when "deepgram" is
+    rounds.wake_at(rungs)  # when "deepgram" is due
     """
 
     def __init__(self) -> None:
-        self._due_at: dict[str, float | None] = {}  # `None` if not again in this work
+        self._due_at: dict[str, float | None] = {}  # `None` if it must not be asked again
 
     def choose(self, rungs: Sequence[Availability], now: float) -> str | None:
         """Return the rung to ask now; `None` if none is due."""
@@ -118,9 +118,9 @@ class Backoff:
         """Prepare.
 
         Args:
-            retries_itself: The service makes the first retry at once, without us.
+            retries_itself: Whether the service makes the first retry, at once, without us.
         """
-        self._first = 1 if retries_itself else 0
+        self._first = 1 if retries_itself else 0  # index in `WAITS_S`
         self._tries = 1  # a failed first connection is not retried at once
         self._up_at: float | None = None
 
@@ -133,7 +133,7 @@ class Backoff:
 
         Args:
             now: Monotonic, in seconds.
-            permanent: The provider refused it for a reason that does not pass by itself.
+            permanent: Whether the provider refused it for a reason that only a person can remove.
         """
         if self._up_at is not None and now - self._up_at > STABLE_S:
             self._tries = self._first

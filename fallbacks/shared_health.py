@@ -1,13 +1,13 @@
-"""The availability of a rung as several processes share it, over a common board.
+"""Shares the availability of a rung between several processes, over a common board.
 
-Each process watches its own rungs and publishes changes: breaker, suspicion, rest, whether an
-operator took the rung out of rotation, and that callers are served, which outweighs failed probes.
-What a process adopted from another is not published again. Times are on the board's clock, as well
-as each process knows it; a process with newer knowledge keeps its own.
+Each process publishes the changes of its own rungs on the board, as words (`BoardWord`): breaker,
+suspicion, rest, whether an operator took the rung out of rotation, and that callers are served, so
+that failed probes do not count. A change that was adopted from another process is not published
+again. Of two words on the same aspect, the later one counts.
 
-No process knows that clock to the millisecond, but the order of cause and effect is always right:
-what a process learnt after it read or published a word is published as newer than that word. Of two
-words the later one counts, whatever a process's own clock says.
+The times of words are on the board's clock. No process knows this clock to the millisecond, but the
+order of cause and effect is always right: a change that a process makes after it has read or
+published a word is published as later than that word, whatever the process's own clock says.
 """
 
 import math
@@ -19,12 +19,14 @@ from fallbacks.availability import SERVED_S, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.failure import Kind
 
-STALE_S: Final = 300.0  # a suspicion that no probe has cleared by then is ignored (chosen)
+STALE_S: Final = 300.0  # an older suspicion is not adopted (chosen)
 
 
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
-SERVED_EACH_S: Final = 10.0  # a third of SERVED_S (chosen)
-MIN_S: Final = 0.001  # between a word and what was learnt after reading it
+SERVED_EACH_S: Final = (
+    10.0  # between two words that callers are served: a third of SERVED_S (chosen)
+)
+MIN_S: Final = 0.001  # between a word that was read and a later one that is published
 
 
 class Aspect(StrEnum):
@@ -43,9 +45,9 @@ class BoardWord:
 
     place: str  # the rung; equal in all processes that ask the same server with the same key
     aspect: Aspect
-    at_s: float  # the board's clock: since when it applies
+    at_s: float  # since when it applies, on the board's clock
     value: str = ""  # the breaker's state; "suspect" or ""; "out" or ""
-    until_s: float = 0.0  # the board's clock: the end of a rest, or of a success's weight
+    until_s: float = 0.0  # the end of a rest, or of `served_until`, on the board's clock
     retired: bool = False
 
 
@@ -53,8 +55,8 @@ class BoardWord:
 class _Moment:
     """One moment on two clocks."""
 
-    at_s: float  # the board's
-    at: float  # our own
+    at_s: float  # on the board's clock
+    at: float  # on our own clock
 
 
 class SharedRung:
@@ -66,11 +68,12 @@ class SharedRung:
         self._seen = _look(rung)
         self._again = False
         self._served_until = -math.inf  # as last published or read
-        self._heard: dict[Aspect, _Moment] = {}  # the last word adopted: its time, and when
-        self._told: dict[Aspect, _Moment] = {}  # the last word published: its time
+        # For the last word that was adopted: its time, and when it was read.
+        self._adopted: dict[Aspect, _Moment] = {}
+        self._published: dict[Aspect, _Moment] = {}  # the time of the last published word
 
     def news(self, now: float, *, utc_s: float) -> tuple[BoardWord, ...]:
-        """Return what this process has changed since the last look.
+        """Return words for what has changed in this process since the last call.
 
         Args:
             now: Monotonic, in seconds.
@@ -90,15 +93,15 @@ class SharedRung:
         return tuple(self._word(aspect, now, offset_s=utc_s - now) for aspect in aspects)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
-        """Adopt another process's word; return whether that changed anything."""
+        """Adopt another process's word, unless it is outdated; return whether anything changed."""
         since = self._since(word, now - (utc_s - word.at_s))
         if since is None:
             return False
-        self._heard[word.aspect] = _Moment(at_s=word.at_s, at=now)
+        self._adopted[word.aspect] = _Moment(at_s=word.at_s, at=now)
         before = _look(self.rung)
         self._adopt(word, since, now, left_s=_left_s(word, utc_s))
         changed = {key: seen for key, seen in _look(self.rung).items() if seen != before[key]}
-        self._seen |= changed  # adopted changes are not published, all others still are
+        self._seen |= changed  # so that adopted changes are not published
         return bool(changed)
 
     def tell_again(self) -> None:
@@ -114,7 +117,7 @@ class SharedRung:
                     state, since=since, now=now, rest_s=left_s, retired=word.retired
                 )
             case Aspect.SUSPICION if now - since < STALE_S:
-                kind = Kind.TIMEOUT if word.value else None  # the exact kind was reported there
+                kind = Kind.TIMEOUT if word.value else None  # the other process published the kind
                 rung.follow_suspicion(kind, since=since, now=now)
             case Aspect.REST:
                 end_of = max if left_s > 0 else min
@@ -168,31 +171,31 @@ class SharedRung:
         )
 
     def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
-        """Return our time on the board's clock, after what we had read and published by then.
+        """Return our time on the board's clock, later than the words read and published before.
 
-        The board's clock may have been set back since.
+        Without this rule it might be earlier, because the board's clock may have been set back.
         """
         at_s = at + offset_s
-        heard, told = self._heard.get(aspect), self._told.get(aspect)
-        if heard is not None and at > heard.at:
-            at_s = max(at_s, heard.at_s + MIN_S)
-        if told is not None and at >= told.at:
-            at_s = max(at_s, told.at_s + (MIN_S if at > told.at else 0.0))
-        self._told[aspect] = _Moment(at_s=at_s, at=at)
+        adopted, published = self._adopted.get(aspect), self._published.get(aspect)
+        if adopted is not None and at > adopted.at:
+            at_s = max(at_s, adopted.at_s + MIN_S)
+        if published is not None and at >= published.at:
+            at_s = max(at_s, published.at_s + (MIN_S if at > published.at else 0.0))
+        self._published[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
     def _since(self, word: BoardWord, since: float) -> float | None:
-        """Return a word's time on our clock, after the older ones; `None` if it is outdated."""
-        heard, told = self._heard.get(word.aspect), self._told.get(word.aspect)
-        if heard is not None and word.at_s <= heard.at_s:
+        """Return a word's time on our clock, later than our own words; `None` if it is outdated."""
+        adopted, published = self._adopted.get(word.aspect), self._published.get(word.aspect)
+        if adopted is not None and word.at_s <= adopted.at_s:
             return None
-        if told is None:
+        if published is None:
             return since
-        return max(since, told.at + MIN_S) if word.at_s > told.at_s else None
+        return max(since, published.at + MIN_S) if word.at_s > published.at_s else None
 
 
 def _look(rung: RungAvailability) -> dict[Aspect, object]:
-    """Return everything that is published when it has changed."""
+    """Return the values whose changes are published, by aspect."""
     return {
         Aspect.BREAKER: (rung.breaker.state, rung.breaker.since),
         Aspect.SUSPICION: rung.suspect_since,
@@ -202,9 +205,9 @@ def _look(rung: RungAvailability) -> dict[Aspect, object]:
 
 
 def _left_s(word: BoardWord, utc_s: float) -> float:
-    """Return what is left of a rest, at most its whole length when it was published.
+    """Return the time left of a rest, at most its length when it was published.
 
-    The publishing process may know a different time on the board's clock, if that was set.
+    The processes may disagree on the board's clock for a while after it was set.
     """
     left_s, whole_s = word.until_s - utc_s, word.until_s - word.at_s
     return max(0.0, min(left_s, whole_s) if whole_s > 0 else left_s)

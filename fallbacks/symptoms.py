@@ -1,9 +1,9 @@
-"""The meaning of each symptom: tables for classification, where the first matching row wins.
+"""The meaning of each symptom: tables for classification, in which the first matching row wins.
 
-Source: the providers' published error lists and our own measurements of their clients: OpenAI's
-error codes guide, Deepgram's errors and DATA/NET troubleshooting pages, Cartesia's API errors and
-concurrency pages, ElevenLabs' error messages and help articles, Twilio's and Telnyx's REST error
-lists. RFC 6455 §7.4.1 for close codes. Where those are silent the row is our own choice.
+Sources: OpenAI's error codes guide; Deepgram's pages on errors and on DATA and NET codes;
+Cartesia's pages on API errors and concurrency; ElevenLabs' error messages and help articles;
+Twilio's and Telnyx's REST error lists; RFC 6455 §7.4.1 for close codes; our own measurements of the
+providers' clients. Rows without a source are our own choice.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from fallbacks.failure import Finding, Kind, Scope, finding
 class Moment(StrEnum):
     """What was in progress when a stream failed."""
 
-    IDLE = "idle"  # no request pending
-    ASKED = "asked"  # asked, nothing useful yet
-    FLOWING = "flowing"  # useful output has begun
+    IDLE = "idle"  # no request was pending
+    ASKED = "asked"  # a request was pending, without useful output yet
+    FLOWING = "flowing"  # useful output had begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,9 @@ class SymptomRow:
     providers: frozenset[str] = frozenset()
     stage: str = ""
     codes: frozenset[int] = frozenset()  # HTTP statuses, or close codes
-    words: frozenset[str] = frozenset()  # any of them as a code, type or status of the response
-    says: str = ""  # in the message, in lower case; in a close reason, letters and digits only
+    words: frozenset[str] = frozenset()  # one of them is a code, type or status in the response
+    # Part of the message, in lower case; of a close reason, only letters and digits are compared.
+    says: str = ""
     moments: frozenset[Moment] = frozenset()
 
 
@@ -70,7 +71,7 @@ _SILENT: Final = finding(Kind.SILENT)
 _NORMAL: Final = finding(Kind.CUT, harmless=True)
 
 UNKNOWN: Final = finding(Kind.PROTOCOL, unknown=True)
-"""No row matches: we do not understand the provider; transient until proven otherwise."""
+"""No row matches: we do not understand the provider, and treat the failure as transient."""
 
 _SPENT: Final = (
     "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
@@ -78,28 +79,28 @@ _SPENT: Final = (
 )
 
 _MODERATION: Final = ("flagged", "moderation", "content policy", "content_policy", "safety")
-"""In a refusal by a model's provider or gateway: the conversation's content, not our key."""
+"""Words in a refusal of a model's provider that show that the content caused it, not our key."""
 
 HTTP: Final = (
-    # Telephony first: its codes are its own numbers, and say nothing about a stage's rung.
+    # Carriers, which have error codes of their own.
     _line(_AUTH, on="twilio", words="20003"),
     _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
     _line(_LIMITED, on="twilio", words="20429 10004"),
-    _line(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # that number only
-    _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
+    _line(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # this number is invalid
+    _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # the same: no number, or not in E.164
     _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's national do-not-call registry
-    # Whatever the status: as a 403 it would retire every rung with the same key.
+    # With any status: a 403 alone would retire every rung with the same key.
     _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
-    # 429 has two meanings, and so has 401.
+    # 429 and 401 each have two meanings.
     _line(_QUOTA, 429, on="openai", words=_SPENT),
     _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
     _line(_QUOTA, 402),
-    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # more than a whole minute's limit
+    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # it exceeds a minute's limit
     _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
     _line(_LIMITED, 429),
     _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
     *(_line(_BAD, 403, on="openai", says=words) for words in _MODERATION),
-    _line(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or what the call said
+    _line(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or the call's content
     _line(_AUTH, 401, 403),
     _line(_NOT_FOUND, 404, 410),
     _line(
@@ -108,12 +109,12 @@ HTTP: Final = (
         words="context_length_exceeded content_policy_violation invalid_prompt "
         "max_character_limit_exceeded",
     ),
-    _line(_PAYLOAD, 400, on="deepgram", says="failed to process audio"),  # that recording only
-    _line(_PAYLOAD, 413),  # too large: split or trim it
+    _line(_PAYLOAD, 400, on="deepgram", says="failed to process audio"),  # this recording only
+    _line(_PAYLOAD, 413),  # too large: to be split or trimmed
     _line(_BAD, 400, 405, 411, 414, 415, 422),
     _line(_TIMEOUT, 408),
     _line(_OVERLOADED, 409, 425),
-    _line(_PROTOCOL, *range(100, 400)),  # a redirect, a page, no upgrade
+    _line(_PROTOCOL, *range(100, 400)),  # such as a redirect, or a page in place of an upgrade
     _line(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
 )
 """An HTTP response, including one to an upgrade request."""
@@ -137,19 +138,19 @@ MESSAGES: Final = (
     _line(_PROTOCOL, on="elevenlabs", words="max_active_conversations"),
     _line(_OVERLOADED, on="elevenlabs", words="system_busy"),
     _line(_BAD, words="invalid_parameters invalid_value unsupported_parameter unsupported_value"),
-    # Deepgram complains about one of our messages and continues to recognise.
+    # Deepgram rejects one of our messages, and continues to transcribe.
     _line(finding(Kind.PROTOCOL, goes_on=True), on="deepgram", words="error configurefailure"),
     _line(_CUT, on="openai", moments=(Moment.FLOWING,)),
     _line(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
 )
-"""An error message inside an open stream, without an HTTP status in the table above."""
+"""An error message inside an open stream, if `HTTP` does not classify it by a status."""
 
 CLOSES: Final = (
     _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),
     _line(_NETWORK, 1011, on="deepgram", says="net0001"),  # we sent no audio: check the keep-alive
     _line(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
     _line(_OVERLOADED, 1011, on="deepgram", says="net0000"),
-    # A recogniser always has work: a close that we did not ask for is a cut, even a clean one.
+    # A recogniser always has work, so even a clean close is a cut if we did not request it.
     _line(_CUT, 1000, 1001, stage="stt"),
     _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
     _line(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
@@ -159,22 +160,22 @@ CLOSES: Final = (
     _line(_NETWORK, 1015),  # TLS
     _line(_PROTOCOL, 1002, 1003, 1007, 1008, 1009, 1010),
 )
-"""A WebSocket close that we did not ask for; ElevenLabs' 1008 is classified by its reason first."""
+"""A WebSocket close that we did not request. ElevenLabs' 1008 is classified by its reason first."""
 
 
 class Symptom(StrEnum):
-    """What a watcher observes in a stream without any message."""
+    """A failure that we observe ourselves, without an error message of the provider."""
 
     NO_ANSWER = "no_answer"  # no connection or no headers in time
-    FIRST_LATE = "first_late"  # nothing useful in the time left
+    FIRST_LATE = "first_late"  # no useful output in time
     GAP = "gap"  # useful output began, then none for too long
-    END_UNFINISHED = "end_unfinished"  # a clean end, but unfinished by the protocol
-    NO_RESULTS = "no_results"  # speech in, no words out
-    FINALIZE_UNANSWERED = "finalize_unanswered"  # and no final text either
-    NO_AUDIO = "no_audio"  # text and flush in, no audio out
+    END_UNFINISHED = "end_unfinished"  # the stream ended before the protocol's end of the answer
+    NO_RESULTS = "no_results"  # no words for speech
+    FINALIZE_UNANSWERED = "finalize_unanswered"  # no final text after a request for it
+    NO_AUDIO = "no_audio"  # no audio for text
     SHORT_AUDIO = "short_audio"  # too short for the number of words
     ZERO_AUDIO = "zero_audio"  # every sample is 0
-    NO_TEXT = "no_text"  # finished without a word
+    NO_TEXT = "no_text"  # an answer without a word
     GARBAGE = "garbage"  # unparseable, or of the wrong type
     ODD_AUDIO = "odd_audio"  # half a sample
 
@@ -193,10 +194,10 @@ SYMPTOMS: Final[Mapping[Symptom, Finding]] = {
     Symptom.GARBAGE: _PROTOCOL,
     Symptom.ODD_AUDIO: _PROTOCOL,
 }
-SHORT_AUDIO_S: Final = 0.04  # per word; less is not speech (chosen: docs/how-it-stays-up.md)
+SHORT_AUDIO_S: Final = 0.04  # per word; less cannot be speech (chosen: docs/how-it-stays-up.md)
 
 ERROR_NAMES: Final[Mapping[str, Finding]] = {
-    # openai, httpx, aiohttp, websockets: matched by name, so no client library is imported here
+    # Of openai, httpx, aiohttp and websockets; by name, so that none of them is imported here.
     "APITimeoutError": _TIMEOUT,
     "APIConnectionError": _NETWORK,
     "ConnectTimeout": _TIMEOUT,

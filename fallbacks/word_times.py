@@ -1,7 +1,7 @@
-"""Word times of an utterance: as the voice reports them, or estimated by letters.
+"""Word times of an utterance: as the voice reports them, or estimated from the letters.
 
-Times are seconds of the utterance's own audio, counted from its first sample across all the rungs
-that spoke parts of it. Each rung's own times are shifted by what was kept of the rungs before.
+Times are in seconds of the utterance's audio, from its first sample, whichever rungs spoke its
+parts. Each rung's own times are shifted by the length of the audio kept from earlier rungs.
 """
 
 import re
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-CHARACTER_S: Final = 0.065  # of speech, including the space: some 150 words a minute
-LETTER_S: Final = 0.025  # the least audio for a letter: speech takes 0.07 s, so less was cut off
-UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
+CHARACTER_S: Final = 0.065  # speech per character, including spaces: about 150 words a minute
+LETTER_S: Final = 0.025  # least speech per letter: usually it is 0.07 s, so less was cut off
+UNSURE_S: Final = 0.1  # tolerance of word times: twice the error seen with both voices (chosen)
 _AHEAD: Final = 3  # words to look ahead when a voice says something other than the text
 _SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
-_LEFT_OUT_LETTERS: Final = 4  # shorter words are spoken within their neighbours' times (chosen)
-_LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: too little to speak them
+_LEFT_OUT_LETTERS: Final = 4  # fewer letters may be spoken within their neighbours' times (chosen)
+_LEFT_OUT_SHARE: Final = 0.25  # of the usual time of letters; in less they cannot be spoken
 # An SSML or HTML tag, or a model's special token: no voice speaks it.
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
@@ -26,11 +26,11 @@ _UNSPACED: Final = (
     r"\U00020000-\U0003ffff"
 )
 SIGN: Final = f"[{_UNSPACED}]"
-"""A character of a script without spaces: it counts as a word, together with its marks."""
+"""A character of a script without spaces; with the marks after it, it counts as a word."""
 
 
 def _units(whole: str = "") -> re.Pattern[str]:
-    """Match a word, or such a character; `whole` matches what is not divided."""
+    """Return a pattern for words, and for such characters; matches of `whole` are not divided."""
     return re.compile(rf"{SIGN}(?:{whole}[^\w\s])*|(?:{whole}[^\s{_UNSPACED}])+")
 
 
@@ -42,7 +42,8 @@ _RULE: Final = re.compile(r"([+=])\1+")  # a drawn line, not spoken
 def sayable(word: str) -> str:
     """Return the spoken part of a word: letters, digits and spoken signs, in lower case.
 
-    A sign may stand alone, as in "25 €": its word is lost if it counts as said with the number.
+    A sign may stand alone, as in "25 €". If it did not count, it would be lost when a voice fails
+    after the number.
     """
     if word.isalnum():
         return word.casefold()
@@ -51,7 +52,7 @@ def sayable(word: str) -> str:
 
 
 def plain(word: str) -> str:
-    """Return a word's letters and digits, in lower case: recognisers differ on signs."""
+    """Return a word's letters and digits, in lower case, for comparison between recognisers."""
     return "".join(item for item in word.casefold() if item.isalnum())
 
 
@@ -62,21 +63,20 @@ def is_sign(character: str) -> bool:
 
 @dataclass(slots=True)
 class TimedWord:
-    """A word of our text, and when it is spoken, as far as its voice has reported."""
+    """A word of our text, and when it is spoken, if its voice has reported that."""
 
     text: str
     letters: str  # the spoken part
-    offset: int = 0  # the characters before it, and one for each word
-    joined: bool = False  # no space stands before it
+    offset: int = 0  # the number of characters before it, with one more for each word
+    joined: bool = False  # there is no space before it
     start_s: float | None = None
     end_s: float | None = None
 
 
 def as_written(words: Sequence[TimedWord], at: int) -> tuple[str, bool]:
-    """Return a word, with the space before it unless there is one on both sides.
+    """Return a word as it is in the text, and whether the returned text has its own spaces.
 
-    Returns:
-        The word, and whether spaces are left out around it, so that it has its own.
+    It has its own spaces if there is no space on one of its sides.
     """
     word, after = words[at], words[at + 1 : at + 2]
     if not word.joined and not any(other.joined for other in after):
@@ -85,25 +85,26 @@ def as_written(words: Sequence[TimedWord], at: int) -> tuple[str, bool]:
 
 
 class WordFollower:
-    """Finds the words that a voice reports in the text that we wrote.
+    """Finds the words that a voice reports in our text.
 
-    A voice may split our words, join them or say them differently ("3" as "three"). So the text is
-    followed letter by letter, and matched again at the next word that is as written.
+    A voice may split our words, join them or say them differently ("3" as "three"). So the reported
+    words are matched letter by letter. After a difference, matching continues at the next word that
+    is reported as written.
     """
 
     def __init__(self, words: Sequence[TimedWord], *, first: int, from_s: float = 0.0) -> None:
-        """Start at a voice's first word, and its time; `words` may grow."""
-        self.begun = False
-        self.left_out = False  # it skipped words of the text; the rest is not followed
+        """Start with the word `first` of `words`, which may grow, and the time `from_s`."""
+        self.begun = False  # a reported word has matched
+        self.left_out = False  # the voice has skipped words; the rest is not followed
         self._spoken_s = from_s  # up to here it has spoken the text as written
-        self._odd = ""  # what it has said differently since the last word that matched
-        self._odd_s = 0.0  # when that began
+        self._odd = ""  # reported letters since the last match
+        self._odd_s = 0.0  # when they began
         self._words = words
         self._at = first  # the word that the voice has reached
-        self._spelt = 0  # the characters of that word already matched
+        self._spelt = 0  # the number of letters of that word that have matched
 
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
-        """Match a reported word, and record its time."""
+        """Match a reported word, and record its times in `words`."""
         letters = sayable(said)
         while letters and self._at < len(self._words) and not self.left_out:
             letters = self._spell(letters, start_s=start_s, end_s=end_s)
@@ -131,7 +132,7 @@ class WordFollower:
     def _find(self, letters: str, start_s: float) -> str:
         """Continue at one of the next words that matches; stay if none does."""
         self._odd_s = self._odd_s if self._odd else start_s
-        whole = self._odd + letters  # a word may come in several pieces
+        whole = self._odd + letters  # a word may be reported in several pieces
         found, since_s = self._ahead(whole), self._odd_s
         if found is not None and self._leaves_out(found, since_s):
             self.left_out, self._words[self._at].start_s = True, None
@@ -160,11 +161,11 @@ class WordTimes:
     """The words of one utterance and their times.
 
     Attributes:
-        words: All of them.
+        words: All words of the utterance.
         first: The first word of the current voice.
-        base_s: Where its audio begins.
-        timed: Whether it reports when each word is spoken; if not, that is estimated.
-        follower: Of the current voice.
+        base_s: Where the current voice's audio begins.
+        timed: Whether the current voice reports word times; if not, they are estimated.
+        follower: Matches the current voice's reported words.
     """
 
     def __init__(self) -> None:
@@ -196,7 +197,7 @@ class WordTimes:
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
-        """Start another voice at word `first`; known times of earlier words stay."""
+        """Start another voice at word `first`; the times of earlier words stay as they are now."""
         for at in range(self.first, first):
             self.words[at].start_s = self.start_s(at)
             self.words[at].end_s = self.end_s(at)
@@ -216,10 +217,9 @@ class WordTimes:
         return self._offset(len(self.words)) - self._offset(at)
 
     def heard_at(self, at: int) -> float | None:
-        """Return how much audio is played when a word counts as heard.
+        """Return up to where the audio must be played for a word to count as heard: to its middle.
 
-        A word counts as heard when half of it was played. `None` if there is no such word yet, or
-        if its time is unknown.
+        `None` if there is no such word yet, or if its time is unknown.
         """
         start_s = self.start_s(at) if at < len(self.words) else None
         if start_s is None:
@@ -230,14 +230,18 @@ class WordTimes:
         return (start_s + end_s) / 2
 
     def start_s(self, at: int) -> float | None:
-        """Return when a word begins: as reported, or as estimated."""
+        """Return when a word begins, as reported or estimated; `None` if unknown."""
         word = self.words[at]
         if word.start_s is not None or self.timed or at < self.first:
             return word.start_s
         return self._guess_s(at)
 
     def end_s(self, at: int) -> float | None:
-        """Return when a word ends: as reported, when the next one begins, or as estimated."""
+        """Return when a word ends; `None` if unknown.
+
+        It is the reported end, the estimate for a voice without word times, or the next word's
+        start.
+        """
         word = self.words[at]
         if word.end_s is not None:
             return word.end_s
@@ -247,10 +251,10 @@ class WordTimes:
         return None if after is None or word.start_s is None else after.start_s
 
     def untold(self, received_s: float) -> tuple[int, float]:
-        """Return how many words follow the last timed one, and how much audio.
+        """Return how many words follow the last timed one, and how many seconds of audio.
 
-        A word without spoken letters does not count: a voice that ends with the last letter is
-        complete. A time beyond the received audio does not count either.
+        Words without letters, such as a dash, do not count, because no voice speaks them. A time
+        beyond the received audio does not count either.
         """
         last, end_s = self.first - 1, self.base_s
         for at in range(self.first, len(self.words)):
@@ -273,7 +277,7 @@ class WordTimes:
             word.end_s = max(at_s, word.start_s)
 
     def _guess_s(self, at: int) -> float:
-        """Estimate where a word of an untimed voice begins, by the letters before it."""
+        """Estimate when a word of a voice without word times begins, by the letters before it."""
         while self._filled < at and self.words[self._filled].end_s is not None:
             self._filled += 1
         told = min(at, self._filled)
@@ -288,5 +292,5 @@ class WordTimes:
 
 
 def is_cut_short(text: str, *, audible_s: float) -> bool:
-    """Return whether `audible_s` of audio is far too short for a text."""
+    """Return whether `audible_s` seconds of speech are far too short for a text."""
     return audible_s < LETTER_S * sum(item.isalnum() for item in text)

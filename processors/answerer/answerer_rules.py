@@ -1,21 +1,21 @@
-"""The rules of answering machine detection, and its values.
+"""The rules, time limits and actions of answering machine detection.
 
-Time counts from the answer: early media is ignored.
+Time is measured from the answer; early media is ignored.
 
 - Short speech, then silence: a person. The agent speaks at once.
-- A phrase that only machines say decides as soon as it is recognised; so does a beep after speech.
-- Without a decision after `decide_s` the answerer is undecided, and treated as a person. The agent
-  speaks in their next pause, or at once if there is no speech.
-- A decision is made as soon as the points of a machine's phrases exceed a person's by one sentence
-  that only machines say. The action waits for more, or for a pause, and is taken back if a person's
-  words come.
-- A machine found later replaces an earlier decision, but only if it talks on over our speech: by a
-  phrase in speech longer than any person's greeting, or by a phrase and a beep. What is said in a
-  conversation, even about voicemail, does not count: we never hang up on a person. A beep right
-  after a greeting too long for a person needs no phrase.
-- A mailbox gets the message after its beep, or after its silence if no beep comes.
+- A phrase that only machines say decides as soon as it is recognised. So does a beep after speech.
+- Without a decision after `decide_s`, the answerer is undecided, and treated as a person. The agent
+  speaks in the answerer's next pause, or at once if there is no speech.
+- Phrases have points. A machine is found as soon as a machine's points exceed a person's by one
+  sentence that only machines say. The action waits for more points or a pause. If a person's words
+  follow, the decision is taken back.
+- A machine may be found after an earlier decision, but only if it talks on over our speech: by a
+  phrase in speech that is longer than a person's greeting, or by a phrase and a beep. Directly
+  after a greeting too long for a person, a beep needs no phrase. Words in a conversation, even
+  about voicemail, do not count: we never hang up on a person.
+- A mailbox gets the message after its beep, or after silence if there is no beep.
 - A call-screening assistant is told who calls and why, in its pause. Then detection starts over,
-  with the patience for a telephone that rings.
+  with more time, because a telephone may ring now.
 """
 
 from collections.abc import Mapping
@@ -49,21 +49,23 @@ BY_CUE: Final[Mapping[Cue, Answerer]] = {
 class AnsweringRules:
     """The time limits. The first three and the last are those of LiveKit's detector."""
 
-    human_speech_s: float = 2.5  # speech up to this length is a person's
-    human_silence_s: float = 0.5  # after it
-    hello_s: float = 1.2  # longer speech needs `pause_s`: firms' greetings pause that soon
-    machine_silence_s: float = 1.5  # after a hint: a beep may come, or more words
-    decide_s: float = 2.8  # the decision is made within 3 s of the answer (chosen)
-    pause_s: float = 0.8  # after longer speech; Asterisk's AMD: after_greeting_silence 800 ms
-    part_wait_s: float = 6.0  # for the pause of a machine that is not certain to be one (chosen)
-    talker_s: float = 12.0  # the agent speaks to a person who never pauses (chosen)
-    no_beep_s: float = 2.5  # of silence after a mailbox's greeting: no beep will come
-    beep_wait_s: float = 30.0
-    screened_s: float = 30.0  # for a person whose assistant asks them
-    overlap_s: float = 1.5  # a machine continues within this pause, whatever it hears (chosen)
-    watch_s: float = 30.0  # after that nothing replaces a decision
-    talk_over_s: float = 1.5  # of speech over ours; a person would stop sooner
-    least_speech_s: float = 0.4  # before a beep; a beep without speech belongs to the line
+    human_speech_s: float = 2.5  # longer speech is not a person's greeting
+    human_silence_s: float = 0.5  # silence after a short greeting
+    hello_s: float = 1.2  # longer speech needs `pause_s`: firms' greetings have short pauses
+    machine_silence_s: float = 1.5  # silence after a machine's phrase: a beep or words may follow
+    decide_s: float = 2.8  # so that the decision is made within 3 s of the answer (chosen)
+    pause_s: float = 0.8  # silence after longer speech; as after_greeting_silence in Asterisk's AMD
+    part_wait_s: float = (
+        6.0  # for the pause of an answerer that is not certainly a machine (chosen)
+    )
+    talker_s: float = 12.0  # then the agent speaks to a person who never pauses (chosen)
+    no_beep_s: float = 2.5  # silence after a mailbox's greeting that shows that no beep follows
+    beep_wait_s: float = 30.0  # the longest wait for a beep
+    screened_s: float = 30.0  # for a person to answer after a call-screening assistant
+    overlap_s: float = 1.5  # a machine never pauses for longer than this when we speak (chosen)
+    watch_s: float = 30.0  # for which a decision may be replaced
+    talk_over_s: float = 1.5  # speech over ours; a person would stop sooner
+    least_speech_s: float = 0.4  # before a beep; a beep without speech is a sound of the line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class MachineListening:
 
     Attributes:
         listen: Whether detection is on.
-        screening: Said to a call-screening assistant; if empty, the greeting is.
+        screening: The words for a call-screening assistant; if empty, the greeting.
     """
 
     listen: bool = True
@@ -81,11 +83,11 @@ class MachineListening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweringPlan:
-    """What is said to a machine.
+    """The words for machines.
 
     Attributes:
         who: Who calls and why, for a call-screening assistant.
-        message: Left in a mailbox; if empty, we hang up on mailboxes.
+        message: The message for a mailbox; if empty, we hang up on mailboxes.
     """
 
     who: str
@@ -104,7 +106,7 @@ class Decide:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Say what the call is about: a person is on the line."""
+    """Begin the conversation: a person is on the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class SayWho:
 
 @dataclass(frozen=True, slots=True)
 class StopTalking:
-    """Stop our speech: no person hears it."""
+    """Stop our speech, because no person hears it."""
 
 
 @dataclass(frozen=True, slots=True)

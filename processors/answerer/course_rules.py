@@ -23,14 +23,14 @@ from processors.answerer.phrase_rules import Cue, Cues, read_cues
 
 @dataclass(slots=True, kw_only=True)
 class GreetingHeard:
-    """What was heard in this round of listening."""
+    """The answerer's speech and words in this round of listening."""
 
-    speech_s: float = 0.0  # of closed spans
+    speech_s: float = 0.0  # the length of all speech that has ended
     since: float | None = None  # the start of the speech in progress
-    ended: float | None = None  # the last span
-    words: str = ""  # final
-    interim: str = ""
-    cues: Cues = field(default_factory=Cues)
+    ended: float | None = None  # the end of the last speech
+    words: str = ""  # from final transcripts
+    interim: str = ""  # from the latest interim transcript
+    cues: Cues = field(default_factory=Cues)  # in all these words
 
     def voiced(self, at: float) -> None:
         """Record that speech began at `at`."""
@@ -46,7 +46,7 @@ class GreetingHeard:
         return True
 
     def read(self, text: str, *, final: bool) -> None:
-        """Add recognised text: all of an utterance in progress so far, or all of a final one."""
+        """Add a transcript of one utterance: all of it so far, or the final one."""
         if final:
             self.words, self.interim = f"{self.words} {text}".strip(), ""
         else:
@@ -59,7 +59,7 @@ class GreetingHeard:
         return self.cues.person > 0 and self.cues.definite is None
 
     def silence_s(self, rules: AnsweringRules) -> float:
-        """Return how much silence makes it our turn."""
+        """Return after how much silence we may act."""
         if self.cues.hinted:
             return rules.machine_silence_s
         if self.speech_s > rules.human_speech_s:
@@ -82,12 +82,12 @@ class GreetingHeard:
         return self.speech_s + (0.0 if self.since is None else max(0.0, now - self.since))
 
     def forget_speech(self) -> None:
-        """Count speech from now on; the words stay."""
+        """Reset the length of the speech; the words stay."""
         self.speech_s = 0.0
 
     def quiet_for(self, silence_s: float, now: float) -> bool:
         """Return whether the silence since the last speech has lasted `silence_s`."""
-        since = self.quiet_since  # the same sum as in `wake_at`, so that rounding cannot differ
+        since = self.quiet_since  # the same sum as in `wake_at`, so that both are rounded alike
         return since is not None and now >= since + silence_s
 
 
@@ -99,28 +99,28 @@ class AnsweringState(StrEnum):
 
     RINGING = "ringing"
     LISTENING = "listening"
-    PAUSING = "pausing"  # decided for a person who is still speaking
-    OPEN = "open"
+    PAUSING = "pausing"  # decided for a person, whose pause we wait for
+    OPEN = "open"  # we talk to a person
     ASKED = "asked"  # an assistant waits for our name
-    MAILBOX = "mailbox"  # and its beep is awaited
-    PARTING = "parting"  # from a machine, unless a person's words come before its pause
+    MAILBOX = "mailbox"  # we wait for the beep of a mailbox
+    PARTING = "parting"  # we hang up at a machine's pause, unless a person's words come first
     OVER = "over"
 
 
 class AnsweringCourse:
-    """One outbound call, from its ringing to a conversation or to our hanging up.
+    """One outbound call, from the ringing to a conversation or the end of the call.
 
     Attributes:
         rules: The time limits.
         state: The state.
-        since: Since when we talk, await a beep, or part.
-        heard: What was heard in this round of listening.
-        round_at: When the round began, or our patience with a speaker was renewed.
-        decided: The answerer decided for; `None` before a decision.
-        by_words: Whether words decided for a machine, so that words can take that back.
+        since: When we began to talk, to wait for a beep, or to wait for a pause to hang up.
+        heard: The answerer's speech and words in this round of listening.
+        round_at: When the round began, or when its time limits last started again.
+        decided: Who answered, as decided; `None` before a decision.
+        by_words: Whether words decided for a machine, so that words can take the decision back.
         screened: Whether an assistant was told who calls.
-        spoke_s: How long they spoke before we began.
-        watched_until: How long a conversation is watched during silence.
+        spoke_s: How long the answerer spoke before we began to talk.
+        watched_until: Until when a conversation is watched for a machine if there is silence.
     """
 
     def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
@@ -150,11 +150,11 @@ class AnsweringCourse:
         return (Decide(answerer=answerer, why=why, after_s=after_s, revised=revised),)
 
     def greet(self, answerer: Answerer, why: str, now: float) -> Actions:
-        """Decide for a person, and speak at once."""
+        """Decide for a person, and begin the conversation at once."""
         return (*self.decide(answerer, why, now), *self.open(now))
 
     def open(self, now: float) -> Actions:
-        """Speak, and watch for a machine that talks on."""
+        """Begin the conversation, and watch for a machine that talks on."""
         self.state, self.since = AnsweringState.OPEN, now
         self.watched_until = now + self.rules.overlap_s
         self.spoke_s = self.heard.speech_until(now)
@@ -162,17 +162,17 @@ class AnsweringCourse:
         return (Open(),)
 
     def await_pause(self, why: str, now: float) -> Actions:
-        """Treat a talking answerer as a person, and speak in their next pause."""
+        """Treat an answerer who is talking as a person, and wait for the next pause."""
         self.state = AnsweringState.PAUSING
         return self.decide(Answerer.UNDECIDED, why, now)
 
     def take_back(self, now: float) -> Actions:
-        """Take back the decision for a machine: a person speaks. Renew the patience."""
+        """Take back the decision for a machine: a person speaks. Restart the time limits."""
         self.round_at = now
         return self.await_pause("words", now)
 
     def meet_machine(self, cue: Cue, now: float) -> Actions:
-        """Decide by a machine's words: an assistant, a menu, a mailbox."""
+        """Decide for a machine by its words: an assistant, a menu or a mailbox."""
         answerer = BY_CUE[cue]
         self._full = self._full or cue is Cue.FULL
         self.by_words, self.since = True, now
@@ -191,11 +191,11 @@ class AnsweringCourse:
         return (SayWho(),)
 
     def leave_message(self, now: float, *, at_end: bool) -> Actions:
-        """Speak to a mailbox after its greeting; hang up on one that takes no message.
+        """Leave a message after the greeting; hang up if there is none, or the mailbox is full.
 
         Args:
             now: Monotonic, in seconds.
-            at_end: Whether the greeting has ended.
+            at_end: Whether the greeting has ended; if not, wait for its end.
         """
         if self._full or not self._leaves_message:
             return self.part()
@@ -204,7 +204,7 @@ class AnsweringCourse:
         return (LeaveMessage(),) if at_end else ()
 
     def settle(self) -> None:
-        """End detection: nothing that is heard changes the decision."""
+        """End detection: the decision is final."""
         self.state = AnsweringState.OVER
 
     def part(self) -> Actions:

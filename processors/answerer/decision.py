@@ -1,4 +1,4 @@
-"""Decides who answered, and when to begin; the rules are in `answerer_rules.py`."""
+"""Decides who answered, and when to speak; the rules are in `answerer_rules.py`."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -10,18 +10,21 @@ from processors.answerer.phrase_rules import Cue
 BEEP_TELLS: Final = frozenset(
     {AnsweringState.LISTENING, AnsweringState.PAUSING, AnsweringState.OPEN}
 )
-"""In these states a beep may reveal a mailbox."""
+"""The states in which a beep may show that a mailbox has answered."""
 
 
 class AnswererJudge:
-    """Decides for one call. Pass in what is heard, and call `tick` at `wake_at`."""
+    """Decides for one call: its methods record what is heard and return actions.
+
+    Call `tick` at `wake_at`.
+    """
 
     def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
         self._course = AnsweringCourse(rules, leaves_message=leaves_message)
 
     @property
     def listens(self) -> bool:
-        """Whether what is heard belongs to the greeting, before a conversation."""
+        """Whether the answerer's words still belong to the greeting, before a conversation."""
         return self._course.state not in (AnsweringState.OPEN, AnsweringState.OVER)
 
     @property
@@ -50,16 +53,16 @@ class AnswererJudge:
             self._course.watched_until = at + self._course.rules.overlap_s
 
     def words(self, text: str, now: float, *, final: bool) -> Actions:
-        """Take recognised text: all of an utterance in progress so far, or all of a final one."""
+        """Record a transcript of one utterance: all of it so far, or the final one."""
         course = self._course
         inactive = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
         if inactive or not course.heard.spoken:
-            return ()  # words before any speech belong to early media
+            return ()  # words without speech since the answer belong to early media
         course.heard.read(text, final=final)
         return self.tick(now)
 
     def beep(self, now: float) -> Actions:
-        """Take the end of a single tone."""
+        """Record that a single tone has ended."""
         course = self._course
         if course.state is AnsweringState.PARTING:
             return course.part()
@@ -72,7 +75,7 @@ class AnswererJudge:
         return (*said, *stops, *course.leave_message(now, at_end=True))
 
     def carrier_says(self, answerer: str, now: float) -> Actions:
-        """Take a carrier's verdict, in the terms of Twilio's `AnsweredBy`; unknown is ignored."""
+        """Record the carrier's verdict, as a value of Twilio's `AnsweredBy`; others are ignored."""
         course = self._course
         self.answered(now)
         if course.state not in (AnsweringState.LISTENING, AnsweringState.PAUSING):
@@ -88,13 +91,13 @@ class AnswererJudge:
         return (*said, *course.leave_message(now, at_end=at_end))
 
     def tick(self, now: float) -> Actions:
-        """Do what is due."""
+        """Return the actions that are due by now."""
         step = STEPS.get(self._course.state)
         return step(self._course, now) if step else ()
 
 
 def _due_at(course: AnsweringCourse) -> float | None:
-    """Return when something is due: at a limit, or sooner after enough silence."""
+    """Return when to act: at a time limit, or sooner after enough silence; `None` if never."""
     limit_at, silence_s = _waits(course)
     quiet_at = course.heard.quiet_since if silence_s else None
     if limit_at is None or quiet_at is None:
@@ -136,12 +139,12 @@ def _limit_at(course: AnsweringCourse) -> float:
 
 
 def _talker_at(course: AnsweringCourse) -> float:
-    """Return when we speak to a person who never pauses."""
+    """Return when we speak even if a person does not pause."""
     return course.round_at + course.rules.talker_s
 
 
 def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
-    """Return whether a beep is a mailbox's, by what was heard before it."""
+    """Return whether a beep is that of a mailbox, by the speech before it."""
     if course.state not in BEEP_TELLS:
         return False
     heard, rules = course.heard, course.rules
@@ -156,10 +159,10 @@ def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
 
 
 def _judge(course: AnsweringCourse, now: float) -> Actions:
-    """Decide whether the speech so far is a machine's, or a person's who has paused."""
+    """Decide whether a machine speaks, or a person who has paused."""
     heard = course.heard
     cue = heard.cues.definite
-    if cue and not (cue is Cue.SCREENING and course.screened):  # it was already told
+    if cue and not (cue is Cue.SCREENING and course.screened):  # the assistant was told before
         return _meet_machine(course, cue, now)
     if course.screened and Cue.HOLD in heard.cues.points and heard.since is None:
         course.listen(now)
@@ -174,7 +177,7 @@ def _judge(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _judge_time(course: AnsweringCourse, now: float) -> Actions:
-    """Decide whether there is time to listen on."""
+    """Decide at the time limit, if there was no pause."""
     if course.state is AnsweringState.PAUSING:
         return course.open(now) if now >= _talker_at(course) else ()
     if now < _limit_at(course):
@@ -191,12 +194,12 @@ def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
 
 
 def _await_its_end(course: AnsweringCourse, now: float) -> Actions:
-    """Hang up when it is certainly a machine, or when it stops talking."""
+    """Hang up when it is certainly a machine, or when a likely machine pauses."""
     cues = course.heard.cues
     if course.heard.person_after_all:
         return course.take_back(now)
     over = _is_due(course, now)
-    if over and not cues.sure:  # it said only what people say, too
+    if over and not cues.sure:  # people use all of these phrases, too
         return course.greet(Answerer.UNDECIDED, "words", now)
     return course.part() if over or cues.certain else ()
 
@@ -210,20 +213,20 @@ def _await_beep(course: AnsweringCourse, now: float) -> Actions:
         return course.part()
     if not _is_due(course, now):
         return ()
-    if course.by_words and not cues.sure:  # it said only what people say, too
+    if course.by_words and not cues.sure:  # people use all of these phrases, too
         return course.greet(Answerer.UNDECIDED, "words", now)
     return course.leave_message(now, at_end=True)
 
 
 def _tell_who(course: AnsweringCourse, now: float) -> Actions:
-    """Tell an assistant who calls, when it is our turn."""
+    """Tell an assistant who calls, when it pauses."""
     if course.heard.person_after_all:
         return course.take_back(now)
     return course.say_who(now) if _is_due(course, now) else ()
 
 
 def _look_back(course: AnsweringCourse, now: float) -> Actions:
-    """Check whether the person we talk to is a machine after all."""
+    """Check whether we are talking to a machine after all."""
     heard, rules = course.heard, course.rules
     quiet = heard.since is None and now >= course.watched_until
     if quiet or now >= course.since + rules.watch_s:

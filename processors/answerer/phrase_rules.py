@@ -1,8 +1,8 @@
 """The phrases of people, mailboxes, menus and call-screening assistants, and their weights.
 
-They are grouped by what a sentence does: a machine says that the person is not available, tells
-what to do after a tone, names itself, promises a call, offers keys. One pattern is one such thing
-in all its wordings, so that nothing is counted twice. Patterns match words without punctuation or
+They are grouped by purpose: a machine says that the person is not available, explains what to do
+after a tone, names itself, promises a call, offers keys. One pattern contains all wordings of one
+such statement, so that no statement is counted twice. Patterns match words without punctuation or
 accents, as `plain` returns them.
 
 Each phrase in the recognised text has points. A machine must be ahead of a person by the points of
@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+# The points of a phrase.
 ALONE: Final = 4  # conclusive by itself: no person says it to a caller
 WITH_ANOTHER: Final = 2  # people say it, too
-OPENER: Final = 1  # how firms begin, person or machine
+OPENER: Final = 1  # the beginning of firms' greetings, by a person or a machine
 
 
 class Cue(StrEnum):
     """What a phrase indicates."""
 
     SCREENING = "screening"  # a call-screening assistant asks who calls, and why
-    HOLD = "hold"  # it asks us to wait for the person
-    MENU = "menu"
+    HOLD = "hold"  # the assistant asks us to wait for the person
+    MENU = "menu"  # a telephone menu
     FULL = "full"  # a mailbox that takes no message
     VOICEMAIL = "voicemail"
     PERSON = "person"
@@ -62,7 +63,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(оставайтесь|не вешайте|подождите)": ALONE,
     },
     Cue.MENU: {
-        rf"press (the )?{_DIGIT}": 2 * ALONE,  # a menu that also asks how it can help is one
+        rf"press (the )?{_DIGIT}": 2 * ALONE,  # enough even if the menu asks how it can help
         rf"{_KEY_VERBS} {_CIFRA}|нажмите\b": 2 * ALONE,
         r"^(\w+ ){0,12}(for|to) (\w+ ){1,6}press\b|say (\w+ ){1,4}or press": ALONE,
         rf"para (\w+ ){{1,6}}{_KEY_VERBS}\b": ALONE,
@@ -150,9 +151,9 @@ _COMPILED: Final = {
 }
 _ACCENTS: Final = str.maketrans("áéíóúüñё", "aeiouun\N{CYRILLIC SMALL LETTER IE}")
 _GREETS: Final = re.compile(r"(hello|hi|hey|yes|yeah|si|diga|digame|bueno|алло|да)\b")
-GREETS_WORDS: Final = 3  # at most, for a short greeting; Asterisk's AMD takes more for a machine
+GREETS_WORDS: Final = 3  # words of a short greeting, at most; as in Asterisk's AMD
 MACHINES: Final = (Cue.SCREENING, Cue.MENU, Cue.FULL, Cue.VOICEMAIL)
-BEEP_POINTS: Final = ALONE  # after speech, it counts as much as a sentence
+BEEP_POINTS: Final = ALONE  # a beep after speech counts as much as a conclusive sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,28 +171,28 @@ class Cues:
 
     @property
     def definite(self) -> Cue | None:
-        """The machine that the words indicate beyond doubt, or `None`."""
+        """The machine that is ahead of a person by one conclusive sentence, or `None`."""
         return self._ahead(ALONE)
 
     @property
     def certain(self) -> Cue | None:
-        """The machine that is ahead by two such sentences, or `None`."""
+        """The machine that is ahead by two conclusive sentences, or `None`."""
         return self._ahead(2 * ALONE)
 
     @property
     def sure(self) -> bool:
-        """Whether the decision rests on more than two phrases that people also use."""
+        """Whether `definite` rests on more than two phrases that people use, too."""
         return self.definite in self.alone or self.certain is not None
 
     @property
     def hinted(self) -> bool:
-        """Whether a machine may have said it, and no person's words outweigh that."""
+        """Whether machines' phrases have more points than a person's."""
         machine = sum(self.points.get(item, 0) for item in MACHINES)
         return machine > self.person
 
     @property
     def beeps(self) -> bool:
-        """Whether a beep after these words is a mailbox's."""
+        """Whether a beep after these words would be that of a mailbox."""
         return BEEP_POINTS + self.points.get(Cue.VOICEMAIL, 0) - self.person - self.greets >= ALONE
 
     def _ahead(self, points: int) -> Cue | None:

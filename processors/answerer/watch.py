@@ -1,9 +1,10 @@
-"""Listens to who answered an outbound call, and keeps the greeting out of the conversation.
+"""Detects who answered an outbound call, and keeps the greeting out of the conversation.
 
-Stands directly after the STT stage. Until a person is on the line, it withholds all audio and
-words: the agent must not answer a mailbox, nor fill a menu's pauses with fillers. It has its own
-speech detector, sends the STT stage what the call's own VAD would send, and delays nothing once the
-conversation has begun. `processors/answerer/decision.py` decides.
+`AnswererWatch` stands directly after the STT stage. Until a person is on the line, it withholds all
+audio and words, because the agent must neither answer a mailbox nor say fillers in the pauses of a
+menu. It has a speech detector of its own, and sends the STT stage the reports that the call's VAD
+would send. When the conversation has begun, it delays no frame. `processors/answerer/decision.py`
+makes the decisions.
 """
 
 import asyncio
@@ -51,32 +52,32 @@ WINDOW_S: Final = 0.064  # 512 samples at 8 kHz: bins of 16 Hz keep 440 and 480 
 STEP_S: Final = 0.032  # between windows, which overlap by half
 LOW_HZ: Final = 400.0  # mailboxes beep at 440 to 1400 Hz, most of them at 1000 (chosen bounds)
 HIGH_HZ: Final = 2000.0
-MIN_S: Final = 0.2  # a shorter one is a key's echo, or a steady vowel
-MAX_S: Final = 1.0  # a longer one is a fax, or a faulty line
-PURE: Final = 0.9  # of all energy in the peak and the adjacent bins (chosen)
-RECORDER_HZ: Final = 1400.0  # the tone that warns of a recorder, about 0.2 s every 15 s
-RECORDER_S: Final = 0.22  # at most, with a margin for inexact devices
+MIN_S: Final = 0.2  # a shorter tone is the echo of a key, or a steady vowel
+MAX_S: Final = 1.0  # a longer tone is a fax, or a faulty line
+PURE: Final = 0.9  # least share of the energy in the peak and the adjacent bins (chosen)
+RECORDER_HZ: Final = 1400.0  # the warning tone of a call recorder, about 0.2 s every 15 s
+RECORDER_S: Final = 0.22  # the longest warning tone, with a margin for inexact devices
 AUDIBLE_RMS: Final = 250.0  # of 32768, about -42 dBFS
-DRIFT_HZ: Final = 35.0  # at most between two windows
-_BESIDE: Final = 1  # bins either side of the peak: a Hann window spreads a tone over them
+DRIFT_HZ: Final = 35.0  # the greatest change between two windows of one tone
+_BESIDE: Final = 1  # bins on either side of the peak: a Hann window spreads a tone over them
 
 
 class BeepDetector:
-    """Listens to audio as it comes, and reports the end of a beep."""
+    """Detects the end of a beep in audio that arrives in pieces."""
 
     def __init__(self, rate_hz: int) -> None:
         """Prepare.
 
         Args:
-            rate_hz: Of the line; at least 8000, for a tone of 2000 Hz.
+            rate_hz: The line's sample rate; at least 8000, for a tone of 2000 Hz.
         """
         self._rate_hz = rate_hz
         self._step_bytes = round(STEP_S * rate_hz) * SAMPLE_BYTES
         self._size = round(WINDOW_S * rate_hz)
         self._shape = np.hanning(self._size)
         self._rest = b""
-        self._windows = 0  # in the tone so far
-        self._hz = 0.0
+        self._windows = 0  # the length of the current tone, in steps between windows
+        self._hz = 0.0  # its frequency
 
     def hear(self, pcm: bytes) -> bool:
         """Return whether a beep ended in this piece.
@@ -107,7 +108,7 @@ class BeepDetector:
         return not warned and MIN_S - 2 * STEP_S <= length_s <= MAX_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
-        """Return the frequency of a window that is one tone; `None` for anything else."""
+        """Return the frequency of a window that is a single tone; `None` for anything else."""
         if np.sqrt(np.mean(np.square(samples))) < AUDIBLE_RMS:
             return None
         energy = np.square(np.abs(np.fft.rfft((samples - samples.mean()) * self._shape)))
@@ -132,12 +133,12 @@ class SpeechDetector(Protocol):
         ...
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
-        """Return the state after some audio."""
+        """Process a piece of audio, and return the state after it."""
         ...
 
 
 class AnswererEar:
-    """Hears speech and a mailbox's beep in a line's audio.
+    """Detects speech and a mailbox's beep in a line's audio.
 
     Attributes:
         speaking: Whether there is speech now.
@@ -173,10 +174,11 @@ class AnswererEar:
 
 
 class FirstWords:
-    """What was said before the conversation began; it is added to the conversation once.
+    """The answerer's words before the conversation began; they are added to it later.
 
     Attributes:
-        still_come: Transcripts still belong to the greeting: there was no later speech yet.
+        still_come: Whether transcripts still belong to the greeting, because there was no speech
+            after it.
     """
 
     def __init__(self) -> None:
@@ -189,11 +191,11 @@ class FirstWords:
             self._said.append(text.strip())
 
     def forget(self) -> None:
-        """Forget what an assistant said: a person may follow."""
+        """Forget the words of a call-screening assistant: a person may follow."""
         self._said.clear()
 
     def hand_over(self, remember: Callable[[str], None]) -> None:
-        """Pass on what was said since the last time, if anything was."""
+        """Call `remember` with the words since the last call, if there are any."""
         said, self._said = self._said, []
         if said:
             remember(" ".join(said))
@@ -203,8 +205,8 @@ class AnswererWatch(SoundPath):
     """Detects who answered one outbound call; `person` returns when a person is on the line.
 
     Attributes:
-        judge: Decides.
-        ear: Hears speech and beeps.
+        judge: Decides who answered.
+        ear: Detects speech and beeps.
     """
 
     def __init__(
@@ -223,14 +225,14 @@ class AnswererWatch(SoundPath):
         """Prepare.
 
         Args:
-            plan: What is said to machines.
-            say: Makes the agent's voice say something.
+            plan: The words for machines.
+            say: Sends a frame to the agent's voice.
             part: Ends the call after the current speech, with a reason for `CallEnded`.
-            excuse: Turns the questions to a silent caller off, with `away=True`, or on again.
+            excuse: Turns the prompts to a silent caller off, with `away=True`, or on again.
             remember: Adds a person's first words to the conversation.
             emit: Publishes events.
             clock: Monotonic, in seconds.
-            speech: Its own speech detector.
+            speech: A speech detector of its own.
             rules: The time limits; `None` for the defaults.
         """
         super().__init__()
@@ -246,7 +248,7 @@ class AnswererWatch(SoundPath):
         self._alarm = Alarm(clock)
         self._opened = asyncio.Event()
         self._first_words = FirstWords()
-        self._leaving = False  # a message
+        self._leaving = False  # a message for a mailbox is being spoken
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
@@ -254,30 +256,30 @@ class AnswererWatch(SoundPath):
         self.ear.prepare(setup.audio_in_sample_rate)
 
     async def act(self, now: float) -> None:
-        """Do what is due by now."""
+        """Carry out the actions that are due by now."""
         await self._do(self.judge.tick(now))
 
     async def person(self) -> None:
-        """Begin to listen after the answer; return when there is a person to greet."""
+        """Begin to listen, and wait until there is a person to greet."""
         self.answered()
         await self._opened.wait()
 
     def answered(self) -> None:
-        """Begin to listen."""
+        """Begin to listen: the call was answered."""
         self._excuse(away=True)
         now = self._now()
         self.judge.answered(now)
-        if self.ear.speaking:  # since before the answer: what follows belongs to the answerer
+        if self.ear.speaking:  # speech that began before the answer counts from now on
             self.judge.voiced(now)
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:
-        """Take the carrier's verdict on who answered."""
+        """Use the carrier's verdict on who answered."""
         await self._do(self.judge.carrier_says(answerer, self._now()))
         self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Listen, and pass the audio on during a conversation."""
+        """Analyse audio during detection; pass it on during a conversation."""
         withheld = self.judge.listens
         if not self.judge.over:
             now = self._now()
@@ -290,7 +292,7 @@ class AnswererWatch(SoundPath):
             await self.hand_on(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Withhold audio and words during detection; pass everything else on."""
+        """Withhold audio and words before a conversation; pass everything else on."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
@@ -314,23 +316,23 @@ class AnswererWatch(SoundPath):
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Stop listening."""
+        """Stop the timer."""
         await super().cleanup()
         await self._alarm.stop()
 
     async def _note_voice(self, now: float) -> None:
-        """Record a change between speech and silence; report it to the STT stage during detection.
+        """Record that speech began or ended; before a conversation, report it to the STT stage.
 
-        The call's own VAD, which reports it otherwise, gets no audio then.
+        The call's own VAD, which otherwise reports it, gets no audio then.
         """
         if self.ear.speaking:
             self.judge.voiced(now - self.ear.late_s)
-            news = VADUserStartedSpeakingFrame()
+            report = VADUserStartedSpeakingFrame()
         else:
             self.judge.silent(now - self.ear.late_s)
-            news = VADUserStoppedSpeakingFrame()
+            report = VADUserStoppedSpeakingFrame()
         if self.judge.listens:
-            await self.push_frame(news, FrameDirection.UPSTREAM)
+            await self.push_frame(report, FrameDirection.UPSTREAM)
 
     async def read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
         """Read a transcript; return whether it belongs to the conversation."""
@@ -340,7 +342,7 @@ class AnswererWatch(SoundPath):
             self._first_words.keep(frame.text)
         if not self.judge.over:
             await self._do(self.judge.words(frame.text, self._now(), final=final))
-            self._alarm.ring()  # never from `act`: the alarm would wake itself for ever
+            self._alarm.ring()  # not in `act`, where the alarm would wake itself forever
         if self._opened.is_set() and not self.judge.listens:  # a late transcript
             self._first_words.hand_over(self._remember)
         return not withheld
@@ -349,7 +351,7 @@ class AnswererWatch(SoundPath):
         for action in actions:
             match action:
                 case Decide():
-                    self._emit(_fact_of(action))
+                    self._emit(_event_of(action))
                 case Open():
                     self._excuse(away=False)
                     self._first_words.hand_over(self._remember)
@@ -361,21 +363,24 @@ class AnswererWatch(SoundPath):
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
                     self._excuse(away=True)
                 case LeaveMessage():
-                    self._excuse(away=False)  # if no voice is available, the silence ends the call
+                    self._excuse(away=False)  # if no voice can speak, the silence ends the call
                     self._leaving = True
-                    await self._say(_uncut(self._plan.message))
+                    await self._say(_uninterruptible(self._plan.message))
                 case PartFromMachine():
                     await self._part(action.answerer.value)
 
 
-def _fact_of(said: Decide) -> AnswererHeard:
+def _event_of(action: Decide) -> AnswererHeard:
     return AnswererHeard(
-        answerer=said.answerer.value, why=said.why, after_s=said.after_s, revised=said.revised
+        answerer=action.answerer.value,
+        why=action.why,
+        after_s=action.after_s,
+        revised=action.revised,
     )
 
 
-def _uncut(text: str) -> TTSSpeakFrame:
-    """Return speech that no barge-in cuts short."""
+def _uninterruptible(text: str) -> TTSSpeakFrame:
+    """Return speech that no barge-in interrupts."""
     speech = TTSSpeakFrame(text)
     speech.interruptible = False
     return speech

@@ -1,1 +1,1 @@
-"""The LLM stage: context, answers, early answers, text clean-up."""
+"""The LLM stage: context, answers, early answers, cleaning of text."""

@@ -1,4 +1,4 @@
-"""The conversation, and its limit: no LLM request is longer than the context window."""
+"""The conversation, and the limit on the length of LLM requests."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -15,13 +15,14 @@ UNNOTICED_S: Final = 0.1  # the caller does not notice so short a sound (chosen)
 
 
 class Memory(LLMContext):
-    """A context in which everything a caller says before hearing an answer is one message.
+    """A context in which all that a caller says before hearing an answer is one message.
 
-    A turn may be decided in a pause. If the caller goes on before hearing anything, the answer is
-    dropped, and the new words are appended to the ones before.
+    A turn may be decided in a pause. If the caller resumes before hearing anything, the answer is
+    dropped, and the new words are appended to the earlier ones.
 
     Attributes:
-        tokens_before: The length before a summary replaced messages; 0 before any summary.
+        tokens_before: The length before the last replacement of messages by a summary; 0 without
+            one.
     """
 
     def __init__(self, *, heard_s: Callable[[], float]) -> None:
@@ -33,9 +34,9 @@ class Memory(LLMContext):
         super().__init__(messages=[])
         self.tokens_before = 0
         self._heard_s = heard_s
-        self._words = ""  # the caller's latest
-        self._said: LLMContextMessage | None = None  # the message that holds them
-        self._said_at_s = 0.0  # how much the caller had heard then
+        self._words = ""  # the caller's latest words
+        self._said: LLMContextMessage | None = None  # the message with these words
+        self._said_at_s = 0.0  # how much of our audio the caller had heard by then
 
     @property
     def tokens(self) -> int:
@@ -48,7 +49,7 @@ class Memory(LLMContext):
         roles = (
             message.get("role") for message in reversed(self.messages) if isinstance(message, dict)
         )
-        last = next((role for role in roles if role != "system"), None)  # it may come at any time
+        last = next((role for role in roles if role != "system"), None)
         return last in ("user", "tool")
 
     @property
@@ -69,7 +70,7 @@ class Memory(LLMContext):
         return [*messages, cast("LLMContextMessage", {"role": "user", "content": words})]
 
     def add_message(self, message: LLMContextMessage) -> None:
-        """Append a message; the caller's words may be joined to their last message."""
+        """Append a message; the caller's words may be joined to the caller's last message."""
         match message:
             case {"role": "user", "content": str(words)}:
                 messages = self.with_words(words)
@@ -85,22 +86,22 @@ class Memory(LLMContext):
         super().set_messages(messages)
 
     def _goes_on(self) -> bool:
-        """Return whether new words belong to the latest ones."""
+        """Return whether new words belong to the caller's last message."""
         unanswered = bool(self.messages) and self.messages[-1] is self._said
         return unanswered and self._heard_s() - self._said_at_s <= UNNOTICED_S
 
 
-SUMMARISE_AT: Final = 0.7  # of the window: early enough that a cut is rarely needed meanwhile
-SUMMARY_KEEPS: Final = 6  # newest messages that a summary leaves alone: about three turns
-SUMMARY_WORTH: Final = 4  # the fewest messages worth a summary
+SUMMARISE_AT: Final = 0.7  # of the window; early enough that a cut is rarely needed before it
+SUMMARY_KEEPS: Final = 6  # newest messages that are not summarised: about three turns
+SUMMARY_WORTH: Final = 4  # the least number of messages to summarise
 
 
 class ContextWindow(FrameProcessor):
-    """Cuts requests to the window; one instance stands on either side of the LLM stage.
+    """Cuts requests to the window; there is one instance above and one below the LLM stage.
 
     A request comes from above after the caller's turn, and from below after a tool's result. The
-    shared context stays whole, and the model gets a shorter copy. If the context itself were cut
-    while a summary is being written, that summary would replace the wrong messages.
+    model gets a shortened copy, and the shared context stays whole. If the context itself were cut
+    while a summary is being written, the summary would replace the wrong messages.
     """
 
     def __init__(self, *, limit_tokens: int, emit: Emit) -> None:
@@ -109,7 +110,7 @@ class ContextWindow(FrameProcessor):
         self._emit = emit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Shorten a request that is too long; pass everything on."""
+        """Shorten a request that is too long, and request a summary in time; pass frames on."""
         await super().process_frame(frame, direction)
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
@@ -118,10 +119,10 @@ class ContextWindow(FrameProcessor):
         frame.context = self._fit(frame.context)
         await self.push_frame(frame, direction)
         if grown and direction is FrameDirection.DOWNSTREAM:
-            await self.push_frame(LLMSummarizeContextFrame())  # follows the answer's speech
+            await self.push_frame(LLMSummarizeContextFrame())  # handled after the answer's speech
 
     def _grown(self, context: LLMContext) -> bool:
-        """Return whether there is enough to summarise, and a need to."""
+        """Return whether a summary is needed, and there are enough messages for one."""
         messages = [message for message in context.messages if isinstance(message, Mapping)]
         said = [message for message in messages if message.get("role") != "system"]
         fixed = sum(map(estimate, messages)) - sum(map(estimate, said)) + _tool_tokens(context)
@@ -143,7 +144,7 @@ class ContextWindow(FrameProcessor):
 
 
 def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fitted]:
-    """Return the context as it may be sent, unchanged if it fits, and what was cut."""
+    """Return the context as it may be sent, unchanged if it fits, and how it was cut."""
     messages = [
         cast("Mapping[str, Any]", message)
         for message in context.messages

@@ -1,9 +1,10 @@
-"""An answer that one model began and another continues: each word is passed on once.
+"""An answer that one model began and another one continues: each word is passed on once.
 
-Words are passed on as they come. When another model continues, the last word is taken back unless
-it was complete: a model may die inside a word. The continuation may begin with or without a space,
-repeat the last words, or start over from the top. So its first words are held until that is clear,
-and what was already said is dropped. Digits that may continue a number are kept.
+Words are passed on as they come. A model may fail within a word, so when another model continues,
+the last word is taken back unless it is certainly complete. The continuation may begin with or
+without a space, repeat the last words, or start over from the beginning. So its first words are
+held until this is clear, and words that were already said are dropped. Digits that may continue a
+number are kept.
 """
 
 import re
@@ -15,11 +16,11 @@ from typing import Final
 from fallbacks.word_times import CHARACTER_S, SIGN, UNIT, sayable
 from processors.answering.spoken_text_rules import SpokenText, SpokenTextRule
 
-MAX_S: Final = 60.0  # of speech; the default
-OVERRUN: Final = 1.25  # of the limit, for text without the end of a sentence
-SAME: Final = 3  # occurrences of a sentence; the reply ends with the last (chosen)
+MAX_S: Final = 60.0  # of speech in one reply, by default
+OVERRUN: Final = 1.25  # times the limit, for text in which no sentence ends
+SAME: Final = 3  # occurrences of one sentence after which a reply ends (chosen)
 SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
-WIDE: Final = 3  # letters that take as long to say as a Chinese or Japanese character (chosen)
+WIDE: Final = 3  # letters per Chinese or Japanese character, by the time to say them (chosen)
 _ENDS: Final = re.compile(  # a full stop after digits or a short word may belong to an abbreviation
     r"(?:[^\W\d_]{3}[.\u2026]|[!?\u061f])[\"'\u201d\u2019\u00bb)]*(?=\s)"
     r"|[\u3002\uff01\uff1f\u0964\u06d4]|\S(?=\n)"
@@ -27,23 +28,23 @@ _ENDS: Final = re.compile(  # a full stop after digits or a short word may belon
 
 
 class ReplyLimit:
-    """Ends an overlong or repetitive reply at the end of a sentence.
+    """Ends a reply that is too long, or repeats itself, at the end of a sentence.
 
     Attributes:
         reason: Why the reply was ended; empty if it was not.
     """
 
     def __init__(self, max_s: float = MAX_S) -> None:
-        """Limit replies to this time, estimated from their length."""
+        """Limit a reply to `max_s` seconds of speech, estimated from its length."""
         self.reason = ""
-        self._most = max_s / CHARACTER_S
+        self._most = max_s / CHARACTER_S  # in letters
         self._written = 0  # letters before the current sentence
         self._sentence = ""
-        self._size = 0  # its letters
+        self._size = 0  # letters of the current sentence
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
-        """Return the part of the next text that still belongs to the reply."""
+        """Return the part of the next text that is within the limit."""
         if self.reason:
             return ""
         before = len(self._sentence)
@@ -81,21 +82,21 @@ class ReplyLimit:
 
 
 def _letters(text: str) -> int:
-    """Return the length of a text in letters of an alphabet that take as long to say."""
+    """Return the length of a text, in letters of an alphabet that take the same time to say."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + (WIDE - 1) * wide
 
 
-RESTART: Final = 3  # words from the top that make a restart, even if it then differs
-LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
+RESTART: Final = 3  # repeated words from the beginning that show a restart, even if it then differs
+LOOKED_AT: Final = 400  # words already said to compare with; no telephone answer is longer
 # A word is complete when a space follows; in a script without spaces, when another letter does.
 _WHOLE: Final = re.compile(rf"\s*(?:\S*?{SIGN}[^\w\s]*(?=[\w\s])|\S+\s+)")
-_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # ends a word
+_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # the end of a complete word
 _ONE_SIGN: Final = re.compile(SIGN)
-_JOINED: Final = re.compile(rf"\s|{SIGN}")  # no space is missing next to these
-_GOES_ON: Final = re.compile(r"\d[.,:]$")  # except in a number: 12.50, 1,200, 9:30
+_JOINED: Final = re.compile(rf"\s|{SIGN}")  # next to these, no space is needed
+_GOES_ON: Final = re.compile(r"\d[.,:]$")  # a number may continue: 12.50, 1,200, 9:30
 # Digits in words, in the languages of the fallback utterances.
 _DIGITS: Final = frozenset(
     {
@@ -111,8 +112,8 @@ _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u0
 class Answer:
     """The text of one answer as it is passed on to speech, whichever rungs write it.
 
-    Text that is not speech is removed from each attempt first, so no standby, voice or later
-    request sees it.
+    Text that is not speech is removed from each attempt first, so that it is neither spoken nor
+    sent to a model that continues, nor kept in the conversation.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
@@ -120,39 +121,39 @@ class Answer:
 
         Args:
             rule: What is removed; `None` for everything that is not speech.
-            max_s: How long it may take to speak.
+            max_s: The longest time that it may take to speak the answer.
         """
         self.limit = ReplyLimit(max_s)
         self.rule = rule
-        self._text = SpokenText(rule)  # of the current attempt
+        self._text = SpokenText(rule)  # cleans the current attempt's text
         self._said = ""
-        self._held = ""  # words of the current attempt that are not judged yet
-        self._judging = False
+        self._held = ""  # text of the current attempt that is not passed on yet
+        self._judging = False  # it is not clear yet whether the held text was already said
         self._complete = False
         self._joins = False  # the next words follow another attempt's, with one space between
         self._attempt: int | None = None
         self.taken_back = 0
-        """The number of characters, passed on before, that the last `begin` took back."""
+        """The number of characters that the last `begin` took back; they were passed on before."""
 
     @property
     def said(self) -> str:
-        """All that was passed on, without white space at its ends."""
+        """The text passed on so far, without white space at its ends."""
         return self._said.strip()
 
     @property
     def written_calls(self) -> tuple[str, ...]:
-        """The text of the current attempt that may be tool calls."""
+        """Removed text of the current attempt that may be tool calls."""
         return tuple(self._text.calls)
 
     @property
     def whole(self) -> str:
-        """The complete words passed on, from which another attempt would continue."""
-        return self._said[: len(self._said) - self._half()].strip()
+        """The complete words passed on, after which another attempt would continue."""
+        return self._said[: len(self._said) - self._incomplete()].strip()
 
     def may_be_whole(self, attempt: int) -> bool:
-        """Return whether an attempt that ends without a word may be right: nothing is missing.
+        """Return whether the answer may be complete if this attempt ends without a word.
 
-        The previous attempt may have died between its last word and its end.
+        The previous attempt may have failed between its last word and its end.
         """
         return attempt != self._attempt and self.at_sentence_end
 
@@ -162,12 +163,12 @@ class Answer:
         return bool(_SENTENCE.search(self.whole))
 
     def begin(self, attempt: int) -> str:
-        """Start another attempt; the held text of the previous one is discarded.
+        """Start another attempt; text of the previous one that is still held is discarded.
 
         Returns:
-            The text from which it continues; if empty, it gets the same request as the first.
+            The text that it must continue; if empty, it gets the same request as the first.
         """
-        self.taken_back = self._half()
+        self.taken_back = self._incomplete()
         self._said = self._said[: len(self._said) - self.taken_back]
         self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
@@ -177,7 +178,7 @@ class Answer:
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
-        """Add an attempt's text; return what to pass on now, which may be nothing."""
+        """Add an attempt's text; return the text to pass on now, which may be empty."""
         if attempt != self._attempt:
             return ""
         self._held += self._text.write(text)
@@ -187,10 +188,10 @@ class Answer:
             if dropped is None:
                 return ""
             self._drop(dropped)
-        return self._hand_on()
+        return self._pass_on()
 
     def finish(self, attempt: int) -> str:
-        """End the answer; return what is left to pass on."""
+        """End the answer; return the last text to pass on."""
         if attempt != self._attempt:
             return ""
         self._held += self._text.finish()
@@ -199,10 +200,10 @@ class Answer:
             dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
             self._drop(dropped or 0)
         self._complete = True
-        return self._hand_on()
+        return self._pass_on()
 
-    def _half(self) -> int:
-        """Return the length of the last word if it may be incomplete."""
+    def _incomplete(self) -> int:
+        """Return the length of the last word if it may be incomplete; else 0."""
         if self._complete or not self._said or self._said[-1].isspace():
             return 0
         last = UNIT.findall(self._said)[-1]
@@ -214,10 +215,10 @@ class Answer:
         units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
         end = units[-1].end() if units else 0
         if units and _ONE_SIGN.match(last) and units[-1][0].startswith(last):
-            end = units[-1].start() + len(last)  # the last attempt may lack the word's marks
+            end = units[-1].start() + len(last)  # the marks after the word may not have been said
         self._held = self._held[end:].lstrip()
 
-    def _hand_on(self) -> str:
+    def _pass_on(self) -> str:
         text, self._held = self._held, ""
         if not self._said:
             text = text.lstrip()
@@ -230,12 +231,12 @@ class Answer:
 
 
 def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
-    """Return how many of the first words were already said; `None` if it is too early to tell.
+    """Return how many of the first words were already said; `None` if that is not clear yet.
 
     Args:
         said: The words passed on so far.
         words: The first complete words of the continuation.
-        ended: No more words will come.
+        ended: Whether no more words will come.
     """
     old = [spoken_word for word in said if (spoken_word := sayable(word))]
     new = [sayable(word) for word in words]
@@ -250,16 +251,16 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
 
 
 def _may_go_on(old: list[str], spoken: list[str]) -> bool:
-    """Return whether the new words are so far the beginning of the old ones."""
+    """Return whether the new words are the beginning of the old ones, so that more may follow."""
     return len(spoken) < len(old) and old[: len(spoken)] == spoken
 
 
 def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
     """Return whether the new words repeat the last `size` words.
 
-    Numbers may be the continuation instead: "5 5" is followed by "5 0 1" as often as it is
-    repeated, and a caller who writes a number down needs each digit. The same applies to one or two
-    characters of a script without spaces, which are less than a word.
+    Digits may continue a number instead: "5 5" is as often continued with "5 0 1" as repeated, and
+    a caller who writes a number down needs each digit. The same applies to one or two characters of
+    a script without spaces, which may be part of a word.
     """
     again = old[-size:]
     if again != spoken[:size]:
@@ -283,7 +284,7 @@ def _in_common(old: list[str], spoken: list[str]) -> int:
 
 
 def _with_silent(new: list[str], repeated: int) -> int:
-    """Return how many words contain `repeated` spoken ones: a dash alone is not a spoken word."""
+    """Return how many words contain `repeated` spoken ones: a dash alone is not spoken."""
     if repeated == 0:
         return 0
     ends = [n + 1 for n, word in enumerate(new) if word]

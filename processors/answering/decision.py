@@ -1,10 +1,12 @@
-"""One answer of the LLM stage: which rung continues, from where, and how long to wait.
+"""One answer of the LLM stage: which rung writes it, which one continues, and how long to wait.
 
-When no rung is left, the question is kept for a while: a probe may find that a rung works again. An
-answer without a word is not an outage: the rung is asked once more, then each other rung once, and
-then the caller is asked to repeat. An answer with nothing that can be spoken is complete, and
-silent. A request that begins late, after a slow tool or as a kept question, has its own patience:
-meanwhile the caller heard only fillers, which move no deadline.
+- When no rung is left, the question is kept for a while, because a probe may find that a rung works
+  again.
+- An empty answer is not an outage: the rung is asked once more, then each other rung once, and then
+  the caller is asked to repeat.
+- An answer without words, such as an emoji, is complete, but silent.
+- A request that begins late, after a slow tool or as a kept question, gets a deadline of its own:
+  until then the caller has heard only fillers, which do not move the turn's deadline.
 """
 
 from collections.abc import Callable
@@ -33,33 +35,33 @@ from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.answering.continuation_rules import Answer
 from processors.speaking.decision import TIMEOUT_S
 
-RECOVERS_S: Final = 10.0  # for a rung to become available; meanwhile the line is held (chosen)
-RECHECK_S: Final = 0.1  # between two checks for one
+RECOVERS_S: Final = 10.0  # to wait for an available rung, while the line is held (chosen)
+RECHECK_S: Final = 0.1  # between two checks for an available rung
 MAX_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
 
 class Wrote(StrEnum):
-    """What a complete answer consists of."""
+    """What an answer consists of when its stream ends."""
 
     WORDS = "words"  # or a tool call
-    PART = "part"  # truncated: the model ran out of tokens
-    SIGNS = "signs"  # nothing that can be spoken, such as an emoji
+    PART = "part"  # it is truncated, because the model ran out of tokens
+    SIGNS = "signs"  # only characters that are not spoken, such as an emoji
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class LeaveMessageOut:
-    """Leave out, from now on, the caller's last message, which every rung refused."""
+    """Leave out the caller's last message from now on, because every rung refused it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseModel:
-    """This rung writes from now on; empty if none does."""
+    """Another rung writes from now on."""
 
-    provider: str
-    taken_back: int  # characters of an incomplete word that was passed on
+    provider: str  # empty if none is left
+    taken_back: int  # characters of an incomplete word, which was passed on, that are taken back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +77,13 @@ AnswerAction: TypeAlias = (
 )
 """The actions of `Answering`.
 
-`Ask`: to continue `Answer.whole`; if that is empty, the rung gets the same request as the first.
-`Done`: pass on what follows the words, such as tool calls and usage. `Exhausted`: give up.
+`Ask`: the rung must continue `Answer.whole`; if that is empty, it gets the first rung's request.
+`Done`: pass on the chunks after the words, such as tool calls and usage. `Exhausted`: give up.
 """
 
 
 class Answering:
-    """One answer, whichever rungs write it.
+    """Decides on one answer, whichever rungs write it.
 
         answering = Answering(begin, until=turn.patient_until)
         actions = answering.start(now)
@@ -108,24 +110,24 @@ class Answering:
             begin: Makes a new request on the ladder.
             until: Returns when even a late answer is given up.
             recovers_s: How long the question is kept when no rung is left.
-            leaves_out: Whether the models are asked once more without the caller's last message
-                when every one has refused it: that is not an outage.
-            answer: Gets the words; `None` for the usual limits.
+            leaves_out: Whether the rungs are asked once more, without the caller's last message, if
+                every rung has refused it: that is not an outage.
+            answer: Collects the words; `None` for one with the default limits.
         """
         self.attempting = begin()
         self._begin = begin
         self._turn_until = self._until = until
         self._recovers_s = recovers_s
         self.answer = answer or Answer()
-        self._passing = False  # at least one failure was transient
+        self._transient = False  # at least one failure was transient
         self._leaves_out = leaves_out
-        self._leaving_out = False  # with the next request
+        self._leaving_out = False  # the next request leaves the caller's last message out
         self._refused = True  # every failure so far may be due to the content
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
-        self._tired_at: float | None = None
-        self._recheck_at: float | None = None  # no rung is left, and the question is kept
+        self._give_up_at: float | None = None  # how long the question is kept
+        self._recheck_at: float | None = None  # set while no rung is left and the question is kept
 
     @property
     def over(self) -> bool:
@@ -143,7 +145,7 @@ class Answering:
         return self._carry_out(self.attempting.start(self._until(now), now), now)
 
     def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
-        """Pass on content that the caller waits for; no text is a piece of a tool call."""
+        """Pass on content of an attempt; empty text stands for a piece of a tool call."""
         self.attempting.until = self._until(now)
         progressed = Progressed(attempt=attempt)
         actions = self._carry_out(self.attempting.handle(progressed, now), now)
@@ -157,13 +159,17 @@ class Answering:
     def finish(
         self, attempt: int, now: float, *, wrote: Wrote = Wrote.WORDS, text: str = ""
     ) -> tuple[AnswerAction, ...]:
-        """End the answer; a continuation after a complete sentence may have nothing to add.
+        """Decide on the end of an attempt's answer.
+
+        It completes the answer, unless it is empty or truncated. A continuation after a complete
+        sentence may be empty.
 
         Args:
-            attempt: Its number; the model reports that it is complete, and it is.
+            attempt: The attempt's number.
             now: Monotonic, in seconds.
-            wrote: What it consists of.
-            text: Text that only the end shows to be words.
+            wrote: What the attempt has written.
+            text: Text that was held until the end, because only the end shows that it is to be
+                spoken.
         """
         if text:
             last = self.write(attempt, text, now)
@@ -171,7 +177,7 @@ class Answering:
         self.attempting.until = self._until(now)
         ended = Stop(attempt=attempt, provider=self._asked[attempt], because="text")
         if wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
-            nothing = _said_nothing(
+            nothing = _empty_answer(
                 self.attempting.policy.stage, self._asked[attempt], self._wordless
             )
             self._wordless, self._refused = self._wordless + 1, False
@@ -199,13 +205,13 @@ class Answering:
         return self._carry_out(self.attempting.handle(event, now), now)
 
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
-        """Do what is due by now."""
+        """Return the actions that are due by now."""
         if self._recheck_at is None:
             self.attempting.until = self._until(now)
             return self._carry_out(self.attempting.tick(now), now)
         if now < self._recheck_at:
             return ()
-        if self.attempting.policy.trusted(now):
+        if self.attempting.policy.has_recovered(now):
             self._recheck_at = None
             self.attempting = self._begin()
             return self.start(now)
@@ -217,7 +223,7 @@ class Answering:
         return self._carry_out(self.attempting.cancel("caller"), now)
 
     def _fail(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
-        self._passing |= not event.failure.permanent
+        self._transient |= not event.failure.permanent
         self._refused &= event.failure.scope in OF_REQUEST
         event = replace(event, heard_words=len(self.answer.said.split()))
         actions = self.attempting.handle(event, now)
@@ -225,8 +231,8 @@ class Answering:
         if not refused or not any(isinstance(action, Exhausted) for action in actions):
             return self._carry_out(actions, now)
         self._leaves_out, self._leaving_out = False, True
-        told = (action for action in actions if isinstance(action, EmitEvent))
-        failures = [action for action in told if not isinstance(action.fact, StageExhausted)]
+        events = (action for action in actions if isinstance(action, EmitEvent))
+        failures = [action for action in events if not isinstance(action.fact, StageExhausted)]
         self.attempting = self._begin()
         return (*failures, *self.start(now))
 
@@ -251,7 +257,7 @@ class Answering:
                 case Done():
                     done += [*_write(action.attempt, rest), action]
                 case Stop():
-                    self._passing |= action.because == "late"
+                    self._transient |= action.because == "late"
                     self._refused &= action.because != "late"
                     done.append(action)
                 case Exhausted():
@@ -261,12 +267,15 @@ class Answering:
         return tuple(done)
 
     def _keep_question(self, now: float) -> tuple[Exhausted, ...]:
-        """Wait for a rung to become available, unless that takes too long or cannot happen."""
+        """Keep the question until a rung is available; give up if that takes too long or cannot be.
+
+        It cannot be if all failures were permanent.
+        """
         if self._wordless:
             return ()  # the caller is asked to repeat
-        self._tired_at = now + self._recovers_s if self._tired_at is None else self._tired_at
-        hopeless = self.attempting.attempts > 0 and not self._passing
-        if hopeless or now >= self._tired_at:
+        self._give_up_at = now + self._recovers_s if self._give_up_at is None else self._give_up_at
+        hopeless = self.attempting.attempts > 0 and not self._transient
+        if hopeless or now >= self._give_up_at:
             self._recheck_at = None
             return (Exhausted(attempts=self.attempting.attempts),)
         self._recheck_at = now + RECHECK_S
@@ -276,12 +285,12 @@ class Answering:
 def _no_sooner_than(
     at: float, turn_until: Callable[[float], Deadline]
 ) -> Callable[[float], Deadline]:
-    """Return when a late answer is given up: by the turn's deadline, or `at` if that is later."""
+    """Return a function that returns the turn's deadline, or `at` if that is later."""
     return lambda now: turn_until(now).no_sooner_than(at)
 
 
-def _said_nothing(stage: str, provider: str, before: int) -> Failure:
-    """Return the failure of an empty answer; only the first rung is asked once more."""
+def _empty_answer(stage: str, provider: str, before: int) -> Failure:
+    """Return the failure of an empty answer; the rung is asked again only after the first one."""
     return failed(
         finding(Kind.SILENT, Scope.PAYLOAD),
         stage,
@@ -301,7 +310,7 @@ def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
 
 
 def _without_end(action: AnswerAction) -> AnswerAction:
-    """Turn the end of an answer into the end of its request: the answer is long enough."""
+    """Replace `Done` by `Stop`: the answer is long enough, so what follows its words is dropped."""
     if not isinstance(action, Done):
         return action
     return Stop(attempt=action.attempt, provider=action.provider, because="text")

@@ -1,9 +1,9 @@
-"""Early answers: when to ask before the caller has certainly finished, and whether to use it.
+"""Early answers: when to ask before the caller has certainly finished, and whether to use them.
 
-When the caller falls silent, the model is asked with the words so far, unless more are pending.
-When other words arrive, it is asked again. When the caller speaks on, or the turn is decided with
-other words or another conversation, the answer is dropped unheard. A dropped answer is still
-billed, so such requests have a budget.
+When the caller pauses, the model is asked about the words so far, unless more words are pending. If
+the words change, it is asked again. If the caller resumes, or the turn is decided with other words
+or a changed conversation, the answer is dropped unheard. A dropped answer is still billed, so such
+requests have a budget.
 """
 
 import re
@@ -15,7 +15,7 @@ from fallbacks.ladder import EarlyBudget
 _WORD: Final = re.compile(r"\w+")
 
 DropReason: TypeAlias = Literal["caller", "words", "context", "exhausted", "ended"]
-"""Why an early answer was dropped: the caller spoke on, the words differ, the conversation differs,
+"""Why an early answer was dropped: the caller resumed, the words differ, the conversation differs,
 no rung could answer, the call ended."""
 
 
@@ -32,7 +32,7 @@ class EarlyQuestion:
     words: str
 
     def differs(self, other: "EarlyQuestion") -> DropReason | None:
-        """Return what differs in another question, ignoring capitals and punctuation."""
+        """Return what differs in another question; capitals and punctuation do not count."""
         if self.before != other.before:
             return "context"
         return None if plain(self.words) == plain(other.words) else "words"
@@ -45,14 +45,14 @@ def plain(words: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PrepareAnswer:
-    """Ask for the answer to these words, and keep it."""
+    """Ask for an answer to these words, and keep it."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class DropAnswer:
-    """Cancel the early answer; the caller heard nothing of it."""
+    """Cancel the early answer, of which the caller has heard nothing."""
 
     because: DropReason
 
@@ -62,13 +62,13 @@ EarlyAction: TypeAlias = PrepareAnswer | DropAnswer
 
 
 class EarlyAnswer:
-    """Decides when one call asks early, and whether the answer fits.
+    """Decides when one call asks early, and whether the answer can be used.
 
         early = EarlyAnswer(budget)
         early.words("Are you open?", complete=True)
         early.pause()                  # (PrepareAnswer("Are you open?"),)
         early.asked(question)
-        early.decide(question)         # None: it fits, take it
+        early.decide(question)         # None: it answers this question
 
     Attributes:
         question: The pending early question, or `None`.
@@ -78,32 +78,33 @@ class EarlyAnswer:
         """Prepare.
 
         Args:
-            budget: Shared by all calls; settled when the answer is dropped or taken.
+            budget: Limits early requests, for all calls. The caller of this class settles each
+                reservation.
         """
         self.question: EarlyQuestion | None = None
         self._budget = budget
         self._words = ""
-        self._asked_for = ""  # part of the question, which may also hold words before a pause
+        self._asked_for = ""  # this turn's words in the question
         self._complete = True
-        self._may_ask = False  # the caller has paused, and this pause is not used up
+        self._may_ask = False  # the caller has paused, and has not resumed
 
     def words(self, words: str, *, complete: bool) -> tuple[EarlyAction, ...]:
-        """Take the caller's words of this turn.
+        """Record the caller's words in this turn, and ask if they are new.
 
         Args:
-            words: As far as they are transcribed.
-            complete: No more are pending.
+            words: The words transcribed so far.
+            complete: Whether no more words are expected.
         """
         self._words, self._complete = words, complete
         return self._look()
 
     def pause(self) -> tuple[EarlyAction, ...]:
-        """Ask, if there are words: the caller fell silent, perhaps for good."""
+        """Record that the caller has paused, and ask if there are words."""
         self._may_ask = True
         return self._look()
 
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
-        """Drop the pending answer, and ask no other before the next pause."""
+        """Drop the pending answer, and do not ask again before the next pause."""
         self._may_ask = False
         return self._drop(because)
 
@@ -112,17 +113,17 @@ class EarlyAnswer:
         self.question = question
 
     def decide(self, question: EarlyQuestion) -> DropReason | None:
-        """Return whether the early answer fits the question that is asked now.
+        """Compare the early question with that of the decided turn, and prepare for the next turn.
 
         Returns:
-            Why not; `None` if it fits, or if there was none.
+            The difference; `None` if there is none, or if there was no early question.
         """
         early, self.question = self.question, None
         self._may_ask, self._words, self._complete = False, "", True
         return None if early is None else early.differs(question)
 
     def _look(self) -> tuple[EarlyAction, ...]:
-        """Ask if the caller has said something that is not being asked yet."""
+        """Ask about words that were not asked about; drop the answer to other words."""
         if not self._may_ask:
             return ()
         other = self.question is not None and plain(self._asked_for) != plain(self._words)

@@ -47,29 +47,29 @@ from processors.turn.floor import (
 MakeAnswer: TypeAlias = Callable[
     [LLMContext, Callable[[FallbackEvent], None], ChangeWriter], ModelAnswer
 ]
-"""Begins an answer to a context, with a receiver of its events and one of its rung."""
+"""Makes an answer to a context; gets what to call with its events, and when its rung changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """The rung changes here, or the same rung restarts from another place."""
+    """At this point another rung writes, or the same rung restarts."""
 
     provider: str
     taken_back: int
 
 
 class PreparedAnswer:
-    """Reads an answer as it comes, at the model's pace, and passes it on when it is used.
+    """An answer that is read at the model's pace, and kept until it is used.
 
-    The cost and the failures of the request are reported at once, because all calls need to know.
-    An exhausted ladder is reported only when the decided turn asks: before that no caller waits.
+    The failures of its requests are reported at once, because they matter to all calls. That no
+    rung is left is reported only after the answer is used: before that, no caller waits.
 
     Attributes:
-        context: What was asked.
-        asked_at: When.
-        wrote_at: When the first content came; `None` if there is none yet.
+        context: The question.
+        asked_at: When it was asked.
+        wrote_at: When the first content came; `None` before that.
         writer: The rung that writes.
-        calls_tool: Whether it began with a tool call, and not with words; `None` if unknown.
+        calls_tool: Whether the answer began with a tool call; `None` if unknown.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class PreparedAnswer:
         self._taken = False
         self.calls_tool: bool | None = None
         self.writer = ""
-        # Unbounded: a rung that had to wait for the decision would look stalled.
+        # Unbounded, because a rung that had to wait for the decision would seem to stall.
         self._parts: asyncio.Queue[ChatCompletionChunk | Writer | Exception | None]
         self._parts = asyncio.Queue()
         self._task = owner.create_task(self._pull(), "ask early")
 
     async def chunks(self, change_writer: ChangeWriter) -> AsyncIterator[ChatCompletionChunk]:
-        """Use the answer: yield what has come, and the rest as it comes.
+        """Use the answer: yield the chunks that have come, and the others as they come.
 
         Raises:
             NoModelLeftError: No rung is available.
@@ -115,7 +115,7 @@ class PreparedAnswer:
                     yield chunk
 
     async def close(self) -> None:
-        """End what is still in progress, without counting it as a failure."""
+        """End requests that are still in progress, without counting that as a failure."""
         if not self._task.done():
             await self._owner.cancel_task(self._task)
         await self.answer.close()
@@ -126,7 +126,7 @@ class PreparedAnswer:
         return self.answer.answering.attempting.attempts
 
     def gained_s(self, now: float) -> float:
-        """Return how much sooner its first word is ready, or will be, than if asked now."""
+        """Return how much sooner its first word is ready, or will be, than if it was asked now."""
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
 
     async def _pull(self) -> None:
@@ -150,18 +150,18 @@ class PreparedAnswer:
         self.writer = provider
         self._parts.put_nowait(Writer(provider, taken_back))
 
-    def _emit_early(self, fact: FallbackEvent) -> None:
-        if isinstance(fact, StageExhausted | AnswerEmpty) and not self._taken:
+    def _emit_early(self, event: FallbackEvent) -> None:
+        if isinstance(event, StageExhausted | AnswerEmpty) and not self._taken:
             self._on_exhausted()
             return
-        self._emit(fact)
+        self._emit(event)
 
 
-TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
+TOKEN_CHARACTERS: Final = 4  # per token, in English; help.openai.com, "What are tokens"
 
 
 class AnswerBill:
-    """Reports the use of each request, once."""
+    """Publishes the usage of each request, once."""
 
     def __init__(self, models: Mapping[str, Model], *, turn: Turn, emit: Emit) -> None:
         """Prepare.
@@ -177,27 +177,28 @@ class AnswerBill:
         self._prompt_tokens = 0  # of the latest answer with a reported usage
 
     def emit(self, answer: ModelAnswer, *, turn: int, unanswered: bool = False) -> None:
-        """Report the usage that providers gave for an answer, then our own estimate for the rest.
+        """Publish the reported usage of an answer's requests, and estimates for the others.
 
-        All requests for an answer read the same context. Whether part of it came from the cache is
-        unknown for the requests without usage.
+        All requests for an answer have about the same context, so a reported number of prompt
+        tokens is used for the others, too. Cached tokens are not estimated.
 
         Args:
-            answer: As far as it came.
-            turn: That it was for.
-            unanswered: Report requests that a rung is working on, too: the answer was dropped.
+            answer: The answer so far.
+            turn: The turn that it was for.
+            unanswered: Whether to include requests that were sent but have no response yet, because
+                the answer was dropped.
         """
-        untold: list[Billed] = []
+        unreported: list[Billed] = []
         prompt_tokens = len(str(answer.context.messages)) // TOKEN_CHARACTERS
         prompt_tokens = max(prompt_tokens, self._prompt_tokens)
         for request in answer.billed(unanswered=unanswered):
             usage = request.usage.usage if request.usage else None
             if request.usage is None or usage is None:
-                untold.append(request)
+                unreported.append(request)
                 continue
             self._prompt_tokens = prompt_tokens = usage.prompt_tokens
             self._measure(request.provider, request.usage.model, usage, turn=turn)
-        for billed in untold:
+        for billed in unreported:
             self._estimate(
                 billed.provider,
                 prompt_tokens=prompt_tokens,
@@ -206,7 +207,7 @@ class AnswerBill:
             )
 
     def emit_estimated(self, provider: str, *, asked: str, answered: str) -> None:
-        """Report an estimate for an answer in one piece, which comes without usage."""
+        """Publish an estimate for an answer in one piece, for which no usage is reported."""
         self._estimate(
             provider,
             prompt_tokens=len(asked) // TOKEN_CHARACTERS,
@@ -245,24 +246,24 @@ class AnswerBill:
 
 
 class EarlyAnswers:
-    """Follows what the caller says and when it ends, and holds the early answer for the stage.
+    """Asks early when the caller pauses, and keeps the answer for the LLM stage.
 
-    It does not wait for the turn detector. It asks exactly what will be asked when the turn is
-    decided; `take` compares the two.
+    It does not wait for the turn detector. It asks the question that would be asked if the turn
+    were over now; `take` compares it with the question of the decided turn.
 
     Args:
-        memory: The conversation so far; the caller's words are appended to it.
+        memory: The conversation so far; the caller's words are added to a copy.
         budget: Limits the requests whose answers are dropped.
-        make: Begins an answer.
-        has_room: Returns whether a rung would be asked at once: an early answer must not delay
-            another call.
+        make: Makes an answer.
+        has_room: Returns whether a rung could be asked without a wait; if not, no model is asked
+            early, so as not to delay another call.
         window_tokens: The context window.
-        bill: Reports the use of a dropped answer.
-        owner: Of the tasks.
+        bill: Publishes the usage of a dropped answer.
+        owner: Owns the tasks.
         emit: Publishes events.
         clock: Monotonic, in seconds.
         turn: The turn in progress.
-        floor: Of the call.
+        floor: The call's floor.
         dictation: While the caller may be dictating, no model is asked early.
     """
 
@@ -302,7 +303,7 @@ class EarlyAnswers:
         floor.listeners.append(self._follow)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
-        """Return the prepared answer, if it fits what is asked now."""
+        """Return the prepared answer if it answers this question; drop it if it does not."""
         self._budget.note()
         differs = self._decision.decide(question_of(context))
         if self._prepared is None:
@@ -325,12 +326,12 @@ class EarlyAnswers:
         return prepared
 
     async def close(self) -> None:
-        """Drop an unused answer, and wait until its requests have ended."""
+        """Drop an unused answer, and wait until the requests of all dropped answers have ended."""
         self._do(self._decision.drop("ended"))
         await asyncio.gather(*self._closing)
 
     def _follow(self, event: FloorEvent) -> None:
-        """Process a change of the floor, without waiting."""
+        """Process a change of the floor."""
         match event:
             case WordsCame():
                 if event.final and event.text.strip():
@@ -411,8 +412,8 @@ def question_of(context: LLMContext) -> EarlyQuestion:
     Messages are converted to text, because some change in place later, such as a tool's result.
     """
     *before, last = context.messages or [{}]
-    heard = last.get("content") if isinstance(last, dict) and last.get("role") == "user" else None
-    words = heard if isinstance(heard, str) else ""
+    asked = last.get("content") if isinstance(last, dict) and last.get("role") == "user" else None
+    words = asked if isinstance(asked, str) else ""
     rest = () if words else (str(last),)
     tools = (str(id(context.tools)), str(context.tool_choice))
     return EarlyQuestion(before=(*map(str, before), *rest, *tools), words=words)

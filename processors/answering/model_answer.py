@@ -1,4 +1,4 @@
-"""One answer of the LLM stage: reads the words of one rung, and continues with the next."""
+"""One answer of the LLM stage: reads one rung's stream, and continues with the next rung's."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -45,9 +45,9 @@ from processors.answering.tool_calls import calls_in_text
 from processors.answering.window_rules import fit
 from processors.ladder.stage import Alarm, TaskOwner
 
-QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
+QUEUE_CHUNKS: Final = 256  # unread chunks of one answer's attempts; then their streams wait
 FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider withheld
-MENDED_SHARE: Final = 0.5  # of the window, after the provider called a context too long
+MENDED_SHARE: Final = 0.5  # of the window, after the provider rejected a context as too long
 CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
     "what comes next. Do not repeat, greet or apologise."
@@ -61,7 +61,7 @@ REFUSED: Final = (
 
 
 ChangeWriter: TypeAlias = Callable[[str, int], Awaitable[None]]
-"""Gets the rung that writes from now on, and the number of characters taken back."""
+"""Called with the rung that writes from now on, and the number of characters taken back."""
 
 
 class NoModelLeftError(ConnectionError):
@@ -70,7 +70,7 @@ class NoModelLeftError(ConnectionError):
 
 @dataclass(slots=True, kw_only=True)
 class ModelAnswer:
-    """One answer. `chunks` yields it, `close` ends what is still in progress."""
+    """One answer. `chunks` yields it, `close` ends requests that are still in progress."""
 
     models: Mapping[str, Model]
     answering: Answering
@@ -80,11 +80,13 @@ class ModelAnswer:
     window_tokens: int
     emit: Callable[[FallbackEvent], None]
     change_writer: ChangeWriter
-    # Gets the messages that no rung accepts; `None` if nothing is left out.
+    # Called with the messages that every rung refused; `None` if no message may be left out.
     left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
-    _news: asyncio.Queue[ModelUpdate] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+    _updates: asyncio.Queue[ModelUpdate] = field(
+        default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS)
+    )
 
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
         """Yield the answer's words, each once, then its complete tool calls, then its usage.
@@ -94,16 +96,16 @@ class ModelAnswer:
         """
         alarm = Alarm(self.clock)
 
-        async def report(news: ModelUpdate) -> None:
-            await self._news.put(news)
+        async def report(update: ModelUpdate) -> None:
+            await self._updates.put(update)
             alarm.ring()
 
         await self._do(self.answering.start(self.clock()), report)
         while not self.answering.over:
             wake_at = self.answering.wake_at
-            now = await alarm.wait(wake_at if self._news.empty() else self.clock())
-            if not self._news.empty():
-                actions = self._read_news(self._news.get_nowait(), now)
+            now = await alarm.wait(wake_at if self._updates.empty() else self.clock())
+            if not self._updates.empty():
+                actions = self._read_update(self._updates.get_nowait(), now)
             else:
                 due = wake_at is not None and now >= wake_at
                 actions = self.answering.tick(now) if due else ()
@@ -123,7 +125,7 @@ class ModelAnswer:
         """Return each billable request, once, whatever its result.
 
         Args:
-            unanswered: Include requests that a rung is working on and has not answered yet.
+            unanswered: Whether to include requests that were sent but have no response yet.
         """
         due = [
             stream.billed
@@ -132,20 +134,20 @@ class ModelAnswer:
         ]
         return (*self._ended, *due)
 
-    def _read_news(self, news: ModelUpdate, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on an attempt's news; some are nothing that the caller awaits."""
-        stream, attempt = self._streams.get(news.attempt), news.attempt
+    def _read_update(self, update: ModelUpdate, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on an attempt's update."""
+        stream, attempt = self._streams.get(update.attempt), update.attempt
         if stream is None:
-            return ()  # late news of an abandoned attempt
-        match news.what:
+            return ()  # the attempt has ended
+        match update.what:
             case None:
                 actions = self._finish(attempt, stream, now)
             case AtGate.REFUSED:
                 del self._streams[attempt]
                 actions = self.answering.handle(Dropped(attempt=attempt, because="limit"), now)
-            case AtGate() as how:
+            case AtGate() as result:
                 stream.asked = True
-                begun = Resumed(attempt=attempt, began=True, waited=how is AtGate.WAITED)
+                begun = Resumed(attempt=attempt, began=True, waited=result is AtGate.WAITED)
                 actions = self.answering.handle(begun, now)
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
@@ -180,7 +182,7 @@ class ModelAnswer:
         actions: Iterable[AnswerAction],
         report: Callable[[ModelUpdate], Awaitable[None]],
     ) -> list[ChatCompletionChunk]:
-        """Carry out the actions in order; return the part of the answer to pass on."""
+        """Carry out the actions in order; return the chunks to pass on."""
         chunks: list[ChatCompletionChunk] = []
         for action in actions:
             match action:
@@ -203,7 +205,7 @@ class ModelAnswer:
     async def _begin(
         self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
     ) -> None:
-        """Ask a rung, or leave something out of what is asked from now on."""
+        """Ask a rung, or leave the caller's last message out of this and later requests."""
         if isinstance(action, LeaveMessageOut):
             if self.left_out:
                 self.context, refused = _without_last_turn(self.context)
@@ -238,22 +240,22 @@ class ModelAnswer:
             await self.owner.cancel_task(stream.task)
 
     async def _end(self, action: Done | Stop) -> list[ChatCompletionChunk]:
-        """End a request; return what follows its words."""
+        """End a request; after `Done`, return the chunks that follow its words."""
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
-        held = stream.behind_words(self.context) if isinstance(action, Done) else []
-        # A rung that lost a race without being late was working on the answer.
-        in_hand = isinstance(action, Stop) and action.because == "outrun" and stream.asked
-        if stream.answered or in_hand:
+        last = stream.after_words(self.context) if isinstance(action, Done) else []
+        # A rung that lost a race without being late was working on the answer, and bills it.
+        outrun = isinstance(action, Stop) and action.because == "outrun" and stream.asked
+        if stream.answered or outrun:
             self._ended.append(stream.billed)
         await self._drop(action.attempt)
-        return held
+        return last
 
 
 def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     """Return why an answer that ended is invalid; `None` if it is complete."""
-    if stream.finish is None:  # the SDK takes it for a success; the caller hears half an answer
+    if stream.finish is None:  # a success to the SDK, but the caller would hear half an answer
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
@@ -263,9 +265,9 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
         reason = "called_a_tool_again" if mute else FILTERED
         return failed(found, "llm", provider=stream.provider, reason=reason)
     if must_speak:
-        return None  # a tool call that came anyway is not run
+        return None  # tool calls are not run then
     cut = stream.finish == "length"
-    if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
+    if broken := stream.calls.broken(cut=cut):  # Pipecat would drop the call, and the turn hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
     return None
 
@@ -277,7 +279,7 @@ def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompl
 
 
 def _continued(context: LLMContext, said: str) -> LLMContext:
-    """Return the context, with what was already said and a request to continue."""
+    """Return the context with the words already said and a request to continue."""
     if not said:
         return context
     spoken = cast("LLMContextMessage", {"role": "assistant", "content": said})
@@ -290,7 +292,7 @@ def _continued(context: LLMContext, said: str) -> LLMContext:
 
 
 def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContextMessage]]:
-    """Return the context up to the caller's last message, with a note, and what is left out."""
+    """Return the context with a note in place of the caller's last turn, and that turn."""
     messages = list(context.messages)
     spoken = (at for at, message in enumerate(messages) if cast("Any", message)["role"] == "user")
     begins = max(spoken, default=len(messages))
@@ -301,7 +303,7 @@ def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContext
 
 
 def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
-    """Return a context of half our limit, because the provider counts differently."""
+    """Return a context of half our window: the provider counts tokens in a different way."""
     messages = [cast("Mapping[str, Any]", message) for message in context.messages]
     fitted = fit(messages, int(window_tokens * MENDED_SHARE))
     return LLMContext(

@@ -1,4 +1,4 @@
-"""One attempt at an answer: the words that a rung streams, and its place at the rung's gate."""
+"""One attempt at an answer: the chunks that a rung streams, and the place at the rung's gate."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
@@ -21,14 +21,14 @@ from processors.answering.decision import Wrote
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import ToolCalls
 
-USAGE_S: Final = 0.25  # for usage and stream end after an answer; after 0.4 s the rung is late
+USAGE_S: Final = 0.25  # to wait for usage after an answer; after 0.4 s the rung would be late
 NO_CALLS: Final = "none"  # OpenAI's value of `tool_choice`: the model must answer in words
-# OpenAI's; another value, which some servers write into every chunk ("null"), does not finish.
+# OpenAI's values. Other values do not finish an answer: some servers put "null" into every chunk.
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
 
 class UnreadableChunkError(ValueError):
-    """Valid JSON that is not a piece of an answer."""
+    """A chunk is valid JSON, but not a piece of an answer."""
 
 
 class Model(Protocol):
@@ -40,21 +40,24 @@ class Model(Protocol):
         ...
 
     def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
-        """Call `told` with the headers of each response."""
+        """Call `told` with the headers of each response from now on."""
         ...
 
     def ask(
         self, context: LLMContext, *, answered: Callable[[], None]
     ) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer; call `answered` when it begins. Closing releases the connection."""
+        """Stream an answer, and call `answered` when the response begins.
+
+        Closing the iterator releases the connection.
+        """
         ...
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
-        """Classify an error of `ask`; `flowing` if words had come."""
+        """Classify an error of `ask`; `flowing` if words had come before it."""
         ...
 
     async def infer(self, context: LLMContext, **asked: Any) -> str | None:
-        """Answer outside the call, in one piece."""
+        """Return an answer outside the conversation, in one piece."""
         ...
 
     async def close(self) -> None:
@@ -73,26 +76,29 @@ class Billed:
 
 @dataclass(slots=True)
 class ModelStream:
-    """What one attempt has sent so far."""
+    """The stream of one attempt, as far as it was read."""
 
     provider: str
     task: asyncio.Task[None]
-    asked: bool  # False: it waits at the gate
+    asked: bool  # whether the request was sent; if not, it waits at the gate
     answered: bool = False  # the request was accepted, and will be billed
-    goes_on: bool = False  # it continues an answer: a full stop alone may be all that is left
-    spoke: bool = False
-    unsaid: str = ""  # what came before the first word: signs that may belong to it
-    begins: SpokenText = field(default_factory=SpokenText)  # finds that first word
-    characters: int = 0
-    finish: str | None = None
-    # A tool runs only when its call is complete, and from the rung that finished the answer.
+    goes_on: bool = False  # it continues an answer, so that only a full stop may be left
+    spoke: bool = False  # a word or a tool call has come
+    unsaid: str = ""  # text before the first word: signs that may belong to the word
+    begins: SpokenText = field(default_factory=SpokenText)  # finds the first word
+    characters: int = 0  # of text and tool calls
+    finish: str | None = None  # the `finish_reason`
+    # Only complete calls are run, and only those of the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
-    usage: ChatCompletionChunk | None = None  # the latest one with usage
-    words: bool = False  # some came
-    form: ChatCompletionChunk | None = None  # a chunk with text, as a template for held text
+    usage: ChatCompletionChunk | None = None  # the latest chunk with usage
+    words: bool = False  # text has come
+    form: ChatCompletionChunk | None = None  # a chunk with text, as a template for other text
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
-        """Keep what is passed on later, and return the text; `None` if the chunk has no content."""
+        """Read a chunk, and return its text; `None` if it has no content for the caller.
+
+        The text is empty if it has only a piece of a tool call. Tool calls and usage are kept.
+        """
         self.usage = chunk if _tells_usage(chunk) else self.usage
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
@@ -111,7 +117,7 @@ class ModelStream:
         begun, text = self._begun_by(text), self.unsaid + text
         if not begun and not tools:
             self.unsaid = text.lstrip()
-            return None  # a role, a keep-alive, a thought: no content for the caller
+            return None  # a role, a keep-alive, reasoning
         self.spoke, self.unsaid = True, ""
         self.words = self.words or bool(text)
         if tools:
@@ -120,16 +126,16 @@ class ModelStream:
 
     @property
     def wrote(self) -> Wrote:
-        """What a finished answer consists of."""
+        """What the finished answer consists of."""
         if self.spoke:
             return Wrote.PART if self.finish == "length" and not self.calls else Wrote.WORDS
         return Wrote.SIGNS if self.begins.signs and self.finish != "length" else Wrote.NOTHING
 
     def last_text(self, *, runs: Callable[[Sequence[str]], bool]) -> str:
-        """Return text that only the end of the stream shows to be an answer.
+        """Return held text if the end of the stream shows that it is an answer; else nothing.
 
         Args:
-            runs: Returns whether the removed text contains tool calls.
+            runs: Returns whether removed texts contain tool calls that can be run.
         """
         if self.spoke or not (self._is_answer(self.begins.finish()) or runs(self.begins.calls)):
             return ""
@@ -140,11 +146,11 @@ class ModelStream:
         return self.spoke or self._is_answer(self.begins.write(text))
 
     def _is_answer(self, text: str) -> bool:
-        """Return whether the text contains a word: blanks and signs before one do not count."""
+        """Return whether the text contains a word, or in a continuation any sign."""
         return bool(text.strip() if self.goes_on else sayable(text))
 
-    def behind_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
-        """Return what follows the words: complete tool calls, then the usage, without words."""
+    def after_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
+        """Return the chunks that follow the words: complete tool calls, then the usage."""
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
         results = [message for message in context.messages if isinstance(message, dict)]
         taken = [str(result["tool_call_id"]) for result in results if result["role"] == "tool"]
@@ -153,11 +159,11 @@ class ModelStream:
 
     @property
     def billed(self) -> Billed:
-        """The use so far."""
+        """The usage of the request so far."""
         return Billed(provider=self.provider, characters=self.characters, usage=self.usage)
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
-        """Return text as a chunk of this stream."""
+        """Return text as a chunk of this stream; nothing if no chunk had text."""
         if self.form is None:
             return []
         new = self.form.model_copy(deep=True)
@@ -176,14 +182,14 @@ class AtGate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelUpdate:
-    """News of an attempt."""
+    """What an attempt reports."""
 
     attempt: int
-    what: ChatCompletionChunk | Exception | AtGate | None  # `None` at the end
+    what: ChatCompletionChunk | Exception | AtGate | None  # `None` at the end of the stream
 
 
 Report: TypeAlias = Callable[[ModelUpdate], Awaitable[None]]
-"""Receives news of an attempt; waits while too many are unread."""
+"""Receives an attempt's updates; waits while too many are unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,15 +210,16 @@ async def follow(
     answered: Callable[[], None],
     place: GatePlace | None = None,
 ) -> None:
-    """Ask a rung, once it has a place for us, and report what it sends.
+    """Ask a rung when it has a place for the request, and report its chunks.
 
     Args:
-        model: The rung's.
-        context: What it is asked.
-        number: Of the attempt.
-        report: Gets everything, and at the end the end of the stream or an error.
+        model: The rung's model.
+        context: The question.
+        number: The attempt's number.
+        report: Called with the result at the gate, each chunk, and the end of the stream or an
+            error.
         answered: Called when the rung has accepted the request.
-        place: To wait for, and to keep until the rung has answered.
+        place: The place to wait for, and to keep until the stream ends; `None` without a gate.
     """
     chunks = model.ask(context, answered=answered)
     if place is None:
@@ -233,7 +240,7 @@ async def follow(
 async def _pass_on(
     answer: AsyncIterator[ChatCompletionChunk], *, number: int, report: Report
 ) -> None:
-    """Report an answer to its end; an error after its `finish_reason` is ignored."""
+    """Report an answer's chunks and its end; an error after its `finish_reason` is ignored."""
     finished = False
     try:
         async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
@@ -249,10 +256,10 @@ async def _pass_on(
 
 
 def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
-    """Return the chunk if its fields have the right types, which the SDK does not check.
+    """Return the chunk after checking its fields' types, which the SDK does not do.
 
     Raises:
-        UnreadableChunkError: They have not.
+        UnreadableChunkError: A type is wrong.
     """
     if not isinstance(chunk, ChatCompletionChunk):
         raise UnreadableChunkError(type(chunk).__name__)
@@ -272,7 +279,7 @@ def _finishes(chunk: ChatCompletionChunk) -> bool:
 
 
 def _tells_usage(chunk: ChatCompletionChunk) -> bool:
-    """Return whether a chunk has complete usage: Pipecat fails on a partial one before a tool."""
+    """Return whether a chunk has complete usage; on incomplete usage, Pipecat raises an error."""
     if chunk.usage is None:
         return False
     try:
@@ -283,5 +290,5 @@ def _tells_usage(chunk: ChatCompletionChunk) -> bool:
 
 
 def _text_of(delta: ChoiceDelta) -> str:
-    """Return the text to say; a model that declines may put it in a separate field."""
+    """Return the text; a model that declines to answer may write it into a field of its own."""
     return without_halves(delta.content or delta.refusal or "")

@@ -1,13 +1,13 @@
 """Cleans a model's text as it streams, so that only speech is left.
 
 A model writes Markdown, tags, reasoning, tool calls and special tokens even when told not to.
-Voices read them aloud or fall silent. `SpokenText` removes them character by character. It holds a
-character only while it may begin a mark, and at most `MAX_HELD` of them. So ordinary words pass at
+Voices read these aloud or fall silent. `SpokenText` removes them character by character. It holds
+text only while it may become a mark, and at most `MAX_HELD` characters. So ordinary words pass at
 once, and the result does not depend on how the text was split.
 
-Each mark is a row of `_MARKS`: its beginning, its complete form, and what is said instead.
-Pipecat's `strip_markdown` needs whole sentences (from "**We", "open**" it leaves the asterisks),
-and does not know tags, reasoning and tool calls.
+Each row of `_MARKS` describes a mark: its beginning, its complete form, and the text to say
+instead. Pipecat's `strip_markdown` needs whole sentences (from "**We", "open**" it does not remove
+the asterisks), and does not remove tags, reasoning and tool calls.
 """
 
 import html
@@ -19,13 +19,13 @@ from string import digits
 from typing import Final, TypeAlias
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
-MAX_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
+MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
-_LOOK_BACK: Final = 60  # characters in which the end of removed text is searched
+_LOOK_BACK: Final = 60  # last characters in which the end of removed text is searched
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
 
-# Stage directions. In square brackets these words are nothing else; in other marks some may belong
-# to a sentence: "We advise *pausing* it", "Symptoms (coughing, fever)".
+# Stage directions. In square brackets, `_ACTED` words are always stage directions. In other marks
+# some of them may belong to a sentence: "We advise *pausing* it", "Symptoms (coughing, fever)".
 _ACTED: Final = (
     r"(?:smil|laugh|sigh|chuckl|paus|nod|giggl|whisper|gasp|cough|wink|grin|shrug|inhal|exhal|"
     r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:[a-z]+ )?throat"
@@ -34,7 +34,7 @@ _FEELS: Final = (
     r"(?:smil|laugh|sigh|chuckl|nod|giggl|gasp|wink|grin|shrug|frown|groan)e?s\b"
     r"|clears (?:[a-z]+ )?throat"
 )
-_MONTH: Final = (  # in languages that write "1. Mai"
+_MONTH: Final = (  # of languages that write "1. Mai", where the number is no list item
     r"(?:jan|feb|apr|jun|jul|aug|sep|okt|nov|dez|dec|m[a\u00e4][ijr](?:z|s|ts|e|us)?\b)"
 )
 _ATTRIBUTE: Final = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'<>]+)"
@@ -65,9 +65,9 @@ class SpokenTextRule:
         code: Blocks of code with their content, and backticks.
         emoji: Emoji and other pictures.
         stage_directions: `*smiles warmly*`, `(laughs)`, `[sighs]`.
-        reasoning: Blocks in which a model thinks.
+        reasoning: Blocks in which a model reasons.
         tool_calls: Tool calls that a model writes as text.
-        special_tokens: Of a chat template, such as `<|im_end|>`.
+        special_tokens: Tokens of a chat template, such as `<|im_end|>`.
     """
 
     markdown: bool = True
@@ -86,17 +86,17 @@ class SpokenTextRule:
 
 
 Over: TypeAlias = Callable[[str], int | None]
-"""Returns where the removed text ends; `None` while its end has not come."""
+"""Gets the removed text so far; returns where it ends, or `None` if its end has not come."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A complete mark."""
+    """A complete mark in the text, or an ordinary character."""
 
-    size: int
-    said: str = ""
-    over: Over | None = None  # the following text is removed, too, up to here
-    call: str | None = None  # the removed text may be a tool call, with this prefix
+    size: int  # its length
+    said: str = ""  # what is said instead
+    over: Over | None = None  # finds the end of text that is removed after the mark, too
+    call: str | None = None  # a prefix for the removed text, if that may be a tool call
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +104,15 @@ class _Mark:
     """One kind of mark.
 
     Attributes:
-        key: The attribute of `SpokenTextRule` that removes it.
-        first: Its possible first characters.
-        whole: Its complete form, with required following text as a lookahead.
-        begun: Its possible beginnings; matching text is held.
-        said: What is said instead, as a template of `re`, or the name of a reader.
-        where: `line` and `sentence`: at their beginning; `row`, `address`: inside one; `item`: at
-            the beginning of a line, which is an item, a heading or a row.
-        over: The following text is removed, too, until this matches.
+        key: The attribute of `SpokenTextRule` that removes it; empty if its reader decides.
+        first: The possible first characters.
+        whole: The complete form; required text after the mark is a lookahead.
+        begun: The possible beginnings; text that matches is held.
+        said: What is said instead, as a template of `re`, or the name of a reader in `_READERS`.
+        where: Where the mark may be. `line`, `sentence`: at the beginning of one. `row`, `address`:
+            inside one. `item`: at the beginning of a line that is an item, a heading or a row.
+        over: If set, the text after the mark is removed until this pattern matches.
+        is_call: Whether the removed text may be a tool call.
     """
 
     key: str
@@ -131,7 +132,7 @@ class _Mark:
         object.__setattr__(self, "_begun", re.compile(self.begun))
 
     def find(self, text: str, at: int, keys: frozenset[str]) -> _Found | None:
-        """Return the mark at this place, if it is complete."""
+        """Return the mark at `at`, if it is complete there."""
         match = self._whole.match(text, at)
         if match is None:
             return None
@@ -142,7 +143,7 @@ class _Mark:
         return _Found(size, match.expand(self.said), over, "" if self.is_call else None)
 
     def may_be(self, text: str, at: int) -> bool:
-        """Return whether the text may become this mark."""
+        """Return whether the text from `at` on may become this mark."""
         return self._begun.fullmatch(text, at) is not None
 
 
@@ -186,7 +187,7 @@ _MARKS: Final = (
         rf"\[(?:{_ACTED})[^\]\n]{{0,60}}|[*(](?:{_FEELS})[^*)\n]{{0,60}}",
     ),
     _Mark("markdown", "_", r"(?<=\w)_+(?=[^\W_])", "_+", said=r"\g<0>"),
-    # A service code such as *100#, a product and a key are not emphasis.
+    # A service code such as *100#, a product such as 2*3, and the star key are not emphasis.
     _Mark(
         "markdown",
         "*",
@@ -242,7 +243,7 @@ _MARKS: Final = (
 
 
 def _is_picture(character: str, before: str) -> bool:
-    """Return whether a character is an emoji or another picture, or a part of one."""
+    """Return whether a character is an emoji or another pictogram, or part of one."""
     if character in _JOINERS:
         return character != "\u200d" or before[-1:] == "\ufe0f" or _is_emoji(before[-1:])
     return _is_emoji(character)
@@ -283,7 +284,7 @@ class _JsonOver:
 
 
 def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return the reading of a tag, by its name."""
+    """Return how to replace a tag, by its name."""
     closing, name, value = match[1], match[2].lower(), match[3] or ""
     block = not closing and not match[0].endswith("/>")
     over = _until(rf"</{re.escape(match[2])}\s*>") if block else None
@@ -298,11 +299,11 @@ def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None
 
 
 def _token(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return the reading of a special token, by its name."""
+    """Return how to replace a special token, by its name."""
     name = match[1].strip().lower()
     if _CALL_FOLLOWS.fullmatch(name) and "tool_calls" in keys:
         return _Found(size, over=_until(r"<[|\uff5c][^<>\n]*(?:end|eom|eot)[^<>\n]*>"), call="")
-    if name == "channel" and "reasoning" in keys:  # the final one is spoken
+    if name == "channel" and "reasoning" in keys:  # only the final channel is spoken
         return _Found(size, over=_until(r"(?<=final)<\|message\|>|^final(?=[^<\w])"))
     if "special_tokens" not in keys:
         return None
@@ -314,7 +315,7 @@ def _json(_match: re.Match[str], _size: int, _keys: frozenset[str]) -> _Found:
 
 
 def _direction(match: re.Match[str], size: int, _keys: frozenset[str]) -> _Found | None:
-    """Return the reading of a stage direction: emphasis is followed by the rest of a sentence."""
+    """Return how to replace a stage direction; `None` for emphasis within a sentence."""
     goes_on = (match[2] or "").islower()
     return _Found(size) if match[1].islower() and not goes_on else None
 
@@ -330,7 +331,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, frozenset[str]], _Fou
     "entity": _entity,
     "direction": _direction,
 }
-"""Readers of marks that a template cannot describe."""
+"""Functions for marks whose replacement a template cannot describe."""
 
 _BY_FIRST: Final = {
     first: [mark for mark in _MARKS if first in mark.first]
@@ -339,38 +340,38 @@ _BY_FIRST: Final = {
 
 
 class SpokenText:
-    """The text of one attempt at an answer.
+    """Cleans the text of one attempt at an answer.
 
         text = SpokenText(SpokenTextRule())
         text.write("We are **open**.")  # "We are open."
         text.finish()                   # ""
 
     Attributes:
-        calls: Removed text that may be tool calls, as written.
-        signs: There was text outside removed blocks: words, or signs such as an emoji.
+        calls: Removed texts that may be tool calls, as written.
+        signs: Whether there was text outside removed blocks: words, or signs such as an emoji.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None) -> None:
         self.calls: list[str] = []
         self.signs = False
         self._keys = (rule or SpokenTextRule()).keys
-        self._held = ""
-        self._before = ""  # the last characters decided, as written
-        self._last = ""  # the last character said that is not white space
-        self._skip: _Found | None = None  # text is being removed
-        self._skipped = ""
-        self._tail = ""  # the last character said
+        self._held = ""  # text that may become a mark
+        self._before = ""  # the last two characters before the held text, as written
+        self._last = ""  # the last character returned that is not white space
+        self._skip: _Found | None = None  # the mark after which text is being removed
+        self._skipped = ""  # the removed text after that mark
+        self._tail = ""  # the last character returned
         self._removed = False  # text was removed since the last word
-        self._in = set(_BEGINS)  # the position of the next character: see `_Mark.where`
-        self._item = 0  # the number of the list's latest item
-        self._closes = False  # the line ends with a full stop
+        self._in = set(_BEGINS)  # where the next character is: see `_Mark.where`
+        self._item = 0  # the number of the latest list item
+        self._closes = False  # a full stop is added at the end of the line, if it has none
 
     def write(self, text: str) -> str:
-        """Add text in pieces of any size; return what to say now."""
+        """Add text in pieces of any size; return the text to say now."""
         return "".join(self._add(character) for character in text)
 
     def finish(self) -> str:
-        """End the text; return what was held."""
+        """End the text; return the last text to say."""
         said = self._add("\n", ended=True) + self._drain(ended=True)
         if self._skip and self._skip.call is not None:  # it was not closed
             self.calls.append(self._skip.call + self._skipped)
@@ -403,7 +404,7 @@ class SpokenText:
         return said
 
     def _decide(self) -> _Found | None:
-        """Return the reading of the first held characters; `None` if more are needed."""
+        """Return how to replace the first held characters; `None` if more text is needed."""
         text, at, first = self._before + self._held, len(self._before), self._held[0]
         for mark in _BY_FIRST.get(first, ()):
             if mark.key and mark.key not in self._keys:
@@ -422,7 +423,7 @@ class SpokenText:
         return _Found(1, first)
 
     def _is_next(self, mark: _Mark, found: _Found) -> bool:
-        """Return whether a number is the list's next one: "3. Mai" begins no list."""
+        """Return whether a numbered item begins or continues a list; "3. Mai" begins none."""
         if mark.said != _ITEM:
             return True
         number = int(found.said[: -len(", ")])
@@ -438,7 +439,7 @@ class SpokenText:
             self._in.add("address")
 
     def _take(self, found: _Found) -> str:
-        """Mark characters as decided, and return what is said for them."""
+        """Remove the characters from the held text, and return what is said for them."""
         written, self._held = self._held[: found.size], self._held[found.size :]
         self._before = (self._before + written)[-2:]
         said = self._spaced(found.said)
@@ -450,7 +451,7 @@ class SpokenText:
         return said + "".join(self._add(character) for character in again)
 
     def _spaced(self, said: str) -> str:
-        """Return what is said, without a second space where text was removed."""
+        """Return the text to say, without a second space where text was removed."""
         if said == "cell":
             said = ", " if self._last.isalnum() else " "
         doubled = self._tail in ("", "\n") or (self._tail == " " and said != "\n")
@@ -462,7 +463,7 @@ class SpokenText:
         return said
 
     def _note_place(self, written: str, said: str) -> None:
-        """Record the position of the next character."""
+        """Update where the next character is; see `_Mark.where`."""
         if written == "\n":
             self._in, self._closes = set(_BEGINS), False
         elif said and not said.isspace():

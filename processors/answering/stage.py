@@ -1,8 +1,8 @@
 """The LLM stage: one answer from whichever rung can give it.
 
-The ladder is inside one Pipecat service, where the service asks for a completion. So an answer has
-one start and one end whatever fails over. And since we pull the words, no late word of an abandoned
-rung can come through.
+The ladder is inside one Pipecat service, in place of its request for a completion. So an answer has
+one start and one end, however many rungs fail. And since the stage reads the streams itself, no
+late word of a rung that was given up is passed on.
 """
 
 import asyncio
@@ -47,12 +47,12 @@ GOES_ON: Final = {
     "it was cancelled, nor that it is done. You are told its result; if it does not come, call it "
     "again with the same arguments: nothing is done twice by that."
 }
-"""The result, for the model, of a tool that the caller interrupted; see `bot/tools/toolbox.py`."""
-ASIDE_S: Final = 10.0  # for a place, when no caller waits for the answer (chosen)
+"""The model's result of a tool that the caller interrupted; see `bot/tools/toolbox.py`."""
+ASIDE_S: Final = 10.0  # the longest wait for a place when no caller waits for the answer (chosen)
 
 
 class AsideAnswers:
-    """Answers requests outside the call's turn, while the call goes on."""
+    """Answers requests outside the conversation, such as for a summary."""
 
     def __init__(
         self,
@@ -74,22 +74,22 @@ class AsideAnswers:
     async def ask(
         self, context: LLMContext, *, speaker: str, each_s: float | None, **kwargs: Any
     ) -> str | None:
-        """Return the answer of the first available rung, or of the next that answers.
+        """Return the answer of the first available rung, or else of the next one that answers.
 
-        A rung without a free place has not failed: the next one is asked.
+        If a rung has no free place, the next one is asked, without counting that as a failure.
 
         Args:
-            context: What is asked.
-            speaker: Asked when no rung is available.
-            each_s: How long a rung may take before the next one is asked; `None` for no limit. It
-                may take as long again to get a place, but never without limit.
+            context: The question.
+            speaker: The rung to ask when none is available.
+            each_s: How long a rung may take before the next one is asked; `None` for no limit. The
+                wait for a place has the same limit, and at most `ASIDE_S`.
             kwargs: Passed to the rung.
 
         Returns:
-            `None` also if the last one had no place.
+            The answer; `None` if the last rung had no place, or gave no answer.
 
         Raises:
-            Exception: The last rung's error, when none answered.
+            Exception: The last rung's error, if none answered.
         """
         *others, last = self._usable_roomy_first() or [speaker]
         wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
@@ -128,7 +128,7 @@ class AsideAnswers:
                 gate.leave(ticket)
 
     async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        """Ask one rung, and report its estimated use: the answer comes without usage."""
+        """Ask one rung, and publish its estimated usage: none is reported for such answers."""
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
         self._bill.emit_estimated(name, asked=asked, answered=answer or "")
@@ -136,7 +136,7 @@ class AsideAnswers:
 
 
 class LlmStage(OpenAILLMService):
-    """Pipecat's own service, with a ladder in the place of its one client."""
+    """Pipecat's service, with a ladder in place of its only client."""
 
     def __init__(
         self,
@@ -156,9 +156,9 @@ class LlmStage(OpenAILLMService):
             policy: The stage's settings and state, shared by all calls.
             emit: Publishes events.
             clock: Monotonic, in seconds.
-            turn: The turn in progress: its number, its deadline, the numbers of attempts.
-            window_tokens: The context window, for a context that a provider calls too long.
-            new_answer: Makes the filter of an answer's words, which cleans and limits them.
+            turn: The turn in progress: its number, its deadline, the attempt numbers.
+            window_tokens: The context window.
+            new_answer: Makes an `Answer`, which cleans and limits the words.
         """
         self._models = models
         self._new_answer = new_answer
@@ -186,8 +186,8 @@ class LlmStage(OpenAILLMService):
         """Ask early from now on, if that is enabled.
 
         Args:
-            memory: The conversation; the caller's words are appended to it.
-            floor: Of the call.
+            memory: The conversation so far.
+            floor: The call's floor.
             dictation: While the caller may be dictating, no model is asked early.
         """
         if self._policy.early is not None:
@@ -213,16 +213,16 @@ class LlmStage(OpenAILLMService):
     async def run_inference(
         self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
     ) -> str | None:
-        """Answer outside the call, by the first available rung, or the next that answers.
+        """Return an answer outside the conversation; see `AsideAnswers.ask`.
 
         Args:
-            context: What is asked.
+            context: The question.
             args: Pipecat's other arguments; not used.
             each_s: How long a rung may take before the next one is asked; `None` for no limit.
             kwargs: Passed to the rung.
 
         Raises:
-            Exception: The last rung's error, when none answered.
+            Exception: The last rung's error, if none answered.
         """
         del args
         return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
@@ -230,15 +230,15 @@ class LlmStage(OpenAILLMService):
     async def _broadcast_function_call_cancelled(
         self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
     ) -> FunctionCallFromLLM:
-        """Report that waiting for a tool call ended, in order after the report that it began.
+        """Report that the wait for a tool call has ended; the tool itself continues.
 
-        The tool itself goes on. Pipecat reports "CANCELLED", and a model that believes it tells the
-        caller that nothing was done, or calls the tool again.
+        Pipecat reports "CANCELLED". A model that believes this tells the caller that nothing was
+        done, or calls the tool again.
 
-        Pipecat's own report is also a system frame. When the caller cuts off an answer that speaks
-        before its tool call, that frame overtakes the report of the beginning, which waits for the
-        speech, and is lost. The call then stays pending in the conversation, and no model makes it
-        again.
+        Pipecat's report is also a system frame. If the caller interrupts an answer that speaks
+        before its tool call, this frame overtakes the report that the call began, which waits for
+        the speech, and is lost. The call would then stay pending in the conversation, and no model
+        would make it again. So the report here is a frame that keeps its place in the order.
         """
         call = FunctionCallFromLLM(
             function_name=runner_item.function_name,
@@ -265,7 +265,7 @@ class LlmStage(OpenAILLMService):
             await model.close()
 
     async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
-        """Report nothing: `AnswerBill` covers each request of an answer, and this does not."""
+        """Report nothing: `AnswerBill` publishes the usage of every request of an answer."""
         del tokens
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
@@ -283,9 +283,10 @@ class LlmStage(OpenAILLMService):
                 called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
                 yield chunk
             written = answer.answering.answer.written_calls
-            for chunk in [] if called else _run_written(written, asked):  # some write it twice
+            # Some models write a call as text and make it as well; then the text is not run.
+            for chunk in [] if called else _run_written(written, asked):
                 yield chunk
-        finally:  # also when the caller cut it off
+        finally:  # also if the caller interrupted the answer
             if reason := answer.answering.answer.limit.reason:
                 logger.warning("a reply was ended: {}", reason)
             self._bill.emit(answer, turn=turn)
@@ -336,7 +337,7 @@ class LlmStage(OpenAILLMService):
 
 
 def _bounded(context: LLMContext) -> LLMContext:
-    """Return the model's request: after too many tool calls in one turn, without tools."""
+    """Return the context to ask about; after too many tool calls in one turn, without tools."""
     if not is_given(context.tools) or not must_speak(context.messages):
         return context
     logger.warning("the model keeps calling tools: its next answer must be words")
@@ -344,7 +345,7 @@ def _bounded(context: LLMContext) -> LLMContext:
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
-    """Remove messages that every model refuses; with them, every answer would fail."""
+    """Remove messages that every model refuses from the conversation: every answer would fail."""
     logger.warning("every model refused the caller's last message: it is left out")
     gone = {id(message) for message in refused}
 

@@ -22,16 +22,17 @@ from calls.tool_schema import problems
 MAX_CALLS: Final = 6
 """Tool calls in one turn, including several in one answer (chosen).
 
-Looking something up, doing it and recording it are three. A model in a loop calls a tool two or
-three times a second, and is paid for it, for as long as the call lasts.
+To look something up, do it and record it takes three. Without a limit, a model in a loop would call
+a tool two or three times a second until the call ends, and each time costs money.
 """
 
 
 def must_speak(messages: Sequence[Any]) -> bool:
-    """Return whether the next answer must be words.
+    """Return whether the next answer must be words, because the turn has had enough tool calls.
 
     Args:
-        messages: The conversation, as OpenAI's chat completions take it; other items are ignored.
+        messages: The conversation in the form of OpenAI's chat completions; other items are
+            ignored.
     """
     called = 0
     for item in reversed(messages):
@@ -49,7 +50,7 @@ _NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    """One tool call, as far as it has come."""
+    """One tool call, assembled from the pieces so far."""
 
     call_id: str
     name: str = ""
@@ -65,13 +66,14 @@ class _Call:
         """Return why it cannot be run; empty if it can.
 
         Args:
-            cut: The model ran out of tokens, so missing arguments may have been cut off.
+            cut: Whether the model ran out of tokens, so that missing arguments may have been cut
+                off.
         """
         if not self.name:
             return "a tool call without a name"
         try:
             given = json.loads(self.arguments or ("" if cut else NO_ARGUMENTS))
-        except (ValueError, RecursionError):  # the latter: brackets opened without an end
+        except (ValueError, RecursionError):  # the latter if too many brackets are opened
             given = None
         if isinstance(given, dict):
             return ""
@@ -81,20 +83,20 @@ class _Call:
 class ToolCalls:
     """The tool calls of one answer.
 
-    Pipecat reads one call in a chunk, expects indices without gaps, and adds a missing id to the
-    conversation, which no model accepts afterwards. OpenAI's own answers fit that. Other servers
-    that speak the protocol send several calls in one chunk, number all of them 0, or leave out the
-    id, or the arguments of a tool without any.
+    Pipecat reads one call per chunk and expects indices without gaps. A call without an id gets
+    into the conversation as it is, which no model accepts afterwards. OpenAI's own answers are
+    suitable. Other servers with the same protocol send several calls in one chunk, give all of them
+    the index 0, or omit the id, or the arguments of a tool that has none.
     """
 
     def __init__(self) -> None:
         """Begin without a call."""
         self._calls: list[_Call] = []
-        self._latest: dict[int | None, _Call] = {}  # by the index that the model gave
+        self._latest: dict[int | None, _Call] = {}  # the latest call by the model's index
         self._form: ChatCompletionChunk | None = None
 
     def __bool__(self) -> bool:
-        """Return whether there is any."""
+        """Return whether there are any calls."""
         return bool(self._calls)
 
     def add(self, chunk: ChatCompletionChunk, pieces: Iterable[ChoiceDeltaToolCall]) -> None:
@@ -104,9 +106,9 @@ class ToolCalls:
             self._call_of(piece).add(piece)
 
     def broken(self, *, cut: bool) -> str:
-        """Return why a finished answer's calls cannot be run; empty if there are none, or all can.
+        """Return why the calls of a finished answer cannot be run; empty if all can.
 
-        A model that ran out of tokens, or got lost, ends its arguments in the middle.
+        The arguments may be incomplete, for example because the model ran out of tokens (`cut`).
         """
         return next((why for call in self._calls if (why := call.broken(cut=cut))), "")
 
@@ -114,8 +116,8 @@ class ToolCalls:
         """Return each complete call in its own chunk.
 
         Args:
-            taken: Call ids already in the conversation: for an id used twice, Pipecat would write
-                the result over the earlier call's, too.
+            taken: Call ids that are already in the conversation. If an id was used twice, Pipecat
+                would replace the earlier call's result, too.
         """
         ids = _ids_of(self._calls, taken)
         return [
@@ -133,7 +135,7 @@ class ToolCalls:
         ]
 
     def _call_of(self, piece: ChoiceDeltaToolCall) -> _Call:
-        """Return the call that a piece belongs to: a name with another id begins a new one."""
+        """Return the call that a piece belongs to: a name with another id begins a new call."""
         latest = self._latest.get(piece.index)
         named = piece.function is not None and bool(piece.function.name)
         if latest is None or (named and piece.id and latest.name and piece.id != latest.call_id):
@@ -166,7 +168,7 @@ def _sendable(arguments: str) -> str:
 def calls_in_text(
     written: Iterable[str], tools: Sequence[FunctionSchema]
 ) -> list[ChatCompletionChunk]:
-    """Return the calls of known tools with valid arguments in texts."""
+    """Return the tool calls that a model wrote as text, of known tools with valid arguments."""
     known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
     calls = ToolCalls()
     seen: list[tuple[str, Any]] = []
@@ -205,7 +207,7 @@ def _named(text: str, found: Any) -> list[tuple[str, Any]]:
         inner = call.get("function", call) if isinstance(call, dict) else None
         if isinstance(inner, dict) and isinstance(inner.get("name"), str):
             arguments = inner.get("arguments", inner.get("parameters", {}))
-            if isinstance(arguments, str):  # as in the protocol itself
+            if isinstance(arguments, str):  # JSON in a string, as in OpenAI's protocol
                 arguments = json.loads(arguments) if arguments.startswith("{") else None
             calls.append((inner["name"], arguments))
     return calls

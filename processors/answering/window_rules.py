@@ -1,10 +1,10 @@
-"""Cuts a conversation to its window, as the last resort after summarising.
+"""Cuts a conversation to its window, if a summary did not make it short enough.
 
-Every system message is kept whole, then the newest turns, then the summary of the older ones, as
-far as they fit. A turn is what the caller said and all that followed it, so a tool call never loses
-its results. If even the newest turn is too long, its texts are shortened and marked. If that is not
-enough, its older steps are removed. The rest is the minimum to ask, even if it exceeds a window
-that is smaller than the system message.
+All system messages are kept, then the newest turn, the summary of older turns, and as many of the
+other turns as fit, the newest first. A turn is a message of the caller and everything that follows
+it, so a tool call never loses its results. If the newest turn alone is too long, its texts are
+shortened and marked. If that is not enough, its older steps are removed. What then remains is sent
+even if it exceeds the window.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from typing import Any, Final, TypeAlias
 Message: TypeAlias = Mapping[str, Any]
 """One message as OpenAI's chat completions take it: `role`, `content`, `tool_calls`, …"""
 
-CUT: Final = " […]"  # marks a text that was shortened
-SUMMARY: Final = "Summary of the call so far: "  # begins the message that replaces older turns
+CUT: Final = " […]"  # the mark at the end of a shortened text
+SUMMARY: Final = "Summary of the call so far: "  # the beginning of the message for older turns
 
 _PER_MESSAGE: Final = 4
 """Tokens around each message: OpenAI's cookbook ("How to count tokens") has 3, and 1 for a name."""
 _ASCII_PER_TOKEN: Final = 4
-"""Characters to a token of English, by OpenAI's rule of thumb (help centre, "What are tokens")."""
+"""Characters per token of English, by OpenAI's rule of thumb (help centre, "What are tokens")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Fitted:
 
 
 def estimate(message: Message) -> int:
-    """Estimate the tokens of a message, without a tokeniser: its tables would need a download.
+    """Return an estimate of a message's tokens, without a tokeniser, which would need a download.
 
-    Four ASCII characters are one token and any other character is one token, which errs on the
-    high side for every language but English, where it is right to about a fifth.
+    Four ASCII characters count as one token, and so does each other character. For English, this is
+    right within about a fifth; for other languages, it is too high.
     """
     return _PER_MESSAGE + sum(_tokens(text) for text in _texts(message))
 
@@ -83,7 +83,7 @@ def _newest_that_fit(turns: Sequence[list[Message]], left: int) -> list[Message]
 
 
 def _turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """Split before every message of the caller."""
+    """Split a conversation before each message of the caller."""
     return _split(messages, lambda message: message["role"] == "user")
 
 
@@ -109,11 +109,11 @@ def _squeezed(turn: list[Message], left: int) -> list[Message]:
 
 
 def _shortened(messages: Sequence[Message], left: int) -> list[Message]:
-    """Cut the longest texts, all to the same length, the longest that fits."""
+    """Cut all texts to the same length, the greatest that fits; shorter texts stay."""
     low, high = 0, max((len(_content(message)) for message in messages), default=0)
     if sum(map(estimate, messages)) <= left:
         return list(messages)
-    while low < high:  # the longest `low` that fits
+    while low < high:  # find the greatest `low` that fits
         middle = (low + high + 1) // 2
         if sum(estimate(_clipped(message, middle)) for message in messages) <= left:
             low = middle

@@ -1,1 +1,1 @@
-"""The STT stage, and the caller's words by voice or by key."""
+"""The STT stage, and the caller's words by voice or keypad."""

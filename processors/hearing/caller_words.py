@@ -1,4 +1,4 @@
-"""The caller's words on their way to the conversation: language, wordless turns, cleaning."""
+"""The caller's words on their way to the conversation: language, turns without words, cleaning."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from processors.turn.sound_path import SoundPath
 class TurnLanguage:
     """Follows the caller's language from turn to turn.
 
-    A recogniser names the language of each result, and a turn may have several results. One short
+    A recogniser reports the language of each result, and a turn may have several results. A short
     word that fits any language must not outweigh the sentence before it.
 
     Attributes:
@@ -45,7 +45,7 @@ class TurnLanguage:
 
     def __init__(self, first: str) -> None:
         self.current = first
-        self._words = Counter[str]()  # of this turn, by language
+        self._words = Counter[str]()  # the number of words in this turn, by language
 
     def heard(self, text: str, language: str | None) -> bool:
         """Count a result; return whether the turn's language has changed."""
@@ -58,16 +58,16 @@ class TurnLanguage:
         return self.current != before
 
     def turn_over(self) -> None:
-        """Start the count of another turn."""
+        """Start to count another turn."""
         self._words.clear()
 
 
 class CallerLanguage(SoundPath):
     """Switches the voices to the caller's language, before the model can answer.
 
-    Stands after the STT stage. The change travels in the pipeline ahead of the words that caused
-    it: with these the model may begin to answer, and what follows them waits for that. It survives
-    an interruption.
+    Stands after the STT stage. The change is sent ahead of the words that caused it, because the
+    model may begin to answer with these words, and later frames wait for the answer. An
+    interruption does not drop the change.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class CallerLanguage(SoundPath):
         """Speak `first` until another language is heard.
 
         Args:
-            first: The language before anything was heard.
-            now: The language already spoken in this call; empty for a new call.
+            first: The language at the beginning of a call.
+            now: The language spoken in a call that is resumed; empty for a new call.
             voices: The services that must speak the caller's language.
-            follow: Takes each new language, for other utterances.
+            follow: Called with each new language, for the call's own speech.
         """
         super().__init__()
         self._language = TurnLanguage(now or first)
@@ -93,7 +93,7 @@ class CallerLanguage(SoundPath):
         self._follow = follow
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, and a change of language right before its words."""
+        """Pass frames on, with a change of language right before the words that caused it."""
         await super().process_frame(frame, direction)
         match frame:
             case StartFrame() if not self._is_first:
@@ -113,22 +113,22 @@ class CallerLanguage(SoundPath):
     async def _emit(self, language: str) -> None:
         self._follow(language)
         for voice in self._voices:
-            told = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
-            told.interruptible = False
-            await self.push_frame(told)
+            change = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
+            change.interruptible = False
+            await self.push_frame(change)
 
 
-# How to end a caller turn that produced no transcript.
+# How to end a caller's turn that produced no transcript.
 #
-# A laugh, a door, a neighbour's voice: the VAD detects speech and the agent is interrupted, but
-# there is nothing to answer. An earlier question of the caller is still pending.
+# After a laugh, a door or a neighbour's voice, the VAD detects speech and the agent is interrupted,
+# but there is nothing to answer. An earlier question of the caller may still be pending.
 
 
 class AfterSound(StrEnum):
-    """What to do after such a turn."""
+    """What to do after a turn without a transcript."""
 
-    RESUME = "resume"  # what the sound cut off
-    ANSWER = "answer"  # an earlier question that has no answer yet
+    RESUME = "resume"  # say the rest of the speech that the sound interrupted
+    ANSWER = "answer"  # answer an earlier question
     ASK_AGAIN = "ask_again"  # ask the caller to repeat
     NOTHING = "nothing"
 
@@ -140,11 +140,11 @@ def after_sound(
 
     Args:
         led: The outage menu or a person speaks with the caller.
-        rest: The sound cut off speech of which part was not heard.
-        unanswered: The conversation ends with something that the model has not answered.
+        rest: The sound interrupted speech of which a part was not heard.
+        unanswered: The model has not answered the last message of the conversation.
         cut: The sound interrupted the agent.
-        owed: The line is held for it: a recogniser failed, so there may have been words.
-        asked: The caller was asked to repeat, and no word has come since.
+        owed: An answer is pending, because a recogniser failed and there may have been words.
+        asked: The caller was asked to repeat, and has said no word since.
     """
     if led:
         return AfterSound.NOTHING
@@ -165,12 +165,11 @@ ASK_AGAIN: Final = (
 
 
 class WordlessTurns:
-    """Ends caller turns that produced no transcript; Pipecat's own rule is switched off.
+    """Ends the caller's turns that produced no transcript, in place of Pipecat's own rule.
 
-    Pipecat ends such a turn after a while without a transcript, and asks no model unless the agent
-    was cut off. Then it tells the model to have the caller repeat, although the caller's earlier
-    question may still be unanswered. And what holds the line took any end of a turn for one with an
-    answer.
+    Pipecat ends such a turn after a while, and asks no model unless the agent was interrupted. Then
+    it makes the model ask the caller to repeat, although an earlier question of the caller may be
+    unanswered. And `HoldLine` must not expect an answer after each end of a turn.
     """
 
     def __init__(
@@ -183,21 +182,21 @@ class WordlessTurns:
         """Follow the caller's turns.
 
         Args:
-            user: Ends the turns, and asks the model.
+            user: The aggregator that ends turns and asks the model.
             memory: The conversation.
-            hold_line: Is told that such a turn needs no answer.
-            asides: Has the rest of what was cut off.
+            hold_line: Is told that such a turn gets no answer.
+            asides: Knows the rest of interrupted speech.
         """
         self._asides = asides
         self._user = user
         self._memory = memory
         self._hold_line = hold_line
-        self._cut = False
-        self._asked = False
+        self._cut = False  # the agent was interrupted since the last turn
+        self._asked = False  # the caller was asked to repeat
         user.add_event_handler("on_user_turn_stopped", self._end)
 
     def notice(self, event: Event) -> None:
-        """Note whether the agent was cut off since the last turn."""
+        """Record whether the agent was interrupted since the last turn."""
         match event:
             case BargedIn():
                 self._cut = True
@@ -223,7 +222,7 @@ class WordlessTurns:
         goodbye = self._asides.goodbye()
         if after is AfterSound.RESUME and goodbye != SILENT:
             await self._resume()
-            if goodbye is not None:  # the end was cut off, too
+            if goodbye is not None:  # the end of the call was cancelled, too
                 await self._user.push_frame(PartFrame(reason=goodbye))
             return
         self._asides.turn_over(worded=False)
@@ -237,7 +236,7 @@ class WordlessTurns:
                 self._hold_line.note_nothing_said()
 
     async def _resume(self) -> None:
-        """Say the rest of what the sound has cut off, or have the model write it."""
+        """Say the rest of the interrupted speech, or let the model write it."""
         rest = self._asides.resume()
         if rest is not None:
             self._hold_line.note_nothing_said()
@@ -249,17 +248,17 @@ class WordlessTurns:
             await self._ask_with(GO_ON)
 
     async def _ask_with(self, note: str) -> None:
-        """Ask the model with a note after the conversation."""
+        """Ask the model, with a note at the end of the conversation."""
         message = {"role": "developer", "content": note}
         self._memory.add_message(cast("LLMContextMessage", message))
         await self._user.push_context_frame()
 
 
 class CallerWords(SoundPath):
-    """Bounds the caller's words between STT and the user context aggregator; delays nothing.
+    """Cleans and limits the caller's words, between the STT stage and the context aggregator.
 
-    One turn may bring several final transcripts; together they never exceed `limit` characters. The
-    rest is dropped, and reported once a turn.
+    A turn may have several final transcripts; together they have at most `limit` characters. The
+    rest is dropped, which is reported once per turn.
     """
 
     def __init__(self, *, emit: Emit, limit: int = LIMIT, asides: Asides | None = None) -> None:
@@ -267,8 +266,8 @@ class CallerWords(SoundPath):
 
         Args:
             emit: Publishes events.
-            limit: Characters of a turn.
-            asides: Decide which words are no turn; `None` if all are one.
+            limit: The most characters in a turn.
+            asides: Decides which words are not a turn; `None` if all words are.
         """
         super().__init__()
         self._asides = asides
@@ -294,11 +293,11 @@ class CallerWords(SoundPath):
         await self.push_frame(frame, direction)
 
     def _without_aside(self, frame: TranscriptionFrame) -> TranscriptionFrame | AsideFrame:
-        """Return the frame, or one without a transcript if the words are no turn."""
+        """Return the frame, or an `AsideFrame` if its words are not a turn."""
         kind = self._asides.aside(frame.text) if self._asides and frame.text.strip() else None
         if kind is None:
             return frame
-        self._left += len(frame.text)  # it takes no room of the turn
+        self._left += len(frame.text)  # it does not count towards the turn's limit
         return AsideFrame(text=frame.text, kind=kind, finalized=frame.finalized)
 
     def _bound(self, frame: TranscriptionFrame) -> None:

@@ -1,8 +1,8 @@
-"""Decides which recogniser hears the caller, which one is used, and which of its words are new.
+"""Decides which recognisers get the caller's audio, and which of their words are passed on.
 
-Between utterances the best connected rung hears the caller live. At the start of an utterance the
-failover picks the rung to ask. If that rung already hears the caller, nothing is sent. If not, it
-gets the utterance from its first word, and then the live audio. Each word is passed on once.
+Between utterances, the best connected rung gets the caller's audio live. When an utterance begins,
+`Attempting` picks the rung to ask. If that rung already gets the audio, nothing more is sent. If
+not, it gets the utterance from its first word, then the live audio. Each word is passed on once.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,12 +34,14 @@ from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconne
 from processors.hearing.replay_rules import SoundRing, Transcripts
 from processors.hearing.utterance_rules import CallerUtterance
 
-IDLE_KEPT_S: Final = 2.0  # of caller audio between utterances; a VAD reports 0.2 s late
-AIM_S: Final = 1.0  # of audio for a rung that starts to hear between utterances
-RECHECK_S: Final = 1.0  # of audio between two checks for a better rung
-AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
-TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
-GUESS_S: Final = 0.7  # finals take 0.1 to 0.3 s, an answer must be heard after 1.5 s (chosen)
+IDLE_KEPT_S: Final = 2.0  # audio that is kept between utterances; a VAD reports 0.2 s late
+AIM_S: Final = 1.0  # earlier audio for a rung whose feed begins between utterances
+RECHECK_S: Final = 1.0  # of audio, between two checks for a better rung
+AGAIN_S: Final = 0.1  # audio from before the last utterance's end that may be replayed
+TURN_HELD_S: Final = 1.0  # between two delays of a turn's end: Pipecat ends it after 2.5 s
+# How long to wait for a final result before the interim one is used: finals take 0.1 to 0.3 s, and
+# an answer must be heard after 1.5 s (chosen).
+GUESS_S: Final = 0.7
 NOBODY: Final = 0  # no attempt has this number
 
 
@@ -48,8 +50,9 @@ class PassOn:
     """Pass on the result that was just read.
 
     Attributes:
-        new_text: The new part of it; `None` if all of it is new.
-        guess: Pass on the latest interim result as final: the final one is empty, or missing.
+        new_text: The new part of the result; `None` if all of it is new.
+        guess: Pass on the latest interim result instead, as a final one, because the final one is
+            empty or missing.
     """
 
     new_text: str | None
@@ -58,7 +61,7 @@ class PassOn:
 
 @dataclass(frozen=True, slots=True)
 class KeepTurnOpen:
-    """Delay the end of the turn: words of it are pending."""
+    """Delay the end of the turn, because words of it are pending."""
 
 
 HearingAction: TypeAlias = EmitEvent | FeedAction | PassOn | KeepTurnOpen
@@ -73,10 +76,10 @@ class CallerHearing:
         actions = hearing.tick(now)  # at `wake_at`
 
     Attributes:
-        feeds: The audio given to each rung, by the rung's name, the preferred one first.
-        writer: The rung whose words are used.
-        sound: The caller's audio; set before the first of it.
-        utterance: The latest one; words of it may still be pending.
+        feeds: Each rung's feed, by the rung's name, the preferred one first.
+        writer: The feed of the rung whose words are used.
+        sound: The caller's audio; to be set before the first piece arrives.
+        utterance: The latest utterance; words of it may still be pending.
     """
 
     def __init__(
@@ -90,10 +93,10 @@ class CallerHearing:
         """Prepare.
 
         Args:
-            rungs: The preferred one first; whether we reconnect it ourselves.
+            rungs: For each rung's name, whether we reconnect it ourselves; the preferred one first.
             policy: The stage's settings and state, shared by all calls.
             turn: Gives the deadlines for words.
-            offered: Whether a rung can be asked in this call.
+            offered: Returns whether a rung can be asked in this call.
         """
         self.feeds = {
             name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
@@ -112,11 +115,12 @@ class CallerHearing:
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
-        # A word too soft for the VAD belongs to the caller, too, even before the first utterance.
+        # Words that are too soft for the VAD are passed on even before the first utterance.
         self._transcripts.begin(NOBODY, replayed=False)
-        self._recheck_s = 0.0  # in seconds of caller audio
-        self._stopped_s = 0.0  # in seconds of caller audio
-        self._said_at = 0.0  # when caller words were last passed on
+        self._recheck_s = 0.0  # when to check for a better rung, in seconds of the caller's audio
+        self._stopped_s = 0.0  # when the VAD last reported a stop, in seconds of the caller's audio
+        # When the caller stopped, words were passed on, or the turn's end was delayed: the latest.
+        self._said_at = 0.0
 
     @property
     def wake_at(self) -> float | None:
@@ -133,7 +137,7 @@ class CallerHearing:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
-        """Do what is due by now; our own stalls are counted before any rung is called mute."""
+        """Return the actions that are due by now; our own stalls do not make a rung mute."""
         self._policy.lag.see(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
@@ -158,10 +162,10 @@ class CallerHearing:
         return tuple(actions)
 
     def hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
-        """Give the caller's next audio, 16-bit mono, to the recognisers that hear them."""
+        """Keep the caller's next audio, 16-bit mono, and send it to the open feeds."""
         self.sound.push(sound)
         utterance = self.utterance
-        if utterance is None or (utterance.attempting.over and not utterance.unwritten(now)):
+        if utterance is None or (utterance.attempting.over and not utterance.untranscribed(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
         fed: list[HearingAction] = [
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
@@ -172,14 +176,17 @@ class CallerHearing:
         return tuple(fed)
 
     def begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
-        """Ask for the words of an utterance: the caller speaks, for as long as the VAD's delay."""
+        """Ask for the words of an utterance that began `sure_s` ago, which is the VAD's delay.
+
+        If words of the last utterance are still pending, that utterance continues.
+        """
         going_on, before = _in_progress(self.utterance), self.utterance
         if going_on:
             going_on.go_on()
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
-        if before and before.unwritten(now):  # the earlier words are still wanted
+        if before and before.untranscribed(now):  # its words are still needed
             began_s, not_before_s = before.began_s, before.not_before_s
         self.utterance = utterance = CallerUtterance(
             self._begin, began_s=began_s, not_before_s=not_before_s, turn=self._turn
@@ -188,16 +195,16 @@ class CallerHearing:
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.attempting.over:
-                # No rung may be asked: the one that hears the caller may still transcribe.
+                # No rung may be asked; one that gets the audio anyway may still transcribe it.
                 actions += feed.mark(self.sound, now, speaking=True)
             elif feed.attempt is None:
                 actions += feed.end()
         return tuple(actions)
 
     def pause_speech(self) -> tuple[HearingAction, ...]:
-        """Ask for the words so far before it is certain that the caller has stopped.
+        """Ask for the words so far, before it is certain that the caller has stopped.
 
-        If the caller goes on, the rest is transcribed afterwards.
+        If the caller goes on, later words are transcribed as usual.
         """
         if _in_progress(self.utterance) is None:
             return ()
@@ -205,7 +212,7 @@ class CallerHearing:
         return tuple(AskForWords(feed.provider) for feed in hearing)
 
     def stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
-        """Wait for the last words: the caller has stopped, the VAD's delay ago."""
+        """Wait for the last words: the caller stopped `sure_s` ago, which is the VAD's delay."""
         self._said_at, self._stopped_s = now, self.sound.end_s
         marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
         actions = tuple(item for marked in marks for item in marked)
@@ -215,7 +222,7 @@ class CallerHearing:
         return (*actions, *self._carry_out(stopped, now))
 
     def read_result(self, provider: str, result: Heard, now: float) -> tuple[HearingAction, ...]:
-        """Return the actions for a result, including whether to pass it on.
+        """Return the actions for a result, among them `PassOn` if it has new words.
 
         A rung sends results even when there is no speech.
         """
@@ -224,7 +231,7 @@ class CallerHearing:
         heard = feed.in_caller_seconds(result)
         utterance, attempt, actions = _in_progress(self.utterance), feed.attempt, ()
         if heard is None or (utterance and attempt is None):
-            return ()  # from an earlier feed, or late words of an abandoned attempt
+            return ()  # from an earlier feed, or late words of an attempt that has ended
         if utterance and attempt is not None:
             actions = self._carry_out(utterance.read_result(attempt, heard, now), now)
         used = utterance.attempting.winner == attempt if utterance else feed is self.writer
@@ -232,7 +239,7 @@ class CallerHearing:
             return actions
         if heard.final and not heard.text and utterance:
             return (*actions, *_guessed(self._transcripts))
-        if heard.text or not utterance:  # between utterances it is sound without speech
+        if heard.text or not utterance:  # between utterances there is no speech to guess
             self._transcripts.guess = None if heard.final or not utterance else heard
         new_text = _new_text(
             heard, result.text, transcripts=self._transcripts, writing=self._writing
@@ -243,7 +250,7 @@ class CallerHearing:
         return (*actions, PassOn(new_text=new_text))
 
     def fail(self, provider: str, failure: Failure, now: float) -> tuple[HearingAction, ...]:
-        """Reconnect a rung, and ask another one in its place."""
+        """Reconnect a rung that failed; if it was asked, its attempt has failed."""
         feed = self.feeds[provider]
         utterance, attempt = _in_progress(self.utterance), feed.attempt
         feed.attempt, feed.waits = None, False
@@ -256,28 +263,28 @@ class CallerHearing:
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
             actions += _book(
                 failure, self._policy, self._turn, now
-            )  # else the time-out may be our own fault
+            )  # not counted if the time-out may have expired because we stalled
         return (*actions, *self._aim(now))
 
     def opened(self, provider: str, now: float) -> None:
-        """Record that a rung's first connection is being made."""
+        """Record that a rung's first connection is being opened."""
         self.feeds[provider].opening.begin(now)
 
     def connected(self, provider: str, now: float) -> tuple[HearingAction, ...]:
-        """Feed a rung that can receive audio."""
+        """Record that a rung can receive audio, and feed it if it is needed."""
         utterance, feed = self.utterance, self.feeds[provider]
         feed.connected = True
         feed.opening.end()
         actions: tuple[HearingAction, ...] = ()
         if feed.waits and utterance:
-            utterance.written_s = self._transcripts.again_from_s
+            utterance.transcribed_s = self._transcripts.again_from_s
             actions = utterance.feed(feed, self.sound, now)
-        elif utterance and utterance.unwritten(now):
+        elif utterance and utterance.untranscribed(now):
             actions = self._carry_out(utterance.start_again(now), now)
         return (*actions, *self._aim(now))
 
     def no_place(self, attempt: int, now: float) -> tuple[HearingAction, ...]:
-        """Ask the next rung: this one has no place for this call."""
+        """End an attempt whose rung has no place for this call, so that the next one is asked."""
         dropped = Dropped(attempt=attempt, because="limit")
         return self._carry_out(self.utterance.handle(dropped, now), now) if self.utterance else ()
 
@@ -290,7 +297,7 @@ class CallerHearing:
                 case EmitEvent():
                     done.append(action)
                 case Ask() if self.utterance:
-                    self.utterance.written_s = self._transcripts.again_from_s
+                    self.utterance.transcribed_s = self._transcripts.again_from_s
                     feed = self.feeds[action.provider]
                     done += self.utterance.ask(feed, action, self.sound, now)
                 case Use():
@@ -302,14 +309,14 @@ class CallerHearing:
                 case Exhausted():
                     done += _guessed(self._transcripts)
                 case Done():
-                    self.feeds[action.provider].written()
+                    self.feeds[action.provider].transcribed()
                     done += self._aim(now)
                 case _:
                     pass
         return tuple(done)
 
     def _aim(self, now: float) -> tuple[HearingAction, ...]:
-        """Between utterances, feed the rung that will be asked next."""
+        """Between utterances, feed the rung that will be asked next; count overdue connections."""
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
@@ -331,16 +338,20 @@ class CallerHearing:
 
 
 def _hears(feed: Feed) -> bool:
-    """Return whether a rung has no attempt, but an open stream on which it hears the caller.
+    """Return whether a rung has no attempt, but already gets the caller's audio.
 
-    Then it may transcribe the next words even if no rung may be asked because other calls cannot
-    connect. Otherwise the caller would be heard, and told that they were not.
+    Such a rung may transcribe the next words even if no rung may be asked because other calls
+    cannot connect. Otherwise a caller would be told that they were not understood although a rung
+    understands them.
     """
     return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
 
 
 def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: float) -> float | None:
-    """Return when the last interim result is passed on; `None` if it lacks the caller's end."""
+    """Return when to pass on the last interim result as final; `None` if there is no complete one.
+
+    It is complete if it reaches the end of the caller's speech.
+    """
     guess = transcripts.guess
     if guess is None or utterance.speaking:
         return None
@@ -349,13 +360,13 @@ def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: flo
 
 
 def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
-    """Pass on the last interim result in place of an empty or missing final one."""
+    """Return the action that passes on the last interim result as final, if it has new words."""
     new_text = transcripts.deliver_guess()
     return (PassOn(new_text, guess=True),) if new_text else ()
 
 
 def _drop(feed: Feed, stop: Stop) -> tuple[HearingAction, ...]:
-    """End an attempt, unless its rung has been asked again since."""
+    """End an attempt's feed, unless its rung has been asked again since."""
     if feed.attempt != stop.attempt:
         return ()
     ended = feed.end()
@@ -374,21 +385,21 @@ def _failure(symptom: Symptom, feed: Feed) -> Failure:
 
 
 def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tuple[EmitEvent, ...]:
-    """Record a failure outside an attempt: a lost standby, or a refused connection."""
+    """Count a failure outside an attempt, such as a lost standby or a refused connection."""
     permit = policy.availability.of(policy.stage, failure.provider).permit(now)
     if permit is None:
         return ()  # already known
-    facts = policy.availability.failed(permit, failure, now=now, call=turn.attempts)
-    return tuple(map(EmitEvent, (AttemptFailed.of(failure), *facts)))
+    events = policy.availability.failed(permit, failure, now=now, call=turn.attempts)
+    return tuple(map(EmitEvent, (AttemptFailed.of(failure), *events)))
 
 
 def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:
     """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
     Args:
-        heard: Without the part from an earlier feed.
-        written: The text with that part.
-        transcripts: What was passed on.
+        heard: The result, without words from an earlier feed.
+        written: The text of the whole result.
+        transcripts: The transcripts passed on before; a final result is added.
         writing: The attempt whose words are used.
     """
     if not heard.text:

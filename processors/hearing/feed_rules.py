@@ -1,7 +1,7 @@
-"""The caller's audio as given to one recogniser, and whether the recogniser has gone mute.
+"""The caller's audio as sent to one recogniser, and whether the recogniser has become mute.
 
-A feed begins at a moment of the caller's audio and continues live from there. Results for an
-earlier feed are late, and dropped.
+A feed begins at a moment of the caller's audio, and continues live from there. Results for an
+earlier feed are late, and are dropped.
 """
 
 import math
@@ -13,11 +13,13 @@ from fallbacks.attempt_events import Ask
 from fallbacks.lag import Lag
 from processors.hearing.replay_rules import SoundRing
 
-BEAT_S: Final = 1.3  # Deepgram sends a result for every second of audio, even a silent one
-STEADY: Final = 3  # results in a row, in the current silence, before the next one is expected
-OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
-JITTER_S: Final = 0.1  # audio that is late by less makes no gap (chosen)
-STALE_S: Final = 0.05  # a result that ends this soon after a feed began belongs to the earlier one
+# The longest pause between two results. Deepgram sends one for each second of audio, even of
+# silence.
+BEAT_S: Final = 1.3
+STEADY: Final = 3  # results at this pace, without words, before the next one is expected
+OPENING_S: Final = 1.5  # for a first connection; across an ocean it takes a third of that (chosen)
+JITTER_S: Final = 0.1  # audio that is less late makes no gap (chosen)
+STALE_S: Final = 0.05  # a result that ends so soon after a feed began belongs to an earlier feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +47,45 @@ class MarkSpeech:
 
 @dataclass(frozen=True, slots=True)
 class FlushWords:
-    """Ask a rung to finalise what it has heard; it gets no more audio."""
+    """Ask a rung to finalise its transcript; it gets no more audio."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True)
 class AskForWords:
-    """Ask a rung to finalise what it has heard, and keep feeding it."""
+    """Ask a rung to finalise its transcript so far; it continues to get audio."""
 
     provider: str
 
 
 FeedAction: TypeAlias = Ask | Reconnect | FeedSound | MarkSpeech | FlushWords | AskForWords
-"""The actions on a rung. `Ask`: connect at once, if it has a place for us."""
+"""The actions on a rung. `Ask` means: connect it at once, if it has a place for this call."""
 
 
 class Opening:
-    """Whether a recogniser's first connection takes too long, in the provider's time.
+    """Measures whether a recogniser's first connection takes too long, on the provider's clock.
 
     Attributes:
-        under_way: The connection is neither made nor failed.
+        under_way: Whether the connection is being opened.
     """
 
     def __init__(self, lag: Lag) -> None:
         self.under_way = False
         self._lag = lag
         self._begun_s = 0.0  # on the provider's clock
-        self._overdue = False  # already reported as too slow
+        self._overdue = False  # reported as too slow
 
     def begin(self, now: float) -> None:
         """Record the start of the connection."""
         self.under_way, self._begun_s = True, self._lag.provider_s(now)
 
     def end(self) -> None:
-        """Record that it is made, or failed."""
+        """Record that the connection is open, or has failed."""
         self.under_way = False
 
     def note_overdue(self, now: float) -> bool:
-        """Return once whether it is overdue."""
+        """Return whether the connection takes too long; true only once."""
         if self._overdue or not self.under_way:
             return False
         self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
@@ -91,41 +93,41 @@ class Opening:
 
 
 class Liveness:
-    """Whether a recogniser that sent a result at every beat has gone mute.
+    """Detects that a recogniser that sent results at a steady pace has become mute.
 
-    It counts the provider's time, and only the part with audio: during a gap on the caller's line
-    there is nothing to transcribe, and the burst after a gap takes its time.
+    Time is measured on the provider's clock, and only while there is audio: in a gap on the
+    caller's line there is nothing to transcribe, and the burst after a gap takes time to process.
     """
 
     def __init__(self, lag: Lag) -> None:
         self._lag = lag
-        self._lived_at = -math.inf
+        self._lived_at = -math.inf  # its last result
         self._steady = 0  # consecutive results without words that came in time
-        self._fed_until_s = 0.0  # the end of the audio given, in real time
-        self._starved_s = 0.0  # gaps since its last result
+        self._fed_until_s = 0.0  # when the audio sent so far would end if it were live
+        self._starved_s = 0.0  # the sum of gaps since its last result
 
     @property
     def mute_at(self) -> float | None:
-        """When it counts as mute if no result comes; `None` if none is expected.
+        """When it counts as mute without a result, on our own clock; `None` if none is expected.
 
-        On our own clock. A gap moves it, as soon as it is detected.
+        A gap makes it later, once the gap is detected.
         """
         mute_s = self._lived_at + self._starved_s + BEAT_S
         return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
 
     def begin(self, now: float) -> None:
-        """Count from now on."""
+        """Start to measure."""
         self._count_from(self._lag.provider_s(now))
 
     def wrote(self, now: float, *, words: bool) -> None:
-        """Record a result, even when there is no speech."""
+        """Record a result, with words or without."""
         now_s = self._lag.provider_s(now)
         in_time = not words and now_s - self._lived_at <= BEAT_S
         self._steady = self._steady + 1 if in_time else 0
         self._count_from(now_s)
 
     def fed(self, length_s: float, now: float) -> None:
-        """Record that it was given audio of this length."""
+        """Record that audio of this length was sent."""
         self.see(now)
         self._fed_until_s += length_s
 
@@ -137,7 +139,7 @@ class Liveness:
             self._fed_until_s += gap_s
 
     def lose(self) -> None:
-        """Expect nothing: the connection is gone."""
+        """Expect no result, because the connection is lost."""
         self._steady = 0
 
     def _count_from(self, now_s: float) -> None:
@@ -146,20 +148,19 @@ class Liveness:
 
 
 class Feed:
-    """The feed of one recogniser. Times are seconds of the provider's clock (`fallbacks/lag.py`).
+    """The feed of one recogniser.
 
     Attributes:
         provider: The rung's name.
         attempt: The current attempt, if any.
         waits: Whether that attempt still waits for the connection.
-        connected: Whether it can receive audio.
+        connected: Whether the recogniser can receive audio.
         open: Whether it gets the caller's audio.
-        wrote: Whether it has produced words since the connection last had a problem.
-        from_s: The caller's second at which the feed began.
-        replayed: Whether it was given the utterance from its start, after others had heard it.
-        held_s: The caller's second from which it gets no audio because it lags; `None` if none is
-            held back.
-        opening: Its first connection, while that is made.
+        wrote: Whether it has produced words since its connection last had a problem.
+        from_s: Where the feed began, in seconds of the caller's audio.
+        replayed: Whether the feed began with earlier audio of an utterance, so that it lags.
+        held_s: From where audio is held back, in seconds of the caller's audio; `None` if none is.
+        opening: The state of its first connection.
     """
 
     def __init__(self, provider: str, *, reconnected_by_us: bool, lag: Lag | None = None) -> None:
@@ -168,7 +169,7 @@ class Feed:
         Args:
             provider: The rung's name.
             reconnected_by_us: Whether we reconnect it ourselves.
-            lag: Our own stalls, which make no rung mute; `None` if there are none.
+            lag: Our own stalls; `None` if there are none.
         """
         self.provider = provider
         self.attempt: int | None = None
@@ -181,35 +182,32 @@ class Feed:
         self._reconnected_by_us = reconnected_by_us
         self.opening = Opening(lag or Lag())
         self._liveness = Liveness(lag or Lag())
-        self._sent_s = 0.0  # on this connection
-        self._began_s = 0.0  # the recogniser's second at which the feed began
+        self._sent_s = 0.0  # seconds of audio sent on this connection
+        self._began_s = 0.0  # where the feed began, in seconds of that audio
 
     @property
     def mute_at(self) -> float | None:
-        """When it counts as mute if no result comes; `None` if that cannot be said by the clock.
-
-        On our own clock.
-        """
+        """When it counts as mute without a result, on our own clock; `None` if none is expected."""
         return self._liveness.mute_at if self.open else None
 
     def found_mute(self, now: float) -> bool:
-        """Return whether it has sent no result for enough audio."""
+        """Return whether it is mute: it got enough audio, but sent no result."""
         self._liveness.see(now)
         return self.mute_at is not None and now >= self.mute_at
 
     def note_result(self, now: float, *, words: bool) -> None:
-        """Record a result, even when there is no speech."""
+        """Record a result, with words or without."""
         self.wrote |= words
         self._liveness.wrote(now, words=words)
 
     def lose(self) -> None:
-        """Reset the count of sent audio: the connection is gone, if we reconnect it ourselves."""
+        """Close the feed after a failure; if we reconnect it ourselves, it is not connected."""
         self.open, self.wrote, self._sent_s = False, False, 0.0
         self._liveness.lose()
         self.connected = self.connected and not self._reconnected_by_us
 
     def renew(self) -> None:
-        """Reset the count of sent audio if we reconnect it ourselves."""
+        """Prepare for a new connection: close the feed, if we reconnect it ourselves."""
         self.wrote = False
         if self._reconnected_by_us:
             self.lose()
@@ -217,7 +215,7 @@ class Feed:
     def begin(
         self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
     ) -> tuple[FeedAction, ...]:
-        """Begin to feed it the caller's audio from a moment on, or an utterance again."""
+        """Begin a feed at a moment of the caller's audio; `replayed` if speech is sent again."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
         self._began_s = self._sent_s
         self._liveness.begin(now)
@@ -225,7 +223,7 @@ class Feed:
         return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s), now))
 
     def send(self, ring: SoundRing, sound: tuple[bytes, ...], now: float) -> tuple[FeedAction, ...]:
-        """Feed it audio, unless it is closed or held back."""
+        """Send audio, unless the feed is closed or audio is held back."""
         if not self.open or self.held_s is not None or not sound:
             return ()
         length_s = ring.seconds(sum(map(len, sound)))
@@ -234,10 +232,10 @@ class Feed:
         return (FeedSound(provider=self.provider, sound=sound),)
 
     def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[FeedAction, ...]:
-        """Tell it that the caller speaks, or has stopped.
+        """Tell the recogniser that the caller speaks, or has stopped.
 
-        While the caller is silent, a lagging rung gets no more audio. If the caller goes on, it
-        hears them from there.
+        While the caller is silent, a recogniser that lags gets no more audio. If the caller
+        resumes, it first gets the audio that was held back.
         """
         if not self.open:
             return ()
@@ -250,21 +248,21 @@ class Feed:
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
     def end(self) -> tuple[FeedAction, ...]:
-        """End the feed; the rest is finalised now and not in the next one."""
+        """End the feed; its transcript is finalised, so that no words appear in the next one."""
         was_open, self.open = self.open, False
         self.attempt, self.waits = None, False
         return (FlushWords(self.provider),) if was_open else ()
 
-    def written(self) -> None:
-        """Record that the utterance is transcribed; what was held back is skipped."""
+    def transcribed(self) -> None:
+        """Record that the utterance is transcribed; end the feed if audio was held back."""
         self.attempt = None
         self.open, self.held_s = self.open and self.held_s is None, None
 
     def in_caller_seconds(self, heard: Heard) -> Heard | None:
-        """Return a result in seconds of the caller's audio; `None` if it is from an earlier feed.
+        """Return a result with times of the caller's audio; `None` if it is from an earlier feed.
 
-        A result that reaches back into an earlier feed, which was not finalised, keeps only the
-        words of this one.
+        If an earlier feed was not finalised, a result may begin there. Only the words of this feed
+        are kept.
         """
         if heard.end_s is not None and heard.end_s <= self._began_s + STALE_S:
             return None

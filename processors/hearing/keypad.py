@@ -1,4 +1,4 @@
-"""Gives the model the keys that the caller presses, as the caller's turn."""
+"""Gives the model the digits that the caller presses, as the caller's turn."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -22,21 +22,21 @@ from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
 
-KEYPAD: Final = "keypad"  # in place of the recogniser of a turn
+KEYPAD: Final = "keypad"  # the provider of such a turn, in place of a recogniser
 
 
 @dataclass
 class KeyedFrame(LLMMessagesAppendFrame):
-    """An entry, as a message for the model."""
+    """A keypad entry, as a message for the model."""
 
-    recorded: str = ""  # the text for the record
+    recorded: str = ""  # the text for the record, in which digits may be masked
     interruptible: bool = field(default=False, init=False)
 
 
 class Keypad(SoundPath):
-    """Stands above the user context aggregator, and passes keys on at once.
+    """Collects digits to entries. Stands above the user context aggregator, and delays no frame.
 
-    The first key of an entry interrupts the agent, as speech does.
+    The first digit of an entry interrupts the agent, as speech does.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class Keypad(SoundPath):
         clock: Callable[[], float],
         recorded: Collection[int] | None = None,
     ) -> None:
-        """Collect no keys yet.
+        """Prepare.
 
         Args:
             lengths: The numbers of digits that the tools expect.
-            own: Keys with their own meaning outside an entry.
-            taken: Returns whether keys are used otherwise now, such as by the outage menu.
-            floor: Of the call.
-            turn: In progress.
+            own: Keys that have a meaning of their own outside an entry.
+            taken: Returns whether keys belong to something else now, such as the outage menu.
+            floor: The call's floor.
+            turn: The turn in progress.
             clock: Monotonic, in seconds.
-            recorded: The lengths that the record has in clear; `None` for all of `lengths`.
+            recorded: Entries of these lengths are recorded unmasked; `None` for all of `lengths`.
         """
         super().__init__()
         self._entry = KeyedEntry(lengths, recorded=recorded)
@@ -71,13 +71,13 @@ class Keypad(SoundPath):
         self._alarm = Alarm(clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; collect keys."""
+        """Collect digits, and pass frames on, except keys of `own` within an entry."""
         await super().process_frame(frame, direction)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()
         if isinstance(frame, InputDTMFFrame) and self._is_of_entry(frame.button.value):
             await self._press(frame.button.value)
-            if frame.button.value in self._own:  # within an entry it is an ordinary digit
+            if frame.button.value in self._own:  # within an entry it has no meaning of its own
                 return
         await self.push_frame(frame, direction)
         match frame:
@@ -89,7 +89,7 @@ class Keypad(SoundPath):
                 pass
 
     async def cleanup(self) -> None:
-        """Stop collecting keys."""
+        """Stop the timer."""
         await super().cleanup()
         await self._alarm.stop()
 
@@ -109,11 +109,11 @@ class Keypad(SoundPath):
         await self._give(self._entry.tick(now))
 
     async def _give(self, entry: str | None) -> None:
-        """Ask the model now, or at the end of the caller's turn."""
+        """Add an entry to the conversation; ask the model, unless the caller's turn is open."""
         if not entry:
             return
         if not self._floor.turn_open:
-            await self.broadcast_interruption()  # an answer in progress does not know the entry
+            await self.broadcast_interruption()  # an answer in progress does not consider the entry
         alone, now = not self._floor.turn_open, self._now()
         if alone:
             self._turn.caller_stopped(now)

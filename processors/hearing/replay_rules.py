@@ -1,8 +1,9 @@
-"""The caller's audio, kept for a rung that must hear it again; its words are delivered once.
+"""Keeps the caller's audio for another recogniser, and delivers each word once.
 
-A recogniser that dies loses what it had not transcribed yet. So the audio of the utterance, with a
-moment before it, is kept. The next recogniser gets all of it, and the part of its transcript that
-was already delivered is dropped: by its word times if it gives any, else by its words.
+When a recogniser fails, audio that it has not transcribed yet would be lost. So the audio of the
+utterance, and of a moment before it, is kept. The next recogniser gets it again. The part of its
+transcript that was already delivered is dropped, by its word times if it reports any, and otherwise
+by comparing words.
 """
 
 import math
@@ -13,18 +14,18 @@ from typing import Final
 from calls.transcript import Heard, HeardWord
 from fallbacks.word_times import plain
 
-BEFORE_S: Final = 0.5  # kept before the utterance: a VAD reports speech a little late
-KEPT_S: Final = 30.0  # of one utterance; a caller who speaks longer is asked to repeat
-LOUD: Final = 0.03  # of the loudest sample: no word begins 30 dB below it (chosen)
-JUDGED: Final = 50  # chunks after speech was noticed, in which the loudest sample is searched
-SOFT_S: Final = 0.15  # before that: a word may begin softly (chosen)
-ALIKE: Final = 0.7  # share of words that may differ where two recognisers heard the same
+BEFORE_S: Final = 0.5  # audio before an utterance: a VAD reports speech a little late
+KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio cannot be replayed
+LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
+JUDGED: Final = 50  # chunks after speech was noticed in which to find the loudest sample
+SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
+ALIKE: Final = 0.7  # share of words that may differ in two transcripts of the same speech
 
 
 class SoundRing:
     """The last seconds of the caller's audio.
 
-    Times are seconds of the stream; its first byte is at 0.
+    Times are in seconds from the first byte of the stream.
     """
 
     def __init__(self, *, bytes_a_second: int, kept_s: float = KEPT_S) -> None:
@@ -45,7 +46,7 @@ class SoundRing:
         return self._first / self._rate
 
     def seconds(self, sound_bytes: int) -> float:
-        """Return the length of this many bytes."""
+        """Return the length of a number of bytes, in seconds."""
         return sound_bytes / self._rate
 
     def push(self, sound: bytes) -> None:
@@ -72,10 +73,10 @@ class SoundRing:
         return tuple(kept)
 
     def onset_s(self, from_s: float, noticed_s: float) -> float:
-        """Return a little before the first loud moment between two moments.
+        """Return a moment shortly before the first loud chunk from `from_s` to `noticed_s`.
 
-        Some recognisers take audio hardly faster than real time. Silence at the beginning would
-        delay them by its whole length.
+        Some recognisers process audio hardly faster than real time, so silence at the beginning
+        would delay them by its whole length.
         """
         loud = LOUD * max(map(_peak, self.since(noticed_s)[:JUDGED]), default=0)
         at_s = from_s
@@ -100,13 +101,14 @@ class Transcripts:
     """The delivered transcripts of the current utterance, so that nothing is delivered twice.
 
     Attributes:
-        guess: The last interim result, until a final one with words follows.
+        guess: The latest interim result; `None` after a final result with words.
     """
 
     def __init__(self) -> None:
         self._attempt: int | None = None
         self._delivered: list[HeardWord] = []
-        self._until_s: float | None = 0.0  # of the stream: earlier words were delivered
+        # Words before this time of the stream were delivered; `None` if words without times were.
+        self._until_s: float | None = 0.0
         self._again: list[str] = []  # delivered words that the current attempt may repeat
         self.guess: Heard | None = None
 
@@ -117,11 +119,11 @@ class Transcripts:
 
     @property
     def again_from_s(self) -> float:
-        """The start in the stream for the next recogniser; 0 for the whole utterance.
+        """Where in the stream the next recogniser may start; 0 for the whole utterance.
 
-        A recogniser takes audio hardly faster than real time. With the delivered part replayed, its
-        last words came after the turn was over. The start is that of a whole word, because half a
-        word may be transcribed as another.
+        A recogniser processes audio hardly faster than real time. If it also got the delivered
+        part, its last words would come after the end of the turn. It starts with a whole word,
+        because half a word may be transcribed as another one.
         """
         if self._until_s is None:
             return 0.0
@@ -132,21 +134,21 @@ class Transcripts:
         return max(starts, default=0.0)
 
     def open(self) -> None:
-        """Begin another utterance, with the same recogniser."""
+        """Start another utterance, with the same recogniser."""
         self._delivered, self._again, self.guess = [], [], None
         self._until_s = self._until_s or 0.0
 
     def begin(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
-        """Use another recogniser, which heard the utterance from its start or only from now.
+        """Use another recogniser.
 
         Args:
-            attempt: The attempt whose words are delivered.
-            replayed: Whether it was given audio again.
-            from_s: In the stream; it heard nothing before.
+            attempt: The attempt whose words are delivered from now on.
+            replayed: Whether it got audio that another recogniser had already transcribed.
+            from_s: Where in the stream its audio begins.
         """
         self._attempt = attempt
-        heard = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
-        self._again = [heard_word.text for heard_word in heard] if replayed else []
+        words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
+        self._again = [heard_word.text for heard_word in words] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
         """Record a final transcript as delivered, and return its new part."""
@@ -167,7 +169,7 @@ class Transcripts:
         if guess is None or attempt is None:
             return ""
         new_text = self.deliver(attempt, guess.text, words=guess.words)
-        self._again = guess.text.split()  # the final may still come
+        self._again = guess.text.split()  # the final result may still arrive
         return new_text
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
@@ -175,17 +177,17 @@ class Transcripts:
         self._until_s = max([until_s, *[heard_word.end_s for heard_word in new]])
         return new
 
-    def _new_by_words(self, heard: list[str]) -> list[str]:
-        used, skipped = matched(self._again, heard)
+    def _new_by_words(self, words: list[str]) -> list[str]:
+        used, skipped = matched(self._again, words)
         self._again = self._again[used:]
-        return heard[skipped:]
+        return words[skipped:]
 
 
 def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
-    """Return how many words of `old` are repeated, by how many of the first words of `heard`.
+    """Return how many first words of `old` are repeated, and by how many first words of `heard`.
 
-    Two recognisers rarely agree word by word, so this is the cheapest alignment in which one of the
-    two is used up. If even that differs too much, nothing was repeated: (0, 0).
+    Two recognisers rarely agree word by word. So this is the cheapest alignment that uses up one of
+    the two. If even this one differs too much, nothing was repeated: (0, 0).
     """
     left, right = [plain(word) for word in old], [plain(word) for word in heard]
     row = list(range(len(right) + 1))

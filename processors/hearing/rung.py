@@ -1,7 +1,7 @@
-"""One STT rung: its connection, and the meaning of its results and errors.
+"""One STT rung: its connection, its results and its errors.
 
-A lost connection is restored in the background, with repeated tries, if the service leaves that to
-us. A standby that is not connected from the start is set up when it is needed.
+If the service leaves that to us, a lost connection is restored in the background, with repeated
+tries. A standby that is not connected from the start is set up when it is needed.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,14 +33,14 @@ RecogniserEvent: TypeAlias = tuple["RecogniserRung", Frame | None]
 
 @runtime_checkable
 class Candid(Protocol):
-    """A service that, when supervised, reports results without words as frames without text."""
+    """A service that sends results without words, too, if `supervised` is set."""
 
     supervised: bool
 
 
 @runtime_checkable
 class Supervised(Candid, Protocol):
-    """A service that leaves its connection to us, and can be reached past its queue."""
+    """A service that leaves reconnecting to us, and accepts audio that bypasses its queue."""
 
     @property
     def connected(self) -> bool:
@@ -52,11 +52,11 @@ class Supervised(Candid, Protocol):
         ...
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Send audio past its queue; return False if it must be queued now."""
+        """Send audio directly; return False if it must be queued now."""
         ...
 
     def ask_for_words(self) -> None:
-        """Ask for the words so far in the middle of audio; do nothing if that is impossible."""
+        """Request the words so far, while audio continues; do nothing if that is impossible."""
         ...
 
 
@@ -79,11 +79,11 @@ class RecogniserRung(Rung):
         """Put a service into its own pipeline.
 
         Args:
-            name: The rung's.
+            name: The rung's name.
             service: A recogniser.
-            stage: Gets what it pushes.
+            stage: Receives the recogniser's frames.
             allowed: Returns whether the rung may be asked now.
-            seat: This call's place at it.
+            seat: This call's place at the rung.
         """
         pipe = RungPipeline(name, service, output=self._report_frame, on_ready=self._report_ready)
         super().__init__(pipe, seat=seat)
@@ -104,7 +104,7 @@ class RecogniserRung(Rung):
         return self._supervised is None or self._supervised.connected
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Keep what is needed to open the rung, now or later."""
+        """Store what `open` needs, and the sample rate."""
         super().setup(owner, setup)
         self._rate_hz = setup.audio_in_sample_rate
 
@@ -116,17 +116,17 @@ class RecogniserRung(Rung):
                 await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
     def ask_for_words(self) -> None:
-        """Ask it to finalise what it has heard, in the middle of audio, if it can do that."""
+        """Ask it to finalise its transcript so far, if it can do that while audio continues."""
         if self._supervised and self.pipe.takes:
             self._supervised.ask_for_words()
 
     def note_connected(self) -> None:
-        """Start to measure how long the connection lasts."""
+        """Record that it is connected; a connection that lasts resets the backoff."""
         if self.reconnector:
             self.reconnector.backoff.up(self._stage.now())
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Close everything."""
+        """Stop reconnecting, close the connection and return the seat."""
         if self.reconnector:
             await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
@@ -158,12 +158,15 @@ class RecogniserRung(Rung):
 
 
 def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
-    """Return the failure in a recogniser's error: ours carry it, others carry an exception."""
+    """Return the failure in a recogniser's error frame.
+
+    Our own services attach it; for others it is classified by the exception.
+    """
     error = frame.exception
     if isinstance(error, ServiceError):
         return error.failure
     if frame.processor is not None and not frame.processor.is_usable:
-        found = finding(Kind.PROTOCOL, permanent=True)  # it has given up for good
+        found = finding(Kind.PROTOCOL, permanent=True)  # the service has given up
     else:
         found = classify_error(error) if error else finding(Kind.PROTOCOL, unknown=True)
     reason = type(error).__name__ if error else "error"
@@ -171,7 +174,7 @@ def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
 
 
 def heard_in(frame: Transcript) -> Heard:
-    """Return the result in a frame; our services attach what the frame does not say."""
+    """Return the result in a frame, with the details that our own services attach."""
     final = isinstance(frame, TranscriptionFrame)
     heard = frame.result if isinstance(frame.result, Heard) else Heard()
     return replace(
@@ -184,7 +187,7 @@ def heard_in(frame: Transcript) -> Heard:
 
 
 def _disable_own_reconnect(service: FrameProcessor) -> None:
-    """Take over what the stage does for all rungs: reconnecting, and passing audio on."""
+    """Stop a service from reconnecting and passing audio on: the stage does both."""
     if isinstance(service, Candid):
         service.supervised = True
     if isinstance(service, STTService):

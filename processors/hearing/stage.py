@@ -1,7 +1,7 @@
-"""The STT stage: what the caller says is transcribed once, whichever rungs do it.
+"""The STT stage: each word of the caller is transcribed once, whichever rungs do it.
 
-One recogniser hears the caller live. `CallerHearing` keeps the audio of the utterance in progress,
-so that another can hear all of it if the first dies, is refused or goes mute.
+One recogniser gets the caller's audio live. `CallerHearing` keeps the audio of the utterance in
+progress, so that another recogniser can get all of it if the first one fails or becomes mute.
 """
 
 import asyncio
@@ -50,13 +50,13 @@ from processors.ladder.stage import Stage
 from processors.turn.ending import PauseBegan
 from processors.turn.sound_path import SoundPath
 
-WARM: Final = 2  # rungs, at most, that connect at the start; others connect when needed
+WARM: Final = 2  # rungs that connect at the start, at most; others connect when needed
 
 
 class SttStage(SoundPath, Stage[RecogniserEvent]):
     """A ladder of recognisers in place of one service."""
 
-    _passed_on: Transcript | None = None  # the latest result
+    _passed_on: Transcript | None = None  # the result that was passed on last
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         return self._hearing.writer.provider
 
     def listens(self) -> bool:
-        """Return whether a recogniser is at work on what the caller says."""
+        """Return whether a recogniser is working on the caller's latest utterance."""
         utterance = self._hearing.utterance
         return utterance is not None and utterance.listens(self.now())
 
@@ -117,7 +117,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         return utterance is not None and utterance.owed(self.now())
 
     def processors_with_metrics(self) -> list[FrameProcessor]:
-        """Return the services: they measure, the stage does not."""
+        """Return the services that have metrics; the stage itself has none."""
         return [service for service in self._services if service.can_generate_metrics()]
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -138,7 +138,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; give the recognisers what concerns them."""
+        """Pass frames on; handle the VAD's reports, and send the recognisers their frames."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -159,7 +159,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 async with self.working():
                     await self._do(self._follow_speech(frame))
             case _:
-                pass  # including interruptions, which must not mute a recogniser
+                pass  # including interruptions, which must not stop a recogniser
 
     def _follow_speech(
         self, frame: VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
@@ -178,11 +178,11 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass a piece of audio on, and feed the recognisers."""
         await self.hand_on(frame)
-        async with self.lock:  # 50 a second, and none makes `wake_at` earlier
+        async with self.lock:  # not `working`: fifty pieces a second never make `wake_at` earlier
             await self._do(self._hearing.hear(frame.audio, self.now()))
 
     async def handle(self, report: RecogniserEvent, now: float) -> None:
-        """Decide on what a recogniser pushed, and act."""
+        """Pass a recogniser's event to the decision, and carry out the actions."""
         rung, frame = report
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
@@ -194,14 +194,14 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 rung.seat.learn(failure)
                 await self._do(self._hearing.fail(rung.name, failure, now))
             case MetricsFrame():
-                frame.data = _billed(frame.data, rung.name, heard=rung.name == self.writer)
+                frame.data = _billed(frame.data, rung.name, in_use=rung.name == self.writer)
                 if frame.data:
                     await self.push_frame(frame)
             case _ if rung.connected:
                 rung.note_connected()
                 await self._do(self._hearing.connected(rung.name, now))
             case _:
-                pass  # set up but not connected, or already gone
+                pass  # it is set up but not connected, or has lost the connection again
 
     async def tick(self, now: float) -> None:
         """Do what is due by now."""
@@ -211,8 +211,8 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         """Carry out the actions in order.
 
         Args:
-            actions: To carry out.
-            result: The result that they are about, if any.
+            actions: The actions.
+            result: The result that led to the actions, if any.
         """
         for action in actions:
             match action:
@@ -222,7 +222,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                     frame.text = frame.text if action.new_text is None else action.new_text
                     self._passed_on = frame
                     await self.push_frame(frame)
-                case KeepTurnOpen():  # an interim result without words is enough
+                case KeepTurnOpen():  # Pipecat waits again after an interim result without words
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case Ask() | Reconnect():
                     await self._connect(action)
@@ -244,7 +244,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 rung.ask_for_words()
 
     async def _connect(self, action: Ask | Reconnect) -> None:
-        """Connect a rung, the first time if it has a place for this call."""
+        """Connect or reconnect a rung; for the first connection, it must have a free place."""
         rung = self._rungs[action.provider]
         if rung.opened:
             rung.reconnect(hurry=isinstance(action, Ask))
@@ -255,7 +255,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
 
 
 def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
-    """Return a final transcript made from an interim one."""
+    """Return an interim transcript as a final one."""
     if guess is None:
         return None
     final = TranscriptionFrame(
@@ -285,20 +285,20 @@ def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
     """Return whether a frame has settings for our recognisers."""
     if not isinstance(frame, STTMuteFrame | STTUpdateSettingsFrame):
         return False
-    meant = getattr(frame, "service", None)
-    return meant is None or meant in services
+    target = getattr(frame, "service", None)
+    return target is None or target in services
 
 
 async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> None:
-    """Broadcast one recogniser's timing for the turn; the first one stands for all."""
+    """Broadcast a recogniser's expected delay; that of the first one is used for all rungs."""
     if isinstance(service, STTService):
         await stage.broadcast_frame_instance(service.service_metadata_frame())
 
 
-def _billed(measured: Iterable[MetricsData], name: str, *, heard: bool) -> list[MetricsData]:
-    """Return everything that was billed, and the other metrics of the rung in use."""
+def _billed(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:
+    """Return the billed amounts, and for the rung in use its other metrics, too."""
     return [
         metrics_data.model_copy(update={"processor": name})
         for metrics_data in measured
-        if heard or isinstance(metrics_data, STTUsageMetricsData)
+        if in_use or isinstance(metrics_data, STTUsageMetricsData)
     ]

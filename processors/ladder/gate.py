@@ -25,7 +25,7 @@ class RequestPace(Protocol):
 
 
 class RungGate:
-    """Admits work to one rung, for all calls of the process.
+    """Admits requests to one rung, for all calls of the process.
 
     The pace is a leaky bucket: when it is empty, a burst of requests up to the limit passes at
     once, and later ones pass one by one. OpenAI counts requests in the same way; see
@@ -55,7 +55,7 @@ class RungGate:
 
     @property
     def room(self) -> bool:
-        """Whether work that arrives now gets a place at once."""
+        """Whether a request that arrives now gets a place at once."""
         paced = self.pace is None or self.pace.has_capacity()
         return paced and self._limiter.room(self._clock())
 
@@ -123,7 +123,7 @@ class RungGate:
             self._limiter.learn(left, self._clock())
 
     def refused(self) -> None:
-        """Lower the number of places by one for a while: the provider refused that many."""
+        """Lower the number of places for a while: the provider refused so many at once."""
         self._limiter.refused(self._clock())
 
     def _call_in(self) -> None:

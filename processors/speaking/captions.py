@@ -1,4 +1,4 @@
-"""Captions: what both sides say, as it is said, for the caller's screen."""
+"""Captions: the words of both sides, while they are spoken, for the caller's screen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,12 @@ class Captions(BaseObserver):
     """Shows the caller's words as they are recognised and the agent's as they are played.
 
     Args:
-        show: Takes `{"type": "said", "who": "caller" | "agent", "text": str, "final": bool}`; the
-            side's next caption replaces one that is not final. If several providers spoke it,
-            `voices` has their parts: `[{"provider": str, "words": str}]`.
-        output: The name of the processor that plays: words count when it passes them on.
-        voices: Whether providers are named.
+        show: Gets `{"type": "said", "who": "caller" | "agent", "text": str, "final": bool}`. A
+            caption that is not final is replaced by the same side's next one. If several providers
+            spoke it, `voices` has their parts: `[{"provider": str, "words": str}]`.
+        output: The name of the output processor; the agent's words are shown when it passes them
+            on.
+        voices: Whether to name the providers.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Captions(BaseObserver):
         self._names_voices = voices
         self._spoken = ""
         self._voices: list[dict[str, str]] = []
-        self._kept = True  # what is spoken becomes part of the conversation
+        self._kept = True  # the words become part of the assistant's context
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Show the words in a frame."""
@@ -61,7 +62,7 @@ class Captions(BaseObserver):
                 pass
 
     def notice(self, event: Event) -> None:
-        """Show what the call says itself: a filler, a clip, the outage menu, a goodbye."""
+        """Show the call's own speech: a filler, a clip, the outage menu, a goodbye."""
         if isinstance(event, AgentSaid) and event.by:
             said = _caption("agent", event.text, final=True)
             if self._names_voices:

@@ -1,8 +1,8 @@
 """Decides how much of an unfinished sentence a voice gets.
 
-A voice that accepts partial text gets the first few words, or the text up to the first comma, when
-the model writes much faster than speech: the rest arrives before those words are spoken. If the
-line would run dry anyway, the voice gets the whole words available.
+If the model writes much faster than speech, a voice that accepts partial text gets the first few
+words of a reply, or the text up to the first comma: the rest arrives before those words are spoken.
+If the line is about to fall silent within such a sentence, the voice gets all complete words.
 """
 
 import re
@@ -10,28 +10,28 @@ from typing import Final
 
 from fallbacks.ladder import ClauseRule
 
-QUICK_S: Final = 0.1  # for a word, at most: three take 0.6 s or more to speak (chosen)
-HURRY_S: Final = 0.2  # before the line runs dry: a speaking voice continues within 0.1 to 0.2 s
-COMMA_WORDS: Final = 2  # up to a comma: "Yes," alone is over before the rest arrives
-# A clause ends after letters, so that no number, abbreviation or address is split.
+QUICK_S: Final = 0.1  # to write a word, at most; three words take 0.6 s or more to speak (chosen)
+HURRY_S: Final = 0.2  # before the audio on the line ends: a voice continues in 0.1 to 0.2 s
+COMMA_WORDS: Final = 2  # at least, up to a comma: "Yes," alone is over before the rest arrives
+# A clause ends only after letters, so that no number, abbreviation or address is split.
 _LAST: Final = re.compile(r"^[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[,;:]?$")
 _OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]<>*')
 
 
 class FirstClause:
-    """The beginning of one reply.
+    """Finds the first clause of one reply.
 
     clause = FirstClause(ClauseRule(words=3))
     clause.end("We open at ni", now)  # 11: "We open at "
     """
 
     def __init__(self, rule: ClauseRule | None) -> None:
-        """Prepare; without a rule, no part of a sentence is given."""
+        """Prepare; without a rule, the voice gets no part of a sentence."""
         self._rule = rule
         self._began_at: float | None = None
 
     def end(self, text: str, now: float) -> int:
-        """Return how many characters of the text may be given to the voice; 0: none yet."""
+        """Return how many characters of the text the voice may get now; 0 for none."""
         if self._rule is None or not text.strip():
             return 0
         if self._began_at is None:
@@ -48,18 +48,18 @@ class FirstClause:
 
 
 def whole_end(text: str) -> int:
-    """Return where the last whole word ends, with its space: a word at the end may still grow."""
+    """Return the end of the last complete word and its space; a word at the end may still grow."""
     return len(text) if text[-1:].isspace() else text.rfind(" ") + 1
 
 
 def hurried_end(text: str) -> int:
-    """Return how many characters may be given to a voice whose line runs dry."""
+    """Return how many characters a voice may get if the line is about to fall silent."""
     end = whole_end(text)
     return end if _may_end(text[:end]) else 0
 
 
 def _end_of(text: str, words: int) -> int:
-    """Return where the first `words` words end, if a clause may end there."""
+    """Return where the first `words` words end; 0 if a clause cannot end there."""
     ends = [match.end() for match in re.finditer(r"\S+\s+", text)]
     end = ends[words - 1]
     return end if _may_end(text[:end]) else 0

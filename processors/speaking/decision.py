@@ -1,7 +1,8 @@
-"""One utterance on the ladder of voices: which voice is asked for what, and what is played.
+"""One utterance on the ladder of voices: which voice speaks which part, and what is played.
 
-The next voice is asked for the rest, from the first word that has not fully arrived. A voice's
-audio is held until the voice is chosen, and dropped if another one is.
+If a voice fails, the next one is asked for the rest, from the first word that has not fully
+arrived. The audio of a new voice is held until that voice is chosen; if another one is chosen, it
+is dropped.
 """
 
 from dataclasses import dataclass, field, replace
@@ -38,23 +39,25 @@ from processors.speaking.ledger_rules import (
     WordTimed,
 )
 
-TIMEOUT_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
-IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
-DONE_S: Final = 0.3  # for a voice that has sent every word to report that it is done
+TIMEOUT_S: Final = 1.5  # the deadline of the next attempt, after the end of the audio on the line
+# How long a voice without text may wait for the next sentence. Cartesia's contexts expire 1 s after
+# their last audio.
+IDLE_S: Final = 0.5
+DONE_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
 NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
 VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
-"""A voice's events for an attempt."""
+"""The events of an attempt with a voice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskVoice:
-    """Ask a rung to speak, for an attempt."""
+    """Ask a rung to speak the rest of the utterance."""
 
     provider: str
     attempt: int
-    rest: str  # of the utterance, as far as its text has come
+    rest: str  # the words that have not arrived as audio; more sentences may follow
     closed: bool  # no sentence follows
 
 
@@ -82,7 +85,7 @@ class MuteVoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSpeech:
-    """End the utterance; `unsaid` is what no voice could say."""
+    """End the utterance; `unsaid` are the words that no voice could say."""
 
     unsaid: str
 
@@ -108,10 +111,10 @@ class _Live:
     provider: str
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
     last: WordTimed | None = None
-    idle_since: float | None = None  # since then it has sent all that it was given
+    idle_since: float | None = None  # when it had sent the audio of all its text
 
     def idle_until(self, *, accepts: bool) -> float | None:
-        """How long to wait for an idle one: for more text, or for its end."""
+        """Return until when it may be idle: waiting for text (`accepts`), or before its end."""
         wait_s = IDLE_S if accepts else DONE_S
         return None if self.idle_since is None else self.idle_since + wait_s
 
@@ -124,12 +127,12 @@ class SpokenUtterance:
         actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
         actions = speech.tick(now)  # at `wake_at`
 
-    Carry out the actions in order: a word follows the audio in which it is spoken.
+    The actions must be carried out in order: a word follows the audio in which it is spoken.
 
     Attributes:
         accepts: Whether it takes more sentences.
-        over: Whether nothing more will happen.
-        idle: Whether the voice has sent the audio of all that it was given.
+        over: Whether the utterance has ended.
+        idle: Whether the voice has sent the audio of all its text.
     """
 
     def __init__(
@@ -145,10 +148,10 @@ class SpokenUtterance:
 
         Args:
             attempting: Decides which rung is asked.
-            line: The caller's.
-            rate_hz: Of all audio.
+            line: The caller's line.
+            rate_hz: The sample rate of all audio.
             until: When even a late answer is given up.
-            must: The caller cannot cut it short.
+            must: Whether the utterance cannot be interrupted.
         """
         self.accepts = True
         self.over = False
@@ -160,7 +163,8 @@ class SpokenUtterance:
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt whose audio is used
         self._until = until
-        self._unspoken: dict[int, set[str]] = {}  # the voices that stopped, by number of words left
+        # The voices that ended early, by the number of words that they left unspoken.
+        self._unspoken: dict[int, set[str]] = {}
         self._actions: list[SpeechAction] = []
 
     @property
@@ -179,14 +183,14 @@ class SpokenUtterance:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
-        """Ask the first rung, with the sentences so far."""
+        """Ask the first rung to speak the sentences so far."""
         self._until = self._until.no_sooner_than(now + TIMEOUT_S)
         self._ledger.hand_over(f"{text} ")
         self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
 
     def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence to what is to be said."""
+        """Add a sentence, and give it to the voices that are at work."""
         if not self.over:
             self._ledger.hand_over(f"{sentence} ")
             self._actions += [
@@ -210,14 +214,14 @@ class SpokenUtterance:
         return self._settle(now)
 
     def handle(self, event: VoiceEvent, now: float) -> tuple[SpeechAction, ...]:
-        """Decide on a voice's event; those of an ended attempt are ignored."""
+        """Decide on a voice's event; events of an ended attempt are ignored."""
         live = self._live.get(event.attempt)
         if live is not None and not self.over:
-            self._hear(event, live, now)
+            self._handle(event, live, now)
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
-        """Do what is due by now."""
+        """Return the actions that are due by now."""
         if self.over:
             return ()
         self._follow(self._attempting.tick(now), now)
@@ -229,8 +233,7 @@ class SpokenUtterance:
             self._end_voice(now)
         return self._settle(now)
 
-    def _hear(self, event: VoiceEvent, live: _Live, now: float) -> None:
-        """Decide on a voice's event."""
+    def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
         is_voice = event.attempt == self._voice
         match event:
             case SoundCame() | WordTimed():
@@ -240,7 +243,7 @@ class SpokenUtterance:
             case Finished():
                 self._ledger.done(event.attempt)
                 self._follow(self._attempting.handle(event, now), now)
-            case Failed() if is_voice and not self._ledger.rest:  # it has already said everything
+            case Failed() if is_voice and not self._ledger.rest:  # all of its audio has arrived
                 self._end_voice(now)
             case Failed() | Dropped():
                 self._drop(event.attempt)
@@ -251,9 +254,10 @@ class SpokenUtterance:
                 self._follow(self._attempting.handle(event, now), now)
 
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
-        """Ask the next voice for unspoken words, unless two voices left out the same ones.
+        """Fail a voice that left words unspoken, so that the next one is asked for them.
 
-        Then the text is at fault, and the local voice gets it; see `StagePolicy.unspoken`.
+        If two voices leave the same words unspoken, the text is at fault, and the utterance ends:
+        the local voice gets the rest. See `StagePolicy.unspoken`.
         """
         left, _ = self._ledger.words.untold(self._ledger.received_s)
         voices = self._unspoken.setdefault(left, set())
@@ -264,18 +268,18 @@ class SpokenUtterance:
         if policy.unspoken == text:
             self._follow(self._attempting.cancel("text"), now)
             attempts = self._attempting.attempts
-            told = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
-            self._follow((EmitEvent(told), Exhausted(attempts=attempts)), now)
+            exhausted = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
+            self._follow((EmitEvent(exhausted), Exhausted(attempts=attempts)), now)
         else:
-            heard = attempt == self._voice
-            found = classify_symptom(Symptom.END_UNFINISHED if heard else Symptom.NO_AUDIO)
+            in_use = attempt == self._voice
+            found = classify_symptom(Symptom.END_UNFINISHED if in_use else Symptom.NO_AUDIO)
             again = len(voices) < 2
             end = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
-            self._hear(Failed(attempt=attempt, failure=end), live, now)
+            self._handle(Failed(attempt=attempt, failure=end), live, now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
-        """Keep audio and times, of the voice in use and of others."""
-        if came == live.last:
+        """Add a voice's audio or word time; hold it if the voice is not chosen yet."""
+        if came == live.last:  # a repeated report
             return
         if isinstance(came, WordTimed):
             live.last = came
@@ -287,7 +291,7 @@ class SpokenUtterance:
         if isinstance(came, SoundCame) and came.speaking:
             self._follow(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
-                self._outlet.hold_s = None  # a late one continues
+                self._outlet.hold_s = None  # the voice was late, and continues
         if came.attempt == self._voice and self._ledger.words.follower.left_out:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
@@ -335,21 +339,21 @@ class SpokenUtterance:
             self._outlet.hold()
 
     def _end_voice(self, now: float) -> None:
-        """Treat the voice as done: it has sent every word, even if it does not report that."""
+        """End the utterance: the voice has sent every word, but has not reported its end."""
         self._ledger.done(self._voice)
         self._drop(self._voice)
         self._follow(self._attempting.handle(Finished(attempt=self._voice), now), now)
 
     def _settle(self, now: float) -> tuple[SpeechAction, ...]:
-        """Release what may go, update whether the voice is idle, and return the actions."""
+        """Release audio, update whether the voice is idle, and return all actions."""
         if not self.over and self._voice != NOBODY:
             self._actions += self._outlet.release(now)
             self._until = self._until.no_sooner_than(self._line.dry_at + TIMEOUT_S)
             self._attempting.until = self._until
-            live, owes = self._live.get(self._voice), not self._ledger.sent
-            if live and owes != (live.idle_since is None):
-                live.idle_since = None if owes else now
-                turned = Resumed(attempt=self._voice) if owes else Paused(attempt=self._voice)
+            live, pending = self._live.get(self._voice), not self._ledger.sent
+            if live and pending != (live.idle_since is None):
+                live.idle_since = None if pending else now
+                turned = Resumed(attempt=self._voice) if pending else Paused(attempt=self._voice)
                 self._follow(self._attempting.handle(turned, now), now)
         voice = self._live.get(self._voice)
         self.idle = self.over or (voice is not None and voice.idle_since is not None)

@@ -1,11 +1,11 @@
-"""The ledger of an utterance: what was given to a voice, has arrived as audio, and was released.
+"""The ledger of an utterance: its words, the audio that has arrived, and the audio released.
 
 A word has arrived when its last sample has, with a margin, because the providers' word times are
-not exact. When a rung dies, the rest begins at the first word that has not arrived, and partial
-audio of that word is dropped, so that every word is heard once. That requires that no more goes to
-the line than `releasable_s` allows: the audio of whole words, or, before silence, everything. While
-another voice is asked for the rest, no audio is released after the words that the first has
-certainly spoken.
+not exact. If a rung fails, the next voice continues with the first word that has not arrived.
+Partial audio of that word is dropped, so that every word is heard once. For this, no more audio may
+go to the line than `releasable_s` permits: that of whole words, or all of it if the line would
+otherwise fall silent. While another voice is asked for the rest, no audio is released beyond the
+words that have arrived.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordFollower, WordTimes, as_written
 
-MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
-# ElevenLabs reports whole milliseconds, rounded in each message: in a long sentence they add up.
+MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
+# ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.
 ROUNDING_S: Final = 0.01
-LEAD_S: Final = 0.1  # with less than this queued, half words are better than silence
-DRAIN_S: Final = 0.01  # after the moment when half words are released
-UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
+LEAD_S: Final = 0.1  # with less than this queued on the line, half words are better than silence
+DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too early
+UNTIMED_S: Final = 0.6  # after so much audio without a word time, the voice reports none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class SoundCame:
 
     attempt: int
     pcm: bytes  # 16-bit mono
-    speaking: bool  # speech or a short pause: the voice is working
+    speaking: bool  # speech, or a short pause in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +52,26 @@ class PlaySound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayWord:
-    """Count a word as heard once the line has played the audio before this."""
+    """Count a word as heard when the line has played the audio sent before this action."""
 
     word: str
-    spaced: bool = False  # it has its own spaces, as in a script without them
+    spaced: bool = False  # the word has its own spaces, as in a script without spaces
 
 
 @dataclass(slots=True)
 class _Voice:
-    """The rung that speaks now."""
+    """The current voice."""
 
     attempt: int
     follower: WordFollower
-    done: int  # it reports that it has spoken everything before this word
-    done_s: float  # and its audio up to here
+    done: int  # all words before this one are spoken, as the voice has reported
+    done_s: float  # the end of their audio
     arrived: int  # the first word that has not fully arrived; it only grows
-    received_s: float = 0.0
+    received_s: float = 0.0  # seconds of audio from this voice
 
 
 class SpeechLedger:
-    """Every word of one utterance, once.
+    """Tracks which words of one utterance have arrived, so that each is spoken once.
 
         ledger = SpeechLedger()
         ledger.hand_over("We open at nine. ")
@@ -81,8 +81,8 @@ class SpeechLedger:
         ledger.rest                                     # "open at nine."
 
     Attributes:
-        words: With their times.
-        released_s: How much of the audio went to the line.
+        words: The words and their times.
+        released_s: The seconds of audio that went to the line.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class SpeechLedger:
 
     @property
     def rest(self) -> str:
-        """What has not fully arrived, and the next rung would have to say; empty if nothing."""
+        """The text that has not fully arrived, for the next rung; empty if all of it has."""
         return self.words.text_from(self.arrived)
 
     @property
@@ -107,25 +107,26 @@ class SpeechLedger:
 
     @property
     def sent(self) -> bool:
-        """Whether the audio has come as far as the voice's own times of all words.
+        """Whether the audio reaches the end of all words, by the voice's own word times.
 
-        Those are not exact, so a word may still be missing; but its silence is not a stall.
+        Word times are not exact, so the end of a word may still be missing. But a voice that sends
+        no more audio then has not stalled.
         """
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
-        mute = not any(words[at].letters for at in pending)  # no voice times a dash at the end
+        mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
         there_s = self.received_s + ROUNDING_S
         ends = (words[at].end_s for at in pending if mute or words[at].letters)
         return all(end_s is not None and end_s <= there_s for end_s in ends)
 
     @property
     def received_s(self) -> float:
-        """The seconds of audio received, without what was dropped."""
+        """The seconds of audio received, without audio that was dropped."""
         return self.words.base_s + self._voice.received_s
 
     @property
     def keep_s(self) -> float:
-        """Up to where the audio is usable if the voice dies now; the rest is dropped."""
+        """Up to where the audio would be kept if the voice failed now, in seconds."""
         voice, arrived = self._voice, self.arrived
         if not self.words.timed:
             return self.received_s
@@ -138,11 +139,11 @@ class SpeechLedger:
         self.words.add_text(text, may_join=self.arrived < len(self.words.words))
 
     def begin(self, attempt: int, *, timed: bool = True) -> str:
-        """Let another attempt speak the rest, and return it.
+        """Start another attempt, and return the rest, which it must speak.
 
         Args:
-            attempt: Its number; output of earlier ones is ignored from now on.
-            timed: Whether this voice reports when each word is spoken; if not, that is estimated.
+            attempt: Its number; output of earlier attempts is ignored from now on.
+            timed: Whether this voice reports word times; if not, they are estimated.
         """
         first, base_s = self.arrived, self.keep_s
         follower = self.words.begin_voice(first, base_s, timed=timed)
@@ -178,11 +179,11 @@ class SpeechLedger:
         voice.done, voice.done_s = len(self.words.words), self.received_s
 
     def releasable_s(self, queued_s: float) -> float:
-        """Return up to where the utterance's audio may go to the line.
+        """Return up to where the utterance's audio may go to the line, in seconds.
 
         Args:
-            queued_s: What is queued on the line and not yet played. If that is little, half words
-                are better than silence.
+            queued_s: The seconds of audio on the line that are not played yet. If they are few,
+                half words are better than silence.
         """
         return self.received_s if queued_s < LEAD_S else self.keep_s
 
@@ -192,23 +193,24 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     words = ledger.words.words
     if not words[at].letters:
         if at > 0:
-            return True  # a dash comes with the word before it
+            return True  # the audio of a dash is part of the word before it
         first = next((n for n, word in enumerate(words) if word.letters), None)
         return first is not None and _is_whole(ledger, first)
     end_s, received_s = ledger.words.end_s(at), ledger.received_s
     if end_s is None or end_s > received_s + ROUNDING_S:
         return False
     sure = end_s + MARGIN_S <= received_s
-    return sure or end_s - MARGIN_S <= ledger.released_s  # or it is on the line already
+    return sure or end_s - MARGIN_S <= ledger.released_s  # or its audio was released anyway
 
 
 class SoundOutlet:
-    """Holds the audio of the current voice, and releases what is safe.
+    """Holds the audio of the current voice, and releases what may go to the line.
 
     Attributes:
-        ledger: What has arrived of the utterance, by words.
+        ledger: The words of the utterance, and which of them have arrived.
         said: The number of words released.
-        hold_s: Where the audio stops while another voice is asked for the rest; else `None`.
+        hold_s: Up to where audio may be released while another voice is asked for the rest;
+            `None` if none is.
     """
 
     def __init__(self, line: CallerLine, *, rate_hz: int, must: bool = False) -> None:
@@ -216,14 +218,14 @@ class SoundOutlet:
         self.said = 0
         self.hold_s: float | None = None
         self._line = line
-        self._must = must  # the caller cannot cut it short
+        self._must = must  # it cannot be interrupted
         self._rate_hz = rate_hz
-        self._pcm = bytearray()  # arrived, not released
-        self._released = 0  # samples
+        self._pcm = bytearray()  # audio that has arrived and is not released
+        self._released = 0  # the number of samples released
 
     @property
     def drained_at(self) -> float | None:
-        """When the line is so empty that half words are better than silence."""
+        """When the line will be so empty that half words are released, or `None`."""
         if not self._pcm or self.hold_s is not None:
             return None
         return self._line.dry_at - LEAD_S + DRAIN_S
@@ -237,18 +239,18 @@ class SoundOutlet:
             self._pcm += came.pcm
 
     def hold(self) -> None:
-        """Release nothing beyond what has certainly arrived."""
+        """From now on, release only the words that have arrived by now."""
         self.hold_s = self.ledger.keep_s
 
     def switch_voice(
         self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
     ) -> None:
-        """Use another voice for the rest; drop audio of a word that the last one had not finished.
+        """Use another voice for the rest; drop the last voice's audio of an incomplete word.
 
         Args:
             attempt: The new voice's attempt.
-            held: What that voice has already sent.
-            timed: Whether it reports when each word is spoken.
+            held: The events that the new voice has already sent.
+            timed: Whether it reports word times.
         """
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
@@ -258,13 +260,13 @@ class SoundOutlet:
             self.add(came)
 
     def release(self, now: float) -> list[PlaySound | PlayWord]:
-        """Release what may go now: each word after the audio in which it is spoken."""
+        """Release what may go to the line now: each word after the audio in which it is spoken."""
         if self.hold_s is None:
             return self._release_until(self.ledger.releasable_s(self._line.queued_s(now)), now)
         return self._release_until(self.hold_s, now)
 
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
-        """Release all complete words: nothing more will come."""
+        """Release all words that have arrived: no more audio will."""
         released = self._release_until(self.ledger.keep_s, now)
         return [*released, *map(self._word, range(self.said, self.ledger.arrived))]
 

@@ -1,4 +1,4 @@
-"""Audio as a voice sends it: whole samples, each piece once, and how long it is quiet."""
+"""Cleans the audio of a voice: whole samples, each piece once; and measures its silence."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ import numpy as np
 from calls.stereo import SAMPLE_BYTES
 
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS: below any syllable, above a codec's noise
-PAUSE_S: Final = 0.7  # no longer pause is natural inside what a voice says (chosen)
+PAUSE_S: Final = 0.7  # the longest natural pause in speech (chosen)
 
 
 def audible(pcm: bytes) -> bool:
@@ -19,24 +19,24 @@ def audible(pcm: bytes) -> bool:
 def quiet_end(pcm: bytes) -> int:
     """Return the number of inaudible samples at the end of such PCM."""
     levels = np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32))
-    heard = np.flatnonzero(levels > AUDIBLE)
-    return levels.size - int(heard[-1]) - 1 if heard.size else levels.size
+    loud = np.flatnonzero(levels > AUDIBLE)
+    return levels.size - int(loud[-1]) - 1 if loud.size else levels.size
 
 
 class Pieces:
-    """Follows the pieces of one voice's audio."""
+    """Reads the pieces of one voice's audio."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._torn = b""
+        self._torn = b""  # half a sample at the end of the last piece
         self._last = b""
         self._quiet_s = 0.0
         self._spoke = False
 
     def take(self, piece: bytes) -> bytes:
-        """Return the whole samples available now; a piece that came twice is dropped.
+        """Return the whole samples available now; drop a piece that was sent twice.
 
-        Two neighbouring pieces of real speech are never identical.
+        Two consecutive pieces of real speech are never identical.
         """
         if piece == self._last and audible(piece[: len(piece) // 2 * 2]):
             return b""
@@ -47,7 +47,7 @@ class Pieces:
         return pcm[:whole]
 
     def speaking(self, pcm: bytes) -> bool:
-        """Return whether the voice is working: after its begin, in speech or a short pause."""
+        """Return whether the voice speaks, or has spoken and pauses shortly."""
         if audible(pcm):
             self._quiet_s, self._spoke = 0.0, True
         else:

@@ -1,8 +1,8 @@
 """One rung of the TTS stage: its connection, its requests, and the receiver of its events.
 
-A rung that is known to be unreachable fails at once; one that is connecting gets a moment. A dead
-one is reconnected in the background, with repeated tries, and never within a turn. A cold standby
-is set up when it is first asked.
+An attempt fails at once if the rung is known to be unreachable, and waits shortly if it is
+connecting. A lost connection is restored in the background, with repeated tries. A cold standby is
+set up when it is first asked.
 """
 
 from collections import deque
@@ -35,18 +35,19 @@ from processors.speaking.decision import AskVoice, VoiceEvent
 from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces
 
-CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
-COLD_S: Final = 1.0  # for a first handshake: name, TCP, TLS, upgrade across an ocean (chosen)
-SETTINGS: Final = 8  # that wait for a rung to be set up; beyond that the oldest is dropped
+CONNECT_S: Final = 0.3  # the wait of an attempt for a handshake: a failed rung may cost 0.4 s
+COLD_S: Final = 1.0  # for a first handshake: DNS, TCP, TLS, upgrade across an ocean (chosen)
+SETTINGS: Final = 8  # settings that wait for a rung to be set up; beyond that the oldest is dropped
 
 
 class Connection:
-    """The state of a rung's connection. Moments are monotonic, in seconds, without our own stalls.
+    """The state of a rung's connection.
 
     Attributes:
-        up: It is made.
-        cold: It is made for the first time, or again at our request: an attempt waits longer.
-        settling: New settings may make the service reconnect.
+        up: Whether it is open.
+        cold: Whether it is being opened for the first time, or again at our request; an attempt
+            waits longer then.
+        settling: Whether new settings were sent, after which the service may reconnect.
     """
 
     def __init__(self, provider: str, *, lag: Lag | None = None) -> None:
@@ -55,49 +56,49 @@ class Connection:
         self.settling = False
         self._provider = provider
         self._lag = lag or Lag()
-        self._connecting_at: float | None = None  # on the provider's clock
-        self._failure: Failure | None = None
-        self._reported = False  # an attempt was told of the last try's failure
+        self._connecting_at: float | None = None  # when it began, on the provider's clock
+        self._failure: Failure | None = None  # of the last try to connect
+        self._reported = False  # an attempt got that failure
 
     @property
-    def in_the_making(self) -> bool:
-        """Whether it is being made."""
+    def is_connecting(self) -> bool:
+        """Whether it is being opened."""
         return self._connecting_at is not None
 
     def report_hang(self) -> Failure:
-        """Return the failure of an attempt that waited too long for it."""
+        """Return the failure of an attempt that waited too long for the connection."""
         self._reported = True
         reason = "no connection in time"
         return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
 
     def began(self, now: float) -> None:
-        """Record that it is being made."""
+        """Record that it is being opened."""
         self._connecting_at, self.up = self._lag.provider_s(now), False
         self._reported = False
-        if self.settling:  # at our request: wait for it as for a cold one
+        if self.settling:  # at our request, so an attempt waits as for a first connection
             self.cold, self.settling = True, False
 
     def made(self, *, waited_for: bool) -> None:
-        """Record that it is up; the work that waited for it has yet to begin."""
+        """Record that it is open; `waited_for` if an attempt waits for it."""
         self._connecting_at, self.up, self._failure = None, True, None
         self.cold = self.cold and waited_for
 
     def refused(self, failure: Failure, *, waited_for: bool) -> None:
-        """Record why it cannot be made; an attempt that waited for it gets the failure at once."""
+        """Record why it cannot be opened; `waited_for` if an attempt gets the failure at once."""
         self._connecting_at, self.up, self._failure = None, False, failure
         self._reported = self._reported or waited_for
         self.cold = False
 
     def lost(self) -> None:
-        """Record that it is gone."""
+        """Record that it is lost."""
         self._connecting_at, self.up, self._failure = None, False, None
 
     def report_failure(self, now: float) -> Failure | None:
-        """Return why an attempt cannot work now; a refusal is returned once.
+        """Return why an attempt fails at once; `None` if it should wait for the connection.
 
-        It is returned once so that another rung can speak at once. A request that asks again has no
-        other rung. One failed try must not count twice, whether an attempt waited for it or came
-        later: then a new connection is tried, and waited for.
+        The failure of a try to connect is returned once, so that another rung can speak at once. A
+        further attempt means that no other rung is left, and one failed try must not count twice:
+        so that attempt waits for a new try.
         """
         if self._connecting_at is not None:
             hangs = self.wait_until_s(now) <= self._lag.provider_s(now)
@@ -107,7 +108,7 @@ class Connection:
         return failure
 
     def wait_until_s(self, now: float) -> float:
-        """Return how long an attempt may wait for it, on the provider's clock."""
+        """Return until when an attempt may wait for the connection, on the provider's clock."""
         begun_at = self._connecting_at
         return (self._lag.provider_s(now) if begun_at is None else begun_at) + self._patience_s
 
@@ -120,9 +121,9 @@ class VoiceRung(Rung):
     """A voice, as the TTS stage uses it.
 
     Attributes:
-        connection: Its state.
-        reconnector: Restores it.
-        rate_hz: Of the audio.
+        connection: The state of its connection.
+        reconnector: Restores the connection.
+        rate_hz: The sample rate of the audio.
     """
 
     def __init__(
@@ -138,11 +139,11 @@ class VoiceRung(Rung):
         """Put a service that is also a `calls.voice.Voice` into its own pipeline.
 
         Args:
-            name: The rung's.
+            name: The rung's name.
             service: The voice.
             stage: Receives its events.
-            speaker: Returns the rung in use, which alone measures for the call.
-            seat: This call's place at it.
+            speaker: Returns the rung in use, whose metrics are passed on.
+            seat: This call's place at the rung.
             lag: Our own stalls.
         """
         ear = VoiceRungEar(self, stage, speaker=speaker)
@@ -163,16 +164,16 @@ class VoiceRung(Rung):
 
     @property
     def due_at(self) -> float | None:
-        """How long the attempt waits for the connection; `None` if it does not wait."""
+        """Until when the attempt waits for the connection; `None` if it does not wait."""
         return None if self._due_s is None else self._lag.moment_of(self._due_s)
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Keep what is needed to open the rung, now or later."""
+        """Store what `open` needs, and the sample rate."""
         super().setup(owner, setup)
         self.rate_hz = setup.audio_out_sample_rate
 
     async def speak(self, ask: AskVoice) -> Dropped | Failed | Paused | None:
-        """Begin to speak the rest of an utterance; return an immediate event, if there is one."""
+        """Start an attempt, now or when the rung is connected; return an event if it is known."""
         attempt = ask.attempt
         if not self.opened:
             if not self.open():
@@ -184,7 +185,7 @@ class VoiceRung(Rung):
         self.attempt, self._due_s = attempt, None
         self._waiting = [start, _text_frame(ask.rest), *end]
         if self.connection.up and not self.pipe.service.is_usable:
-            self.connection.lost()  # Pipecat no longer speaks over it
+            self.connection.lost()  # Pipecat no longer uses the connection
         if await self.begin():
             return None
         now = self._stage.now()
@@ -194,21 +195,21 @@ class VoiceRung(Rung):
         self._due_s = self.connection.wait_until_s(now)
         if self.connection.cold:
             return Paused(attempt=attempt)
-        if not self.connection.in_the_making:
+        if not self.connection.is_connecting:
             self.reconnector.begin(self._stage)
             self.reconnector.hurry()
         return None
 
     async def add(self, sentence: str) -> None:
-        """Give it another sentence."""
+        """Give the voice another sentence."""
         await self._send(_text_frame(sentence))
 
     async def end_text(self) -> None:
-        """Tell it that no sentence follows."""
+        """Tell the voice that no sentence follows."""
         await self._send(LLMFullResponseEndFrame())
 
     async def mute(self) -> None:
-        """Stop its work."""
+        """End the attempt, and the voice's work on it."""
         asked = self.attempt is not None and not self._waiting
         self.forget_attempt()
         if asked:
@@ -221,7 +222,7 @@ class VoiceRung(Rung):
             await self.pipe.send(frame)
 
     async def begin(self) -> bool:
-        """Give the voice what waits for the connection, if it is up."""
+        """Send the frames that wait for the connection; return False if it is not open."""
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
         frames, self._waiting = self._waiting, []
@@ -257,7 +258,7 @@ class VoiceRung(Rung):
         self.attempt, self._waiting, self._due_s = None, [], None
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Close everything."""
+        """Stop reconnecting, close the connection and return the seat."""
         self.forget_attempt()
         await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
@@ -268,14 +269,14 @@ class VoiceRung(Rung):
         await self.begin()
 
     async def _connect(self) -> bool:
-        """Reconnect, unless that is in progress; return whether it is up."""
-        if not self.connection.up and not self.connection.in_the_making:
+        """Reconnect, unless that is in progress; return whether the connection is open."""
+        if not self.connection.up and not self.connection.is_connecting:
             await self._voice.revive()
         return self.connection.up
 
 
 class VoiceRungEar:
-    """Receives the events of a rung's voice, and reports them; a `calls.voice.VoiceEar`."""
+    """Receives the events of a rung's voice (`calls.voice.VoiceEar`), and reports to the stage."""
 
     def __init__(
         self, rung: VoiceRung, stage: Stage[VoiceEvent], *, speaker: Callable[[], str | None]
@@ -284,10 +285,10 @@ class VoiceRungEar:
         self._stage = stage
         self._speaker = speaker
         self._pieces = Pieces(0)
-        self._attempt: int | None = None  # the attempt of the pieces
+        self._attempt: int | None = None  # the attempt that `_pieces` belongs to
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Report audio: whole samples, nothing twice."""
+        """Report audio: whole samples, each piece once."""
         if attempt != self._rung.attempt:
             return
         if attempt != self._attempt:
@@ -316,17 +317,17 @@ class VoiceRungEar:
         await self._stage.report(Failed(attempt=attempt, failure=failure))
 
     async def connecting(self) -> None:
-        """Record that a connection is being made."""
+        """Record that a connection is being opened."""
         self._rung.connection.began(self._stage.now())
 
     async def connected(self) -> None:
-        """Begin with what waited for the connection."""
+        """Record that the connection is open, and send the frames that waited for it."""
         self._rung.connection.made(waited_for=self._rung.due_at is not None)
         self._rung.reconnector.backoff.up(self._stage.now())
         await self._rung.begin()
 
     async def unreachable(self, failure: Failure) -> None:
-        """Record why there is no connection; an attempt that waited for it has failed."""
+        """Record that the connection was refused, and fail an attempt that waited for it."""
         waited = self._rung.attempt if self._rung.due_at is not None else None
         self._rung.connection.refused(failure, waited_for=waited is not None)
         self._went_down(failure)
@@ -335,7 +336,7 @@ class VoiceRungEar:
             await self._stage.report(Failed(attempt=waited, failure=failure))
 
     async def lost(self, failure: Failure | None) -> None:
-        """Record that the connection is gone; an attempt that used it has failed."""
+        """Record that the connection is lost, and fail an attempt that used it."""
         self._rung.connection.lost()
         asked = self._rung.attempt if self._rung.due_at is None else None
         self._went_down(failure)
@@ -345,11 +346,11 @@ class VoiceRungEar:
             await self._stage.report(Failed(attempt=asked, failure=failure or idle))
 
     async def pushed(self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection) -> None:
-        """Pass on metrics; everything else from the service is already known, or unused."""
+        """Pass on metrics, and report errors; other frames of the service are not needed."""
         if isinstance(frame, MetricsFrame):
-            heard = self._rung.name == self._speaker()
+            in_use = self._rung.name == self._speaker()
             frame.data = [
-                value for value in frame.data if heard or isinstance(value, TTSUsageMetricsData)
+                value for value in frame.data if in_use or isinstance(value, TTSUsageMetricsData)
             ]  # text that was sent is billed, even if another rung's audio was used
             if frame.data:
                 await self._stage.push_frame(frame)

@@ -1,6 +1,6 @@
 """The queue of the TTS stage: pieces of speech, and the frames between them, in order.
 
-A model's words are collected into sentences; an incomplete word can be taken back.
+The model's words are collected into sentences. An incomplete word can be taken back.
 """
 
 import re
@@ -39,10 +39,10 @@ from processors.speaking.clause_rules import FirstClause, hurried_end
 from processors.speaking.decision import EndSpeech, SpeechAction, SpokenUtterance
 from processors.speaking.ledger_rules import PlaySound, PlayWord
 
-AHEAD_S: Final = 10.0  # of speech that a voice may be ahead: more is often unheard
-NEXT_S: Final = 3.0  # left on the line when a voice gets more: time for three failures (chosen)
+AHEAD_S: Final = 10.0  # speech that a voice may be ahead; more is often interrupted unheard
+NEXT_S: Final = 3.0  # left on the line when the next piece begins: time for three failures (chosen)
 RUNG: Final = "rung"
-"""The key in an audio or word frame's metadata of the rung that spoke it."""
+"""The metadata key for the rung that spoke an audio or word frame."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -50,14 +50,15 @@ class SpokenPiece:
     """Sentences of a reply, or separate speech.
 
     Attributes:
-        append_to_context: The words become part of the assistant's context.
-        commits: The end of it closes the assistant's message: it is not part of a reply.
-        interruptible: The caller can cut it short.
-        sentences: What to say, before it is started.
-        closed: No sentence follows.
-        utterance: Its course on the ladder, once it is started.
-        begun: Part of it went to the line.
-        follows: It continues a reply, and begins when the line has little left to play.
+        append_to_context: Whether the words become part of the assistant's context.
+        commits: Whether its end closes the assistant's message, because it is not part of a reply.
+        interruptible: Whether the caller can interrupt it.
+        sentences: The sentences, until it is started.
+        closed: Whether no sentence follows.
+        utterance: The utterance on the ladder, once it is started.
+        begun: Whether part of it went to the line.
+        follows: Whether it continues a reply; then it begins when the line has little left to play.
+        context_id: Identifies its frames to Pipecat.
     """
 
     append_to_context: bool = True
@@ -76,11 +77,11 @@ class SpokenPiece:
         return self.utterance.accepts if self.utterance else not self.closed
 
     def has_room(self, sentence: str, queued_s: float) -> bool:
-        """Return whether a sentence fits in it: the first one always does.
+        """Return whether a sentence fits in it; the first one always does.
 
         Args:
             sentence: The sentence.
-            queued_s: What the line still has to play.
+            queued_s: The seconds of audio that the line still has to play.
         """
         if self.utterance is None:
             before = sum(map(len, self.sentences))
@@ -91,7 +92,7 @@ class SpokenPiece:
 
     @property
     def starved(self) -> bool:
-        """Whether part of it went to the line, and the voice has nothing left to say."""
+        """Whether part of it went to the line, and the voice is waiting for text."""
         return self.begun and self.utterance is not None and self.utterance.idle
 
     def begin(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
@@ -145,44 +146,45 @@ class SpokenPiece:
 
 # A word and a sign: not a number that may get decimals, an initial or an address.
 _ENDING: Final = re.compile(r"(?:^|\s)[¿¡]?[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[^\W\d_]{2}[.!?]$")
-# A character that may still be closed after the sign.
+# Quotes and brackets: with one of these, more may follow after the sign.
 _OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]')
-_LIKELIER_PART: Final = " a"  # a lower-case letter follows abbreviations more often than sentences
+_LIKELIER_PART: Final = " a"  # a lower-case letter, which follows an abbreviation, not a sentence
 
 
 @dataclass
 class TakeBackFrame(DataFrame):
-    """The last characters of the answer are incomplete, and must not be spoken.
+    """The last characters of the answer are an incomplete word, and must not be spoken.
 
-    Words are passed on as they come, because the voice waits for the first character of the next
-    sentence. An incomplete word never ends a sentence, so it is still here when it is taken back.
+    The LLM stage passes words on as they arrive, because the end of a sentence may only show in the
+    first character of the next one. An incomplete word never ends a sentence, so it is still in
+    `Sentences` when it is taken back.
 
     Attributes:
-        characters: The number of them.
+        characters: The number of characters.
     """
 
     characters: int = 0
 
 
 class Sentences(SimpleTextAggregator):
-    """Pipecat's own rules for the end of a sentence, with text that can be taken back.
+    """Pipecat's rules for the end of a sentence, with text that can be taken back.
 
-    Those rules wait for the first character of what follows. If nothing that follows could change
-    the result, the sentence is released without it: one word of the model sooner. The beginning of
-    a reply's first sentence is released earlier, if the voice accepts partial text.
+    Pipecat waits for the first character after a sentence. If no character could change the result,
+    the sentence is released without the wait, which is one word of the model sooner. If the voice
+    accepts partial text, the first clause of a reply is released before its sentence ends.
     """
 
     def __init__(self, *, language: Any = None, clock: Callable[[], float] = lambda: 0.0) -> None:
         """Prepare.
 
         Args:
-            language: As Pipecat's aggregators take it.
+            language: The language, as for Pipecat's aggregators.
             clock: Monotonic, in seconds.
         """
         super().__init__(language=language)
         self._now = clock
         self._first: FirstClause | None = None  # set until part of the reply is released
-        self._begun = False  # the beginning of a sentence was released, and not its end
+        self._begun = False  # the beginning of a sentence was released, but not its end
 
     @property
     def hurriable(self) -> bool:
@@ -194,7 +196,7 @@ class Sentences(SimpleTextAggregator):
         self._first = FirstClause(rule)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
-        """Add a piece of text as the model sent it, and yield the sentences that it ends."""
+        """Add a piece of the model's text; yield the sentences or the clause that it completes."""
         async for sentence in super().aggregate(text):
             self._first, self._begun = None, False
             yield sentence
@@ -204,16 +206,16 @@ class Sentences(SimpleTextAggregator):
             yield clause
 
     def hurry(self) -> Aggregation | None:
-        """Release the whole words so far of a sentence whose beginning was released."""
+        """Return the complete words so far of a sentence whose beginning was released, if any."""
         return self._let_go(hurried_end(self._text)) if self._begun else None
 
     async def flush(self) -> Aggregation | None:
-        """Return all that is collected."""
+        """Return the collected text."""
         self._first, self._begun = None, False
         return await super().flush()
 
     async def handle_interruption(self) -> None:
-        """Discard everything."""
+        """Discard the collected text."""
         self._first, self._begun = None, False
         await super().handle_interruption()
 
@@ -227,7 +229,7 @@ class Sentences(SimpleTextAggregator):
 
     @property
     def _ended(self) -> bool:
-        """Whether the collected text is a sentence, whatever follows."""
+        """Whether the collected text is a complete sentence, whatever follows."""
         text = self._text
         if not _ENDING.search(text) or not _OPEN.isdisjoint(text):
             return False
@@ -247,7 +249,7 @@ class Sentences(SimpleTextAggregator):
 
 
 Said: TypeAlias = tuple[SpokenPiece, str | None]
-"""A sentence for a piece of speech; `None` if no sentence follows."""
+"""A piece of speech, and a sentence to add to it; `None` if no sentence follows."""
 
 
 class SpeechQueue:
@@ -255,7 +257,7 @@ class SpeechQueue:
 
     Attributes:
         in_reply: Whether a reply is being written.
-        speech: The words of the reply, heard or not.
+        speech: The words of the reply, whether they were heard or not.
     """
 
     def __init__(
@@ -269,10 +271,10 @@ class SpeechQueue:
         """Prepare.
 
         Args:
-            language: Of the sentences, as Pipecat's aggregators take it.
+            language: The language of the sentences, as for Pipecat's aggregators.
             clock: Monotonic, in seconds.
             clause_rule: Returns how much of an unfinished sentence the next voice may get.
-            queued_s: What the line still has to play.
+            queued_s: Returns the seconds of audio that the line still has to play.
         """
         self._sentences = Sentences(language=language, clock=clock)
         self._clause_rule = clause_rule
@@ -289,17 +291,17 @@ class SpeechQueue:
 
     @property
     def waiting(self) -> bool:
-        """Whether the first entry continues a reply, and waits for the line."""
+        """Whether the first entry continues a reply, and is not started yet."""
         return self.head is not None and self.head.utterance is None and self.head.follows
 
     @property
     def head(self) -> SpokenPiece | None:
-        """The current piece of speech."""
+        """The first entry, if it is a piece of speech."""
         first = self._entries[0] if self._entries else None
         return first if isinstance(first, SpokenPiece) else None
 
     async def add(self, frame: Frame) -> list[Said]:
-        """Queue a frame; return what it adds to pieces of speech."""
+        """Queue a frame; return the sentences that it adds to pieces of speech."""
         match frame:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
@@ -326,16 +328,19 @@ class SpeechQueue:
 
     @property
     def hurriable(self) -> bool:
-        """Whether more of a sentence that has begun could be said now."""
+        """Whether `hurry` would return something."""
         return self._sentences.hurriable
 
     def hurry(self) -> list[Said]:
-        """Say what there is of a sentence that has begun."""
+        """Return the complete words so far of a sentence whose beginning was released."""
         words = self._sentences.hurry()
         return self._say(words.text) if words else []
 
     def next_entry(self) -> Frame | SpokenPiece | None:
-        """Return the first entry, unless it is started: a frame is removed, speech stays."""
+        """Return the first entry, unless it is speech in progress; remove it if it is a frame.
+
+        Speech that is over is removed first.
+        """
         while (head := self.head) is not None:
             if head.utterance is None:
                 return head
@@ -347,11 +352,12 @@ class SpeechQueue:
         return first if isinstance(first, Frame) else None
 
     async def interrupt(self) -> list[SpokenPiece]:
-        """Drop interruptible entries; return the speech among them."""
+        """Drop interruptible entries, and return the pieces of speech among them."""
         await self._sentences.handle_interruption()
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
-        protected = self.head is not None or self._queued_s() > 0.0  # after the line's flush
+        # The line was flushed before this, so audio left on it cannot be interrupted.
+        protected = self.head is not None or self._queued_s() > 0.0
         self.speech.interrupted(written=not self.in_reply, protected=protected)
         self.in_reply, self._open = False, None
         return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
@@ -391,5 +397,5 @@ class SpeechQueue:
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:
-    heard = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
-    return not heard and not frame.skip_tts
+    known = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
+    return not known and not frame.skip_tts

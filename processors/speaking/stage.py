@@ -1,10 +1,10 @@
-"""The TTS stage: each word is said once, by whichever rung can.
+"""The TTS stage: each word is spoken once, by whichever rung can.
 
-The input is a queue: replies and other speech, and the frames between them, in order. Each piece of
-speech is one `SpokenUtterance`. Its frames are made here, whichever rung its audio comes from, so a
-switch of rungs changes nothing but the voice. A word follows the audio in which it is spoken: the
-line passes it on when it has played that, and so the assistant's context holds what the caller has
-heard.
+The input is a queue of replies and other speech, and of the frames between them, in order. Each
+piece of speech is one `SpokenUtterance`. The stage makes the frames itself, whichever rung the
+audio comes from, so a switch of rungs changes only the voice. A word's frame follows the audio of
+that word. The output passes it on when it has played this audio, so the assistant's context holds
+exactly the words that the caller has heard.
 """
 
 import asyncio
@@ -50,19 +50,21 @@ from processors.speaking.speech_queue import NEXT_S, SpeechQueue, SpokenPiece
 Doing: TypeAlias = (
     AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
 )
+"""The actions that are queued; events are published at once."""
+
 ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
 """A frame to pass on, or an action for a piece of speech."""
 
 
 class Unsaid(Protocol):
-    """Gets what no voice could say. It must not wait: the stage waits for it."""
+    """Takes over words that no voice could say. It must be fast, because the stage waits for it."""
 
     async def __call__(self, rest: str, *, must: bool) -> None:
-        """Take over what is left of an answer.
+        """Take over the rest of an answer.
 
         Args:
             rest: The words.
-            must: The caller cannot cut it short.
+            must: Whether the words cannot be interrupted.
         """
         ...
 
@@ -71,9 +73,9 @@ class TtsStage(Stage[VoiceEvent]):
     """A ladder of voices in place of one service.
 
     Attributes:
-        speaker: The name of the rung in use.
-        queue: The queue of what to say.
-        say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
+        speaker: The name of the rung in use; `None` before the first speech.
+        queue: The speech and frames to send.
+        say_unsaid: Takes over words that no rung could say; set by the owner of the local voice.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class TtsStage(Stage[VoiceEvent]):
             emit: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress.
-            line: The caller's; `None` for one that only this stage speaks on.
+            line: The caller's line; `None` if only this stage speaks on it.
         """
         super().__init__(clock=clock)
         self.speaker: str | None = None
@@ -113,8 +115,8 @@ class TtsStage(Stage[VoiceEvent]):
             clause_rule=rule,
             queued_s=lambda: self._line.queued_s(self.now()),
         )
-        self._spoken = SpokenPiece()  # the last one started
-        self._to_do: deque[ToDo] = deque()  # the next task does what a cancelled one leaves
+        self._spoken = SpokenPiece()  # the piece that was started last
+        self._to_do: deque[ToDo] = deque()  # outlives a cancelled task: the next one continues
 
     @property
     def wake_at(self) -> float | None:
@@ -129,7 +131,7 @@ class TtsStage(Stage[VoiceEvent]):
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Begin to connect all rungs except cold standbys; wait for none."""
+        """Begin to connect all rungs except cold standbys, without waiting for them."""
         await super().setup(setup)
         self._rate_hz = setup.audio_out_sample_rate
         for name, rung in self._rungs.items():
@@ -144,7 +146,7 @@ class TtsStage(Stage[VoiceEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Speak what is to be spoken, and pass on the rest in order."""
+        """Queue text and the frames between; pass on system and upstream frames at once."""
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
@@ -168,7 +170,7 @@ class TtsStage(Stage[VoiceEvent]):
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
-        """Decide on a voice's event, and act."""
+        """Pass a voice's event to the utterance, and carry out the actions."""
         if self._spoken.utterance:
             self._plan(self._spoken, self._spoken.utterance.handle(report, now))
             await self._go_on()
@@ -185,7 +187,7 @@ class TtsStage(Stage[VoiceEvent]):
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
         now, before = self.now(), self.queue.head
-        self._line.flush(now)  # which keeps mandatory speech
+        self._line.flush(now)  # keeps audio that cannot be interrupted
         stopped = await self.queue.interrupt()
         if before is None or before in stopped:
             self._turn.flushed(now)
@@ -197,7 +199,7 @@ class TtsStage(Stage[VoiceEvent]):
         await self._go_on()
 
     def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
-        """Queue actions; publish events at once, because an interruption drops the rest."""
+        """Queue actions; publish events at once, because an interruption may drop the queue."""
         for action in actions:
             if isinstance(action, EmitEvent):
                 self._emit(action.fact)
@@ -207,10 +209,10 @@ class TtsStage(Stage[VoiceEvent]):
             self._to_do.append((piece, action))
 
     async def _go_on(self) -> None:
-        """Carry out everything queued, in order, and start the next entry."""
+        """Carry out the queued actions in order, and start the next entry."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
-            for piece, sentence in self.queue.hurry():  # rather than let the line run dry
+            for piece, sentence in self.queue.hurry():  # so that the line does not fall silent
                 self._plan(piece, piece.add(sentence, now))
         while True:
             entry = self.queue.next_entry()
@@ -225,7 +227,7 @@ class TtsStage(Stage[VoiceEvent]):
                 return
 
     def _begin(self, piece: SpokenPiece) -> None:
-        """Start a piece, with the voice that the caller knows if that one is usable."""
+        """Start a piece, preferably with the voice that was used before."""
         attempting = Attempting(
             self._policy,
             numbers=self._turn.attempts,

@@ -1,13 +1,13 @@
 """The rules of one transfer to a person; whatever fails, the caller is not lost.
 
-There are three ways, `How`. The line itself transfers the call (`HAND_ON`); we call the person and
-join the two when the call is answered (`CALL`); or the person first hears a summary, and accepts
-(`BRIEF`). Until the person is there, the caller stays with us: the announcement is heard, then
-tones. The result is one of two: the caller is connected, or the agent comes back and says that it
-did not work. A called person without a caller to talk to is dropped, no matter who hung up and
-when.
+There are three kinds of transfer, `How`: the line transfers the call (`HAND_ON`, a blind transfer);
+we call the person and join both when the person answers (`CALL`); or the person first hears a
+summary and accepts the call (`BRIEF`, a warm transfer). Until then the caller stays with us and
+hears the announcement, then tones. Either the caller is connected, or the agent returns and says
+that the transfer failed. If a called person has no caller to talk to, their leg is ended, whoever
+hung up and when.
 
-One `TransferDecision` is one attempt. Moments are monotonic, in seconds.
+A `TransferDecision` decides on one attempt. Moments are monotonic, in seconds.
 """
 
 from enum import StrEnum
@@ -15,23 +15,24 @@ from typing import Final, TypeAlias
 
 from calls.handover import RESULT_S, Handover
 
-ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes three
-ANSWER_S: Final = 10.0  # after the ringing time, for a carrier to report no answer
-# The same for a transfer by the line, whose own limit ends first: with Telnyx, up to 2 s later.
+ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes about 3 s
+ANSWER_S: Final = 10.0  # after the ringing time, for the carrier to report that no one answered
+# The same for a transfer by the line. The line's own limit comes first: RESULT_S after the ringing
+# time, and with Telnyx up to 2 s later.
 LEAVING_S: Final = RESULT_S + 3.0
 SUMMARY_S: Final = 6.0  # the longest wait for the summary, after the person has answered
-SAID_S: Final = 60.0  # for the summary to be said
-ACCEPT_S: Final = 8.0  # for a key, after all was said; then the question is repeated
-ASKED: Final = 2  # times; an answer without a key is a machine's
-JOIN_S: Final = 5.0  # for the two to be joined
+SAID_S: Final = 60.0  # for the summary to be spoken
+ACCEPT_S: Final = 8.0  # for a key, after everything was spoken; then the question is repeated
+ASKED: Final = 2  # times that the person is asked; without a key, it is probably a machine
+JOIN_S: Final = 5.0  # for the two legs to be joined
 
 
 class How(StrEnum):
-    """The way to the person."""
+    """The kind of transfer."""
 
-    HAND_ON = "hand_on"  # the line does it; the call leaves us
-    CALL = "call"  # we call, and join the two
-    BRIEF = "brief"  # the same, but the person hears a summary, and accepts
+    HAND_ON = "hand_on"  # the line transfers the call, which leaves us
+    CALL = "call"  # we call the person, and join both legs
+    BRIEF = "brief"  # the same, but the person first hears a summary and accepts
 
 
 class At(StrEnum):
@@ -42,41 +43,41 @@ class At(StrEnum):
     LEAVING = "leaving"  # the line transfers the call
     RINGING = "ringing"
     BRIEFING = "briefing"
-    ASKING = "asking"  # all was said; waiting for a key
+    ASKING = "asking"  # the person has heard everything; waiting for a key
     JOINING = "joining"
     TOGETHER = "together"
     OVER = "over"
 
 
 class TransferStep(StrEnum):
-    """What to do; in brackets, the method that takes the result."""
+    """What to do; in brackets, the method to call with the result."""
 
-    ANNOUNCE = "announce"  # tell the caller that we connect them (`announced`)
-    HOLD = "hold"  # play tones, with a phrase now and then, whenever nothing else is heard
+    ANNOUNCE = "announce"  # tell the caller that they are being connected (`announced`)
+    HOLD = "hold"  # play tones, and a phrase now and then, whenever the line is silent
     SUMMARISE = "summarise"  # prepare the summary of the call (`summary_ready`)
     CALL = "call"  # call the person (`person_called`)
     HAND_ON = "hand_on"  # transfer the call through the line (`handed_on`)
     BRIEF = "brief"  # tell the person the summary and which key accepts (`briefed`)
-    ASK_AGAIN = "ask_again"  # tell the person the key alone (`briefed`)
-    JOIN = "join"  # let the two hear only each other (`joined`)
-    DROP = "drop"  # end the person's leg, or the attempt to reach it, for `drop_reason`
+    ASK_AGAIN = "ask_again"  # tell the person only the key (`briefed`)
+    JOIN = "join"  # let the caller and the person hear only each other (`joined`)
+    DROP = "drop"  # end the person's leg, or the attempt to call them, for `drop_reason`
     COME_BACK = "come_back"  # return to the agent, and tell the caller the `outcome`
     TAKE_BACK = "take_back"  # return to the agent: the person has hung up after `talked_s`
-    LET_GO = "let_go"  # end our part of the call: the line has transferred it
+    LET_GO = "let_go"  # end our part of the call, because the line has transferred it
 
 
 Steps: TypeAlias = tuple[TransferStep, ...]
 
 
 class TransferDecision:
-    """Decides one transfer attempt: each method takes what happened and returns what to do.
+    """Decides on one transfer: each method records an event and returns what to do.
 
     Attributes:
         outcome: The result; `None` if it is not known yet.
         at: The state.
-        wake_at: When to call `tick`: the time limit of the current state.
-        drop_reason: Why the person is dropped.
-        talked_s: How long the two have talked.
+        wake_at: When to call `tick`: the time limit of the current state, or `None`.
+        drop_reason: Why the person's leg is ended.
+        talked_s: How long the caller and the person have talked.
     """
 
     def __init__(self, how: How, *, ring_s: float) -> None:
@@ -87,12 +88,17 @@ class TransferDecision:
         self.talked_s = 0.0
         self._how = how
         self._ring_s = ring_s
+        # The announcement was heard; the summary is ready; the person has answered; the person was
+        # called by us.
         self._announced = self._summed = self._there = self._called = False
-        self._asked = 0
+        self._asked = 0  # how often the person was asked to accept
         self._joined_at = 0.0
 
     def start(self, now: float) -> Steps:
-        """Begin; the person is called while the caller hears the announcement."""
+        """Begin. We call the person while the caller hears the announcement.
+
+        The line transfers the call only after the announcement.
+        """
         if self._how is How.HAND_ON:
             return self._move(At.ANNOUNCING, now + ANNOUNCED_S, TransferStep.ANNOUNCE)
         self._called = True
@@ -101,7 +107,7 @@ class TransferDecision:
         return self._move(At.RINGING, until, TransferStep.ANNOUNCE, *summarise, TransferStep.CALL)
 
     def tick(self, now: float) -> Steps:
-        """Return what is due by now."""
+        """Return what to do if the time limit of the current state has passed."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         self.wake_at = None
@@ -120,16 +126,16 @@ class TransferDecision:
         return steps
 
     def caller_gone(self, now: float) -> Steps:
-        """The caller's leg has ended, or the call."""
-        del now  # every report has it
+        """Record that the caller's leg or the call has ended."""
+        del now  # all these methods have it
         drops = self._called and self.at is not At.OVER
         self.drop_reason = "caller_hung_up"
         return self._move(At.OVER, None, *((TransferStep.DROP,) if drops else ()))
 
     def announced(self, now: float) -> Steps:
-        """The caller has heard the announcement."""
+        """Record that the caller has heard the announcement."""
         if self._announced or self.at in (At.JOINING, At.TOGETHER, At.OVER):
-            return ()  # no tone plays over the person's first words
+            return ()  # no tone may be played over the person's first words
         self._announced = True
         if self._how is not How.HAND_ON:
             return (TransferStep.HOLD,)
@@ -137,13 +143,13 @@ class TransferDecision:
         return self._move(At.LEAVING, until, TransferStep.HOLD, TransferStep.HAND_ON)
 
     def summary_ready(self, now: float) -> Steps:
-        """The summary is ready."""
+        """Record that the summary is ready."""
         first, self._summed = not self._summed, True
         awaited = first and self.at is At.BRIEFING
         return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
 
     def person_called(self, now: float, outcome: Handover) -> Steps:
-        """The call to the person was answered, by a person or a machine (`connected`), or not."""
+        """Record whether the call to the person was answered (`connected`), by whom or what."""
         if outcome != "connected":
             return self._fail(outcome, "not_reached") if self.at is At.RINGING else ()
         if self.at is not At.RINGING:
@@ -157,14 +163,14 @@ class TransferDecision:
         return self._move(At.BRIEFING, now + SUMMARY_S)
 
     def briefed(self, now: float) -> Steps:
-        """The person has heard everything."""
+        """Record that the person has heard everything."""
         if self.at is not At.BRIEFING:
             return ()
         self._asked += 1
         return self._move(At.ASKING, now + ACCEPT_S)
 
     def person_decided(self, now: float, *, accepts: bool) -> Steps:
-        """The person accepted or declined, by a key or a word."""
+        """Record that the person has accepted or declined, by a key or a word."""
         if self.at not in (At.BRIEFING, At.ASKING):
             return ()
         if accepts:
@@ -172,7 +178,7 @@ class TransferDecision:
         return self._fail("declined", "declined")
 
     def person_gone(self, now: float) -> Steps:
-        """The person's leg has ended."""
+        """Record that the person's leg has ended."""
         if self.at in (At.NEW, At.OVER):
             return ()
         if self.at is At.TOGETHER:
@@ -181,7 +187,7 @@ class TransferDecision:
         return self._fail("declined" if self._there else "no_answer", "person_hung_up")
 
     def joined(self, now: float, *, ok: bool) -> Steps:
-        """The two hear each other, or could not be joined."""
+        """Record whether the two legs were joined."""
         if self.at is not At.JOINING:
             return ()
         if not ok:
@@ -190,8 +196,8 @@ class TransferDecision:
         return self._move(At.TOGETHER, None)
 
     def handed_on(self, now: float, outcome: Handover) -> Steps:
-        """The line has transferred the call (`connected`), or not."""
-        del now  # every report has it
+        """Record whether the line has transferred the call (`connected`)."""
+        del now  # all these methods have it
         if self.at is not At.LEAVING:
             return ()
         if outcome != "connected":

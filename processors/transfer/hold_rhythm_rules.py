@@ -5,20 +5,20 @@ from typing import Final
 
 from processors.turn.floor import Floor
 
-TONE_EVERY_S: Final = 1.6  # with the tone's own length no silence reaches 2 s
+TONE_EVERY_S: Final = 1.6  # from one tone to the next, so that no silence reaches 2 s
 WORD_EVERY_S: Final = 10.0  # often enough that the line does not seem dead (chosen)
-LEAD_S: Final = 0.1  # before the line runs dry
+LEAD_S: Final = 0.1  # before the audio on the line ends
 
 
 class HoldSound(StrEnum):
     """What to play."""
 
-    TONE = "tone"  # one soft tone, and the pause after it
-    WORD = "word"  # a phrase that it takes a moment longer
+    TONE = "tone"  # a soft tone and the pause after it
+    WORD = "word"  # a phrase: it takes a moment longer
 
 
 class HoldRhythm:
-    """Decides what to play whenever the line is about to run dry, unless the caller speaks."""
+    """Decides what to play when the line is about to fall silent, unless the caller speaks."""
 
     def __init__(self, floor: Floor) -> None:
         self._on = False
@@ -35,19 +35,19 @@ class HoldRhythm:
         self._on, self._word_at = True, now + WORD_EVERY_S
 
     def stop(self) -> None:
-        """Fall silent."""
+        """Play nothing from now on."""
         self._on = False
 
     def hurry(self, now: float) -> None:
-        """Make a phrase due next: the caller has asked again."""
+        """Make a phrase due next, because the caller has asked again."""
         self._word_at = now
 
     def wake_at(self, dry_at: float) -> float | None:
-        """Return when something is due, from when the line runs dry."""
+        """Return when to call `tick`, or `None`; `dry_at` is the end of the audio on the line."""
         return dry_at - LEAD_S if self._on and not self._floor.caller_speaking else None
 
     def tick(self, now: float, dry_at: float) -> HoldSound | None:
-        """Return what is due, or `None`."""
+        """Return what to play now, or `None`."""
         wake_at = self.wake_at(dry_at)
         if wake_at is None or now < wake_at:
             return None

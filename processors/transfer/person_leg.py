@@ -1,4 +1,4 @@
-"""The processors on a person's leg: keys, the person's audio, and what is said to them."""
+"""The processors on a person's leg: for keys, for the person's audio, and for speech to them."""
 
 import asyncio
 from collections import deque
@@ -28,22 +28,22 @@ from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
 
-# Recognises on this machine whether a called person takes the call: a yes or a no. Only what is
-# said after our question counts. Before it, the line may echo the agent's voice, or a mailbox may
-# still be greeting.
+# A called person accepts the call or declines it with a yes or a no, which is recognised on this
+# machine. Only words after our question count: before it, the line may return an echo of the
+# agent's voice, or a mailbox may still play its greeting.
 
-RATES_HZ: Final = (8000, 16000)  # of lines that the speech detector supports. Source: Silero
+RATES_HZ: Final = (8000, 16000)  # sample rates that the speech detector supports. Source: Silero
 
 
 class PersonWords:
-    """Recognises yes and no on one person's leg, until the two are joined."""
+    """Recognises yes and no on a person's leg, until the caller and the person are joined."""
 
     def __init__(self, ear: WordEar, speech: SpeechDetector, *, clock: Callable[[], float]) -> None:
         """Prepare.
 
         Args:
             ear: Recognises a short utterance.
-            speech: Its own speech detector.
+            speech: A speech detector of its own.
             clock: Monotonic, in seconds.
         """
         self._words = OnDeviceWords(ear, clock=clock)
@@ -76,13 +76,13 @@ class PersonWords:
         await self._words.stop()
 
     def listen(self, *, on: bool) -> None:
-        """Count what is said from now on, or ignore it."""
+        """Count words from now on, or ignore them."""
         self._listens = on
 
     async def hear(self, pcm: bytes, rate_hz: int) -> None:
         """Process a piece of the person's audio, 16-bit mono.
 
-        The detector hears all of it: it needs half a second of a line before it finds a short word.
+        The detector always gets it: only after half a second of audio can it detect a short word.
         """
         if rate_hz != self._rate_hz:
             self._rate_hz = rate_hz
@@ -103,19 +103,19 @@ SayLocally = Callable[[str], Awaitable[bytes]]
 
 @dataclass
 class SaidFrame(ControlFrame):
-    """Follows what is to be said; it outlasts an interruption."""
+    """Marks the end of the speech to a person; an interruption does not drop it."""
 
     interruptible: bool = field(default=False, init=False)
 
 
 class PersonEar(SoundPath):
-    """Stands directly after the person's line, and passes on no audio of the person.
+    """Receives the person's audio and keys. Stands directly after the input; passes no audio on.
 
     Attributes:
-        take: Gets the person's audio, or `None`.
-        words: Recognises yes and no, or `None`.
-        on_key: Gets each key.
-        on_word: Gets each yes and no, while it listens for them.
+        take: Called with the person's audio; `None` before the caller and the person are joined.
+        words: Recognises yes and no; `None` if that is not used.
+        on_key: Called with each key.
+        on_word: Called with each yes and no, if `listen` was turned on.
     """
 
     def __init__(self) -> None:
@@ -131,12 +131,12 @@ class PersonEar(SoundPath):
         return self.words is not None and self.words.usable
 
     def listen(self, *, on: bool) -> None:
-        """Count a yes or no that is said from now on, or ignore it."""
+        """Count a yes or no from now on, or ignore it."""
         if self.words is not None:
             self.words.listen(on=on)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on except audio; read keys."""
+        """Pass everything on, except audio; report keys."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
@@ -158,7 +158,7 @@ class PersonEar(SoundPath):
         await self._stop_words()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass a piece of audio to the listener, if there is one."""
+        """Give a piece of audio to the caller, or else to the recogniser of words."""
         if self.take is not None:
             await self.take(frame.audio)
         elif self.words is not None:
@@ -170,7 +170,7 @@ class PersonEar(SoundPath):
 
 
 class PersonVoice(FrameProcessor):
-    """Stands directly before the person's line, and says in the local voice what no other could."""
+    """Speaks to the person in the local voice if no other voice can. Stands before the output."""
 
     def __init__(
         self, line: CallerLine, *, say_locally: SayLocally, clock: Callable[[], float]
@@ -191,22 +191,22 @@ class PersonVoice(FrameProcessor):
         self._other.rate_hz = setup.audio_out_sample_rate
 
     async def keep_unsaid(self, rest: str, *, must: bool) -> None:
-        """Keep what no voice could say until its turn comes."""
-        del must  # the person can cut everything short
+        """Keep words that no voice could say until the end of the speech."""
+        del must  # the person can interrupt everything
         self._unsaid.append(rest)
 
     async def heard(self) -> None:
-        """Return once everything to say was heard."""
+        """Wait until the person has heard everything."""
         await self.said.wait()
         await until_heard(self._line, self._now)
 
     async def play(self, pcm: bytes) -> None:
         """Play the next piece of the caller's audio, 16-bit mono at the line's rate."""
-        self._hushed = True  # the summary ends once the two talk
+        self._hushed = True  # from now on the two talk, so the summary is dropped
         await self._other.put_soon(pcm)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; say in its place what was left unsaid."""
+        """Pass frames on; at the end of the speech, say the words that no voice could say."""
         await super().process_frame(frame, direction)
         if isinstance(frame, SaidFrame):
             await self._say_unsaid()

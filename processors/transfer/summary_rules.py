@@ -1,12 +1,12 @@
-"""A summary for a person who takes over, made from the last words, without a model."""
+"""A summary for a person who takes over, made without a model, from the caller's last words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from calls.caller import clean
 
-LAST: Final = 2  # of the caller's utterances
-MOST: Final = 240  # characters: some fifteen seconds of speech
+LAST: Final = 2  # utterances of the caller
+MOST: Final = 240  # characters, which take about fifteen seconds to say
 SAYS: Final[Mapping[str, str]] = {
     "en": "The caller said: {words}",
     "es": "La persona que llama ha dicho: {words}",
@@ -20,11 +20,11 @@ NOTHING: Final[Mapping[str, str]] = {
 
 
 def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, language: str) -> str:
-    """Return the caller's last words, or why they want a person.
+    """Return a sentence with the caller's last words, or else with the reason for the transfer.
 
     Args:
         messages: The conversation, oldest first.
-        reason: The model's; may be empty.
+        reason: The model's reason; may be empty.
         language: A tag such as `es-MX`; English if it has no texts.
     """
     tag = language.partition("-")[0].lower()
@@ -40,12 +40,12 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what both sides said, one line for each message."""
+    """Return the words of both sides, one line for each message."""
     names = {"user": "Caller", "assistant": "Agent"}
     return "\n".join(
         f"{names[role]}: {words}"
         for message in messages
         if (role := str(message.get("role"))) in names
         and isinstance(text := message.get("content"), str)
-        and (words := clean(text))  # one line: no text can pose as the other side's
+        and (words := clean(text))  # one line, so that no text can imitate the other side
     )

@@ -1,7 +1,8 @@
-"""The caller's line while the caller waits for a person, and then talks with the person.
+"""The caller's line while the caller waits for a person, and then talks to them.
 
-Stands directly before the output, below all that can hang. It plays tones whenever nothing else is
-heard, says the result in the agent's voice, and passes only the person's audio while the two talk.
+`WaitingLine` stands directly before the output, so that no hanging stage can block it. It plays
+tones when the line is silent, and says the result in the agent's voice. While the caller and the
+person talk, it drops the agent's words.
 """
 
 import asyncio
@@ -32,17 +33,17 @@ from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
 
 TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
-"""Gets 16-bit mono at the rate of the line that it came from."""
+"""Called with 16-bit mono audio, at the rate of the line that it came from."""
 
 
 class JoinedSound(SoundPath):
-    """Stands directly after the input. No recogniser hears what is said to a person.
+    """Sends the caller's audio to a person instead of the agent. Stands directly after the input.
 
-    Meanwhile the recognisers get silence of the same length: one without audio closes its
-    connection after ten seconds, and would be blamed for it.
+    Meanwhile the recognisers get silence of the same length: without audio, a recogniser would
+    close its connection after ten seconds, which would count as a failure.
 
     Attributes:
-        take: Gets the caller's audio; `None` if it goes to the agent.
+        take: Called with the caller's audio; `None` if it goes to the agent.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class JoinedSound(SoundPath):
         self.take: TakeSound | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on except the audio for a person."""
+        """Pass everything on, and audio through `hear_sound`."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -58,7 +59,7 @@ class JoinedSound(SoundPath):
             await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass a piece of audio on, or to the person."""
+        """Pass a piece of audio on, or give it to the person and pass silence on."""
         if self.take is None:
             await self.hand_on(frame)
             return
@@ -73,7 +74,7 @@ TONE_HZ: Final = 440.0
 TONE_S: Final = 0.4
 TONE_LEVEL: Final = 1500  # of 32768, about -27 dBFS: well below speech
 FADE_S: Final = 0.05  # a tone without a fade clicks
-WORDS_S: Final = 3.0  # for what the model said before it asked for the transfer
+WORDS_S: Final = 3.0  # for the words that the model wrote before it requested the transfer
 NEVER_SILENT: Final[Mapping[Situation, str]] = {
     Situation.PERSON: "I am connecting you now.",
     Situation.NOT_REACHED: "I am sorry, nobody could be reached just now.",
@@ -83,22 +84,22 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
     ),
     Situation.BACK: "I am back with you. Is there anything else?",
 }
-"""Used where an owner's texts have none, or all were said."""
+"""Texts for situations for which the configured texts have none, or all were played."""
 
 
 class WaitingLine(FrameProcessor):
-    """Plays to a caller who waits for a person or talks with one; delays nothing.
+    """Plays to a caller who waits for a person or talks to one; delays no frame.
 
     Attributes:
-        on_key: Gets each key that the caller presses.
-        line: The caller's.
-        together: The caller hears only a person.
+        on_key: Called with each key that the caller presses.
+        line: The caller's line.
+        together: Whether the caller hears only a person.
 
     Args:
         phrases: The fallback texts.
-        say: Says one, in its language; `must` if the caller cannot cut it short.
-        line: The caller's.
-        floor: Of the call.
+        say: Says a text in a language; with `must`, it cannot be interrupted.
+        line: The caller's line.
+        floor: The call's floor.
         clock: Monotonic, in seconds.
     """
 
@@ -131,11 +132,11 @@ class WaitingLine(FrameProcessor):
         self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
-        """Make `words_out` wait for the end of the answer in progress."""
+        """Make `words_out` wait for the end of the current answer."""
         self._words_out.clear()
 
     async def words_out(self) -> None:
-        """Return once the words of that answer are on the line, or will not come."""
+        """Wait until the words of that answer are on the line, or for at most `WORDS_S`."""
         try:
             async with asyncio.timeout(WORDS_S):
                 await self._words_out.wait()
@@ -143,7 +144,7 @@ class WaitingLine(FrameProcessor):
             self._words_out.set()
 
     def hold(self, *, on: bool) -> None:
-        """Start or stop playing tones whenever nothing else is heard."""
+        """Start or stop playing tones when the line is silent."""
         if on:
             self._rhythm.start(self._now())
         else:
@@ -151,16 +152,16 @@ class WaitingLine(FrameProcessor):
         self._alarm.ring()
 
     def reassure(self) -> None:
-        """Say soon that it takes a moment longer: the caller has asked for a person again."""
+        """Say next that it takes a moment longer: the caller has asked for a person again."""
         self._rhythm.hurry(self._now())
         self._alarm.ring()
 
     async def say(self, situation: Situation, *, must: bool = True) -> bool:
-        """Say a text in the agent's voice; return False without one.
+        """Say a text in the agent's voice; return False if there is none.
 
         Args:
-            situation: The situation of the text.
-            must: The caller cannot cut it short.
+            situation: The situation that the text is for.
+            must: Whether it cannot be interrupted.
         """
         chosen = self._phrases.choose((situation,), topical=False)
         text = chosen.text if chosen else self._phrases.fill(NEVER_SILENT.get(situation, ""))
@@ -171,20 +172,20 @@ class WaitingLine(FrameProcessor):
         return True
 
     async def play(self, pcm: bytes) -> None:
-        """Play the next piece of the person's audio, 16-bit mono at the line's rate."""
+        """Play the person's audio, 16-bit mono at the line's rate, if the two are joined."""
         if self.together:
             await self._other.put_soon(pcm)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on except the agent's words to a caller who talks with a person.
+        """Pass everything on, except the agent's words while the caller talks to a person.
 
-        Such words answer what was said to the agent when the two were joined. Mandatory speech
-        passes: the goodbye of a server that stops, which ends their conversation.
+        Such words answer something that was said before the two were joined. Words that cannot be
+        interrupted are passed on: the goodbye of a server that stops, which ends the conversation.
         """
         await super().process_frame(frame, direction)
-        said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
-        if said and self.together and frame.interruptible:
-            self.line.drop(_length_s(frame), self._now())  # else the person is inaudible meanwhile
+        spoken = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
+        if spoken and self.together and frame.interruptible:
+            self.line.drop(_length_s(frame), self._now())  # else the person's audio would wait
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -193,7 +194,7 @@ class WaitingLine(FrameProcessor):
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
             case LLMFullResponseEndFrame():
-                self._words_out.set()  # it follows the answer's words
+                self._words_out.set()  # this frame follows the answer's words
             case InputDTMFFrame():
                 self.on_key(frame.button.value)
             case _:
@@ -208,7 +209,7 @@ class WaitingLine(FrameProcessor):
         return self._rhythm.wake_at(max(self.line.dry_at, self._now() - 1.0))
 
     async def _act(self, now: float) -> None:
-        """Do what is due: a phrase if one is left, or else a tone."""
+        """Play what is due: a phrase if it is time for one and one is left, or else a tone."""
         due = self._rhythm.tick(now, self.line.dry_at)
         if due is None:
             return
@@ -222,7 +223,7 @@ def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:
 
 
 def hold_tone(rate_hz: int) -> bytes:
-    """Return one soft tone and the pause after it: 16-bit mono."""
+    """Return a soft tone and the pause after it: 16-bit mono."""
     moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
     fade = np.clip(np.minimum(moments, TONE_S - moments) / FADE_S, 0.0, 1.0)
     tone = TONE_LEVEL * fade * np.sin(2 * np.pi * TONE_HZ * moments)

@@ -149,7 +149,7 @@ def test_an_unanswered_question_is_asked_again_once_a_rung_is_available() -> Non
 
     place = ("llm", "a")
     permit = availability.of(*place).permit(now + 60.0, probe=True)
-    while not answering.attempting.policy.trusted(now) and permit:
+    while not answering.attempting.policy.has_recovered(now) and permit:
         now += 1.0
         availability.succeeded(place, permit, now=now)
         permit = availability.of(*place).permit(now, probe=True)

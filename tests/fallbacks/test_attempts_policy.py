@@ -97,8 +97,8 @@ def test_a_stage_is_available_if_an_allowed_rung_is_without_suspicion(
     for name in withdrawn:
         policy.availability.set_out(name, NOW, out=True)
 
-    assert policy.trusted(NOW + 0.1) is trusted
-    assert not stage().trusted(NOW)
+    assert policy.has_recovered(NOW + 0.1) is trusted
+    assert not stage().has_recovered(NOW)
 
 
 def half_open(policy: StagePolicy, name: str) -> None:
@@ -114,7 +114,7 @@ def test_without_a_usable_rung_each_caller_tries_one_that_no_other_tries() -> No
     policy = stage("a", "b")
     policy.availability.of("llm", "a").breaker.trip(NOW)
     half_open(policy, "b")
-    trusted, works = policy.trusted(NOW), [work_on(policy) for _ in range(3)]
+    trusted, works = policy.has_recovered(NOW), [work_on(policy) for _ in range(3)]
 
     assert trusted
     # The one with a good probe first; one trial of each at a time, over all calls.
@@ -169,7 +169,7 @@ def test_a_rung_with_only_a_good_probe_is_not_asked_while_another_can_be() -> No
     work = work_on(policy)
     without_b = work_on(policy, offered=lambda name: name == "c")
 
-    assert not policy.trusted(NOW)
+    assert not policy.has_recovered(NOW)
     assert asked(work.start(UNTIL, NOW)) == ["b"]
     assert asked(without_b.start(UNTIL, NOW)) == ["c"]
 
@@ -227,7 +227,7 @@ def test_a_failed_trial_is_not_repeated_for_the_same_work() -> None:
 
     assert asked(steps) == []
     assert work.over
-    assert not policy.trusted(NOW + 0.2)
+    assert not policy.has_recovered(NOW + 0.2)
 
 
 def test_a_cancelled_attempt_is_told_with_its_reason_and_has_ended() -> None:

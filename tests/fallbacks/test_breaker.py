@@ -185,7 +185,7 @@ def test_one_that_recovered_and_failed_is_no_longer_promising() -> None:
 
     assert moved.after == "open"
     assert asked.state is State.HALF_OPEN
-    assert not asked.promising
+    assert not asked.probe_succeeded
 
 
 def test_an_operator_may_have_it_tried_at_once() -> None:

@@ -135,7 +135,7 @@ def is_lost_and_stops(utterance: CallerUtterance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "now", "owed", "unwritten"),
+    ("happens", "now", "pending", "untranscribed"),
     [
         (speaks, 102.0, False, False),
         (stops, 110.9, True, False),
@@ -156,13 +156,13 @@ def is_lost_and_stops(utterance: CallerUtterance) -> None:
     ],
 )
 def test_words_are_pending_at_an_asked_recogniser_and_unwritten_without_one(
-    happens: Callable[[CallerUtterance], None], now: float, *, owed: bool, unwritten: bool
+    happens: Callable[[CallerUtterance], None], now: float, *, pending: bool, untranscribed: bool
 ) -> None:
     utterance = begun("a")
 
     happens(utterance)
 
-    assert (utterance.owed(now), utterance.unwritten(now)) == (owed, unwritten)
+    assert (utterance.owed(now), utterance.untranscribed(now)) == (pending, untranscribed)
 
 
 def test_a_returning_recogniser_is_asked_for_unwritten_words() -> None:
@@ -174,7 +174,7 @@ def test_a_returning_recogniser_is_asked_for_unwritten_words() -> None:
     policy.availability.set_out("a", 101.0, out=False)
 
     assert doing(utterance.start_again(101.0)) == [Ask(attempt=1, provider="a")]
-    assert not utterance.unwritten(101.0)
+    assert not utterance.untranscribed(101.0)
 
 
 @pytest.mark.parametrize(

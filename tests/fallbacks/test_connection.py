@@ -47,7 +47,7 @@ def test_a_connection_in_progress_is_waited_for_from_its_beginning() -> None:
     connection = Connection("cartesia")
     connection.began(NOW)
 
-    assert connection.in_the_making
+    assert connection.is_connecting
     assert connection.report_failure(NOW + 0.1) is None
     assert connection.wait_until_s(NOW + 0.1) == pytest.approx(NOW + CONNECT_S)
 
@@ -104,7 +104,7 @@ def test_a_connection_without_a_failure_reports_none(*, made: bool) -> None:
         connection.lost()
 
     assert connection.up == made
-    assert not connection.in_the_making
+    assert not connection.is_connecting
     assert connection.report_failure(NOW + 10.0) is None
 
 
@@ -112,7 +112,7 @@ def test_a_new_one_is_down_and_has_nothing_to_report() -> None:
     connection = Connection("cartesia")
 
     assert (connection.up, connection.cold, connection.settling) == (False, False, False)
-    assert not connection.in_the_making
+    assert not connection.is_connecting
     assert connection.report_failure(NOW) is None
 
 

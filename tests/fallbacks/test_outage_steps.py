@@ -69,7 +69,7 @@ class OutageCall(OutageMenu):
         return done(self.hear(meaning, now))
 
     def carried(self) -> str:
-        return done(self._part())
+        return done(self._say_goodbye())
 
     def recovered(self, now: float) -> str:
         stage = self._outage.stage if self._outage else "llm"

@@ -466,9 +466,9 @@ async def test_a_refused_connection_counts_once_and_is_tried_again_when_no_other
     async with talking(lab, ladder) as talk:
         connection = talk.stage._rungs[ladder[0]].connection
         if when == "when it was refused":
-            await talk.until(lambda: not connection.in_the_making)
+            await talk.until(lambda: not connection.is_connecting)
         else:
-            assert connection.in_the_making
+            assert connection.is_connecting
         await spoken(talk)
 
     assert talk.said == [TEXT]
