@@ -1,1 +1,1 @@
-"""Facts about a call: events, the turn and its deadline, phases, cost, outcome, resume state."""
+"""A call's data: events, the turn and its deadline, phases, cost, outcome, resume state."""

@@ -1,7 +1,7 @@
-"""Cleans up what a caller says, and detects placeholders for a caller's number.
+"""Cleans a caller's words, and detects callers without a number that can be called.
 
-Carriers replace a withheld number with a word, zeros, or the digits that spell a word on a
-telephone keypad, as Twilio does (+266696687 spells "anonymous"). Some callers have a name instead
+Carriers replace a withheld number with a word, with zeros, or with the digits that spell a word on
+a telephone keypad, as Twilio does (+266696687 spells "anonymous"). Some callers have a name instead
 of a number, and a name may contain digits, such as client:anna2024.
 """
 
@@ -9,19 +9,20 @@ import re
 import unicodedata
 from typing import Final, Literal, TypeAlias, cast
 
-LIMIT: Final = 2_000  # characters of one turn; at 150 words a minute that is over two minutes
+LIMIT: Final = 2_000  # characters of one turn; at 150 words per minute, more than two minutes
 _REMOVED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-"""Unicode categories that cannot be spoken: control, format, private, surrogate, unassigned."""
-_JOINERS: Final = frozenset("\u200c\u200d")  # part of spelling in Persian, Hindi and others
+"""Unicode categories that cannot be spoken: control, format, private use, surrogate, unassigned,
+line and paragraph separator."""
+_JOINERS: Final = frozenset("\u200c\u200d")  # needed to spell words in Persian, Hindi and others
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
-    """Return `text` as one line of speech, never longer than `limit` characters.
+    """Return `text` as one line of speech with at most `limit` characters.
 
-    Control and format characters become spaces, so that no word can pose as a message delimiter,
-    and runs of white space become one. The rest is data: it is neither escaped nor judged.
+    Control and format characters become spaces, so that no text can imitate a message delimiter.
+    Runs of white space become one space. All other text is data, and stays as it is.
     """
-    head = text[: 2 * limit]  # bounds the work: a broken recogniser may send megabytes
+    head = text[: 2 * limit]  # limits the work: a faulty recogniser may send megabytes
     spoken = "".join(item if _sayable(item) else " " for item in head)
     return " ".join(spoken.split())[:limit].rstrip()
 
@@ -36,16 +37,16 @@ def _sayable(character: str) -> bool:
 
 
 Attestation: TypeAlias = Literal["A", "B", "C", "failed", "unknown"]
-"""The attestation of the caller's carrier (ATIS-1000074): A knows its customer and their right to
-use the number, B knows its customer, C knows neither; `failed`: the signature is wrong. None of
-them identifies the person on the telephone."""
+"""The attestation by the caller's carrier (ATIS-1000074). `A`: it knows its customer and the right
+to use the number. `B`: it knows its customer. `C`: it knows neither. `failed`: the signature is
+wrong. None of these identifies the person on the telephone."""
 VERSTAT: Final = re.compile(r"TN-Validation-(?:Passed-([ABC])|(Failed)(?:-[ABC])?)")
 
 
 def attested(verstat: str) -> Attestation:
     """Return the attestation in a carrier's `verstat`, such as `TN-Validation-Passed-A`.
 
-    Other words, such as those of a diverted call, prove nothing about this caller: `unknown`.
+    Other values, such as those of a diverted call, say nothing about this caller: `unknown`.
     """
     found = VERSTAT.fullmatch(verstat)
     if found is None:
@@ -55,13 +56,14 @@ def attested(verstat: str) -> Attestation:
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
 NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the beginning
-# Letters among digits or after a dot, as in a UUID or in "0301234567.anna": a device or a name. An
-# extension ("x12") is none, nor is a word at the end, which is dialled by its letters.
+# Letters between digits or after a dot belong to a device or a name, as in a UUID or in
+# "0301234567.anna". An extension ("x12") does not, nor does a word at the end, which is dialled by
+# its letters.
 _LETTERS_INSIDE: Final = r"\d.*?(?<![a-z])(?!x|ext)[a-z]+[._-]*\d|\d[._](?!x|ext)[a-z]"
 ID: Final = re.compile(_LETTERS_INSIDE, re.IGNORECASE)
-MIN_DIGITS: Final = 5  # a number with fewer cannot be called
-MAX_CHARS: Final = 200  # of the text around it
-MAX_DIGITS: Final = 20  # 15 (ITU-T E.164), and what is dialled before them to call abroad
+MIN_DIGITS: Final = 5  # a number with fewer digits cannot be called
+MAX_CHARS: Final = 200  # of the whole text
+MAX_DIGITS: Final = 20  # 15 (ITU-T E.164), and a prefix for calls abroad
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
 WITHHELD: Final = frozenset(
@@ -86,6 +88,6 @@ def is_dialable(text: str) -> bool:
 
 
 def digit_by_digit(text: str) -> str:
-    """Return a caller's number to be read out; empty if there is none."""
+    """Return a caller's number as separate digits, to be read out; empty if there is none."""
     user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
     return " ".join(char for char in user if char.isdigit() or char == "+")

@@ -1,6 +1,6 @@
 """Campaign events: dials, their outcomes, and why a campaign waits.
 
-None contains a telephone number. A dial is named by its id, which leads to the contact.
+They contain no full telephone numbers. A dial is identified by its id, which leads to the contact.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from fallbacks.failure import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignHeld:
-    """A campaign places no calls for now; emitted once for each reason."""
+    """A campaign places no calls for now; published once for each reason."""
 
     campaign: str
     reason: str
-    outage: bool  # something is broken; False: an ordinary reason, such as closed hours
+    outage: bool  # whether something is broken; if not, the reason is ordinary, such as the hour
     severity: Severity = Severity.MEDIUM
 
 
@@ -30,11 +30,11 @@ class CampaignResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignPaused:
-    """A campaign paused itself; it continues when an operator resumes it."""
+    """A campaign has paused itself, until an operator resumes it."""
 
     campaign: str
     reason: str
-    in_a_row: int  # calls that failed through our own fault
+    in_a_row: int  # consecutive calls that failed because of us
     severity: Severity = Severity.HIGH
 
 
@@ -49,12 +49,12 @@ class ContactSkipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialPlaced:
-    """The carrier has taken a dial."""
+    """The carrier has accepted a dial."""
 
     campaign: str
     dial_id: str
-    call_ref: str  # the carrier's own id of the call
-    degraded: str = ""  # what is down while this dial is placed anyway
+    call_ref: str  # the carrier's id of the call
+    degraded: str = ""  # why the agent may not be able to answer, if it was placed anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,29 +63,29 @@ class DialAsked:
 
     campaign: str
     dial_id: str
-    known: bool  # the carrier had it; False: it never had it, and the dial is placed again
+    known: bool  # whether the carrier had the dial; if not, it is placed again
     why: str  # answer_lost; holder_silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialEnded:
-    """A dial has its one outcome."""
+    """A dial has its outcome, which is final."""
 
     campaign: str
     dial_id: str
     outcome: str
     reason: str = ""
     length_s: float = 0.0
-    counted: bool = True  # against the contact's attempts
+    counted: bool = True  # whether it counts against the contact's attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOrdered:
-    """A call to a number was ordered: accepted, refused, or over."""
+    """A request to call a number was accepted or refused, or the call is over."""
 
-    order_id: str  # the dial's id, or the transfer's
+    order_id: str  # the id of the dial or transfer
     source: str  # api, command, campaign, callback, transfer
-    by: str  # an operator, a campaign, or the call of a caller
+    by: str  # an operator, a campaign, or the id of a caller's call
     called: str  # the masked number
     country: str
     cost_class: str
@@ -96,7 +96,7 @@ class CallOrdered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundCallBegan:
-    """An outbound call has connected to the person who was dialled."""
+    """An outbound call has connected with the person who was dialled."""
 
     dial_id: str
 

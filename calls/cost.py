@@ -1,7 +1,7 @@
-"""The cost of measured use, from a price table; `None` if a price is unknown.
+"""The cost of measured usage, from a price table; `None` if a price is unknown.
 
-`CostMeter` prices each use once, on its way from the call to its listeners, so every record has the
-price that was known when the call was made. `Bill` adds up the priced use.
+`CostMeter` prices each usage event once, between the call and its listeners, so every record has
+the price that was known during the call. `Bill` adds up the prices.
 """
 
 import math
@@ -14,14 +14,14 @@ from typing import Final
 from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
 
 _VERSION: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-"""The snapshot in a model's name: asked for `gpt-4.1-mini`, OpenAI names `…-2025-04-14`."""
+"""The snapshot in a model's name: for `gpt-4.1-mini`, OpenAI reports `…-2025-04-14`."""
 
-KEPT: Final = 8  # latest turns whose cost may still change; bills arrive within seconds (chosen)
+KEPT: Final = 8  # latest turns whose cost may change: usage arrives within seconds (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """The price of one model, in the table's currency; `None` if it is not sold by that unit."""
+    """The prices of one model, in the table's currency; `None` for units it is not sold by."""
 
     stage: str
     model: str
@@ -43,7 +43,7 @@ class PriceTable:
 
 
 def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
-    """Return the cost of a measured use in the table's currency; `None` if a price is missing.
+    """Return the cost of usage in the table's currency; `None` if a price is missing.
 
     Prompt tokens include the cached ones, as OpenAI's `usage` counts them.
     """
@@ -75,31 +75,31 @@ def _part(amount: float, price: float | None, unit: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """The cost of a call, in parts; `None` for a sum with a part of unknown price."""
+    """The cost of a call, in parts; a sum is `None` if a price in it is unknown."""
 
     currency: str = ""
     turns: dict[int, float | None] = field(default_factory=dict[int, float | None])  # 0: greeting
     stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
     providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
-    behind: float | None = 0.0  # model requests made after the call had ended
-    unpriced: tuple[str, ...] = ()  # stage and model
-    estimated: bool = False  # part of it is our own count
+    behind: float | None = 0.0  # of model requests after the end of the call
+    unpriced: tuple[str, ...] = ()  # stages and models without a known price
+    estimated: bool = False  # whether a part is our own estimate
 
 
 class Bill:
-    """Adds up priced use; keeps eight bytes for a turn, and no events."""
+    """Adds up priced usage; keeps eight bytes per turn, and no events."""
 
     def __init__(self) -> None:
         self.currency = ""
-        self._turns = array("d")  # NaN: unknown, and stays so whatever is added
-        self._behind = 0.0  # belongs to no turn
+        self._turns = array("d")  # NaN if unknown, whatever is added
+        self._behind = 0.0  # the cost that belongs to no turn
         self._stages: dict[str, float] = {}
         self._providers: dict[str, float] = {}
         self._unpriced: dict[str, None] = {}  # in order of first use
         self._estimated = False
 
     def add(self, event: Event) -> None:
-        """Add a use, or take over the currency."""
+        """Add usage, or set the currency."""
         match event:
             case UsageMeasured():
                 self._add(event, math.nan if event.cost is None else event.cost)
@@ -149,25 +149,24 @@ def _known(cost: float) -> float | None:
 
 
 def unpriced(usage: UsageMeasured) -> str:
-    """Return the name of a use whose price is missing in the table."""
+    """Return the name of usage whose price is missing in the table: stage and model."""
     return f"{usage.stage} {usage.model or f'of {usage.provider}'}"
 
 
 class CostMeter:
-    """Prices one call's use as it is measured, and reports the cost of each turn.
+    """Prices one call's usage as it is measured, and publishes the cost of each turn.
 
-    A turn's cost is reported when the next turn is decided, or when the call ends: the caller's
-    words in between belong to the next turn. Use that is billed later is added, and for the latest
-    turns the cost is reported again.
+    A turn's cost is published when the next turn is decided, or when the call ends. Later usage is
+    added, and the turn's cost is published again, but only for the latest `KEPT` turns.
     """
 
     def __init__(self, table: PriceTable) -> None:
         self._table = table
-        self._turns: dict[int, TurnCosted] = {}  # use so far in the latest turns
+        self._turns: dict[int, TurnCosted] = {}  # the cost of the latest turns so far
         self._current = 0
 
     def handle(self, event: Event) -> tuple[Event, ...]:
-        """Return the events to publish in place of `event`, which is always among them."""
+        """Return the events to publish in place of `event`, which is one of them, priced."""
         match event:
             case UsageMeasured():
                 return self._priced(event)
@@ -187,11 +186,11 @@ class CostMeter:
         return (usage, after) if usage.turn < self._current else (usage,)
 
     def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
-        """Return what the turns since the last time cost, and forget those before the latest."""
-        told = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
+        """Return the costs before `turn` that were not published yet, and forget old turns."""
+        due = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
         self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
         self._current = turn
-        return tuple(sorted(told, key=lambda bill: bill.turn))
+        return tuple(sorted(due, key=lambda bill: bill.turn))
 
 
 def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:

@@ -1,7 +1,7 @@
-"""The result of dialling a number, from the SIP status; and the next step, as a table.
+"""The result of dialling a number, from the SIP status, and what follows from it, as a table.
 
-The status alone decides. The gateway also gives an HTTP status and its own code, whose meaning
-differs from the usual one: its 429 is a busy callee, not a limit on our requests.
+If there is a SIP status, it alone decides. The gateway also reports an HTTP status and a code of
+its own, but their meaning differs from the usual one: its 429 is a busy callee, not a rate limit.
 
 Each verdict answers two independent questions: whether to dial this number again, and whether the
 trunk, which carries all dials, is healthy.
@@ -15,21 +15,23 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""Advice on another dial. `no`: answered, or we gave up; `never`: the number is useless."""
+"""Whether to dial the number again. `no`: it was answered, or we gave up. `never`: the number is of
+no use."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
-"""The state of the trunk: nothing wrong; count a failure towards a breaker; a person must act."""
+"""The state of the trunk. `strained`: a failure that counts towards the breaker. `refusing`: a
+person must act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialVerdict:
-    """The meaning of the answer to a dial.
+    """The meaning of a dial's result.
 
     Attributes:
-        outcome: For the record.
-        again: Whether this number should be dialled again.
-        trunk: What the answer says about the trunk.
+        outcome: The outcome for the record.
         reason: A code to filter by.
+        again: Whether this number should be dialled again.
+        trunk: The state of the trunk.
     """
 
     outcome: LegOutcome
@@ -89,15 +91,15 @@ VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
         608: _OUR_NUMBER,  # a network in between blocked us, not the callee
     }
 )
-# Without a SIP status the call never left the gateway, or was never answered. Then the gateway's
-# own code decides. A gateway failure is not the contact's fault, and since the callee's side did
-# not answer, no such code means "never".
+# Without a SIP status, the call never left the gateway, or got no response. Then the gateway's own
+# code decides. It says nothing about the contact's number, so no such code means "never".
 _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
         "canceled": RANG_OUT,
-        "deadline_exceeded": GATEWAY_LOST,  # its own limit, longer than the ringing limit
-        "failed_precondition": _LOGIN,  # it tries the login five times and gives up
-        # Our request, or a trunk whose host has no address (livekit-sip, `classifyInviteError`).
+        "deadline_exceeded": GATEWAY_LOST,  # the gateway's own limit, after the ringing limit
+        "failed_precondition": _LOGIN,  # the gateway gave up after five tries to log in
+        # Our request is wrong, or the trunk's host has no address (livekit-sip,
+        # `classifyInviteError`).
         "invalid_argument": DialVerdict(outcome="failed", reason="bad_request", trunk="refusing"),
         "not_found": DialVerdict(outcome="failed", reason="no_such_trunk", trunk="refusing"),
         "permission_denied": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
@@ -106,8 +108,8 @@ _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
         "unavailable": _GATEWAY_FULL,
     }
 )
-# An unreachable trunk has the same code as a callee who does not answer: only the text tells them
-# apart. Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
+# An unreachable trunk has the same code as a callee who does not answer; only the text differs.
+# Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
 _GAVE_UP: Final = frozenset({"canceled", "deadline_exceeded"})
 _BY_WORDS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
@@ -123,13 +125,13 @@ def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> Dial
     """Return the meaning of a dial that was not answered.
 
     Args:
-        sip_code: The status from the callee or the carrier; `None` if there was none.
+        sip_code: The SIP status from the callee or the carrier; `None` if there was none.
         code: The gateway's own code, used only without a status.
-        words: The gateway's text, used where it gave a call up.
+        words: The gateway's text, used only if the gateway gave a call up.
     """
     if sip_code is None:
-        said = words.lower() if code in _GAVE_UP else ""
-        known = (verdict for words_part, verdict in _BY_WORDS.items() if words_part in said)
+        text = words.lower() if code in _GAVE_UP else ""
+        known = (verdict for part, verdict in _BY_WORDS.items() if part in text)
         return next(known, _WITHOUT_STATUS.get(code, GATEWAY_LOST))
     if sip_code in VERDICTS:
         return VERDICTS[sip_code]

@@ -1,21 +1,25 @@
-"""The words that are kept of a call: its beginning and its end, one utterance a line."""
+"""An excerpt of the words of a call: its beginning and its end, one utterance per line."""
 
 from collections import deque
 from typing import Final
 
 from calls.caller import clean
 
-HEAD_CHARACTERS: Final = 2_000  # of the beginning, where callers name themselves and their wishes
-TAIL_CHARACTERS: Final = 6_000  # of the end, where agreements are made; both chosen: 2,000 tokens
-LINE_CHARACTERS: Final = 600  # of one utterance
+HEAD_CHARACTERS: Final = (
+    2_000  # of the beginning, where callers say who they are and what they want
+)
+TAIL_CHARACTERS: Final = (
+    6_000  # of the end, where agreements are made; both are 2,000 tokens (chosen)
+)
+LINE_CHARACTERS: Final = 600  # of one utterance, at most
 LEFT_OUT: Final = "[…]"
 
 
 class Excerpt:
-    """Collects both sides' words; its size is bounded.
+    """Collects the words of both sides; its size is bounded.
 
     Attributes:
-        spoke: Whether the other party said something.
+        spoke: Whether the other party has said something.
     """
 
     def __init__(self) -> None:
@@ -28,7 +32,7 @@ class Excerpt:
 
     @property
     def text(self) -> str:
-        """The words of both sides, with a gap in the middle if they are too many."""
+        """The words of both sides; if there are too many, the middle is left out."""
         between = [LEFT_OUT] if self._cut else []
         return "\n".join((*self._head, *between, *self._tail))
 

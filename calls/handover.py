@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-MAX_RING_S: Final = 120.0  # that a configuration may set
-# After the ringing, for a line to return the result of a transfer. Twilio rings 5 s longer, and the
-# caller comes back on another stream.
+MAX_RING_S: Final = 120.0  # the longest ringing time that a configuration may set
+# The time after ringing in which a line must report the result of a transfer. Twilio rings 5 s
+# longer, and after a failure the caller returns on a new stream.
 RESULT_S: Final = 15.0
 
 Handover: TypeAlias = Literal["connected", "busy", "no_answer", "declined", "failed", "not_offered"]
@@ -18,7 +18,7 @@ class RingTrouble:
 
     Attributes:
         words: What went wrong, without secrets.
-        may_ring: Whether it may ring anyway: only the carrier's reply is missing.
+        may_ring: Whether the destination may ring anyway, because only the reply is missing.
     """
 
     words: str
@@ -27,7 +27,7 @@ class RingTrouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A person or a team, from the configuration: the model chooses by name and sees no number."""
+    """A person or a team to transfer to. The model chooses it by name, and sees no number."""
 
     name: str
     number: str  # E.164, or a SIP URI

@@ -1,4 +1,4 @@
-"""One incident: what failed, how severe it is, and since when it has recovered."""
+"""One incident: what failed, how severe it is, and when it recovered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ from fallbacks.failure import Severity
 
 WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
 
-CAMPAIGN: Final = "campaign"  # stands in place of a stage; the campaign's name in place of a rung
+CAMPAIGN: Final = "campaign"
+"""The stage of an incident of a campaign; the rung is the campaign's name."""
 DISK: Final = "disk"
-"""Stands in place of a stage if nothing can be written to disk."""
+"""The stage of an incident if nothing can be written to disk."""
 STORAGE: Final = "storage"
-"""Stands in place of a stage if the database fails."""
+"""The stage of an incident if the database fails."""
 RECORD: Final = "record"
 NO_CALLS: Final = "do_not_call"
 UNKNOWN: Final = "unknown"
-"""The kind of an incident that another process found out about."""
+"""The kind of an incident that another process has detected."""
 WORKER: Final = "worker"
-"""Stands in place of a stage if a worker is lost; the worker's name in place of a rung."""
+"""The stage of an incident if a worker is lost; the rung is the worker's name."""
 
 Place: TypeAlias = tuple[str, str]
-"""Stage and rung; no rung for the whole stage."""
+"""Stage and rung; the rung is empty for the whole stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +30,16 @@ class IncidentBegan:
     """Something that worked has failed."""
 
     stage: str
-    rung: str  # empty: the whole stage
-    kind: str  # of the failure; for a stage: exhausted, no_usable_rung
+    rung: str  # empty for the whole stage
+    kind: str  # of the failure; of a stage: exhausted, no_usable_rung
     severity: Severity
-    reason: str = ""  # redacted; for a stage: what is wrong with each rung
+    reason: str = ""  # redacted; of a stage: the failure of each rung
     then: str = ""  # what happens instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentGrew:
-    """An incident is worse than was reported."""
+    """An incident has become worse."""
 
     stage: str
     rung: str
@@ -68,13 +69,13 @@ class Incident:
 
     Attributes:
         began: When it began, in seconds.
-        well_since: Since when its place has been healthy; `None` if it is not.
+        well_since: When its stage or rung became healthy; `None` if it is not.
     """
 
     def __init__(
         self, first: IncidentBegan, *, now: float, left_alone: bool = False, failures: int = 1
     ) -> None:
-        """Begin with its first failure; see `add`."""
+        """Begin with the first failure; see `add` for the arguments."""
         self.began = now
         self.well_since: float | None = None
         self._worst = first
@@ -84,12 +85,12 @@ class Incident:
     def add(
         self, more: IncidentBegan, *, left_alone: bool = False, failures: int = 1
     ) -> IncidentGrew | None:
-        """Count more of it; return the event if it is worse than was reported.
+        """Count further failures; return an event if the incident has become worse.
 
         Args:
-            more: As if it began now.
-            left_alone: The breaker is open, or about to open.
-            failures: How many more.
+            more: The event if an incident began with these failures.
+            left_alone: Whether the breaker is open, or about to open.
+            failures: The number of further failures.
         """
         self._failures += failures
         self.well_since = None
@@ -109,7 +110,7 @@ class Incident:
         )
 
     def end(self, at: float) -> IncidentEnded:
-        """Return the event that it ended at `at`."""
+        """Return the event of its end at `at`."""
         return IncidentEnded(
             stage=self._worst.stage,
             rung=self._worst.rung,

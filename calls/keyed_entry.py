@@ -1,16 +1,17 @@
-"""Collects the keys that a caller presses into one entry, such as a code or a date of birth.
+"""Collects a caller's keypad digits to one entry, such as a code or a date of birth.
 
-An entry ends with `#`, with a pause, at the length that the tools expect, or at the maximum length.
+An entry ends with `#`, with a pause, at the greatest length that the tools expect, or at the
+maximum length.
 """
 
 from collections.abc import Collection
 from typing import Final
 
-KEYS_SAID: Final = "Keys pressed: "  # begins an entry in the conversation
+KEYS_SAID: Final = "Keys pressed: "  # the beginning of an entry in the conversation
 END_KEY: Final = "#"
-MASKED: Final = "*"  # stands for a key in the record: it may belong to a PIN
-PAUSE_S: Final = 2.0  # the same as Pipecat's DTMF aggregator
-MAX_KEYS: Final = 64  # chosen: twice as many as an IBAN has
+MASKED: Final = "*"  # in the record in place of a key, which may belong to a PIN
+PAUSE_S: Final = 2.0  # as in Pipecat's DTMF aggregator
+MAX_KEYS: Final = 64  # twice the length of an IBAN (chosen)
 
 
 class KeyedEntry:
@@ -30,8 +31,9 @@ class KeyedEntry:
         """Begin without a key.
 
         Args:
-            lengths: The numbers of digits that the tools expect; the largest ends an entry.
-            recorded: Those of tools that ask for nothing sensitive; `None` for all.
+            lengths: The numbers of digits that the tools expect; an entry ends at the greatest.
+            recorded: The lengths of entries that are not sensitive, and are recorded unmasked;
+                `None` for all of `lengths`.
         """
         self.wake_at: float | None = None
         self._recorded = frozenset(lengths if recorded is None else recorded)
@@ -56,5 +58,5 @@ class KeyedEntry:
         return entry
 
     def recorded(self, entry: str) -> str:
-        """Return an entry for the record: masked unless a tool expects and records its length."""
+        """Return an entry for the record: masked, unless its length is one of `recorded`."""
         return entry if len(entry) in self._recorded else MASKED * len(entry)

@@ -1,4 +1,4 @@
-"""The calls that a listener knows: those in progress, and the latest ended ones."""
+"""The calls that a listener knows: calls in progress, and the latest ones that have ended."""
 
 from typing import Final
 
@@ -7,16 +7,16 @@ from calls.events import CallEnded, CallMoved, CallStarted, UsageMeasured
 from calls.excerpt import Excerpt
 from calls.state import CallState
 
-MAX_LIVE: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
-MAX_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
+MAX_LIVE: Final = 1_000  # calls; more than a process has seats (chosen); the oldest are dropped
+MAX_NAMES: Final = 4096  # half an hour with two calls per second (chosen)
 
 
 class KnownCalls:
-    """Folds each entry into its call; its size is bounded.
+    """Folds each entry into the state of its call; the number of calls is bounded.
 
-    An event of a call long after its end must not start the call again, except for `CallStarted`:
-    its line is back after the call was given up. So the names of dropped calls are kept. What a
-    process reports of the use of an ended call (`behind_call`) belongs to that call.
+    A late event must not start a call that has ended and was dropped. So the ids of dropped calls
+    are kept. Only `CallStarted` starts such a call again: its line is back after the call was given
+    up. Usage that a process reports after a call's end (`behind_call`) is added to that call.
 
         calls = KnownCalls(keep_ended=64)
         calls.add(entry)  # the call's state; `None` if it was dropped, or outside calls
@@ -27,15 +27,15 @@ class KnownCalls:
     """
 
     def __init__(self, *, keep_ended: int = 0, keep_words: bool = False) -> None:
-        """Start without calls; `keep_words` gives each of them an excerpt."""
+        """Start without calls; with `keep_words`, each call gets an excerpt."""
         self.live: dict[str, CallState] = {}
         self.ended: dict[str, CallState] = {}
         self._keep_ended = keep_ended
         self._keep_words = keep_words
-        self._names: dict[str, None] = {}  # of dropped calls, oldest first
+        self._names: dict[str, None] = {}  # the ids of dropped calls, oldest first
 
     def add(self, entry: Entry) -> CallState | None:
-        """Fold one entry; return its call."""
+        """Fold one entry; return its call, or `None` if there is none."""
         if type(entry.event) is CallMoved:
             if moved := self.live.pop(entry.call_id, None):
                 self._remember(moved.call_id)
@@ -48,7 +48,7 @@ class KnownCalls:
         return call
 
     def _find(self, entry: Entry) -> CallState | None:
-        """Return the call of an entry that is not live: an ended one, or a new one."""
+        """Return the call of an entry that is in no live call: an ended call, or a new one."""
         call_id = entry.call_id
         if not call_id:
             event = entry.event
@@ -63,7 +63,7 @@ class KnownCalls:
         )
         self.live[call_id] = begun
         if len(self.live) > MAX_LIVE:
-            self._drop(self.live)  # its end was lost
+            self._drop(self.live)  # the end of the oldest call was probably lost
         return begun
 
     def _end(self, call: CallState) -> None:

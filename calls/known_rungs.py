@@ -1,4 +1,4 @@
-"""The health of each rung, according to the events."""
+"""The health of each rung, as the events report it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from fallbacks.breaker import State
 
 @dataclass(slots=True)
 class KnownRung:
-    """One rung."""
+    """The health of one rung."""
 
     breaker: str = State.CLOSED
     suspect: bool = False
-    kind: str = ""  # of its latest failure; empty if it seems healthy
-    reason: str = ""
+    kind: str = ""  # of the latest failure; empty if the rung seems healthy
+    reason: str = ""  # of that failure, as a sentence
 
     def clear(self) -> None:
         """Forget its failures."""
@@ -22,7 +22,7 @@ class KnownRung:
 
 
 class KnownRungs:
-    """All rungs of all ladders."""
+    """The health of all rungs of all ladders."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class KnownRungs:
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
-            steps: What callers get without a usable rung, in order.
-            vendors: For the sentences about failures.
+            steps: The steps of the outage menu that are enabled.
+            vendors: The vendors to name in sentences about failures.
         """
         self._ladders = ladders
         self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
@@ -44,7 +44,7 @@ class KnownRungs:
         self._vendors = vendors or {}
 
     def get(self, stage: str, name: str) -> KnownRung:
-        """Return one rung; unknown ones are not stored."""
+        """Return one rung; for an unknown name, a healthy one that is not stored."""
         return self._rungs.get((stage, name)) or KnownRung()
 
     def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
@@ -52,21 +52,21 @@ class KnownRungs:
         return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
     def has(self, stage: str, name: str) -> bool:
-        """Return whether it is a rung on a ladder, or without a name a stage."""
+        """Return whether there is such a rung, or without a name such a stage."""
         return stage in self._ladders if not name else (stage, name) in self._rungs
 
     def left_alone(self, stage: str) -> bool:
-        """Return whether every rung of a stage is unavailable."""
+        """Return whether a stage has no rung whose breaker is closed."""
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
 
     def reasons(self, stage: str) -> str:
-        """Return the sentences about the rungs of a stage, in one line."""
+        """Return the sentences about the failures of a stage's rungs, in one line."""
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
     def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
-        """Return what happens instead of a rung, or without a name of a stage, as known now."""
+        """Return a sentence: what callers get instead of a rung, or without a name of a stage."""
         if not self.has(stage, name):
             return "calls go on without it"
         left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
@@ -78,7 +78,10 @@ class KnownRungs:
         return then + alone if left_alone else then
 
     def _other(self, stage: str, name: str) -> str | None:
-        """Return the next rung: the first healthy one, else the first."""
+        """Return the rung that is used instead, or `None`.
+
+        Its breaker is closed; of several such rungs, one without a failure is preferred.
+        """
         others = (rung for rung in self._ladders[stage] if rung != name)
         usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
         return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)

@@ -1,4 +1,4 @@
-"""Events of a call's leg, from ringing to its end."""
+"""Events of a call's leg, from the ringing to the end."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,24 +13,24 @@ LegOutcome: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegRinging:
-    """The far end rings."""
+    """The called telephone rings."""
 
-    call_ref: str  # the carrier's own id of the call
-    ref: str = ""  # our own id of the dial, if we placed it
+    call_ref: str  # the carrier's id of the call
+    ref: str = ""  # our own id of the dial, if we placed the call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegAnswered:
-    """The far end picked up."""
+    """The other party picked up."""
 
     call_ref: str
-    after_s: float  # from the first sign of the call
+    after_s: float  # from the first callback about the call
     ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegEnded:
-    """The carrier's side of a call is over."""
+    """The carrier reported the end of a call."""
 
     call_ref: str
     outcome: LegOutcome
@@ -53,9 +53,9 @@ class AnswererJudged:
     """The carrier's answering machine detection reported who picked up."""
 
     call_ref: str
-    answerer: str  # human, machine_start, machine_end_beep, fax, unknown: Twilio's terms for all
+    answerer: str  # for all carriers, Twilio's human, machine_start, machine_end_beep, fax, unknown
     machine: bool
-    after_s: float  # how long it listened; 0.0 if it does not say
+    after_s: float  # how long the detection took; 0.0 if it is not reported
     ref: str = ""
 
 
@@ -63,32 +63,32 @@ class AnswererJudged:
 class AnswererHeard:
     """Our own detection decided who picked up an outbound call."""
 
-    answerer: str  # human, voicemail, menu, screening, undecided: undecided counts as a person
+    answerer: str  # human, voicemail, menu, screening; undecided, which counts as a person
     why: str  # short_greeting, pause, words, beep, silence, time, carrier
     after_s: float  # from the answer
-    revised: bool = False  # it replaces an earlier judgement
+    revised: bool = False  # whether it replaces an earlier decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineRestored:
-    """The line was lost during a call and is back; the conversation went on."""
+    """The line was lost during a call and is back; the conversation continues."""
 
     after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarMeasured:
-    """A browser reported the delay between our sending an answer and its loudspeaker playing it.
+    """A browser reported the delay from our sending an answer to its loudspeaker playing it.
 
-    The page measures that from its receiver's statistics, and could report anything. The values are
-    for people to look at; no decision uses them.
+    The page measures this with its receiver's statistics, and could report anything. So the values
+    are only shown to people; no decision uses them.
     """
 
-    turn: int  # of the answer, by the page's own count
-    buffer_s: float  # in its jitter buffer
-    playout_s: float  # from there to the loudspeaker
+    turn: int  # the turn of the answer, as counted by the page
+    buffer_s: float  # time in its jitter buffer
+    playout_s: float  # time from there to the loudspeaker
     network_s: float  # half of a round trip
-    made_up_s: float  # of that answer's audio, concealed because packets came late or never
+    made_up_s: float  # audio of the answer that was concealed, because packets were late or lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +96,18 @@ class HandedOver:
     """A transfer to a person was attempted."""
 
     turn: int
-    destination: str  # its name; the number is in the configuration
+    destination: str  # the destination's name; its number is in the configuration
     outcome: Handover
     took_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonBriefed:
-    """The called person heard the summary of the call, or as much of it as they wanted."""
+    """The called person has heard the summary of the call, or as much of it as they wanted."""
 
     destination: str
-    by: str  # model, last_words: who wrote the summary
-    took_s: float  # to write it
+    by: str  # how the summary was made: model, last_words
+    took_s: float  # to write the summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Turns a carrier's status callbacks into leg events, each once and never backwards.
+"""Turns a carrier's status callbacks into leg events, each once and in order.
 
-Callbacks may come twice and in any order. A late one does not move a call backwards: a call that
-has ended stays ended, even if a ringing callback arrives afterwards.
+Callbacks may arrive twice, and in any order. A late one never moves a call backwards: a call that
+has ended stays ended, even if a callback says afterwards that it rings.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ OUTCOMES: Final[Mapping[str, LegOutcome]] = {
     "failed": "failed",
     "canceled": "cancelled",
 }
-"""By the carrier's final status."""
+"""The outcome for each final status of a carrier."""
 
 MACHINES: Final = ("machine", "fax")
 
@@ -38,10 +38,10 @@ class StatusCallback:
     Attributes:
         call_ref: The carrier's id of the call.
         ref: Our own id of the dial, if we placed the call.
-        status: In the carrier's words; empty if the callback has none.
-        sip_code: Of the answer to the call, if the carrier gives one.
+        status: The status, as in Twilio's API; empty if the callback has none.
+        sip_code: The SIP status of the call, if the carrier reports it.
         answered_by: The result of answering machine detection; empty if there is none.
-        judged_after_s: How long that took.
+        judged_after_s: How long the detection took.
         reason: The name of an error, if there is one.
         cost: The cost of the call; `None` if the callback has none.
     """
@@ -58,59 +58,67 @@ class StatusCallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegProgress:
-    """How far a call has come, from the callbacks so far."""
+    """The progress of a call, by the callbacks so far."""
 
-    began_at: float  # the first sign of it, monotonic
+    began_at: float  # when the call was first known, monotonic
     ringing: bool = False
     answered: bool = False
     ended: bool = False
     answered_by: str = ""
     charged: bool = False
 
-    def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+    def after(
+        self, callback: StatusCallback, now: float
+    ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """Return the progress after a callback, and the new events."""
-        judged, facts = self._judge(said)
-        moved, more = judged._move(said, now)  # noqa: SLF001 - another instance of this class
-        if said.cost is None or self.charged:
-            return moved, (*facts, *more)
-        price = LegCharged(call_ref=said.call_ref, ref=said.ref, cost=said.cost)
-        return replace(moved, charged=True), (*facts, *more, price)
+        judged, events = self._judge(callback)
+        advanced, more = judged._advance(callback, now)  # noqa: SLF001 - the same class
+        if callback.cost is None or self.charged:
+            return advanced, (*events, *more)
+        price = LegCharged(call_ref=callback.call_ref, ref=callback.ref, cost=callback.cost)
+        return replace(advanced, charged=True), (*events, *more, price)
 
-    def _judge(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
-        if not said.answered_by or self.answered_by:
+    def _judge(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+        if not callback.answered_by or self.answered_by:
             return self, ()
-        fact = AnswererJudged(
-            call_ref=said.call_ref,
-            ref=said.ref,
-            answerer=said.answered_by,
-            machine=said.answered_by.startswith(MACHINES),
-            after_s=said.judged_after_s,
+        event = AnswererJudged(
+            call_ref=callback.call_ref,
+            ref=callback.ref,
+            answerer=callback.answered_by,
+            machine=callback.answered_by.startswith(MACHINES),
+            after_s=callback.judged_after_s,
         )
-        return replace(self, answered_by=said.answered_by), (fact,)
+        return replace(self, answered_by=callback.answered_by), (event,)
 
-    def _move(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+    def _advance(
+        self, callback: StatusCallback, now: float
+    ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         if self.ended:
             return self, ()
-        if said.status in OUTCOMES:
-            return self._end(said)
-        if said.status == "in-progress" and not self.answered:
-            fact = LegAnswered(
-                call_ref=said.call_ref, ref=said.ref, after_s=round(now - self.began_at, 3)
+        if callback.status in OUTCOMES:
+            return self._end(callback)
+        if callback.status == "in-progress" and not self.answered:
+            event = LegAnswered(
+                call_ref=callback.call_ref,
+                ref=callback.ref,
+                after_s=round(now - self.began_at, 3),
             )
-            return replace(self, answered=True, ringing=True), (fact,)
-        if said.status == "ringing" and not self.ringing:
-            return replace(self, ringing=True), (LegRinging(call_ref=said.call_ref, ref=said.ref),)
+            return replace(self, answered=True, ringing=True), (event,)
+        if callback.status == "ringing" and not self.ringing:
+            return replace(self, ringing=True), (
+                LegRinging(call_ref=callback.call_ref, ref=callback.ref),
+            )
         return self, ()
 
-    def _end(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
-        outcome = OUTCOMES[said.status]
+    def _end(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+        outcome = OUTCOMES[callback.status]
         if outcome == "completed" and self.answered_by.startswith(MACHINES):
             outcome = "voicemail"
-        fact = LegEnded(
-            call_ref=said.call_ref,
-            ref=said.ref,
+        event = LegEnded(
+            call_ref=callback.call_ref,
+            ref=callback.ref,
             outcome=outcome,
-            sip_code=said.sip_code,
-            reason=said.reason,
+            sip_code=callback.sip_code,
+            reason=callback.reason,
         )
-        return replace(self, ended=True), (fact,)
+        return replace(self, ended=True), (event,)

@@ -1,16 +1,16 @@
-"""The caller's line: what was sent to it, how much was played, and when it runs dry."""
+"""The caller's line: what was sent to it, how much was played, and when the audio ends."""
 
 from collections import deque
 from typing import Final
 
-STRAY_S: Final = 1.0  # after the reckoned end; what is unconfirmed by then is never confirmed
+STRAY_S: Final = 1.0  # after the estimated end, audio without a carrier's report counts as played
 
 
 class CallerLine:
-    """A call's line to the caller: the sender of audio adds it here, and all others read it.
+    """Tracks a call's line to the caller: senders of audio add it here, and all others read it.
 
-    The line plays its queue without gaps. `dry_at` is our reckoning of when the queue is empty. A
-    carrier's report of what it has played corrects the reckoning:
+    The line plays its queue without gaps. `dry_at` is our estimate of when the queue is empty. A
+    carrier's report of what it has played corrects the estimate:
 
         line = CallerLine()
         line.add(2.0, now)            # from the TTS stage, or our own speech
@@ -19,11 +19,11 @@ class CallerLine:
         line.dry_at                   # now + 2.1
         line.flush(now + 0.5)         # the caller barged in
 
-    Positions count the seconds of audio that reached the caller, or will. All moments are
+    Positions are in seconds of the audio that has reached the caller, or will. Moments are
     monotonic, in seconds.
 
     Attributes:
-        dry_at: When the line has nothing left to play.
+        dry_at: When the line has nothing left to play, as estimated.
         end_s: The position after the last audio on the line.
     """
 
@@ -31,27 +31,28 @@ class CallerLine:
         self.dry_at = 0.0
         self.end_s = 0.0
         self._unplayed_s = 0.0  # audio that the carrier has not reported as played
-        self._kept: deque[tuple[float, float]] = deque()  # from, to: a barge-in does not drop these
+        # Beginnings and ends of audio that a barge-in does not drop.
+        self._kept: deque[tuple[float, float]] = deque()
 
     def queued_s(self, now: float) -> float:
-        """Return the seconds of audio that are still to be played."""
+        """Return the seconds of audio that are not played yet."""
         return max(0.0, self.dry_at - now)
 
     def heard_s(self, now: float) -> float:
-        """Return the position up to which the caller has heard."""
+        """Return up to which position the caller has heard the audio."""
         return self.end_s - self.queued_s(now)
 
     def heard_at(self, position_s: float) -> float:
-        """Return when the caller will have heard up to a position, by the current reckoning."""
+        """Return when the caller will have heard the audio up to a position, as estimated now."""
         return self.dry_at - (self.end_s - position_s)
 
     def add(self, length_s: float, now: float, *, must: bool = False) -> None:
-        """Count audio that was sent to the line.
+        """Add audio that was sent to the line.
 
         Args:
-            length_s: Of the audio.
+            length_s: The length of the audio.
             now: Monotonic, in seconds.
-            must: The caller cannot cut it short.
+            must: Whether it cannot be interrupted.
         """
         if now >= self.dry_at + STRAY_S:
             self._unplayed_s = 0.0
@@ -65,33 +66,33 @@ class CallerLine:
             self._kept.append((begins_at, self.dry_at))
 
     def drop(self, length_s: float, now: float) -> None:
-        """Take back the last `length_s` of the queue: it was withheld, and will not be heard."""
+        """Remove the last `length_s` of the queue: it was not sent after all."""
         dropped_s = min(length_s, self.queued_s(now))
         self.dry_at -= dropped_s
         self.end_s -= dropped_s
         self._unplayed_s = max(0.0, self._unplayed_s - dropped_s)
 
     def played(self, length_s: float, now: float) -> None:
-        """Correct the reckoning: the carrier has played `length_s` more."""
+        """Correct the estimate: the carrier has played another `length_s`."""
         self._unplayed_s = max(0.0, self._unplayed_s - length_s)
         later_s = now + self._unplayed_s - self.dry_at
         self._kept = deque((begin + later_s, end + later_s) for begin, end in self._kept)
         self.dry_at += later_s
 
     def stand_still(self, for_s: float, now: float) -> None:
-        """Shift the queue by a pause: the line played nothing in the last `for_s`."""
+        """Shift the queue: the line has played nothing for the last `for_s`."""
         if self.dry_at <= now - for_s:
             return
         self._kept = deque((begin + for_s, end + for_s) for begin, end in self._kept)
         self.dry_at += for_s
 
     def play_again(self, length_s: float, now: float) -> None:
-        """Correct the reckoning: the line restarts, and replays `length_s` beyond the unplayed."""
+        """Correct the estimate: the line restarts, and plays `length_s` again before the rest."""
         self._unplayed_s += length_s
         self.played(0.0, now)
 
     def flush(self, now: float) -> None:
-        """Drop the queue, except for audio that the caller must hear."""
+        """Drop the queue, except for audio that cannot be interrupted."""
         if self.dry_at <= now:
             return
         left_s = sum(max(0.0, end - max(begin, now)) for begin, end in self._kept)

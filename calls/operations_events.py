@@ -8,17 +8,17 @@ from fallbacks.failure import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertClosed:
-    """An alert had no news for a while, or an operator resolved it."""
+    """An alert was closed: by an operator, or because there were no reports for a while."""
 
     stage: str
-    rung: str  # empty: the whole stage
+    rung: str  # empty for the whole stage
     how: str  # unheard, or resolved by an operator
     lasted_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritesRefused:
-    """A disk does not accept the record; entries wait in memory, and calls go on."""
+    """The disk does not accept log entries; they wait in memory, and calls continue."""
 
     where: str  # logs
     reason: str
@@ -29,7 +29,7 @@ class WritesResumed:
     """The disk accepts writes again, and the waiting entries are written."""
 
     where: str
-    lost: int  # entries beyond the bound of the queue, since the process began
+    lost: int  # entries that did not fit in the queue, since the process started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class CallSummarised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackQueued:
-    """A caller's wish to be called back was given to a campaign, or rejected."""
+    """A caller's request for a callback was added to a campaign, or rejected."""
 
     call_id: str
     campaign: str
@@ -59,16 +59,16 @@ class CallerLookedUp:
     """The CRM was asked who is calling, or the lookup was skipped."""
 
     crm: str
-    outcome: str  # found, unknown, failed, not_asked: its breaker is open, or there is no number
+    outcome: str  # found, unknown, failed; not_asked if its breaker is open, or without a number
     took_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerKnown:
-    """The CRM's data on the caller was given to the model."""
+    """The CRM's data about the caller was given to the model."""
 
     crm: str
-    late: bool  # after the greeting had begun
+    late: bool  # whether that was after the greeting had begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class DoNotCallWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallTakenBack:
-    """The other party took back in the same call that they want no calls."""
+    """The other party withdrew the request not to be called again, in the same call."""
 
     turn: int
     by: str  # model, words
@@ -98,7 +98,7 @@ class DoNotCallTakenBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallOwed:
-    """The other party does not want to be called again; the call ended before it was listed."""
+    """The other party does not want to be called again, but the call ended before the listing."""
 
     turn: int
     by: str  # model, words
@@ -106,7 +106,7 @@ class DoNotCallOwed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallListed:
-    """A number whose listing was pending is on the do-not-call list."""
+    """A number whose listing was pending is now on the do-not-call list."""
 
     call_id: str
     tries: int
@@ -118,7 +118,7 @@ class DoNotCallDropped:
 
     call_id: str
     reason: str  # too_many, process_ended
-    on_disk: bool  # the next start continues; False: a person must list it
+    on_disk: bool  # the next process continues; if false, a person must list the number
 
 
 ReloadOutcome: TypeAlias = Literal["replaced", "wrong", "no_worker", "partly"]
@@ -129,16 +129,16 @@ one could not start."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationReloaded:
-    """The configuration was read again, for the next calls."""
+    """The configuration was reloaded, for new calls."""
 
     by: str  # SIGHUP, or the client over HTTP
     outcome: ReloadOutcome
     changed: tuple[str, ...] = ()  # keys, never their values
-    workers: int = 0  # that were replaced
+    workers: int = 0  # the number of workers that were replaced
 
 
 WorkerCause: TypeAlias = Literal["start", "lost", "relief"]
-"""Why a worker was started: with the server, to replace a lost one, or to take load off one."""
+"""Why a worker was started: with the server, to replace a lost worker, or to relieve a busy one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +146,9 @@ class ConfigurationLoaded:
     """A process answers calls with this configuration."""
 
     version: str  # of Holdline
-    digest: str  # of all keys but secrets: equal digests mean equal configurations
+    digest: str  # of all keys but secrets, to compare configurations
     agents: tuple[str, ...]
-    ladders: tuple[str, ...]  # each a stage and its rungs: tts cartesia elevenlabs
+    ladders: tuple[str, ...]  # stages with their rungs, such as `tts cartesia elevenlabs`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,25 +156,25 @@ class WorkerStarted:
     """A worker is ready for calls."""
 
     worker: str
-    process: int  # its number in the system
+    process: int  # the process id
     cause: WorkerCause
     replaces: str = ""  # the worker that was lost
-    after_s: float = 0.0  # since that worker was lost
+    after_s: float = 0.0  # from the loss of that worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLost:
-    """A worker ended without being told to."""
+    """A worker ended unexpectedly."""
 
     worker: str
-    code: int  # its exit code; negative: the signal
-    calls: int  # that ended with it
+    code: int  # its exit code; if negative, the signal
+    calls: int  # the number of calls that ended with it
     severity: Severity = Severity.HIGH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallCut:
-    """A call was found whose process had died: it is marked as interrupted, and lost."""
+    """A call whose process had died was found in the record, and marked as interrupted."""
 
     call_id: str
     verdict: str  # lost
@@ -185,8 +185,8 @@ class ClipsRendered:
     """Fallback utterances were rendered by a voice and stored."""
 
     clips: int
-    failed: int  # that no voice could render; they are retried later
-    complete: bool  # nothing is missing now
+    failed: int  # utterances that no voice could render; they are retried later
+    complete: bool  # whether none is missing now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +199,9 @@ class RecordsForgotten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSent:
-    """A channel accepted a message about an incident, or a change of it."""
+    """A channel accepted a message about an incident, or a change of an earlier one."""
 
     channel: str
-    key: str  # the alert's
+    key: str  # the alert's key
     severity: Severity
-    edited: bool  # an earlier message was changed
+    edited: bool  # whether an earlier message was changed

@@ -1,9 +1,9 @@
-"""Values of outbound calls: a contact, a dial, its outcome, and the state of a queue.
+"""Values of outbound calls: contacts, dials, their outcomes, and the state of a queue.
 
 They are here because `operations/` uses them, too, and may not import `campaigns/`. The settings of
 a campaign are in `campaigns/model.py`.
 
-All moments are seconds since 1970, on the clock that `now` was read from.
+All moments are in seconds since 1970.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from calls.dialled import Again, Trunk
 
-MAX_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
+MAX_S: Final = 2 * 3600.0  # of a dial; an older one without an outcome is of a deleted campaign
 
 
 class DialOutcome(StrEnum):
@@ -23,23 +23,25 @@ class DialOutcome(StrEnum):
     BUSY = "busy"
     NO_ANSWER = "no_answer"
     VOICEMAIL = "voicemail"
-    FAILED = "failed"  # the network's or the number's fault
+    FAILED = "failed"  # because of the network or the number
     CANCELLED = "cancelled"  # we hung up before an answer
-    AGENT_FAILED = "agent_failed"  # our own fault: it does not count against the contact
-    REFUSED = "refused"  # not dialled: by then on the do-not-call list, or not allowed
-    UNKNOWN = "unknown"  # the carrier had the call, and cannot say how it ended
+    AGENT_FAILED = "agent_failed"  # because of us: it does not count against the contact
+    REFUSED = "refused"  # not dialled: on the do-not-call list by then, or not allowed
+    UNKNOWN = "unknown"  # the carrier had the call, but cannot tell how it ended
 
 
 DO_NOT_CALL: Final = "do_not_call"
 OUTSIDE_HOURS: Final = "outside_hours"
 RULED_OUT: Final = ("no_common_hour", "no_zone", "prefix_not_allowed", "no_consent")
-"""Why a campaign's rules exclude a contact; other rules may take it back."""
+"""Why a campaign's rules exclude a contact; changed rules may include it again."""
 
 ContactState: TypeAlias = Literal["waiting", "dialling", "resting", "done", "excluded"]
-"""Ready to be dialled; being dialled; to be dialled again later; finished; never to be dialled."""
+"""`waiting`: ready to be dialled. `resting`: to be dialled again later. `excluded`: never to be
+dialled."""
 
 DialState: TypeAlias = Literal["intended", "placed", "answered", "settled"]
-"""Committed, and the carrier may have been asked; accepted by it; answered; outcome known."""
+"""`intended`: committed, and the carrier may have been asked. `placed`: accepted by the carrier.
+`settled`: the outcome is known."""
 
 CampaignState: TypeAlias = Literal["ready", "running", "paused", "done"]
 
@@ -49,8 +51,8 @@ class CallConsent:
     """A contact's consent to be called."""
 
     kind: str  # such as `written`
-    given_on: str  # ISO 8601, a day
-    source: str  # where it can be looked up
+    given_on: str  # a date, ISO 8601
+    source: str  # where the consent can be looked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,28 +69,29 @@ class Contact:
     priority: int = 0  # the higher, the sooner
     state: ContactState = "waiting"
     due_s: float = 0.0  # earliest time to dial
-    attempts: int = 0  # that counted, since the contact was last set to wait
-    dials: int = 0  # all there ever were, including those that failed through our own fault
-    uncounted: int = 0  # that did not count, since the contact was last set to wait
-    outcome: DialOutcome | None = None  # of the last one
+    attempts: int = 0  # dials that counted, since the contact was last set to wait
+    dials: int = 0  # all dials, including those that failed because of us
+    uncounted: int = 0  # dials that did not count, since the contact was last set to wait
+    outcome: DialOutcome | None = None  # of the last dial
     imported_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """Calling a contact once: a row of the ledger, committed before a carrier is asked.
+    """One call to a contact: a row of the ledger, committed before the carrier is asked.
 
     Attributes:
-        id: The same for the same attempt at the same contact, whichever process makes it and
-            however often it restarts. The carrier gets it, and is asked about it after a crash.
-        attempt: Counts all dials of the contact, from 1.
-        holder: The process that makes it; no other process may settle it.
-        lease_until_s: When the holder counts as dead, and its place among concurrent calls is free.
-        confirmed_s: When permission to ask the carrier was last confirmed; `None` if never.
+        id: Equal for the same attempt at the same contact, in whichever process, and after a
+            restart. The carrier gets it, and is asked about it after a crash.
+        attempt: The number of this dial among all dials of the contact, from 1.
+        holder: The process that makes the dial; no other process may settle it.
+        lease_until_s: When the holder counts as dead, and the dial no longer counts as a
+            concurrent call.
+        confirmed_s: When the permission to ask the carrier was last confirmed; `None` if never.
         cost: The carrier's price; `None` if it is not known yet.
-        providers_cost: The providers' price for our side of the call; `None` if unknown.
-        unpriced: Whether a part of that has no known price; `None` if it is not known yet.
-        abandoned: Whether they hung up before they heard one answer; `None` if no call is known.
+        providers_cost: The price of the providers that the call used; `None` if unknown.
+        unpriced: Whether part of that usage has no known price; `None` if that is not known yet.
+        abandoned: Whether the person hung up before hearing an answer; `None` if no call is known.
     """
 
     id: str
@@ -115,12 +118,15 @@ class Dial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialResult:
-    """How a dial ended, as far as is known.
+    """The result of a dial, as far as it is known.
 
     Attributes:
+        outcome: The outcome.
         reason: A code.
-        again: Whether to dial the number again, as `calls.dialled` judges it.
-        trunk: What that says about the trunk, which carries all dials.
+        length_s: The length of the call; `None` if unknown.
+        cost: The carrier's price; `None` if it is not known yet.
+        again: Whether to dial the number again; see `calls.dialled`.
+        trunk: The state of the trunk, which carries all dials.
     """
 
     outcome: DialOutcome
@@ -133,7 +139,7 @@ class DialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A contact reserved for us to dial, and the dial recorded for it."""
+    """A contact that this process must dial, and the dial recorded for it."""
 
     contact: Contact
     dial: Dial
@@ -146,7 +152,7 @@ class NothingToDial:
     Attributes:
         reason: `not_running`, `nobody_due`, `window_closed`, `pace`, `concurrent`, `daily_calls` or
             `daily_spend`.
-        again_s: When to ask again; `None` if that is unknown, or never.
+        again_s: When to ask again; `None` if that is unknown, or if it is of no use.
     """
 
     reason: str
@@ -155,17 +161,17 @@ class NothingToDial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBucket:
-    """The remaining tokens of a campaign's pace; all processes share one bucket."""
+    """The token bucket of a campaign's pace, shared by all processes."""
 
     tokens: float
-    filled_s: float
+    filled_s: float  # when it was last refilled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignUse:
-    """What a campaign has used, as seen by the transaction that would use more."""
+    """The calls and money that a campaign has used, read in the transaction of the next claim."""
 
-    calls_now: int  # with a valid lease
+    calls_now: int  # dials with a valid lease
     calls_today: int
     spent_today: float
     bucket: TokenBucket
@@ -173,15 +179,16 @@ class CampaignUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRules:
-    """The rules of a claim: whether it may take a contact, and which; from `campaigns/guard.py`.
+    """The rules for claiming a contact, from `campaigns/guard.py`.
 
     Attributes:
         day_began_s: When the day of the daily limits began.
-        pace: From the use and `now`, the bucket after one more dial, or why none is allowed.
-        opens_s: From a contact and `now`, when its hours open: `now` itself if they are open; the
-            code of the reason if it may never be called.
-        version: Differs when `opens_s` has changed; then contacts that it postponed or excluded are
-            looked at again.
+        pace: Returns the bucket after one more dial, or why none is allowed, for the campaign's use
+            and `now`.
+        opens_s: Returns when a contact may be called: `now` if it may be called now, or a code if
+            it may never be.
+        version: Changes with `opens_s`; contacts that an earlier version postponed or excluded are
+            then checked again.
     """
 
     day_began_s: float
@@ -192,9 +199,9 @@ class ClaimRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What follows for a contact after a dial's outcome; `campaigns/model.py` decides it."""
+    """The state of a contact after a dial's outcome; `campaigns/model.py` decides it."""
 
     state: ContactState
     due_s: float = 0.0
-    counted: bool = True  # against the contact's attempts
-    skipped: bool = False  # no call was placed: it counts towards no limit
+    counted: bool = True  # whether the dial counts against the contact's attempts
+    skipped: bool = False  # whether no call was placed, so that it counts towards no limit

@@ -13,7 +13,7 @@ from fallbacks.events import EarlyAnswerDropped, EarlyAnswerTaken, StageExhauste
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Percentiles of one latency part, in seconds; nearest rank."""
+    """Percentiles of one part of the latency, in seconds (nearest rank)."""
 
     p50_s: float
     p95_s: float
@@ -24,16 +24,16 @@ class Outcome:
     """The summary of one call."""
 
     turns: int
-    within_budget: float | None  # share of the measured turns, 0..1; `None` without turns
+    within_budget: float | None  # share of the measured turns, 0 to 1; `None` without turns
     v2v: Spread | None
     parts: dict[str, Spread] = field(default_factory=dict[str, Spread])
     barge_ins: int = 0
     early_answers: int = 0  # requested before the turn was decided, and used
-    early_dropped: int = 0  # discarded unheard, and billed
+    early_dropped: int = 0  # dropped unheard, and billed
     provider_failures: int = 0
     failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
-    exhausted: int = 0  # requests that ended because a stage had no rung left
-    surprises: int = 0  # transitions that the phase table does not have
+    exhausted: int = 0  # requests for which a stage had no rung left
+    surprises: int = 0  # transitions that are not in the phase table
     prompt_tokens: int = 0
     completion_tokens: int = 0
     characters: int = 0
@@ -42,7 +42,7 @@ class Outcome:
     costs: Costs = field(default_factory=Costs)
     length_s: float = 0.0
     reason: str = ""
-    verdict: str = ""  # what its caller got
+    verdict: str = ""  # how well the caller was served
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -1,10 +1,11 @@
-"""Continues a call in another process after its own has died, or its line was lost.
+"""Continues a call in another process after its process has died, or its line was lost.
 
-The resume state holds what was said before. The next process first says that it is back. Then:
+The resume state contains the conversation so far. The next process first says that it is back. Then
+it continues with one of these:
 
-- caller words without an answer are answered;
-- of a completely written answer, the unheard words are said;
-- an answer that was still being written is requested again, from what the caller heard of it.
+- It answers words of the caller that have no answer.
+- If an answer was completely written, it says the words that the caller has not heard.
+- If an answer was still being written, it asks the model to continue after the heard words.
 """
 
 import json
@@ -16,14 +17,15 @@ from typing import Any, Final, Protocol
 from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
 
-RETURN_S: Final = 30.0  # a caller whose line was lost and who returns later starts a new call
-# After a process's last report: time to notice that a worker hangs, and to start another.
+RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later starts a new call
+# How long a state is kept after a process's last report: time to notice that a worker hangs, and to
+# start another one.
 KEPT_S: Final = 60.0
-MAX_BYTES: Final = 64 * 1024  # three times a long conversation (chosen)
+MAX_BYTES: Final = 64 * 1024  # three times the size of a long conversation (chosen)
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
-    "again. Emit the caller that it is not certain yet."
+    "again. Tell the caller that it is not certain yet."
 }
 """The result that the model gets for a tool whose outcome is unknown."""
 GO_ON: Final = (
@@ -36,34 +38,34 @@ GO_ON: Final = (
 class KeptTool:
     """A tool that was called in the conversation."""
 
-    key: str  # the same for the same request
+    key: str  # equal for equal requests
     turn: int
-    result: Mapping[str, Any] | None = None  # `None` while it was running
-    delivered: bool = False  # the model has read the result
+    result: Mapping[str, Any] | None = None  # `None` while the tool is running
+    delivered: bool = False  # whether the model has got the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeState:
-    """The state of a call that is kept outside its process; plain values.
+    """The state of a call that is kept outside its process, as plain values.
 
     Attributes:
-        call_id: Its id in the record.
-        began_at: On the machine's monotonic clock.
-        kept_at: When the state was taken, on the same clock.
+        call_id: The call's id in the record.
+        began_at: When the call began, on the machine's monotonic clock.
+        kept_at: When the state was stored, on the same clock.
         entries: The number of entries published so far.
-        turn: Number of the latest decided turn.
-        language: Of the voices.
-        voice: The rung that was heard last; `None` if none was.
-        messages: The conversation as it was heard.
-        words: Caller words that are not in the conversation yet.
-        said: What was to be said since the caller last spoke, heard or not.
-        heard: What was heard since then, in total.
+        turn: The number of the latest decided turn.
+        language: The language of the voices.
+        voice: The TTS rung that was heard last; `None` if none was.
+        messages: The conversation as the caller heard it.
+        words: Words of the caller that are not in the conversation yet.
+        said: The agent's words since the caller last spoke, whether they were heard or not.
+        heard: All words that were heard since then.
         partial: The end of `heard`, which is not in a message yet.
-        written: `said` is complete.
-        tools: Requests that must not be repeated.
-        verdict: On the call so far.
+        written: Whether `said` is complete.
+        tools: Tool requests that must not be repeated.
+        verdict: The verdict on the call so far.
         sensitive_until: When the open sensitive section ends, on the same clock; 0 without one.
-        sensitive_said: What was said in such sections.
+        sensitive_said: The words said in sensitive sections.
     """
 
     call_id: str = ""
@@ -85,34 +87,34 @@ class ResumeState:
     sensitive_said: Sequence[str] = field(default_factory=list[str])
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values of bounded size: the oldest messages are dropped."""
+        """Return plain values of limited size; if necessary, the oldest messages are left out."""
         plain = asdict(self)
         plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MAX_BYTES)
         return plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "ResumeState":
-        """Return the state that `as_json` wrote."""
+        """Return the state from the values of `as_json`."""
         values = dict(plain)
         values["tools"] = [KeptTool(**tool) for tool in plain["tools"]]
         return cls(**values)
 
 
 class ResumePlace(Protocol):
-    """The store of one call's resume state, until the call has ended.
+    """Stores one call's resume state until the call has ended.
 
     Attributes:
-        state: The state found there when the call arrived; `None` for a new call.
+        state: The state that was stored when the call arrived; `None` for a new call.
     """
 
     state: ResumeState | None
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> None:
-        """Replace the stored state; after the last one nothing more is stored."""
+        """Store a state in place of the previous one; after the `last` one, store nothing more."""
         ...
 
     async def returned(self) -> bool:
-        """Wait for the caller of a lost line; return whether the call was resumed."""
+        """Wait for a caller whose line was lost; return whether the call was resumed."""
         ...
 
     async def forget(self) -> None:
@@ -122,21 +124,21 @@ class ResumePlace(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutSpeech:
-    """What was being said when the caller was heard."""
+    """Speech that the caller interrupted."""
 
-    text: str  # all of it, heard or not
+    text: str  # all of it, whether it was heard or not
     since: int | None  # the number of messages when it began; `None` if none of it was heard
-    written: bool  # it was complete
+    written: bool  # whether the text is complete
 
 
 class OwedWords:
-    """What is to be said since the caller last interrupted, in conversation order.
+    """The agent's words since the last interruption, whether they were heard or not.
 
     Attributes:
-        text: All of it.
-        since: The number of messages in the conversation when it began.
+        text: The words.
+        since: The number of messages in the conversation when they began.
         length: Returns the current number of messages.
-        cut: What the latest interruption cut off; `None` if nothing was being said.
+        cut: The speech that the latest interruption cut off; `None` if there was none.
     """
 
     def __init__(self) -> None:
@@ -147,11 +149,11 @@ class OwedWords:
         self._after: str | None = None  # the latest protected sentence; `None` without one
 
     def add(self, words: str, *, protected: bool = False) -> None:
-        """Add words that are remembered once they are heard.
+        """Add words that become part of the conversation when they are heard.
 
         Args:
-            words: Empty if they are not remembered.
-            protected: The caller cannot cut them short.
+            words: The words; empty if they do not become part of the conversation.
+            protected: Whether they cannot be interrupted.
         """
         if not self.text:
             self.since = self.length()
@@ -162,11 +164,12 @@ class OwedWords:
             self._after = f"{self._after} {words}".strip()
 
     def interrupted(self, *, written: bool, protected: bool) -> None:
-        """Drop what is left, and remember it in case the caller only made a sound.
+        """Forget the words, but keep them in `cut` in case the caller only made a sound.
 
         Args:
-            written: The reply was complete.
-            protected: A sentence that cannot be interrupted goes on, and what follows is dropped.
+            written: Whether the reply was complete.
+            protected: Whether a sentence that cannot be interrupted continues; then only the words
+                after it are dropped.
         """
         text, since = self.text, self.since
         if protected and self._after is not None:
@@ -179,12 +182,12 @@ class Next(Enum):
     """What the agent does after saying that it is back."""
 
     LISTEN = "listen"
-    SAY = "say"  # the rest of an answer
-    ASK = "ask"  # the model
+    SAY = "say"  # say the rest of an answer
+    ASK = "ask"  # ask the model
 
 
 def next_step(state: ResumeState) -> tuple[Next, str]:
-    """Return the next step, and the words to say."""
+    """Return the next step, and the words to say if it is `SAY`."""
     rest = unheard(state.said, state.heard)
     if state.words:
         return Next.ASK, ""
@@ -197,7 +200,7 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
 
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
-    """Return the conversation to go on with, as it was heard."""
+    """Return the conversation to continue with, as the caller heard it."""
     messages = [_settled(message, state) for message in state.messages]
     if state.partial:
         messages.append({"role": "assistant", "content": state.partial})
@@ -210,9 +213,9 @@ def conversation(state: ResumeState) -> list[dict[str, Any]]:
 
 
 def unheard(said: str, heard: str) -> str:
-    """Return the rest of what was to be said, from the first unheard word.
+    """Return the rest of the agent's words, from the first one that was not heard.
 
-    Other words, such as a filler, may have been heard in between.
+    `heard` may contain other words, such as a filler.
     """
     pieces = list(UNIT.finditer(said))
     at = 0
@@ -226,7 +229,7 @@ def unheard(said: str, heard: str) -> str:
 
 
 def without_last(text: str, words: int) -> str:
-    """Return a text without its last `words` words, which may not have been heard."""
+    """Return a text without its last `words` words."""
     pieces = list(UNIT.finditer(text))
     return text[: pieces[-words - 1].end()] if words < len(pieces) else ""
 
@@ -237,7 +240,7 @@ def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
-    """Return a message with no pending tool result."""
+    """Return a message; a pending tool result is replaced by the stored one, or by `CUT_OFF`."""
     if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
         return dict(message)
     key = _asked(state.messages, message.get("tool_call_id"))
@@ -246,23 +249,23 @@ def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
 
 
 def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
-    """Return the key of a tool's call in the conversation."""
+    """Return the key of a tool call in the conversation; empty if there is none."""
     for message in messages:
         for call in message.get("tool_calls") or ():
             if call["id"] == tool_call_id:
                 function = call["function"]
                 try:
                     arguments = json.loads(function["arguments"] or "{}")
-                except ValueError:  # the model wrote no JSON: that tool never started
+                except ValueError:  # the arguments are not JSON, so the tool never started
                     return ""
                 return tool_key(function["name"], arguments)
     return ""
 
 
 def _latest(messages: Sequence[Any], *, over: int) -> list[Any]:
-    """Return messages without the oldest turns, shorter by `over` characters of JSON.
+    """Return messages without the oldest turns, shorter by at least `over` characters of JSON.
 
-    The system message stays, and no tool result stays without its call.
+    The system message stays, and a tool result is dropped with its call.
     """
     first = begin = 1 if messages and messages[0].get("role") == "system" else 0
     while begin < len(messages) and (

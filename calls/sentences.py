@@ -1,11 +1,11 @@
-"""The catalogue of sentences for people: what is wrong, with the cure, in place of each code.
+"""The catalogue of sentences for people: for each code, what is wrong and how to fix it.
 
 Console, alerts, log, commands, evidence, CRM and inbox show the same sentence for the same code.
-Programs keep the codes: they stand in events, in JSON, in metrics and in the database.
+Programs use the codes, which are in events, JSON, metrics and the database.
 
-A failure's sentence names the vendor and the variable or the place in the configuration. It depends
-on the kind of the failure and on the HTTP status in its reason, so it does not matter whether a
-probe or a caller's request failed. The cure follows from the kind alone.
+A failure's sentence names the vendor and the variable, or the place in the configuration. It
+depends on the kind of failure and on the HTTP status in its reason, and not on whether a probe or a
+caller's request failed. The fix depends only on the kind.
 """
 
 import re
@@ -19,17 +19,17 @@ from fallbacks.failure import Kind
 
 STATUS: Final = re.compile(r"\b4[0-9]{2}\b")
 FORBIDDEN: Final = "403"
-MAX_DETAIL: Final = 200  # characters of a provider's own words
+MAX_DETAIL: Final = 200  # characters of a provider's message that are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vendor:
-    """A rung's or another system's vendor and key, as an operator knows them.
+    """The vendor and the key of a rung or another system, for an operator.
 
     Attributes:
         title: The vendor's name.
-        key: The variable that holds the key.
-        place: The key in the configuration, such as `stages.llm openai`.
+        key: The environment variable with the key.
+        place: The place in the configuration, such as `stages.llm openai`.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Vendor:
 
 
 Vendors: TypeAlias = Mapping[tuple[str, str], Vendor]
-"""By stage, or what stands in its place, and name."""
+"""Vendors by stage and rung, as in an incident."""
 
 FAILURES: Final[Mapping[str, str]] = {
     Kind.TIMEOUT: "{title} does not answer in time",
@@ -59,7 +59,7 @@ FAILURES: Final[Mapping[str, str]] = {
 }
 MAY_NOT: Final = "{title} accepts {key}, but it lacks a permission"
 DETAILED: Final = frozenset({Kind.BAD_REQUEST, Kind.PROTOCOL, "error"})
-"""Kinds whose cure depends on the provider's own words."""
+"""Kinds of failure whose sentence includes the provider's message."""
 LASTS: Final = "it is tested until it works again; if it lasts, look at the provider's status page"
 CURES: Final[Mapping[str, str]] = {
     Kind.TIMEOUT: LASTS,
@@ -115,7 +115,7 @@ INCIDENTS: Final[Mapping[tuple[str, str], str]] = {
     ("inbox", "callback"): "a caller wants to be called back",
     ("inbox", "message"): "a caller left a message",
 }
-"""By what stands in place of a stage, and the kind of the incident."""
+"""Sentences about incidents that are not a rung's, by the incident's stage and kind."""
 OWN_PARTS: Final = frozenset({DISK, STORAGE, WORKER})
 NAMES: Final = {RECORD: "the record of calls", NO_CALLS: "the do-not-call list"}
 
@@ -138,7 +138,7 @@ HELD: Final[Mapping[str, str]] = {
 }
 """Why a campaign waits."""
 ORDINARY: Final = frozenset({"nobody_due", "window_closed", "daily_calls", "daily_spend"})
-"""The reasons that no person has to remove."""
+"""The reasons that need no action of a person."""
 DOES: Final[Mapping[str, str]] = {
     "hold": "No contacts are dialled, because {why}. The campaign resumes by itself.",
     "skip": "Contacts are skipped and dialled later, because {why}.",
@@ -258,23 +258,23 @@ UNANSWERED: Final[Mapping[str, str]] = {
     stage: f"The caller got no answer, because {said}; they chose this from the menu."
     for stage, said in STAGE_DOWN.items()
 }
-"""Why a caller who chose from the outage menu wants a person or a callback, by stage."""
+"""Why a caller chose a person or a callback from the outage menu, by the stage that was down."""
 
 
 def phrase(table: Mapping[str, str], code: str) -> str:
-    """Return a code in words; an owner's own code, which no table has, without its underscores."""
+    """Return a code in words; a code that is not in the table, with spaces for underscores."""
     return table.get(code) or code.replace("_", " ")
 
 
 def dialled(outcome: str, reason: str) -> str:
-    """Return how a dial ended, and why."""
-    told = phrase(OUTCOMES, outcome)
+    """Return the outcome of a dial and its reason, in words."""
+    words = phrase(OUTCOMES, outcome)
     why = phrase(DIALS, reason) if reason else ""
-    return f"{told} ({why})" if why not in ("", told) else told
+    return f"{words} ({why})" if why not in ("", words) else words
 
 
 def held(reason: str, *, on_outage: str) -> str:
-    """Return why a running campaign waits and what it does; empty if that needs no words."""
+    """Return why a running campaign waits and what it does; empty for an unknown reason."""
     why = HELD.get(reason, "")
     if not why or reason in ORDINARY:
         return f"Waiting: {why}." if why else ""
@@ -294,7 +294,7 @@ def paused(reason: str) -> str:
 
 
 def vendor_at(vendors: Vendors, stage: str, name: str) -> Vendor:
-    """Return a vendor; one that is not configured any more is called by its name."""
+    """Return a vendor; one that is no longer configured has the rung's name as its title."""
     known = vendors.get((stage, name))
     title = NAMES.get(name, name) or STAGES.get(stage, stage)
     return known or Vendor(title=title, key="its key", place=f"{stage} {name}".strip())
@@ -304,9 +304,9 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     """Return the sentence about a failure.
 
     Args:
-        kind: Of the failure.
-        reason: The provider's words, or a text that ends with this sentence.
-        vendor: `None` in trials: then the reason stays.
+        kind: The kind of the failure.
+        reason: The provider's message, or a text that ends with this sentence.
+        vendor: The vendor; if it is `None`, as in tests, the reason is returned.
     """
     if vendor is None:
         return reason
@@ -314,18 +314,18 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     sentence = FAILURES.get(kind, FAILURES[UNKNOWN])
     if kind == Kind.AUTH and found and found[0] == FORBIDDEN:
         sentence = MAY_NOT
-    said = sentence.format(title=vendor.title, key=vendor.key, place=vendor.place)
-    if said in reason:
-        return reason[reason.index(said) :]
+    text = sentence.format(title=vendor.title, key=vendor.key, place=vendor.place)
+    if text in reason:
+        return reason[reason.index(text) :]
     if kind in DETAILED and reason:
-        return f"{said}; it says: {reason[:MAX_DETAIL]}"
-    return f"{said} ({found[0]})" if found else said
+        return f"{text}; it says: {reason[:MAX_DETAIL]}"
+    return f"{text} ({found[0]})" if found else text
 
 
 def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
-    """Return what a command prints while it waits for a retry."""
-    told = explain(event.kind, "", vendor_at(vendors, event.stage, event.provider))
-    return f"{told}; retry in {event.wait_s:.0f} s"
+    """Return the line that a command prints while it waits for a retry."""
+    failure = explain(event.kind, "", vendor_at(vendors, event.stage, event.provider))
+    return f"{failure}; retry in {event.wait_s:.0f} s"
 
 
 def cure_of(kind: str) -> str:
@@ -337,10 +337,10 @@ def headline(stage: str, rung: str, kind: str, reason: str) -> str:
     """Return the sentence about an incident.
 
     Args:
-        stage: Or what stands in its place.
-        rung: Empty for the whole stage.
-        kind: Of the incident.
-        reason: Of a rung: its sentence; of a part of our own: the system's words.
+        stage: The incident's stage.
+        rung: The incident's rung; empty for the whole stage.
+        kind: The incident's kind.
+        reason: For a rung, the sentence about its failure; for our own parts, the system's message.
     """
     if stage == CAMPAIGN:
         return f"campaign {rung} places no calls: {phrase(HELD, kind)}"
@@ -360,7 +360,7 @@ def callers_get(others: Sequence[str], steps: Collection[str], *, stage: str = "
     Args:
         others: The usable rungs of its stage, preferred rung first.
         steps: The enabled steps of the outage menu.
-        stage: The rung's; only a voice is replaced by the local voice.
+        stage: The rung's stage; only voices can be replaced by the local voice.
     """
     if others:
         return f"{others[0]} is used instead"
@@ -372,34 +372,37 @@ def callers_get(others: Sequence[str], steps: Collection[str], *, stage: str = "
 
 
 def sentence(text: str) -> str:
-    """Return a text with a capital and a full stop; an empty one stays empty."""
+    """Return a text with a capital letter and a full stop; an empty text stays empty."""
     if not text:
         return ""
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
-def _failed(said: Mapping[str, Any], vendors: Vendors) -> str:
-    stage, name = str(said.get("stage", "")), str(said.get("provider") or said.get("rung") or "")
-    kind = str(said.get("kind", "error"))
-    reason = str(said.get("reason") or said.get("error") or "")
+def _failed(fields: Mapping[str, Any], vendors: Vendors) -> str:
+    stage, name = (
+        str(fields.get("stage", "")),
+        str(fields.get("provider") or fields.get("rung") or ""),
+    )
+    kind = str(fields.get("kind", "error"))
+    reason = str(fields.get("reason") or fields.get("error") or "")
     return explain(kind, reason, vendor_at(vendors, stage, name))
 
 
-def _incident(said: Mapping[str, Any], _: Vendors) -> str:
-    stage, rung, kind = (str(said.get(name, "")) for name in ("stage", "rung", "kind"))
-    told = headline(stage, rung, kind, str(said.get("reason", "")))
-    parts = (told, str(said.get("then", "")), cure_of(kind))
+def _incident(fields: Mapping[str, Any], _: Vendors) -> str:
+    stage, rung, kind = (str(fields.get(name, "")) for name in ("stage", "rung", "kind"))
+    title = headline(stage, rung, kind, str(fields.get("reason", "")))
+    parts = (title, str(fields.get("then", "")), cure_of(kind))
     return "; ".join(part for part in parts if part)
 
 
-def _over(said: Mapping[str, Any], vendors: Vendors) -> str:
-    place, kind = (str(said["stage"]), str(said["rung"])), str(said["kind"])
+def _over(fields: Mapping[str, Any], vendors: Vendors) -> str:
+    place, kind = (str(fields["stage"]), str(fields["rung"])), str(fields["kind"])
     reason = explain(kind, "", vendors[place]) if place in vendors else ""
     return f"over: {headline(*place, kind, reason)}"
 
 
-def _judged(said: Mapping[str, Any], _: Vendors) -> str:
-    return phrase(WHYS, said["why"]) if said.get("why") else ""
+def _judged(fields: Mapping[str, Any], _: Vendors) -> str:
+    return phrase(WHYS, fields["why"]) if fields.get("why") else ""
 
 
 EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
@@ -422,12 +425,12 @@ EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
 
 
 def say(event: str, said: Mapping[str, Any], vendors: Vendors) -> str:
-    """Return the sentence for the codes in an event; empty if it has none.
+    """Return the sentence for the codes in an event; empty if there is none.
 
     Args:
-        event: The name of its type.
-        said: Its fields.
-        vendors: Of the rungs and of other systems.
+        event: The name of the event's type.
+        said: The event's fields.
+        vendors: The vendors of the rungs and of other systems.
     """
     known = EVENTS.get(event)
     return known(said, vendors) if known else ""

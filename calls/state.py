@@ -1,13 +1,12 @@
-"""How a call stands: the one fold over the events of a call.
+"""The state of a call: the only fold over the events of a call.
 
 The record, the console, the log, the metrics, the traces, the alerts, the summary of a call, the
-report to the CRM, the work after a call and the verdict on a dial read a `CallState`. A listener
-folds the entries that it gets, in its own time, because each listener has its own queue and
-remembers ended calls for as long as it needs them.
+report to the CRM, the work after a call and the verdict on a dial read a `CallState`. Each listener
+folds the entries itself, because it has a queue of its own, and remembers ended calls for as long
+as it needs them.
 
-The number of a turn: turn detection decides it (`TurnDecided`). From the caller's first sound
-until then, the turn to come is in progress (`turn_now`). A model may be asked early, for the turn
-to come.
+A turn gets its number when turn detection decides it (`TurnDecided`). From the caller's first sound
+until then, the next turn is in progress (`turn_now`). A model may be asked early for that turn.
 """
 
 from array import array
@@ -60,20 +59,20 @@ from fallbacks.failure import Scope, Severity
 
 STAGES: Final = frozenset({"stt", "llm", "tts"})
 MACHINES: Final = frozenset({"voicemail", "menu"})
-"""The judgements on who picked up, and the ends of a call, that mean a machine."""
-TURNS_KEPT: Final = 8  # of a call; a later bill for an older one is only in the call's sum
-WON_KEPT: Final = 64  # attempts of a call that won recently (chosen: a few run at once)
-SAID_KEPT: Final = 2  # of the caller's utterances
-LETTERS_A_WORD: Final = 6.0  # with the blank, in English; only used if two voices share an answer
+"""The values of `AnswererHeard.answerer` and `CallEnded.reason` that mean a machine."""
+TURNS_KEPT: Final = 8  # latest turns of a call; usage of older ones is only added to the call's
+WON_KEPT: Final = 64  # latest attempts of a call that won (chosen: only a few run at once)
+SAID_KEPT: Final = 2  # latest utterances of the caller
+LETTERS_A_WORD: Final = 6.0  # with the space, in English; used only if voices share an answer
 PART_VALUES: Final = attrgetter(*PARTS)
 
 Span: TypeAlias = dict[str, Any]
-"""How many words a provider said: `provider`, `words`."""
+"""The number of words that a provider said: `provider`, `words`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class TurnState:
-    """A turn so far."""
+    """The state of a turn."""
 
     began_at: str
     v2v_s: float | None = None
@@ -85,18 +84,18 @@ class TurnState:
     interrupted: bool = False
     verdict: str = ""  # empty until it is judged
     why: str = ""
-    spans: list[Span] = field(default_factory=list[Span])  # of what the caller heard last
+    spans: list[Span] = field(default_factory=list[Span])  # of the latest words that were heard
     spoken: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
-    """What each voice said in a row since then: its provider and the estimated words."""
+    """The voices that have spoken since then, in order: provider and estimated number of words."""
 
     def note_spoken(self, provider: str, words: float) -> None:
-        """Add what a voice was billed for."""
+        """Add the words that a voice was billed for."""
         if self.spoken and self.spoken[-1][0] == provider:
             words += self.spoken.pop()[1]
         self.spoken.append((provider, words))
 
     def note_heard(self, provider: str, words: int) -> None:
-        """Replace a failed voice's text with the part that was heard."""
+        """Replace the number of a failed voice's words by that of the words that were heard."""
         for at in range(len(self.spoken) - 1, -1, -1):
             if self.spoken[at][0] == provider:
                 self.spoken[at] = (provider, float(words))
@@ -104,10 +103,10 @@ class TurnState:
         self.spoken.append((provider, float(words)))
 
     def end_words(self, words: int) -> None:
-        """Share the heard words among the voices.
+        """Distribute the words that were heard among the voices.
 
-        If a voice failed in the middle, its words were counted as they were heard; whole sentences
-        before that are distinguished only by their length.
+        The words of a voice that failed were counted; those of other voices are estimated from the
+        characters billed.
         """
         alone = {"provider": self.providers.get("tts", ""), "words": words}
         self.spans = share_words(self.spoken, words) or [alone]
@@ -115,7 +114,7 @@ class TurnState:
 
 
 def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
-    """Distribute words among voices that spoke in a row; the last one gets the rest."""
+    """Distribute words among voices that spoke one after the other; the last gets the rest."""
     found: list[Span] = []
     left = words
     for number, (provider, estimated) in enumerate(spoken, start=1):
@@ -128,31 +127,31 @@ def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
 
 @dataclass(slots=True)
 class CallState:
-    """A call so far; it keeps eight numbers for each turn, and no events.
+    """The state of a call; it keeps eight numbers for each turn, and no events.
 
     Attributes:
-        began_at: Of the first event; of a resumed call, when it began.
-        ended: The end; the first one, unless the call began again after it.
-        outbound: We placed the call.
-        phase: Empty before the first move.
+        began_at: The time of the first event; of a resumed call, when it began.
+        ended: The first `CallEnded`; `None` again if the call is resumed after it.
+        outbound: Whether we placed the call.
+        phase: The phase; empty before the first transition.
         turn: The latest decided turn.
         early: The turn for which a model was asked early; 0 if that answer was dropped.
         turns: The latest turns, by number.
-        counts: The events, by type.
+        counts: The number of events, by type.
         v2v_s: How long the caller waited for each answer.
-        parts_s: The parts of that, in the order of `PARTS`, answer after answer.
-        heard_s: The audio that recognisers were given.
-        failures: Failed requests, by provider.
-        down: The stages without a usable rung, and how bad that is.
-        verdict: On the call: of its end, and before that the worst of its turns so far.
-        why: Its reason.
+        parts_s: The parts of these times: for each answer, those of `PARTS`.
+        heard_s: The seconds of audio that recognisers were given.
+        failures: The number of failed requests, by provider.
+        down: The stages without a usable rung, with the severity.
+        verdict: The verdict on the call; before its end, the worst on its turns so far.
+        why: The reason of the verdict.
         hurt_at: When the first turn began in which the caller was hurt, or when the call was cut.
-        won: Stage and number of the attempts that won recently.
+        won: Stage and number of the latest attempts that won.
         said: The caller's latest utterances.
-        excerpt: The words of the call; `None` if they are not wanted.
-        machine: A machine picked up, by our latest judgement.
-        spoke_on: The caller has started to speak since the turn was decided.
-        answers_before: How many of the answers were heard before the call was resumed here.
+        excerpt: The words of the call; `None` if they are not needed.
+        machine: Whether a machine has answered, by our latest decision.
+        spoke_on: Whether the caller has begun to speak since the turn was decided.
+        answers_before: The number of answers from before the call was resumed in this process.
     """
 
     call_id: str = ""
@@ -173,7 +172,7 @@ class CallState:
     early: int = 0
     turns: dict[int, TurnState] = field(default_factory=dict[int, TurnState])
     counts: Counter[type[Event]] = field(default_factory=Counter[type[Event]])
-    # Eight bytes a number; a list of floats takes four times that.
+    # An array takes eight bytes per number, a list of floats four times as many.
     v2v_s: "array[float]" = field(default_factory=lambda: array("d"))
     parts_s: "array[float]" = field(default_factory=lambda: array("d"))
     prompt_tokens: int = 0
@@ -200,7 +199,7 @@ class CallState:
     _closed: bool = False  # all turns were dropped
 
     def add(self, event: Event, at: str = "") -> None:
-        """Fold one event."""
+        """Fold one event into the state."""
         kind = type(event)
         self.counts[kind] += 1
         if fold := FOLDS.get(kind):
@@ -208,7 +207,7 @@ class CallState:
 
     @property
     def in_progress(self) -> bool:
-        """Whether the call has begun, and is neither over nor waits for its lost line."""
+        """Whether the call has begun, is not over, and has not lost its line."""
         return self.started is not None and self.phase != Phase.ENDED
 
     @property
@@ -223,7 +222,7 @@ class CallState:
         return self.turn_now if stage == "stt" else self.turn
 
     def turn_of(self, event: Event) -> int | None:
-        """Return the turn to which an event belongs; `None` if it is none of a turn's own."""
+        """Return the turn that an event belongs to; `None` if it belongs to none."""
         match event:
             case AttemptWon() | AttemptFailed():
                 return self.turn_at(event.stage)
@@ -238,14 +237,14 @@ class CallState:
                 return None
 
     def note_verdict(self, verdict: str, why: str, at: str) -> None:
-        """Take a verdict over, if it is worse than the one so far."""
+        """Record a verdict, if it is worse than the one so far."""
         if severity_of(verdict) > severity_of(self.verdict):
             self.verdict, self.why = verdict, why
         if self.hurt_at is None and verdict in NOT_SERVED:
             self.hurt_at = at
 
     def find_turn(self, number: int, at: str) -> TurnState | None:
-        """Return a turn, created if it is new; `None` if it is too old."""
+        """Return a turn, created if it is new; `None` if it is too old, or turns were dropped."""
         found = self.turns.get(number)
         if found or self._closed or (self.turns and number < min(self.turns)):
             return found
@@ -255,19 +254,19 @@ class CallState:
         return found
 
     def go_on(self) -> None:
-        """Undo the end: the line of a call that was given up is back."""
+        """Undo the end, because the line of a call that was given up is back."""
         self.ended = self.ended_at = None
         self.phase, self.answers_before = "", len(self.v2v_s)
         self._closed = False
 
     def forget_turns(self) -> None:
-        """Drop the turns: later events of the call belong to none."""
+        """Drop the turns, and create none for later events."""
         self._closed = True
         self.turns.clear()
 
 
 def state_of(events: Iterable[Event]) -> CallState:
-    """Return how a call stands after these events."""
+    """Return the state of a call after these events."""
     call = CallState()
     for event in events:
         call.add(event)
@@ -275,10 +274,9 @@ def state_of(events: Iterable[Event]) -> CallState:
 
 
 def failed_provider(event: Event) -> str | None:
-    """Return the provider that failed, if the event says so.
+    """Return the provider that an event counts against, or `None`.
 
-    A request that every rung would reject, such as one that is too long, counts against no
-    provider.
+    A request that every rung would reject, such as one that is too long, counts against none.
     """
     match event:
         case ProviderFailed():
@@ -430,7 +428,7 @@ def _chosen(call: CallState, event: RungChosen, _: str) -> None:
 
 
 def _exhausted(call: CallState, event: StageExhausted, _: str) -> None:
-    if call.down.get(event.stage) != Severity.CRITICAL:  # else only one text failed
+    if call.down.get(event.stage) != Severity.CRITICAL:  # keep the worst
         call.down[event.stage] = event.severity
 
 
@@ -483,4 +481,4 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     CallbackWanted: _callback,
     **dict.fromkeys((DoNotCallWanted, DoNotCallOwed, DoNotCallTakenBack), _no_more),
 }
-"""How each event changes a call; all events are counted."""
+"""The function that folds each event; other events are only counted."""

@@ -1,25 +1,25 @@
 """Both sides of a call as one stereo recording: caller left, agent right, aligned in time.
 
-Each side arrives in pieces, at moments that jitter. A piece follows the previous one, unless the
-side was silent in between: then silence is inserted. The caller's audio cannot end later than now.
-If it would, it was delayed on its way, and the silence inserted for it is removed again. What is
-older than `SETTLED_S` stays.
+The audio of each side arrives in pieces, with jitter. A piece directly follows the previous one,
+unless there was a gap: then silence is inserted. The caller's audio cannot end later than now. If
+it would, a piece was only delayed, and the silence inserted for it is removed again. Audio older
+than `SETTLED_S` no longer changes.
 """
 
 from typing import Final
 
 SAMPLE_BYTES: Final = 2
-JITTER_S: Final = 0.1  # of a piece's arrival; a longer gap is silence (chosen)
-SETTLED_S: Final = 6.0  # no piece is later: after 5 s without audio a telephone line is lost
+JITTER_S: Final = 0.1  # the longest gap between two pieces that is not silence (chosen)
+SETTLED_S: Final = 6.0  # the longest delay of a piece: a line without audio for 5 s is lost
 
 
 class Side:
-    """One channel; its first sample in memory is `taken` samples from the beginning."""
+    """One channel of the recording."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._sound = bytearray()
-        self._taken = 0
+        self._sound = bytearray()  # the audio after the samples that were taken
+        self._taken = 0  # the number of samples taken
         self._padding: list[tuple[int, int]] = []  # inserted silence: first sample, length
 
     def add(self, pcm: bytes, begins_s: float) -> None:
@@ -32,12 +32,12 @@ class Side:
 
     @property
     def length_s(self) -> float:
-        """The length so far."""
+        """The length so far, in seconds."""
         return self._end / self._rate_hz
 
     @property
     def waiting_bytes(self) -> int:
-        """The size of what has not been taken yet."""
+        """The size of the audio that was not taken yet."""
         return len(self._sound)
 
     def pad(self, until_s: float) -> None:
@@ -48,7 +48,7 @@ class Side:
             self._sound += bytes(-missing * SAMPLE_BYTES)
 
     def take_back(self, until_s: float) -> None:
-        """Remove the latest inserted silence, until the channel ends at `until_s`."""
+        """Remove inserted silence, the latest first, until the channel ends at `until_s`."""
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
             first, size = self._padding.pop()
@@ -78,10 +78,10 @@ class Side:
 
 
 class Stereo:
-    """Joins both sides as they arrive, and returns what is settled."""
+    """Joins both sides as they arrive, and returns the audio that no longer changes."""
 
     def __init__(self, rate_hz: int) -> None:
-        """The recording begins with the first piece."""
+        """Prepare; the recording begins with the first piece."""
         self.rate_hz = rate_hz
         self._caller, self._agent = Side(rate_hz), Side(rate_hz)
         self._began: float | None = None
@@ -102,7 +102,7 @@ class Stereo:
         self._agent.add(pcm, self._since(now))
 
     def take(self, now: float) -> bytes:
-        """Return what is settled by now, as 16-bit stereo."""
+        """Return the next audio that no longer changes, as 16-bit stereo."""
         settled_s = self._since(now) - SETTLED_S
         for side in (self._caller, self._agent):
             side.pad(settled_s)

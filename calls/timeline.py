@@ -1,8 +1,9 @@
 """The phase of a call, and the timeline of a turn: when each part of the answer was ready.
 
 The parts form a chain: the caller stops, the VAD reports it, the transcript is final, the turn is
-decided, the model's first word, the first audio, the first audible sample on the line. A part that
-was ready before its predecessor took no time of its own, so the parts always add up to the whole.
+decided, then come the model's first word, the first audio, and the first audible sample on the
+line. A part that was ready before the previous one took no time of its own, so the parts always add
+up to the whole.
 """
 
 import itertools
@@ -30,9 +31,9 @@ from calls.events import (
 
 # The phase of a call, as a state table.
 #
-# A call listens, prepares an answer, and speaks. The table lists every allowed transition. Any
-# other one is reported and changes nothing, because an unexpected order of frames must never hurt
-# a caller. `ENDED` is final.
+# A call listens, prepares an answer, and speaks. The table lists all permitted transitions. Any
+# other transition is reported and ignored, because an unexpected order of frames must not affect a
+# caller. `ENDED` is final.
 
 
 class Phase(StrEnum):
@@ -45,11 +46,11 @@ class Phase(StrEnum):
 
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
-    # Speaking without processing: the greeting, a prompt, a farewell.
+    # To speaking, without processing: the greeting, a prompt, a goodbye.
     Phase.LISTENING: frozenset({Phase.PROCESSING, Phase.SPEAKING, Phase.ENDED}),
-    # Back to listening: the answer failed or was empty, or the caller went on speaking.
+    # Back to listening: the answer failed or was empty, or the caller resumed.
     Phase.PROCESSING: frozenset({Phase.LISTENING, Phase.SPEAKING, Phase.ENDED}),
-    # Back to listening: finished, or barged in. To processing: a tool runs on after some words.
+    # Back to listening: finished, or barge-in. To processing: a tool runs after the words.
     Phase.SPEAKING: frozenset({Phase.LISTENING, Phase.PROCESSING, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
@@ -63,17 +64,17 @@ class CallPhase:
 
     @property
     def current_state(self) -> Phase:
-        """The phase now."""
+        """The current phase."""
         return self._state
 
     def can_transition(self, target: Phase) -> bool:
-        """Return whether the table has a transition from here to `target`."""
+        """Return whether the table has a transition from the current phase to `target`."""
         return target in TRANSITIONS[self._state]
 
     def transition_to(
         self, target: Phase, cause: PhaseCause
     ) -> tuple[PhaseMoved | PhaseRefused, ...]:
-        """Move, and return the event; moving to the current phase returns none."""
+        """Change the phase if that is permitted; return the event, or nothing without a change."""
         before = self._state
         if target is before:
             return ()
@@ -103,24 +104,24 @@ class _Turn:
 
 
 class Timeline:
-    """Measures an answer from timed events.
+    """Measures the time to each answer, and its parts, from timed events.
 
-    `handle` takes each event as it happens and returns the results. Events carry their own time, so
-    their order of arrival does not matter within a turn.
+    `handle` records the times in events, and `heard` returns the measurement. Since events contain
+    their times, the order in which they arrive within a turn does not matter.
     """
 
     def __init__(self, *, budget_s: float) -> None:
         self._budget_s = budget_s
         self._turn: _Turn | None = None
-        self.number = 0  # of the latest decided turn; the greeting is before the first
+        self.number = 0  # of the latest decided turn; 0 during the greeting
 
     def handle(self, event: Event) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Record the time of an event of the turn in progress."""
+        """Record the time in an event of the turn in progress; always returns nothing."""
         match event:
             case CallerStopped():
                 self._turn = _Turn(event.at_s, {"noticed": event.noticed_at_s})
             case CallerStarted():
-                self._turn = None  # speech goes on, or barges in: the pending answer is void
+                self._turn = None  # the caller resumes or barges in, so no answer is measured
             case DictationHeard() if self._turn is not None:
                 self._turn.stopped_at_s = event.until_s
             case TurnDecided():
@@ -137,10 +138,10 @@ class Timeline:
         return ()
 
     def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Record the first audible sample on the line; measure the turn if it answers one."""
+        """Record the first audible sample of speech on the line; if it is an answer, measure it."""
         turn = self._turn
         if turn is None or not {"decided", "first_token"} <= turn.marks.keys():
-            return ()  # the greeting, a prompt, or other speech that answers no turn
+            return ()  # the greeting, a prompt, or other speech that is no answer
         self._turn = None
         turn.marks["heard"] = max(at_s, turn.stopped_at_s)
         parts = turn.parts()
@@ -158,6 +159,6 @@ class Timeline:
         if self._turn is None:
             return
         if name == "transcript" and "decided" not in self._turn.marks:
-            self._turn.marks[name] = at_s  # the turn waits for the last of several finals
+            self._turn.marks[name] = at_s  # of several final transcripts, the last one counts
         else:
             self._turn.marks.setdefault(name, at_s)

@@ -1,8 +1,8 @@
 """Checks a tool's arguments against its JSON schema, for tools defined in a configuration.
 
-This is our own code and not a library: the keywords below are those of the models' function
-calling, and a dependency to save forty lines would have to be locked, hashed and updated. A keyword
-that is not listed here only guides the model, and is not checked.
+Only the keywords below, which models' function calling uses, are checked; others only guide the
+model. No library is used: a dependency that saves forty lines would have to be locked, hashed and
+updated.
 """
 
 import re
@@ -50,11 +50,11 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
         "does not have exactly this many digits:",
     ),
 }
-"""`digits` is our own keyword: the number of digits that ends an entry on the telephone's keys."""
+"""Keywords with their checks. `digits` is our own: the length at which a keypad entry ends."""
 
 
 def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with each `digits`, which a provider could reject, as a pattern."""
+    """Return the parameters with `pattern` in place of `digits`, which a provider may reject."""
     found: Mapping[str, Any] = schema.get("properties") or {}
     return {
         name: {"pattern": f"^[0-9]{{{asked['digits']}}}$"}
@@ -66,7 +66,7 @@ def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:
-    """Return what is wrong with `value`, one sentence each, in words that a model can act on."""
+    """Return the errors in `value`, one sentence each, in words that a model can act on."""
     wanted = schema.get("type")
     names: Sequence[str] = [wanted] if isinstance(wanted, str) else wanted or ()
     if names and not any(TYPES[name](value) for name in names if name in TYPES):

@@ -1,7 +1,7 @@
-"""The turn in progress, shared by all stages of a call: its number and its one deadline.
+"""The turn in progress, shared by all stages of a call: its number and its deadline.
 
-Until the answer is heard, the deadline is the end of the latency budget, counted from the caller's
-last voiced sample. From then on it is the moment at which the queued audio runs out.
+Until audio of the answer is queued, the deadline is the end of the latency budget, which begins
+with the caller's last voiced sample. From then on, it is the end of the queued audio.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from typing import Final
 
 from fallbacks.deadline import Deadline
 
-HOLD_S: Final = 2.5  # beyond the budget; a caller's longest silence is then 4 s
+HOLD_S: Final = 2.5  # after the budget; with a budget of 1.5 s, a caller waits for at most 4 s
 
 
 class Turn:
-    """The turn that the stages work on. The only place that makes a deadline.
+    """The turn that the stages work on. Only this class makes deadlines.
 
     Attributes:
-        number: Of the latest decided turn; 0 before the first.
-        attempts: Gives attempt numbers: no two attempts of a call share one.
+        number: The number of the latest decided turn; 0 before the first.
+        attempts: The call's attempt numbers; each is used once.
     """
 
     def __init__(self, *, budget_s: float) -> None:
@@ -26,42 +26,42 @@ class Turn:
         self.attempts: Iterator[int] = count(1)
         self._budget_s = budget_s
         self._until: Deadline | None = None
-        self._heard = False
+        self._queued = False  # audio of the answer was queued
 
     def caller_stopped(self, at: float) -> None:
         """Start the latency budget, counted from the caller's last voiced sample."""
-        self._heard = False
+        self._queued = False
         self._until = Deadline(at=at + self._budget_s)
 
     def may_have_stopped(self, at: float) -> None:
         """Start the budget of an early answer, before it is certain that the caller stopped."""
-        self._heard, self._until = False, Deadline(at=at + self._budget_s)
+        self._queued, self._until = False, Deadline(at=at + self._budget_s)
 
     def stays_open(self, until: float) -> None:
-        """Count the budget from `until`: more words of the caller are expected before that."""
-        self._heard, self._until = False, Deadline(at=until + self._budget_s)
+        """Start the budget at `until`, because more words of the caller may come before."""
+        self._queued, self._until = False, Deadline(at=until + self._budget_s)
 
     def queued(self, dry_at: float) -> None:
-        """Move the deadline to `dry_at`, when the queued audio runs out.
+        """Move the deadline to `dry_at`, the end of the queued audio.
 
-        The first audio may move the deadline to an earlier moment: from then on the line counts.
-        Later audio only extends it.
+        The first audio of the answer may move the deadline to an earlier moment. Later audio only
+        extends it.
         """
         if self._until is not None:
-            self._until = Deadline(at=max(self._until.at, dry_at) if self._heard else dry_at)
-            self._heard = True
+            self._until = Deadline(at=max(self._until.at, dry_at) if self._queued else dry_at)
+            self._queued = True
 
     def flushed(self, now: float) -> None:
-        """End the deadline now: the queued audio was discarded."""
+        """Move the deadline to now if it is later: the queued audio was discarded."""
         if self._until is not None:
             self._until = self._until.no_later_than(now)
 
     def until(self, now: float) -> Deadline:
-        """Return the deadline; for speech that no caller waits for, one budget from now."""
+        """Return the deadline; before the caller's first turn, one budget from now."""
         return self._until or Deadline(at=now + self._budget_s)
 
     def patient_until(self, now: float) -> Deadline:
-        """Return when even a late answer is given up; until then something else holds the line."""
+        """Return when even a late answer is given up; until then the line is held."""
         return self.until(now).later_by(HOLD_S)
 
     def unhurried_until(self, now: float, wait_s: float = HOLD_S) -> Deadline:

@@ -1,18 +1,17 @@
-"""The verdict on each turn and call: what the caller's ear got.
+"""The verdict on each turn and call: how well the caller was served.
 
 - *served*: an answer in time, in the agent's own voice.
 - *degraded*: an answer, but late, after a filler, or in another voice.
 - *hurt*: a clip, the outage menu or silence in place of an answer.
 - *lost*: the call was cut by us.
 
-It is decided once, in the process of the call, and published with `TurnJudged` and `CallEnded`.
-Everything else reads it there. Providers and failures do not matter: a failure that no caller hears
-is no harm, and a caller who is answered by a standby voice throughout an outage hears it, although
-no request of that call has failed.
+The verdict is decided once, in the process of the call, and published with `TurnJudged` and
+`CallEnded`; all other code reads it there. Only what the caller hears counts. A failure that no
+caller hears does no harm. A standby voice counts even if no request of the call has failed.
 
-A turn is judged when the next one is decided or the call ends. The outage menu is judged at once.
-A turn that the caller made void, by going on or hanging up before an answer was due, is served.
-Turn 0 is the greeting. A call is as bad as its worst turn.
+A turn is judged when the next one is decided or the call ends; if the outage menu was read, at
+once. If the caller resumes or hangs up before an answer was due, the turn is served. Turn 0 is the
+greeting. The verdict on a call is that on its worst turn.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -46,7 +45,7 @@ from fallbacks.events import (
 
 
 class CallerVerdict(StrEnum):
-    """What a caller got, the best first."""
+    """How well a caller was served, the best first."""
 
     SERVED = "served"
     DEGRADED = "degraded"
@@ -55,16 +54,16 @@ class CallerVerdict(StrEnum):
 
 
 NOT_SERVED: Final = frozenset({CallerVerdict.HURT, CallerVerdict.LOST})
-"""The verdicts of a caller who got no answer."""
+"""The verdicts on callers who got no answer."""
 CUT: Final = frozenset({"failed", "line_lost", "shutdown"})
-"""The ends of a call that cut a caller off."""
-WAIT_S: Final = 4.0  # the longest silence that a caller may hear; a longer one is no answer
-UNHEARD_S: Final = 6.0  # without a first word; a greeting takes 2 s to begin at worst (chosen)
+"""The reasons in `CallEnded` that mean that we cut a caller off."""
+WAIT_S: Final = 4.0  # the longest silence before an answer; after it, the turn has no answer
+UNHEARD_S: Final = 6.0  # of a call without a word; a greeting begins within 2 s at worst (chosen)
 ORDER: Final = {verdict.value: at for at, verdict in enumerate(CallerVerdict)}
 
 
 def severity_of(verdict: str) -> int:
-    """Return the place of a verdict in their order, the best first; an empty one is unknown."""
+    """Return the rank of a verdict, from 0 for the best; -1 if it is empty or unknown."""
     return ORDER.get(verdict, -1)
 
 
@@ -73,16 +72,16 @@ class HeardTurn:
     """What the caller has heard in a turn.
 
     Attributes:
-        number: Of the turn.
-        decided: The caller has finished, and waits.
-        answered: Audio of the answer went to the line.
-        apology: The stage for which a clip replaced the answer; empty without one.
-        asked_again: A clip asked the caller to repeat.
-        menu: The outage menu was read, or said goodbye.
-        held: A filler was said.
-        late: The answer came after the budget.
-        other_voice: It was spoken by another voice than the agent's.
-        told: The verdict was published.
+        number: The turn's number.
+        decided: Whether the turn is over, so that the caller waits for an answer.
+        answered: Whether audio of the answer went to the line.
+        apology: The stage whose outage a clip announced in place of an answer; empty without one.
+        asked_again: Whether a clip asked the caller to repeat.
+        menu: Whether the outage menu was read, or said goodbye.
+        held: Whether a filler was said.
+        late: Whether the answer came after the budget.
+        other_voice: Whether a voice other than the agent's was heard.
+        published: Whether the verdict was published.
     """
 
     number: int
@@ -94,7 +93,7 @@ class HeardTurn:
     held: bool = False
     late: bool = False
     other_voice: bool = False
-    told: bool = False
+    published: bool = False
 
     @property
     def disturbed(self) -> bool:
@@ -105,7 +104,7 @@ class HeardTurn:
         """Return the verdict and its reason.
 
         Args:
-            waited_s: How long the caller has waited, or did wait until going on.
+            waited_s: How long the caller has waited, or had waited before resuming.
         """
         hurt = {
             "menu": self.menu,
@@ -120,7 +119,7 @@ class HeardTurn:
 
 
 class VerdictMeter:
-    """Judges one call; events in, the events to publish in their place out.
+    """Judges one call: takes events, and returns the events to publish in their place.
 
         verdict = VerdictMeter(other_voices={"elevenlabs", "local"})
         verdict.handle(AttemptWon(stage="tts", provider="elevenlabs", ...), 100.0)
@@ -128,26 +127,26 @@ class VerdictMeter:
         # (TurnJudged(turn=0, verdict="degraded", why="other_voice"), TurnDecided(...))
 
     Attributes:
-        worst: Of the turns so far.
-        why: Its reason.
-        other_voices: The voices' rungs that do not sound like the first one.
+        worst: The worst verdict on the turns so far.
+        why: The reason of that verdict.
+        other_voices: The TTS rungs that do not sound like the first one.
         turn: The latest decided turn.
-        next_turn: The caller speaks again, and it is not decided; else `None`.
-        spoke: The agent was heard in this call.
-        model_back: A model answered since the last clip.
-        inbound: The caller called us.
-        began_at: Of the call, monotonic, as the next two.
-        over_at: When the pipeline ended; the end of a lost call comes later.
-        stopped_at: The caller's last sound; `None` before it.
-        waited_s: From there until the caller went on.
+        next_turn: The turn that the caller has begun and that is not decided; else `None`.
+        spoke: Whether the agent was heard in this call.
+        model_back: Whether a model has answered since the last clip.
+        inbound: Whether the caller called us.
+        began_at: When the call began; monotonic, in seconds.
+        over_at: When the pipeline ended; if the line was lost, `CallEnded` comes later.
+        stopped_at: When the caller last stopped; `None` before that.
+        waited_s: How long the caller had waited before resuming.
     """
 
     def __init__(self, *, other_voices: Collection[str] = (), worst: str = "") -> None:
         """Begin.
 
         Args:
-            other_voices: The voices' rungs that do not sound like the first one.
-            worst: Of a resumed call, its verdict so far; empty for a new call.
+            other_voices: The TTS rungs that do not sound like the first one.
+            worst: The verdict on a resumed call so far; empty for a new call.
         """
         self.worst = worst or CallerVerdict.SERVED.value
         self.why = "resumed" if worst else ""
@@ -163,7 +162,7 @@ class VerdictMeter:
         self.waited_s = 0.0
 
     def handle(self, event: Event, now: float) -> tuple[Event, ...]:
-        """Return the events to publish in place of `event`, which is the last of them."""
+        """Return the events to publish in place of `event`, which is one of them."""
         if isinstance(event, TurnDecided):
             return (*self._decide(event, now), event)
         if isinstance(event, CallEnded):
@@ -171,43 +170,43 @@ class VerdictMeter:
         if read := READS.get(type(event)):
             read(self, event, now)
         turn = self.heard_turn
-        return (self._tell(turn, now), event) if turn.menu and not turn.told else (event,)
+        return (self._judge(turn, now), event) if turn.menu and not turn.published else (event,)
 
     @property
     def heard_turn(self) -> HeardTurn:
-        """The turn to which what is heard now belongs."""
+        """The turn that audio on the line belongs to now."""
         return self.next_turn or self.turn
 
     def _decide(self, event: TurnDecided, now: float) -> tuple[TurnJudged, ...]:
-        """Begin a turn, and judge the one before."""
+        """Begin a turn, and judge the previous one."""
         if event.turn <= self.turn.number:
             return ()
-        told = self._close(now)
+        verdicts = self._close(now)
         self.turn = self.next_turn or HeardTurn(event.turn)
         self.turn.number, self.turn.decided = event.turn, True
         self.next_turn = None
-        if self.stopped_at is None:  # keys, or words too soft for the VAD
+        if self.stopped_at is None:  # the turn has only digits, or words too soft for the VAD
             self.stopped_at = event.at_s
-        return told
+        return verdicts
 
     def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
         now = self.over_at or now
-        told = [*self._close(now, ended=True)]
-        if self.next_turn and self.next_turn.disturbed and not self.next_turn.told:
-            told.append(self._tell(self.next_turn, now))
+        verdicts = [*self._close(now, ended=True)]
+        if self.next_turn and self.next_turn.disturbed and not self.next_turn.published:
+            verdicts.append(self._judge(self.next_turn, now))
         if self.inbound and not self.spoke and now - self.began_at >= UNHEARD_S:
             self.note(CallerVerdict.HURT, "no_answer")
         if event.reason in CUT:
             self.note(CallerVerdict.LOST, event.reason)
-        return (*told, replace(event, verdict=self.worst, why=self.why))
+        return (*verdicts, replace(event, verdict=self.worst, why=self.why))
 
     def _close(self, now: float, *, ended: bool = False) -> tuple[TurnJudged, ...]:
-        return () if self.turn.told else (self._tell(self.turn, now, ended=ended),)
+        return () if self.turn.published else (self._judge(self.turn, now, ended=ended),)
 
-    def _tell(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
-        turn.told = True
-        went_on = self.next_turn is not None and not ended
-        waited_s = self.waited_s if went_on else now - (self.stopped_at or now)
+    def _judge(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
+        turn.published = True
+        resumed = self.next_turn is not None and not ended
+        waited_s = self.waited_s if resumed else now - (self.stopped_at or now)
         verdict, why = turn.judge(waited_s=waited_s)
         self.note(verdict, why)
         return TurnJudged(turn=turn.number, verdict=verdict.value, why=why)
@@ -248,18 +247,18 @@ def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
 
 
 def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
-    """Take the voice of what the call said itself; it may be heard after the turn was judged."""
+    """Record the voice of the call's own speech, which may be heard after the turn was judged."""
     if event.by not in meter.other_voices:
         return
     said_next = meter.next_turn is not None and meter.next_turn.held
-    if event.turn == meter.turn.number and not (meter.turn.told or said_next):
+    if event.turn == meter.turn.number and not (meter.turn.published or said_next):
         meter.turn.other_voice = True
     else:
         meter.note(CallerVerdict.DEGRADED, "other_voice")
 
 
 def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
-    """Take the voice that is heard; an answer after a clip is late, and no harm."""
+    """Record the voice that is used; an answer after a clip makes the turn late, not hurt."""
     turn = meter.turn
     if event.stage == "llm":
         meter.model_back = True
@@ -275,7 +274,7 @@ def _late(meter: VerdictMeter, event: BudgetMissed, now: float) -> None:
 
 
 def _held(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
-    """Count a filler for the turn that waits, and for the one that may follow it."""
+    """Record a filler for the turn in progress, and for a decided turn without an answer."""
     meter.heard_turn.held = True
     meter.turn.held |= meter.turn.decided and not meter.turn.answered
 
@@ -319,4 +318,4 @@ READS: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] =
     **dict.fromkeys((PersonWanted, CallbackWanted, HandedOver), _served_otherwise),
     LineRestored: _restored,
 }
-"""The handler of each event; other events change no verdict."""
+"""The function that handles each event; other events change no verdict."""

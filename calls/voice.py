@@ -1,15 +1,15 @@
-"""The interface between a TTS provider and the stage: a voice and its listener."""
+"""The interface between a TTS provider and the TTS stage: a voice and its listener."""
 
 from typing import Final, Protocol
 
 from fallbacks.failure import Failure
 
 ATTEMPT: Final = "attempt"
-"""The key in a frame's metadata of the attempt that a reply is spoken for."""
+"""The metadata key of a frame for the attempt that it belongs to."""
 
 
 class VoiceEar(Protocol):
-    """Receives what a voice produces, as soon as it arrives, with the attempt it belongs to."""
+    """Receives a voice's audio and events as they arrive, with the attempt they belong to."""
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
         """Receive audio: 16-bit little-endian mono at the leg's rate, in pieces of any length."""
@@ -22,27 +22,27 @@ class VoiceEar(Protocol):
         ...
 
     async def spoken(self, attempt: int) -> None:
-        """The provider reports that it has sent all it was given."""
+        """Receive the provider's report that it has sent the audio of all text."""
         ...
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """The provider answered with a failure."""
+        """Receive a failure of an attempt."""
         ...
 
     async def connecting(self) -> None:
-        """A connection is being made."""
+        """Receive the report that a connection is being opened."""
         ...
 
     async def connected(self) -> None:
-        """The voice is ready."""
+        """Receive the report that the connection is open."""
         ...
 
     async def unreachable(self, failure: Failure) -> None:
-        """No connection could be made."""
+        """Receive the report that no connection could be opened."""
         ...
 
     async def lost(self, failure: Failure | None) -> None:
-        """The connection is gone; `None` if the provider closed it for being idle."""
+        """Receive the report that the connection is lost; `None` if it was closed as idle."""
         ...
 
 
@@ -54,5 +54,5 @@ class Voice(Protocol):
         ...
 
     async def revive(self) -> None:
-        """Reconnect from scratch, whatever the state of the last connection."""
+        """Open a new connection, whatever the state of the last one."""
         ...
