@@ -418,7 +418,7 @@ async def test_a_changed_configuration_is_reloaded_or_reported_as_wrong(
     await expect(page.get_by_text("has errors. holdline.yaml:9: no")).to_be_visible()
     await button.click()
 
-    await expect(page.get_by_text("Changed for the next calls: agent.greeting.")).to_be_visible()
+    await expect(page.get_by_text("Changed for new calls: agent.greeting.")).to_be_visible()
 
 
 async def test_events_of_several_processes_are_complete_and_in_order(

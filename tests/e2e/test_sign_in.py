@@ -52,9 +52,11 @@ async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
+    await page.wait_for_load_state()  # with its style sheets
     await expect(page.get_by_label("Your name")).to_have_value("Mary")
     assert await page.evaluate(HARD_TO_READ) == []
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    await expect(page.get_by_label("Token")).to_be_focused()
     await page.keyboard.type(ACT)
     await page.keyboard.press("Enter")
 

@@ -61,7 +61,7 @@ export class Happenings {
 
   constructor(place, kept = KEPT) {
     this.#kept = kept;
-    this.#list = el("ol", { class: "happenings" }, el("li", { class: "empty" }, "Failures, failovers and tools appear here."));
+    this.#list = el("ol", { class: "happenings", tabindex: "0", "aria-label": "Events" }, el("li", { class: "empty" }, "Failures, failovers and tools appear here."));
     place.append(this.#list);
   }
 
