@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NEEDING = {
     "chromium": "tests/e2e/test_pages.py::test_a_call_is_made_heard_and_hung_up",
     "a chromium of its own": "tests/e2e/test_pages.py::test_a_refused_microphone_is_explained",
-    "chromium and the demo": "tests/e2e/test_demo_page.py::test_an_answer_and_the_end_of_a_call",
+    "chromium and the demo": "tests/e2e/test_demo_page.py::test_a_call_is_answered_and_ended",
     "firefox": "tests/e2e/test_firefox.py",
 }
 

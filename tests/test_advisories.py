@@ -59,7 +59,7 @@ def holes(advisory: Advisory, versions: list[Version]) -> list[str]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize("advisory", ADVISORIES, ids=lambda item: f"{item['package']}-{item['id']}")
-def test_no_locked_version_has_a_known_hole(advisory: Advisory, lock: str) -> None:
+def test_no_locked_version_has_a_known_vulnerability(advisory: Advisory, lock: str) -> None:
     assert holes(advisory, locked(lock).get(advisory["package"], [])) == []
 
 

@@ -68,7 +68,7 @@ def seconds(text: str) -> float:
     )
 
 
-def test_the_image_runs_as_nobody_without_a_shell_and_has_a_health_check() -> None:
+def test_the_image_runs_as_the_nobody_user_without_a_shell_and_has_a_health_check() -> None:
     last = stages_of(DOCKERFILE)[-1]
 
     assert last.user == "10001:10001"
@@ -228,7 +228,7 @@ def test_only_the_proxy_on_the_host_is_trusted() -> None:
         assert "FORWARDED_ALLOW_IPS" in (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_livekit_gets_a_configuration_and_is_the_version_of_the_tests() -> None:
+def test_livekit_has_a_configuration_and_the_version_that_the_tests_use() -> None:
     livekit = filled(COMPOSE["services"]["livekit"])
     told = yaml.safe_load(livekit["environment"]["LIVEKIT_CONFIG"])
     (built,) = re.findall(r"^server=(\S+)", (ROOT / "scripts" / "peers").read_text(), re.MULTILINE)
@@ -381,7 +381,7 @@ def test_files_with_livekits_secrets_are_readable_by_it_alone() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here: unproven")
 @pytest.mark.parametrize("name", UNITS)
-def test_systemd_accepts_the_unit_and_finds_it_closed(name: str, tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_and_rates_it_as_hardened(name: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.service"
     file.write_text(UNITS[name].replace(unit(name)["ExecStart"], f"{sys.executable} -V"))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

@@ -201,7 +201,7 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
+def test_the_documents_use_only_existing_options_of_a_command(command: str) -> None:
     used = {
         word
         for _, words in commands()
@@ -255,19 +255,19 @@ def test_the_page_on_campaigns_lists_final_statuses_and_trunk_failures() -> None
     }
 
 
-def test_the_page_of_the_lab_lists_every_fault() -> None:
+def test_the_lab_page_lists_every_fault() -> None:
     page = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
 
     assert set(FAULTS) - set(CODE.findall(page)) == set()
 
 
-def test_the_schedule_of_the_page_is_one_that_the_lab_takes() -> None:
+def test_the_schedule_on_the_lab_page_is_valid() -> None:
     (schedule,) = blocks(ROOT / "docs" / "lab.md", "yaml")
 
     assert set(schedule_for(schedule)) == {"cartesia", "openai"}
 
 
-def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
+def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "README.md", "yaml")
     file = tmp_path / "holdline.yaml"
     file.write_text(text, encoding="utf-8")
@@ -293,7 +293,7 @@ def test_the_readme_has_the_worst_times_of_the_drills_report() -> None:
         assert (ours, stock) == figures.groups(), row
 
 
-def test_the_example_of_two_agents_is_a_configuration() -> None:
+def test_the_example_of_two_agents_is_valid() -> None:
     keys = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
     example = ROOT / "examples" / "two_agents.yaml"
     settings = load(example, variables=Environment(values=dict.fromkeys(keys, "key"))).settings
@@ -357,7 +357,7 @@ def test_the_documented_pipeline_is_that_of_the_code() -> None:
 STANDS_FOR = {"X": r"\d", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "+": r"\+"}
 
 
-def test_the_documented_exchange_accepts_the_numbers_that_we_dial() -> None:
+def test_the_documented_pbx_accepts_the_numbers_that_we_dial() -> None:
     (dialplan,) = (
         block
         for block in blocks(ROOT / "docs" / "sip-exolve.md", "ini")
@@ -377,7 +377,7 @@ def test_the_documented_exchange_accepts_the_numbers_that_we_dial() -> None:
     assert dialled == ["74951234567"]  # as the page says that Exolve writes numbers
 
 
-def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
+def test_the_documents_list_every_placeholder_of_a_crm_template() -> None:
     page = (ROOT / "docs" / "customers.md").read_text(encoding="utf-8")
     told = page.partition("The placeholders of `write` are ")[2].partition("\n\n")[0]
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550100")
@@ -385,7 +385,7 @@ def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
     assert set(report.values()) <= set(re.findall(r"`(\w+)`", told))
 
 
-def test_livekit_waits_longer_for_a_first_packet_than_we_for_a_silent_caller() -> None:
+def test_livekit_waits_longer_for_a_first_packet_than_we_wait_for_a_silent_caller() -> None:
     (config,) = [
         yaml.safe_load(block)
         for block in blocks(ROOT / "docs" / "sip.md", "yaml")

@@ -70,11 +70,13 @@ def test_prometheus_accepts_the_rules_and_the_example() -> None:
     promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
-def test_the_rules_fire_when_they_should_and_not_otherwise() -> None:
+def test_the_alert_rules_fire_when_they_should_and_not_otherwise() -> None:
     promtool("test", "rules", "rules_test.yml", "rules_day_test.yml")
 
 
-def test_the_pages_share_of_answers_within_the_promise_is_the_rules(tmp_path: Path) -> None:
+def test_the_share_of_answers_in_time_on_the_metrics_page_is_that_of_the_rules(
+    tmp_path: Path,
+) -> None:
     (expression,) = blocks(ROOT / "docs" / "metrics.md", "promql")
     series = {
         'holdline_v2v_seconds_bucket{job="holdline",le="1.5"}': "0+3x40",
@@ -93,7 +95,7 @@ def test_the_pages_share_of_answers_within_the_promise_is_the_rules(tmp_path: Pa
     promtool("test", "rules", str(file))
 
 
-def test_the_promise_is_an_edge_of_the_histogram() -> None:
+def test_the_latency_target_is_a_bucket_boundary_of_the_histogram() -> None:
     (expression,) = blocks(ROOT / "docs" / "metrics.md", "promql")
     edges = Meters(CollectorRegistry()).v2v._upper_bounds
 

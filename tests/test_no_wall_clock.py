@@ -20,10 +20,10 @@ RECKON = {"abs", "float", "list", "max", "min", "round", "sorted", "sum"}
 # Assertions that may stay: guards against hanging, and moments that are compared, not lengths.
 ALLOWED = {
     "test_mic.py: until": "a guard",
-    "test_share.py: test_times_are_the_boards_whatever_the_machines_clocks_say": "a day off",
-    "test_share.py: test_a_board_whose_clock_is_set_is_believed_at_the_next_read": "an hour off",
+    "test_share.py: test_times_follow_the_boards_clock_and_not_the_machines": "a day off",
+    "test_share.py: test_a_change_of_the_boards_clock_is_followed_at_the_next_read": "an hour off",
     "share_servers.py: _until_ready": "a guard",
-    "test_provider_board.py: test_it_has_a_clock": "between two readings",
+    "test_provider_board.py: test_the_board_has_a_clock": "between two readings",
     "test_virtual_time.py": "what is tested is the clock",
     "pulse.py: listening": "a guard",
     "pulse.py: sound_card": "a guard",

@@ -31,7 +31,7 @@ def test_a_picture_has_its_pages_panels(picture: str) -> None:
 
 
 @pytest.mark.parametrize("maker", sorted(set(MADE_BY.values())))
-def test_a_pictures_source_exists_and_contributors_are_told(maker: str) -> None:
+def test_a_pictures_source_exists_and_contributing_names_it(maker: str) -> None:
     told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
     assert (ROOT / maker).exists()

@@ -128,7 +128,7 @@ FOUND: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize(("leave", "told"), FOUND.values(), ids=FOUND)
-def test_from_any_state_it_ends_with_an_environment_and_has_nothing_to_do_then(
+def test_setup_works_from_any_state_and_then_has_nothing_to_do(
     checkout: Path, leave: Callable[[Path], None], told: str
 ) -> None:
     leave(checkout)
@@ -142,7 +142,7 @@ def test_from_any_state_it_ends_with_an_environment_and_has_nothing_to_do_then(
     assert (second.returncode, second.stderr) == (0, "")
 
 
-def test_a_usable_one_is_kept(checkout: Path) -> None:
+def test_a_usable_environment_is_kept(checkout: Path) -> None:
     venv = an_environment(checkout)
     (venv / "bin" / "pip").touch()
 

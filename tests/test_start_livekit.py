@@ -148,14 +148,14 @@ def test_a_started_server_is_noted_for_the_next_start(
     assert noted == "ND_ours\n"
 
 
-def test_it_starts_without_a_redis(start: Starts) -> None:
+def test_livekit_starts_without_a_redis(start: Starts) -> None:
     ran = start(REDIS_HOST="127.0.0.1:1")
 
     assert ran.stdout == RUNS
     assert "no dead server is removed" in ran.stderr
 
 
-def test_it_starts_when_redis_hangs(start: Starts, server: Server) -> None:
+def test_livekit_starts_when_redis_hangs(start: Starts, server: Server) -> None:
     server.pause()
     try:
         ran = start()
@@ -166,7 +166,7 @@ def test_it_starts_when_redis_hangs(start: Starts, server: Server) -> None:
     assert "no dead server is removed" in ran.stderr
 
 
-def test_it_starts_when_redis_does_not_know_the_password(start: Starts, memory: Any) -> None:
+def test_livekit_starts_when_redis_rejects_the_password(start: Starts, memory: Any) -> None:
     memory.hset("nodes", "ND_dead", "what it was")
     start.noted("ND_dead")
 
@@ -176,7 +176,7 @@ def test_it_starts_when_redis_does_not_know_the_password(start: Starts, memory: 
     assert start.came_up.read_text() == "ND_dead\n"
 
 
-def test_it_starts_where_nothing_can_be_written(start: Starts, tmp_path: Path) -> None:
+def test_livekit_starts_where_nothing_can_be_written(start: Starts, tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
 
     ran = start(STATE_DIRECTORY=str(tmp_path / "a-file"))
@@ -185,7 +185,7 @@ def test_it_starts_where_nothing_can_be_written(start: Starts, tmp_path: Path) -
     assert "no dead server is removed" in ran.stderr
 
 
-def test_without_an_address_it_says_so_and_starts(start: Starts) -> None:
+def test_livekit_starts_without_an_address_and_warns(start: Starts) -> None:
     ran = start(REDIS_HOST="")
 
     assert ran.stdout == RUNS

@@ -49,7 +49,7 @@ def account(own_s: float) -> Account:
     ],
     ids=["nobody", "inside", "reaching out", "within another", "a chain", "elsewhere"],
 )
-def test_time_in_which_several_worked_is_taken_off_once(
+def test_time_shared_by_several_providers_is_subtracted_once(
     busy: tuple[tuple[float, float], ...], covered: float
 ) -> None:
     each = [Busy(who="x", begin_s=begin_s, end_s=end_s) for begin_s, end_s in busy]
@@ -57,7 +57,7 @@ def test_time_in_which_several_worked_is_taken_off_once(
     assert covered_s(each, 1.0, 4.0) == pytest.approx(covered)
 
 
-def test_a_busy_time_outside_of_the_span_leaves_nothing() -> None:
+def test_busy_time_outside_the_span_is_clipped_to_nothing() -> None:
     begin_s, end_s = clip(Busy(who="x", begin_s=5.0, end_s=6.0), 1.0, 4.0)
 
     assert begin_s == end_s
@@ -70,7 +70,7 @@ def test_the_parts_add_up_to_the_whole_answer() -> None:
     assert sum(found.parts.values()) == pytest.approx(found.v2v_s)
 
 
-def test_time_in_which_no_other_part_was_busy_is_ours() -> None:
+def test_time_with_no_provider_busy_counts_as_ours() -> None:
     found = settle(TURN, OTHERS)
 
     assert found.own == pytest.approx(
@@ -96,7 +96,7 @@ def test_a_wait_that_is_shown_but_not_excused_stays_ours() -> None:
     assert found.unwaited_s == pytest.approx(found.own_s - 0.015)
 
 
-def test_a_transcript_that_was_there_before_the_vad_took_no_time_of_its_own() -> None:
+def test_a_transcript_that_arrived_before_the_vad_decided_adds_no_time() -> None:
     early = dataclasses.replace(TURN, transcript_s=100.1)
 
     found = settle(early, ())
@@ -140,7 +140,7 @@ def test_the_target_holds_for_the_median_and_the_tail(
     assert target.within_target is met
 
 
-def test_a_part_that_worked_in_some_turns_only_was_idle_in_the_others() -> None:
+def test_a_part_used_in_only_some_turns_counts_as_idle_in_the_others() -> None:
     console = Console(record=True, width=150, file=io.StringIO())
     judged = settle(TURN, OTHERS)
     early = settle(TURN, [item for item in OTHERS if item.who != "turn detector"])

@@ -57,7 +57,7 @@ async def test_a_machine_is_found_by_its_words(models: VoiceModels, name: str) -
 
 @pytest.mark.parametrize("name", PEOPLE)
 @pytest.mark.parametrize("seed", [0, 1])
-async def test_a_person_whose_words_are_misheard_is_spoken_to(
+async def test_a_person_whose_words_are_misrecognised_is_spoken_to(
     models: VoiceModels, name: str, seed: int
 ) -> None:
     rendered = of(name)

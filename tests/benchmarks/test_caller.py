@@ -107,7 +107,7 @@ async def hold(each: Door) -> HeldCall:
     return held
 
 
-async def test_a_call_is_held_to_its_end_and_can_be_judged() -> None:
+async def test_a_call_runs_to_its_end_and_can_be_judged() -> None:
     each = Door()
 
     held = await hold(each)

@@ -54,7 +54,7 @@ def test_a_percentile_needs_a_value() -> None:
         percentile([], 0.5)
 
 
-def test_turns_that_were_never_held_count_as_never_answered() -> None:
+def test_turns_that_never_took_place_count_as_unanswered() -> None:
     found = sum_up([turn(0.8), turn(0.9)], expected=4)
 
     assert (found.turns, found.not_whole) == (4, 2)
@@ -78,7 +78,7 @@ def test_the_problems_of_a_turn_are_named() -> None:
     assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).told
 
 
-def test_the_most_calls_are_those_below_which_nothing_was_missed() -> None:
+def test_the_capacity_is_the_highest_load_below_the_first_miss() -> None:
     runs = [run(1), run(4), run(6, p95_s=1.7), run(8)]
 
     best = most_calls(runs, side="holdline", workers="auto")
@@ -87,7 +87,7 @@ def test_the_most_calls_are_those_below_which_nothing_was_missed() -> None:
     assert best.calls == 4
 
 
-def test_a_count_that_was_missed_once_is_not_held() -> None:
+def test_a_load_that_missed_once_does_not_count_as_held() -> None:
     runs = [run(1), run(4), run(4, p95_s=1.7)]
 
     best = most_calls(runs, side="holdline", workers="auto")
@@ -110,11 +110,11 @@ def test_a_verdict_counts_only_runs_with_the_same_workers() -> None:
 
 
 @pytest.mark.parametrize(("cores", "calls"), [(1, 8), (2, 16), (8, 64)])
-def test_another_machine_may_be_as_busy_as_this_one_was(cores: int, calls: int) -> None:
+def test_another_machine_is_estimated_at_the_load_of_this_one(cores: int, calls: int) -> None:
     assert reach(run(10), cores=cores, machine_cores=2) == calls
 
 
-def test_the_slope_of_an_exact_line_is_certain() -> None:
+def test_the_slope_of_an_exact_line_has_no_uncertainty() -> None:
     found = slope([(0.0, 5.0), (60.0, 7.0), (120.0, 9.0), (180.0, 11.0)])
 
     assert found.a_minute == pytest.approx(2.0)
@@ -128,14 +128,14 @@ def test_a_slope_within_its_uncertainty_is_no_drift() -> None:
     assert not found.drifts(1000.0, allowed=0.1)
 
 
-def test_a_sure_slope_drifts_once_it_comes_to_more_than_is_allowed() -> None:
+def test_a_significant_slope_beyond_the_limit_is_drift() -> None:
     found = slope([(60.0 * index, 2.0 * index + 0.01 * (index % 2)) for index in range(10)])
 
     assert found.drifts(30.0, allowed=50.0)
     assert not found.drifts(30.0, allowed=70.0)
 
 
-def test_a_falling_measure_does_not_drift() -> None:
+def test_a_falling_measure_is_no_drift() -> None:
     found = slope([(60.0 * index, -2.0 * index + 0.01 * (index % 2)) for index in range(10)])
 
     assert not found.drifts(30.0, allowed=1.0)

@@ -51,14 +51,14 @@ def test_a_greeting_counts_from_the_ring() -> None:
     assert found.greeting_s == pytest.approx(0.4, abs=0.02)
 
 
-def test_a_word_that_never_came_is_missing() -> None:
+def test_a_word_that_was_never_played_is_missing() -> None:
     (turn,) = judge_call(held((SAID_S, "We open nine.")), started_at=90.0).turns
 
     assert turn.missing == ("at",)
     assert not turn.whole
 
 
-def test_a_word_that_came_twice_is_too_much() -> None:
+def test_a_repeated_word_is_reported_as_extra() -> None:
     (turn,) = judge_call(held((SAID_S, "We open open at nine.")), started_at=90.0).turns
 
     assert turn.extra == ("open",)
@@ -99,7 +99,7 @@ def in_pieces(text: str, *, late_s: float) -> list[tuple[float, str, str]]:
     ]
 
 
-def test_words_that_came_in_pieces_are_torn_and_not_lost() -> None:
+def test_words_interrupted_by_a_gap_are_torn_and_not_lost() -> None:
     call = held()
     call.arrivals += in_pieces(ANSWER, late_s=0.015)
 
@@ -111,7 +111,7 @@ def test_words_that_came_in_pieces_are_torn_and_not_lost() -> None:
     assert turn.first_word_s == pytest.approx(1.0, abs=0.01)
 
 
-def test_pieces_that_come_in_time_tear_nothing() -> None:
+def test_pieces_that_arrive_in_time_tear_no_word() -> None:
     call = held()
     call.arrivals += in_pieces(ANSWER, late_s=-0.01)
 

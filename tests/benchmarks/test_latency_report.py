@@ -34,7 +34,9 @@ def test_ours_is_compared_with_stock_of_the_same_run() -> None:
     ],
     ids=["sooner", "a quarter more", "half as many more", "hardly sooner", "a turn lost"],
 )
-def test_the_target_is_sooner_whole_and_not_dearer(ours: SideFigures, *, good: bool) -> None:
+def test_the_target_is_faster_complete_and_no_more_expensive(
+    ours: SideFigures, *, good: bool
+) -> None:
     assert met({OURS: ours, STOCK: side(0.8)}) is good
 
 

@@ -22,7 +22,7 @@ def held(*at_s: float) -> HeldCall:
 @pytest.mark.parametrize(
     ("at_s", "meanwhile"), [((0.5,), False), ((0.5, 5.5), False), ((0.5, 3.0, 5.5), True)]
 )
-def test_an_agent_that_speaks_into_a_reading_is_noticed(
+def test_an_agent_that_speaks_over_a_clip_is_noticed(
     at_s: tuple[float, ...], *, meanwhile: bool
 ) -> None:
     assert spoke_meanwhile(held(*at_s)) is meanwhile

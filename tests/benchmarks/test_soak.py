@@ -18,11 +18,11 @@ def found(*, grows: float = 0.0, lost: int = 0, errors: tuple[str, ...] = ()) ->
     )
 
 
-def test_a_level_line_is_good() -> None:
+def test_constant_memory_passes() -> None:
     assert found().good
 
 
-def test_memory_that_grows_all_the_time_drifts() -> None:
+def test_steadily_growing_memory_is_drift() -> None:
     assert found(grows=1.0).drifting == ("memory, MB",)
     assert not found(grows=1.0).good
 
@@ -35,7 +35,7 @@ def test_growth_during_the_warm_up_is_no_drift() -> None:
     assert each.drifting == ()
 
 
-def test_a_lost_turn_is_not_good() -> None:
+def test_a_lost_turn_fails_the_run() -> None:
     assert not found(lost=1).good
 
 

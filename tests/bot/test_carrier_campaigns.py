@@ -181,7 +181,7 @@ async def test_each_behaviour_has_its_outcome_and_the_records_agree(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_dial_whose_request_was_never_answered_is_one_call(
+async def test_a_dial_request_that_was_never_answered_is_one_call(
     tmp_path: Path, carrier: OpenFarEnd
 ) -> None:
     def swallow(account: Any) -> None:

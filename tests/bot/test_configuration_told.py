@@ -17,7 +17,7 @@ def settings_with(**tree: Any) -> Settings:
     return Settings.model_validate({"stages": STAGES, **tree})
 
 
-def test_it_names_agents_and_ladders_and_no_key() -> None:
+def test_the_event_names_agents_and_ladders_and_no_key() -> None:
     told = configuration_of(settings_with(agents={"shop": {"numbers": ["+15550100"]}}))
 
     assert told.ladders == ("stt ears", "llm mind", "tts cartesia voice")
@@ -25,7 +25,7 @@ def test_it_names_agents_and_ladders_and_no_key() -> None:
     assert "canary" not in repr(told)
 
 
-def test_processes_with_the_same_configuration_tell_the_same_digest() -> None:
+def test_processes_with_the_same_configuration_report_the_same_digest() -> None:
     one, same = (configuration_of(settings_with()) for _ in range(2))
     other = configuration_of(settings_with(latency={"budget_s": 2.0}))
 

@@ -58,7 +58,7 @@ def tracebacks() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("messages", [pytest.param(600, id="600 messages, 60 requests")])
-async def test_a_hundred_strangers_do_not_affect_a_call(
+async def test_a_hundred_unauthenticated_clients_do_not_affect_a_call(
     messages: int, tmp_path: Path, tracebacks: list[str]
 ) -> None:
     dice = random.Random(9)  # noqa: S311 - hostile, not secret
@@ -79,7 +79,7 @@ async def test_a_hundred_strangers_do_not_affect_a_call(
 
 @pytest.mark.hours
 @pytest.mark.parametrize("messages", [pytest.param(50_000, id="50,000 messages, 5,000 requests")])
-async def test_ten_thousand_strangers_do_not_affect_a_call_and_leave_nothing(
+async def test_ten_thousand_unauthenticated_clients_do_not_affect_a_call_and_leave_nothing(
     messages: int, tmp_path: Path, tracebacks: list[str]
 ) -> None:
     """After each judged call comes one without strangers: the control for its memory."""

@@ -170,7 +170,9 @@ async def test_each_remote_system_has_connections_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("carrier", "ask"), [("twilio", 0), ("telnyx", 0), ("telnyx", 1), ("plivo", 0)]
 )
-async def test_a_connection_that_closes_just_then_costs_no_hang_up(carrier: str, ask: int) -> None:
+async def test_a_hang_up_succeeds_although_its_connection_closes_just_then(
+    carrier: str, ask: int
+) -> None:
     async with remote() as it, open_connections():
         asked = CARRIERS[carrier](it.url)[ask]
         await asked()

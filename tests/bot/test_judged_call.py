@@ -12,7 +12,7 @@ from tests.bot.judged_call import judged_call
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_a_call_without_strangers_is_whole(tmp_path: Path) -> None:
+async def test_a_call_without_other_clients_is_whole(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside:
         pass
 

@@ -279,7 +279,7 @@ async def post_slowly(url: str, body: bytes) -> tuple[int, bool]:
 
 
 @pytest.mark.slow
-async def test_strangers_are_bounded_in_pipecats_runner_too(
+async def test_unauthenticated_clients_are_bounded_in_pipecats_runner_too(
     tmp_path: Path, lab: RunningLab
 ) -> None:
     large = b"x" * 200_000

@@ -122,7 +122,7 @@ async def test_an_event_costs_all_listeners_a_bounded_number_of_calls(tmp_path: 
     assert calls / (TURNS * len(TURN)) <= MAX_CALLS
 
 
-async def test_telling_only_queues_the_event() -> None:
+async def test_emitting_an_event_only_queues_it() -> None:
     async with emitter_of([Live(words=False)]) as emitter:
         emit = emitter.emit_for("c1")
         emit(TURN[0])

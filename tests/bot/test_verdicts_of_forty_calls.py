@@ -271,7 +271,7 @@ def compare(told: Reports) -> None:
     assert Counter(lately) <= sums
 
 
-async def test_a_healthy_hour_hurts_nobody(tmp_path: Path) -> None:
+async def test_no_caller_is_hurt_in_a_healthy_hour(tmp_path: Path) -> None:
     ears = Ears()
     async with everything(tmp_path) as (golden, google, crm):
         for _ in range(12):

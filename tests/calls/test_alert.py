@@ -67,7 +67,7 @@ RESOLVED = replace(OTHER, ended_s=400.0, how="resolved by ann", lasted_s=300.0)
         "an operator has closed one of two",
     ],
 )
-def test_an_end_without_a_reporter_is_told(
+def test_an_alert_that_no_process_ended_is_reported_as_closed(
     before: tuple[Alert, ...], after: tuple[Alert, ...], told: tuple[AlertClosed, ...]
 ) -> None:
     assert closed(before, {alert.key: alert for alert in after}) == told
@@ -142,7 +142,7 @@ def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
         (Severity.CRITICAL, Severity.CRITICAL),
     ],
 )
-def test_a_step_up_is_the_next_severity(severity: Severity, heavier: Severity) -> None:
+def test_an_escalated_severity_is_the_next_one(severity: Severity, heavier: Severity) -> None:
     assert step_up(severity) is heavier
     assert worse(severity, heavier) is heavier
     assert worse(heavier, severity) is heavier

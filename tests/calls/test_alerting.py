@@ -57,7 +57,7 @@ def only(alerting: Alerting) -> Alert:
     return alert
 
 
-def test_a_lasting_incident_is_told_once_however_many_calls_meet_it() -> None:
+def test_a_lasting_incident_is_reported_once_however_many_calls_meet_it() -> None:
     alerting = Alerting(RULES)
 
     said = [alerting.handle(BEGAN, 100.0 + n / 10, by=f"worker {n}") for n in range(40)]
@@ -68,7 +68,7 @@ def test_a_lasting_incident_is_told_once_however_many_calls_meet_it() -> None:
     assert alerting.tick(106.0) == ()
 
 
-def test_an_incident_that_heals_at_once_is_not_sent() -> None:
+def test_an_incident_that_ends_at_once_is_not_sent() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
 
@@ -116,7 +116,7 @@ def test_the_end_says_how_long_it_took_and_how_many_callers_it_hurt() -> None:
     assert (told.alert.lasted_s, told.alert.callers, told.alert.how) == (60.0, 3, "recovered")
 
 
-def test_many_hurt_callers_are_told_beside_the_cause_until_they_are_few() -> None:
+def test_many_hurt_callers_are_an_alert_of_their_own_until_there_are_few() -> None:
     alerting = Alerting(RULES)
     many = Census(hurt_s=[100.0, 101.0], calls=50)
     count_callers(alerting, many, 110.0)
@@ -128,7 +128,7 @@ def test_many_hurt_callers_are_told_beside_the_cause_until_they_are_few() -> Non
     assert (over.alert.how, over.alert.lasted_s) == ("recovered", 292.0)
 
 
-def test_an_alert_that_returned_says_since_when_it_is_open_now() -> None:
+def test_an_alert_that_returned_gives_the_time_of_its_return() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.handle(ENDED, 160.0)
@@ -152,7 +152,7 @@ def test_an_alert_ends_when_each_process_that_reported_it_was_replaced() -> None
 
 
 @pytest.mark.parametrize("mended", [True, False])
-def test_replaced_processes_are_told_as_the_end_only_if_their_successors_find_nothing(
+def test_a_replaced_process_ends_an_incident_only_if_its_successor_does_not_report_it(
     *, mended: bool
 ) -> None:
     alerting = Alerting(RULES)
@@ -169,7 +169,7 @@ def test_replaced_processes_are_told_as_the_end_only_if_their_successors_find_no
         assert (only(alerting).open_s, only(alerting).severity) == (100.0, Severity.HIGH)
 
 
-def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
+def test_growth_edits_the_message_at_intervals_without_a_notification() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -182,7 +182,7 @@ def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
     assert later.alert.callers == 5
 
 
-def test_a_worse_incident_rings_again() -> None:
+def test_a_worse_incident_notifies_again() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     alerting.tick(105.0)
@@ -192,7 +192,7 @@ def test_a_worse_incident_rings_again() -> None:
     assert (told.loud, told.alert.severity) == (True, Severity.HIGH)
 
 
-def test_an_incident_that_lasts_becomes_a_step_worse_once() -> None:
+def test_a_lasting_incident_is_escalated_by_one_severity_once() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -205,7 +205,7 @@ def test_an_incident_that_lasts_becomes_a_step_worse_once() -> None:
     assert alerting.tick(1100.0) == ()
 
 
-def test_an_acknowledged_incident_does_not_ring_for_its_length() -> None:
+def test_an_acknowledged_incident_is_not_escalated_for_its_duration() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -219,7 +219,7 @@ def test_an_acknowledged_incident_does_not_ring_for_its_length() -> None:
     assert only(alerting).seen_by == "Mary"
 
 
-def test_an_operator_may_end_it() -> None:
+def test_an_operator_may_end_an_incident() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -288,7 +288,7 @@ def test_an_incident_without_reports_ends(stage: str, silent_s: float) -> None:
     assert told.alert.how == "unheard"
 
 
-def test_an_incident_that_ended_for_silence_is_told_again_when_its_reporter_returns() -> None:
+def test_an_incident_closed_for_lack_of_reports_is_reported_again_by_its_reporter() -> None:
     alerting = Alerting(replace(RULES, escalate_s=1e9))
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -336,7 +336,7 @@ def test_in_quiet_hours_minor_incidents_wait_for_the_morning() -> None:
     assert told.loud
 
 
-def test_the_end_is_told_even_if_it_returned_in_the_night_as_a_glitch() -> None:
+def test_the_end_is_reported_even_if_the_incident_returned_briefly_in_the_night() -> None:
     alerting = Alerting(RULES, quiet=lambda now: 150.0 <= now < 3000.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     (told,) = alerting.tick(105.0)
@@ -352,7 +352,7 @@ def test_the_end_is_told_even_if_it_returned_in_the_night_as_a_glitch() -> None:
     assert over.alert.ended_s == 310.0
 
 
-def test_an_incident_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
+def test_an_incident_that_ended_in_quiet_hours_is_not_sent_in_the_morning() -> None:
     alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     alerting.handle(ENDED, 160.0)
@@ -360,7 +360,7 @@ def test_an_incident_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
     assert alerting.tick(200.0) == ()
 
 
-def test_a_serious_incident_rings_at_night() -> None:
+def test_a_serious_incident_notifies_at_night() -> None:
     alerting = Alerting(RULES, quiet=lambda _: True)
     alerting.handle(BEGAN, 100.0)
 
@@ -407,7 +407,9 @@ def test_a_decision_continues_from_the_stored_state() -> None:
         ({"ended_s": 150.0}, 150.0, False),
     ],
 )
-def test_when_an_alert_rings_at_night(changed: dict[str, Any], now: float, *, rings: bool) -> None:
+def test_only_some_severities_notify_at_night(
+    changed: dict[str, Any], now: float, *, rings: bool
+) -> None:
     alert = replace(begun(BEGAN, 100.0), **changed)
 
     assert RingRules(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
@@ -442,7 +444,7 @@ def told_of(steps: Sequence[tuple[AlertEvent, float]], rules: AlertRules) -> lis
 
 
 @given(STEPS)
-def test_no_message_is_about_a_glitch_and_each_one_says_something_new(
+def test_no_message_reports_a_glitch_or_repeats_another(
     steps: list[tuple[AlertEvent, float]],
 ) -> None:
     shown: dict[str, Alert] = {}
@@ -458,7 +460,7 @@ def test_no_message_is_about_a_glitch_and_each_one_says_something_new(
 
 
 @given(STEPS)
-def test_no_hour_rings_more_often_than_the_limit(
+def test_no_hour_has_more_notifications_than_the_limit(
     steps: list[tuple[AlertEvent, float]],
 ) -> None:
     told = told_of(steps, replace(RULES, per_hour=3))
@@ -471,7 +473,7 @@ def test_no_hour_rings_more_often_than_the_limit(
     assert all(sum(1 for at in rang if begin - 3600.0 < at <= begin) <= 3 for begin in rang)
 
 
-def test_silence_ends_nothing_while_reports_are_unread() -> None:
+def test_a_lack_of_reports_ends_no_incident_while_reports_are_unread() -> None:
     alerting = Alerting(replace(RULES, escalate_s=1e9), complete=False)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)

@@ -43,7 +43,7 @@ def test_a_wait_is_over_after_its_time() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 20)), max_size=50))
-def test_waiting_as_told_is_never_faster_than_allowed(
+def test_intake_that_waits_as_required_never_exceeds_the_rate(
     pieces: list[tuple[float, int]],
 ) -> None:
     allowance, now, came = IntakeAllowance(per_s=10.0, cap=20.0, now=0.0), 0.0, 0

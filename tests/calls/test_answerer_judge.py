@@ -326,7 +326,7 @@ def test_an_answerer_with_ambiguous_words_is_spoken_to_after_them(
 
 
 @pytest.mark.parametrize("said", [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence])
-def test_a_tone_turns_the_same_words_into_a_mailbox(said: str) -> None:
+def test_the_same_words_before_a_beep_are_a_mailbox(said: str) -> None:
     line = Line().begin(0.3).words(said, 2.2, final=True)
     line.wait(2.3).judge.silent(2.3)
     line.beep(2.7).wait(20.0)
@@ -352,7 +352,9 @@ def test_a_beep_is_hung_up_on_at_once() -> None:
     ],
     ids=["a hello", "more", "a person's words", "a firm's opener", "a firm's person"],
 )
-def test_how_long_a_pause_is_our_turn(speech_s: float, said: str, silence_s: float) -> None:
+def test_the_pause_that_lets_us_speak_depends_on_what_was_heard(
+    speech_s: float, said: str, silence_s: float
+) -> None:
     line, ended = Line().begin(0.2), 0.2 + speech_s
     line.words(said, ended).judge.silent(ended)
     line.wait(20.0)
@@ -475,7 +477,7 @@ PERSONS_WORDS = ["how can I help you", "who is calling", "can I take a message f
     leaves=st.booleans(),
     step_s=st.floats(0.05, 1.5),
 )
-def test_no_answerer_is_hung_up_on_while_a_persons_words_are_ahead(
+def test_no_answerer_is_hung_up_on_while_a_person_is_more_likely(
     said: list[str], *, leaves: bool, step_s: float
 ) -> None:
     said = [*said, *PERSONS_WORDS[:2]]
@@ -491,7 +493,9 @@ def test_no_answerer_is_hung_up_on_while_a_persons_words_are_ahead(
 
 @settings(deadline=None)  # the machine may be busy
 @given(sounds=SOUNDS)
-def test_the_first_word_is_in_time_whatever_is_heard(sounds: list[tuple[float, str]]) -> None:
+def test_our_first_word_is_in_time_whatever_the_answerer_says(
+    sounds: list[tuple[float, str]],
+) -> None:
     line, now = Line(), 0.0
     for after, what in sounds:
         now += after

@@ -23,7 +23,7 @@ def answered(*, leaves_message: bool = True) -> AnsweringCourse:
     return course
 
 
-def test_the_answerer_is_told_once_with_the_time_since_the_answer() -> None:
+def test_the_answerer_is_reported_once_with_the_time_since_the_answer() -> None:
     course = answered()
 
     assert course.decide(Answerer.HUMAN, "pause", 12.5) == (

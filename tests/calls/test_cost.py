@@ -87,14 +87,14 @@ def costs_told(*events: Event) -> list[tuple[int, float | None]]:
     return [(item.turn, item.cost) for item in told if isinstance(item, TurnCosted)]
 
 
-def test_measured_use_is_told_with_its_price() -> None:
+def test_measured_use_is_reported_with_its_price() -> None:
     (told,) = CostMeter(TABLE).handle(spoken(1, 1_000))
 
     assert isinstance(told, UsageMeasured)
     assert told.cost == pytest.approx(0.05)
 
 
-def test_a_turns_cost_is_told_before_the_next_turn_and_the_last_before_the_end() -> None:
+def test_a_turns_cost_is_reported_before_the_next_turn_and_the_last_one_before_the_end() -> None:
     meter = CostMeter(TABLE)
     events = [spoken(0, 1_000), decided(1), spoken(1, 2_000), ENDED]
     told = [item for event in events for item in meter.handle(event)]
@@ -171,7 +171,7 @@ def test_a_late_bill_is_added_to_the_turns_cost(later: int) -> None:
     assert told == TurnCosted(turn=1, cost=pytest.approx(0.1), currency="USD")
 
 
-def test_a_last_turn_without_use_is_told_when_its_bill_comes_after_the_end() -> None:
+def test_a_last_turn_without_use_is_reported_when_its_bill_comes_after_the_end() -> None:
     meter = CostMeter(TABLE)
     for event in (decided(1), spoken(1, 1_000), decided(2), ENDED):
         meter.handle(event)
@@ -181,7 +181,7 @@ def test_a_last_turn_without_use_is_told_when_its_bill_comes_after_the_end() -> 
     assert told == TurnCosted(turn=2, cost=0.05, currency="USD")
 
 
-def test_free_use_is_told_unchanged() -> None:
+def test_free_use_is_reported_unchanged() -> None:
     meter = CostMeter(TABLE)
     meter.handle(spoken(0, 1_000))
 

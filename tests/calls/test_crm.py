@@ -174,7 +174,9 @@ def test_a_calls_end_has_its_telephone_term(outcome: str, status: str) -> None:
     ],
     ids=["nothing", "a summary", "a result", "words", "a moment", "notes"],
 )
-def test_an_account_lists_known_data_in_lines(known: dict[str, str], account: str) -> None:
+def test_a_summary_of_the_call_lists_its_known_data_line_by_line(
+    known: dict[str, str], account: str
+) -> None:
     bare = CrmReport(key="call-c1", call_id="c1", direction="inbound", number="")
 
     assert replace(bare, **known).account == account

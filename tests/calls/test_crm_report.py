@@ -69,7 +69,7 @@ def test_a_report_has_caller_topic_and_end() -> None:
     )
 
 
-def test_a_call_without_data_is_reported_anyway() -> None:
+def test_a_call_without_any_data_is_still_reported() -> None:
     assert reported() == CrmReport(
         key="call-c1",
         call_id="c1",
@@ -107,7 +107,7 @@ def test_two_calls_have_two_keys() -> None:
         "never began",
     ],
 )
-def test_the_number_is_the_other_partys_and_the_other_one_is_ours(
+def test_the_report_names_the_other_partys_number_and_our_own(
     events: tuple[Event, ...], direction: str, number: str, ours: str
 ) -> None:
     report = reported(*events)
@@ -140,7 +140,7 @@ def test_a_callback_is_reported_with_its_moment(
     assert (report.callback, report.reason) == (callback, reason)
 
 
-def test_the_length_is_reported_to_the_millisecond() -> None:
+def test_the_duration_is_reported_to_the_millisecond() -> None:
     assert reported(replace(ENDED, length_s=12.34567)).length_s == 12.346
 
 

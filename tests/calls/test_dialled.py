@@ -89,7 +89,7 @@ def test_without_a_status_the_gateways_reason_decides(
         ("unavailable", "transaction failed", "failed", "strained", "gateway_full"),
     ],
 )  # fmt: skip
-def test_an_unreachable_trunk_is_no_unanswered_call(
+def test_an_unreachable_trunk_is_not_an_unanswered_call(
     code: str, words: str, outcome: str, trunk: str, reason: str
 ) -> None:
     verdict = judge_dial(None, code=code, words=words)
@@ -99,7 +99,7 @@ def test_an_unreachable_trunk_is_no_unanswered_call(
 
 
 @given(st.text() | st.sampled_from(CODES))
-def test_a_gateways_reason_alone_ends_no_contact_and_only_ringing_clears_the_trunk(
+def test_a_gateways_reason_alone_settles_no_contact_and_only_ringing_clears_the_trunk(
     code: str,
 ) -> None:
     verdict = judge_dial(None, code=code)

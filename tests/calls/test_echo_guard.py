@@ -35,7 +35,7 @@ def test_discarded_sound_closes_nothing() -> None:
     assert not guard.is_closed(11.0)
 
 
-def test_late_discarded_sound_does_not_close_it_again() -> None:
+def test_late_discarded_sound_does_not_close_the_microphone_again() -> None:
     guard = guard_playing(until=11.0)
 
     guard.drop(until=20.0)
@@ -43,7 +43,7 @@ def test_late_discarded_sound_does_not_close_it_again() -> None:
     assert not guard.is_closed(12.0)
 
 
-def test_a_piece_that_ends_sooner_does_not_open_it_during_an_earlier_one() -> None:
+def test_a_piece_that_ends_sooner_does_not_open_the_microphone_during_an_earlier_one() -> None:
     guard = guard_playing(until=15.0)
 
     guard.play(10.2, until=10.4)

@@ -65,7 +65,7 @@ def test_a_reported_worse_state_is_not_reported_again(worse: Met) -> None:
     assert [item is not None for item in grew] == [True, False, False, False]
 
 
-def test_it_grows_to_the_worst_and_counts_every_failure() -> None:
+def test_an_incident_takes_the_worst_severity_and_counts_every_failure() -> None:
     incident = begun()
     incident.add(found())
 
@@ -85,7 +85,7 @@ def test_it_grows_to_the_worst_and_counts_every_failure() -> None:
     [(100.0, 0.0), (100.44, 0.4), (100.46, 0.5), (3700.0, 3600.0)],
     ids=["at once", "less than half a second", "half a second", "an hour"],
 )
-def test_it_ends_with_how_long_it_lasted_to_a_tenth_of_a_second(
+def test_an_incident_ends_with_its_duration_to_a_tenth_of_a_second(
     over: float, lasted_s: float
 ) -> None:
     incident = begun((REFUSED, True), now=100.0, failures=3)
@@ -96,11 +96,11 @@ def test_it_ends_with_how_long_it_lasted_to_a_tenth_of_a_second(
     )
 
 
-def test_its_length_is_never_negative() -> None:
+def test_an_incidents_duration_is_never_negative() -> None:
     assert begun(now=100.0).end(99.0).lasted_s == 0.0
 
 
-def test_it_lasts_until_recovery_and_starts_again_with_the_next_failure() -> None:
+def test_an_incident_lasts_until_recovery_and_starts_again_with_the_next_failure() -> None:
     incident = begun(now=100.0)
     assert (incident.began, incident.well_since) == (100.0, None)
 

@@ -182,7 +182,7 @@ def test_an_ordinary_event_begins_none(events: tuple[Event, ...]) -> None:
     assert told_by(*events) == []
 
 
-def test_a_suspicion_that_becomes_an_open_breaker_is_told_once_more() -> None:
+def test_a_suspicion_that_becomes_an_open_breaker_is_reported_once_more() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, of=incidents)
     told_by(attempt_failed(Kind.TIMEOUT), attempt_failed(Kind.TIMEOUT), at=3.0, of=incidents)
@@ -200,7 +200,7 @@ def test_a_suspicion_that_becomes_an_open_breaker_is_told_once_more() -> None:
     )
 
 
-def test_a_request_called_bad_twice_opens_the_breaker_and_that_is_told() -> None:
+def test_a_request_rejected_twice_opens_the_breaker_and_begins_an_incident() -> None:
     bad = attempt_failed(Kind.BAD_REQUEST)
 
     first, second = told_by(bad, bad, moved("open", severity=Severity.HIGH))

@@ -91,7 +91,7 @@ def test_a_database_that_refuses_writes_is_critical(incidents: Incidents) -> Non
     )
 
 
-def test_a_database_that_accepts_writes_again_is_well_when_it_stays_so(
+def test_a_database_has_recovered_when_it_has_accepted_writes_for_a_while(
     incidents: Incidents,
 ) -> None:
     incidents.handle(HALTED, 10.0)
@@ -187,7 +187,7 @@ def test_a_lost_worker_is_an_incident_with_its_calls(
     )
 
 
-def test_another_process_than_the_reporter_ends_it(incidents: Incidents) -> None:
+def test_another_process_than_the_reporter_ends_the_incident(incidents: Incidents) -> None:
     assert incidents.handle(TAKEN_ITS_PLACE, 9.0) == (
         IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.2, failures=1),
     )
@@ -211,7 +211,7 @@ UNLISTED = DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=False)
     [DoNotCallListed(call_id="c1", tries=9), DoNotCallWanted(turn=1, by="words")],
     ids=lambda each: type(each).__name__,
 )
-def test_an_unlisted_opt_out_is_an_incident_until_one_is_listed(
+def test_a_failed_opt_out_is_an_incident_until_one_is_listed(
     incidents: Incidents, listed: Event
 ) -> None:
     (began,) = incidents.handle(STILL_OWED, 10.0)
@@ -232,7 +232,7 @@ def test_an_unlisted_opt_out_is_an_incident_until_one_is_listed(
     )
 
 
-def test_a_lost_opt_out_makes_it_worse_and_names_its_call(
+def test_a_lost_opt_out_makes_the_incident_worse_and_names_its_call(
     incidents: Incidents,
 ) -> None:
     incidents.handle(STILL_OWED, 10.0)

@@ -53,7 +53,7 @@ def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Ev
     return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
 
 
-def test_a_suspicion_cleared_by_another_process_calms_down_here_too() -> None:
+def test_a_suspicion_cleared_by_another_process_is_cleared_here_too() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     began = told_by(*LATE, of=incidents)
 
@@ -104,14 +104,14 @@ def test_all_breakers_of_a_stage_opened_by_other_processes_are_an_outage_here_to
     ],
     ids=["suspect", "a late answer", "half open", "suspect elsewhere", "open elsewhere"],
 )
-def test_an_incident_lasts_until_its_rung_is_well(events: list[Event]) -> None:
+def test_an_incident_lasts_until_its_rung_has_recovered(events: list[Event]) -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, *events, of=incidents)
 
     assert incidents.tick(3600.0) == ()
 
 
-def test_a_stage_that_answers_again_has_recovered_when_it_stays_so() -> None:
+def test_a_stage_has_recovered_when_it_has_answered_for_a_while() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai-b"), at=5.0, of=incidents)
@@ -163,7 +163,7 @@ def test_a_rung_that_fails_for_hours_is_named_once() -> None:
     assert told_by(*REFUSED, at=2 * AGAIN_S, of=incidents) == []
 
 
-def test_it_has_been_well_since_the_first_good_answer() -> None:
+def test_recovery_counts_from_the_first_good_answer() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai-b"), at=5.0, of=incidents)
@@ -184,7 +184,7 @@ def test_any_event_reports_incidents_that_have_ended_by_then() -> None:
     assert [type(incident) for incident in incidents.handle(hung_up, 35.0)] == [IncidentEnded]
 
 
-def test_ended_incidents_are_told_before_new_ones() -> None:
+def test_ended_incidents_are_reported_before_new_ones() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai"), at=5.0, of=incidents)

@@ -16,7 +16,7 @@ def test_the_nearest_deadline_is_first() -> None:
     assert [queue.take() for _ in looks] == [looks[1], looks[2], looks[0]]
 
 
-def test_the_number_at_once_is_bounded() -> None:
+def test_the_number_of_simultaneous_requests_is_bounded() -> None:
     queue = LookQueue(width=1)
     queue.add(first := Look("a", due_at=100.1))
     queue.add(second := Look("b", due_at=100.2))
@@ -96,7 +96,7 @@ def test_the_latest_duration_changes_the_estimate_a_little(
     assert queue.expire(100.25 - expected_s + 0.001) == [look]
 
 
-def test_the_end_of_one_makes_room_for_one() -> None:
+def test_the_end_of_a_request_makes_room_for_another() -> None:
     queue = LookQueue(width=1)
     looks = [Look(call, due_at=100.0) for call in "abc"]
     for look in looks:

@@ -6,14 +6,14 @@ from calls.events import ProcessLagged
 NOW = 100.0
 
 
-def test_an_unnoticeable_stall_is_not_told() -> None:
+def test_an_unnoticeable_stall_is_not_reported() -> None:
     lagging = Lagging()
 
     assert lagging.note("loop", TOLD_S / 2, step="a", now=NOW) == ()
     assert lagging.tick(NOW + QUIET_S) == ()
 
 
-def test_the_first_stall_is_told_at_once_and_those_that_follow_together() -> None:
+def test_the_first_stall_is_reported_at_once_and_later_ones_together() -> None:
     lagging = Lagging()
 
     first = lagging.note("loop", 1.0, step="a", now=NOW)
@@ -30,7 +30,7 @@ def test_the_first_stall_is_told_at_once_and_those_that_follow_together() -> Non
 STALLS = ((0.5, "b"), (3.0, "c"), (0.4, "d"))
 
 
-def test_after_a_quiet_period_the_next_stall_is_told_at_once_again() -> None:
+def test_after_a_quiet_period_the_next_stall_is_reported_at_once_again() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
@@ -40,7 +40,7 @@ def test_after_a_quiet_period_the_next_stall_is_told_at_once_again() -> None:
     assert (told.lag_s, told.step) == (0.5, "b")
 
 
-def test_each_place_is_told_separately() -> None:
+def test_each_place_is_reported_separately() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
@@ -50,7 +50,7 @@ def test_each_place_is_told_separately() -> None:
     assert lagging.note("loop", 1.0, step="a", now=NOW) == ()
 
 
-def test_a_barely_noticeable_stall_is_told() -> None:
+def test_a_barely_noticeable_stall_is_reported() -> None:
     (told,) = Lagging().note("line", TOLD_S, step="a", now=NOW)
 
     assert told == ProcessLagged(where="line", lag_s=TOLD_S, step="a", times=1)
@@ -66,7 +66,7 @@ def test_of_two_equal_stalls_the_first_is_named() -> None:
     )
 
 
-def test_lasting_lag_is_told_now_and_then_and_not_each_time() -> None:
+def test_lasting_lag_is_reported_at_intervals_and_not_each_time() -> None:
     lagging = Lagging()
     told = [len(lagging.note("loop", 1.0, step="a", now=NOW))]
     for second in range(1, 41):

@@ -35,7 +35,7 @@ def test_the_language_of_most_words_of_a_turn_is_spoken(
     assert turn.current == language
 
 
-def test_only_a_change_is_told() -> None:
+def test_only_a_change_is_reported() -> None:
     turn = TurnLanguage("en")
 
     assert not turn.heard("hello there", "en")

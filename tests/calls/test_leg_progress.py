@@ -50,7 +50,7 @@ def test_a_final_status_is_an_outcome(final: str, outcome: str) -> None:
     assert ended == LegEnded(call_ref="CA1", outcome=outcome, sip_code=486, reason="32009")  # type: ignore[arg-type]
 
 
-def test_a_calls_cost_is_told_once_even_after_its_end() -> None:
+def test_a_calls_cost_is_reported_once_even_after_its_end() -> None:
     price = StatusCallback(call_ref="CA1", ref="d-1", cost=0.007)
 
     assert facts(status("completed"), price, price)[1:] == [
@@ -58,7 +58,7 @@ def test_a_calls_cost_is_told_once_even_after_its_end() -> None:
     ]
 
 
-def test_a_free_call_is_told_too() -> None:
+def test_a_free_call_is_reported_too() -> None:
     price = StatusCallback(call_ref="CA1", cost=0.0)
 
     assert facts(price) == [LegCharged(call_ref="CA1", cost=0.0)]
@@ -92,7 +92,7 @@ def test_in_any_order_a_call_ends_once_and_nothing_follows() -> None:
 
 
 @given(st.lists(st.sampled_from(STATUSES), max_size=20))
-def test_each_event_is_told_once_however_often_callbacks_come(names: list[str]) -> None:
+def test_each_event_is_reported_once_however_often_callbacks_come(names: list[str]) -> None:
     found = facts(*map(status, names))
 
     assert len({type(fact) for fact in found}) == len(found)

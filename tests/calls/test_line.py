@@ -129,7 +129,7 @@ def test_protected_words_are_remembered_when_they_have_been_heard() -> None:
     assert [heard.text for heard in words.heard(12.5)] == ["This call is recorded."]
 
 
-def test_sound_left_at_a_stall_is_left_afterwards() -> None:
+def test_sound_queued_at_a_stall_is_still_queued_afterwards() -> None:
     line = CallerLine()
     line.add(2.0, 100.0)
 
@@ -163,7 +163,7 @@ def test_protected_sound_keeps_its_place_after_a_stall() -> None:
     assert line.queued_s(101.0) == 2.0
 
 
-def test_a_position_is_heard_when_everything_before_it_was_played() -> None:
+def test_a_position_counts_as_heard_once_everything_before_it_was_played() -> None:
     line = line_with(2.0)
 
     assert [line.heard_at(number) for number in (0.0, 0.5, 2.0)] == [10.0, 10.5, 12.0]

@@ -203,12 +203,12 @@ def test_another_request_is_not_taken_for_an_opt_out(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", _each(BACK))
-def test_a_wish_can_be_taken_back(said: str) -> None:
+def test_an_opt_out_can_be_withdrawn(said: str) -> None:
     assert wants_calls_after_all(said)
 
 
 @pytest.mark.parametrize("said", [*_each(WISHES), "Yes.", "Thank you, goodbye.", "Okay."])
-def test_other_words_take_nothing_back(said: str) -> None:
+def test_other_words_withdraw_no_opt_out(said: str) -> None:
     assert not wants_calls_after_all(said)
 
 

@@ -82,11 +82,11 @@ def test_a_quoted_value_stays_a_value(value: str) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"note": " \n"}])
-def test_without_a_value_nothing_is_told(fields: dict[str, str]) -> None:
+def test_without_a_value_the_model_is_told_nothing(fields: dict[str, str]) -> None:
     assert quoted("Known.", fields) == ""
 
 
-def test_only_the_first_of_many_fields_are_told() -> None:
+def test_the_model_is_told_only_the_first_of_many_fields() -> None:
     told = quoted("Known.", {f"field {number}": str(number) for number in range(100)})
 
     assert list(json.loads(told.removeprefix(f"Known. {RULE} "))) == [

@@ -17,7 +17,7 @@ from calls.timeline import TRANSITIONS, CallPhase, Phase
     ],
     ids=["a turn", "a greeting", "a turn that failed", "a tool after some words", "a hang-up"],
 )
-def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) -> None:
+def test_an_ordinary_call_follows_the_transition_table(path: list[Phase], last: Phase) -> None:
     phase = CallPhase()
 
     facts = [phase.transition_to(item, "turn_decided") for item in path]
@@ -26,7 +26,7 @@ def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) 
     assert phase.current_state is last
 
 
-def test_a_move_outside_the_table_is_told_and_changes_nothing() -> None:
+def test_a_transition_outside_the_table_is_reported_and_changes_nothing() -> None:
     phase = CallPhase()
     phase.transition_to(Phase.ENDED, "call_ended")
 
@@ -36,13 +36,13 @@ def test_a_move_outside_the_table_is_told_and_changes_nothing() -> None:
     assert phase.current_state is Phase.ENDED
 
 
-def test_a_move_names_both_phases_and_the_reason() -> None:
+def test_a_transition_names_both_phases_and_the_reason() -> None:
     facts = CallPhase().transition_to(Phase.SPEAKING, "agent_speaks")
 
     assert facts == (PhaseMoved(before="listening", after="speaking", cause="agent_speaks"),)
 
 
-def test_staying_is_not_told() -> None:
+def test_staying_in_a_phase_is_not_reported() -> None:
     assert CallPhase().transition_to(Phase.LISTENING, "caller_speaks") == ()
 
 

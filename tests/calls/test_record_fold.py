@@ -159,7 +159,7 @@ def test_an_unknown_price_leaves_the_sum_unknown() -> None:
     assert (only(batch.calls)["cost"], only(batch.calls)["currency"]) == (None, "EUR")
 
 
-def test_words_are_kept_with_their_voice() -> None:
+def test_words_are_stored_with_their_voice() -> None:
     batch = told(
         fold(),
         TurnDecided(turn=1, at_s=2.1),
@@ -244,7 +244,7 @@ def test_a_verdict_is_in_the_row_of_its_turn_and_the_worst_one_in_the_row_of_its
     assert (last["verdict"], last["why"], last["hurt_at"]) == ("lost", "shutdown", row["hurt_at"])
 
 
-def test_a_carriers_callback_finds_its_call_wherever_it_was_told() -> None:
+def test_a_carriers_callback_finds_its_call_whichever_worker_received_it() -> None:
     folded = fold()
     told(folded, STARTED, ENDED)
     ended = LegEnded(call_ref="CA1", outcome="completed")

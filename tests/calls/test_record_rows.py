@@ -152,7 +152,7 @@ def test_a_failure_outside_the_ladders_is_a_plain_error() -> None:
     }
 
 
-def test_a_breaker_moves_in_one_process() -> None:
+def test_a_breakers_transitions_belong_to_one_process() -> None:
     assert breaker_move(entry(OPENED), OPENED, "one") == {
         "call_id": "c1",
         "at": AT,

@@ -19,7 +19,7 @@ def test_an_empty_room_is_left_within_15_s() -> None:
     assert EMPTY_S <= 15.0
 
 
-def test_a_caller_who_hangs_up_ends_it_at_once() -> None:
+def test_a_caller_who_hangs_up_ends_the_call_at_once() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     assert watch.wake_at is None

@@ -206,7 +206,7 @@ def test_each_incident_has_a_headline(
         ("PhaseMoved", {"before": "listening"}, ""),
     ],
 )
-def test_an_event_is_told_in_words(event: str, said: dict[str, str], says: str) -> None:
+def test_an_event_is_described_in_words(event: str, said: dict[str, str], says: str) -> None:
     assert say(event, said, VENDORS) == says
 
 

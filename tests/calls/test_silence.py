@@ -39,7 +39,7 @@ def test_before_the_call_is_answered_nothing_is_due() -> None:
     assert silence.wake_at is None
 
 
-def test_an_eventless_call_is_not_silent_for_ever() -> None:
+def test_a_call_without_events_is_not_silent_forever() -> None:
     silence = Quiet(*BOTH, greeted=False)
 
     assert silence.tick(112.9) == ()
@@ -127,7 +127,7 @@ def test_a_line_with_sound_and_no_words_is_hung_up_in_the_end() -> None:
     assert silence.tick(117.0) == (Goodbye(reason="silence", words="Bye.", final=True),)
 
 
-def test_the_time_runs_anew_for_a_caller_who_is_back_even_while_the_agent_speaks() -> None:
+def test_the_timer_restarts_for_a_caller_who_is_back_even_while_the_agent_speaks() -> None:
     silence = Quiet(*BOTH)
     silence.line.add(10.0, 150.0)
     silence.restart(155.0)
@@ -147,7 +147,7 @@ def test_running_tools_excuse_silence() -> None:
     assert silence.wake_at == 118.0
 
 
-def test_a_tool_that_never_ends_does_not_excuse_silence_for_ever() -> None:
+def test_a_tool_that_never_ends_does_not_excuse_silence_forever() -> None:
     silence = Quiet(*BOTH)
     silence.work(100.0, more=1)
 
@@ -156,7 +156,7 @@ def test_a_tool_that_never_ends_does_not_excuse_silence_for_ever() -> None:
     assert silence.wake_at == 131.0
 
 
-def test_of_two_tools_the_second_excuses_silence_after_the_first() -> None:
+def test_the_second_of_two_tools_excuses_silence_after_the_first() -> None:
     silence = Quiet(*BOTH)
     silence.work(100.0, more=1)
     silence.work(101.0, more=1)

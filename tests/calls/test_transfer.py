@@ -119,7 +119,7 @@ def test_an_announcement_that_hangs_blocks_nothing() -> None:
     assert transfer.announced(109.0) == ()
 
 
-def test_a_failed_transfer_by_the_leg_brings_the_agent_back() -> None:
+def test_the_agent_returns_after_a_failed_transfer_by_the_leg() -> None:
     transfer, done = walked(How.HAND_ON, ANNOUNCED, handed_on("busy"))
 
     assert (done[-1], transfer.outcome) == (Do.COME_BACK, "busy")

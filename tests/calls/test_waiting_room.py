@@ -47,7 +47,7 @@ def test_the_oldest_of_the_most_crowded_address_is_dropped(visitors: Visitors) -
     assert visitors.left == ["crowd1"]
 
 
-def test_a_known_guest_stays_before_strangers(visitors: Visitors) -> None:
+def test_a_known_guest_is_kept_longer_than_unknown_ones(visitors: Visitors) -> None:
     room = WaitingRoom(places=2, of_one_address=2)
     room.enter(visitors.make("a1", known=True), now=0.0)
     room.enter(visitors.make("a2"), now=0.0)
@@ -70,7 +70,7 @@ def test_one_address_has_a_limited_number(visitors: Visitors) -> None:
     assert visitors.left == ["a1"]
 
 
-def test_no_guest_is_dropped_before_it_could_have_begun(visitors: Visitors) -> None:
+def test_no_guest_is_dropped_before_it_had_time_to_begin(visitors: Visitors) -> None:
     room = WaitingRoom(places=1, of_one_address=1, ripe_s=3.0)
     room.enter(visitors.make("a1", at=10.0), now=10.0)
 
@@ -117,7 +117,7 @@ SAME = {
 
 
 @pytest.mark.parametrize(("one", "other", "same"), SAME.values(), ids=SAME.keys())
-def test_a_stranger_owns_an_address_or_a_network(
+def test_a_client_is_known_by_its_ipv4_address_or_ipv6_network(
     one: str,
     other: str,
     same: bool,  # noqa: FBT001 - a parameter of the table

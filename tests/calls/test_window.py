@@ -67,7 +67,7 @@ def test_a_conversation_that_fits_is_unchanged() -> None:
     assert not fitted.shortened
 
 
-def test_the_oldest_turns_go_first_and_whole() -> None:
+def test_the_oldest_turns_are_dropped_first_and_whole() -> None:
     turns = [[user(f"question {n}"), assistant("x" * 100)] for n in range(10)]
     messages = [SYSTEM, *(item for turn in turns for item in turn)]
 
@@ -114,7 +114,7 @@ def test_a_window_smaller_than_the_system_message_still_has_a_question() -> None
     assert [message["role"] for message in fitted.messages] == ["system", "user"]
 
 
-def test_other_scripts_count_more_than_english() -> None:
+def test_other_scripts_count_for_more_tokens_than_english() -> None:
     assert estimate(user("hello world!")) == 4 + 3
     assert estimate(user("你好")) == 4 + 2
     assert estimate({"role": "assistant", "tool_calls": tool_use(1)[0]["tool_calls"]}) > 4

@@ -55,7 +55,7 @@ def found(outcome: DialOutcome, *, answered: bool = True) -> FoundCall:
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
-async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_says(
+async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_reports(
     outcome: DialOutcome,
 ) -> None:
     result = await judged(found(outcome), TALKED)
@@ -65,7 +65,7 @@ async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_sa
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
-async def test_a_mailbox_that_we_heard_stays_one_whatever_the_carrier_says(
+async def test_a_mailbox_that_we_detected_stays_one_whatever_the_carrier_reports(
     outcome: DialOutcome,
 ) -> None:
     result = await judged(found(outcome), MACHINE)
@@ -85,7 +85,7 @@ async def test_a_contact_who_answered_and_could_not_talk_is_our_own_failure(
     assert (result.outcome, result.reason) == (DialOutcome.AGENT_FAILED, reason)
 
 
-async def test_if_our_call_does_not_end_the_carriers_status_counts() -> None:
+async def test_the_carriers_status_counts_if_our_call_does_not_end() -> None:
     result = await judged(found(DialOutcome.FAILED), CallVerdict())
 
     assert result.outcome is DialOutcome.FAILED

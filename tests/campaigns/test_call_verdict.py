@@ -39,7 +39,7 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
+def test_a_call_either_failed_on_our_side_or_did_not(facts: Sequence[Event], failed: str) -> None:
     verdict = judge_call(state_of(facts))
 
     assert verdict.over

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from campaigns.breakers import CampaignBreaker
 
 
-def test_consecutive_failures_trip_it_and_it_says_so_once() -> None:
+def test_consecutive_failures_trip_the_campaign_breaker_once() -> None:
     breaker = CampaignBreaker(limit=3)
 
     said = [breaker.note(ours=True, reached=False) for _ in range(5)]
@@ -33,7 +33,7 @@ def test_unreached_contacts_do_not_count() -> None:
     assert breaker.note(ours=True, reached=False)
 
 
-def test_a_call_that_began_before_does_not_reset_it() -> None:
+def test_a_call_that_began_earlier_does_not_reset_the_count() -> None:
     breaker = CampaignBreaker(limit=1)
     breaker.note(ours=True, reached=False)
 
@@ -45,7 +45,7 @@ def test_a_call_that_began_before_does_not_reset_it() -> None:
 
 
 @given(st.lists(st.sampled_from(["ours", "reached", "away"]), max_size=40), st.integers(1, 5))
-def test_it_trips_only_after_the_limit_of_our_failures_without_a_talk_between(
+def test_only_a_run_of_our_own_failures_up_to_the_limit_trips_the_campaign_breaker(
     dials: list[str], limit: int
 ) -> None:
     breaker = CampaignBreaker(limit=limit)

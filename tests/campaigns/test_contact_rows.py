@@ -43,5 +43,5 @@ DAYS: dict[str, tuple[str, date | str]] = {
 
 
 @pytest.mark.parametrize(("text", "day"), DAYS.values(), ids=DAYS)
-def test_a_day_is_read_if_it_can_be_only_one(text: str, day: date | str) -> None:
+def test_a_date_is_read_only_if_it_is_unambiguous(text: str, day: date | str) -> None:
     assert read_day(text) == day

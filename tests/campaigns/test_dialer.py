@@ -268,7 +268,7 @@ async def test_a_dial_not_yet_requested_is_given_back_at_the_stop(
         assert await it.ledger() == []
 
 
-async def test_while_a_stage_is_down_no_contact_is_dialled_and_it_is_told_once(
+async def test_while_a_stage_is_down_no_contact_is_dialled_and_it_is_reported_once(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:

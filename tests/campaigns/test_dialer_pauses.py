@@ -81,7 +81,7 @@ class DeafQueue(Queue):
         return await super().move(campaign, state, **more)
 
 
-async def test_a_pause_that_the_database_missed_is_made_up_afterwards(
+async def test_a_pause_that_could_not_be_stored_is_stored_later(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -122,7 +122,9 @@ async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resu
         assert [text.reason for text in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
 
 
-async def test_the_end_of_a_pause_is_told_by_the_process_that_dials_then(tmp_path: Path) -> None:
+async def test_the_end_of_a_pause_is_reported_by_the_process_that_dials_then(
+    tmp_path: Path,
+) -> None:
     async with dialing(tmp_path, A) as it:
         reason = "agent_failed_in_a_row"
         await it.store.move("c", "paused", reason=reason, now=now_s())
@@ -225,7 +227,7 @@ async def test_no_contact_is_dialled_while_the_last_result_is_unknown(
             assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
 
 
-async def test_the_end_of_another_processs_hold_is_told_by_the_next_leader(
+async def test_the_end_of_another_processs_hold_is_reported_by_the_next_leader(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -238,7 +240,7 @@ async def test_the_end_of_another_processs_hold_is_told_by_the_next_leader(
         assert it.of(CampaignHeld) == []
 
 
-async def test_an_outage_that_lasts_is_not_told_again_by_the_next_leader(
+async def test_an_outage_that_lasts_is_not_reported_again_by_the_next_leader(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -255,7 +257,7 @@ async def test_an_outage_that_lasts_is_not_told_again_by_the_next_leader(
         assert it.of(CampaignHeld) == []
 
 
-async def test_another_processs_hold_does_not_end_for_lack_of_knowledge(
+async def test_another_processs_hold_does_not_end_because_its_cause_is_unknown(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:

@@ -84,7 +84,7 @@ async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_d
         assert [text.known for text in it.of(DialAsked)] == [False]
 
 
-async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
+async def test_a_server_with_other_campaigns_takes_over_no_dial(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:

@@ -9,7 +9,7 @@ LARGE = CampaignTurn(name="large", calls_now=0, concurrent=20, claimed_s=1.0)
 SMALL = CampaignTurn(name="small", calls_now=0, concurrent=2, claimed_s=2.0)
 
 
-def test_the_smallest_share_of_its_own_calls_is_first() -> None:
+def test_the_campaign_with_the_smallest_share_of_its_limit_is_first() -> None:
     assert in_turn([replace(LARGE, calls_now=9), replace(SMALL, calls_now=1)]) == ["large", "small"]
     assert in_turn([replace(LARGE, calls_now=11), replace(SMALL, calls_now=1)]) == [
         "small",
@@ -22,7 +22,7 @@ def test_among_equals_the_longest_wait_is_first() -> None:
     assert in_turn([replace(LARGE, claimed_s=3.0), SMALL]) == ["small", "large"]
 
 
-def test_eleven_places_are_shared_by_the_size_of_campaigns() -> None:
+def test_eleven_places_are_shared_in_proportion_to_campaign_size() -> None:
     turns = {"large": LARGE, "small": SMALL}
     for place in range(11):
         name = in_turn(turns.values())[0]

@@ -231,7 +231,7 @@ MORE_COLUMNS = {
 
 @on_sqlite
 @pytest.mark.parametrize(("column", "cell", "reason"), MORE_COLUMNS.values(), ids=MORE_COLUMNS)
-async def test_another_column_may_be_invalid_too(
+async def test_any_other_column_may_be_invalid_too(
     importing: Importing, column: str, cell: str, reason: str
 ) -> None:
     await importing.take(f"{HEADER},{column}\n030 901820,Ada,{CONSENT},{cell}\n")
@@ -275,7 +275,7 @@ async def test_a_western_name_is_kept(
 
 
 @on_sqlite
-async def test_a_file_in_another_encoding_than_stated_loses_only_the_affected_rows(
+async def test_a_file_in_an_encoding_other_than_stated_loses_only_the_affected_rows(
     importing: Importing,
 ) -> None:
     text = f"{HEADER}\n030 901820,Zoé,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
@@ -371,7 +371,7 @@ RULES = {
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("number", GATED.values(), ids=GATED)
-async def test_an_import_refuses_what_the_gate_before_every_order_would_refuse(
+async def test_an_import_refuses_numbers_that_every_dial_request_would_refuse(
     importing: Importing, number: str, rules: OrderRules
 ) -> None:
     gate = rules if rules.opened else OrderRules(prefixes=("+",))

@@ -70,7 +70,7 @@ class Exchange:
         return SimpleNamespace(rooms=[])
 
 
-async def test_for_a_dial_withdrawn_before_its_turn_no_room_is_created() -> None:
+async def test_no_room_is_created_for_a_dial_withdrawn_while_it_waits() -> None:
     exchange: Any = Exchange()
     async with asyncio.TaskGroup() as tasks:
         carrier = LivekitCarrier(
@@ -82,7 +82,7 @@ async def test_for_a_dial_withdrawn_before_its_turn_no_room_is_created() -> None
     assert exchange.made == []
 
 
-async def test_another_server_in_its_place_gives_no_result_of_a_dial() -> None:
+async def test_a_server_that_is_not_livekit_gives_no_result_of_a_dial() -> None:
     with running_exchange() as exchange:
         exchange.instead = 200, b"<title>Soon back</title>"
         async with asyncio.TaskGroup() as tasks:

@@ -56,7 +56,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("text", "region", "e164"), GOOD.values(), ids=GOOD)
-def test_a_number_is_kept_as_the_world_dials_it(text: str, region: str, e164: str) -> None:
+def test_a_number_is_stored_in_international_form(text: str, region: str, e164: str) -> None:
     read = read_number(text, region=region)
 
     assert (read.e164 if isinstance(read, CallableNumber) else read) == e164

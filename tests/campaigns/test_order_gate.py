@@ -143,7 +143,9 @@ async def pool(url: str) -> AsyncIterator[Gates]:
         await database.close()
 
 
-async def test_many_orders_at_once_by_several_processes_keep_the_limit(pool: Gates) -> None:
+async def test_many_simultaneous_dial_requests_of_several_processes_stay_within_the_limit(
+    pool: Gates,
+) -> None:
     gates = [pool.gate() for _ in range(4)]
     async with asyncio.timeout(60.0):
         refused = await asyncio.gather(*(pool.places(gates[at % 4]) for at in range(8)))
@@ -182,7 +184,7 @@ async def test_a_limit_holds_after_a_restart_until_its_time_is_over(
     assert await pool.places(again) == ""
 
 
-async def test_a_number_is_called_so_often_a_day_whoever_asks(pool: Gates) -> None:
+async def test_a_number_has_one_daily_limit_for_dial_requests_of_every_source(pool: Gates) -> None:
     gate = pool.gate()
     for source in ("api", "callback"):
         assert await pool.places(gate, NUMBER, source=source) == ""
@@ -204,7 +206,7 @@ async def test_a_call_of_unknown_end_counts_until_it_was_given_up(pool: Gates) -
     assert await pool.places(gate) == "daily_minutes"
 
 
-async def test_a_campaign_never_keeps_a_caller_from_a_person(pool: Gates) -> None:
+async def test_a_campaigns_dials_never_prevent_a_callers_transfer(pool: Gates) -> None:
     gate = pool.gate()
     for _ in range(3):
         await pool.places(gate, source="campaign")
@@ -228,7 +230,7 @@ async def test_calls_of_a_dead_process_count_as_over_and_those_of_a_living_one_d
     assert await pool.places(living) == "concurrent"
 
 
-async def test_a_withdrawn_order_counts_as_no_call_and_its_dial_may_be_ordered_again(
+async def test_a_withdrawn_dial_request_counts_as_no_call_and_may_be_made_again(
     pool: Gates,
 ) -> None:
     gate, order = pool.gate(replace(US, hourly=1)), pool.order(NUMBER)
@@ -241,7 +243,7 @@ async def test_a_withdrawn_order_counts_as_no_call_and_its_dial_may_be_ordered_a
     assert (row.outcome, row.ended_s) == ("", None)
 
 
-async def test_an_order_is_recorded_with_who_asked_and_its_outcome(pool: Gates) -> None:
+async def test_a_dial_request_is_recorded_with_its_author_and_outcome(pool: Gates) -> None:
     gate = pool.gate()
     refused, placed = pool.order("+19005551234", "command"), pool.order(NUMBER, "callback")
     await gate.admit(refused)
@@ -260,7 +262,7 @@ async def test_an_order_is_recorded_with_who_asked_and_its_outcome(pool: Gates) 
     assert {event.called for event in told} == {"+1900****34", "+1202****23"}
 
 
-async def test_a_flood_of_refused_orders_is_recorded_up_to_a_bound(pool: Gates) -> None:
+async def test_a_flood_of_refused_dial_requests_is_recorded_up_to_a_bound(pool: Gates) -> None:
     gate = pool.gate()
     for _ in range(MAX_REFUSED + 20):
         assert await pool.places(gate, "+19005551234") == "cost_class"
@@ -268,7 +270,7 @@ async def test_a_flood_of_refused_orders_is_recorded_up_to_a_bound(pool: Gates) 
     assert len(await pool.rows()) == len(pool.told) == MAX_REFUSED
 
 
-async def test_without_the_database_only_a_transfer_is_placed(tmp_path: Path) -> None:
+async def test_without_the_database_only_a_transfer_is_dialled(tmp_path: Path) -> None:
     it = Gates(f"sqlite+aiosqlite:///{tmp_path}")  # a folder
     gate = it.gate()
 
@@ -288,7 +290,7 @@ ORDERING = {
 """The methods of carriers that place calls, and the modules that use them after the gate."""
 
 
-def test_nobody_else_orders_a_call() -> None:
+def test_only_the_listed_modules_request_calls() -> None:
     found: dict[str, set[str]] = {name: set() for name in ORDERING}
     rooms = ("bot", "campaigns", "operations", "processors", "providers", "calls")
     for path in (path for room in rooms for path in (ROOT / room).rglob("*.py")):
@@ -340,7 +342,7 @@ async def test_a_campaign_waits_for_a_limit_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_campaign_excludes_nobody_while_nothing_is_allowed(tmp_path: Path) -> None:
+async def test_a_campaign_excludes_no_contact_while_no_country_is_allowed(tmp_path: Path) -> None:
     async with campaign_under(tmp_path, countries=(), prefixes=()) as it:
         async with running(it) as dialer:
             await asyncio.sleep(60.0)
@@ -353,7 +355,7 @@ async def test_a_campaign_excludes_nobody_while_nothing_is_allowed(tmp_path: Pat
 
 
 @pytest.mark.virtual_time
-async def test_a_callers_wish_is_the_callers_order(tmp_path: Path) -> None:
+async def test_a_requested_callback_is_recorded_as_the_callers_request(tmp_path: Path) -> None:
     consent = CallConsent(kind="callback", given_on="2026-11-01", source="call 4711")
     async with dialing(tmp_path) as it:
         wanted = NewContact(number=A, zones=("UTC",), consent=consent)

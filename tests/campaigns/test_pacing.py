@@ -36,7 +36,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize(("use", "refusal"), LIMITS.values(), ids=LIMITS)
-def test_a_limit_that_is_reached_is_named(use: CampaignUse, refusal: NothingToDial) -> None:
+def test_a_limit_that_was_reached_is_named(use: CampaignUse, refusal: NothingToDial) -> None:
     assert pace(SPRING, use, NOW) == refusal
 
 

@@ -29,7 +29,7 @@ FIRST = {
 
 
 @pytest.mark.parametrize(("outcome", "state", "rest_s", "counted"), FIRST.values(), ids=FIRST)
-def test_a_first_dial_is_followed_by(
+def test_a_first_dials_outcome_decides_the_next_dial(
     outcome: DialOutcome, state: ContactState, rest_s: float | None, *, counted: bool
 ) -> None:
     due_s = 0.0 if rest_s is None else NOW + rest_s
@@ -78,7 +78,7 @@ def said(sip_code: int, outcome: DialOutcome) -> DialResult:
     return DialResult(outcome=outcome, again=verdict.again, trunk=verdict.trunk)
 
 
-def test_no_rule_calls_a_contact_again_who_declined() -> None:
+def test_no_rule_calls_a_contact_who_declined_again() -> None:
     again = replace(SPRING, retry={DialOutcome.BUSY: RetryRule(again=True, counts=False)})
 
     assert next_step(again, FRESH, said(603, DialOutcome.BUSY), NOW).state == "done"

@@ -73,7 +73,7 @@ NOWHERE = {  # number, why it is in no hour of 9 to 18
 
 
 @pytest.mark.parametrize(("number", "reason"), NOWHERE.values(), ids=NOWHERE)
-async def test_a_contact_that_can_never_be_called_is_told_at_the_import(
+async def test_a_contact_that_can_never_be_called_is_reported_at_the_import(
     calling: Calling, number: str, reason: str
 ) -> None:
     tally = await calling.take_in(f"number\n{number}\n+4930901844\n")
@@ -121,7 +121,7 @@ async def test_wider_hours_reach_a_contact_that_waits_for_tomorrow(calling: Call
     assert await calling.states() == [("dialling", "")]
 
 
-async def test_wider_hours_do_not_reach_a_contact_that_rests_for_another_reason(
+async def test_wider_hours_do_not_reach_a_contact_that_waits_for_another_reason(
     calling: Calling,
 ) -> None:
     await calling.take_in("number\n+4930901844\n")
@@ -149,7 +149,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES.values(), ids=CHANGES)
-async def test_a_rule_that_is_taken_back_takes_its_contacts_back(
+async def test_contacts_come_back_when_the_rule_that_excluded_them_is_withdrawn(
     calling: Calling, change: dict[str, Any], reason: str
 ) -> None:
     await calling.take_in("number\n+12125550188\n")

@@ -62,7 +62,7 @@ NOBODY = {  # the changed campaign, what is said
 
 
 @pytest.mark.parametrize(("changes", "number", "why"), NOBODY.values(), ids=NOBODY)
-def test_a_start_that_would_call_nobody_says_why(
+def test_a_start_without_callable_contacts_gives_the_reason(
     changes: dict[str, Any], number: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure()

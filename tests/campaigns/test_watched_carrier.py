@@ -52,7 +52,7 @@ class OneAnswerRecalled(OneAnswer):
         self.recalled[dial_id] = provider_call_id
 
 
-async def test_it_is_down_from_an_unanswered_request_to_an_answered_one() -> None:
+async def test_a_carrier_is_down_from_an_unanswered_request_until_an_answered_one() -> None:
     carrier = OneAnswer(raises=CarrierError("no answer"))
     watched = WatchedCarrier(carrier)
 
@@ -67,7 +67,7 @@ async def test_it_is_down_from_an_unanswered_request_to_an_answered_one() -> Non
     assert carrier.since_s == [99.0]
 
 
-async def test_an_unanswered_status_request_shows_it_too() -> None:
+async def test_an_unanswered_status_request_shows_that_the_carrier_is_down_too() -> None:
     watched = WatchedCarrier(OneAnswer(raises=CarrierError("no answer")))
 
     with pytest.raises(CarrierError):
@@ -89,7 +89,7 @@ async def test_a_refused_number_is_an_answer() -> None:
     assert watched.down == ""
 
 
-def test_a_carrier_that_cannot_find_our_id_is_told_its_own() -> None:
+def test_a_carrier_that_cannot_look_up_our_id_is_asked_by_its_own() -> None:
     carrier = OneAnswerRecalled()
 
     WatchedCarrier(carrier).recall(DIAL)

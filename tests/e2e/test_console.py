@@ -100,7 +100,9 @@ async def press_take_out(page: Page, served: Served) -> None:
     await page.mouse.down()
 
 
-async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: Path) -> None:
+async def test_a_healthy_server_has_a_calm_headline_and_all_panels(
+    page: Page, served: Served, watch: Watch, tmp_path: Path
+) -> None:
     healthy(served.stand_in)
     await opened(page, served)
 
@@ -475,7 +477,7 @@ async def test_a_feed_that_is_back_soon_as_after_a_reload_turns_nothing_red(
     assert await page.evaluate("window.headlines") == []
 
 
-async def test_slow_answers_are_not_well(page: Page, served: Served) -> None:
+async def test_slow_answers_are_named_in_the_headline(page: Page, served: Served) -> None:
     healthy(served.stand_in)
     served.stand_in.calls["turns"] = answers(slow_s=1.5)[-5:]  # two of them are late
     await opened(page, served)

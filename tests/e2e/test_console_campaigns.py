@@ -175,7 +175,7 @@ async def test_the_reason_for_waiting_is_in_plain_words(page: Page, served: Serv
     await expect(page.locator("[data-campaign=at_its_pace] .why-waits")).to_have_count(0)
 
 
-async def test_buttons_move_a_campaign_and_keep_the_focus(
+async def test_buttons_change_a_campaigns_state_and_keep_the_focus(
     page: Page, served: Served, watch: Watch
 ) -> None:
     it = served.stand_in
@@ -230,7 +230,9 @@ async def test_a_start_is_confirmed_with_its_summary(
     assert watch.errors == []
 
 
-async def test_a_start_that_would_call_nobody_says_why(page: Page, served: Served) -> None:
+async def test_a_start_without_callable_contacts_gives_the_reason(
+    page: Page, served: Served
+) -> None:
     it = served.stand_in
     why = "spring has no contact that can be called"
     it.moves = {"summary": {"callable": 0, "why_none": why, "lines": []}}

@@ -48,7 +48,7 @@ async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> Async
         yield running
 
 
-async def test_an_answer_and_the_end_of_a_call(demo: Demo) -> None:
+async def test_a_call_is_answered_and_ended(demo: Demo) -> None:
     """More turns are in test_served_page.py."""
     async with talking() as page:
         watch = Watch(page, server=demo.url)

@@ -403,7 +403,9 @@ async def test_a_lost_microphone_leaves_silence_and_not_a_dead_line(
     assert watch.errors == []
 
 
-async def test_the_ears_extra_delay_is_measured_sent_and_drawn(page: Page, served: Served) -> None:
+async def test_the_browsers_playback_delay_is_measured_sent_and_drawn(
+    page: Page, served: Served
+) -> None:
     await call(page, served, "/")
     async with asyncio.timeout(20):
         assert await page.evaluate(PLAYING)
@@ -615,7 +617,7 @@ async def test_three_big_faults_are_switched_from_the_keyboard_and_the_rest_is_f
 
 
 @pytest.mark.parametrize(("width", "below"), [(360, True), (1280, False), (1600, False)])
-async def test_the_telephone_comes_first_and_what_one_can_say_stands_beside_it(
+async def test_the_telephone_comes_first_with_suggested_sentences_beside_it(
     page: Page, served: Served, width: int, *, below: bool
 ) -> None:
     await page.set_viewport_size({"width": width, "height": 844})

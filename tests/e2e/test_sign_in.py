@@ -38,7 +38,7 @@ async def url() -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_one_signs_in_by_keyboard_and_comes_to_the_wanted_page(
+async def test_signing_in_by_keyboard_leads_to_the_requested_page(
     page: Page, url: str, scheme: Literal["light", "dark"]
 ) -> None:
     await page.emulate_media(color_scheme=scheme)

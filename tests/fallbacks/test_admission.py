@@ -108,7 +108,7 @@ def test_public_callers_have_a_share_of_the_seats_and_at_least_one(
     assert len(fill(admission, now=0.0)) == seats - carried
 
 
-def test_their_share_is_one_of_the_calls_that_fit_not_of_all_seats() -> None:
+def test_public_callers_share_is_a_part_of_the_calls_that_fit_and_not_of_all_seats() -> None:
     admission = pool(seats=1_000)
 
     held = admit_public(admission, *(f"10.0.0.{number}" for number in range(50)))
@@ -131,7 +131,7 @@ def test_one_address_gets_few_seats_and_the_next_one_after_a_call_has_ended() ->
 
 
 @pytest.mark.parametrize("lost", ["worker", "never began"])
-def test_a_public_call_that_is_gone_counts_no_more(lost: str) -> None:
+def test_an_ended_public_call_no_longer_counts(lost: str) -> None:
     admission = pool(seats=20, measured=False)
     admission.public = PublicLimits(share=1.0, per_address=1)
     if lost == "worker":
@@ -193,7 +193,9 @@ def test_the_only_caller_is_admitted_however_busy_the_machine_is() -> None:
     ids=["loads models", "a late loop", "both"],
 )
 @pytest.mark.parametrize("leaving", [0, 2], ids=["started", "reloaded"])
-def test_a_new_worker_takes_its_full_number(cores: float, lag_s: float, leaving: int) -> None:
+def test_a_new_worker_accepts_its_full_number_of_calls(
+    cores: float, lag_s: float, leaving: int
+) -> None:
     admission = pool(workers=leaving)
     for number in admission.workers:
         admission.workers[number].leaving = True
@@ -205,7 +207,7 @@ def test_a_new_worker_takes_its_full_number(cores: float, lag_s: float, leaving:
     assert len(fill(admission, now=0.25)) == 2 * CARRIED
 
 
-def test_the_start_of_a_worker_is_no_load_and_measurements_count_afterwards() -> None:
+def test_the_load_of_a_starting_worker_does_not_count() -> None:
     admission = PoolAdmission(seats=100, cores=2)
     admission.open(1, now=0.0)
     for seat in range(2):
@@ -227,7 +229,7 @@ def test_a_leaving_worker_counts_as_long_as_it_has_calls() -> None:
     assert admission.why_closed(SETTLE_S + 1) == "busy"
 
 
-def test_the_next_call_goes_where_most_room_is() -> None:
+def test_the_next_call_goes_to_the_worker_with_the_most_room() -> None:
     admission = pool()
     admission.heed(1, cores=0.6, lag_s=0.0, now=1.0)
     admission.heed(2, cores=0.2, lag_s=0.0, now=1.0)
@@ -235,7 +237,7 @@ def test_the_next_call_goes_where_most_room_is() -> None:
     assert admission.best(1.0) == 2
 
 
-def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> None:
+def test_with_load_disabled_the_next_call_goes_to_the_worker_with_the_fewest_calls() -> None:
     admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
     admission.heed(2, cores=0.9, lag_s=9.0, now=1.0)
@@ -364,7 +366,7 @@ def test_many_simultaneous_hang_ups_do_not_make_the_others_expensive() -> None:
     assert admission.cost.cores == pytest.approx(before, rel=0.1)
 
 
-def test_a_caller_right_after_a_hang_up_finds_the_seat() -> None:
+def test_a_caller_right_after_a_hang_up_gets_the_seat() -> None:
     cores = FULL - CALL_CORES / 2  # of each worker: there is no time for one more
     admission = pool()
     seats = [admission.admit(0.0) or 0 for _ in range(2 * CARRIED)]

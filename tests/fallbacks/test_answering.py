@@ -454,7 +454,7 @@ def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
     ],
     ids=["400", "flagged", "403", "401", "503"],
 )
-def test_a_message_that_every_model_refuses_is_left_out_and_no_outage(
+def test_a_message_that_every_model_refuses_is_omitted_and_is_no_outage(
     found: Finding, *, left_out: bool
 ) -> None:
     answering, _ = ladder("a", "b", leaves_out=True)
@@ -471,7 +471,7 @@ def test_a_message_that_every_model_refuses_is_left_out_and_no_outage(
     assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out
 
 
-def test_a_second_refusal_without_the_message_is_an_outage() -> None:
+def test_a_second_refusal_without_that_message_is_an_outage() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
@@ -482,7 +482,7 @@ def test_a_second_refusal_without_the_message_is_an_outage() -> None:
     assert doing(ended)[-1] == Exhausted(attempts=1)
 
 
-def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
+def test_no_message_is_omitted_if_only_the_rest_of_an_answer_is_refused() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
     answering.write(1, "We open at ", NOW + 0.1)

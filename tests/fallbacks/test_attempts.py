@@ -140,7 +140,7 @@ def test_after_a_failure_the_next_rung_is_asked_in_the_same_instant() -> None:
     assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.1) == (start(2, "b"),)
 
 
-def test_moving_on_after_a_failure_needs_no_allowance() -> None:
+def test_failover_after_a_failure_needs_no_race_allowance() -> None:
     stage = Stage("a", "b")
     stage.spend()
     work = stage.work()
@@ -185,7 +185,7 @@ def test_a_late_rung_that_speaks_first_wins_and_the_other_is_cancelled() -> None
     )
 
 
-def test_a_rung_that_was_only_outrun_stands_ready_when_the_winner_fails() -> None:
+def test_a_rung_that_only_lost_the_race_stands_by_if_the_winner_fails() -> None:
     stage = Stage("a", "b")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -198,7 +198,7 @@ def test_a_rung_that_was_only_outrun_stands_ready_when_the_winner_fails() -> Non
     assert work.handle(cut, now=100.8) == (start(3, "b"),)
 
 
-def test_a_rung_that_kept_the_caller_waiting_is_not_ready_when_the_winner_fails() -> None:
+def test_a_rung_that_kept_the_caller_waiting_does_not_stand_by() -> None:
     stage = Stage("a", "b")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -242,7 +242,7 @@ def test_silence_is_no_gap_while_nothing_is_requested() -> None:
     assert work.wake_at == 105.4
 
 
-def test_more_work_for_a_silent_rung_does_not_excuse_its_silence() -> None:
+def test_more_text_for_a_silent_rung_does_not_excuse_its_silence() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.handle(Resumed(attempt=1), now=100.4)
@@ -324,7 +324,7 @@ def test_a_rung_with_a_refused_key_is_not_asked_again() -> None:
     )
 
 
-def test_a_rung_that_the_roster_took_out_meanwhile_is_skipped() -> None:
+def test_a_rung_that_became_unavailable_meanwhile_is_skipped() -> None:
     stage = Stage("a", "b", "c")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -404,7 +404,7 @@ def test_a_barge_in_cancels_all_attempts_and_counts_against_none() -> None:
     assert work.tick(200.0) == ()
 
 
-def test_no_usable_rung_is_exhaustion_at_once() -> None:
+def test_a_stage_without_a_usable_rung_is_exhausted_at_once() -> None:
     stage = Stage("a")
     stage.close("a")
 
@@ -462,7 +462,7 @@ def test_all_events_come_before_any_action() -> None:
         (Kind.OVERLOADED, Severity.LOW),
     ],
 )
-def test_a_failure_is_told_with_its_severity_its_time_and_the_heard_words(
+def test_a_failure_is_reported_with_its_severity_its_time_and_the_heard_words(
     kind: Kind, severity: Severity
 ) -> None:
     work = Stage("a").work()
@@ -477,7 +477,7 @@ def test_a_failure_is_told_with_its_severity_its_time_and_the_heard_words(
     assert again == ()  # one failure is one failure
 
 
-def test_an_attempt_is_told_with_the_remaining_time() -> None:
+def test_an_attempt_is_reported_with_the_remaining_time() -> None:
     work = Stage("a").work()
     work.start(UNTIL, NOW + 0.5)
 
@@ -487,7 +487,7 @@ def test_an_attempt_is_told_with_the_remaining_time() -> None:
 
 
 @pytest.mark.parametrize("stay_with", [None, "a", "b"])
-def test_an_unexpected_rung_is_told_and_expected_from_then_on(stay_with: str | None) -> None:
+def test_an_unexpected_rung_is_reported_and_expected_from_then_on(stay_with: str | None) -> None:
     stage = Stage("a", "b")
     if stay_with == "b":
         stage.close("b")  # the caller knows it, and it is out
@@ -569,7 +569,7 @@ def test_a_completed_attempt_clears_the_suspicion() -> None:
     assert stage.policy.availability.of("llm", "a").suspect_since is None
 
 
-def test_exhaustion_is_told_with_the_number_of_attempts() -> None:
+def test_exhaustion_is_reported_with_the_number_of_attempts() -> None:
     work = Stage("a", failures=1).work()
     work.start(UNTIL, NOW)
 
@@ -610,7 +610,7 @@ def test_a_failure_that_opens_the_breaker_counts_before_the_next_rung_is_chosen(
     assert Exhausted(attempts=1) in work.handle(event, NOW + 0.2)
 
 
-def test_a_late_rung_whose_breaker_opens_leaves_the_last_resort_to_the_caller() -> None:
+def test_a_late_rung_whose_breaker_opens_lets_the_caller_try_an_open_rung() -> None:
     stage = Stage("a", "b", failures=1)
     stage.spend()
     stage.policy.availability.of("llm", "b").breaker.trip(NOW)

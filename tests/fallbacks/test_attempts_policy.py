@@ -230,7 +230,7 @@ def test_a_failed_trial_is_not_repeated_for_the_same_work() -> None:
     assert not policy.has_recovered(NOW + 0.2)
 
 
-def test_a_cancelled_attempt_is_told_with_its_reason_and_has_ended() -> None:
+def test_a_cancelled_attempt_is_reported_with_its_reason_and_has_ended() -> None:
     work = work_on(stage("a"))
     work.start(UNTIL, NOW)
 
@@ -263,7 +263,7 @@ def waits_until(work: Attempting, until: Deadline, now: float) -> Deadline:
         "even a late answer is given up before",
     ],
 )
-def test_a_place_is_waited_for_as_long_as_the_next_rung_leaves_time(
+def test_an_attempt_waits_for_a_free_place_while_the_next_rung_has_time(
     names: str, prompt: Callable[[float], Deadline] | None, until: float
 ) -> None:
     policy = stage(*names)
@@ -309,7 +309,7 @@ def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
     assert asked(work.tick(NOW + 0.5)) == (["a"] if again_s == 0.3 else [])
 
 
-def test_of_two_simultaneously_limited_rungs_the_sooner_one_is_waited_for() -> None:
+def test_the_sooner_free_of_two_limited_rungs_is_waited_for() -> None:
     work = work_on(stage("a", "b"))
     work.start(UNTIL, NOW)
 

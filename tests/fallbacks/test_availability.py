@@ -227,7 +227,7 @@ def test_a_payloads_own_fault_does_not_count_against_the_rung() -> None:
     assert asked.at(1.0).state is RungState.READY
 
 
-def test_a_rate_limited_rung_rests_as_told_and_is_not_suspect() -> None:
+def test_a_rate_limited_rung_rests_as_long_as_requested_and_is_not_suspect() -> None:
     asked = rung()
 
     facts = asked.failed(leave(asked), failure(Kind.RATE_LIMITED, retry_after_s=7.0), now=1.0)
@@ -348,7 +348,7 @@ def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> Non
     assert (second.state, second.reason) == (RungState.OUT, Reason.TRIAL)
 
 
-def test_a_rung_with_a_good_probe_is_promising_until_it_is_tried() -> None:
+def test_a_good_probe_marks_an_open_rung_until_it_is_tried() -> None:
     asked = rung()
     asked.failed(leave(asked), failure(Kind.PROTOCOL), now=0.0)
     while asked.breaker.state is State.CLOSED:
@@ -400,7 +400,7 @@ def test_speed_is_that_of_recent_answers() -> None:
     assert speed.quantile(0.95) == 0.2
 
 
-def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
+def test_the_95th_percentile_leaves_one_value_in_twenty_above() -> None:
     speed = RungLatency(window=100)
     for n in range(1, 101):
         speed.took(n / 100)

@@ -34,7 +34,7 @@ def test_a_stable_connection_that_cannot_be_restored_waits_longer_and_longer() -
     assert [first, *waits(backoff, 2)] == [0.0, 0.5, 1.0]
 
 
-def test_a_connection_that_dies_young_waits_on() -> None:
+def test_a_connection_that_fails_early_keeps_its_longer_wait() -> None:
     backoff = Backoff()
     before = waits(backoff, 3)[-1]
     backoff.up(now=10.0)
@@ -58,7 +58,7 @@ def test_an_urgent_try_does_not_delay_the_next_one() -> None:
     assert backoff.next_s() == first
 
 
-def test_a_hurried_try_at_once_leaves_the_next_one_at_once() -> None:
+def test_an_immediate_retry_does_not_delay_the_next_one() -> None:
     backoff = Backoff()
     backoff.up(now=10.0)
     backoff.down(now=10.0 + STABLE_S + 0.1)
@@ -68,7 +68,7 @@ def test_a_hurried_try_at_once_leaves_the_next_one_at_once() -> None:
     assert [first, backoff.next_s()] == [0.0, 0.0]
 
 
-def test_a_service_that_reconnects_by_itself_is_left_to_that_at_first() -> None:
+def test_a_service_that_reconnects_by_itself_is_left_alone_at_first() -> None:
     backoff = Backoff(retries_itself=True)
     backoff.up(now=10.0)
     backoff.down(now=10.0 + STABLE_S + 0.1)

@@ -36,7 +36,7 @@ def test_the_table_has_a_line_for_every_state_and_input(state: State) -> None:
     assert set(TRANSITIONS[state]) == set(Input)
 
 
-def test_the_third_failure_in_a_row_opens_it() -> None:
+def test_the_third_consecutive_failure_opens_a_breaker() -> None:
     asked = breaker()
 
     assert asked.failed(permit(asked), 1.0) == ()
@@ -54,7 +54,7 @@ def test_the_third_failure_in_a_row_opens_it() -> None:
     )
 
 
-def test_a_conclusive_failure_opens_it_at_once() -> None:
+def test_a_conclusive_failure_opens_a_breaker_at_once() -> None:
     asked = breaker()
 
     (moved,) = asked.failed(permit(asked), 1.0, trip=True, rest_s=900.0)
@@ -63,7 +63,7 @@ def test_a_conclusive_failure_opens_it_at_once() -> None:
     assert asked.wake_at == 901.0
 
 
-def test_it_half_opens_after_its_rest_and_not_before() -> None:
+def test_a_breaker_half_opens_after_its_rest_and_not_before() -> None:
     asked = opened()
 
     assert asked.tick(29.9) == ()
@@ -73,9 +73,7 @@ def test_it_half_opens_after_its_rest_and_not_before() -> None:
 
 
 @pytest.mark.parametrize(("goes_well", "then"), [(True, "closed"), (False, "open")])
-def test_a_caller_who_tries_it_at_the_end_of_its_rest_is_counted(
-    *, goes_well: bool, then: str
-) -> None:
+def test_a_callers_attempt_at_the_end_of_the_rest_is_counted(*, goes_well: bool, then: str) -> None:
     asked = opened()
     given = asked.permit(29.9, last_resort=True)
     assert given is not None
@@ -87,7 +85,7 @@ def test_a_caller_who_tries_it_at_the_end_of_its_rest_is_counted(
     assert asked.state == then
 
 
-def test_a_good_probe_half_opens_it_before_its_rest_is_over() -> None:
+def test_a_good_probe_half_opens_a_breaker_before_its_rest_is_over() -> None:
     asked = opened()
 
     (moved,) = asked.succeeded(permit(asked, 1.0, probe=True), 1.2)
@@ -95,7 +93,7 @@ def test_a_good_probe_half_opens_it_before_its_rest_is_over() -> None:
     assert (moved.after, moved.cause) == ("half_open", "probe")
 
 
-def test_two_successes_close_it() -> None:
+def test_two_successes_close_a_breaker() -> None:
     asked = half_opened()
 
     assert asked.succeeded(permit(asked, 31.0, probe=True), 31.2) == ()
@@ -113,7 +111,7 @@ def test_a_failed_trial_may_name_its_rest() -> None:
     assert asked.wake_at == 92.0
 
 
-def test_an_open_one_that_is_tripped_again_keeps_the_longer_rest() -> None:
+def test_an_open_breaker_that_is_tripped_again_keeps_the_longer_rest() -> None:
     asked = opened()
 
     asked.trip(10.0, rest_s=100.0)
@@ -122,7 +120,7 @@ def test_an_open_one_that_is_tripped_again_keeps_the_longer_rest() -> None:
     assert asked.wake_at == 110.0
 
 
-def test_a_probe_of_an_earlier_opening_does_not_count_once_it_is_closed_again() -> None:
+def test_a_probe_of_an_earlier_outage_does_not_count_once_the_breaker_has_closed() -> None:
     asked = opened()
     late = permit(asked, 1.0, probe=True)
     asked.tick(30.0)
@@ -144,7 +142,7 @@ def test_another_processs_opening_counts_while_its_rest_lasts() -> None:
 
 
 @pytest.mark.parametrize("made", [opened, half_opened])
-def test_a_caller_without_another_rung_tries_an_open_one_and_its_success_closes_it(
+def test_a_caller_without_another_rung_tries_an_open_one_and_a_success_closes_it(
     made: Callable[[], Breaker],
 ) -> None:
     asked = made()
@@ -161,7 +159,7 @@ def test_a_caller_without_another_rung_tries_an_open_one_and_its_success_closes_
 
 
 @pytest.mark.parametrize("made", [opened, half_opened, lambda: half_opened(probing=False)])
-def test_results_on_an_older_stream_do_not_count_for_an_open_one(
+def test_results_of_an_older_stream_do_not_count_for_an_open_breaker(
     made: Callable[[], Breaker],
 ) -> None:
     asked = made()
@@ -177,7 +175,7 @@ def test_results_on_an_older_stream_do_not_count_for_an_open_one(
     assert not asked.on_trial(31.2)
 
 
-def test_one_that_recovered_and_failed_is_no_longer_promising() -> None:
+def test_a_rung_that_recovered_and_failed_again_is_no_longer_preferred() -> None:
     asked = opened()
     asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
     (moved,) = asked.failed(permit(asked, 2.0, probe=True), 2.4)
@@ -188,7 +186,7 @@ def test_one_that_recovered_and_failed_is_no_longer_promising() -> None:
     assert not asked.probe_succeeded
 
 
-def test_an_operator_may_have_it_tried_at_once() -> None:
+def test_an_operator_may_request_a_trial_at_once() -> None:
     asked = opened()
 
     (moved,) = asked.reset(1.0)
@@ -207,7 +205,7 @@ def test_the_time_in_each_state_is_kept() -> None:
     }
 
 
-def test_a_probes_trial_is_one_that_a_caller_does_not_wait_for() -> None:
+def test_a_caller_does_not_wait_for_a_trial_by_a_probe() -> None:
     asked = half_opened()
     permit(asked, 31.0, probe=True)
 

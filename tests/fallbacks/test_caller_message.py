@@ -18,7 +18,7 @@ def message(floor: Floor | None = None, *, limit_s: float = 30.0) -> CallerMessa
     return CallerMessage(floor, begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
 
 
-def test_a_new_one_is_empty_and_without_speech() -> None:
+def test_a_new_message_is_empty_and_without_speech() -> None:
     new = message()
 
     assert (new.pcm, new.length_s, new.spoken) == (b"", 0.0, False)
@@ -59,7 +59,9 @@ def test_the_kept_sound_is_bounded() -> None:
         pytest.param(False, 29.0, False, 30.0, id="no silence prolongs it"),
     ],
 )
-def test_speech_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over_s: float) -> None:
+def test_speech_keeps_a_message_open(
+    *, speaking: bool, at_s: float, spoken: bool, over_s: float
+) -> None:
     floor = Floor(CallerLine())
     new = message(floor)
 
@@ -99,7 +101,7 @@ def test_a_caller_who_speaks_over_the_tone_has_spoken(*, at_s: float, spoken: bo
 
 
 @pytest.mark.parametrize(("at_s", "over"), [(-0.1, False), (0.0, True), (1.0, True)])
-def test_a_key_ends_it_but_not_before_it_began(*, at_s: float, over: bool) -> None:
+def test_a_key_ends_a_message_but_not_before_it_began(*, at_s: float, over: bool) -> None:
     new = message()
 
     new.key(BEGIN_S + at_s)
@@ -107,7 +109,7 @@ def test_a_key_ends_it_but_not_before_it_began(*, at_s: float, over: bool) -> No
     assert new.over(BEGIN_S + 1.0) is over
 
 
-def test_nothing_is_kept_once_it_is_over() -> None:
+def test_nothing_is_kept_once_a_message_is_over() -> None:
     new = message()
     new.sound(SECOND, BEGIN_S + 1.0)
     new.key(BEGIN_S + 1.5)

@@ -155,7 +155,7 @@ def is_lost_and_stops(utterance: CallerUtterance) -> None:
         "nobody is left, and it is too late",
     ],
 )
-def test_words_are_pending_at_an_asked_recogniser_and_unwritten_without_one(
+def test_words_are_pending_with_a_recogniser_and_untranscribed_without_one(
     happens: Callable[[CallerUtterance], None], now: float, *, pending: bool, untranscribed: bool
 ) -> None:
     utterance = begun("a")
@@ -246,7 +246,7 @@ def test_nothing_is_complete_while_the_caller_continues() -> None:
     assert doing(steps) == [Use(attempt=1, provider="a")]
 
 
-def test_a_result_without_words_is_only_a_sign_of_life() -> None:
+def test_a_result_without_words_is_only_a_heartbeat() -> None:
     utterance = begun("a", "b")
     assert utterance.attempting.wake_at == NOW + TIMEOUT_S
 
@@ -261,7 +261,7 @@ def test_a_result_without_words_is_only_a_sign_of_life() -> None:
     [(100.5, 100.5), (100.75, 100.25)],
     ids=["it wrote just now", "it was silent for as long as it may be"],
 )
-def test_a_sign_of_life_just_before_the_stop_means_not_late(
+def test_a_recogniser_with_a_heartbeat_just_before_the_stop_is_not_late(
     stopped_at: float, silent_from: float
 ) -> None:
     utterance = begun("a", "b")

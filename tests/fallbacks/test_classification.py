@@ -123,7 +123,7 @@ def test_an_unavailable_model_or_voice_does_not_count_against_the_key(
 
 
 @pytest.mark.parametrize("body", [None, "Forbidden", openai(None), openai("permission_denied")])
-def test_another_403_of_a_model_may_be_due_to_the_key_or_the_calls_content(
+def test_any_other_403_of_a_model_may_be_due_to_the_key_or_the_calls_content(
     body: object,
 ) -> None:
     found = classify_http("openai", 403, body)
@@ -196,14 +196,14 @@ def test_some_bad_requests_concern_the_payload_alone(
 
 
 @pytest.mark.parametrize("status", [418, 423, 451, 499])
-def test_an_unlisted_status_is_transient_and_told_as_unknown(status: int) -> None:
+def test_an_unlisted_status_is_transient_and_reported_as_unknown(status: int) -> None:
     found = classify_http("openai", status, None)
 
     assert found.unknown
     assert not found.permanent
 
 
-def test_an_unlisted_server_error_is_an_overload_and_told_as_unknown() -> None:
+def test_an_unlisted_server_error_is_an_overload_and_reported_as_unknown() -> None:
     found = classify_http("openai", 507, None)
 
     assert (found.kind, found.unknown, found.permanent) == (Kind.OVERLOADED, True, False)
@@ -287,7 +287,7 @@ def test_an_idle_context_that_elevenlabs_closes_is_normal() -> None:
         {"code": "٤٢٩"},
     ],
 )
-def test_an_unlisted_message_is_told_as_unknown(message: object) -> None:
+def test_an_unlisted_message_is_reported_as_unknown(message: object) -> None:
     assert classify_message("elevenlabs", message, moment=ASKED).unknown
 
 
@@ -343,7 +343,7 @@ def test_a_close_has_the_kind_of_its_code_reason_and_moment(
 
 
 @pytest.mark.parametrize("reason", ["DATA-0000", "See https://dpgr.am/data0000"])
-def test_deepgrams_data_error_condemns_only_this_encoding(reason: str) -> None:
+def test_deepgrams_data_error_concerns_only_this_encoding(reason: str) -> None:
     found = classify_close("deepgram", 1008, reason, stage="stt", moment=FLOWING)
 
     assert (found.scope, found.permanent) == (Scope.CONFIGURATION, True)
@@ -355,7 +355,7 @@ def test_an_idle_voice_that_is_closed_politely_is_no_failure(provider: str) -> N
 
 
 @pytest.mark.parametrize("code", [4000, 4999, 1016])
-def test_an_unlisted_close_code_is_told_as_unknown(code: int) -> None:
+def test_an_unlisted_close_code_is_reported_as_unknown(code: int) -> None:
     assert classify_close("cartesia", code, stage="tts", moment=ASKED).unknown
 
 
@@ -376,7 +376,7 @@ SYMPTOM_ROWS = [
 
 
 @pytest.mark.parametrize(("symptom", "kind"), SYMPTOM_ROWS)
-def test_a_watchers_symptom_has_a_kind(symptom: Symptom, kind: Kind) -> None:
+def test_a_symptom_observed_by_us_has_a_kind(symptom: Symptom, kind: Kind) -> None:
     assert classify_symptom(symptom).kind is kind
     assert not classify_symptom(symptom).permanent
 
@@ -413,5 +413,5 @@ def test_an_exception_is_classified_by_its_cause() -> None:
     assert classify_error(error).kind is Kind.NETWORK
 
 
-def test_an_unknown_exception_is_told_as_unknown() -> None:
+def test_an_unknown_exception_is_reported_as_unknown() -> None:
     assert classify_error(RuntimeError("?")).unknown

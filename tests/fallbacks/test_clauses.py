@@ -37,7 +37,9 @@ def clause(text: str, rule: ClauseRule | None, *, word_s: float = 0.04) -> str:
         ("我们九点开门。", ""),
     ],
 )
-def test_three_whole_words_or_a_phrase_up_to_a_comma_go_first(text: str, expected: str) -> None:
+def test_the_first_piece_is_three_whole_words_or_a_phrase_up_to_a_comma(
+    text: str, expected: str
+) -> None:
     assert clause(text, WORDS) == expected
 
 
@@ -54,7 +56,7 @@ def test_a_voice_that_speaks_phrases_waits_for_a_comma(text: str, expected: str)
     assert clause(text, PHRASES) == expected
 
 
-def test_a_voice_that_takes_sentences_gets_none() -> None:
+def test_a_voice_that_takes_whole_sentences_gets_no_early_piece() -> None:
     assert clause("We open at nine.", None) == ""
 
 

@@ -108,7 +108,7 @@ def test_a_connection_without_a_failure_reports_none(*, made: bool) -> None:
     assert connection.report_failure(NOW + 10.0) is None
 
 
-def test_a_new_one_is_down_and_has_nothing_to_report() -> None:
+def test_a_new_connection_is_down_and_has_nothing_to_report() -> None:
     connection = Connection("cartesia")
 
     assert (connection.up, connection.cold, connection.settling) == (False, False, False)
@@ -148,7 +148,7 @@ def test_a_cold_rung_stays_cold_only_for_the_work_that_waited_for_it(*, waited_f
     assert connection.cold is waited_for
 
 
-def test_the_reason_for_hanging_is_told_in_words() -> None:
+def test_the_reason_for_hanging_is_reported_in_words() -> None:
     assert Connection("cartesia").report_hang() == failed(
         Kind.TIMEOUT, "tts", provider="cartesia", reason="no connection in time"
     )

@@ -179,7 +179,7 @@ def test_a_number_that_has_ended_is_complete(said: str) -> None:
     ("said", "whole"),
     [("We are open.", True), ("We are op", False), ("We open at 9.", False), ("At 9. ", True)],
 )
-def test_an_empty_continuation_is_right_only_if_no_word_was_dropped(
+def test_an_empty_continuation_is_complete_only_if_no_word_was_dropped(
     said: str, *, whole: bool
 ) -> None:
     assert begun(said).may_be_whole(2) is whole
@@ -213,7 +213,7 @@ def test_words_of_an_abandoned_model_are_ignored() -> None:
     assert answer.finish(1) == ""
 
 
-def test_a_model_that_takes_over_before_the_first_word_is_asked_the_same() -> None:
+def test_a_model_that_takes_over_before_the_first_word_gets_the_same_request() -> None:
     answer = Answer()
     answer.begin(1)
     answer.write(1, "W")
@@ -222,7 +222,7 @@ def test_a_model_that_takes_over_before_the_first_word_is_asked_the_same() -> No
     assert answer.write(2, "We are ") == "We are "
 
 
-def test_signs_without_spaces_are_passed_on_unchanged() -> None:
+def test_characters_of_a_script_without_spaces_are_passed_on_unchanged() -> None:
     answer = Answer()
     answer.begin(1)
 
@@ -242,7 +242,9 @@ UNSPACED = {
 
 @pytest.mark.parametrize("back", [0, 8, 100], ids=["goes on", "repeats", "starts over"])
 @pytest.mark.parametrize("text", UNSPACED.values(), ids=UNSPACED.keys())
-def test_in_a_script_without_blanks_no_sign_is_dropped_or_said_twice(text: str, back: int) -> None:
+def test_in_a_script_without_spaces_no_character_is_dropped_or_repeated(
+    text: str, back: int
+) -> None:
     for cut in range(6, len(text) - 6):
         answer, start = begun(text[:cut]), max(0, cut - back)
         while back and not text[start].isalnum():  # a text begins with a letter
@@ -257,7 +259,7 @@ def test_in_a_script_without_blanks_no_sign_is_dropped_or_said_twice(text: str, 
     ("said", "taken_back"),
     [("价格是12", 2), ("价格是12.", 3), ("電話はOpenA", 5), ("ราคา 12", 2), ("เปิด9", 1)],
 )
-def test_in_a_script_without_blanks_a_partial_number_or_foreign_word_is_dropped(
+def test_in_a_script_without_spaces_a_partial_number_or_foreign_word_is_dropped(
     said: str, taken_back: int
 ) -> None:
     answer = begun(said)
@@ -269,7 +271,7 @@ def test_in_a_script_without_blanks_a_partial_number_or_foreign_word_is_dropped(
 @pytest.mark.parametrize(
     ("said", "more"), [("我很高兴谢", "谢您的来电。"), ("はい、い", "いですよ。"), ("มาก", "กว่า")]
 )
-def test_a_doubled_sign_is_no_repetition(said: str, more: str) -> None:
+def test_a_doubled_character_is_no_repetition(said: str, more: str) -> None:
     answer = begun(said)
 
     goes_on(answer, more)

@@ -37,7 +37,7 @@ def asking(*before: str) -> EarlyAnswer:
     return early
 
 
-def test_available_words_are_sent_when_the_caller_falls_silent() -> None:
+def test_words_that_have_arrived_are_sent_when_the_caller_falls_silent() -> None:
     early = EarlyAnswer(EarlyBudget())
 
     assert stand(early) == ()
@@ -65,7 +65,7 @@ def test_the_same_words_are_not_sent_twice() -> None:
     assert stand(early, "are you open") == ()
 
 
-def test_they_are_not_sent_twice_if_the_question_holds_more_than_them() -> None:
+def test_the_same_words_inside_a_longer_question_are_not_sent_twice() -> None:
     early = asking()
     early.asked(question(f"Hello. {HOURS}"))  # with what was said before a pause
 
@@ -96,7 +96,7 @@ def test_an_invalidated_request_is_dropped_until_the_next_silence(because: DropR
     ],
     ids=["the same", "more words", "another conversation"],
 )
-def test_it_is_used_only_for_the_same_words_after_the_same_conversation(
+def test_an_early_answer_is_used_only_for_the_same_words_after_the_same_conversation(
     decided: EarlyQuestion, because: str | None
 ) -> None:
     assert asking().decide(decided) == because

@@ -12,7 +12,7 @@ from processors.hearing.replay_rules import SoundRing
 NOW = 100.0
 
 
-def test_a_slow_first_connection_is_told_once() -> None:
+def test_a_slow_first_connection_is_reported_once() -> None:
     opening = Opening(Lag())
     before = opening.note_overdue(NOW)
     opening.begin(NOW)
@@ -34,7 +34,9 @@ def test_a_finished_connection_is_not_overdue() -> None:
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_an_abandoned_recogniser_has_written_nothing_until_it_writes_again(*, ours: bool) -> None:
+def test_an_abandoned_recogniser_counts_as_having_written_nothing_until_it_writes_again(
+    *, ours: bool
+) -> None:
     feed = Feed("a", reconnected_by_us=ours)
     feed.note_result(NOW, words=True)
     wrote = feed.wrote

@@ -345,7 +345,7 @@ def test_a_recogniser_that_writes_nothing_without_a_standby_is_an_outage() -> No
     assert not any(isinstance(item, Ask) for item in bench.done)
 
 
-def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_told() -> None:
+def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_reported() -> None:
     bench = up("a")
     bench.fail("a")
     bench.availability.of("stt", "a").breaker.trip(bench.now)
@@ -356,7 +356,7 @@ def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_tol
     assert (exhausted(began), exhausted(lost)) == ([], [1])
 
 
-def test_without_an_open_stream_the_outage_is_told() -> None:
+def test_without_an_open_stream_the_outage_is_reported() -> None:
     bench = outage()
     bench.fail("a")
 
@@ -427,7 +427,7 @@ def test_a_turn_is_kept_open_while_its_words_are_pending() -> None:
     assert bench.hearing.wake_at is None or bench.hearing.wake_at > asked_at
 
 
-def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_is() -> None:
+def test_an_unconnected_recogniser_is_connected_urgently_and_then_fed() -> None:
     bench = up()
     bench.fail("a")
     bench.fail("b")
@@ -538,7 +538,7 @@ def test_sound_after_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
     assert ("stt", "a", Kind.SILENT) in failures(bench.pass_s(0.12))
 
 
-def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_beat_later() -> None:
+def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_little_later() -> None:
     bench = steady()
     bench.stall(5.0)
     bench.begin()
@@ -550,7 +550,7 @@ def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_beat_later() -> N
     assert failures(wanted) == [("stt", "a", Kind.SILENT)]
 
 
-def test_a_hanging_connection_is_told_once_before_any_speech() -> None:
+def test_a_hanging_connection_is_reported_once_before_any_speech() -> None:
     bench = Bench()
     bench.connect("b")
 
@@ -598,7 +598,7 @@ def guesses(actions: list[HearingAction]) -> list[str | None]:
 
 
 @pytest.mark.parametrize("end_s", [None, 1.4], ids=["no word of how far", "to the end"])
-def test_the_last_guess_replaces_an_empty_final(end_s: float | None) -> None:
+def test_the_last_interim_result_replaces_an_empty_final(end_s: float | None) -> None:
     bench = up()
     asks(bench)
 
@@ -609,7 +609,7 @@ def test_the_last_guess_replaces_an_empty_final(end_s: float | None) -> None:
     assert not utterance.owed(bench.now)
 
 
-def test_retracted_words_of_noise_are_not_the_callers() -> None:
+def test_words_retracted_as_noise_are_not_attributed_to_the_caller() -> None:
     bench = up()
     bench.pass_s(1.0)
     guess(bench, "a", "This", end_s=bench.hearing.sound.end_s)
@@ -619,7 +619,7 @@ def test_retracted_words_of_noise_are_not_the_callers() -> None:
     assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == [WHOLE]
 
 
-def test_a_final_with_words_leaves_no_guess_to_stand_in() -> None:
+def test_an_empty_final_after_one_with_words_uses_no_interim_guess() -> None:
     bench = up()
     asks(bench)
     bench.write("a", "What are your ours", end_s=bench.hearing.sound.end_s)
@@ -628,7 +628,7 @@ def test_a_final_with_words_leaves_no_guess_to_stand_in() -> None:
     assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == []
 
 
-def test_the_last_guess_replaces_a_missing_final() -> None:
+def test_the_last_interim_result_replaces_a_missing_final() -> None:
     bench = up()
     stopped = asks(bench)
     written = bench.pass_s(0.9)
@@ -662,7 +662,7 @@ def test_a_final_after_its_guess_was_used_is_not_written_again() -> None:
 @pytest.mark.parametrize(
     ("final", "new"), [(WHOLE, []), (f"{WHOLE} today?", [PassOn("today?")])], ids=["same", "longer"]
 )
-def test_of_a_final_without_word_times_only_the_part_missing_from_its_guess_is_delivered(
+def test_only_the_part_missing_from_its_guess_is_delivered_of_a_final_without_word_times(
     final: str, new: list[PassOn]
 ) -> None:
     bench = up()

@@ -153,7 +153,7 @@ def test_a_line_that_ran_dry_again_is_held_before_two_seconds_of_silence() -> No
     assert line.tick(103.7) == (Say.CLIP,)
 
 
-def test_without_fillers_such_a_turn_has_its_time_before_a_clip() -> None:
+def test_without_fillers_a_turn_with_a_tool_call_has_its_time_before_a_clip() -> None:
     line = turn(Holding())
     line.tick(101.2)
     turn(line, 110.0)
@@ -175,7 +175,7 @@ def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_no_caller_is_left_in_silence_or_hears_one_moment_too_often(
+def test_no_caller_waits_in_silence_or_hears_a_filler_too_often(
     data: st.DataObject,
 ) -> None:
     line, now = Holding(), 0.0
@@ -232,7 +232,7 @@ def test_without_fillers_an_early_tool_call_gets_a_clip_within_the_budget() -> N
     assert line.tick(111.4) == (Say.CLIP,)
 
 
-def test_an_answer_that_is_expected_after_all_is_waited_for_after_the_clip() -> None:
+def test_an_answer_that_becomes_expected_is_waited_for_after_the_clip() -> None:
     line = turn(Holding())
     line.answered()
 

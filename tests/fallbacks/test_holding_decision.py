@@ -327,7 +327,7 @@ def test_the_silence_after_a_clip_has_a_fixed_length() -> None:
 
 
 @pytest.mark.parametrize("asks_again", [True, False])
-def test_after_an_answer_without_words_nothing_is_pending_and_the_caller_may_be_asked_again(
+def test_after_an_answer_without_words_no_answer_is_pending(
     asks_again: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     decision = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (DUE, 0.3)])

@@ -60,7 +60,7 @@ def test_the_voice_that_took_over_stays_until_it_is_suspect_itself() -> None:
 
 
 @pytest.mark.parametrize(("p50_s", "after_s"), [(0.1, 0.35), (0.25, 0.5), (1.0, 0.8)])
-def test_late_means_later_than_the_rungs_own_habit_within_bounds(
+def test_lateness_is_relative_to_the_rungs_usual_latency_within_bounds(
     p50_s: float, after_s: float
 ) -> None:
     assert Pace().late_after_s(rung("a", p50_s=p50_s)) == after_s
@@ -104,7 +104,7 @@ def test_only_a_short_rate_limit_is_waited_for(
 
 @pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.NETWORK, Kind.TIMEOUT])
 @pytest.mark.parametrize(("retry_after_s", "wait_s"), [(0.2, 0.2), (0.31, None), (30.0, None)])
-def test_a_named_wait_is_kept_whatever_went_wrong(
+def test_a_requested_wait_is_kept_after_any_failure(
     kind: Kind, retry_after_s: float, wait_s: float | None
 ) -> None:
     failure = failed(kind, "llm", provider="a", retry_after_s=retry_after_s)
@@ -122,7 +122,7 @@ def test_extra_attempts_stay_below_their_share_of_the_recent_ones() -> None:
     assert 90 <= taken <= 0.1 * (1_000 + taken)
 
 
-def test_the_first_outage_may_race_before_there_is_a_history() -> None:
+def test_races_are_allowed_in_the_first_outage_before_there_is_any_history() -> None:
     allowance = Allowance(share=0.1, floor=3)
 
     assert [allowance.take() for _ in range(5)] == [True, True, True, False, False]

@@ -28,7 +28,7 @@ def beaten(lag: Lag, *, since: float, until: float) -> None:
         lag.beat(since + beat * PERIOD_S)
 
 
-def test_a_running_loop_never_stalls() -> None:
+def test_a_running_loop_reports_no_stall() -> None:
     lag = Lag()
     beaten(lag, since=NOW, until=NOW + 10.0)
 
@@ -186,7 +186,7 @@ def test_a_late_rung_is_not_given_up_before_sound_that_came_in_our_stall_was_rea
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.STALLED])
-def test_a_librarys_time_out_in_our_stall_is_no_failure_and_the_same_rung_is_asked(
+def test_a_librarys_timeout_during_our_stall_is_no_failure_and_the_same_rung_is_asked(
     kind: Kind,
 ) -> None:
     lag = Lag()
@@ -203,7 +203,7 @@ def test_a_librarys_time_out_in_our_stall_is_no_failure_and_the_same_rung_is_ask
     assert availability.of("llm", "a").breaker.failures == 0
 
 
-def test_a_time_out_without_our_stall_is_the_rungs() -> None:
+def test_a_timeout_without_a_stall_of_ours_counts_against_the_rung() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW + 0.4)
     asked, _ = work(lag, "a", "b")

@@ -19,7 +19,7 @@ def test_unneeded_places_are_lent_evenly() -> None:
     assert {name: each.places for name, each in lent.items()} == {"a": 3, "b": 2}
 
 
-def test_a_process_that_is_short_gets_returned_places() -> None:
+def test_a_process_short_of_places_gets_returned_ones() -> None:
     leases = two(4)
     first = leases.divide()
     leases.heed("b", number=first["b"].number, inside=2, wanted=4)

@@ -40,7 +40,7 @@ def heard(ledger: SpeechLedger, played_s: float) -> str:
     return " ".join(words[:upto])
 
 
-def test_before_a_voice_has_spoken_everything_is_the_rest() -> None:
+def test_before_a_voice_has_spoken_the_whole_text_is_pending() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
 
@@ -62,20 +62,20 @@ def test_a_word_that_ends_with_the_last_sample_is_spoken_again_and_its_sound_dro
     assert ledger.keep_s == pytest.approx(0.9)
 
 
-def test_a_voice_that_reports_only_word_starts_is_followed_by_them() -> None:
+def test_a_voice_that_reports_only_word_starts_is_tracked_by_them() -> None:
     ledger = spoken(4, ends=False, received_s=1.1)
 
     assert ledger.rest == "from nine to five."
     assert ledger.keep_s == pytest.approx(0.9)
 
 
-def test_times_that_come_before_their_sound_do_not_count_yet() -> None:
+def test_word_times_that_arrive_before_their_sound_do_not_count_yet() -> None:
     ledger = spoken(7, received_s=0.5)
 
     assert ledger.rest == "are open from nine to five."
 
 
-def test_a_sentence_without_spaces_goes_on_at_the_first_sign_that_has_not_arrived() -> None:
+def test_a_sentence_without_spaces_resumes_at_the_first_missing_character() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("我们九点开门。")
     ledger.begin(1)
@@ -195,7 +195,9 @@ def price(sign: str, *said: str, received_s: float) -> SpeechLedger:
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("named", [False, True], ids=["not named yet", "named"])
-def test_a_spoken_sign_is_pending_until_its_own_sound_has_come(sign: str, *, named: bool) -> None:
+def test_a_spoken_symbol_is_pending_until_its_own_sound_has_arrived(
+    sign: str, *, named: bool
+) -> None:
     ledger = price(sign, "Cuesta", "25", *([sign] if named else []), received_s=0.8)
 
     assert ledger.rest == f"{sign} al mes."
@@ -205,20 +207,20 @@ def test_a_spoken_sign_is_pending_until_its_own_sound_has_come(sign: str, *, nam
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("as_word", ["{}", "euros"], ids=["as written", "as a word"])
-def test_a_sign_whose_sound_has_come_is_not_said_again(sign: str, as_word: str) -> None:
+def test_a_symbol_whose_sound_has_arrived_is_not_repeated(sign: str, as_word: str) -> None:
     said = ("Cuesta", "25", as_word.format(sign), "al")
     ledger = price(sign, *said, received_s=1.3)
 
     assert ledger.rest == "mes."
 
 
-def test_a_sign_that_a_voice_does_not_report_has_come_with_the_next_word() -> None:
+def test_a_symbol_that_a_voice_does_not_report_has_arrived_with_the_next_word() -> None:
     ledger = price("€", "Cuesta", "25", "al", received_s=1.0)
 
     assert ledger.rest == "mes."
 
 
-def test_a_voice_that_does_not_report_its_last_sign_has_not_ended_too_soon() -> None:
+def test_a_voice_that_does_not_report_its_last_symbol_has_not_ended_too_soon() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("Cuesta 25 €")
     ledger.begin(1)
@@ -258,7 +260,7 @@ def test_a_beginning_without_letters_has_arrived_with_the_first_word(opening: st
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
-def test_nothing_of_such_an_utterance_is_pending_once_all_of_it_is_on_the_line(
+def test_an_utterance_with_a_wordless_opening_is_complete_once_its_sound_is_released(
     opening: str,
 ) -> None:
     ledger = opened_with(opening)

@@ -54,7 +54,7 @@ def standby(name: str, p50_s: float) -> Availability:
     return Availability(provider=name, p50_s=p50_s, p95_s=1.0)
 
 
-def test_the_limit_passes_and_the_next_one_when_one_leaves() -> None:
+def test_requests_up_to_the_limit_pass_and_the_next_one_when_one_ends() -> None:
     turnstile = RungLimiter(Limits(concurrent=2))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
 
@@ -85,7 +85,7 @@ def test_a_waiter_that_gives_up_blocks_no_other() -> None:
     assert served(turnstile) == third
 
 
-def test_one_at_a_time_waits_for_the_pace() -> None:
+def test_requests_wait_for_the_pace_one_at_a_time() -> None:
     turnstile = RungLimiter(Limits(per_minute=60))
     first, second = join(turnstile, "a"), join(turnstile, "b")
 

@@ -244,7 +244,7 @@ def test_a_callback_that_is_not_confirmed_is_not_noted(between: str) -> None:
 CALLED_BACK = RunMenuChoice(choice=Choice.CALLBACK, stage="llm")
 
 
-def test_a_spoken_wish_for_a_callback_reads_out_the_number() -> None:
+def test_a_spoken_callback_request_reads_out_the_number() -> None:
     menu = at_the_menu(words=True)
     menu.reads_number = True
 
@@ -301,7 +301,7 @@ def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
     assert menu.handle(exhausted(), 2.5) == ()
 
 
-def test_a_meaningless_word_leaves_the_step_to_the_turn() -> None:
+def test_a_word_that_is_no_choice_leaves_the_step_to_the_turn() -> None:
     menu = at_the_menu(words=True)
     speaks(menu, 1.0)
 

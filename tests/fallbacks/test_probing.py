@@ -130,7 +130,7 @@ def test_a_real_request_counts_towards_one_days_money() -> None:
     assert next_day.real
 
 
-def test_a_healthy_one_may_be_asked_every_second() -> None:
+def test_a_healthy_rung_may_be_probed_every_second() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(interval_s=1.0))
     planned = plan.wake_at
     plan.reset(0.5)

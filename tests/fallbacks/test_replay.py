@@ -102,7 +102,7 @@ def test_a_word_that_began_before_its_detection_is_replayed_whole() -> None:
     assert loud((1.0, 3000)).onset_s(0.3, 0.8) == pytest.approx(0.3)
 
 
-def test_nothing_is_left_out_after_speech_was_detected() -> None:
+def test_no_sound_after_the_detected_speech_is_left_out() -> None:
     assert loud((1.0, 0)).onset_s(0.2, 0.7) == pytest.approx(0.7 - SOFT_S, abs=0.03)
 
 
@@ -150,7 +150,7 @@ def test_words_without_times_are_delivered_once_by_their_text(finals: list[str])
 @given(
     count=st.integers(1, 20), cut=st.integers(0, 20), parts=st.integers(1, 5), timed=st.booleans()
 )
-def test_a_standby_that_hears_only_the_end_of_the_delivered_words_repeats_and_loses_none(
+def test_a_standby_that_starts_amid_the_delivered_words_repeats_and_loses_none(
     count: int,
     cut: int,
     parts: int,
@@ -183,7 +183,7 @@ def test_a_recogniser_with_times_after_one_without_is_compared_by_words() -> Non
     assert heard.deliver(2, "I would like tea", words=words("I would like tea")) == "tea"
 
 
-def test_a_recogniser_that_heard_only_the_sound_since_then_is_believed() -> None:
+def test_a_recogniser_that_received_only_the_later_sound_is_not_deduplicated() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "yes")

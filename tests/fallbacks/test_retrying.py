@@ -40,14 +40,14 @@ def test_zero_retries_are_allowed() -> None:
     assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
 
 
-def test_endless_retries_rest_longer_after_each_sequence_up_to_a_quarter_of_an_hour() -> None:
+def test_endless_retries_pause_longer_after_each_sequence_up_to_a_quarter_of_an_hour() -> None:
     rests = [rest_s(sequences) for sequences in (1, 2, 3, 4, 5, 6, 2000)]
 
     assert rests == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]
 
 
 @pytest.mark.parametrize(("spent_s", "waited_s"), [(70.0, 10.0), (70.1, None)])
-def test_no_try_begins_after_the_callers_deadline(spent_s: float, waited_s: float | None) -> None:
+def test_no_retry_begins_after_the_callers_deadline(spent_s: float, waited_s: float | None) -> None:
     lent = RetrySettings(within_s=80.0)
 
     assert wait_s(lent, 2, failure=DOWN, chance=0.5, spent_s=spent_s) == waited_s

@@ -43,7 +43,7 @@ def test_the_first_due_rung_is_asked_again() -> None:
     assert rounds.choose(BOTH, now=14.0) == "second"
 
 
-def test_of_two_due_rungs_the_preferred_one_is_asked() -> None:
+def test_the_preferred_of_two_due_rungs_is_asked() -> None:
     rounds = Rounds()
     rounds.fail("first", again_at=15.0)
     rounds.fail("second", again_at=14.0)

@@ -138,7 +138,7 @@ def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) ->
 
 @pytest.mark.parametrize("off_s", [-0.5, 0.5], ids=["behind", "before"])
 @pytest.mark.parametrize("shift_s", [-0.3, 0.0, 0.3])
-def test_a_consequence_of_a_message_is_newer_whatever_the_clocks_say(
+def test_a_message_caused_by_another_is_newer_whatever_the_clocks_say(
     here: Process, there: Process, off_s: float, shift_s: float
 ) -> None:
     there.off_s = off_s
@@ -158,7 +158,7 @@ def test_a_consequence_of_a_message_is_newer_whatever_the_clocks_say(
     assert there.rung.suspect_since is not None
 
 
-def test_a_message_older_than_ours_stays_older_when_the_clock_is_known_better(
+def test_an_older_message_stays_older_when_the_clock_offset_is_corrected(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0, Kind.AUTH)
@@ -236,7 +236,7 @@ def test_the_same_message_is_applied_once(here: Process, there: Process) -> None
     assert there.heeds(words, 1.7) == [False]
 
 
-def test_after_isolation_a_process_tells_its_state_and_clears_nothing(here: Process) -> None:
+def test_after_isolation_a_process_publishes_its_state_and_clears_nothing(here: Process) -> None:
     here.fails(1.0)
     here.news(1.5)
 
@@ -249,7 +249,7 @@ def test_after_isolation_a_process_tells_its_state_and_clears_nothing(here: Proc
     ]
 
 
-def test_a_suspicion_cleared_before_everything_is_told_again_is_told_as_cleared(
+def test_a_suspicion_cleared_before_the_state_is_republished_is_published_as_cleared(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0)
@@ -262,7 +262,7 @@ def test_a_suspicion_cleared_before_everything_is_told_again_is_told_as_cleared(
     assert there.rung.suspect_since is None
 
 
-def test_a_repeated_state_is_told_once(here: Process) -> None:
+def test_a_repeated_state_is_published_once(here: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=60.0)
     here.news(1.5)
     here.shared.tell_again()
@@ -314,7 +314,7 @@ def test_an_operators_older_action_does_not_undo_the_newer_one(
     assert there.usable(1.7)
 
 
-def test_a_board_that_lost_its_data_is_told_again_which_rungs_are_out(
+def test_rungs_out_of_rotation_are_published_again_to_a_board_that_lost_its_data(
     here: Process, there: Process
 ) -> None:
     here.rung.set_out(here.now(1.0), out=True)
@@ -385,7 +385,7 @@ def test_callers_served_by_one_process_outweigh_failed_probes_of_another(
     assert there.rung.breaker.state is State.OPEN
 
 
-def test_a_process_that_keeps_serving_callers_says_so_now_and_then(here: Process) -> None:
+def test_a_process_that_keeps_serving_callers_publishes_this_at_intervals(here: Process) -> None:
     seconds = 5 * int(SERVED_EACH_S)
     told = 0
     for at_s in range(seconds):

@@ -177,7 +177,7 @@ def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
     assert MuteVoice(provider="first") in bench.done
 
 
-def test_a_reply_that_begins_without_a_letter_is_not_said_from_the_top_again() -> None:
+def test_a_reply_that_begins_without_a_letter_is_not_repeated_from_its_start() -> None:
     bench = Bench()
     ask = bench.start("— zero one two three")
 
@@ -404,7 +404,7 @@ def test_a_cut_after_the_last_word_is_no_failure() -> None:
     assert len(bench.asks) == 1
 
 
-def test_without_a_usable_voice_whole_words_are_heard_and_the_rest_is_told() -> None:
+def test_without_a_usable_voice_whole_words_are_heard_and_the_rest_is_reported() -> None:
     bench = Bench(names=("first",))
     first = bench.start()
     bench.speak(first, 2 * WORD + 100)
@@ -470,7 +470,7 @@ def test_at_any_cut_every_word_is_heard_once_and_in_order(
     assert (np.diff(bench.heard) >= 0).all()
 
 
-def test_a_failure_is_told_with_its_heard_words() -> None:
+def test_a_failure_is_reported_with_its_heard_words() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask, 3 * WORD + 100)
@@ -484,7 +484,7 @@ def test_a_failure_is_told_with_its_heard_words() -> None:
     assert len(said) >= 2
 
 
-def test_a_voice_without_a_place_is_skipped_without_a_failure() -> None:
+def test_a_voice_over_its_limit_is_skipped_without_a_failure() -> None:
     bench = Bench()
     ask = bench.start()
 
@@ -611,7 +611,7 @@ def test_a_word_without_a_time_that_had_room_to_be_spoken_was_not_left_out() -> 
 
 
 @pytest.mark.parametrize("words", [0, 3])
-def test_text_that_two_voices_do_not_finish_is_at_fault_and_no_voice_is(words: int) -> None:
+def test_text_that_two_voices_do_not_finish_is_blamed_and_no_voice_is(words: int) -> None:
     bench = Bench()
     first, spoken = bench.start(), TEXT.split()[:words]
     if words:
@@ -630,7 +630,7 @@ def test_text_that_two_voices_do_not_finish_is_at_fault_and_no_voice_is(words: i
     assert bench.policy.availability.of("tts", "second").suspect_since is None
 
 
-def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
+def test_text_that_two_voices_leave_out_is_blamed_and_no_voice_is() -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, text="zero one four five six seven")
@@ -659,7 +659,7 @@ MEDIUM, CRITICAL = Severity.MEDIUM, Severity.CRITICAL
         (IN_TWO_CALLS, "four", [MEDIUM, MEDIUM]),
     ],
 )
-def test_two_silent_voices_are_at_fault_from_the_second_text_on(
+def test_two_silent_voices_are_blamed_from_the_second_text_on(
     texts: Sequence[tuple[str, str]], between: str, told: list[Severity]
 ) -> None:
     bench = Bench(names=NAMES[:2])

@@ -182,7 +182,7 @@ def test_held_text_is_bounded(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["[1], ", "They ask. "])
 @pytest.mark.parametrize("begins", ['[{"a": [', "<think>", "```", "<tool_call>"])
-def test_removed_text_is_not_kept_for_ever(begins: str, piece: str) -> None:
+def test_removed_text_is_not_kept_forever(begins: str, piece: str) -> None:
     spoken = SpokenText()
     assert spoken.write(begins + piece * 4 * (MAX_KEPT // len(piece))) == ""
     spoken.finish()

@@ -29,7 +29,7 @@ def silent_since(stopped_at: float) -> Announcements:
     return announcements
 
 
-def test_without_an_outage_there_is_nothing_to_say() -> None:
+def test_without_an_outage_nothing_is_announced() -> None:
     announcements = new_announcements()
 
     assert announcements.wake_at is None
@@ -109,7 +109,7 @@ def test_a_new_turn_voids_old_outages_except_a_recognisers() -> None:
 
 
 @pytest.mark.parametrize(("stage", "deaf"), [("stt", True), ("llm", False), ("tts", False)])
-def test_only_without_a_recogniser_the_call_is_deaf(stage: str, deaf: bool) -> None:  # noqa: FBT001 - a table
+def test_the_call_is_deaf_only_without_a_recogniser(stage: str, deaf: bool) -> None:  # noqa: FBT001 - a table
     announcements = silent_since(0.0)
     announcements.exhausted(stage, 10.0)
     assert announcements.deaf is deaf

@@ -42,7 +42,7 @@ def test_other_callers_are_answered_in_general(heard: str) -> None:
     assert said(chooser(), heard=heard) == "Please bear with me."
 
 
-def test_the_least_played_comes_next_and_none_is_repeated_more_than_twice() -> None:
+def test_the_least_played_utterance_comes_next_and_none_is_played_more_than_twice() -> None:
     choose = chooser()
 
     heard = [said(choose) for _ in range(2 * PLAYS + 1)]
@@ -52,7 +52,7 @@ def test_the_least_played_comes_next_and_none_is_repeated_more_than_twice() -> N
     assert heard[-1] is None
 
 
-def test_as_a_last_resort_the_least_played_may_be_said_again() -> None:
+def test_as_a_last_resort_the_least_played_utterance_may_be_repeated() -> None:
     choose = chooser()
     worn = [said(choose) for _ in range(2 * PLAYS + 1)]
 
@@ -98,7 +98,9 @@ def test_an_utterance_has_a_name_for_its_clip() -> None:
         ({"en": {"llm": [{"text": "Hi.", "when": "book"}]}}, "en.llm[0] is"),
     ],
 )
-def test_a_wrong_file_is_told_with_the_place(texts: dict[str, Any], line: str) -> None:
+def test_an_invalid_file_is_refused_with_the_position_of_the_error(
+    texts: dict[str, Any], line: str
+) -> None:
     with pytest.raises(ValueError, match=r"expected|not a situation") as caught:
         utterances_of(texts)
 

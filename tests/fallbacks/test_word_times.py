@@ -34,11 +34,11 @@ def test_letters_and_digits_are_spoken(word: str, letters: str) -> None:
         ("AT&T", "at&t"), ("°C", "°c"), ("+", "+"), ("=", "="), ("=====", ""), ("++", ""),
     ],
 )  # fmt: skip
-def test_signs_that_stand_for_a_word_are_spoken(word: str, letters: str) -> None:
+def test_symbols_that_stand_for_a_word_are_spoken(word: str, letters: str) -> None:
     assert sayable(word) == letters
 
 
-def test_a_sign_spoken_as_a_word_lasts_until_the_next_one() -> None:
+def test_a_symbol_spoken_as_a_word_lasts_until_the_next_word() -> None:
     times, follower = following("Cuesta 25 € al mes")
     for n, word in enumerate(("Cuesta", "25", "euros", "al")):
         follower.follow(word, start_s=n * 0.5, end_s=n * 0.5 + 0.25)
@@ -46,7 +46,7 @@ def test_a_sign_spoken_as_a_word_lasts_until_the_next_one() -> None:
     assert spans(times)[1:4] == [(0.5, 0.75), (1.0, 1.5), (1.5, 1.75)]
 
 
-def test_a_sign_reported_with_the_number_before_it_has_its_time() -> None:
+def test_a_symbol_reported_with_the_number_before_it_has_its_time() -> None:
     times, follower = following("Cuesta 25 €")
     follower.follow("Cuesta", start_s=0.0, end_s=0.4)
     follower.follow("25 €", start_s=0.4, end_s=1.2)
@@ -86,7 +86,7 @@ def test_text_comes_in_pieces_of_any_size(pieces: list[str], words: list[str]) -
         (["<break time='1s'/>好<b>的"], ["<break time='1s'/>", "好<b>", "的"]),
     ],
 )
-def test_a_script_without_spaces_is_followed_by_its_signs(
+def test_a_script_without_spaces_is_tracked_by_character(
     pieces: list[str], words: list[str]
 ) -> None:
     times = WordTimes()
@@ -97,7 +97,7 @@ def test_a_script_without_spaces_is_followed_by_its_signs(
     assert times.text_from(0) == "".join(pieces)
 
 
-def test_words_beside_signs_keep_their_spaces() -> None:
+def test_words_next_to_symbols_keep_their_spaces() -> None:
     times = words_of("Say 你好 to iPhone用户 now")
 
     written = [as_written(times.words, at) for at in range(len(times.words))]

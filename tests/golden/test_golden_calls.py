@@ -16,13 +16,13 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", ["healthy", "llm-cut-4", "tts-cut-reset", "stt-dead-capped"])
-async def test_a_call_goes_as_it_was_recorded(tmp_path: Path, name: str) -> None:
+async def test_a_call_matches_its_golden_trace(tmp_path: Path, name: str) -> None:
     recorded = (TRACES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
 
     assert compare_traces(recorded, await trace_call(CALLS[name], tmp_path), name=name) == []
 
 
-async def test_a_call_that_goes_another_way_is_seen(tmp_path: Path) -> None:
+async def test_a_call_that_departs_from_its_golden_trace_is_detected(tmp_path: Path) -> None:
     recorded = (TRACES / "llm-cut-4.jsonl").read_text(encoding="utf-8").splitlines()
     trace = await trace_call(CALLS["llm-cut-1"], tmp_path)
 

@@ -42,17 +42,17 @@ def test_an_encoding_is_recognised_by_its_bytes(data: bytes, encoding: str) -> N
     assert guess_encoding([data]).name == encoding
 
 
-def test_a_letter_that_is_cut_between_two_pieces_is_still_utf_8() -> None:
+def test_a_character_split_between_two_pieces_is_still_utf_8() -> None:
     data = RUSSIAN.encode() * 50
 
     assert guess_encoding([data[:101], data[101:]]).name == "utf-8"
 
 
-def test_a_letter_that_the_end_of_the_file_cuts_is_not_utf_8() -> None:
+def test_a_character_cut_off_by_the_end_of_the_file_is_not_utf_8() -> None:
     assert guess_encoding([b"number,name\n+4930901820,Jos\xe9"]).name == "cp1252"
 
 
-def test_an_invalid_letter_across_two_pieces_counts() -> None:
+def test_an_invalid_character_across_two_pieces_is_detected() -> None:
     head = b"number,name\n+4930901820,Zo\xe9"
 
     assert guess_encoding([head, b",\x81\n"]).name == "latin-1"

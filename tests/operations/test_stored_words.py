@@ -133,7 +133,7 @@ def test_other_numbers_stay(door: str, text: str) -> None:
         (["4242", "No, wait, that was the wrong one.", "4242 4242"], None),
     ],
 )
-def test_of_a_card_number_in_pieces_the_beginning_is_stored_at_most(
+def test_at_most_the_beginning_of_a_card_number_in_pieces_is_stored(
     pieces: list[str], kept: list[str] | None
 ) -> None:
     words = stored()
@@ -222,7 +222,7 @@ def test_a_section_ends_by_itself(events: list[Any], *, open_after: bool) -> Non
     assert ("4821" in str(shown)) is not open_after
 
 
-def test_the_agents_answer_to_the_secret_is_the_last_that_is_hidden() -> None:
+def test_hiding_ends_after_the_agents_answer_to_the_secret() -> None:
     words = stored()
     words.begin()
     words.end()
@@ -246,7 +246,7 @@ def test_another_process_goes_on_with_a_section() -> None:
     ]
 
 
-def test_a_person_gets_the_conversation_without_secrets() -> None:
+def test_a_person_is_briefed_without_secrets() -> None:
     words = stored()
     words.begin()
     words.event(heard("four eight two one"))

@@ -16,17 +16,17 @@ SAID = noise(1)
 REST = np.zeros(RATE_HZ, np.int16)
 
 
-def test_a_sound_said_twice_was_heard_twice() -> None:
+def test_a_sound_played_twice_is_found_twice() -> None:
     assert times_heard(np.concatenate([REST, SAID, REST, SAID, REST]), SAID) == 2
 
 
-def test_a_pause_added_by_a_buffer_loses_no_word() -> None:
+def test_a_pause_added_by_a_jitter_buffer_hides_no_word() -> None:
     pause = np.zeros(RATE_HZ // 20, np.int16)
     heard = np.concatenate([REST, SAID[:6000], pause, SAID[6000:], REST])
 
     assert times_heard(heard, SAID) == 1
 
 
-def test_half_of_a_sound_followed_by_another_does_not_count() -> None:
+def test_half_of_a_sound_followed_by_another_is_not_found() -> None:
     assert times_heard(np.concatenate([REST, SAID[:8000], REST, REST]), SAID) == 0
     assert times_heard(np.concatenate([REST, noise(2), REST]), SAID) == 0

@@ -179,7 +179,7 @@ async def test_a_caller_is_transferred_to_a_phone_that_answers(
     assert outcome == "connected"
 
 
-async def test_a_desk_that_is_busy_leaves_the_caller_with_us(
+async def test_a_busy_transfer_destination_leaves_the_caller_with_us(
     media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
 ) -> None:
     phone, desk = await new_phone("caller", lines=2), await new_phone("desk", answer="busy")

@@ -29,7 +29,7 @@ class ToldDetector:
         return self._states.pop(0)
 
 
-async def test_each_speech_is_told_once_at_its_beginning_and_once_at_its_end() -> None:
+async def test_each_speech_is_reported_once_at_its_start_and_once_at_its_end() -> None:
     states = (QUIET, STARTING, SPEAKING, SPEAKING, STOPPING, SPEAKING, STOPPING, QUIET, QUIET)
     ear = AnswererEar(ToldDetector(states))
 

@@ -34,7 +34,7 @@ async def test_a_turn_in_another_language_is_told_to_each_voice_before_its_words
     assert followed == ["es"]
 
 
-async def test_an_unchanged_language_is_not_told() -> None:
+async def test_an_unchanged_language_is_not_reported() -> None:
     down, followed, _ = await told(
         words("hello", Language.EN), words("hm", None), Stopped(), words("well then", Language.EN)
     )

@@ -40,7 +40,7 @@ async def test_control_characters_do_not_reach_the_conversation() -> None:
     assert await passed(said("hel\x00lo\n\x1bthere")) == (["hel lo there"], [])
 
 
-async def test_a_turns_transcripts_share_one_limit_and_the_excess_is_told_once() -> None:
+async def test_a_turns_transcripts_share_one_limit_and_the_excess_is_reported_once() -> None:
     texts, told = await passed(said("x" * 15), said("y" * 15), said("z" * 15))
 
     assert texts == ["x" * 15, "y" * 5, ""]

@@ -58,7 +58,7 @@ def screen() -> Screen:
     return Screen()
 
 
-async def test_a_strangers_screen_names_no_provider() -> None:
+async def test_captions_for_public_callers_name_no_provider() -> None:
     screen = Screen(voices=False)
     await screen.spoken("We", "cartesia")
     await screen.spoken("open", "elevenlabs")
@@ -78,7 +78,7 @@ async def test_one_voice_needs_no_mention(screen: Screen) -> None:
     assert not any("voices" in text for text in screen.shown)
 
 
-async def test_no_space_is_put_between_the_signs_of_a_script_without_spaces(
+async def test_no_space_is_inserted_in_a_script_without_spaces(
     screen: Screen,
 ) -> None:
     await screen.spoken("Say")
@@ -111,7 +111,7 @@ async def test_the_next_sentence_begins_without_the_voices_of_the_last(screen: S
     assert screen.shown[-1] == {"type": "said", "who": "agent", "text": "Yes.", "final": False}
 
 
-async def test_what_the_call_says_itself_is_shown_with_its_voice(screen: Screen) -> None:
+async def test_fixed_sentences_of_the_call_are_shown_with_their_voice(screen: Screen) -> None:
     await screen.spoken("We", "cartesia")
     screen.notice(AgentSaid(turn=1, text="One moment.", by="local"))
 
@@ -120,7 +120,9 @@ async def test_what_the_call_says_itself_is_shown_with_its_voice(screen: Screen)
     assert shown["voices"] == [{"provider": "local", "words": "One moment."}]
 
 
-async def test_words_outside_the_conversation_stay_when_the_answer_follows(screen: Screen) -> None:
+async def test_captions_outside_the_conversation_stay_when_the_answer_follows(
+    screen: Screen,
+) -> None:
     await screen.spoken("Checking.", "cartesia", kept=False)
     await screen.spoken("Yes.", "cartesia")
     await screen.over("Yes.")

@@ -78,7 +78,7 @@ def test_empty_sound_changes_nothing() -> None:
         "they speak on",
     ],
 )
-def test_a_caller_stopped_when_the_sound_was_faint_if_the_vads_silence_began_late(
+def test_the_stop_counts_from_the_faint_sound_if_the_vads_silence_began_late(
     faint_s: float, later_s: float, stopped_at: float
 ) -> None:
     faintness = Faintness()

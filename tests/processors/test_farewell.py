@@ -148,7 +148,7 @@ async def test_nothing_is_answered_after_a_final_goodbye() -> None:
 
 
 @pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
-async def test_only_a_final_goodbye_is_told_to_the_held_line(reason: str, times: int) -> None:
+async def test_only_a_final_goodbye_is_reported_to_the_held_line(reason: str, times: int) -> None:
     told: list[None] = []
     farewell = Farewell(last_words=lambda: told.append(None))
 
@@ -210,7 +210,7 @@ async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     assert ended == []
 
 
-async def test_a_voice_that_is_heard_for_ever_ends_the_call_anyway() -> None:
+async def test_a_voice_that_never_stops_ends_the_call_anyway() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
@@ -225,7 +225,7 @@ async def test_a_voice_that_is_heard_for_ever_ends_the_call_anyway() -> None:
     assert ended == ["agent_hung_up"]
 
 
-async def test_asking_twice_ends_the_call_once() -> None:
+async def test_two_requests_to_end_the_call_end_it_once() -> None:
     down, _ = await played([PartFrame(), PartFrame(reason="late")])
 
     assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["agent_hung_up"]

@@ -50,7 +50,7 @@ def test_a_turn_lasts_until_its_words_have_come() -> None:
     assert (floor.turn_open, floor.turn_over_at) == (False, 101.5)
 
 
-def test_words_count_for_their_turn_and_the_next_sign_begins_another() -> None:
+def test_words_count_for_their_turn_and_the_next_sound_begins_another() -> None:
     floor = new_floor()
     said(floor, "Hello")
     after_turn = floor.worded
@@ -83,7 +83,7 @@ def test_words_too_soft_for_the_vad_are_words_of_a_new_turn() -> None:
     assert (floor.worded, floor.unanswered) == (True, True)
 
 
-def test_what_was_said_is_transcribed_when_a_final_result_follows_it() -> None:
+def test_speech_is_transcribed_once_a_final_result_follows_it() -> None:
     floor, seen = new_floor(), list[bool]()
     for change in (
         lambda: floor.caller_started(100.0),
@@ -100,7 +100,7 @@ def test_what_was_said_is_transcribed_when_a_final_result_follows_it() -> None:
     assert seen == [False, False, True, False, True, False, True]
 
 
-def test_what_the_caller_says_is_unanswered_until_the_model_is_asked() -> None:
+def test_a_callers_speech_is_unanswered_until_the_model_is_asked() -> None:
     floor, seen = new_floor(), list[bool]()
     for change in (
         lambda: floor.caller_started(100.0),
@@ -152,7 +152,7 @@ def test_a_listener_finds_the_floor_up_to_date() -> None:
     ]
 
 
-def test_what_reads_the_vads_reports_needs_the_frame_itself() -> None:
+def test_only_three_modules_read_the_vads_frame_and_all_others_the_floor() -> None:
     """All other code reads the floor."""
     root = Path(__file__).parents[2]
     readers = {

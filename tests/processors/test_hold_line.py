@@ -536,7 +536,7 @@ async def test_of_a_clip_that_is_cut_off_the_heard_words_are_published() -> None
     assert [text for text, _ in _said(call)] == ["I am"]
 
 
-async def test_what_is_still_played_when_the_call_ends_is_published() -> None:
+async def test_sound_still_playing_when_the_call_ends_is_published() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()

@@ -56,7 +56,7 @@ async def test_with_eight_simultaneous_stops_each_turn_is_decided_in_time(
         assert item.turns == ["words 1"]
 
 
-async def test_the_answer_is_there_when_the_vad_says_stop() -> None:
+async def test_the_early_analysis_is_ready_when_the_vad_reports_the_stop() -> None:
     one = await caller(SURE).speaks(1.0)
 
     (judged,) = one.judged
@@ -151,13 +151,13 @@ async def test_a_dropped_analysis_does_not_affect_the_next_pause() -> None:
     assert [news for news, _ in one.pauses].count("PauseBegan") == 3
 
 
-async def test_a_pause_that_sounds_unfinished_is_told_without_its_end() -> None:
+async def test_a_pause_that_sounds_unfinished_is_reported_without_its_end() -> None:
     one = await caller(UNSURE).speaks(1.0)
 
     assert [news for news, _ in one.pauses] == ["PauseBegan"]
 
 
-async def test_no_pause_is_told_if_the_early_analysis_is_disabled() -> None:
+async def test_no_pause_is_reported_if_the_early_analysis_is_disabled() -> None:
     one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
 
     assert one.pauses == []
@@ -199,7 +199,7 @@ async def test_the_second_analysis_may_find_the_end() -> None:
     ]
 
 
-async def test_an_early_no_stands_without_time_for_a_second_analysis() -> None:
+async def test_an_early_unfinished_verdict_stands_without_time_for_a_second_analysis() -> None:
     one = await caller(UNSURE, takes_s=0.2).speaks(1.0)
 
     assert [(pause_judged.finished, pause_judged.by) for pause_judged in one.judged] == [

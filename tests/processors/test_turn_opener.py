@@ -101,7 +101,7 @@ async def test_the_budget_runs_since_the_sound_was_faint_if_the_vad_is_late(
     assert stage.left_s == pytest.approx(BUDGET_S - silent_s, abs=0.01)
 
 
-async def test_each_stop_is_told_with_the_deadlines_moment() -> None:
+async def test_each_stop_is_reported_with_the_deadlines_moment() -> None:
     turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
     faintness.lasts_s = 0.27
     told: list[Event] = []

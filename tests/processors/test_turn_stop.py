@@ -114,7 +114,7 @@ async def test_a_slow_turn_detector_does_not_cut_off_the_last_words() -> None:
     assert await turns(TurnStop(turn_analyzer=SlowDetector())) == ["Hello my name is Maria."]
 
 
-async def test_pipecat_alone_still_cuts_them_off() -> None:
+async def test_pipecat_alone_still_cuts_off_the_last_words() -> None:
     stock = await turns(TurnAnalyzerUserTurnStopStrategy(turn_analyzer=SlowDetector()))
 
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go

@@ -198,7 +198,7 @@ class SimulatedStt(SttConformance, Simulated):
         assert "not-the-key" not in "".join(bench.errors())
 
     @pytest.mark.parametrize("windows", [(), TWICE], ids=["healthy", "everything twice"])
-    async def test_the_stage_reads_the_whole_utterance_and_blames_nobody(
+    async def test_the_stage_reads_the_whole_utterance_and_blames_no_rung(
         self, windows: tuple[Window, ...]
     ) -> None:
         spec = Spec(name="it", kind=self.kind, options=self.options)
@@ -215,7 +215,7 @@ class SimulatedStt(SttConformance, Simulated):
                 assert not call.facts(Suspected)
 
     @pytest.mark.parametrize(("fault", "kind"), ENDS.values(), ids=ENDS.keys())
-    async def test_an_end_is_told_once_with_its_reason_and_without_an_action(
+    async def test_a_lost_stream_is_reported_once_with_its_reason_and_without_an_action(
         self, peer: Instance, fault: Fault, kind: Kind
     ) -> None:
         peer.set_faults([Window(fault=fault)])
@@ -237,7 +237,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert await bench.service.reconnect()
             assert bench.service.connected
 
-    async def test_a_refused_reconnection_is_told(self, peer: Instance) -> None:
+    async def test_a_refused_reconnection_is_reported(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Http(status=503))])
         async with running(self.service(peer)) as bench:
             await bench.first(ErrorFrame)
@@ -261,7 +261,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert took_s < 4.0
             assert await bench.service.reconnect()
 
-    async def test_sound_sent_at_once_overtakes_no_queued_sound(self, peer: Instance) -> None:
+    async def test_sound_sent_directly_does_not_overtake_queued_sound(self, peer: Instance) -> None:
         async with running(self.service(peer)) as bench:
             await bench.service.queue_frame(InputAudioRawFrame(PIECE, RATE_HZ, 1))
             assert not bench.service.send_at_once(PIECE)
@@ -271,7 +271,9 @@ class SimulatedStt(SttConformance, Simulated):
             assert bench.service.send_at_once(PIECE)
             assert not bench.errors()
 
-    async def test_sound_sent_at_once_is_accepted_and_billed_as_usual(self, peer: Instance) -> None:
+    async def test_sound_sent_directly_is_accepted_and_billed_as_usual(
+        self, peer: Instance
+    ) -> None:
         async with running(self.service(peer)) as bench:
             for _ in range(100):
                 assert bench.service.send_at_once(PIECE)
@@ -281,7 +283,7 @@ class SimulatedStt(SttConformance, Simulated):
             (used,) = bench.measured(STTUsageMetricsData)
             assert used.value.audio_seconds == pytest.approx(2.0)
 
-    async def test_nothing_is_sent_at_once_into_a_lost_stream(self, peer: Instance) -> None:
+    async def test_nothing_is_sent_directly_into_a_lost_stream(self, peer: Instance) -> None:
         async with running(self.service(peer)) as bench:
             peer.drop_connections()
             await bench.first(ErrorFrame)

@@ -27,7 +27,7 @@ def text_of(path: str) -> str:
 
 
 @pytest.mark.parametrize("item", PROVIDERS, ids=place_of)
-def test_its_modules_can_build_and_probe(item: Provider) -> None:
+def test_each_providers_modules_can_build_and_probe(item: Provider) -> None:
     module, requests = import_module(item.module), import_module(item.requests or item.module)
 
     assert callable(module.build)
@@ -61,6 +61,6 @@ def test_the_example_names_every_kind_of_a_stage(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("item", REMOTE, ids=place_of)
-def test_its_key_and_its_simulator_are_named(item: Provider) -> None:
+def test_each_providers_key_and_simulator_are_named(item: Provider) -> None:
     assert f"{item.key_env}=" in text_of(".env.example").splitlines()
     assert item.kind in text_of("docs/lab.md").lower()

@@ -134,7 +134,7 @@ async def test_a_process_that_died_is_started_again(ear: MenuEar) -> None:
     assert ear.usable
 
 
-async def test_a_machine_that_cannot_recognise_says_so_and_is_not_asked_for_ever(
+async def test_a_machine_that_cannot_recognise_reports_it_and_is_not_asked_endlessly(
     tmp_path: Path,
 ) -> None:
     broken = tmp_path / "broken.gram"

@@ -44,7 +44,7 @@ async def probe(
         raise
 
 
-async def test_a_healthy_provider_gives_a_morsel(peer: Instance) -> None:
+async def test_a_healthy_provider_answers_a_well_formed_real_probe(peer: Instance) -> None:
     await probe(peer)
 
     requests = peer.record.requests("it")
@@ -52,7 +52,7 @@ async def test_a_healthy_provider_gives_a_morsel(peer: Instance) -> None:
     assert all(request.ok_auth and request.well_formed for request in requests)
 
 
-async def test_it_leaves_no_connection_behind(peer: Instance) -> None:
+async def test_a_real_probe_leaves_no_connection_open(peer: Instance) -> None:
     await probe(peer)
 
     async with asyncio.timeout(3.0):
@@ -74,7 +74,7 @@ async def test_it_leaves_no_connection_behind(peer: Instance) -> None:
     ],
     ids=["refused", "reset", "503", "429", "quota", "no answer", "silent", "alive without content"],
 )
-async def test_a_broken_provider_fails_it_with_the_kind_of_its_fault(
+async def test_a_broken_provider_fails_the_probe_with_the_kind_of_its_fault(
     peer: Instance, fault: Fault, kind: Kind
 ) -> None:
     peer.set_faults([Window(fault=fault)])

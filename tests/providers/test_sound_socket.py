@@ -59,7 +59,7 @@ async def test_sound_is_sent_uncompressed_and_compressed_messages_are_read() -> 
         assert server.arrived_bytes - before_bytes > len(SOUND)
 
 
-async def test_a_socket_whose_far_end_reads_nothing_is_soon_not_free() -> None:
+async def test_a_socket_whose_far_end_reads_nothing_soon_stops_accepting_sound() -> None:
     async with asyncio.timeout(10.0), connected() as (client, met):
         server = await met
         server.transport.pause_reading()
@@ -71,7 +71,7 @@ async def test_a_socket_whose_far_end_reads_nothing_is_soon_not_free() -> None:
         server.transport.resume_reading()
 
 
-async def test_a_closed_socket_is_not_free() -> None:
+async def test_a_closed_socket_accepts_no_sound() -> None:
     async with asyncio.timeout(10.0), connected() as (client, _):
         socket = SoundSocket(client)
         assert socket.free

@@ -149,7 +149,9 @@ async def test_the_certificates_are_read_once_however_often_we_connect(
     assert read == ["read"]
 
 
-async def test_they_are_read_before_the_first_call(trusted: Path, read: list[str]) -> None:
+async def test_the_certificates_are_read_before_the_first_call(
+    trusted: Path, read: list[str]
+) -> None:
     await warm_up(await asyncio.to_thread(VoiceModels.load))
     before = len(read)
 

@@ -27,13 +27,13 @@ from transports.telnyx.routes import _call
         ("", "unknown"),
     ],
 )
-def test_only_a_carriers_own_words_are_an_attestation(verstat: str, known: str) -> None:
+def test_only_documented_values_are_an_attestation(verstat: str, known: str) -> None:
     assert attested(verstat) == known
     form = {"From": "+15550142", "StirVerstat": verstat}
     assert call_in(form, call_ref="CA1").attestation == known
 
 
-def test_a_form_without_the_word_proves_nothing() -> None:
+def test_a_form_without_an_attestation_is_unknown() -> None:
     assert call_in({"From": "+15550142"}, call_ref="CA1").attestation == "unknown"
 
 

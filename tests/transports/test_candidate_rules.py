@@ -73,7 +73,7 @@ TABLE: Final = {
 
 
 @pytest.mark.parametrize(("candidate", "kept"), TABLE.items())
-def test_the_kind_of_an_address_decides_whether_it_is_tried(
+def test_the_kind_of_a_candidates_address_decides_whether_it_is_tried(
     candidate: str, kept: tuple[bool, bool]
 ) -> None:
     found = [CandidateFilter(allows_private=near).keeps(candidate) for near in (False, True)]
@@ -81,7 +81,7 @@ def test_the_kind_of_an_address_decides_whether_it_is_tried(
     assert tuple(found) == kept
 
 
-def test_no_more_than_some_public_addresses_are_tried() -> None:
+def test_a_bounded_number_of_public_addresses_is_tried() -> None:
     chosen = CandidateFilter(allows_private=True)
     hosts = [str(ipaddress.ip_address("93.184.215.1") + number) for number in range(50)]
     kept = [host for host in hosts for _ in range(2) if chosen.keeps(line(host))]
@@ -90,7 +90,7 @@ def test_no_more_than_some_public_addresses_are_tried() -> None:
     assert chosen.excess == 100 - len(kept)
 
 
-def test_no_more_than_some_candidates_are_tried_until_the_next_offer() -> None:
+def test_a_bounded_number_of_candidates_is_tried_until_the_next_offer() -> None:
     chosen = CandidateFilter(allows_private=True)
     first = [chosen.keeps(line("10.0.0.1", port=port)) for port in range(5000, 5100)]
     chosen.renew()
@@ -172,7 +172,7 @@ async def test_a_connection_tries_only_what_the_rules_keep() -> None:
         (False, "93.184.215.99", True),  # an operator, who has signed in
     ],
 )
-async def test_a_stranger_from_outside_reaches_no_private_address(
+async def test_a_browser_from_outside_reaches_no_private_address(
     public: bool,  # noqa: FBT001
     address: str,
     private_is_tried: bool,  # noqa: FBT001

@@ -208,7 +208,7 @@ async def test_we_hang_up_through_the_carrier(usual: CarrierServer, carrier: str
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_a_refused_hang_up_is_told_and_the_line_closed_anyway(
+async def test_a_refused_hang_up_is_reported_and_the_line_closed_anyway(
     usual: CarrierServer, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:

@@ -46,7 +46,7 @@ def results(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_outcome_has_its_word(doors_table: ModuleType, results: Path) -> None:
+def test_each_test_outcome_has_its_own_mark(doors_table: ModuleType, results: Path) -> None:
     found = doors_table.judge(doors_table.read_cases(results))
 
     assert found == {
@@ -83,7 +83,7 @@ def test_the_table_is_between_its_marks(doors_table: ModuleType, tmp_path: Path)
     assert "| new |" in text
 
 
-def test_every_door_names_existing_behaviours(doors_table: ModuleType) -> None:
+def test_every_transport_names_existing_behaviours(doors_table: ModuleType) -> None:
     doors = doors_table.find_transports()
 
     assert {"loopback", "local", "twilio", "webrtc"} <= {door.name for door in doors}

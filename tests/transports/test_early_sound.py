@@ -41,14 +41,14 @@ def test_a_lost_packet_delays_the_next_ones_only_for_a_moment(lost: set[int]) ->
     assert set(range(190)) - set(found) <= {number - 1 for number in lost} | lost
 
 
-def test_two_packets_in_the_wrong_order_are_put_right() -> None:
+def test_two_packets_in_the_wrong_order_are_reordered() -> None:
     order = list(PACKETS)
     order[60], order[61] = order[61], order[60]
 
     assert set(range(190)) <= set(given_out(ours(), order))
 
 
-async def test_it_is_put_where_aiortc_looks_for_it() -> None:
+async def test_the_jitter_buffer_is_installed_where_aiortc_looks_for_it() -> None:
     line = RTCPeerConnection()
     line.addTransceiver("audio")
     line.addTransceiver("video")

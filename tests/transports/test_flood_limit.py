@@ -9,7 +9,7 @@ from transports.far_end import FloodLimit
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_the_natural_rate_is_granted_for_ever() -> None:
+async def test_the_natural_rate_is_never_limited() -> None:
     audio = FloodLimit(per_s=1.02, cap=2.0)
 
     for _ in range(10_000):

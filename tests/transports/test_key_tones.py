@@ -24,7 +24,7 @@ def test_every_key_has_its_own_two_tones() -> None:
     assert decode(np.frombuffer(tones, "<i2")).replace("-", "") == "0123456789*#ABCD"
 
 
-def test_a_voice_presses_no_key() -> None:
+def test_a_voice_is_not_taken_for_dtmf() -> None:
     sound, rate_hz = soundfile.read(EVIDENCE, dtype="int16")
 
     assert rate_hz == RATE_HZ

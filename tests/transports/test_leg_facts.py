@@ -20,7 +20,7 @@ OURS, THEIRS, WITHHELD = "+15550100", "+15550199", "+266696687"
         ("inbound", "", "", ""),
     ],
 )
-def test_the_other_partys_number_is_a_callable_one(
+def test_the_other_partys_number_is_one_that_can_be_called(
     direction: Literal["inbound", "outbound"], caller: str, called: str, number: str
 ) -> None:
     facts = LegFacts(

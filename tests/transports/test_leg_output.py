@@ -102,7 +102,7 @@ async def test_an_interrupted_answer_does_not_restart(rounds: int) -> None:
 
 
 @pytest.mark.parametrize("stall_s", [0.5 * STALL_S, 3.0])
-async def test_a_stall_of_ours_delays_what_is_still_to_be_heard(stall_s: float) -> None:
+async def test_a_stall_of_ours_delays_the_sound_still_to_be_heard(stall_s: float) -> None:
     heard, line = Heard(), CallerLine()
     heard.line_end = LineEnd(line=line, heard=lambda _: None, clock=time.monotonic)
     line.add(10.0, time.monotonic())

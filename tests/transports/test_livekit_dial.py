@@ -50,7 +50,7 @@ async def test_a_callee_who_answers_stays(exchange: Exchange, lk: api.LiveKitAPI
 
 
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
-async def test_another_server_in_its_place_places_no_call(
+async def test_a_server_that_is_not_livekit_places_no_call(
     exchange: Exchange, lk: api.LiveKitAPI, instead: tuple[int, bytes]
 ) -> None:
     exchange.instead = instead
@@ -80,7 +80,7 @@ async def test_a_ring_time_out_has_no_status(exchange: Exchange, lk: api.LiveKit
     assert (dialled.verdict.outcome, dialled.sip_code) == ("no-answer", None)
 
 
-async def test_an_unreachable_trunk_is_no_unanswered_call(
+async def test_an_unreachable_trunk_is_not_an_unanswered_call(
     exchange: Exchange, lk: api.LiveKitAPI
 ) -> None:
     words = "transaction failed to complete (0 intermediate responses)"
@@ -92,7 +92,7 @@ async def test_an_unreachable_trunk_is_no_unanswered_call(
     assert dialled.words == words
 
 
-async def test_an_unreachable_exchange_is_no_answer_of_the_callee(exchange: Exchange) -> None:
+async def test_an_unreachable_pbx_is_no_answer_of_the_callee(exchange: Exchange) -> None:
     async with open_exchange("http://127.0.0.1:9", "key", SecretStr(SECRET)) as lk:
         dialled = await dial(lk, CALL)
 

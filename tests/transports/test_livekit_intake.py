@@ -127,7 +127,7 @@ def test_an_event_is_queued_or_its_object_is_freed_also_after_a_flood(
 
 
 @pytest.mark.parametrize("kind", ["participant_attributes_changed", "data_packet_received"])
-def test_a_flood_is_told_once_and_nothing_but_the_end_is_queued_after_it(
+def test_a_flood_is_reported_once_and_nothing_but_the_end_is_queued_after_it(
     kind: str, library: Library
 ) -> None:
     for _ in range(3_000):

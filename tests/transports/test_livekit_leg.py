@@ -264,7 +264,7 @@ async def test_a_leg_has_both_parties(
     assert facts.other_party == "+15550142"
 
 
-async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
+async def test_a_leg_ends_if_its_line_was_left_before_it_was_cancelled() -> None:
     leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
     worker, through = worker_of(leg), asyncio.Event()
 
@@ -285,7 +285,7 @@ async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
     assert runs.done()
 
 
-async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_does() -> None:
+async def test_a_caller_who_left_before_the_call_began_is_reported_once_it_begins() -> None:
     leg, heard = LivekitLeg(line_to_nowhere(), emit=list[Event]().append), asyncio.Event()
     leg.line.watched.caller_came(0.0)
     leg.line.watched.caller_left(0.1, over="caller_hung_up")  # picked up, and put down at once
@@ -303,7 +303,7 @@ async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_doe
 
 
 @pytest.mark.virtual_time
-async def test_an_ended_line_without_a_call_is_not_watched_for_ever() -> None:
+async def test_an_ended_line_without_a_call_is_not_watched_forever() -> None:
     leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
     leg.line.watched.line_ended()
     async with asyncio.timeout(60):
@@ -321,7 +321,7 @@ async def test_a_line_that_we_have_left_is_not_watched() -> None:
     assert watching.done()
 
 
-async def test_a_legs_events_are_told_to_its_call_once_there_is_one() -> None:
+async def test_a_legs_events_are_reported_to_its_call_once_there_is_one() -> None:
     pool, call = list[Event](), list[Event]()
     leg = leg_on(StillLine(), pool)
 

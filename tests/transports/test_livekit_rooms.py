@@ -82,7 +82,7 @@ async def test_a_refused_transfer_has_its_reason(exchange: Exchange, rooms: Live
 
 
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
-async def test_another_server_in_its_place_gives_no_answer(
+async def test_a_server_that_is_not_livekit_gives_no_answer(
     exchange: Exchange, rooms: LivekitRooms, instead: tuple[int, bytes]
 ) -> None:
     exchange.instead = instead

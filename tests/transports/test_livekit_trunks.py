@@ -121,7 +121,7 @@ async def test_the_order_of_numbers_is_no_difference(exchange: Exchange) -> None
     assert {item.change for item in done} == {"unchanged"}
 
 
-async def test_another_name_is_another_installation(exchange: Exchange) -> None:
+async def test_an_installation_is_identified_by_its_name(exchange: Exchange) -> None:
     await ask(exchange)
 
     done = await ask(exchange, replace(PLAN, name="staging"))
@@ -130,7 +130,7 @@ async def test_another_name_is_another_installation(exchange: Exchange) -> None:
     assert len(exchange.objects["SIPInboundTrunk"]) == 2
 
 
-async def test_two_with_one_name_are_left_to_a_person(exchange: Exchange) -> None:
+async def test_two_objects_with_the_same_name_are_an_error(exchange: Exchange) -> None:
     await ask(exchange)
     (made,) = exchange.objects["SIPInboundTrunk"].values()
     exchange.objects["SIPInboundTrunk"]["ID_99"] = made
@@ -155,7 +155,7 @@ async def test_a_wrong_secret_and_a_missing_server_are_reported(exchange: Exchan
         await set_up("http://127.0.0.1:9", "key", wrong, PLAN)
 
 
-async def test_another_server_in_the_place_of_livekit_is_reported() -> None:
+async def test_a_server_that_is_not_livekit_is_reported() -> None:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>Welcome</title>", content_type="text/html")
 

@@ -44,7 +44,7 @@ def test_a_party_is_read_from_the_gateways_attributes() -> None:
     )
 
 
-def test_hidden_numbers_leave_a_party_without() -> None:
+def test_a_party_with_a_hidden_number_has_none() -> None:
     assert party_of("sip_1a2b", {"sip.callID": "SCL_1"}) == SipParty(
         identity="sip_1a2b", call_ref="SCL_1"
     )
@@ -109,7 +109,7 @@ def test_a_refused_transfer_has_its_outcome(
     assert handover_of(sip_code, timed_out=timed_out) == handover
 
 
-def test_our_numbers_equal_the_librarys() -> None:
+def test_our_constants_equal_the_librarys() -> None:
     ours = {
         "CLIENT_INITIATED": CLIENT_INITIATED,
         "DUPLICATE_IDENTITY": DUPLICATE_IDENTITY,
@@ -125,7 +125,7 @@ def test_our_numbers_equal_the_librarys() -> None:
 
 
 @pytest.mark.parametrize("name", ["SERVER_SHUTDOWN", "SIGNAL_CLOSE", "CONNECTION_TIMEOUT"])
-def test_a_servers_failure_is_no_reason_to_stay_away(name: str) -> None:
+def test_the_client_rejoins_after_a_failure_of_the_server(name: str) -> None:
     reason = int(rtc.DisconnectReason.Value(name))
 
     assert (end_of(reason, {"sip.callStatus": "active"}), reason in SENT_AWAY) == ("", False)
@@ -148,7 +148,9 @@ def test_a_servers_failure_is_no_reason_to_stay_away(name: str) -> None:
         pytest.param(0, "active", "", id="unknown"),
     ],
 )
-def test_an_end_is_recorded_as_whose_it_was(reason: int, status: str | None, ended: str) -> None:
+def test_the_reason_of_a_disconnect_decides_how_the_call_ended(
+    reason: int, status: str | None, ended: str
+) -> None:
     attributes = {} if status is None else {"sip.callStatus": status}
 
     assert end_of(reason, attributes) == ended
@@ -178,7 +180,7 @@ def test_every_key_has_its_code() -> None:
         ("tel:+15550123", "tel:+15550123"),
     ],
 )
-def test_a_destination_is_named_as_a_refer_wants_it(number: str, uri: str) -> None:
+def test_a_destination_is_formatted_for_a_refer(number: str, uri: str) -> None:
     assert uri_of(number) == uri
 
 

@@ -67,7 +67,7 @@ def test_microphone_sound_comes_out_of_the_loudspeaker(
 
 
 @pytest.mark.slow
-def test_the_last_word_is_heard_to_its_end(card: Mapping[str, str], tmp_path: Path) -> None:
+def test_the_last_word_is_played_to_its_end(card: Mapping[str, str], tmp_path: Path) -> None:
     with pulse.listening(card, tmp_path / "heard"):
         code, _, errors = finished("said_to_the_end", card)
 
@@ -276,7 +276,7 @@ async def test_an_unrequested_end_is_a_lost_device() -> None:
 
 
 @pytest.mark.parametrize("error", [NoAudioError("no PortAudio"), ValueError("no such device")])
-async def test_a_device_that_does_not_open_is_a_lost_one(error: Exception) -> None:
+async def test_a_device_that_does_not_open_counts_as_lost(error: Exception) -> None:
     lost = []
 
     def make(_: object) -> Tape:

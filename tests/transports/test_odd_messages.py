@@ -94,7 +94,7 @@ async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
 
 @pytest.mark.parametrize("carrier", ALL)
 @pytest.mark.parametrize(("data", "reason"), ODD.values(), ids=ODD.keys())
-async def test_an_invalid_message_is_dropped_and_told_once_in_its_own_call(
+async def test_an_invalid_message_is_dropped_and_reported_once_in_its_own_call(
     carrier: str, data: str | bytes, reason: str
 ) -> None:
     async with line(carrier) as it:
@@ -194,7 +194,7 @@ async def test_slow_invalid_messages_never_become_a_flood() -> None:
         assert await it.goes_on()
 
 
-async def test_a_far_end_fills_the_record_with_only_a_few_kinds() -> None:
+async def test_a_far_end_can_cause_only_a_few_kinds_of_events() -> None:
     async with line("telnyx") as it:
         for code in range(100_001, 100_100):
             await it.caller.send_raw(json.dumps({"event": "error", "payload": {"code": code}}))

@@ -44,7 +44,7 @@ async def test_keys_are_limited_to_human_speed() -> None:
     assert heard.refusals == ["keys_faster_than_fingers"]
 
 
-async def test_ear_reports_are_limited() -> None:
+async def test_playback_delay_reports_are_limited() -> None:
     heard = Heard()
     for turn in range(1, 30):
         assert not await heard.page.take(json.dumps(EAR | {"turn": turn}))
@@ -53,7 +53,7 @@ async def test_ear_reports_are_limited() -> None:
     assert heard.refusals == ["ears_too_often"]
 
 
-async def test_a_flood_is_not_read_and_told_once() -> None:
+async def test_a_flood_is_not_read_and_reported_once() -> None:
     heard = Heard()
     taken = [await heard.page.take("ping: 1") for _ in range(1000)]
 

@@ -127,7 +127,7 @@ async def test_a_transfer_that_plivo_refuses_leaves_the_call_as_it_is() -> None:
         assert "<Dial" not in text  # the request was withdrawn
 
 
-async def test_an_order_that_plivo_forgets_is_carried_out_after_the_stream() -> None:
+async def test_a_transfer_request_that_plivo_forgets_is_carried_out_after_the_stream() -> None:
     async with line(Callee()) as on:
         on.it.plivo.loses_orders = True
 
@@ -202,7 +202,7 @@ async def test_an_address_without_a_transfer_calls_no_one() -> None:
         assert "9995550000" not in text
 
 
-async def test_an_outdated_order_calls_no_one() -> None:
+async def test_an_outdated_transfer_request_calls_no_one() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.caller.action_s = 5.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -213,7 +213,7 @@ async def test_an_outdated_order_calls_no_one() -> None:
         assert await transfer == "failed"
 
 
-async def test_an_order_is_found_by_any_process() -> None:
+async def test_a_transfer_request_is_found_by_any_process() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.caller.action_s = 5.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -228,7 +228,7 @@ async def test_an_order_is_found_by_any_process() -> None:
 
 
 @pytest.mark.parametrize("signed", ["?order=2", ""], ids=["another", "none"])
-async def test_the_order_in_an_address_is_signed(signed: str) -> None:
+async def test_the_transfer_request_in_an_address_is_signed(signed: str) -> None:
     async with line(Callee()) as on:
         url = f"{on.it.pool.url}/plivo/transfer"
         status, _ = await on.asked(f"{url}?order=1", signed=f"{url}{signed}")
@@ -237,7 +237,7 @@ async def test_the_order_in_an_address_is_signed(signed: str) -> None:
         assert on.it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]
 
 
-def test_plivos_own_package_signs_the_address_of_an_order_as_the_lab_does() -> None:
+def test_plivos_own_package_signs_the_address_of_a_transfer_as_the_lab_does() -> None:
     account, form = PlivoAccount(), plivo_form(plivo_call(), "in-progress")
     url = transfer_url("ab12", public_url=HERE)
     headers = account.signed(url, form)

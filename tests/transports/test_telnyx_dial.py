@@ -72,7 +72,7 @@ def test_our_own_id_is_read_from_a_state() -> None:
     assert not is_handed_on(state_of("d-1"))
 
 
-def test_it_is_read_from_the_state_of_a_transferred_call() -> None:
+def test_our_own_id_is_read_from_the_state_of_a_transferred_call() -> None:
     state = base64.b64encode(f"{HANDED_ON}{state_of_call('d-1')}".encode()).decode()
 
     assert ref_of(state) == "d-1"

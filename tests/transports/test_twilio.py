@@ -301,7 +301,7 @@ async def test_a_message_over_the_servers_own_limit_loses_the_line_and_not_the_c
         assert it.told == [InputRefused(transport="twilio", reason="message_too_big")]
 
 
-async def test_unknown_events_are_told_once_and_the_call_continues() -> None:
+async def test_unknown_events_are_reported_once_and_the_call_continues() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -358,7 +358,7 @@ async def test_a_call_ended_by_the_caller_is_not_ended_again_at_twilio() -> None
             assert office.requests == []
 
 
-async def test_a_refused_hang_up_is_told_and_the_line_closed_anyway() -> None:
+async def test_a_refused_hang_up_is_reported_and_the_line_closed_anyway() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr("other"), api_url=office.url)
         async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:

@@ -19,7 +19,7 @@ EAR = {
 STATUS = {"type": "trackStatus", "receiver_index": 0, "enabled": False}
 
 
-def test_a_plausible_ear_report_is_read() -> None:
+def test_a_plausible_playback_delay_is_read() -> None:
     assert read(json.dumps(EAR)) == EarMeasured(
         turn=3, buffer_s=0.13, playout_s=0.02, network_s=0.001, made_up_s=0.0
     )
@@ -45,7 +45,7 @@ def test_a_plausible_ear_report_is_read() -> None:
     ],
     ids=str,
 )
-def test_an_implausible_ear_report_is_refused(lie: dict[str, Any]) -> None:
+def test_an_implausible_playback_delay_is_refused(lie: dict[str, Any]) -> None:
     assert read(json.dumps(EAR | lie)) == Unwanted("unknown_data_message")
 
 

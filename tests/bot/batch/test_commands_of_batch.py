@@ -200,7 +200,7 @@ async def test_bad_usage_is_one_line_and_exit_code_2(
     assert words in told.err
 
 
-async def test_a_stages_own_keys_are_enough(
+async def test_a_command_needs_only_the_keys_of_its_own_stage(
     lab: Lab, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -267,7 +267,7 @@ async def test_a_demo_cannot_send_anything_to_another_machine(
     assert not (tmp_path / "a.wav").exists()
 
 
-async def test_an_answer_with_more_than_a_demos_is_refused(
+async def test_an_answer_larger_than_any_demo_would_send_is_refused(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = ladders(lab)

@@ -53,7 +53,9 @@ def test_the_agent_knows_the_script_the_goals_and_the_contact() -> None:
     ],
     ids=["no place", "in the script", "in a goal"],
 )
-def test_places_are_explained_where_there_are_some(campaign: Campaign, *, told: bool) -> None:
+def test_placeholders_are_explained_if_the_campaign_has_any(
+    campaign: Campaign, *, told: bool
+) -> None:
     assert (PLACES in briefed(AGENT, campaign, ANNA).instructions) is told
 
 
@@ -92,7 +94,7 @@ async def test_without_a_brief_the_call_is_not_taken(how: str) -> None:
     assert briefs.agent("d-1") is None
 
 
-async def test_a_call_that_came_in_needs_none() -> None:
+async def test_an_incoming_call_needs_no_brief() -> None:
     assert await Briefs().load("")
 
 
@@ -108,7 +110,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("column", ["name", "appliance"])
-def test_no_contact_writes_into_the_instructions_or_reads_another_field(
+def test_a_contacts_fields_cannot_inject_instructions_or_read_other_fields(
     text: str, column: str
 ) -> None:
     fields = {"appliance": "heating", "balance": "4,000"} | (
@@ -137,7 +139,7 @@ def test_no_contact_writes_into_the_instructions_or_reads_another_field(
         assert len(said) < 200
 
 
-def test_a_field_that_waits_for_a_verification_is_not_said_to_whoever_picks_up() -> None:
+def test_a_field_that_requires_verification_is_not_revealed_before_it() -> None:
     proves = ToolSettings(entry_point="x:y", verifies=True)
     agent = AgentSettings(tools=(proves,), after_verification=("Appliance",))
     campaign = replace(

@@ -47,7 +47,7 @@ def test_the_owners_instructions_come_first_and_the_rules_are_never_missing() ->
     assert "'en'" in text
 
 
-def test_an_agent_that_detects_the_language_answers_in_the_callers() -> None:
+def test_an_agent_that_detects_the_language_answers_in_the_callers_language() -> None:
     text = system_text(AgentSettings(language="multi"))
 
     assert "Answer in the language that the caller speaks." in text

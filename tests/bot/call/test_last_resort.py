@@ -163,7 +163,7 @@ def sounds(heard: np.ndarray, rate_hz: int) -> list[tuple[float, float]]:
     return [(float(a), float(b)) for a, b in zip(starts, ends, strict=True)]
 
 
-async def test_no_model_answers_and_the_caller_is_told_so_in_time_until_the_goodbye(
+async def test_with_every_model_down_the_caller_hears_announcements_in_time_until_the_goodbye(
     tmp_path: Path,
 ) -> None:
     heard = await call(tmp_path, LLM_GONE, linger_s=60.0)
@@ -177,7 +177,7 @@ async def test_no_model_answers_and_the_caller_is_told_so_in_time_until_the_good
     assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
 
 
-async def test_everything_is_dead_and_the_caller_is_greeted_and_answered_by_the_local_voice(
+async def test_with_every_provider_down_the_local_voice_greets_and_answers_the_caller(
     tmp_path: Path,
 ) -> None:
     heard = await call(tmp_path, LLM_GONE | VOICES_GONE | EARS_GONE, linger_s=9.0)
@@ -236,7 +236,7 @@ async def callbacks(tmp_path: Path) -> Sequence[str]:
 
 # "one" alone is missed in about one of four calls; `make test-hours` tries it. Open.
 @pytest.mark.parametrize("said", ["callback", pytest.param("one", marks=pytest.mark.hours)])
-async def test_a_caller_without_a_recogniser_says_so_and_is_called_back(
+async def test_a_caller_with_every_recogniser_down_asks_by_voice_and_is_called_back(
     tmp_path: Path, said: str
 ) -> None:
     replies = {TELEPHONE_MENU: (0.5, said), "en.ask_number.0": (0.5, "yes")}

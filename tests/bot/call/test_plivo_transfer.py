@@ -75,7 +75,7 @@ async def test_a_caller_who_asks_for_a_person_talks_with_them(tmp_path: Path) ->
         assert not there.caller.ended.is_set()  # the caller continues with the person
 
 
-async def test_a_caller_without_an_answering_person_hears_so_from_the_agent(tmp_path: Path) -> None:
+async def test_the_agent_tells_the_caller_that_the_person_did_not_answer(tmp_path: Path) -> None:
     async with line(tmp_path, Callee(fate="busy")) as there:
         await there.asks()
         await there.until(lambda: OFFER in there.said_texts)

@@ -188,7 +188,7 @@ async def test_a_call_that_outlasts_the_drain_says_goodbye_and_is_not_cut() -> N
 
 
 @pytest.mark.virtual_time
-async def test_a_goodbye_that_does_not_come_through_is_cut() -> None:
+async def test_a_goodbye_that_cannot_be_played_is_cut() -> None:
     switchboard, talk = board([]), Talk(says_goodbye=False)
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     await asyncio.sleep(0)

@@ -137,7 +137,7 @@ async def test_two_silent_parties_are_left_alone_until_the_agent_asks_again(
 
 
 @pytest.mark.parametrize("outcome", ["busy", "no_answer", "failed", "declined"])
-async def test_a_person_who_is_not_reached_brings_the_agent_back(
+async def test_the_agent_returns_if_the_person_cannot_be_reached(
     tmp_path: Path, outcome: Any
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People(comes=outcome)) as there:
@@ -268,7 +268,7 @@ WAYS = {"we call the person": (WARM, None), "the line transfers": (PLAIN, "conne
 
 
 @pytest.mark.parametrize(("agent", "hands_on"), WAYS.values(), ids=WAYS)
-async def test_a_person_whom_the_gate_refuses_is_not_called_and_the_agent_returns(
+async def test_a_transfer_to_a_forbidden_number_places_no_call_and_the_agent_returns(
     tmp_path: Path, agent: dict[str, Any], hands_on: Any
 ) -> None:
     telephone = Telephone(hands_on=hands_on)

@@ -171,7 +171,7 @@ async def asked_again(there: WorkerPool) -> int:
     raise AssertionError("the second request for a person was not heard")
 
 
-async def test_a_caller_who_asks_again_while_the_person_rings_hears_that_it_rings(
+async def test_a_caller_who_asks_again_during_the_dial_hears_that_it_is_ringing(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People(after_s=29.0)) as there:

@@ -110,7 +110,7 @@ async def test_a_caller_who_dictates_slowly_is_not_interrupted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("asked", "pause_s"), [("how can i help", 4.0), ("your name", 0.0)])
-async def test_any_pause_may_be_long_after_a_question_of_the_owners(
+async def test_any_pause_may_be_long_after_a_question_that_the_owner_configured(
     tmp_path: Path, asked: str, pause_s: float
 ) -> None:
     dictation = {"questions": {asked: 4.0}}

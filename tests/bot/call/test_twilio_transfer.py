@@ -240,7 +240,7 @@ async def test_a_caller_who_hangs_up_at_any_step_ends_the_persons_call(
         assert there.placed.status == ("canceled" if when == "it rings" else "completed")
 
 
-async def test_a_carrier_that_places_no_call_brings_the_agent_back(tmp_path: Path) -> None:
+async def test_the_agent_returns_if_the_carrier_places_no_call(tmp_path: Path) -> None:
     async with line(tmp_path, Callee()) as there:
         there.rest.answer_with = 500
         await there.asks()

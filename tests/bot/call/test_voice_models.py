@@ -51,7 +51,7 @@ def test_the_settings_reach_the_detectors(models: VoiceModels) -> None:
     assert detector_of(models, settings).params.stop_secs == 0.9
 
 
-def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) -> None:
+def test_a_shared_detector_agrees_with_pipecats_own(models: VoiceModels) -> None:
     own, shared = SileroVADAnalyzer(), models.vad(TurnSettings())
     heard = chunks(12)
     for item in (own, shared):
@@ -122,7 +122,7 @@ def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels)
     assert disturbed == pytest.approx(undisturbed)
 
 
-def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceModels) -> None:
+def test_a_shared_turn_analyzer_agrees_with_pipecats_own(models: VoiceModels) -> None:
     sound = NOISE.normal(0.0, 3_000.0, 8_000).astype(np.int16)
     own, shared = LocalSmartTurnAnalyzerV3(), detector_of(models, TurnSettings())
     for item in (own, shared):

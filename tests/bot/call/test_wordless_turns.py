@@ -35,7 +35,7 @@ def said(beside: JudgedCall) -> list[str]:
     return [event.text for event in beside.events if isinstance(event, AgentSaid)]
 
 
-async def test_a_sound_while_no_answer_is_pending_gets_no_answer(tmp_path: Path) -> None:
+async def test_a_wordless_sound_gets_no_answer_while_none_is_pending(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(SOUND))
         await asyncio.sleep(20)
@@ -47,7 +47,7 @@ async def test_a_sound_while_no_answer_is_pending_gets_no_answer(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("after_s", "sounds"), [(0.5, 1), (1.8, 2)])
-async def test_a_sound_after_a_question_takes_no_answer_away(
+async def test_a_wordless_sound_after_a_question_does_not_cancel_the_answer(
     tmp_path: Path, after_s: float, sounds: int
 ) -> None:
     async with greeted(tmp_path) as beside:
@@ -85,7 +85,7 @@ async def test_an_answer_goes_on_after_each_sound_that_cuts_it_off(tmp_path: Pat
     assert CallerSilent in kinds
 
 
-async def test_a_pause_without_words_is_not_taken_for_an_answer(tmp_path: Path) -> None:
+async def test_a_pause_without_words_does_not_count_as_an_answer(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(SOUND))
         await asyncio.sleep(4.0)

@@ -35,7 +35,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("action", ["start", "resume"])
-def test_a_campaign_that_could_call_nobody_does_not_start(
+def test_a_campaign_without_callable_contacts_does_not_start(
     action: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("holdline.yaml").write_text("campaigns: {spring: {region: DE}}", encoding="utf-8")
@@ -131,7 +131,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
-def test_a_wrong_word_is_one_line_and_exit_code_2(
+def test_a_wrong_argument_is_one_line_and_exit_code_2(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["campaign", *arguments]) == 2

@@ -116,7 +116,7 @@ FILES = {  # region, the campaign, the file, the exit code, what is printed
 
 
 @pytest.mark.parametrize(("region", "campaign", "data", "code", "lines"), FILES.values(), ids=FILES)
-def test_a_file_of_an_office_is_read_or_told_with_the_cure(
+def test_a_file_from_office_software_is_read_or_refused_with_the_remedy(
     region: str,
     campaign: dict[str, object],
     data: bytes,

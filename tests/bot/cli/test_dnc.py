@@ -184,7 +184,7 @@ def test_an_export_can_be_imported_elsewhere(tmp_path: Path, config: str) -> Non
         (("list",), "there is no such database"),
     ],
 )
-def test_a_wrong_use_is_one_line(
+def test_incorrect_usage_is_one_line(
     config: str, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], says: str
 ) -> None:
     assert dnc(config, *arguments) == 2

@@ -51,7 +51,7 @@ def test_an_entry_is_shown_closed_and_reopened(capsys: pytest.CaptureFixture[str
         (["done", "c9"], 1, 'nothing of call "c9" waits; holdline inbox lists the entries'),
     ],
 )
-def test_a_wrong_order_is_one_line(
+def test_a_wrong_argument_is_one_line(
     arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(_ask_for_callback())

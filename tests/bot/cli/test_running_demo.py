@@ -81,7 +81,7 @@ def test_a_command_without_a_configuration_is_about_the_demo(
     ids=lambda variables: next(iter(variables)),
 )
 @pytest.mark.usefixtures("demo")
-def test_what_is_configured_in_the_environment_wins(
+def test_a_configuration_in_the_environment_wins(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in variables.items():

@@ -38,7 +38,7 @@ def write(sip: str) -> None:
     Path("holdline.yaml").write_text(f"{STAGES}transports: {{livekit: {{sip: {{{sip}}}}}}}\n")
 
 
-def test_it_makes_trunk_and_rule_and_prints_the_carriers_settings(
+def test_setup_creates_the_trunk_and_rule_and_prints_the_carriers_settings(
     exchange: Exchange, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEKIT_SIP_URI", "sip:203.0.113.7:5060")
@@ -56,7 +56,7 @@ def test_it_makes_trunk_and_rule_and_prints_the_carriers_settings(
     assert not exchange.objects["SIPOutboundTrunk"]
 
 
-def test_a_carrier_to_call_through_gets_a_trunk_too_and_no_password_is_printed(
+def test_an_outbound_carrier_gets_a_trunk_too_and_no_password_is_printed(
     exchange: Exchange, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_SERVER", "sip.example.com")

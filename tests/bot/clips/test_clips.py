@@ -181,7 +181,7 @@ async def test_a_voice_that_fails_is_skipped_for_its_other_texts(lab: Lab, tmp_p
     assert "voice-of" not in failed[0].error
 
 
-async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
+async def test_a_voice_that_recovers_during_the_retries_renders_every_text(
     lab: Lab, tmp_path: Path
 ) -> None:
     voice = lab.instance("cartesia")

@@ -86,7 +86,7 @@ OUTBOUND = {
 
 
 @pytest.mark.parametrize(("text", "held", "cure"), OUTBOUND.values(), ids=OUTBOUND)
-def test_a_mistake_in_whom_to_call_is_one_line(text: str, held: str, cure: str) -> None:
+def test_a_mistake_in_the_outbound_rules_is_one_line(text: str, held: str, cure: str) -> None:
     (line,) = refused(f"outbound:\n  {text}\n")
 
     assert "outbound." in line
@@ -94,7 +94,7 @@ def test_a_mistake_in_whom_to_call_is_one_line(text: str, held: str, cure: str) 
     assert cure in line
 
 
-def test_whom_to_call_is_read_as_it_is_written() -> None:
+def test_the_outbound_rules_are_read_as_written() -> None:
     said = read("outbound: {countries: [NO, DE], prefixes: [+4314, '+1876']}").settings.outbound
 
     assert (said.countries, said.prefixes) == (("NO", "DE"), ("+4314", "+1876"))

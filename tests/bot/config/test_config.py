@@ -166,14 +166,14 @@ def test_a_variable_wins_over_the_file(name: str, value: str, key: str, expected
     assert settings == expected
 
 
-def test_a_variable_may_name_a_telephone_key_that_the_file_does_not() -> None:
+def test_a_variable_may_set_a_keypad_key_that_the_file_does_not() -> None:
     agent = read(HOLDLINE__AGENT__KEYS__0="callback", HOLDLINE__AGENT__NUMBERS__0="15550100")
 
     assert agent.settings.agent.keys == {"0": "callback"}
     assert agent.settings.agent.numbers == ("15550100",)
 
 
-def test_a_variable_may_name_a_telephone_key_of_an_agent_that_the_file_does_not() -> None:
+def test_a_variable_may_set_a_keypad_key_of_an_agent_that_the_file_does_not() -> None:
     settings = read(HOLDLINE__AGENTS__SALES__KEYS__0="callback").settings
 
     assert settings.agents["sales"].keys == {"0": "callback"}
@@ -558,7 +558,7 @@ def test_a_public_host_is_accepted_with_a_token() -> None:
     assert server.public_url == "http://127.0.0.1:7"
 
 
-def test_an_address_that_is_no_url_is_refused_with_an_example() -> None:
+def test_an_address_that_is_not_a_url_is_refused_with_an_example() -> None:
     with pytest.raises(ConfigError) as raised:
         read("server: {also_called: [calls.example.com]}")
 
@@ -641,7 +641,7 @@ def test_a_short_token_is_refused_where_the_domain_is_public() -> None:
 @pytest.mark.parametrize(
     ("token", "why"), [("", "without HOLDLINE_TOKEN"), ("y" * 16, "equals HOLDLINE_TOKEN")]
 )
-def test_the_token_to_see_is_one_of_two(token: str, why: str) -> None:
+def test_a_view_token_needs_another_token_that_differs_from_it(token: str, why: str) -> None:
     (line,) = refused("", HOLDLINE_TOKEN=token, HOLDLINE_VIEW_TOKEN="y" * 16)
 
     assert why in line

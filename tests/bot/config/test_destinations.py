@@ -27,7 +27,7 @@ def test_an_undiallable_destination_is_refused(number: object) -> None:
         DestinationSettings.model_validate({"number": number})
 
 
-def test_a_key_as_yaml_reads_it_is_a_key() -> None:
+def test_a_keypad_key_may_be_a_yaml_number_or_a_string() -> None:
     agent = AgentSettings.model_validate(
         {
             "destinations": {"billing": {"number": "+15550123"}},

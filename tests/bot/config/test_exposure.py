@@ -23,7 +23,7 @@ PUBLIC = "https://phone.example.com"
         ("http://localhost", False),
     ],
 )
-def test_without_a_token_an_address_of_another_name_may_open_the_console(
+def test_without_a_token_a_public_url_other_than_loopback_may_expose_the_console(
     url: str, *, exposed: bool
 ) -> None:
     said = why_exposed(ServerSettings.model_validate({"public_url": url}))
@@ -48,7 +48,7 @@ def test_the_start_warns_once_and_names_the_cure() -> None:
     assert PUBLIC in line
 
 
-def test_the_way_to_a_number_sets_the_token() -> None:
+def test_the_guide_to_telephone_numbers_sets_the_token() -> None:
     page = (ROOT / "docs" / "telephone-numbers.md").read_text(encoding="utf-8")
     (twilio,) = (word for word in page.split("\n## ") if word.startswith("Twilio\n"))
 

@@ -10,11 +10,11 @@ ON = {"HOLDLINE__SHEETS__ENABLED": "true", "HOLDLINE__SHEETS__SPREADSHEET_ID": "
 FILE = {"GOOGLE_APPLICATION_CREDENTIALS": "/etc/holdline/account.json"}
 
 
-def test_it_is_off_and_needs_nothing() -> None:
+def test_the_mirror_is_off_by_default_and_needs_no_keys() -> None:
     assert not read().settings.sheets.enabled
 
 
-def test_the_file_is_the_one_that_the_variable_names() -> None:
+def test_the_account_file_is_the_one_that_the_variable_names() -> None:
     pytest.importorskip("google.auth")
     settings = read(**ON, **FILE).settings
 

@@ -125,7 +125,7 @@ def with_lab(lab: Lab) -> Settings:
 
 
 @pytest.mark.virtual_time
-async def test_asked_online_every_provider_hears_answers_or_speaks() -> None:
+async def test_an_online_check_has_every_provider_recognise_answer_or_speak() -> None:
     async with steady_lab() as lab:
         found = await findings(with_lab(lab), online=True)
 
@@ -552,7 +552,7 @@ OUTBOUND = {
 
 
 @pytest.mark.parametrize(("outbound", "sections", "wrong"), OUTBOUND.values(), ids=OUTBOUND)
-async def test_what_can_never_be_called_is_found(
+async def test_outbound_rules_that_can_never_allow_a_call_are_reported(
     vendor: Vendor, outbound: dict[str, Any], sections: dict[str, Any], wrong: dict[str, str]
 ) -> None:
     found = await findings(settings(vendor.port, outbound=outbound, **sections))

@@ -88,7 +88,7 @@ async def test_a_provider_that_does_not_answer_delays_the_start_by_3_s_at_most(
         assert all(process.providers.usable().values())  # no proof that they are down
 
 
-async def test_without_probes_nothing_is_asked(tmp_path: Path) -> None:
+async def test_without_probes_no_provider_is_asked(tmp_path: Path) -> None:
     tree = {"resilience": {"probe": {"interval_s": 0}}}
     async with near_process(tmp_path, rungs=WRONG, tree=tree) as process:
         began_s = clock.monotonic()
@@ -96,7 +96,7 @@ async def test_without_probes_nothing_is_asked(tmp_path: Path) -> None:
         assert clock.monotonic() == began_s
 
 
-async def test_only_one_process_of_a_pool_asks_and_the_other_waits_for_nothing(
+async def test_only_one_process_of_a_pool_checks_the_keys_and_the_others_do_not_wait(
     tmp_path: Path,
 ) -> None:
     async with steady_lab() as lab:
@@ -120,7 +120,9 @@ def watching(settings: Settings, told: list[Event]) -> AbstractAsyncContextManag
     return watch_providers(settings, availability, shared={}, emit=told.append)
 
 
-async def test_readiness_and_the_alert_say_it_before_the_first_call(tmp_path: Path) -> None:
+async def test_readiness_and_the_alert_report_refused_keys_before_the_first_call(
+    tmp_path: Path,
+) -> None:
     notes = Notes()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         lab = steady_lab()

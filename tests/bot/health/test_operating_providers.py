@@ -149,7 +149,9 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
     assert forced.json()[0]["withdrawn"] is True
 
 
-async def test_an_operators_action_is_told_once_with_its_author_and_reason(tmp_path: Path) -> None:
+async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
+    tmp_path: Path,
+) -> None:
     async with asking(tmp_path) as (process, client):
         watching = process.listeners.live.watch()
         said = {"by": "Mary +15551234567", "why": "x" * 200}
@@ -346,7 +348,7 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
 
 
 @pytest.mark.parametrize("body", FOREIGN)
-async def test_another_program_at_the_port_gives_no_result_of_a_dial(body: str) -> None:
+async def test_a_program_other_than_our_server_gives_no_result_of_a_dial(body: str) -> None:
     async with foreign(body) as settings:
         with pytest.raises(CommandError, match="did not report its outcome"):
             await order_dial(settings, "+15550142", say=print)

@@ -148,7 +148,7 @@ async def test_three_failures_open_the_breaker_and_probes_close_it_after_recover
         assert sick.rung.at(clock.monotonic()).usable
 
 
-async def test_while_it_is_open_only_probes_touch_it() -> None:
+async def test_only_probes_reach_a_rung_while_its_breaker_is_open() -> None:
     async with ward(SOON) as sick:
         sick.peers[0].set_faults([Window(fault=faults.Refuse())])
         for _ in range(3):
@@ -217,7 +217,7 @@ async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
         assert sick.rung.breaker.failures == failures
 
 
-async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
+async def test_a_healthy_rung_gets_the_cheap_probe_only() -> None:
     async with ward(OFTEN) as well:
         await well.until(lambda: len(well.all(ProviderProbed)) >= 2)
 
@@ -234,7 +234,7 @@ class Restricted(OpenAISimulator):
         return self.error_response(403)
 
 
-async def test_a_key_without_the_right_to_the_cheap_question_is_not_a_failure() -> None:
+async def test_a_key_that_may_not_use_the_cheap_probe_is_not_a_failure() -> None:
     peer = Restricted("it", core=Core(speed=20.0))
     await peer.start()
     well = Ward([peer], OFTEN)
@@ -321,7 +321,7 @@ async def test_the_next_call_uses_a_rung_within_5_s_of_its_first_good_probe() ->
 
 
 @pytest.mark.parametrize("served", [False, True])
-async def test_a_failed_probe_is_told_as_a_failure_unless_a_caller_was_just_served(
+async def test_a_failed_probe_is_reported_as_a_failure_unless_a_caller_was_just_served(
     *, served: bool
 ) -> None:
     async with ward(SOON) as sick:

@@ -104,7 +104,7 @@ def names(facts: Sequence[Event]) -> list[str]:
     return [type(fact).__name__ for fact in facts]
 
 
-async def test_a_success_is_asked_once_without_an_event() -> None:
+async def test_a_request_that_succeeds_is_made_once_and_emits_no_event() -> None:
     bench = Bench()
 
     assert await bench.run() == "done"
@@ -112,7 +112,7 @@ async def test_a_success_is_asked_once_without_an_event() -> None:
     assert bench.told == []
 
 
-async def test_it_is_asked_again_after_five_ten_and_twenty_seconds() -> None:
+async def test_a_failing_provider_is_asked_again_after_five_ten_and_twenty_seconds() -> None:
     bench = Bench(went_wrong(), went_wrong(), went_wrong())
 
     assert await bench.run() == "done"

@@ -268,7 +268,7 @@ class Stumbling:
         return getattr(self._board, name)
 
 
-async def test_a_restarted_board_is_told_everything_again(
+async def test_every_state_is_published_again_to_a_restarted_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forget() -> None:
@@ -309,7 +309,7 @@ class WrongClock:
         return getattr(self._board, name)
 
 
-async def test_times_are_the_boards_whatever_the_machines_clocks_say(
+async def test_times_follow_the_boards_clock_and_not_the_machines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def far_off(share: str, *, holder: str) -> Any:
@@ -341,7 +341,7 @@ class SetClock(WrongClock):
         return await super().clock_s()
 
 
-async def test_a_board_whose_clock_is_set_is_believed_at_the_next_read(
+async def test_a_change_of_the_boards_clock_is_followed_at_the_next_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot.health.sharing, "RENEW_S", 0.0)
@@ -462,7 +462,7 @@ def test_the_configuration_is_shown_without_the_shares_password(share: str) -> N
     assert "********@" in shown
 
 
-def test_a_shares_password_may_not_stand_in_the_file(tmp_path: Path) -> None:
+def test_a_shares_password_is_refused_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "holdline.yaml"
     file.write_text('resilience: {share: "redis://:s3cret@cache/0"}', encoding="utf-8")
 

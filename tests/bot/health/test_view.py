@@ -31,11 +31,11 @@ def test_the_last_probe_is_that_of_the_probing_worker() -> None:
     assert merge_rungs(views)[0]["last_probe"] == new
 
 
-def test_a_worker_with_another_configuration_changes_no_order() -> None:
+def test_a_worker_with_another_configuration_does_not_reorder_the_rungs() -> None:
     assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a", recent=NOTHING)]
 
 
-def test_a_rung_taken_out_by_one_worker_is_out_and_counts_are_added_up() -> None:
+def test_a_rung_taken_out_by_one_worker_is_shown_as_out_and_counts_are_summed() -> None:
     counts = {"began": {"100": 2}, "failures": 1, "failovers": 0}
     raw = counts | {"last_failure": {"at": "2026", "kind": "cut", "reason": ""}}
 

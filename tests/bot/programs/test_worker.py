@@ -132,7 +132,7 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
     assert stayed
 
 
-async def test_a_worker_knows_its_pool_by_the_supervisors_order() -> None:
+async def test_a_worker_learns_of_its_pool_from_the_supervisors_order() -> None:
     """By that id a worker tells its own pool's agents in LiveKit rooms from those of others."""
     ours, theirs = socket.socketpair()
     order = WorkerParameters(

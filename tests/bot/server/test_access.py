@@ -64,7 +64,7 @@ async def cookie_cost_s(client: httpx.AsyncClient, held: str) -> float:
     return min(took_s)
 
 
-async def test_a_strangers_cookie_costs_no_more_than_its_length() -> None:
+async def test_parsing_an_untrusted_cookie_takes_linear_time() -> None:
     async with guarding(TOKEN) as client:
         plain_s = await cookie_cost_s(client, "a" * 15_000)
         quoted_s = await cookie_cost_s(client, '"' + "\\" * 15_000 + '"')
@@ -72,7 +72,7 @@ async def test_a_strangers_cookie_costs_no_more_than_its_length() -> None:
     assert quoted_s < 10 * plain_s  # a hundred times, if Python unquotes it
 
 
-async def test_the_console_is_opened_among_cookies_of_other_programs() -> None:
+async def test_the_session_cookie_is_found_among_cookies_of_other_programs() -> None:
     async with guarding(TOKEN) as client:
         await client.post("/sign-in", data={"token": TOKEN})
         ours = f"holdline={client.cookies['holdline']}"
@@ -329,7 +329,7 @@ def test_others_do_not_wait_for_a_guesser() -> None:
     assert guessed(FREE + 5).wait_s("192.0.2.2", 0.0) == 0.0
 
 
-def test_one_ipv6_network_counts_as_one_stranger() -> None:
+def test_one_ipv6_network_counts_as_one_client() -> None:
     attempts = guessed(FREE + 1, address="2001:db8::1")
 
     assert attempts.wait_s("2001:db8::2", 0.0) == 1.0

@@ -60,7 +60,7 @@ async def ask(client: httpx.AsyncClient, token: str, address: str) -> int:
     ],
     ids=["compose's", "the host's", "beside the unit", "unknown", "another container"],
 )
-async def test_a_strangers_wrong_tokens_do_not_slow_an_operator_behind_a_trusted_proxy(
+async def test_another_clients_wrong_tokens_do_not_slow_an_operator_behind_a_trusted_proxy(
     trusted: str | None,
     proxy: str,
     operator: int,

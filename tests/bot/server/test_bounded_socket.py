@@ -76,7 +76,7 @@ async def over(reader: asyncio.StreamReader) -> None:
     [PING * 40_000, EMPTY * 40_000, BEGUN_TEXT + CONTINUED * 40_000],
     ids=["pings", "empty messages", "pieces of one message"],
 )
-async def test_a_stranger_s_flood_of_frames_ends_its_socket_unread(
+async def test_an_unauthenticated_flood_of_frames_closes_its_socket_unread(
     flood: bytes, pieces: list[int]
 ) -> None:
     async with pool() as it, raw_socket(it.port) as (reader, writer):

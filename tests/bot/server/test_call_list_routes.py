@@ -159,7 +159,7 @@ async def test_the_file_holds_what_the_filter_finds_and_no_formula(asked: Asked)
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_a_file_is_read_in_pages_so_that_calls_go_on(
+async def test_a_csv_export_reads_the_database_in_pages(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = [call(f"same{number}", 7) for number in range(3)]

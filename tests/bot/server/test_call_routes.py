@@ -245,7 +245,7 @@ async def test_a_recording_is_served_where_there_is_one(tmp_path: Path) -> None:
     assert gone.status_code == 404
 
 
-async def test_who_heard_a_recording_or_saw_numbers_is_reported_once(tmp_path: Path) -> None:
+async def test_each_access_to_a_recording_or_to_numbers_is_reported_once(tmp_path: Path) -> None:
     wav = tmp_path / "c1.wav"
     wav.write_bytes(b"RIFF1234")
     async with asking(tmp_path) as it:

@@ -104,7 +104,7 @@ async def test_the_console_at_one_worker_has_the_calls_and_counts_of_both() -> N
     assert rungs["other"]["answers"] == 1
 
 
-async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
+async def test_an_operators_action_applies_to_both_and_is_reported_once() -> None:
     async with two_workers() as (_, (here, there)):
         (out,) = await here.asked("POST", "/voice/rest", json={"by": "Mary", "why": "it lisps"})
         usable = [
@@ -127,7 +127,7 @@ async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
     assert acted == [("rest", "voice", "it lisps"), ("return", "voice", "")]
 
 
-async def test_the_live_feed_tells_of_all_calls_when_something_has_changed() -> None:
+async def test_the_live_feed_sends_the_calls_of_all_workers_after_a_change() -> None:
     async with two_workers() as (_, (here, there)):
         watching = here.all_calls.watch()
         first = await anext(watching)

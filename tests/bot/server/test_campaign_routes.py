@@ -224,7 +224,7 @@ async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> N
     assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
 
 
-async def test_a_dial_withdrawn_before_its_turn_is_no_call(
+async def test_a_dial_withdrawn_while_it_waits_is_no_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = {"json": {"number": "+12025550123"}}
@@ -309,7 +309,7 @@ async def test_an_ambiguous_number_is_not_dialled_and_both_readings_are_shown(
 
 
 @pytest.mark.virtual_time
-async def test_forty_one_orders_within_seconds_keep_the_limit(tmp_path: Path) -> None:
+async def test_forty_one_dial_requests_within_seconds_stay_within_the_limit(tmp_path: Path) -> None:
     async with dials(tmp_path, US) as it:
         orders = [
             it.client.post("/api/dials", json={"number": f"+1202555{1000 + at}"})
@@ -329,7 +329,7 @@ async def test_a_dial_without_a_seat_is_not_placed(tmp_path: Path) -> None:
     assert (answer.status_code, it.carrier.record) == (503, [])
 
 
-async def test_no_campaign_starts_while_nothing_is_allowed(tmp_path: Path) -> None:
+async def test_no_campaign_starts_while_no_country_is_allowed(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         it.outbound.gate.rules = OrderRules()
@@ -431,7 +431,7 @@ MOVES = {
 
 
 @pytest.mark.parametrize(("state", "move", "status", "becomes"), MOVES.values(), ids=MOVES)
-async def test_an_operator_moves_a_campaign_from_the_states_that_allow_it(
+async def test_an_operator_changes_a_campaigns_state_where_the_transition_is_allowed(
     tmp_path: Path, state: Any, move: str, status: int, becomes: str
 ) -> None:
     async with asking(tmp_path) as it:
@@ -446,7 +446,9 @@ async def test_an_operator_moves_a_campaign_from_the_states_that_allow_it(
         assert answer.json()["detail"].startswith(f"spring is {state}; {move} needs ")
 
 
-async def test_an_operators_action_is_told_once_with_its_author_and_reason(tmp_path: Path) -> None:
+async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
+    tmp_path: Path,
+) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         await it.says("start", json={"by": "Mary", "why": "the text is right now"})

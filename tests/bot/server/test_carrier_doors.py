@@ -184,7 +184,7 @@ async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> None:
+async def test_a_token_is_valid_once_and_for_its_own_call_only(carrier: str) -> None:
     async with carrier_server() as it, it.caller(carrier) as caller:
         await it.pool.call()
         used = await start_with(it, carrier, caller.twiml.parameters["token"])
@@ -214,7 +214,7 @@ async def start_with(it: CarrierServer, carrier: str, token: str) -> int | None:
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_a_token_shown_for_another_call_is_used_up(carrier: str) -> None:
+async def test_a_token_presented_for_another_call_is_consumed(carrier: str) -> None:
     async with carrier_server() as it:
         if carrier == "plivo":
             token = re.findall(r"token=(\w+)", (await plivo(it, FORM))[1])[0]

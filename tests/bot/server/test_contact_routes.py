@@ -84,7 +84,7 @@ async def test_a_preview_names_lines_and_cures_and_stores_nothing(
     assert "901844" not in answer.text
 
 
-async def test_an_import_stores_what_the_preview_said_and_is_told_once(tmp_path: Path) -> None:
+async def test_an_import_stores_what_the_preview_said_and_is_reported_once(tmp_path: Path) -> None:
     async with uploading(tmp_path) as it:
         first = await it.send(PEOPLE.encode(), preview=False)
         again = await it.send(PEOPLE.encode(), preview=True)
@@ -139,7 +139,7 @@ async def test_a_summary_says_what_a_start_would_do(tmp_path: Path) -> None:
     assert seen["lines"][0] == "contacts to call: 2 (Eva, Mia, …)"
 
 
-async def test_a_start_that_would_call_nobody_is_refused_with_the_reason(tmp_path: Path) -> None:
+async def test_a_start_without_callable_contacts_is_refused_with_the_reason(tmp_path: Path) -> None:
     office = CallingWindow(opens_s=9 * 3600.0, closes_s=10 * 3600.0)
     async with uploading(tmp_path, replace(GERMAN, greeting="", window=office)) as it:
         await it.send(b"number\n+79161234588\n", preview=False)

@@ -115,7 +115,7 @@ async def opened(folder: Path) -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize(("method", "path", "shown"), DISCLOSING)
-async def test_only_who_may_act_gets_what_is_masked_and_is_recorded(
+async def test_only_an_operator_may_unmask_data_and_each_disclosure_is_recorded(
     method: str, path: str, shown: str, tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as it:

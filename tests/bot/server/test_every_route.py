@@ -229,7 +229,7 @@ def told(answers: Sequence[Answered]) -> list[tuple[int, str, str, str]]:
     ]
 
 
-async def test_no_request_of_a_stranger_gets_data_or_a_500(
+async def test_no_unauthenticated_request_gets_data_or_a_500(
     tmp_path: Path, made: list[Asked]
 ) -> None:
     async with open_server(tmp_path) as (url, app):

@@ -91,7 +91,7 @@ async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
         assert it.pool.told == [LegEnded(call_ref="c1", ref="d-1", outcome="completed")]
 
 
-async def test_a_second_stream_of_a_call_without_a_seat_is_let_in() -> None:
+async def test_a_second_stream_of_a_call_is_accepted_without_a_seat() -> None:
     async with carrier_server() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         it.pool.why_closed = "draining"

@@ -81,7 +81,7 @@ async def test_an_entry_is_closed_and_reopened_and_each_is_reported_once(asked: 
     assert asked.acted() == [("done", "c1"), ("reopen", "c1")]
 
 
-async def test_who_asks_for_a_number_is_recorded(asked: Asked) -> None:
+async def test_each_request_for_a_number_is_recorded_with_its_author(asked: Asked) -> None:
     answer = await asked.client.post("/api/inbox/callback/c1/number")
 
     assert answer.json() == {"number": NUMBER}
@@ -92,7 +92,7 @@ async def test_who_asks_for_a_number_is_recorded(asked: Asked) -> None:
     assert NUMBER not in str(event)
 
 
-async def test_who_hears_a_message_is_recorded(asked: Asked) -> None:
+async def test_each_playback_of_a_message_is_recorded_with_its_author(asked: Asked) -> None:
     answer = await asked.client.get("/api/inbox/message/c2/audio")
 
     assert answer.content == b"RIFF"
@@ -101,7 +101,7 @@ async def test_who_hears_a_message_is_recorded(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "status"), NO_SUCH)
-async def test_what_does_not_exist_is_refused_and_not_reported(
+async def test_a_missing_entry_is_refused_and_not_reported(
     asked: Asked, method: str, path: str, status: int
 ) -> None:
     assert (await asked.client.request(method, path)).status_code == status

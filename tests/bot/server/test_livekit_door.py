@@ -344,7 +344,7 @@ async def test_a_failed_call_leaves_no_caller_in_the_room(
 
 
 @pytest.mark.parametrize("instead", [(200, "<title>Soon back</title>"), (502, '"no upstream"')])
-async def test_another_server_in_livekits_place_ends_no_call(
+async def test_a_server_that_is_not_livekit_ends_no_call(
     tmp_path: Path, instead: tuple[int, str]
 ) -> None:
     async with opened(tmp_path) as door:
@@ -431,7 +431,7 @@ async def test_a_recreated_room_gets_no_second_agent_while_its_call_lasts(
     assert [line.place.room for line in lines] == ["call-1", "call-2"]
 
 
-async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_that_one_dies(
+async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_the_agent_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with locked_server() as media_server:
@@ -553,7 +553,7 @@ async def test_a_caller_who_enters_a_room_that_was_left_as_empty_is_answered(
     assert not lines
 
 
-async def test_a_room_can_be_closed_as_long_as_any_call_lasts(tmp_path: Path) -> None:
+async def test_a_room_may_take_as_long_as_any_call_to_close(tmp_path: Path) -> None:
     call = LastingCall()
     async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
         switchboard = door.process.switchboard
@@ -574,7 +574,7 @@ async def test_a_room_can_be_closed_as_long_as_any_call_lasts(tmp_path: Path) ->
         await people.rooms.delete("person-1")
 
 
-async def test_a_draining_server_leaves_a_caller_to_another_that_answers(tmp_path: Path) -> None:
+async def test_a_draining_server_leaves_a_caller_to_a_server_that_answers(tmp_path: Path) -> None:
     call = LastingCall()
     async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
         beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
@@ -601,7 +601,7 @@ async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shown", "status"), [("", 401), ("a.b.c", 401), (proof(b"another body"), 401)]
 )
-async def test_a_forged_webhook_is_refused_and_told(
+async def test_a_forged_webhook_is_refused_and_reported(
     tmp_path: Path, shown: str, status: int
 ) -> None:
     async with opened(tmp_path) as door:

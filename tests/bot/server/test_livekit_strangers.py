@@ -88,7 +88,7 @@ STRANGE = (
 
 
 @pytest.mark.doors  # a minute of processor time
-async def test_strangers_at_the_webhook_affect_no_call(tmp_path: Path) -> None:
+async def test_unauthenticated_webhooks_affect_no_call(tmp_path: Path) -> None:
     held, statuses = list[int](), Counter[int]()
     chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
     begun = HEAD % PATH.encode() + b"Content-Length: 1000\r\n\r\n"

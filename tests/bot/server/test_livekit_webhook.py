@@ -161,7 +161,9 @@ def test_the_number_of_remembered_events_is_bounded() -> None:
         ("room_started", "", False, False),
     ],
 )
-def test_which_events_begin_a_call(name: str, room: str, *, by_phone: bool, begins: bool) -> None:
+def test_only_some_events_begin_a_call(
+    name: str, room: str, *, by_phone: bool, begins: bool
+) -> None:
     news = RoomNews(event=name, room=room, sid="RM_1", by_phone=by_phone)
 
     assert begins_call(news, "call-") is begins

@@ -77,7 +77,7 @@ async def test_messages_before_a_start_stall_no_call(tmp_path: Path, doors: Open
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out(
+async def test_a_hundred_idle_sockets_do_not_block_a_caller(
     tmp_path: Path, doors: OpenDoors
 ) -> None:
     async with (

@@ -18,7 +18,7 @@ FULL: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("end", ENDS, ids=END_NAMES)
 @pytest.mark.parametrize("more", FULL.values(), ids=FULL.keys())
-def test_one_line_above_the_limit_is_refused(more: list[str], end: str) -> None:
+def test_an_offer_one_line_above_the_limit_is_refused(more: list[str], end: str) -> None:
     assert plausible(end.join([*BEGINS, *more, ""]))
     assert not plausible(end.join([*BEGINS, *more, more[0], ""]))
 

@@ -89,7 +89,7 @@ async def finds_no_seat(parked: Parked) -> None:
         (RETURN_S + 2.0, takes, False),
     ],
 )
-async def test_a_lost_call_has_returned_or_can_return_no_more(
+async def test_a_lost_call_has_either_returned_or_expired(
     at_s: float, caller: Callable[[Parked], Awaitable[None]], *, returned: bool
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -230,7 +230,7 @@ async def test_candidates_for_an_unknown_call_get_404(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()) == (404, {"detail": "No such call."})
 
 
-async def test_a_disabled_door_is_404(tmp_path: Path) -> None:
+async def test_the_route_of_a_disabled_transport_is_404(tmp_path: Path) -> None:
     async with asking(tmp_path, transports={"webrtc": {"enabled": False}}) as client:
         statuses = [
             (await client.post("/api/offer", json={})).status_code,

@@ -64,7 +64,7 @@ async def post(it: CarrierServer, body: bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def test_an_event_that_comes_three_times_is_told_once_and_opens_one_stream() -> None:
+async def test_an_event_that_comes_three_times_is_reported_once_and_opens_one_stream() -> None:
     async with telnyx_dialling(Callee()) as (it, on):
         it.telnyx.repeats = 3
         call_id = await on.dial()
@@ -135,7 +135,7 @@ async def test_the_configured_routes_ask_for_briefs() -> None:
         await until(lambda: "no_brief" in it.reasons())
 
 
-async def test_an_odd_answerer_or_price_is_not_told() -> None:
+async def test_an_odd_answerer_or_price_is_not_reported() -> None:
     async with carrier_server() as it:
         odd = {"client_state": state_of("d-1"), "result": "machine" * 900, "total_cost": "1e999"}
         for event in ("call.machine.detection.ended", "call.cost"):

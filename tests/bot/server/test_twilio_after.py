@@ -84,7 +84,7 @@ async def test_an_unknown_call_is_hung_up() -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled", "no-answer", "busy"])
-async def test_a_call_that_is_over_at_the_carrier_is_over_here_too(status: str) -> None:
+async def test_a_call_that_ended_at_the_carrier_ends_here_too(status: str) -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.vanish()

@@ -142,7 +142,7 @@ async def test_a_full_server_says_so_and_hangs_up() -> None:
         assert it.told[0] == CallRefused(transport="twilio", reason="full")
 
 
-async def test_a_server_that_filled_up_meanwhile_closes_the_socket() -> None:
+async def test_a_server_that_has_become_full_closes_the_socket() -> None:
     async with pool() as it:
         it.full = True
 
@@ -182,7 +182,7 @@ async def token_for(it: WorkerPool, phone: PhoneCall) -> str:
 
 
 @pytest.mark.parametrize("token", [None, "", "guessed"])
-async def test_without_our_token_no_call_is_built(token: str | None) -> None:
+async def test_without_a_token_no_call_is_assembled(token: str | None) -> None:
     async with pool() as it:
         code = await start_with(it, PhoneCall(), token)
 
@@ -234,7 +234,7 @@ BEFORE_START = {
 
 
 @pytest.mark.parametrize(("text", "reason"), BEFORE_START.values(), ids=BEFORE_START.keys())
-async def test_only_a_start_opens_the_door(text: str, reason: str) -> None:
+async def test_only_a_start_message_begins_a_call(text: str, reason: str) -> None:
     async with pool() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         await socket.send_str(text)
@@ -273,7 +273,7 @@ async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
         assert it.reasons() == ["no_start"]
 
 
-async def test_the_oldest_socket_that_has_not_begun_makes_room(
+async def test_the_oldest_socket_without_a_start_is_closed_to_make_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_WAITING", 1)
@@ -285,7 +285,7 @@ async def test_the_oldest_socket_that_has_not_begun_makes_room(
         assert it.reasons() == ["too_many_sockets_without_a_start"]
 
 
-async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out() -> None:
+async def test_a_hundred_idle_sockets_do_not_block_a_caller() -> None:
     async with pool() as it, AsyncExitStack() as idle:
         for _ in range(100):
             await idle.enter_async_context(media_socket(it))
@@ -297,7 +297,7 @@ async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out() -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a slash behind"])
-async def test_a_signed_handshake_is_not_dropped_for_a_stranger(
+async def test_a_signed_handshake_is_not_dropped_for_an_unsigned_one(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_WAITING", 1)
@@ -310,7 +310,7 @@ async def test_a_signed_handshake_is_not_dropped_for_a_stranger(
             assert not twilio.closed
 
 
-async def test_a_wrong_signature_counts_as_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_signature_counts_as_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "MAX_WAITING", 1)
     async with (
         pool() as it,

@@ -46,7 +46,7 @@ BAD_SDPS = {
 CANDIDATE = {"candidate": "", "sdp_mid": "0", "sdp_mline_index": 0}
 
 
-async def test_offers_that_never_connect_keep_no_caller_out(tmp_path: Path) -> None:
+async def test_offers_that_never_connect_block_no_caller(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes=FEW) as beside:
         strangers = [Peer(beside.url) for _ in range(24)]
         answers = [await stranger.offer() for stranger in strangers]
@@ -132,7 +132,7 @@ async def test_a_page_that_returns_at_once_resumes_the_running_call(
         assert RESUMED.startswith((await again.until_told("said"))["text"])
 
 
-async def test_a_page_that_is_lost_again_before_it_received_its_token_is_still_known(
+async def test_a_page_that_is_lost_again_before_it_received_its_token_can_still_resume(
     tmp_path: Path,
 ) -> None:
     """Its line is up for a moment: the conversation has a new token that no page knows."""
@@ -225,7 +225,7 @@ async def test_floods_after_the_handshake_cost_another_call_no_word(tmp_path: Pa
     assert held[-1] - held[WARM_FLOODS] < FLAT_BYTES, str(held)
 
 
-async def test_public_callers_leave_seats_see_captions_alone_and_are_ended_sooner(
+async def test_public_callers_have_fewer_seats_captions_only_and_a_shorter_limit(
     tmp_path: Path,
 ) -> None:
     limits = {"public": True, "public_per_address": 2, "public_max_call_s": 25}
@@ -270,7 +270,9 @@ async def test_a_pages_keys_work_like_a_telephones(tmp_path: Path) -> None:
     assert beside.refusals == []
 
 
-async def test_a_plausible_ear_report_is_told_and_an_implausible_one_is_not(tmp_path: Path) -> None:
+async def test_a_plausible_playback_delay_is_reported_and_an_implausible_one_is_not(
+    tmp_path: Path,
+) -> None:
     ear = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()

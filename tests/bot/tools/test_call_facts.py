@@ -60,7 +60,9 @@ def test_every_fact_of_a_call_can_be_bound() -> None:
 
 
 @pytest.mark.parametrize("name", ["whose", "whose_later", "whose_decorated", "whose_or_any"])
-async def test_a_functions_bound_parameter_is_the_lines_not_the_models(name: str) -> None:
+async def test_a_functions_bound_parameter_comes_from_the_line_and_not_from_the_model(
+    name: str,
+) -> None:
     tool = function(name, bound={"phone": "number"})
 
     assert set(tool.parameters["properties"]) == {"order"}
@@ -69,7 +71,9 @@ async def test_a_functions_bound_parameter_is_the_lines_not_the_models(name: str
 
 
 @pytest.mark.parametrize("method", [*WITH_BODY, *BODILESS])
-async def test_a_requests_bound_parameter_is_the_lines_not_the_models(method: str) -> None:
+async def test_a_requests_bound_parameter_comes_from_the_line_and_not_from_the_model(
+    method: str,
+) -> None:
     async def answer(request: web.Request) -> web.Response:
         asked = dict(request.query) if method in BODILESS else await request.json()
         return web.json_response([asked, json.loads(request.headers["Holdline-Call"])])
@@ -86,7 +90,7 @@ async def test_a_requests_bound_parameter_is_the_lines_not_the_models(method: st
 @pytest.mark.parametrize(
     ("phone", "outcome"), [(SPOOFED, "ok"), (None, "ok")], ids=["the model says one", "it does not"]
 )
-async def test_the_order_is_the_callers_whatever_number_they_say(
+async def test_a_bound_number_is_that_of_the_line_whatever_the_model_passes(
     phone: str | None, outcome: str
 ) -> None:
     tool = owner_tools(
@@ -190,7 +194,7 @@ def test_a_function_without_the_bound_parameter_is_refused() -> None:
     ],
     ids=["true", "a word", "one", "false", "a text", "deeper", "a tool that may not"],
 )
-async def test_only_a_tool_that_may_can_verify_a_caller(
+async def test_only_a_tool_that_is_allowed_to_can_verify_a_caller(
     result: Any, verified: int, *, verifies: bool
 ) -> None:
     owner_functions.ANSWER[:] = [result]
@@ -202,6 +206,6 @@ async def test_only_a_tool_that_may_can_verify_a_caller(
     assert len(times) == verified
 
 
-def test_fields_that_nothing_can_release_are_refused() -> None:
+def test_protected_fields_are_refused_if_no_tool_can_verify_the_caller() -> None:
     with pytest.raises(ValidationError, match="needs one of `tools` with `verifies: true`"):
         AgentSettings(after_verification=("balance",))

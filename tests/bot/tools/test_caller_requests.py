@@ -71,7 +71,7 @@ async def test_a_callback_is_stored_with_the_callers_number(url: str, tmp_path: 
     assert (waiting.number, waiting.reason, waiting.asked_at) == ("+15550101", "llm is down", AT)
 
 
-async def test_an_outbound_calls_contact_is_called_back_and_not_we(
+async def test_a_callback_of_an_outbound_call_goes_to_the_contact_and_not_to_us(
     url: str, tmp_path: Path
 ) -> None:
     database = Database(url)
@@ -189,7 +189,7 @@ async def test_no_callback_is_promised_that_a_full_disk_refused(url: str, tmp_pa
 
 
 @pytest.mark.parametrize("caller", ["", "+266696687", "sip:anonymous@192.168.100.200"])
-async def test_an_unknown_number_is_another_reason_than_a_lost_request(
+async def test_an_unknown_number_and_a_lost_request_have_different_reasons(
     url: str, tmp_path: Path, caller: str
 ) -> None:
     database = Database(url)
@@ -213,7 +213,9 @@ async def test_a_message_is_a_wav_file_of_the_call(url: str, tmp_path: Path) -> 
     await database.close()
 
 
-async def test_a_message_that_the_disk_refuses_is_told_as_lost(url: str, tmp_path: Path) -> None:
+async def test_a_message_that_the_disk_refuses_is_reported_as_lost(
+    url: str, tmp_path: Path
+) -> None:
     database = Database(url)
     (tmp_path / "messages").touch()
 
@@ -365,7 +367,7 @@ async def test_a_message_whose_process_died_is_kept_by_the_next_one(
     await database.close()
 
 
-def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
+def test_no_keypad_menu_is_read_to_a_caller_without_a_keypad() -> None:
     assert menu_steps(STEPS, keys=True) == [
         *(Step.CLIP, Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     ]

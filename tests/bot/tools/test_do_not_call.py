@@ -238,7 +238,7 @@ async def test_the_list_gets_the_words_as_they_may_be_stored(
 @pytest.mark.parametrize(
     "over", [ANSWERED, StageExhausted(stage="llm", attempts=3), TurnDecided(turn=3, at_s=9.0)]
 )
-async def test_words_that_no_model_judged_count_and_are_said_back(
+async def test_opt_out_words_that_no_model_judged_count_and_are_confirmed_aloud(
     desks: Desks, over: Event
 ) -> None:
     numbers = AwayList(times=0)
@@ -277,7 +277,7 @@ async def test_an_earlier_turns_end_judges_nothing(desks: Desks) -> None:
     await desk.close()
 
 
-async def test_an_opt_out_can_be_taken_back_in_the_same_call(tmp_path: Path, desks: Desks) -> None:
+async def test_an_opt_out_can_be_withdrawn_in_the_same_call(tmp_path: Path, desks: Desks) -> None:
     book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
     desk = desks.desk(book)
@@ -297,7 +297,7 @@ async def test_an_opt_out_can_be_taken_back_in_the_same_call(tmp_path: Path, des
     ]
 
 
-async def test_words_take_an_opt_out_back_without_a_model(desks: Desks) -> None:
+async def test_an_opt_out_can_be_withdrawn_without_a_model(desks: Desks) -> None:
     numbers = AwayList(times=0)
     desk = desks.desk(numbers)
     for turn, text in ((2, WISH), (3, "No, you can still call me.")):
@@ -310,7 +310,7 @@ async def test_words_take_an_opt_out_back_without_a_model(desks: Desks) -> None:
     await desk.close()
 
 
-async def test_taking_back_leaves_an_earlier_entry(tmp_path: Path, desks: Desks) -> None:
+async def test_withdrawing_an_opt_out_leaves_an_earlier_entry(tmp_path: Path, desks: Desks) -> None:
     book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await book.add_do_not_call(NUMBER, source="letter", now=1.0)
     desk = desks.desk(book)
@@ -324,7 +324,7 @@ async def test_taking_back_leaves_an_earlier_entry(tmp_path: Path, desks: Desks)
     assert listed == {NUMBER}
 
 
-async def test_a_pending_opt_out_that_is_taken_back_is_never_listed(desks: Desks) -> None:
+async def test_a_pending_opt_out_that_is_withdrawn_is_never_listed(desks: Desks) -> None:
     numbers = AwayList(times=2)
     desk = desks.desk(numbers)
     heard(desk, WISH)
@@ -340,6 +340,6 @@ async def test_a_pending_opt_out_that_is_taken_back_is_never_listed(desks: Desks
     await desk.close()
 
 
-async def test_nothing_is_taken_back_that_was_not_listed(desks: Desks) -> None:
+async def test_an_opt_out_that_was_not_listed_cannot_be_withdrawn(desks: Desks) -> None:
     with pytest.raises(ToolFailed, match="Nothing was listed"):
         await desks.desk(AwayList(times=0)).undo_tool().run({})

@@ -119,7 +119,7 @@ async def test_a_process_ends_in_time_while_the_database_hangs(tmp_path: Path) -
     assert files(tmp_path) == ["c1.json"]
 
 
-async def test_a_number_that_neither_database_nor_disk_took_is_reported(
+async def test_a_number_that_neither_database_nor_disk_stored_is_reported(
     tmp_path: Path,
 ) -> None:
     told, no_folder = list[Event](), tmp_path / "file"
@@ -146,7 +146,7 @@ async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
     assert tries == [1, 5, 6, 7, 8, 9, 10]  # after 1, 2, 4, 8, and then each 15 s
 
 
-async def test_a_full_queue_drops_the_oldest_to_disk_and_takes_it_up_later(
+async def test_a_full_queue_moves_the_oldest_to_disk_and_lists_it_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_OWED", 2)

@@ -77,7 +77,9 @@ def test_an_owners_module_replaces_no_other(config: Path) -> None:
     assert "ok      tool colorsys:rgb_to_hls: loads" in doctor(config)
 
 
-def test_workers_find_it_also_when_a_reload_adds_the_tool(config: Path, tmp_path: Path) -> None:
+def test_workers_find_an_owners_module_also_when_a_reload_adds_the_tool(
+    config: Path, tmp_path: Path
+) -> None:
     (tmp_path / "house").mkdir()
     plan = ServePlan(config, {}, load(config), folder=tmp_path / "house")
     before = list(sys.path)
@@ -89,7 +91,7 @@ def test_workers_find_it_also_when_a_reload_adds_the_tool(config: Path, tmp_path
     assert sys.path[-1] == str(config.parent)  # which each new worker is given
 
 
-def test_its_folder_is_searched_once(config: Path) -> None:
+def test_an_owners_folder_is_searched_once(config: Path) -> None:
     add_tool(config, 'agent: {tools: [{entry_point: "own_tool:opening_hours"}]}')
 
     for _ in range(2):

@@ -201,7 +201,7 @@ async def test_a_late_tool_is_bridged_and_its_result_still_comes() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("names", [("it", "him"), ("it", "it")], ids=["two", "the same twice"])
-async def test_of_simultaneously_late_tools_one_is_bridged(
+async def test_only_one_of_several_simultaneously_late_tools_is_bridged(
     names: tuple[str, str],
 ) -> None:
     async with desk(entry("slow", bridge="One moment.")) as at_desk:
@@ -290,7 +290,7 @@ async def test_an_interrupted_result_is_available_minutes_later() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("cuts", [1, 3])
-async def test_an_interrupted_result_is_told_when_neither_side_speaks(cuts: int) -> None:
+async def test_an_interrupted_result_is_delivered_when_neither_side_speaks(cuts: int) -> None:
     owner_functions.RUNS.clear()
     told, quiet_at = list[tuple[float, str]](), time.monotonic() + 3.0
     async with desk(entry("slow")) as at_desk:
@@ -308,7 +308,7 @@ async def test_an_interrupted_result_is_told_when_neither_side_speaks(cuts: int)
 
 
 @pytest.mark.virtual_time
-async def test_a_result_that_the_model_requested_again_is_not_told_twice() -> None:
+async def test_a_result_that_the_model_requested_again_is_not_delivered_twice() -> None:
     told = list[tuple[float, str]]()
     async with desk(entry("slow")) as at_desk:
         at_desk.hear_late(told, quiet_at=0.0)
@@ -321,7 +321,7 @@ async def test_a_result_that_the_model_requested_again_is_not_told_twice() -> No
 
 
 @pytest.mark.virtual_time
-async def test_a_result_is_not_told_when_the_call_never_falls_quiet() -> None:
+async def test_a_result_is_not_delivered_if_the_call_never_falls_quiet() -> None:
     told = list[tuple[float, str]]()
     async with desk(entry("slow")) as at_desk:
         at_desk.hear_late(told, quiet_at=math.inf)
@@ -403,7 +403,7 @@ def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> Non
         (f"{HERE}:named_nowhere", "NameError: name 'Decimal' is not defined; give its `parame"),
     ],
 )
-def test_a_module_that_fails_is_the_owners_and_is_named(place: str, said: str) -> None:
+def test_an_owners_module_that_fails_is_named(place: str, said: str) -> None:
     with pytest.raises(ValueError, match=place) as refused:
         owner_tools([ToolSettings(entry_point=place)])
 

@@ -60,7 +60,7 @@ async def test_a_loss_reported_twice_at_once_to_one_worker_ends_no_call() -> Non
     assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
-async def test_a_calls_end_reported_to_two_workers_at_once_is_told_once() -> None:
+async def test_a_calls_end_reported_to_two_workers_at_once_is_reported_once() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
         callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]
@@ -89,7 +89,7 @@ async def test_a_detection_at_one_worker_during_the_answer_at_another_is_kept(
     assert [event.outcome for event in told if isinstance(event, LegEnded)] == ["voicemail"]
 
 
-async def test_a_worker_that_dies_in_its_turn_blocks_no_other() -> None:
+async def test_a_worker_that_dies_while_it_holds_the_lock_blocks_no_other() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
         callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]

@@ -75,7 +75,7 @@ async def open_when(arrivals: ConnectionListener, opens: asyncio.Event) -> None:
     arrivals.open()
 
 
-async def test_a_connection_is_handed_on_unread_and_calls_are_recognised() -> None:
+async def test_a_connection_is_passed_to_a_worker_unread_and_calls_are_recognised() -> None:
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         assert [await send(CALL), await send(PAGE)] == [b"", b""]

@@ -120,7 +120,7 @@ async def test_no_task_of_the_process_ends_a_call_or_the_server(
     assert any(isinstance(event, ShareLost) for event in beside.events)
 
 
-async def test_work_beside_a_block_ends_with_the_block() -> None:
+async def test_background_work_of_a_block_ends_with_the_block() -> None:
     ended: list[str] = []
 
     async def work(name: str) -> None:

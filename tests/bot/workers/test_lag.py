@@ -15,10 +15,10 @@ from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag
 from operations.telemetry.journal import Journal
 
-STALLING = "test_a_stall_is_counted_and_told_with_the_function_that_caused_it"
+STALLING = "test_a_stall_is_counted_and_reported_with_the_function_that_caused_it"
 
 
-async def test_a_stall_is_counted_and_told_with_the_function_that_caused_it() -> None:
+async def test_a_stall_is_counted_and_reported_with_the_function_that_caused_it() -> None:
     lag, told = Lag(), list[ProcessLagged]()
 
     def emit(event: Event) -> None:

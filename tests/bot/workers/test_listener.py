@@ -188,11 +188,13 @@ PHONE = {"public_url": "https://phone.example.com"}
     ],
     ids=["browser", "everywhere", "both", "the other carriers", "none"],
 )
-def test_it_names_address_transports_and_the_next_step(tree: dict[str, Any], line: str) -> None:
+def test_the_start_line_names_address_transports_and_the_next_step(
+    tree: dict[str, Any], line: str
+) -> None:
     assert ready_line(Settings.model_validate({"stages": STAGES, **tree}), port=81) == line
 
 
-def test_each_provider_that_failed_gets_one_line_after_it() -> None:
+def test_each_failed_provider_gets_one_line_after_the_start_line() -> None:
     settings = Settings.model_validate({"stages": STAGES})
     said = "OpenAI rejects OPENAI_API_KEY (401); callers will get the keypad menu"
 

@@ -38,7 +38,7 @@ def test_a_loop_is_late_if_most_beats_are(late_beats: int, reported_s: float) ->
     assert reports[-1][1] == pytest.approx(reported_s)
 
 
-def test_cores_are_the_recent_use() -> None:
+def test_the_load_in_cores_is_that_of_recent_use() -> None:
     reports: list[tuple[float, float]] = []
     spent = (min(beat, 200) * PERIOD_S / 2 for beat in count())  # half a core, and then none
     meter = Meter(lambda *said: reports.append(said), processor_s=lambda: next(spent))
@@ -52,7 +52,7 @@ def test_cores_are_the_recent_use() -> None:
     assert reports[-1][0] == pytest.approx(0.0)
 
 
-def test_it_reports_four_times_a_second() -> None:
+def test_the_meter_reports_four_times_a_second() -> None:
     reports: list[tuple[float, float]] = []
     meter = Meter(lambda *said: reports.append(said), processor_s=lambda: 0.0)
 
@@ -62,7 +62,7 @@ def test_it_reports_four_times_a_second() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_it_uses_the_beats_of_the_lag_measurement() -> None:
+async def test_the_meter_uses_the_beats_of_the_lag_measurement() -> None:
     loop, beats = asyncio.get_running_loop(), list[tuple[float, float]]()
     async with measure_lag(Lag(), emit=lambda _: None, clock=loop.time) as measuring:
         with measuring.heard_by(lambda *beat: beats.append(beat)):
@@ -78,7 +78,7 @@ async def test_it_uses_the_beats_of_the_lag_measurement() -> None:
     ("wanted", "machine", "workers"),
     [(None, 1, 2), (None, 2, 2), (None, 8, 8), (1, 8, 1), (3, 1, 3)],
 )
-def test_there_is_a_second_worker_for_the_calls_of_one_that_dies(
+def test_there_is_a_second_worker_for_the_calls_of_a_worker_that_dies(
     monkeypatch: pytest.MonkeyPatch, wanted: int | None, machine: int, workers: int
 ) -> None:
     monkeypatch.setattr(cores, "own_cores", lambda: machine)

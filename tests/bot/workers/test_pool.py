@@ -59,7 +59,7 @@ def test_a_claim_that_is_still_renewed_is_never_dropped() -> None:
         assert not claims.claim("room of a long call", holder="w2")
 
 
-async def test_a_room_belongs_to_one_worker_until_that_is_lost() -> None:
+async def test_a_room_belongs_to_one_worker_until_the_worker_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]

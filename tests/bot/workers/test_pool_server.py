@@ -124,7 +124,7 @@ async def test_a_failed_question_is_answered_as_failed() -> None:
         assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line stays up
 
 
-async def test_an_unknown_message_does_not_end_the_line() -> None:
+async def test_an_unknown_message_does_not_close_the_connection() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         it.joined[0].wire.send("begin")  # without a seat
@@ -133,7 +133,7 @@ async def test_an_unknown_message_does_not_end_the_line() -> None:
         assert isinstance(await it.joined[0].admit(), HeldSeat)
 
 
-async def test_a_ready_worker_is_told_with_its_cause() -> None:
+async def test_a_ready_worker_is_reported_with_its_cause() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(joined, "worker_started") for joined in it.joined]
         it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
@@ -143,7 +143,7 @@ async def test_a_ready_worker_is_told_with_its_cause() -> None:
     assert sorted(started) == [("w1", "start", ""), ("w2", "lost", "w0")]
 
 
-async def test_events_without_a_worker_are_told_by_the_next_one() -> None:
+async def test_events_without_a_worker_are_reported_by_the_next_worker() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(joined, "worker_lost") for joined in it.joined]
         it.office.news.send_to_one("worker_lost", worker="w0", code=-9, calls=3)

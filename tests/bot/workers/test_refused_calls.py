@@ -169,7 +169,7 @@ def test_requests_other_than_whole_signed_webhooks_reach_a_worker(request_bytes:
     assert (seats.asked, seats.told) == ([], [])
 
 
-def test_without_telephone_doors_no_call_is_refused() -> None:
+def test_without_telephone_transports_the_supervisor_refuses_no_call() -> None:
     seats, no_room = door("busy", enabled=False)
 
     assert no_room(webhook()) == b""
@@ -216,7 +216,7 @@ async def test_a_seat_reserved_in_the_supervisor_is_used_by_the_worker() -> None
         assert await pool.joined[0].admit("CA1") == await pool.joined[1].admit("CA1")
 
 
-async def test_one_worker_tells_of_refused_calls() -> None:
+async def test_one_worker_reports_refused_calls() -> None:
     heard: list[str] = []
     async with asyncio.timeout(20), lines(settings_of()) as pool:
         for joined in pool.joined:

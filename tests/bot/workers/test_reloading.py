@@ -89,7 +89,7 @@ async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force
     ],
     ids=["all", "some", "none"],
 )
-async def test_the_result_of_a_reload_is_told_once(
+async def test_the_result_of_a_reload_is_reported_once(
     said: Reread, relieved: Relieved, outcome: str, applied: list[str]
 ) -> None:
     it = Round(said, relieved)

@@ -36,7 +36,7 @@ async def enter(gate: RungGate, number: int, within_s: float = 60.0) -> int | No
     return await gate.enter(f"call {number}", until=Deadline(at=now + within_s))
 
 
-async def test_a_burst_on_one_worker_gets_all_places_and_no_more() -> None:
+async def test_a_burst_on_one_worker_gets_the_whole_limit_and_no_more() -> None:
     settings = settings_with(concurrent=3)
     async with lines(settings) as it:
         here, there = gates_of(it, settings)

@@ -408,7 +408,7 @@ async def test_a_wrong_configuration_is_reported_once(
         (120, FAILED),  # Python's, if it cannot flush stdout
     ],
 )
-async def test_a_first_worker_that_ends_gives_one_of_our_exit_codes(
+async def test_a_first_worker_that_exits_gives_one_of_our_exit_codes(
     ended: int, code: int, monkeypatch: pytest.MonkeyPatch, *, late: bool
 ) -> None:
     start_small_workers(monkeypatch)

@@ -30,7 +30,7 @@ async def both_ends() -> AsyncIterator[tuple[Wire, Wire]]:
 @pytest.mark.parametrize(
     "last", [b'{"tell": "entry", "en', b"7", b"", b'{"tell": "begin"}'], ids=str
 )
-async def test_a_peer_that_dies_within_a_message_ends_the_line_alone(last: bytes) -> None:
+async def test_a_peer_that_dies_within_a_message_closes_only_the_connection(last: bytes) -> None:
     here, there = socket.socketpair()
     wire = Wire(here)
     heard: list[object] = []

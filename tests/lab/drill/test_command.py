@@ -78,7 +78,7 @@ def test_a_scenarios_report_is_written_to_its_folder(
     assert written.splitlines()[-1] == "NOT PROVED: it goes on"
 
 
-def test_anothers_results_stop_the_drill_before_it_begins(
+def test_a_foreign_results_file_stops_the_drill_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results.json").write_text("{}")

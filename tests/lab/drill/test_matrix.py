@@ -17,7 +17,7 @@ from providers import cartesia, elevenlabs
 from providers.probing import speech
 
 
-def test_no_two_rows_have_one_name() -> None:
+def test_no_two_rows_have_the_same_name() -> None:
     names = [row.name for row in FULL]
 
     assert len(names) == len(set(names))
@@ -93,7 +93,9 @@ def test_no_row_may_leave_the_caller_without_any_speech_for_longer_than_the_budg
 
 @pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
 @pytest.mark.parametrize("what", ["turn", "call"])
-def test_the_second_caller_pays_nothing_for_the_firsts_discovery(stage: str, what: str) -> None:
+def test_the_second_caller_is_not_delayed_by_an_outage_that_the_first_one_found(
+    stage: str, what: str
+) -> None:
     assert bounds(f"second-{what}-{stage}")["first_word_s"] == 0.05
 
 
@@ -143,7 +145,7 @@ def test_a_call_outlives_its_worker_ten_times(fault: str, within_s: float) -> No
     assert bounds(row.name)["calls"] == 1
 
 
-def test_where_all_but_probes_succeed_the_lab_distinguishes_probes_from_calls() -> None:
+def test_in_rows_where_only_probes_fail_the_lab_tells_probes_from_calls() -> None:
     samples_hz = {fault.window.get("path") for fault in ROWS["stt-probes"].breaks} - {None}
     contexts = {fault.window.get("path") for fault in ROWS["tts-probes"].breaks} - {None}
 

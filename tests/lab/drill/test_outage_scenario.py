@@ -25,7 +25,7 @@ async def test_with_a_standby_the_callee_does_not_notice() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.slow
 @pytest.mark.long
-async def test_without_one_the_whole_sequence_happens_in_order() -> None:
+async def test_without_a_standby_the_whole_sequence_happens_in_order() -> None:
     async with near_lab() as lab:
         proofs = await without_standby(lab, cast_of(CONTACTS, (CONFIRMS,)), lambda *_: None, None)
 

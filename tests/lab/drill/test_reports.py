@@ -232,7 +232,7 @@ def test_runs_are_appended_to_earlier_passes(results: Results, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"walks": 1}', "[1"])
-def test_anothers_file_is_not_overwritten(text: str, tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_overwritten(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
 
     with pytest.raises(UsageError, match=r"results\.json"):

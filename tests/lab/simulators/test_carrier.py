@@ -219,7 +219,7 @@ async def test_errors_that_twilio_would_report_are_recorded() -> None:
         assert [text[:5] for text in caller.complaints] == ["31950", "31951", "31951", "31951"]
 
 
-async def test_hanging_up_says_stop_and_closes() -> None:
+async def test_hanging_up_sends_a_stop_and_closes() -> None:
     async with agent() as it, Carrier(it.url, TOKEN) as caller:
         await it.open.wait()
         await caller.press("7")

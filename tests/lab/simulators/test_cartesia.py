@@ -305,7 +305,7 @@ async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
         (say("x", language="qq"), 'no voice for "qq"'),
     ],
 )  # fmt: skip
-async def test_a_wrong_message_gets_400_and_the_socket_stays_open(
+async def test_an_invalid_message_gets_400_and_the_socket_stays_open(
     lab: CartesiaSimulator, message: Any, why: str
 ) -> None:
     async with socket(lab) as ws:
@@ -469,7 +469,7 @@ async def test_a_silent_provider_opens_and_says_nothing(lab: CartesiaSimulator) 
     assert heard.closed is None
 
 
-async def test_signs_of_life_are_silent_samples_without_words(lab: CartesiaSimulator) -> None:
+async def test_heartbeats_are_silent_samples_without_words(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.Alive())])
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
@@ -487,7 +487,7 @@ async def test_garbage_cannot_be_parsed(lab: CartesiaSimulator) -> None:
     assert heard.audio == b""
 
 
-async def test_everything_comes_twice(lab: CartesiaSimulator) -> None:
+async def test_every_message_is_sent_twice(lab: CartesiaSimulator) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert sorted(twice.words) == sorted(WORDS * 2)
@@ -508,7 +508,7 @@ async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: CartesiaSimulat
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_refused_on_a_warm_socket(
+async def test_an_account_without_credit_is_refused_on_an_open_socket(
     lab: CartesiaSimulator, where: str
 ) -> None:
     async with socket(lab) as ws:

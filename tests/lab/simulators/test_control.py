@@ -98,7 +98,7 @@ async def test_an_unknown_instance_is_not_found_and_the_known_are_named(
         assert "openai-b" in (await response.json())["error"]
 
 
-async def test_the_record_tells_of_requests_and_words(
+async def test_the_record_lists_requests_and_words(
     lab: Lab, control: aiohttp.ClientSession
 ) -> None:
     await models(lab, "openai")

@@ -476,7 +476,7 @@ async def test_a_stall_shows_the_given_words_and_then_nothing() -> None:
 
 
 @pytest.mark.parametrize("fault", ["silent", "alive"])
-async def test_a_server_that_only_lives_sends_no_words(fault: str) -> None:
+async def test_a_server_that_only_sends_heartbeats_sends_no_words(fault: str) -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": fault})))
 
@@ -497,7 +497,7 @@ async def test_garbage_cannot_be_parsed() -> None:
             await client.until(finalized)
 
 
-async def test_duplicates_come_twice() -> None:
+async def test_duplicated_results_are_sent_twice() -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": "duplicate"})))
         await client.say("Goodbye.")

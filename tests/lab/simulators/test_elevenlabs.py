@@ -457,7 +457,7 @@ async def test_a_silent_provider_opens_and_says_nothing(lab: ElevenLabsSimulator
     assert heard.closed is None
 
 
-async def test_signs_of_life_are_silent_samples_without_characters(
+async def test_heartbeats_are_silent_samples_without_characters(
     lab: ElevenLabsSimulator,
 ) -> None:
     lab.set_faults([Window(fault=faults.Alive())])
@@ -478,7 +478,7 @@ async def test_garbage_cannot_be_parsed(lab: ElevenLabsSimulator) -> None:
     assert heard.audio == b""
 
 
-async def test_everything_comes_twice(lab: ElevenLabsSimulator) -> None:
+async def test_every_message_is_sent_twice(lab: ElevenLabsSimulator) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert len(twice.chars) == 2 * len(TEXT)
@@ -511,7 +511,7 @@ async def test_an_error_on_the_stream_is_a_frame_and_a_close(
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_refused_on_a_warm_socket(
+async def test_an_account_without_credit_is_refused_on_an_open_socket(
     lab: ElevenLabsSimulator, where: str
 ) -> None:
     async with socket(lab) as ws:

@@ -40,7 +40,7 @@ async def forgetful_server(statuses: list[str]) -> AsyncIterator[str]:
         yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
 
 
-async def test_a_server_that_closed_a_connection_is_called_on_another() -> None:
+async def test_a_status_callback_moves_to_another_connection_if_the_server_closed_one() -> None:
     statuses: list[str] = []
     async with forgetful_server(statuses) as url:
         exchange = TwilioExchange(AgentServer(base_url=url, public_url=url, auth_token="x"))

@@ -4,7 +4,7 @@ from lab.simulators import faults
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
-def test_every_fault_goes_into_a_mapping_and_back(name: str) -> None:
+def test_every_fault_survives_a_round_trip_through_a_mapping(name: str) -> None:
     needed = {"status": 503} if name == "http" else {}
     fault = faults.parse({"fault": name, **needed})
 

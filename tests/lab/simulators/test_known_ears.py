@@ -59,7 +59,9 @@ def test_a_flush_reports_the_words_with_their_times() -> None:
     [(0.6, [["when"], ["are", "you", "open"]]), (0.9, [["when", "are"], ["you", "open"]])],
     ids=["a fifth of the word", "four fifths"],
 )
-def test_a_flush_inside_a_word_loses_and_doubles_none(at_s: float, told: list[list[str]]) -> None:
+def test_a_flush_inside_a_word_loses_and_repeats_no_word(
+    at_s: float, told: list[list[str]]
+) -> None:
     ears, at = hearing(), round(at_s * RATE_HZ)
 
     found = [

@@ -474,7 +474,7 @@ async def test_a_stall_keeps_the_line_open_and_continues_when_lifted(
     assert listening.result().text == HOURS
 
 
-async def test_a_stall_that_stays_is_the_clients_time_out(
+async def test_a_lasting_stall_ends_with_the_clients_timeout(
     instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
@@ -486,7 +486,7 @@ async def test_a_stall_that_stays_is_the_clients_time_out(
 
 
 @pytest.mark.parametrize("where", ["handshake", "stream"])
-async def test_silence_is_a_time_out_without_a_word(
+async def test_silence_ends_with_the_clients_timeout_without_a_word(
     instance: OpenAISimulator, impatient: openai.AsyncOpenAI, where: str
 ) -> None:
     instance.set_faults([Window(fault=faults.Silent(where=where))])
@@ -569,7 +569,7 @@ async def test_an_error_on_the_open_stream_has_no_status(
     assert error.code == code
 
 
-async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(
+async def test_a_fault_switched_on_during_an_answer_acts_on_that_answer(
     instance: OpenAISimulator,
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
@@ -617,7 +617,7 @@ async def test_faults_reach_answers_that_are_not_streamed_too(
         await client.chat.completions.create(model=MODEL, messages=ASKED)
 
 
-async def test_silence_without_streaming_is_a_time_out_too(
+async def test_silence_without_streaming_ends_with_the_clients_timeout_too(
     instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Silent())])

@@ -23,7 +23,7 @@ ASKED = (
         ("Well, hello.", "unclear", None),
     ],
 )
-def test_it_answers_in_the_requested_format(
+def test_a_call_outcome_is_answered_in_the_requested_format(
     said: str, outcome: str, callback_at: str | None
 ) -> None:
     messages = [

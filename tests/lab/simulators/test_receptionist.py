@@ -185,7 +185,7 @@ def test_without_the_tool_goodbye_is_only_said() -> None:
     assert talk("goodbye")[0] == Reply(text=phrases.GOODBYE)
 
 
-def test_a_person_is_called_when_the_tool_is_offered_and_regretted_when_not() -> None:
+def test_a_person_is_called_if_the_tool_is_offered_and_declined_politely_if_not() -> None:
     offered = talk("can i speak to a person", tools=TOOLS)[0]
     refused = talk("can i speak to a person")[0]
 

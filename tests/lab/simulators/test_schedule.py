@@ -71,7 +71,7 @@ def test_a_schedule_in_json_may_be_indented_with_tabs() -> None:
     assert schedule.load_schedules(text) == {"openai": (Window(fault=STALL),)}
 
 
-def test_a_window_goes_into_a_mapping_and_back() -> None:
+def test_a_window_survives_a_round_trip_through_a_mapping() -> None:
     window = Window(
         fault=CUT, from_s=1.0, p=0.5, requests=2, pattern=Pattern(on_s=1, off_s=1), path="#a"
     )

@@ -143,7 +143,9 @@ async def test_a_model_is_told_once_about_a_mistake_in_its_answer(tmp_path: Path
     assert "answer.outcome is missing" in model.asked[1]["messages"][0]["content"]
 
 
-async def test_each_answer_of_a_model_is_told_with_its_call_and_its_price(tmp_path: Path) -> None:
+async def test_each_answer_of_a_model_is_reported_with_its_call_and_its_price(
+    tmp_path: Path,
+) -> None:
     told: list[Event] = []
     async with simulated_model() as model:
         model.answers = ['{"summary": "x"}', json.dumps(GOOD)]
@@ -286,7 +288,7 @@ async def test_calls_that_end_together_are_processed_in_turn(tmp_path: Path) -> 
     assert {entry.call_id for entry in told} == {f"c{index}" for index in range(12)}
 
 
-async def test_a_process_killed_meanwhile_leaves_the_data_to_be_told(
+async def test_a_process_killed_meanwhile_leaves_the_data_for_its_successor(
     tmp_path: Path,
 ) -> None:
     async with simulated_model() as model:

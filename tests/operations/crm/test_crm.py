@@ -191,7 +191,7 @@ async def test_a_failure_has_its_kind_and_names_no_address(fault: str | int, kin
     assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
 
 
-async def test_a_crm_may_name_a_date_before_which_it_is_not_asked() -> None:
+async def test_a_crm_is_not_asked_before_the_date_that_it_named() -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
@@ -221,7 +221,7 @@ async def test_a_crm_that_is_down_is_not_asked_for_a_while() -> None:
     assert outcomes == ["failed"] * 3 + ["not_asked"] * 2 + ["found"]
 
 
-async def test_a_look_up_ends_with_its_desk() -> None:
+async def test_a_pending_lookup_is_cancelled_when_the_lookup_service_closes() -> None:
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))
         register.faults = ["slow"]
@@ -259,7 +259,7 @@ async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
         ("4915112345678", "not_asked"),  # its other reading is another person
     ],
 )
-async def test_a_caller_is_found_in_any_notation_but_never_by_a_guess(
+async def test_a_caller_is_found_in_any_notation_but_never_by_an_ambiguous_match(
     tmp_path: Path, caller: str, outcome: str
 ) -> None:
     contacts = [NewContact(number=text) for text in ("+4930901820", "+494915112345678")]

@@ -90,7 +90,7 @@ async def test_an_ended_call_learns_nothing_more() -> None:
         ("<break time='60s'/>", "Hello break time='60s'/!"),
     ],
 )
-async def test_a_register_writes_neither_rules_nor_another_fields_value(
+async def test_crm_data_cannot_inject_instructions_or_another_fields_value(
     person: str, said: str
 ) -> None:
     crm, context = SlowRegister(0.0, person=person), LLMContext(messages=[])

@@ -127,7 +127,7 @@ async def test_repeatedly_refused_reports_block_no_other(tmp_path: Path) -> None
     assert len(register.requests) < 60  # each is sent again every quarter of an hour
 
 
-async def test_a_crm_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
+async def test_a_crm_that_asks_for_a_long_pause_is_reported_once_by_one_of_two_processes(
     tmp_path: Path,
 ) -> None:
     async with register_at() as (register, url), asyncio.timeout(3600.0):

@@ -88,7 +88,9 @@ class TestOutbox:
 
         assert await box.lend("email", now_s=always(NOW + LENT_S)) is None
 
-    async def test_an_end_held_back_by_quiet_hours_is_told_after_them(self, outbox: Open) -> None:
+    async def test_an_end_held_back_by_quiet_hours_is_reported_after_them(
+        self, outbox: Open
+    ) -> None:
         box, evening, morning = outbox(), NOW + 1800.0, NOW + 9 * 3600.0
 
         async def round_at(now: float) -> list[Alert]:
@@ -135,7 +137,7 @@ class TestOutbox:
         assert again == mail  # the sender was killed
         assert await box.lend("telegram", now_s=always(NOW + LENT_S)) is None
 
-    async def test_a_change_meanwhile_is_pending_with_the_handle_of_the_message(
+    async def test_a_change_during_sending_is_pending_with_the_id_of_the_message(
         self, outbox: Open
     ) -> None:
         box = outbox()
@@ -239,7 +241,7 @@ class TestOutbox:
         assert not os.listdir(tmp_path)  # noqa: PTH208 - nothing waits for a folder here
 
     @on_sqlite
-    async def test_a_loan_begins_when_the_wait_for_other_writers_is_over(
+    async def test_a_lease_begins_once_the_wait_for_other_writers_is_over(
         self, outbox: Open
     ) -> None:
         box, other, now = outbox(), outbox(), NOW
@@ -255,7 +257,7 @@ class TestOutbox:
         assert post
         assert post.lent_until_s == NOW + 2.0 + LENT_S
 
-    async def test_an_unavailable_database_is_our_own_error(self, tmp_path: Path) -> None:
+    async def test_an_unavailable_database_raises_our_own_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         box = AlertOutbox(Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db"))
 
@@ -282,7 +284,7 @@ class TestOutbox:
     ],
     ids=lambda fact: type(fact).__name__,
 )
-def test_a_fact_is_read_as_it_was_written(fact: IncidentBegan) -> None:
+def test_an_event_is_read_as_it_was_written(fact: IncidentBegan) -> None:
     assert read_fact(write_fact(fact)) == fact
 
 

@@ -189,7 +189,7 @@ class TestCallbackContacts:
         assert queued == "do_not_call"
         assert await claim(url, LATER) is None
 
-    async def test_a_contact_being_dialled_takes_it_later(self, url: str) -> None:
+    async def test_a_contact_being_dialled_gets_the_callback_later(self, url: str) -> None:
         database = Database(url)
         contacts, store = Contacts(database), Queue(database, holder="a")
         await contacts.queue_callback("c1", "back", replace(WANTED, due_s=NOW), now=NOW)

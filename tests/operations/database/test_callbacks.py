@@ -95,7 +95,7 @@ async def test_one_call_leaves_one_request(url: str) -> None:
     await database.close()
 
 
-async def test_a_later_wish_in_the_call_is_kept_next_to_the_first(
+async def test_a_later_request_in_the_same_call_is_kept_alongside_the_first(
     url: str,
 ) -> None:
     database = Database(url)

@@ -27,7 +27,7 @@ class TestCourse:
         yield reader
         await reader.database.close()
 
-    async def test_nothing_is_known_of_an_unstarted_campaign(
+    async def test_an_unstarted_campaign_has_no_figures(
         self, queue: OpenQueue, reader: Figures
     ) -> None:
         assert await reader.course("spring") == CampaignCourse(zones={})
@@ -71,7 +71,7 @@ class TestCourse:
         assert course.intended_s == tuple(NOON + index for index in range(5, RECENT + 5))
         assert sum(course.zones.values()) == SAMPLE
 
-    async def test_a_move_from_another_state_is_refused(self, queue: OpenQueue) -> None:
+    async def test_a_transition_from_any_other_state_is_refused(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
 
         refused = await queue.store.move("spring", "running", now=NOON, begins={"paused"})

@@ -60,7 +60,7 @@ class TestQueue:
     def other(self, pair: tuple[OpenQueue, OpenQueue]) -> OpenQueue:
         return pair[1]
 
-    async def test_a_claim_is_in_the_ledger_before_the_carrier_is_asked(
+    async def test_a_claim_is_stored_before_the_carrier_is_asked(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1, name="Ada", fields={"city": "Kent"}))
@@ -74,7 +74,7 @@ class TestQueue:
         assert (await other.standing()).contacts == {"dialling": 1}
         assert (await other.nothing()).reason == "nobody_due"
 
-    async def test_a_lease_begins_when_the_wait_for_other_claims_is_over(
+    async def test_a_lease_begins_once_the_wait_for_other_claims_is_over(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))

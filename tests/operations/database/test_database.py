@@ -86,7 +86,7 @@ async def test_readers_that_hold_every_connection_stop_no_writer(file: Database)
     assert await file.transact(words) == ["0", "1"]
 
 
-async def test_a_cancelled_writer_has_its_turn_until_its_thread_has_finished(
+async def test_a_cancelled_writer_holds_the_lock_until_its_thread_has_finished(
     file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(database_module.ARGUMENTS["sqlite"], "timeout", 0.0)

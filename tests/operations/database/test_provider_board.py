@@ -48,7 +48,7 @@ class BoardContract:
 
             yield another
 
-    async def test_it_has_a_clock(self, join: Join) -> None:
+    async def test_the_board_has_a_clock(self, join: Join) -> None:
         before_s = time.time()
 
         board_s = await join().clock_s()
@@ -99,7 +99,7 @@ class BoardContract:
         assert await there.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
 
-    async def test_a_released_lease_is_free_and_no_other(self, join: Join) -> None:
+    async def test_a_release_frees_that_lease_alone(self, join: Join) -> None:
         here, there, late = join(), join(), join()
         await there.lease([OTHER], for_s=LONG_S)
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
@@ -127,7 +127,9 @@ class BoardContract:
         assert await here.lease([PLACE], for_s=LONG_S) == {PLACE}
         assert await dead.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
 
-    async def test_of_many_that_ask_at_once_one_gets_each_lease(self, join: Join) -> None:
+    async def test_only_one_of_many_simultaneous_processes_gets_each_lease(
+        self, join: Join
+    ) -> None:
         boards = [join() for _ in range(8)]
         places = [f"llm/rung-{number}/0" for number in range(6)]
         await boards[0].clock_s()  # its tables are there
@@ -141,7 +143,7 @@ class BoardContract:
 
         assert sorted(place for granted in held for place in granted) == places
 
-    async def test_many_that_write_crosswise_at_once_all_succeed(self, join: Join) -> None:
+    async def test_simultaneous_writers_in_opposite_order_all_succeed(self, join: Join) -> None:
         boards = [join() for _ in range(8)]
         words = [suspects(AT_S, place=f"llm/rung-{number}/0") for number in range(200)]
         await boards[0].clock_s()

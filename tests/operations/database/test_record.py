@@ -81,7 +81,9 @@ class TestRecord:
         yield reader
         await reader.database.close()
 
-    async def test_a_call_is_read_as_it_was_told(self, opened: Open, reader: RecordReader) -> None:
+    async def test_a_call_is_read_as_its_events_reported_it(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
         said = entries(
             STARTED,
             TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="Grüße \U0001f44b"),
@@ -300,7 +302,9 @@ class TestRecord:
         assert page.happenings[1].data["at_s"] is None
         assert len(page.failures[0].reason) == 500
 
-    async def test_a_row_that_is_refused_is_not_a_database_that_is_away(self, opened: Open) -> None:
+    async def test_a_refused_row_does_not_count_as_an_unreachable_database(
+        self, opened: Open
+    ) -> None:
         said = batch(*entries(STARTED, FAILED))
         said.failures[0]["attempt"] = 2**70
 

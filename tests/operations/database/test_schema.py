@@ -111,7 +111,7 @@ class TestSchema:
         assert await find_lag(url) is None
         assert {"callbacks", "calls", "happenings"} <= set(await shape_of(url))
 
-    async def test_the_steps_end_where_an_empty_database_begins(
+    async def test_the_upgrade_steps_end_with_the_schema_of_an_empty_database(
         self, url: str, other_url: str
     ) -> None:
         await use(url)
@@ -139,7 +139,7 @@ class TestSchema:
             )
         assert kept == ["+15550101"]
 
-    async def test_a_board_alone_is_not_our_database_yet(self, url: str) -> None:
+    async def test_a_database_with_only_a_board_counts_as_empty(self, url: str) -> None:
         board = Database(url, tables=[HEALTH, PROBERS])
         await board.engine()
         await board.close()
@@ -196,7 +196,7 @@ class TestSchema:
         assert await find_lag(url) is None
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
 
-    def test_a_connection_during_another_ones_work_succeeds(self, tmp_path: Path) -> None:
+    def test_a_second_connection_during_a_transaction_succeeds(self, tmp_path: Path) -> None:
         file = tmp_path / "holdline.db"
         other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
         other.execute("BEGIN EXCLUSIVE")

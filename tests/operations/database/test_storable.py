@@ -20,7 +20,7 @@ ODD = {"nul": ("a\0b", "a\N{REPLACEMENT CHARACTER}b"), "half": ("a\ud83db", "a?b
 
 @pytest.mark.parametrize(("said", "kept"), ODD.values(), ids=list(ODD))
 class TestStorable:
-    async def test_a_message_with_an_odd_text_does_not_hide_others(
+    async def test_a_message_with_unstorable_text_does_not_hide_others(
         self, url: str, tmp_path: Path, said: str, kept: str
     ) -> None:
         for name, text in (("m1", said), ("m2", "Please call me.")):

@@ -47,7 +47,7 @@ def ids(entries: Sequence[Any]) -> list[str]:
     return [entry.call_id for entry in entries]
 
 
-async def test_callbacks_and_messages_stand_in_one_list_the_newest_first(
+async def test_callbacks_and_messages_are_in_one_list_newest_first(
     database: Database,
 ) -> None:
     entries = await Inbox(database).entries()
@@ -99,7 +99,7 @@ UNTOLD_CASES = {
 
 
 @pytest.mark.parametrize("name", UNTOLD_CASES)
-async def test_a_notice_is_due_when_the_call_is_over_and_while_it_is_news(
+async def test_a_notice_is_due_after_the_call_has_ended_and_while_it_is_recent(
     database: Database, name: str
 ) -> None:
     age, state, due = UNTOLD_CASES[name]

@@ -226,7 +226,7 @@ async def test_an_operators_action_is_kept_with_the_name(
     assert (code, alert["status"], alert["seen_by"]) == (200, status, "Mary\\nof the night")
 
 
-async def test_an_operators_action_on_an_alert_is_told_once_with_its_author_and_reason(
+async def test_an_operators_action_on_an_alert_is_reported_once_with_its_author_and_reason(
     tmp_path: Path,
 ) -> None:
     told: list[Event] = []

@@ -71,7 +71,7 @@ def to_webhook(receiver: Receiver, secret: str | None = SECRET) -> Channel:
     return webhook_channel(settings, utc_s=clock)
 
 
-async def test_a_mail_describes_the_incident_and_holds_no_key_and_no_strangers_header(
+async def test_a_mail_describes_the_incident_and_contains_no_key_and_no_injected_header(
     inbox: Inbox,
 ) -> None:
     await to_mail(inbox).post(post_of(ALERT), alert_text(ALERT))
@@ -261,7 +261,9 @@ async def test_a_mail_is_repeated_whole_after_a_failed_sign_in(
     assert inbox.went_to == [["mary@example.com", "bob@example.com"]]
 
 
-async def test_after_a_failed_sign_in_a_mail_still_spares_those_who_have_it(inbox: Inbox) -> None:
+async def test_after_a_failed_sign_in_a_mail_skips_recipients_who_already_have_it(
+    inbox: Inbox,
+) -> None:
     channel = signing_in(inbox, "s3cret")
     inbox.refused = {"bob@example.com": "451 later"}
     with pytest.raises(RemoteError):
@@ -314,7 +316,7 @@ async def test_a_deleted_message_is_sent_again(receiver: Receiver) -> None:
     assert await to_telegram(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "101"
 
 
-async def test_a_group_that_has_moved_is_followed(receiver: Receiver) -> None:
+async def test_a_group_that_was_migrated_is_followed(receiver: Receiver) -> None:
     moved = {"ok": False, "description": "moved", "parameters": {"migrate_to_chat_id": -100}}
     receiver.answers = [(400, moved)]
 
@@ -374,7 +376,7 @@ async def test_a_failing_webhooks_address_is_not_printed(receiver: Receiver) -> 
     assert "s3cret-place" not in f"{refused.value} {channel.place}"
 
 
-async def test_an_unreachable_address_is_a_failure_without_it() -> None:
+async def test_an_unreachable_address_is_not_named_in_the_failure() -> None:
     settings = TelegramSettings(
         bot_token=SecretStr(TOKEN), chat_id="1", api_url="http://127.0.0.1:1"
     )

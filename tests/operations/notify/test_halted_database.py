@@ -100,7 +100,7 @@ def posted(receiver: Receiver) -> list[tuple[str, str]]:
     return [(item["status"], item["kind"]) for item in sent]
 
 
-async def test_a_database_that_refuses_writes_is_reported_without_it_once_and_its_end_through_it(
+async def test_a_database_that_refuses_writes_is_reported_without_it_and_its_end_through_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with a_house(tmp_path, receiver.url) as pool:
@@ -135,7 +135,7 @@ async def test_a_process_that_does_not_lead_leaves_the_report_to_the_leader(
     assert receiver.asked == []
 
 
-async def test_it_is_in_the_log_and_among_the_alerts_on_the_disk(
+async def test_a_halted_database_is_in_the_log_and_among_the_alerts_on_the_disk(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     levels: list[str] = []

@@ -72,7 +72,7 @@ async def test_a_refused_notice_is_sent_later(inbox: Inbox, receiver: Receiver) 
     assert len(receiver.asked) == 2
 
 
-async def test_without_a_channel_nothing_counts_as_told(inbox: Inbox) -> None:
+async def test_without_a_channel_no_notice_counts_as_sent(inbox: Inbox) -> None:
     await notices(inbox).send_waiting()
 
     assert len(await inbox.untold(now=datetime.fromtimestamp(NOW, UTC), limit=9)) == 1

@@ -159,7 +159,7 @@ async def break_for_a_minute(shift: Shift) -> None:
     await shift.settle()
 
 
-async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Shift) -> None:
+async def test_an_outage_during_five_calls_is_one_alert_in_each_channel(shift: Shift) -> None:
     await break_for_a_minute(shift)
 
     began, over = [str(mail["Subject"]) for mail in shift.inbox.mails]
@@ -177,7 +177,7 @@ async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Sh
     assert (data["status"], data["lasted_s"], data["callers_hurt"]) == ("resolved", 60.0, 0)
 
 
-async def test_a_sent_message_is_told(shift: Shift) -> None:
+async def test_a_sent_message_is_reported(shift: Shift) -> None:
     await shift.hear(REFUSED)
     await shift.settle()
     shift.now += 10
@@ -255,7 +255,7 @@ async def test_a_permanently_refused_recipient_is_reported_and_blocks_no_mail_to
     assert all(item == ["b@example.com"] for item in shift.inbox.went_to)
 
 
-async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> None:
+async def test_a_call_that_could_not_be_served_is_reported_at_once(shift: Shift) -> None:
     await shift.hear(CallFailed(where="assembly", error="KeyError: 'x'"), "a")
     await shift.settle()
 
@@ -320,7 +320,7 @@ async def test_a_lasting_report_is_not_queued_for_a_database_that_refuses_it(
     assert shift.reporter.waiting == 0
 
 
-async def test_a_campaigns_halt_without_reports_ends_unheard(shift: Shift) -> None:
+async def test_a_campaigns_halt_ends_when_reports_of_it_stop(shift: Shift) -> None:
     await shift.hear(PAUSED)
     await two_hours_of_looks(shift)
 
@@ -348,7 +348,7 @@ async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:
     assert shift.chat.asked[-1][3]["text"].startswith("RESOLVED")
 
 
-async def test_an_operators_resolution_is_told_also_during_a_check_of_the_desk(
+async def test_an_operators_resolution_is_reported_even_during_a_periodic_check(
     shift: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shift.hear(REFUSED)
@@ -369,7 +369,7 @@ async def test_an_operators_resolution_is_told_also_during_a_check_of_the_desk(
     assert [(item.rung, item.how) for item in over] == [("cartesia", "resolved by Mary")]
 
 
-async def test_an_alert_about_hurt_callers_is_published_from_its_begin_to_its_end(
+async def test_an_alert_about_hurt_callers_is_published_from_start_to_end(
     shift: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record's files and open consoles learn of it by these events."""

@@ -89,13 +89,13 @@ def test_waits_before_during_and_after_have_the_same_length_and_at_least_five_mi
     }
 
 
-def test_after_a_running_outage_there_is_nothing_yet() -> None:
+def test_an_ongoing_outage_has_no_figures_after_it_yet() -> None:
     (outage,) = find_outages([], [move(10, "open")], at(0))
 
     assert latency_around(outage, [turn(20, 1.0)], at(30), budget_s=1.5)["after"].turns == 0
 
 
-def test_a_greeting_answers_nobody_and_only_a_late_answer_is_late() -> None:
+def test_a_greeting_is_no_answer_and_only_an_answer_over_budget_is_late() -> None:
     turns = [turn(0, None, number=0), turn(1, 1.0), turn(2, None), turn(3, 2.0)]
     found = latency_of(turns, budget_s=1.5)
 

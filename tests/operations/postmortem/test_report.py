@@ -31,7 +31,7 @@ class TestReport:
         story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
         return json.loads(json.dumps(story)), as_page(story)
 
-    async def test_it_counts_the_records_rows(self, told: tuple[dict, str]) -> None:
+    async def test_the_report_counts_the_rows_of_the_record(self, told: tuple[dict, str]) -> None:
         story, page = told
 
         assert story["counts"] == {
@@ -141,7 +141,9 @@ class TestReport:
         assert outage["ended_at"] == ended
         assert story["counts"]["breaker_moves"] == moves_in_span
 
-    async def test_it_holds_no_number_no_words_and_no_key(self, told: tuple[dict, str]) -> None:
+    async def test_the_report_contains_no_number_no_words_and_no_key(
+        self, told: tuple[dict, str]
+    ) -> None:
         both = json.dumps(told[0]) + told[1]
 
         for item in (NUMBER, NUMBER[4:-2], WORDS, KEY):

@@ -15,7 +15,7 @@ def test_a_duration_is_read(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "soon", "1", "h", "-1h", "0s", "1.5h", "400d", "999999999d", "1h 30m", "\uff11h"]
 )
-def test_anything_else_is_one_line_with_the_cure(text: str) -> None:
+def test_an_invalid_duration_is_one_line_with_the_remedy(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         read_span(text, option="--since")
 

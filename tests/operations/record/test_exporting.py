@@ -136,7 +136,7 @@ def test_other_texts_are_unchanged(value: Any) -> None:
         ("999999d", None),
     ],
 )
-def test_since_is_a_time_ago_or_a_date(text: str, since: datetime | None) -> None:
+def test_since_takes_a_duration_or_a_date(text: str, since: datetime | None) -> None:
     assert since_of(text, now=NOW) == since
 
 

@@ -283,7 +283,7 @@ class TestForgetting:
 
         assert files(tmp_path) == set()
 
-    async def test_a_call_with_only_its_own_record_left_is_erased_too(
+    async def test_a_call_of_which_only_its_own_record_file_is_left_is_erased_too(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)

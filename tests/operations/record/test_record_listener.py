@@ -230,7 +230,7 @@ async def test_no_entry_waits_longer_when_there_are_more_than_a_batch_holds(
 
 
 @pytest.mark.virtual_time
-async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
+async def test_calls_cut_with_their_process_are_reported_once(slow: SlowWriter) -> None:
     keeper = keeper_of(slow)
     told: list[Event] = []
     keeper.emit = told.append
@@ -246,7 +246,7 @@ async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> N
 
 
 @pytest.mark.virtual_time
-async def test_a_hanging_database_blocks_no_call_and_is_told_once(slow: SlowWriter) -> None:
+async def test_a_hanging_database_blocks_no_call_and_is_reported_once(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
     keeper.emit = told
     slow.hangs = True
@@ -299,7 +299,7 @@ async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWrite
     [(STARTED, ENDED, "c1"), (OPENED, CLOSED, "")],
     ids=["a call", "an open breaker"],
 )
-async def test_what_lasts_sends_a_heartbeat_without_events(
+async def test_a_running_call_or_an_open_breaker_sends_heartbeats_without_events(
     slow: SlowWriter, began: Event, ended: Event, call_id: str
 ) -> None:
     keeper = keeper_of(slow)
@@ -318,7 +318,9 @@ async def test_what_lasts_sends_a_heartbeat_without_events(
 
 
 @pytest.mark.virtual_time
-async def test_an_end_during_a_hang_comes_anyway(slow: SlowWriter, tmp_path: Path) -> None:
+async def test_the_process_ends_in_time_while_the_database_hangs(
+    slow: SlowWriter, tmp_path: Path
+) -> None:
     keeper = keeper_of(slow)
     slow.hangs = True
     settings = settings_of("sqlite+aiosqlite:///:memory:", tmp_path)
@@ -365,7 +367,7 @@ async def test_an_outage_ends_with_the_process_that_is_replaced(
     ("refused_s", "told_of"),
     [(2.5, []), (9.0, []), (12.5, ["RecordHalted", "RecordResumed"])],
 )
-async def test_a_halt_is_told_when_it_lasts(
+async def test_a_halt_is_reported_when_it_lasts(
     slow: SlowWriter, refused_s: float, told_of: list[str]
 ) -> None:
     keeper, told = keeper_of(slow), Told()
@@ -385,7 +387,7 @@ async def test_a_halt_is_told_when_it_lasts(
 
 
 @pytest.mark.virtual_time
-async def test_many_short_waits_are_never_told(slow: SlowWriter) -> None:
+async def test_many_short_waits_are_never_reported(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
     keeper.emit = told
     async with asyncio.TaskGroup() as tasks:
@@ -526,7 +528,7 @@ async def test_a_refused_row_is_lost_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["in a call", "idle"])
-async def test_a_deleted_file_is_told_and_created_again(tmp_path: Path, *, busy: bool) -> None:
+async def test_a_deleted_file_is_reported_and_created_again(tmp_path: Path, *, busy: bool) -> None:
     told, file = Told(), tmp_path / "holdline.db"
     url = f"sqlite+aiosqlite:///{file}"
     async with running(url, tmp_path, told) as keeper:

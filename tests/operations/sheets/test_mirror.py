@@ -137,7 +137,9 @@ class TestMirror:
         assert it.outcomes() == [AttemptFailed, AttemptWon]
 
     @pytest.mark.parametrize("fault", ["500", "500 done"])
-    async def test_after_a_500_rows_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
+    async def test_after_a_500_the_mirror_first_looks_for_the_rows(
+        self, it: Mirrored, fault: str
+    ) -> None:
         it.google.faults = [fault]
         await it.round()
         assert it.google.asked.count("read") == 2  # calls, alerts
@@ -180,7 +182,7 @@ class TestMirror:
 
         assert it.keys() == CALLS_ONCE
 
-    async def test_a_rate_limit_is_waited_for_as_asked(self, it: Mirrored) -> None:
+    async def test_a_rate_limit_is_waited_for_as_requested(self, it: Mirrored) -> None:
         it.google.faults = ["429"]
         await it.round()
         await it.later(1)
@@ -189,7 +191,7 @@ class TestMirror:
         await it.later(0.5)
         assert it.keys() == CALLS_ONCE
 
-    async def test_a_refusal_is_told_and_tried_again_a_quarter_of_an_hour_later(
+    async def test_a_refusal_is_reported_and_tried_again_a_quarter_of_an_hour_later(
         self, it: Mirrored
     ) -> None:
         it.google.faults = ["403"]
@@ -202,7 +204,9 @@ class TestMirror:
         await it.later(2)
         assert it.keys() == CALLS_ONCE
 
-    async def test_it_is_retried_as_configured_and_then_rests(self, it: Mirrored) -> None:
+    async def test_a_failing_write_is_retried_as_configured_and_then_pauses(
+        self, it: Mirrored
+    ) -> None:
         it.retry = RetrySettings(initial_s=40.0, factor=2.0, attempts=2)
         it.google.withheld = ["garbage"] * 100
         mirror, began = it.another(), it.now
@@ -221,7 +225,7 @@ class TestMirror:
         await it.round(mirror)
         assert it.keys() == CALLS_ONCE
 
-    async def test_an_outage_told_by_another_process_ends_with_the_first_success(
+    async def test_an_outage_reported_by_another_process_ends_with_the_first_success(
         self, it: Mirrored
     ) -> None:
         await it.alert()
@@ -234,7 +238,9 @@ class TestMirror:
             await it.later(2)
         assert it.ended() == [INHERITED]
 
-    async def test_an_outage_told_by_this_process_too_ends_as_its_own(self, it: Mirrored) -> None:
+    async def test_an_outage_reported_by_this_process_too_ends_as_its_own(
+        self, it: Mirrored
+    ) -> None:
         await it.alert()
         it.google.faults = ["403", "403"]
         await it.round()

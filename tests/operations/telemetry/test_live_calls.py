@@ -78,7 +78,7 @@ async def test_a_stages_provider_is_the_last_one_that_served() -> None:
         AttemptWon(stage="llm", provider="openai", attempt=3, after_s=0.2),
     ],
 )
-async def test_a_stage_that_is_down_is_shown_with_its_replacement_until_it_is_back(
+async def test_a_stage_that_is_down_is_shown_with_its_replacement_until_it_recovers(
     back: Event,
 ) -> None:
     down = (STARTED, StageExhausted(stage="llm", attempts=2), StepTaken(stage="llm", step="clip"))
@@ -96,7 +96,7 @@ async def test_a_resumed_call_is_shown_from_its_beginning() -> None:
     assert (call["started_at"], call["turn"]) == ("2026-11-21T11:59", 3)
 
 
-async def test_a_request_that_every_rung_rejects_is_nobodys_failure() -> None:
+async def test_a_rejected_payload_is_shown_but_not_counted_as_a_failure() -> None:
     refused = AttemptFailed(
         stage="llm", provider="openai", kind=Kind.BAD_REQUEST, scope=Scope.PAYLOAD, after_s=0.1
     )

@@ -73,7 +73,7 @@ def test_no_known_key_is_left_whatever_surrounds_it(key: str, before: str, behin
     assert key not in shown or key in "[redacted]" or key in f"{before}[redacted]{behind}"
 
 
-def test_a_key_too_short_to_distinguish_from_a_word_is_left() -> None:
+def test_a_key_too_short_to_distinguish_from_a_word_is_not_hidden() -> None:
     known = KnownSecrets()
     known.learn(["devkey"])
 
@@ -81,7 +81,7 @@ def test_a_key_too_short_to_distinguish_from_a_word_is_left() -> None:
 
 
 @pytest.mark.usefixtures("known")
-def test_of_two_keys_the_longer_one_is_hidden_whole() -> None:
+def test_the_longer_of_two_overlapping_keys_is_hidden_whole() -> None:
     KNOWN.learn([f"{KEY}-and-more"])
 
     assert redacted(f"<{KEY}-and-more>") == "<[redacted]>"
@@ -198,14 +198,14 @@ def test_the_configured_countrys_own_notation_is_masked(region: str, text: str, 
 
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("region", ["NO", "SG", "DE"])
-def test_the_configured_country_masks_no_dates_and_counts(region: str) -> None:
+def test_dates_and_counts_are_not_masked_in_the_configured_country(region: str) -> None:
     KNOWN.region = region
     text = "2026-01-30 12:34:56.789 | on 20260130 answered 20000000 bytes in 1.2345678 s"
 
     assert redacted(text) == text
 
 
-def test_the_configuration_tells_the_country(tmp_path: Path) -> None:
+def test_the_configured_region_sets_the_country_of_masked_numbers(tmp_path: Path) -> None:
     file = tmp_path / "holdline.yaml"
     file.write_text("server: {region: NO}")
     load(file, variables=Environment(values={}), keys=False)
@@ -238,7 +238,7 @@ def test_account_numbers_are_masked(number: str, shown: str, around: str) -> Non
         "DE89370400440532013000ABC",
     ],
 )
-def test_what_is_no_account_number_is_left(text: str) -> None:
+def test_a_number_that_is_no_account_number_is_not_masked(text: str) -> None:
     assert without_cards(text) == text
 
 
@@ -324,7 +324,7 @@ def test_the_texts_of_a_value_of_json_are_masked_and_its_names_are_not() -> None
 
 
 @pytest.mark.usefixtures("known")
-async def test_a_providers_echo_is_in_no_event() -> None:
+async def test_a_key_that_a_provider_echoes_is_in_no_event() -> None:
     class Hears:
         entries: ClassVar[list[Entry]] = []
 

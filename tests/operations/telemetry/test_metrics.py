@@ -128,7 +128,7 @@ async def test_another_processs_breaker_state_is_shown() -> None:
     assert followed["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["closed"]
 
 
-async def test_a_breakers_outage_is_told_at_both_ends() -> None:
+async def test_a_breakers_outage_is_reported_at_both_ends() -> None:
     it = Counted()
     opened = await it.emit(OPENED)
     closed = await it.emit(CLOSED)

@@ -277,7 +277,7 @@ print(times)
 """
 
 
-async def test_an_array_is_complete_at_every_instant(tmp_path: Path) -> None:
+async def test_a_json_array_file_is_complete_at_every_instant(tmp_path: Path) -> None:
     it = Written(tmp_path, names=(ERRORS,))
     await it.emit(GLITCH)
     over = tmp_path / "over"

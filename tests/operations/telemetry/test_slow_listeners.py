@@ -179,7 +179,7 @@ async def test_many_entries_at_once_yield_to_other_tasks() -> None:
     assert turns > 50
 
 
-async def test_an_incident_is_told_once_after_the_event_that_began_it() -> None:
+async def test_an_incident_is_reported_once_after_the_event_that_began_it() -> None:
     one, other = Heard(), Heard()
     async with emitter([one, other], Incidents(LADDERS)) as telling:
         telling.emit_for("a")(REFUSED)
@@ -191,7 +191,7 @@ async def test_an_incident_is_told_once_after_the_event_that_began_it() -> None:
     assert one.entries == other.entries
 
 
-async def test_an_incident_that_ended_by_time_is_told_by_the_process() -> None:
+async def test_an_incident_that_ended_by_time_is_reported_by_the_process() -> None:
     heard = Heard()
     async with emitter([heard], Incidents(LADDERS)) as telling:
         emit = telling.emit_for("a")
@@ -203,7 +203,7 @@ async def test_an_incident_that_ended_by_time_is_told_by_the_process() -> None:
     assert (ended.call_id, ended.number) == ("", 1)
 
 
-async def test_the_process_counts_its_entries_once_whichever_call_tells_for_it() -> None:
+async def test_the_process_counts_its_entries_once_whichever_call_reports_them() -> None:
     heard = Heard()
     async with emitter([heard]) as telling:
         for _ in range(3):

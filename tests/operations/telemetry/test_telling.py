@@ -57,7 +57,7 @@ def an_entry(event: object) -> Entry:
     return Entry(call_id="c", number=1, at="now", event=event)  # type: ignore[arg-type]
 
 
-async def test_every_listener_hears_everything_in_order() -> None:
+async def test_every_listener_receives_every_event_in_order() -> None:
     first, second = Kept(), Kept()
     async with Emitter(listeners=[first, second], utc_now=a_moment) as emitter:
         emit = emitter.emit_for("c1")
@@ -144,7 +144,7 @@ ENDED = CallEnded(reason="caller_hung_up", length_s=3.0)
 HANG_UP_FAILED = ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
 
 
-async def test_the_journal_keeps_the_words_and_closes_with_a_summary(tmp_path: Path) -> None:
+async def test_the_journal_contains_the_words_and_ends_with_a_summary(tmp_path: Path) -> None:
     await hear_all(
         Journal(tmp_path / "calls"),
         "c",

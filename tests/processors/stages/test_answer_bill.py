@@ -52,14 +52,14 @@ async def cut_off(it: Bench, *, by: Frame | None = None) -> None:
         await worker.queue_frame(CancelFrame())
 
 
-async def test_a_healthy_answer_is_told_once_as_the_provider_counted() -> None:
+async def test_a_healthy_answer_is_billed_once_as_the_provider_counted_it() -> None:
     async with bench() as it:
         await it.ask()
 
     assert bills(it) == [("openai", False)]
 
 
-async def test_an_answer_interrupted_while_it_streams_is_told_by_our_count() -> None:
+async def test_an_answer_interrupted_while_it_streams_is_billed_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, hangs=True):
         await cut_off(it)
 
@@ -70,14 +70,14 @@ async def test_an_answer_interrupted_while_it_streams_is_told_by_our_count() -> 
     assert told.completion_tokens == len(WORDS) // TOKEN_CHARACTERS
 
 
-async def test_an_answer_that_streams_when_the_call_ends_is_told_by_our_count() -> None:
+async def test_an_answer_that_streams_when_the_call_ends_is_billed_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, hangs=True):
         await cut_off(it, by=CancelFrame())
 
     assert bills(it) == [("openai", True)]
 
 
-async def test_an_answer_interrupted_after_its_usage_is_told_by_that() -> None:
+async def test_an_answer_interrupted_after_its_usage_is_billed_by_that_usage() -> None:
     so_far = chunk({"content": WORDS}, usage=USAGE)
     async with bench() as it, served(it, so_far, hangs=True):
         await cut_off(it)
@@ -95,7 +95,7 @@ async def test_a_request_without_an_answer_when_the_caller_spoke_costs_nothing()
     assert bills(it) == []
 
 
-async def test_a_stream_that_is_cut_is_told_next_to_the_one_that_continues() -> None:
+async def test_a_stream_that_is_cut_is_billed_as_well_as_the_one_that_continues() -> None:
     async with bench() as it, served(it, WRITES, resets=True):
         answer = await it.ask()
 
@@ -109,7 +109,7 @@ async def test_a_stream_that_is_cut_is_told_next_to_the_one_that_continues() -> 
     assert cut.completion_tokens == len(WORDS) // TOKEN_CHARACTERS
 
 
-async def test_streams_that_all_break_are_each_told() -> None:
+async def test_streams_that_all_break_are_each_billed() -> None:
     async with bench(["openai"]) as it, served(it, WRITES, resets=True):
         await it.ask()
 
@@ -117,7 +117,7 @@ async def test_streams_that_all_break_are_each_told() -> None:
     assert all(estimated for _, estimated in bills(it))
 
 
-async def test_a_stalled_stream_that_is_given_up_is_told_next_to_the_one_that_continues() -> None:
+async def test_an_abandoned_stalled_stream_is_billed_as_well_as_the_one_that_continues() -> None:
     async with bench() as it, served(it, WRITES, hangs=True):
         await it.ask()
 
@@ -142,7 +142,7 @@ async def test_a_request_that_never_got_an_answer_costs_nothing(fault: dict[str,
     assert bills(it, of="openai-b").count(("openai-b", False)) == 1
 
 
-async def test_an_answer_of_a_server_without_usage_is_told_by_our_count() -> None:
+async def test_an_answer_of_a_server_without_usage_is_billed_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, FINISH):
         await it.ask()
 
@@ -150,7 +150,7 @@ async def test_an_answer_of_a_server_without_usage_is_told_by_our_count() -> Non
     assert it.told_of(UsageMeasured)[0].completion_tokens == len(WORDS) // TOKEN_CHARACTERS
 
 
-async def test_an_answer_whose_usage_never_comes_is_told_by_our_count() -> None:
+async def test_an_answer_whose_usage_never_arrives_is_billed_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, FINISH, hangs=True):
         await it.ask()
 
@@ -158,7 +158,7 @@ async def test_an_answer_whose_usage_never_comes_is_told_by_our_count() -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_each_request_of_a_call_is_told_once_and_in_its_own_turn(*, early: bool) -> None:
+async def test_each_request_of_a_call_is_billed_once_and_in_its_own_turn(*, early: bool) -> None:
     async with early_bench() as it:
         it.fault("openai", fault="stall", after_words=3)
         if not early:

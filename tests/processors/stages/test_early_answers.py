@@ -139,7 +139,7 @@ async def test_a_caller_who_continues_before_the_answer_has_asked_one_question(
     assert it.said == [ANSWER]
 
 
-async def test_the_gain_is_the_models_thinking_time() -> None:
+async def test_an_early_answer_saves_the_models_thinking_time() -> None:
     async with early_bench() as it:
         await it.call(utterance())
         early_s = first_token_s(it)
@@ -180,7 +180,7 @@ async def test_a_dropped_answer_is_no_failure_and_is_paid_for() -> None:
     assert it.policy.early.extra_share == 1.0
 
 
-async def test_cached_tokens_of_a_dropped_answer_are_told() -> None:
+async def test_cached_tokens_of_a_dropped_answer_are_reported() -> None:
     frames = [
         *utterance(), *starts(), says("And on"), pause(0.05), stops(), pause(2.0), *starts(),
         says("Sundays?"), pause(0.05), stops(), pause(3.0),
@@ -281,7 +281,7 @@ async def test_a_tool_of_an_early_answer_runs_once_and_after_the_decision() -> N
     assert len(it.told_of(EarlyAnswerTaken)) == 1
 
 
-async def test_an_early_answer_that_begins_with_a_tool_is_told() -> None:
+async def test_an_early_answer_that_begins_with_a_tool_is_reported() -> None:
     async with early_bench() as it:
         await it.call(utterance(A_PERSON), Detector(False))
         (with_tool,) = it.told_of(EarlyAnswerTaken)
@@ -338,7 +338,7 @@ async def test_a_call_that_ends_meanwhile_leaves_no_request() -> None:
     assert it.policy.early.reserved == 0
 
 
-async def test_without_a_budget_left_the_model_is_asked_late() -> None:
+async def test_without_an_early_budget_left_the_model_is_asked_after_the_decision() -> None:
     async with early_bench(budget=EarlyBudget(floor=0)) as it:
         answer = await it.call(utterance())
 

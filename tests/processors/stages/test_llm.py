@@ -229,7 +229,7 @@ async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again(
     assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai", "openai"]
 
 
-async def test_when_no_rung_is_left_the_answer_ends_and_that_is_told() -> None:
+async def test_when_no_rung_is_left_the_answer_ends_and_that_is_reported() -> None:
     async with bench() as it:
         for name in ("openai", "openai-b"):
             it.fault(name, fault="http", status=401)
@@ -263,7 +263,7 @@ async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() ->
     assert [won.provider for won in it.told_of(AttemptWon)] == ["openai-b"]
 
 
-async def test_a_question_refused_by_available_rungs_is_not_asked_for_ever() -> None:
+async def test_a_question_refused_by_available_rungs_is_not_asked_endlessly() -> None:
     async with bench() as it:
         for name in ("openai", "openai-b"):
             it.fault(name, fault="http", status=400)

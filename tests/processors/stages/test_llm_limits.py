@@ -92,7 +92,7 @@ async def test_a_third_call_over_a_limit_of_two_waits_for_a_place_if_there_is_ti
     assert [attempt.provider for attempt in it.told_of(AttemptWon)] == ["openai"] * 3
 
 
-async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_if_there_is_none() -> None:
+async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_without_time_to_wait() -> None:
     async with bench({"openai": Limits(concurrent=2)}) as it:
         answers = await it.ask_at_once(3, budget_s=0.2)
 
@@ -237,7 +237,7 @@ async def test_requests_outside_the_call_use_the_ladder(fault: dict[str, Any]) -
     assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai-b"]
 
 
-async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancelled() -> None:
+async def test_a_hedge_starts_at_the_first_rungs_p95_and_the_loser_is_cancelled() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured
             await it.ask_after()
@@ -254,7 +254,7 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancell
     assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
 
 
-async def test_the_cost_of_a_hedge_is_told_for_both() -> None:
+async def test_the_cost_of_a_hedge_is_reported_for_both_requests() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):
             await it.ask_after()

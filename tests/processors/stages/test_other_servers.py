@@ -153,7 +153,7 @@ async def test_an_unreadable_answer_is_requested_from_the_next_model(sent: list[
     }
 
 
-async def test_usage_sent_with_the_finish_is_told_once() -> None:
+async def test_usage_sent_with_the_finish_is_reported_once() -> None:
     early = chunk({"content": "We open"}, usage={**USAGE, "completion_tokens": 1})
     last = chunk({"content": " at nine."}, "stop", usage=USAGE)
     async with streaming(early, last) as url, bench() as it:

@@ -28,7 +28,7 @@ def owner() -> Owner:
     return Owner()
 
 
-async def test_it_tries_until_it_is_connected_with_longer_waits(owner: Owner) -> None:
+async def test_the_reconnector_tries_until_connected_with_growing_waits(owner: Owner) -> None:
     begun_at, far = monotonic(), Far(at_try=3)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
 

@@ -88,7 +88,7 @@ async def test_a_slow_model_gets_time_for_its_sentence(lab: Lab) -> None:
     assert max(talk.line.gaps_s) < 0.01
 
 
-async def test_a_voice_of_phrases_begins_at_a_comma(lab: Lab) -> None:
+async def test_a_voice_that_takes_phrases_begins_at_a_comma(lab: Lab) -> None:
     text = "On Monday and on Tuesday, we are here from nine in the morning until six."
     names = ("elevenlabs", "cartesia")
     late_s, _ = await first_word_s(lab, names, early=False, text=text)

@@ -284,7 +284,7 @@ async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
         assert all(item.text and item.metadata["rung"] == "a" for item in interim)
 
 
-async def test_the_turns_timing_is_told_once_and_by_the_first_rung() -> None:
+async def test_the_turns_timing_is_reported_once_and_by_the_first_rung() -> None:
     async with calling() as call:
         await call.says(FIRST)
 

@@ -89,7 +89,7 @@ def obeys(body: dict[str, Any]) -> list[Any]:
     return [WORDS, STOP] if body.get("tool_choice") == "none" else asks_again(body)
 
 
-async def test_a_model_that_asks_for_tools_for_ever_is_made_to_speak() -> None:
+async def test_a_model_that_keeps_asking_for_tools_is_made_to_speak() -> None:
     async with looping(obeys) as it:
         await it.until(lambda: bool(it.spoken()))
 

@@ -330,7 +330,7 @@ async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open
     assert "open" not in outcomes
 
 
-async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_told(lab: Lab) -> None:
+async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_reported(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Refuse())
     async with talking(lab) as talk:
@@ -344,7 +344,7 @@ async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_told(lab
         assert not talk.kept_of(TTSTextFrame)
 
 
-async def test_unspoken_protected_words_are_told_as_protected(lab: Lab) -> None:
+async def test_unspoken_protected_words_are_reported_as_protected(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Refuse())
     notice = TTSSpeakFrame("This call is recorded.")

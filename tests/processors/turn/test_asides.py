@@ -49,7 +49,7 @@ def silent(call: EchoLine) -> None:
         ("Sunday", 102.4, None),
     ],
 )
-def test_late_words_of_an_interruption_are_the_callers_unless_they_repeat_the_agents(
+def test_late_words_of_an_interruption_are_the_callers_unless_they_echo_the_agent(
     agent: Callable[[EchoLine], None], text: str, at: float, then: Aside | None
 ) -> None:
     call = EchoLine()

@@ -16,7 +16,7 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
         "Хорошо.",
     ],
 )  # fmt: skip
-def test_these_are_backchannels(text: str) -> None:
+def test_a_short_acknowledgement_is_a_backchannel(text: str) -> None:
     assert is_backchannel(text)
 
 
@@ -27,7 +27,7 @@ def test_these_are_backchannels(text: str) -> None:
         "okay okay okay okay okay", "thank you", "five", "no vale", "нет", "да нет",
     ],
 )  # fmt: skip
-def test_these_are_not(text: str) -> None:
+def test_other_words_are_no_backchannel(text: str) -> None:
     assert not is_backchannel(text)
 
 

@@ -19,7 +19,7 @@ def with_background() -> Background:
     return background
 
 
-def test_speech_without_new_words_is_the_background_after_a_while() -> None:
+def test_speech_without_new_words_becomes_background_after_a_while() -> None:
     background = Background()
     background.worded("How much", 100.0)
 
@@ -61,7 +61,7 @@ def test_a_caller_is_not_hidden_once_a_recogniser_has_failed() -> None:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_speech_without_any_words_is_the_background_if_a_recogniser_is_at_work(
+def test_speech_without_any_words_becomes_background_if_a_recogniser_works(
     *, listens: bool
 ) -> None:
     background = Background()
@@ -86,7 +86,7 @@ def test_a_louder_voice_is_the_callers(level: float, *, then: bool) -> None:
     assert with_background().hides(level, 105.0) is then
 
 
-def test_the_callers_last_word_is_not_the_backgrounds_level() -> None:
+def test_the_callers_last_word_does_not_set_the_background_level() -> None:
     background = Background()
     background.worded("How much", 100.0)
 

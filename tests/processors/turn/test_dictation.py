@@ -16,7 +16,7 @@ from processors.turn.dictation_rules import Dictation, is_dictating
         "мой номер", "мой телефон это", "ноль пять", "собака", "точка", "по буквам",
     ],
 )  # fmt: skip
-def test_these_words_sound_like_dictation(text: str) -> None:
+def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
     assert is_dictating(text)
 
 
@@ -29,7 +29,7 @@ def test_these_words_sound_like_dictation(text: str) -> None:
         "a las cinco", "por favor", "это я", "в пять", "спасибо",
     ],
 )  # fmt: skip
-def test_these_words_do_not(text: str) -> None:
+def test_an_ordinary_sentence_is_no_dictation(text: str) -> None:
     assert not is_dictating(text)
 
 

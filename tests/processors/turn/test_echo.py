@@ -90,7 +90,7 @@ def test_our_own_voice_is_recognised_wherever_it_begins(level_db: float) -> None
     assert np.mean([begins for begins, _ in found]) > 0.9
 
 
-def test_it_is_recognised_again_after_a_gap_in_the_callers_audio() -> None:
+def test_our_echo_is_recognised_again_after_a_gap_in_the_callers_audio() -> None:
     ours = agent_says(ANSWER)
 
     found = played(ours, on_the_line(echo_of(ours, -12.0)), missing=(3.0, 5.0))
@@ -100,7 +100,7 @@ def test_it_is_recognised_again_after_a_gap_in_the_callers_audio() -> None:
 
 
 @pytest.mark.parametrize("level_db", [-12.0, -24.0])
-def test_it_stays_recognised_at_the_known_delay(level_db: float) -> None:
+def test_our_echo_stays_recognised_at_the_known_delay(level_db: float) -> None:
     ours = agent_says(ANSWER)
 
     found = played(ours, on_the_line(echo_of(ours, level_db)))
@@ -109,7 +109,9 @@ def test_it_stays_recognised_at_the_known_delay(level_db: float) -> None:
 
 
 @pytest.mark.parametrize("level_db", [None, -12.0, -24.0])
-def test_a_caller_over_our_voice_and_its_echo_is_not_taken_for_it(level_db: float | None) -> None:
+def test_a_caller_who_speaks_over_our_echo_is_not_taken_for_the_echo(
+    level_db: float | None,
+) -> None:
     ours = agent_says(ANSWER)
     echo, caller = echo_of(ours, level_db), caller_says(CALLER)
     theirs = echo.copy()

@@ -195,7 +195,7 @@ async def test_a_person_is_reported(carrier: str, after_s: float) -> None:
 
 
 @EVERY
-async def test_callbacks_that_come_three_times_are_told_once(carrier: str) -> None:
+async def test_callbacks_that_come_three_times_are_reported_once(carrier: str) -> None:
     async with dialling(carrier, Callee(fate="busy")) as it:
         repeating = it.account.faults if carrier == "telnyx" else it.account.exchange
         repeating.repeats = 3

@@ -118,7 +118,7 @@ EVENTS: Final = {
 
 
 @EVERY
-async def test_an_order_has_our_own_id_in_every_address(carrier: str) -> None:
+async def test_a_dial_request_has_our_own_id_in_every_address(carrier: str) -> None:
     async with unheard(carrier) as it:
         await it.carrier.dial(request("d-1"))
 
@@ -137,7 +137,7 @@ RINGS: Final = {
 
 @of(*RINGS)
 @pytest.mark.parametrize("ring_s", [0.2, 5.4, 45.0, 9000.0])
-async def test_it_rings_as_long_as_the_carrier_allows(carrier: str, ring_s: float) -> None:
+async def test_a_dial_rings_as_long_as_the_carrier_allows(carrier: str, ring_s: float) -> None:
     field, least = RINGS[carrier]
     async with unheard(carrier) as it:
         await it.carrier.dial(replace(request("d-1"), patience_s=ring_s))
@@ -168,7 +168,7 @@ async def test_an_accounts_pace_is_kept(carrier: str) -> None:
 
 
 @EVERY
-async def test_a_rate_limited_order_is_confirmed_and_repeated_and_places_one_call(
+async def test_a_rate_limited_dial_request_is_repeated_and_places_one_call(
     carrier: str,
 ) -> None:
     confirmed: list[int | None] = []
@@ -184,7 +184,7 @@ async def test_a_rate_limited_order_is_confirmed_and_repeated_and_places_one_cal
 
 
 @EVERY
-async def test_a_dial_withdrawn_before_its_turn_is_not_requested(carrier: str) -> None:
+async def test_a_dial_withdrawn_while_it_waits_is_not_requested(carrier: str) -> None:
     async with unheard(carrier) as it:
         with pytest.raises(DialWithdrawnError):
             await it.carrier.dial(withdrawn("d-1"))

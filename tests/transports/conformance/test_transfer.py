@@ -195,7 +195,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_reported(carrier: str) ->
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "plivo", "exotel"])
-async def test_a_carrier_without_an_address_to_ask_or_a_way_offers_none(carrier: str) -> None:
+async def test_a_carrier_that_cannot_transfer_offers_no_transfer(carrier: str) -> None:
     async with carrier_server(hands_on=False) as it, it.caller(carrier):
         leg = (await it.pool.call()).leg
 

@@ -172,7 +172,7 @@ async def test_keys_reach_the_far_end(
         await become(lambda: far.keys_heard() == ("42" if can else ""))
 
 
-async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
+async def test_a_caller_is_transferred_or_told_that_it_is_impossible(
     transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     can = does("transfer")
@@ -231,7 +231,7 @@ async def test_a_caller_who_vanishes_is_noticed(
     assert ended["reason"] in LOST
 
 
-async def test_three_seconds_without_any_sound_end_nothing(
+async def test_three_seconds_without_any_sound_do_not_end_the_call(
     transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("gap")
