@@ -61,9 +61,9 @@ RESOLVED = replace(OTHER, ended_s=400.0, how="resolved by ann", lasted_s=300.0)
         "it lasts",
         "it is forgotten",
         "a process says that it is over",
-        "it was over before",
+        "it had ended before",
         "it began and ended in between",
-        "nobody speaks of it any more",
+        "no process reports it any more",
         "an operator has closed one of two",
     ],
 )
@@ -126,7 +126,7 @@ def test_many_hurt_callers_are_an_incident_of_their_own(
         replace(OPEN, beside=("tts",)),
         replace(OPEN, seen_by="ann"),
     ],
-    ids=["what", "why", "what then", "whom it hurts", "what else", "who knows"],
+    ids=["kind", "reason", "what callers get", "callers", "other stages", "acknowledged by"],
 )
 def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
     assert other.words != OPEN.words

@@ -148,7 +148,7 @@ def test_each_turn_that_used_something_has_its_cost(
             TurnCosted(turn=1, cost=0.05, currency="USD", estimated=True),
         ),
     ],
-    ids=["priced", "without a price", "an estimate first", "an estimate behind"],
+    ids=["priced", "without a price", "an estimate first", "an estimate last"],
 )
 def test_a_turns_cost_names_currency_missing_prices_and_own_estimates(
     uses: list[Event], expected: TurnCosted

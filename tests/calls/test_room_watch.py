@@ -40,9 +40,9 @@ def test_a_caller_who_hangs_up_ends_the_call_at_once() -> None:
     ],
     ids=[
         "still lost",
-        "everybody left with the server, and came back",
+        "all participants left with the server and came back",
         "the caller's gateway lost it later than we did",
-        "a reason for good counts for nothing while the server is gone",
+        "a final reason is ignored while the server is gone",
         "back, and then hung up",
     ],
 )

@@ -288,7 +288,7 @@ async def test_another_processs_hold_does_not_end_because_its_cause_is_unknown(
 @pytest.mark.parametrize(
     ("campaign", "free"),
     [({"window": CallingWindow(opens_s=MIDNIGHT_S - 1.0, closes_s=MIDNIGHT_S)}, 4), ({}, 0)],
-    ids=["nobody may be called now", "all seats are taken"],
+    ids=["no contact may be called now", "all seats are taken"],
 )
 async def test_another_processs_hold_does_not_end_while_no_dial_is_due_anyway(
     tmp_path: Path, campaign: dict[str, Any], free: int

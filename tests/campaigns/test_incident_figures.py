@@ -73,12 +73,12 @@ def spell(
         "two_processes",
         "two_rungs",
         "open_before",
-        "open_behind",
+        "open_past_the_end",
         "another_time",
         "over_a_night",
         "a_process_that_died",
         "a_process_that_lives",
-        "a_process_nobody_knows",
+        "an_unknown_process",
         "no_time_at_all",
     ],
 )
@@ -120,7 +120,7 @@ def alert(
         ([alert(10.0, 30.0, how="resolved")], 30.0, 0, 2.0),
         ([alert(-1.0, 30.0), alert(1801.0, 30.0)], None, 0, 0.0),
     ],
-    ids=["none", "two", "not_over", "told_to_nobody", "unheard", "by_a_person", "another_time"],
+    ids=["none", "two", "not_over", "never_sent", "unheard", "by_a_person", "another_time"],
 )
 def test_only_incidents_that_began_during_its_calls_count(
     alerts: Sequence[Alert], mttr_s: float | None, lasting: int, per_hour: float

@@ -257,8 +257,8 @@ def waits_until(work: Attempting, until: Deadline, now: float) -> Deadline:
         ("ab", lambda now: Deadline(at=now + 9.0), 104.0),
     ],
     ids=[
-        "there is nobody else",
-        "the next one could still make it, and what comes behind it",
+        "no other rung",
+        "the next rung could still be in time",
         "the caller should hear something sooner",
         "even a late answer is given up before",
     ],

@@ -51,12 +51,12 @@ def test_the_kept_sound_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("speaking", "at_s", "spoken", "over_s"),
     [
-        pytest.param(True, 1.0, True, 30.0, id="who speaks has until the limit"),
-        pytest.param(True, 0.0, True, 30.0, id="from its first moment on"),
-        pytest.param(True, -0.1, False, 30.0, id="who spoke before it has said nothing in it"),
+        pytest.param(True, 1.0, True, 30.0, id="speech lasts until the limit"),
+        pytest.param(True, 0.0, True, 30.0, id="speech from its first moment"),
+        pytest.param(True, -0.1, False, 30.0, id="speech that began before it does not count"),
         pytest.param(False, 2.0, False, 2.0 + QUIET_S, id="silence ends it"),
-        pytest.param(False, -1.0, False, QUIET_S, id="counted from its begin on"),
-        pytest.param(False, 29.0, False, 30.0, id="no silence prolongs it"),
+        pytest.param(False, -1.0, False, QUIET_S, id="silence counts from its beginning"),
+        pytest.param(False, 29.0, False, 30.0, id="silence does not extend the limit"),
     ],
 )
 def test_speech_keeps_a_message_open(

@@ -149,10 +149,10 @@ def is_lost_and_stops(utterance: CallerUtterance) -> None:
         "the caller speaks",
         "words may still come",
         "too late for words",
-        "all is written",
-        "nobody is left, and the caller speaks on",
-        "nobody is left, but somebody may be in time",
-        "nobody is left, and it is too late",
+        "all words are transcribed",
+        "no recogniser, and the caller continues",
+        "no recogniser, but one may return in time",
+        "no recogniser, and too late",
     ],
 )
 def test_words_are_pending_with_a_recogniser_and_untranscribed_without_one(
@@ -218,12 +218,12 @@ def test_a_recogniser_without_words_has_written_everything_before_the_first_soun
         (wrote("yes", flushed=True, end_s=0.5), False),
     ],
     ids=[
-        "as far as the caller spoke",
-        "not so far",
-        "so far, but it may change",
-        "nobody knows how far",
-        "the answer to our word",
-        "the answer to an older word",
+        "up to the end of speech",
+        "short of the end of speech",
+        "up to the end of speech, but interim",
+        "without an end time",
+        "flushed at our request",
+        "flushed at an earlier request",
     ],
 )
 def test_an_utterance_is_complete_when_a_final_result_reaches_its_end(
@@ -259,7 +259,7 @@ def test_a_result_without_words_is_only_a_heartbeat() -> None:
 @pytest.mark.parametrize(
     ("stopped_at", "silent_from"),
     [(100.5, 100.5), (100.75, 100.25)],
-    ids=["it wrote just now", "it was silent for as long as it may be"],
+    ids=["a result just now", "silent for as long as allowed"],
 )
 def test_a_recogniser_with_a_heartbeat_just_before_the_stop_is_not_late(
     stopped_at: float, silent_from: float

@@ -104,7 +104,7 @@ class Found(NamedTuple):
 @pytest.mark.parametrize(
     "found",
     [
-        pytest.param(Found(), id="nobody"),
+        pytest.param(Found(), id="empty"),
         pytest.param(Found("sip_1"), id="a telephone"),
         pytest.param(Found(AGENT, "ours"), id="our agent, whose worker is gone"),
         pytest.param(Found(AGENT, "theirs", LIVE, False), id="another server's live agent"),

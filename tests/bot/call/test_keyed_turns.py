@@ -123,7 +123,7 @@ async def test_a_key_interrupts_the_agent_as_a_word_does(tmp_path: Path) -> None
     assert asked(beside) == ["Keys pressed: 5"]
 
 
-@pytest.mark.parametrize("key_after_words_s", [-1.0, 0.3, 1.0], ids=["before", "at once", "behind"])
+@pytest.mark.parametrize("key_after_words_s", [-1.0, 0.3, 1.0], ids=["before", "at once", "after"])
 async def test_keys_next_to_spoken_words_are_answered_with_them(
     tmp_path: Path, key_after_words_s: float
 ) -> None:

@@ -24,7 +24,7 @@ CAMPAIGN = "campaigns: {spring: {results: [date_found, no_interest]}}\n"
             True,
         ),
     ],
-    ids=["nobody is told", "a register", "a campaign", "said so", "said no", "callbacks alone"],
+    ids=["no receiver", "a register", "a campaign", "said so", "said no", "callbacks alone"],
 )
 def test_a_model_is_asked_if_a_receiver_is_configured(
     text: str, *, asks: bool, works: bool

@@ -162,7 +162,7 @@ async def test_a_signed_form_without_a_call_is_refused() -> None:
         news("call.answered"),
         news("call.dtmf.received"),
     ],
-    ids=["a call of ours", "a call that somebody else answered", "something else"],
+    ids=["a call of ours", "a call that another application answered", "something else"],
 )
 async def test_an_irrelevant_event_causes_no_command(body: bytes) -> None:
     async with carrier_server() as it:

@@ -296,7 +296,7 @@ async def test_a_hundred_idle_sockets_do_not_block_a_caller() -> None:
         assert len(it.calls) == 3
 
 
-@pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a slash behind"])
+@pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a trailing slash"])
 async def test_a_signed_handshake_is_not_dropped_for_an_unsigned_one(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ async def test_the_model_finds_the_time_and_the_campaign_calls_then(tmp_path: Pa
         ("when the children are asleep", DAY_S),
         ("2026-11-21T17:00:00Z", 3600.0),
     ],
-    ids=["no time", "a time that nobody understands", "a moment"],
+    ids=["no time", "an unintelligible time", "a moment"],
 )
 async def test_without_a_model_the_callers_words_are_the_time(
     tmp_path: Path, when: str, due_s: float

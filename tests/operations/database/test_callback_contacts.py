@@ -212,7 +212,7 @@ class TestCallbackContacts:
             ("ready", 1, "ready"),
             ("paused", 1, "paused"),
         ],
-        ids=["for callbacks alone", "nobody was left", "never started", "paused"],
+        ids=["for callbacks alone", "no contact left", "never started", "paused"],
     )
     async def test_a_finished_campaign_continues_for_a_callback_unless_stopped(
         self, url: str, state: str, others: int, becomes: str

@@ -66,14 +66,14 @@ class Counted:
         ([failed(0)], {}),
     ],
     ids=[
-        "it gave something",
-        "it gave nothing",
-        "it was in nobody's way any more",
-        "it gave something and then failed",
-        "the caller spoke over what it gave",
-        "another one had won",
-        "one of another stage had won",
-        "it was none of a stage's work in a call",
+        "won",
+        "failed",
+        "dropped",
+        "won, then failed",
+        "won, then interrupted",
+        "failed after another attempt won",
+        "failed after an attempt of another stage won",
+        "outside the stages of a call",
     ],
 )
 async def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: dict[str, int]) -> None:

@@ -27,7 +27,7 @@ SPEECH = "Let me see when there is room for you, " * 5 + "one moment."
 
 
 @pytest.mark.parametrize(
-    "heard_s", [pytest.param(0.1, id="in the speech"), pytest.param(0.9, id="behind it")]
+    "heard_s", [pytest.param(0.1, id="in the speech"), pytest.param(0.9, id="after it")]
 )
 async def test_the_model_is_told_that_an_interrupted_answers_tool_still_runs(
     heard_s: float,
