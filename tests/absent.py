@@ -1,4 +1,4 @@
-"""Programs that a machine may lack: their tests are skipped locally and fail in CI."""
+"""Optional programs: tests that need a missing one are skipped locally and fail in CI."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def report_absent(what: str) -> NoReturn:
-    """Skip the test that asks; fail it in CI, so that a missing program is noticed."""
+    """Skip the calling test; in CI fail it, so that a missing program is noticed."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must have {what}", pytrace=False)
     pytest.skip(f"no {what} on this machine")

@@ -1,7 +1,7 @@
-"""Which test files need not be read, because none of their tests has the requested marks.
+"""Finds test files that need not be collected, because none of their tests has the requested marks.
 
-Reading all four hundred files takes a process a quarter of a minute; the slow, long and peer tests
-are in a few of them.
+Collecting all four hundred files takes a process about 15 s; the slow, long and peer tests are in a
+few of them.
 """
 
 import itertools
@@ -13,14 +13,14 @@ from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"\bmark\.(\w+)")
-# Modules that a file imports lengths, decorators or base classes from may bring marks along.
+# Modules from which a file imports constants, decorators or base classes may contribute marks.
 SHARED = re.compile(r"^from (tests(?:\.\w+)+) import", re.MULTILINE)
 PEERS = ROOT / "tests" / "peers"  # its conftest marks its tests
 OPERATORS = {"and", "or", "not", "True", "False"}
 
 
 def may_hold(file: Path, wanted: str) -> bool:
-    """Return whether a test in this file may have the marks that `-m` asks for."""
+    """Return whether a test in this file may match `wanted`, the expression of `-m`."""
     named = set(re.findall(r"[a-z]\w*", wanted)) - OPERATORS
     possible = sorted(named & marks_of(file))
     subsets = itertools.chain.from_iterable(
@@ -35,7 +35,7 @@ def _holds(expression: Expression, marks: frozenset[str]) -> bool:
 
 
 def marks_of(file: Path) -> frozenset[str]:
-    """Return every mark that the file's text names, or that of a module it imports from."""
+    """Return all marks named in the file or in the test modules from which it imports."""
     text = file.read_text(encoding="utf-8")
     shared = (ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in SHARED.findall(text))
     found = _named_in(file).union(*(_named_in(path) for path in shared if path.is_file()))

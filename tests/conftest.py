@@ -1,4 +1,4 @@
-"""Event loops of tests, the effort for properties, and the files that are read."""
+"""Event loops, hypothesis profiles, file selection and clean-up for all tests."""
 
 import asyncio
 import gc
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import hypothesis  # else its plugin does it last, too deep for 3.11's parser
+import hypothesis  # its plugin would import it later, at a depth that 3.11's parser cannot handle
 import pytest
 from loguru import logger
 
@@ -21,7 +21,7 @@ hypothesis.settings.load_profile(CHOSEN)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip the files in which no test can have the requested marks."""
+    """Skip files in which no test can match the expression of `-m`."""
     wanted = config.option.markexpr
     if not wanted or not collection_path.match("test_*.py"):
         return None
@@ -31,7 +31,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Give tests that are marked `virtual_time` a loop on which waiting takes no time."""
+    """Run tests marked `virtual_time` on a loop on which waiting takes no time."""
     del config
     virtual = item.get_closest_marker("virtual_time") and not item.get_closest_marker("real_time")
     return {"virtual": VirtualLoop} if virtual else {"real": asyncio.new_event_loop}
@@ -39,23 +39,23 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def quiet_log() -> Iterator[None]:
-    """Disable Pipecat's log: of an hour it would be long."""
+    """Disable Pipecat's log, which would be very long for an hour of calls."""
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
 
 
 class Mistakes:
-    """The log of the stages' alarm; a sink, and whether it is still registered."""
+    """A log sink for our own exceptions, which the stages' alarm logs as errors."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
         self.listens = False
 
     def listen(self) -> None:
-        """Receive lines from now on."""
+        """Forget earlier lines and register the sink if it is not registered."""
         self.found.clear()
-        if not self.listens:  # to add one takes loguru 4 ms
+        if not self.listens:  # adding a sink takes loguru 4 ms
             logger.add(self, level="ERROR", filter=lambda said: said["name"] == ALARM)
             self.listens = True
 
@@ -71,9 +71,9 @@ MISTAKES = Mistakes()
 
 @pytest.fixture(autouse=True)
 def no_hidden_mistake(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail if our own exception was only logged: a call continues after it, and so would a test.
+    """Fail the test if one of our own exceptions was only logged: the call goes on after it.
 
-    Tests that are about such an exception are marked `passes_over_mistakes`.
+    Tests that cause such an exception on purpose are marked `passes_over_mistakes`.
     """
     MISTAKES.listen()
     yield
@@ -82,21 +82,21 @@ def no_hidden_mistake(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_secrets() -> Iterator[None]:
-    """Forget the keys that a test's configuration read: the next test may have them as words."""
+def forgotten_secrets() -> Iterator[None]:
+    """Forget the keys in a test's configuration: another test may use them as ordinary words."""
     yield
     KNOWN.forget()
 
 
-TOGETHER = 4  # tests whose servers are freed in one round, of 0.2 s and more
+TOGETHER = 4  # tests whose servers one garbage collection (0.2 s or more) frees
 gone: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def nobodys_servers(request: pytest.FixtureRequest) -> Iterator[None]:
+def freed_servers(request: pytest.FixtureRequest) -> Iterator[None]:
     """Free the servers that tests have run in this process: 53 MB each (measured).
 
-    Most of it is models that Python hardly sees, so it would not free them in time by itself.
+    Most of that is native memory of models, which does not trigger Python's garbage collector.
     """
     yield
     if forget_servers() and request.node.get_closest_marker("slow"):
@@ -109,8 +109,8 @@ def nobodys_servers(request: pytest.FixtureRequest) -> Iterator[None]:
 def forget_servers() -> bool:
     """Release all references to earlier servers; return whether there were any.
 
-    FastAPI keeps the functions behind routes as long as the interpreter runs, and one of ours holds
-    a process with its models. And objects that a process had frozen are never searched again.
+    FastAPI caches the functions behind routes for the life of the interpreter, and one of ours
+    holds a process with its models. Objects that a process has frozen are not collected, either.
     """
     models = sys.modules.get("fastapi.dependencies.models")
     known = vars(models).values() if models else ()

@@ -1,4 +1,4 @@
-"""The documents of the project, and the commands in them."""
+"""The project's documents, and the shell commands in them."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ def blocks(path: Path, language: str) -> Iterator[str]:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Yield each shell command in the documents, as words."""
+    """Yield the shell commands in the documents: the document's name and the command's words."""
     for document in DOCUMENTS:
         for block in blocks(document, "sh"):
             for line in block.replace("\\\n", " ").splitlines():

@@ -1,7 +1,7 @@
 """Runs this Python as on a fresh machine: `.venv/bin/python tests/fresh_machine.py -m pytest ...`.
 
-In a mount namespace of its own it finds the base of Debian, make and itself, and no other program,
-library or file of /usr and /opt; its home is empty, and so is its environment. The machine is not
+In a mount namespace of its own it sees Debian's base system, make and itself, and no other program,
+library or file in /usr and /opt; its home folder and its environment are empty. The machine is not
 changed. Needs root, and Debian.
 """
 
@@ -28,7 +28,7 @@ def output(*command: str) -> str:
 
 
 def names(relation: str) -> list[str]:
-    """Return the packages in a field of dpkg's, without versions and architectures."""
+    """Return the package names in a relationship field of dpkg, without versions."""
     return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", relation)
 
 
@@ -52,7 +52,7 @@ def base_packages() -> set[str]:
 
 
 def kept_files() -> set[Path]:
-    """Return the files of /usr that a fresh machine has, with all folders above them."""
+    """Return the files in /usr that a fresh machine has, and all their parent folders."""
     listed = map(Path, output("dpkg-query", "-L", *base_packages()).splitlines())
     files = {file if file.is_relative_to(USR) else USR / str(file)[1:] for file in listed}
     files |= {link for link in USR.glob("bin/*") if is_alternative(link, files)}
@@ -77,7 +77,7 @@ def surplus(folder: Path, kept: set[Path]) -> Iterator[Path]:
 
 
 def hide(paths: Iterable[Path], scratch: Path) -> None:
-    """Lay a layer over /usr in which these are missing."""
+    """Mount an overlay on /usr in which these paths are missing; empty /opt."""
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir()
     work.mkdir()
@@ -99,7 +99,7 @@ def run_inside(scratch: Path) -> int:
     home = scratch / "home"
     home.mkdir()
     environment = {"PATH": PATH, "HOME": str(home), "LANG": "C.UTF-8", INSIDE: str(scratch)}
-    environment["HYPOTHESIS_PROFILE"] = "mutants"  # few examples: it is about the machine
+    environment["HYPOTHESIS_PROFILE"] = "mutants"  # few examples: the machine is under test
     command = [sys.executable, *sys.argv[1:]]
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 (ours)
 

@@ -1,4 +1,4 @@
-"""Numbers that a document quotes from the code, each with a comment naming its source.
+"""Numbers that a document quotes from the code, each followed by a comment that names its source.
 
 `1.43 s<!-- processors.holding.late_answer_rules.LAST_S -->` quotes a constant,
 `1.5 s<!-- latency.budget_s -->` the default of a configuration key. A table's entry, a parameter's
@@ -37,14 +37,14 @@ PLACE: Final = re.compile(r"<!-- ([\w.]+) -->")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A number, or a row of them, and the constant that it quotes."""
+    """One number or a row of numbers, and the name of the constant that it quotes."""
 
     place: str
     numbers: tuple[float, ...]
 
 
 def quotes(text: str) -> Iterator[Quote]:
-    """Yield what a document quotes."""
+    """Yield the quotes in a document's text."""
     for found in QUOTE.finditer(text):
         words = re.findall(_NUMBER, found["row"], re.IGNORECASE)
         unit = UNITS[found["unit"] or ""]
@@ -57,19 +57,19 @@ def _value(word: str) -> float:
 
 
 def constant(place: str) -> tuple[float, ...]:
-    """Return the numbers of a configuration key, of a constant or of a default."""
+    """Return the value of a configuration key, a constant or a default, as a tuple of numbers."""
     parts = place.split(".")
     value: Any
     try:
         value = reduce(_member, parts, Settings)
-    except (AttributeError, KeyError):  # `transports` is a section of the configuration and a room
+    except (AttributeError, KeyError):  # `transports` is both a configuration section and a package
         module, rest = _module(parts)
         value = reduce(_member, rest, module)
     return tuple(value) if isinstance(value, tuple) else (float(value),)
 
 
 def _module(parts: list[str]) -> tuple[Any, list[str]]:
-    """Return the longest module that a dotted name begins with, and the rest of the name."""
+    """Import the longest module path that begins a dotted name; return it and the other parts."""
     for end in range(len(parts) - 1, 0, -1):
         with suppress(ModuleNotFoundError):
             return importlib.import_module(".".join(parts[:end])), parts[end:]

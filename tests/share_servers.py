@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis of our own, each a real server on a loopback port of its own."""
+"""Real PostgreSQL and Redis servers for tests, each on a loopback port of its own."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ READY_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server that can be made to hang."""
+    """A database server that a test can pause."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -36,8 +36,8 @@ class Server:
         return self.address.format(PASSWORD)
 
     def pause(self) -> None:
-        """Let it hang: it accepts and answers nothing."""
-        self.process.send_signal(signal.SIGSTOP)  # first: it then starts no further processes
+        """Suspend all its processes: connections succeed, but get no answer."""
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no further processes
         self._send_all(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -49,7 +49,7 @@ class Server:
                 os.kill(pid, what)
 
     def _pids(self) -> list[int]:
-        """Return the server's process first, then those it has started."""
+        """Return the server's process id, then those of its descendants."""
         parents = dict(_parents())
         found = [self.process.pid]
         for item in found:
@@ -57,7 +57,7 @@ class Server:
         return found
 
     async def fresh_url(self) -> str:
-        """Return the address of an empty board."""
+        """Return the URL of an empty database: a new one in PostgreSQL, a flushed one in Redis."""
         if self.url.startswith("redis"):
             async with redis.asyncio.Redis.from_url(self.url) as client:
                 await client.flushdb()
@@ -95,7 +95,7 @@ def _until_ready(process: subprocess.Popen[bytes], *question: str) -> None:
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[Server]:
-    """Run a PostgreSQL of our own; it refuses root, so the user `nobody` runs it then."""
+    """Run a PostgreSQL; as root, run it as the user `nobody`, because it refuses to run as root."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         report_absent("Debian's postgresql")
@@ -134,7 +134,7 @@ def running_postgres() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def running_redis() -> Iterator[Server]:
-    """Run a Redis of our own that keeps nothing."""
+    """Run a Redis without persistence."""
     program, client = shutil.which("redis-server"), shutil.which("redis-cli")
     if program is None or client is None:
         report_absent("Debian's redis-server")

@@ -1,4 +1,4 @@
-"""A disk that is soon full."""
+"""A small file system that a test can fill up."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 
 class SmallDisk:
-    """A folder with little room, until a test makes more."""
+    """A folder on a small file system, which `fill` fills up until `make_room` frees it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class SmallDisk:
 
 @contextmanager
 def mounted(folder: Path, *, size: str = "64k") -> Iterator[SmallDisk]:
-    """Mount a disk of this size at a new folder while the block runs."""
+    """Mount a tmpfs of this size on a new folder during the block; skip the test if not root."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603

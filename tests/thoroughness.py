@@ -1,11 +1,11 @@
-"""Numbers of examples for properties: few locally, more in CI, most for the promise.
+"""Hypothesis profiles: few examples locally, more in CI, most for the core promise.
 
-That every word is said once, whatever fails, is the promise: `@promised` tries it with ten times as
-many examples as CI tries the rest. `HYPOTHESIS_PROFILE=promise` does so for everything, which takes
-some minutes more.
+The core promise is that every word is said exactly once, whatever fails. In CI, `@promised` runs a
+property with ten times as many examples as the others. `HYPOTHESIS_PROFILE=promise` does so for all
+properties, which takes several minutes longer.
 
-`make mutants` runs the properties for each of some thousand changes: few examples, the same ones
-every time. `HYPOTHESIS_PROFILE` chooses; without it, CI gets `ci` and a desk `quick`.
+`make mutants` runs the properties for each mutation, with few examples that are always the same.
+`HYPOTHESIS_PROFILE` selects a profile; the default is `ci` in CI and `quick` elsewhere.
 """
 
 import os
@@ -19,11 +19,11 @@ settings.register_profile(
     stateful_step_count=20,
     deadline=None,
     derandomize=True,
-    phases=[Phase.explicit, Phase.generate],  # the smallest example is not needed
+    phases=[Phase.explicit, Phase.generate],  # without shrinking
 )
 settings.register_profile("ci", max_examples=200, stateful_step_count=20, deadline=None)
 settings.register_profile("promise", max_examples=2_000, stateful_step_count=20, deadline=None)
 CHOSEN = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick")
 promised = settings(settings.get_profile("promise" if CHOSEN == "ci" else CHOSEN))
-# Settings of state machines; hypothesis, too, suppresses them for machines of its own.
+# For state machines; hypothesis suppresses all health checks for them by default, too.
 promised_machine = settings(promised, suppress_health_check=list(HealthCheck))

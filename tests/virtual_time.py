@@ -1,20 +1,20 @@
-"""An event loop whose time passes only while nothing happens: an hour of sleep takes no time.
+"""An event loop on virtual time: an hour of sleep takes no real time.
 
 The rules:
 
-- While anything can be done, no time passes. When nothing can, time jumps to the next timer.
-- Sockets are real. Bytes that were sent but have not arrived yet get `GRACE_S` of real time first.
-- A job for an executor is done in the loop's own thread, so that a model takes no time at all. It
+- While there is anything to do, no time passes. Otherwise time jumps to the next timer.
+- Sockets are real. Sent bytes get `GRACE_S` of real time to arrive before time jumps.
+- An executor's job runs in the loop's own thread, so that a model takes no virtual time. The job
   must not wait for the loop.
-- SQLite has a thread of its own: while it is asked for something, no time passes either. Nor does
-  it while the menu's ear is asked, which is a process, or while the end of any process is awaited.
-- `time.monotonic` and its like tell the loop's time while it runs, and the real one otherwise.
-  `datetime.now` always tells the real one.
-- It begins at the same moment each time, so that even rounding repeats.
+- No time passes during a wait for SQLite's thread, for the process of the menu's recogniser or for
+  the end of any process.
+- The functions of the module `time` return the loop's time while it runs, and real time otherwise.
+  `datetime.now` always returns real time.
+- Every loop begins at the same moment, so that even rounding errors repeat.
 
-Other processes have real time: waiting for one times out at once, or never.
+Other processes run in real time: a wait for one times out at once or never.
 
-Source: the recipe was tried on Pipecat 1.14.0, whose modules all call `time.x()` at the moment.
+Source: tried on Pipecat 1.14.0, all of whose modules look up `time.x` at each call.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from typing import Any, TypeVar
 import aiosqlite
 import pytest
 
-BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
+BEGIN_S = 1_048_576.0  # of the monotonic clock: longer than most machines' uptime
 BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
-# Of real time, for sent bytes to arrive. Linux delivers them within `send` on loopback: of 2,323
-# such waits in ten minutes of a language model's stage none was needed. For kernels that do not.
+# Real time for sent bytes to arrive, for kernels that need it. Linux delivers them within `send` on
+# loopback: none of 2,323 such waits in ten minutes of a language model's stage was needed.
 GRACE_S = 0.00005
-STUCK_S = 30.0  # of real time, in which something must happen when no timer is set
+STUCK_S = 30.0  # of real time: without a timer, the loop fails if nothing happens for this long
 
 T = TypeVar("T")
-_BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
+_BOUND_EARLY = ("aiohttp.connector",)  # uses `from time import monotonic`
 
 
 class Clock:
-    """Seconds that pass only when the loop lets them."""
+    """A clock that only the loop advances."""
 
     def __init__(self) -> None:
         self.now = BEGIN_S
@@ -62,14 +62,14 @@ class Clock:
 
 
 class Idle(selectors.DefaultSelector):
-    """Waits for real sockets, and lets time jump when they are quiet."""
+    """Waits for real sockets, and advances the clock while they are quiet."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.clock = clock
         self.stirred = False  # something was sent since time last passed
         self.jumps = 0
-        self.asked = 0  # of a thread or a process that has not answered yet
+        self.asked = 0  # pending requests to threads and processes
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if found := super().select(0):
@@ -94,7 +94,7 @@ class Idle(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The event loop; `loop.time()` and the module `time` tell its own time while it runs."""
+    """The event loop; while it runs, `loop.time()` and the module `time` read its clock."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -111,7 +111,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Do the job on the next round, in this thread, so that its end is certain."""
+        """Run the job in this thread on the loop's next iteration, so that timing repeats."""
         del executor
         job: asyncio.Future[T] = self.create_future()
         self.call_soon(_do, job, func, *args)
@@ -133,7 +133,7 @@ def _do(job: asyncio.Future[T], func: Callable[..., T], *args: Any) -> None:
 
 @contextmanager
 def _told_by(clock: Clock) -> Iterator[None]:
-    """Replace the clock of the module `time` by this one."""
+    """Make the functions of the module `time` read this clock."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("monotonic", "monotonic_ns", "time", "time_ns"):
             patch.setattr(time, name, getattr(clock, name))
@@ -147,7 +147,7 @@ def _told_by(clock: Clock) -> Iterator[None]:
 
 @contextmanager
 def _watched(idle: Idle) -> Iterator[None]:
-    """Notice everything that a socket sends: data, its end, its beginning."""
+    """Notice everything that sockets send, and every wait for a thread or a process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
@@ -161,7 +161,7 @@ def _done_elsewhere() -> Iterator[tuple[type, str]]:
     for name in ("_connect", "_execute", "close"):
         yield aiosqlite.Connection, name
     yield asyncio.subprocess.Process, "wait"
-    if "providers.menu_ear" in sys.modules:  # a copy that mutants are made of has no providers
+    if "providers.menu_ear" in sys.modules:  # the copy for `make mutants` has no providers
         yield sys.modules["providers.menu_ear"].MenuEar, "_ask_process"
 
 

@@ -47,7 +47,7 @@ SPOKEN = " ".join(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """A canary that was seen."""
+    """A canary that was found in an output."""
 
     name: str
     place: str
@@ -209,7 +209,7 @@ PATHS = (
 
 
 async def ask_everything(url: str) -> list[str]:
-    """Send the canaries to every path, as a stranger and an operator; return the answers."""
+    """Send the canaries to every route, with a wrong and the right token; return the answers."""
     answers = []
     stranger = f"Bearer {STRANGERS['a bearer token']}"
     for sign in (stranger, f"Bearer {KEYS['HOLDLINE_TOKEN']}"):

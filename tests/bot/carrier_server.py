@@ -1,4 +1,4 @@
-"""A server with every carrier's door open, and its callers and strangers."""
+"""A server with every carrier's routes enabled, and its callers and other clients."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_ca
 from tests.bot.judged_call import AUTH_TOKEN
 
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
-# Behaviour that all doors share is tested at Twilio's; `make test-doors` tests it at all.
+# Behaviour that all carriers share is tested on Twilio; `make test-doors` tests it on all.
 TWILIO_FIRST = [
     pytest.param(text, marks=[] if text == "twilio" else pytest.mark.doors) for text in CARRIERS
 ]
@@ -24,8 +24,8 @@ KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenDoors:
-    """A server's doors, and one carrier that strangers and callers come through."""
+class OpenRoutes:
+    """A server's carrier routes, and the one carrier through which callers come."""
 
     carrier: str
     telnyx: TelnyxAccount
@@ -91,7 +91,7 @@ class OpenDoors:
 
 
 @asynccontextmanager
-async def open_doors(carrier: str) -> AsyncIterator[OpenDoors]:
-    """Configure every carrier's account; callers come through one of them."""
+async def open_routes(carrier: str) -> AsyncIterator[OpenRoutes]:
+    """Open an account at every carrier; callers come through one of them."""
     async with TelnyxAccount() as telnyx, PlivoAccount() as plivo:
-        yield OpenDoors(carrier=carrier, telnyx=telnyx, plivo=plivo)
+        yield OpenRoutes(carrier=carrier, telnyx=telnyx, plivo=plivo)

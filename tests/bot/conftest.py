@@ -1,4 +1,4 @@
-"""Servers through which processes share state; models and a lab for all tests of a worker."""
+"""Database servers, a shared lab, and models that are loaded once per pytest worker."""
 
 import gc
 import sys
@@ -14,7 +14,7 @@ __all__ = ["lab", "models_once", "postgres", "redis_server", "shared_lab"]
 
 
 class ModelsOnce:
-    """Loads and warms up what all servers of this process use."""
+    """Loads and warms up the models once for all servers in this process."""
 
     def __init__(self, load: Callable[[], Any], warm_up: Callable[[Any], Awaitable[None]]) -> None:
         self._load, self._warm_up = load, warm_up
@@ -22,12 +22,12 @@ class ModelsOnce:
         self._warm: Any = None
 
     def load(self) -> Any:
-        """Return the models."""
+        """Return the models, loaded at the first call."""
         self._loaded = self._loaded or self._load()
         return self._loaded
 
     async def warm_up(self, models: Any) -> None:
-        """Use them once."""
+        """Warm the models up, unless they are warm."""
         if models is not self._warm:
             await self._warm_up(models)
         self._warm = models
@@ -35,13 +35,13 @@ class ModelsOnce:
 
 @pytest.fixture(scope="session", autouse=True)
 def models_once() -> Iterator[None]:
-    """Let each server that a test runs in this process use the models of the first one.
+    """Let all servers that tests run in this process share the models of the first one.
 
-    To load and try them takes 0.7 s of a processor, and a round of the garbage collector 0.3 s, in
-    each of some hundreds of tests. A server in a process of its own does all of it.
+    Loading and warming up takes 0.7 s of CPU time, and a garbage collection 0.3 s, in each of
+    several hundred tests. A server in a process of its own still does all of it.
     """
     opening: Any = sys.modules.get("bot.workers.process")
-    if not opening:  # none of the chosen tests runs one
+    if not opening:  # none of the selected tests runs a server
         yield
         return
     once = ModelsOnce(opening.VoiceModels.load, opening.warm_up)

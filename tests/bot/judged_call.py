@@ -1,4 +1,4 @@
-"""A judged call during a stranger's action, which must not affect its caller.
+"""A judged call during the actions of another client, which must not affect its caller.
 
     pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
@@ -6,10 +6,10 @@
         async with judged_call(tmp_path) as beside:
             await do_something_strange(beside.url)
 
-Server, providers, carrier and stranger are in this one process, on virtual time, so a busy machine
-makes no difference. The caller asks one question after the other while the block runs, and one more
-after it. At the end each answer must have been heard whole, every word once; no provider may have
-been blamed or passed over; and tasks, descriptors and seats must be as many as before.
+Server, providers, carrier and client all run in one process, on virtual time, so a busy machine
+makes no difference. The caller asks one question after another during the block, and one more after
+it. At the end each answer must have been heard whole, every word once; no provider may have been
+blamed or skipped; and there must be no more tasks, descriptors and taken seats than before.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ KEPT_SAMPLES = 3_000_000  # of the lab's sent words: the judged answer and some 
 
 
 def _descriptors() -> list[str]:
-    """Return open descriptors by the names that the system has for them."""
+    """Return the open descriptors, by their targets in /proc."""
     found: list[str] = []
     for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the one that the search itself used is closed by now
@@ -79,7 +79,7 @@ def _kept() -> int:
 
 
 def _may_not_grow(name: str) -> bool:
-    """Leave out the database: its pool opens five connections as needed."""
+    """Return whether a resource may not grow; the database's pool may, to five connections."""
     return ".db" not in Path(name).name
 
 
@@ -108,7 +108,7 @@ class Counts:
 
 @dataclass(kw_only=True)
 class JudgedCall:
-    """A telephone call in progress, and the server that it came to."""
+    """A telephone call in progress and its server."""
 
     url: str
     port: int
@@ -178,7 +178,7 @@ class JudgedCall:
         )
 
     async def talk(self, over: asyncio.Event) -> None:
-        """Ask until the stranger is done, and once more."""
+        """Ask questions until the block ends, and one more after it."""
         for _ in itertools.count():
             last = over.is_set()
             await self.ask()
@@ -200,7 +200,7 @@ class JudgedCall:
         assert self.after.within(self.before), f"{self.before} became {self.after}: {self.tasks}"
 
     def next_call(self) -> "JudgedCall":
-        """Return another call to the same server; earlier events are forgotten."""
+        """Return another call to the same server, without the earlier events."""
         self.told.clear()
         call = Carrier(self.url, AUTH_TOKEN)
         return dataclasses.replace(self, call=call, asked=[], verdicts=[], tasks=[])
@@ -213,7 +213,7 @@ async def judged_call(
     changes: Mapping[str, Any] | None = None,
     token: str | None = None,
 ) -> AsyncIterator[JudgedCall]:
-    """Keep a telephone call in progress while the block runs, and judge it afterwards.
+    """Keep a telephone call in progress during the block, and judge it afterwards.
 
     Args:
         folder: Where logs go.
@@ -227,7 +227,7 @@ async def judged_call(
 
 @asynccontextmanager
 async def going_on(beside: JudgedCall) -> AsyncIterator[None]:
-    """Place the call, keep it in progress while the block runs, and count leftovers."""
+    """Place the call, keep it in progress during the block, then count leaked resources."""
     async with beside.call:
         await beside.call.listen(quiet_s=1.0, within_s=20)
         await beside.ask()  # one-time resources, such as connections, exist by now

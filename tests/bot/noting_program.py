@@ -1,4 +1,4 @@
-"""A server process that records what libraries do on first use.
+"""A server process that records the work that libraries do on first use.
 
     python tests/bot/noting_program.py NOTES --config FILE
 

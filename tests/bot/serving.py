@@ -74,7 +74,7 @@ async def serving(
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
 ) -> AsyncIterator[Served]:
-    """Run `python -m bot serve` while the block runs, then stop it as an operator would."""
+    """Run `python -m bot serve` during the block, then stop it as an operator would."""
     port = port or free_port()
     tree, keys = configuration(lab, port, folder / "logs")
     keys |= environment or {}

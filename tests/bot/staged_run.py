@@ -32,7 +32,7 @@ async def staged_run(
     campaign: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> AsyncIterator[StagedRun]:
-    """Call these people while the block runs."""
+    """Call these people during the block."""
     notes = Notes()
     plan = StagePlan(contacts=contacts, folder=folder, campaign=campaign or {}, listeners=[notes])
     async with (

@@ -1,4 +1,4 @@
-"""Counts function calls of the interpreter, the same on a busy machine as on any."""
+"""Counts the interpreter's function calls, whose number does not depend on the machine's load."""
 
 import sys
 import threading
@@ -24,7 +24,7 @@ class CallCount:
             mine[getattr(argument, "__qualname__", "a function of C")] += 1
 
     def of(self, ending: str) -> int:
-        """Return how often functions were called whose file and name end with these."""
+        """Return the number of calls of functions whose file and name end with these."""
         return sum(
             times
             for counts in dict(self._by_thread).values()
@@ -40,7 +40,7 @@ class CallCount:
 
 @contextmanager
 def counted_calls() -> Iterator[CallCount]:
-    """Count calls of functions, of this thread and of those that begin while the block runs."""
+    """Count function calls of this thread and of threads that start during the block."""
     found = CallCount()
     threading.setprofile(found.note)
     sys.setprofile(found.note)

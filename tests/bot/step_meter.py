@@ -1,4 +1,4 @@
-"""Measures each step of the loop in its thread's computing time, which other work cannot use."""
+"""Measures each step of the event loop in its thread's CPU time, independent of other load."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ class StepMeter:
 
 @contextmanager
 def metered() -> Iterator[StepMeter]:
-    """Measure every step of every loop of this thread while the block runs."""
+    """Measure every step of every event loop of this thread during the block."""
     meter, run = StepMeter(), asyncio.events.Handle._run
 
     def measured(handle: asyncio.Handle) -> None:

@@ -1,4 +1,4 @@
-"""A conversation without a microphone: our processors, a scripted model, a fake voice and ear."""
+"""A conversation without audio devices: our processors, a scripted model, a fake voice and line."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ def _completion(kind: str, **choice: Any) -> dict[str, Any]:
 
 
 class Voice(TTSService):
-    """Speaks each sentence as noise, in one piece, with what it says remembered."""
+    """Speaks each sentence as noise, in one piece, and adds its text to the context."""
 
     def __init__(self, line: CallerLine) -> None:
         super().__init__(
@@ -154,12 +154,12 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     """Run a conversation of our processors with a model that gives these answers.
 
-    Without a desk no callback can be requested.
+    Without a `desk`, there is no number for callbacks.
     """
     model, told = Model(answers), []
     tools = Tools(
         agent,
-        callbacks=desk or Nobody(),
+        callbacks=desk or NoCallbacks(),
         turn=lambda: max(1, model.turns),
         emit=told.append,
         clock=time.monotonic,
@@ -179,8 +179,8 @@ async def talking(
             await llm._client.close()
 
 
-class Nobody:
-    """Keeps no callbacks."""
+class NoCallbacks:
+    """Refuses every callback for lack of a number."""
 
     def callback_number(self, said: str = "") -> str | Unkept:
         del said

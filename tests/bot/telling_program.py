@@ -1,6 +1,6 @@
-"""Tells the events of twenty calls, as a server does, until it is killed; prints what was stored.
+"""Emits the events of twenty calls, like a server, until it is killed; prints what was stored.
 
-Each line is `WHAT WHICH`: a callback, a voicemail or an alert was stored, a turn was told.
+Each line is `KIND NAME`: a callback, voicemail or alert that was stored, or a turn that was told.
 """
 
 import asyncio

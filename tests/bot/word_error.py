@@ -21,6 +21,6 @@ def edits(said: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def word_error(said: str, heard: str) -> float:
-    """Return the word error rate; if no words were said, the number of words heard."""
+    """Return the word error rate; for an empty reference, the number of recognised words."""
     wanted = words_of(said)
     return edits(wanted, words_of(heard)) / max(1, len(wanted))

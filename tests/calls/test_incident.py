@@ -45,8 +45,8 @@ def begun(first: Met = LATE, **more: Any) -> Incident:
         (LEFT_ALONE, (found(severity=Severity.CRITICAL), False), True),
         (STAGE, (found(""), True), False),
     ],
-    ids=["the same", "lighter", "heavier", "left alone now", "lighter, but left alone now",
-         "still left alone", "asked again", "left alone before, heavier now", "a whole stage"],
+    ids=["the same", "lighter", "heavier", "open now", "lighter, but open now",
+         "still open", "closed again", "open before, heavier now", "a whole stage"],
 )  # fmt: skip
 def test_a_worse_state_than_reported_is_worse(first: Met, then: Met, worse: bool) -> None:  # noqa: FBT001 - a table
     assert bool(begun(first).add(then[0], left_alone=then[1])) is worse
@@ -55,7 +55,7 @@ def test_a_worse_state_than_reported_is_worse(first: Met, then: Met, worse: bool
 @pytest.mark.parametrize(
     "worse",
     [(found(severity=Severity.HIGH), False), LEFT_ALONE, (REFUSED, True)],
-    ids=["heavier", "left alone", "both"],
+    ids=["heavier", "open", "both"],
 )
 def test_a_reported_worse_state_is_not_reported_again(worse: Met) -> None:
     incident = begun()

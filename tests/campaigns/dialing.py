@@ -41,7 +41,7 @@ def now_s() -> float:
 
 @dataclass
 class ScriptedCarrier:
-    """Stores each dial before it answers; the outcomes are in `fates`."""
+    """Records each dial before it answers; `fates` has the outcomes of the dials."""
 
     fates: dict[str, DialOutcome] = field(default_factory=dict)
     verdicts: dict[str, DialVerdict] = field(default_factory=dict)  # of those not answered
@@ -171,7 +171,7 @@ class Dialing:
         return Dialer({"c": self.campaign, **self.more}, **self.parts(), held=self.told_held)
 
     def parts(self, **changed: Any) -> dict[str, Any]:
-        """Return the arguments of a dialler; all but `figures` are also those of one dial."""
+        """Return the arguments of a dialler; a single dial takes all of them but `figures`."""
         return {
             "queue": self.store,
             "figures": self.figures,
@@ -196,7 +196,7 @@ class Dialing:
         return await dials_of(self.database, "c")
 
     async def state(self) -> str:
-        """Return the stored state alone: it is read each second, and figures take three queries."""
+        """Return only the stored state: it is polled each second, and figures need three queries."""
         async with self.database.reading() as connection:
             found = await connection.execute(
                 select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == "c")
@@ -217,7 +217,7 @@ class Dialing:
                 await asyncio.sleep(1.0)
 
     def outcomes(self) -> dict[str, str]:
-        """Each contact's last outcome, by the number; the contacts were dialled in their order."""
+        """Each contact's last outcome, by number, in the order in which they were dialled."""
         last = {text.dial_id: text.outcome for text in self.of(DialEnded)}
         return {self.number(dial_id): outcome for dial_id, outcome in last.items()}
 
@@ -231,7 +231,7 @@ class Dialing:
 
 @asynccontextmanager
 async def dialing(folder: Path, *numbers: str, **campaign: object) -> AsyncIterator[Dialing]:
-    """Call these numbers, at any hour."""
+    """Open a campaign that calls these numbers, at any hour."""
     wanted = {
         "window": CallingWindow(opens_s=0.0, closes_s=86_400.0),
         "consent_required": False,

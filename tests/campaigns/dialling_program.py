@@ -1,8 +1,8 @@
 """Dials a campaign from the queue until no contact is left, or until it is killed.
 
-It reads one order a line, forks a dialler for each, prints its pid, and at the end how it ended.
-All modules are imported before, so a dialler begins within milliseconds. An order may name the step
-at which the dialler kills itself; the test may also kill it at any moment.
+For each line on standard input it forks a dialler, prints its pid, and at the end how it exited.
+All modules are imported beforehand, so a dialler starts within milliseconds. A line may name the
+step at which the dialler kills itself; the test may also kill it at any moment.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Dialler:
         return ""
 
     async def take_up_left(self) -> None:
-        """Recover dials that were left, as after an expired lease."""
+        """Take over the dials whose leases have expired."""
         for claim in list(self.left):
             await self.find_out(claim)
             self.left.remove(claim)

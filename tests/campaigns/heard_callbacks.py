@@ -1,4 +1,4 @@
-"""Callbacks about calls, as a test has them."""
+"""Carrier callbacks about calls, supplied by a test."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Tests for any carrier that places calls."""
+"""Helpers for tests of any carrier that places calls."""
 
 import asyncio
 from collections.abc import AsyncIterator

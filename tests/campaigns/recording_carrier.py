@@ -1,6 +1,6 @@
-"""A carrier on loopback that writes down every dial before it answers, and answers badly.
+"""An unreliable carrier on loopback that records every dial before it answers.
 
-Its record is the judge: these telephones rang, whatever a dialler believes.
+Its record is the reference: these telephones rang, whatever a dialler believes.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ SLOWEST_S = 0.02
 
 @dataclass(slots=True)
 class RecordingCarrier:
-    """Numbers whose last digit is 7 are busy when they are first called, all others talk.
+    """Numbers that end in 7 are busy when they are first called; all others answer and talk.
 
-    It loses one request in eight before it is written down, and one answer in eight afterwards.
+    It loses one request in eight before it is recorded, and one answer in eight afterwards.
     """
 
     chance: random.Random
@@ -51,7 +51,7 @@ class RecordingCarrier:
         return web.json_response({"call": f"CA-{asked['id']}"})
 
     async def find(self, request: web.Request) -> web.StreamResponse:
-        # Earlier requests are in the list; it does not answer while one is in progress.
+        # The list includes earlier requests; it is not returned while a request is in progress.
         for number in list(self._coming):
             await number.wait()
         outcome = self.outcomes.get(request.query["id"])

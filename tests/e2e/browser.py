@@ -15,7 +15,7 @@ FLAGS: Final = (
     "--no-sandbox",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
-    # A machine with nothing but `lo` has no other address to offer.
+    # A machine with only `lo` has no other address to offer.
     "--allow-loopback-in-peer-connection",
     "--disable-gpu",
     "--disable-quic",
@@ -35,7 +35,7 @@ def need_chromium() -> str:
 
 @asynccontextmanager
 async def chromium(playwright: Playwright, *more: str) -> AsyncIterator[Browser]:
-    """Run a browser; its sound goes to no device but is not muted either."""
+    """Run a browser whose sound is neither muted nor played on a device."""
     browser = await playwright.chromium.launch(
         executable_path=need_chromium(),
         headless=True,
@@ -49,7 +49,7 @@ async def chromium(playwright: Playwright, *more: str) -> AsyncIterator[Browser]
 
 
 class Watch:
-    """Forbidden acts of a page: errors, and requests to other hosts than its server."""
+    """Records a page's errors, and its requests to hosts other than its server."""
 
     def __init__(self, page: Page, *, server: str) -> None:
         self.errors: list[str] = []

@@ -13,16 +13,16 @@ from tests.absent import report_absent
 from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.stand_in import StandIn
 
-# WebRTC never uses 127.0.0.1, so a machine with nothing but `lo` needs one more address.
+# WebRTC never uses 127.0.0.1, so a machine with only `lo` needs one more address.
 ADD_ADDRESS = "/sbin/ip addr add 10.99.0.1/32 dev lo"
 
-# Elements may take their time on a busy machine; 5 s, the default, were too short.
+# Elements may appear late on a busy machine; the default of 5 s was too short.
 expect.set_options(timeout=15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """The stand-in and its address."""
+    """The stand-in server and its URL."""
 
     stand_in: StandIn
     url: str
@@ -30,7 +30,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def network() -> None:
-    """Add an address for WebRTC if there is none and it is allowed."""
+    """Add an address for WebRTC if the machine has none; skip if that is not permitted."""
     if own_address() is not None:
         return
     try:

@@ -25,7 +25,7 @@ def now() -> datetime:
 
 
 def lately(**said: Any) -> dict[str, Any]:
-    """Return a rung's last quarter of an hour."""
+    """Return a rung's figures for the last 15 minutes."""
     return {
         "answers": 214,
         "p50_s": 0.21,
@@ -135,7 +135,7 @@ def answers(*, slow_s: float = 0.0) -> list[list[Any]]:
 
 
 def healthy(it: StandIn) -> None:
-    """Five calls, and no incident."""
+    """Show five calls and no incident."""
     it.providers = rungs()
     it.calls |= {
         "live": [live_call(index) for index in range(5)],
@@ -147,7 +147,7 @@ def healthy(it: StandIn) -> None:
 
 
 def outage(it: StandIn) -> None:
-    """The preferred voice is gone for two minutes; the other one speaks."""
+    """Show the preferred voice as down for two minutes, and its standby in use."""
     failure = {"at": now().isoformat(), "kind": "network", "says": "Cartesia cannot be reached"}
     lost = lately(failures=9, failovers=5, last_failure=failure)
     open_voice = {"state": "open", "usable": False, "half_opens_in_s": 12.4, "recent": lost}

@@ -129,12 +129,12 @@ class Tab:
 
 @asynccontextmanager
 async def firefox(folder: Path, *, sound: Mapping[str, str]) -> AsyncIterator[Tab]:
-    """Run it with a profile of its own; at the end nothing of it is left.
+    """Run Firefox with a profile of its own, and stop all its processes after the block.
 
     Args:
         folder: For the profile.
-        sound: The environment that leads to a sound card: without one, the page's meter of the
-            microphone stands still.
+        sound: Environment variables that select a sound card: without one, the page's microphone
+            meter does not move.
     """
     program = FIREFOX or report_absent("firefox-esr")
     lines = (

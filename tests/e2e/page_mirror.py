@@ -1,4 +1,4 @@
-"""The delay of the way to a page and back: a mirror in the agent's place, and a listening page."""
+"""Measures the round trip to a page and back, with an echo in the agent's place."""
 
 import asyncio
 import json
@@ -43,11 +43,11 @@ window.held = async () => {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageWay:
-    """How long tones needed.
+    """The measured delays of tones.
 
     Attributes:
-        round_s: Each of them, from the page's mouth to its ear.
-        buffer_s: The mean time that the page's receiver held them back.
+        round_s: The round trip of each tone, from the page's microphone to its loudspeaker.
+        buffer_s: The mean delay in the page's jitter buffer.
     """
 
     round_s: list[float]
@@ -55,7 +55,7 @@ class PageWay:
 
 
 async def measure_page() -> PageWay:
-    """Return how long each of some tones needed from the page's mouth to the mirror and back."""
+    """Return the round-trip delays of several tones from the page to the echo and back."""
     wave = 12_000 * np.sin(2 * np.pi * 600 * np.arange(round(TONE_S * RATE_HZ)) / RATE_HZ)
     rest = np.zeros(round(REST_S * RATE_HZ))
     tones = np.concatenate([wave, rest] * TONES).astype(np.int16)

@@ -1,4 +1,4 @@
-"""A path between two ends that dies: nothing comes through any more, in either direction."""
+"""Cuts the network path between two ends: nothing passes any more, in either direction."""
 
 from typing import Any
 

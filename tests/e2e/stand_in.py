@@ -1,6 +1,6 @@
 """A server that replaces Holdline's in tests of the pages alone.
 
-It answers a call with a real peer connection that plays a tone, and says what a test tells it to.
+It answers a call with a real peer connection that plays a tone, and sends what a test requests.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ class StandIn:
             sever(peer)
 
     def fall_silent(self) -> None:
-        """Send no more sound; messages still pass."""
+        """Stop sending sound; messages still pass."""
         for peer in self._peers:
             peer.getTransceivers()[0].sender.replaceTrack(None)
 

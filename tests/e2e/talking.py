@@ -22,7 +22,7 @@ LOUD: Final = 0.01  # root mean square: -40 dBFS, speech is at least ten times a
 
 @asynccontextmanager
 async def talking(*flags: str, scripts: tuple[str, ...] = (SPEAKER,)) -> AsyncIterator[Page]:
-    """Run a browser with one page that has these scripts."""
+    """Run a browser with one page in which these scripts run first."""
     async with async_playwright() as playwright, chromium(playwright, ALLOWED, *flags) as browser:
         page = await browser.new_page(viewport={"width": 1280, "height": 900})
         for script in scripts:

@@ -1,4 +1,4 @@
-"""A held line whose caller's events go through the floor, as in a call."""
+"""The held line's decision with a floor that the caller's events update, as in a call."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ BEGAN, CAME = CallerStarted(at_s=STOP - 1.0), WordsCame(text="Yes", final=True)
 
 
 class WordedStop(CallerStopped):
-    """The caller has stopped, and a recogniser has given words before that."""
+    """The caller has stopped, and words of the speech have already been recognised."""
 
 
 def silent(at: float = STOP) -> CallerStopped:
@@ -27,10 +27,10 @@ def silent_worded(at: float = STOP) -> WordedStop:
 
 
 class HeldCaller(HoldDecision):
-    """Updates the floor with the caller's events; each speech is a turn of its own.
+    """Updates the floor with the caller's events; each stretch of speech is a turn of its own.
 
     Attributes:
-        word_until: Until when the caller's last words may be a choice from the menu.
+        word_until: The time until which the caller's last words may be a choice from the menu.
     """
 
     def __init__(self, outage: OutageSettings | None = None) -> None:

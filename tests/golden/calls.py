@@ -50,12 +50,12 @@ SETTLE_S: Final = 5.0  # after the last call: its record is written, and its pro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCall:
-    """One call of the table.
+    """One golden call.
 
     Attributes:
-        row: Its name, its faults and their moments.
-        play: How it goes.
-        changes: Of the configuration: a mapping for each section.
+        row: Its name, its faults and their times.
+        play: Plays the caller's side.
+        changes: Configuration sections to merge over the rig's own.
     """
 
     row: Row
@@ -128,7 +128,7 @@ def _one_call(act: Act) -> Play:
 
 
 async def _act_and_judge(act: Act, golden: GoldenRig, call: Conversation, run: MeasuredRun) -> None:
-    """Do something, and look in the recording for the words that were said meanwhile."""
+    """Do something, and find the words that were spoken meanwhile in the recording."""
     began_s, before = call.now_s, len(golden.server.told)
     await act(golden, call)
     events = golden.server.events[before:]
@@ -206,7 +206,7 @@ CALLS: Final = {call.row.name: call for call in (*_healthy_calls(), *_broken_cal
 
 
 async def play_golden(call: GoldenCall, golden: GoldenRig) -> MeasuredRun:
-    """Play a call to its end, and let the server finish with it."""
+    """Play a call to its end, and wait until the server has finished with it."""
     await call.play(golden, run := MeasuredRun())
     await asyncio.sleep(SETTLE_S)  # virtual
     return run

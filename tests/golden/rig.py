@@ -1,4 +1,4 @@
-"""A golden call's surroundings: the server, the lab and the telephones in one process.
+"""The environment of a golden call: server, lab and telephones in one process.
 
 A call is played as the drill plays it, with the drill's own `Rig`, but on virtual time
 (tests/virtual_time.py), so that it takes seconds and repeats exactly.
@@ -23,12 +23,12 @@ SEED = 11  # of `random`, which spreads the waits between two attempts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRig:
-    """What a golden call is played on.
+    """The drill's rig and the parts that a golden call needs in addition.
 
     Attributes:
         rig: The drill's own.
-        server: The server in this process, and what it has told.
-        carriers: Of the calls so far, in order.
+        server: The server in this process, and its events.
+        carriers: The carriers of the calls so far, in order.
     """
 
     rig: Rig
@@ -45,7 +45,7 @@ async def open_golden_rig(
     Args:
         row: What breaks, and when.
         folder: Where the server's files go.
-        changes: Of the configuration: a mapping for each section.
+        changes: Configuration sections to merge over the rig's own.
     """
     random.seed(SEED)
     carriers: list[Carrier] = []

@@ -1,4 +1,4 @@
-"""A real pipeline in a test, and a service alone in one whose whole output is kept."""
+"""Runs a real pipeline in a test, and a bench that keeps all output of a single service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -21,13 +21,13 @@ from pipecat.workers.runner import WorkerRunner
 from providers.provider import RungSpec, Stage
 
 TIMEOUT_S = 10.0  # far longer than anything healthy takes, even on a busy machine
-QUIET_S = 0.2  # by then everything in transit at the lab's speed has arrived
+QUIET_S = 0.2  # after which everything in transit at the lab's speed has arrived
 
 F = TypeVar("F", bound=Frame)
 
 
 class Tap(FrameProcessor):
-    """Keeps what passes in one direction."""
+    """Keeps the frames that pass in one direction."""
 
     def __init__(self, kept: list[Frame], direction: FrameDirection) -> None:
         super().__init__(enable_direct_mode=True)
@@ -44,7 +44,7 @@ class Tap(FrameProcessor):
 
 
 class Bench:
-    """A running service, as a test drives it."""
+    """A service in a running pipeline, driven by a test."""
 
     def __init__(self, service: FrameProcessor, *, rate_hz: int) -> None:
         self.service = service
@@ -95,7 +95,7 @@ class Bench:
 
 
 def rung_spec(stage: Stage, kind: str, url: str = "", **more: Any) -> RungSpec:
-    """Return a rung with a key; `url` is that of its far end on loopback."""
+    """Return a rung with a key; `url` is the address of its server on loopback."""
     given = {"name": "it", "api_key": "KEY", "sample_rate_hz": 8000, **more}
     return RungSpec(stage=stage, kind=kind, url=url, **given)
 
@@ -103,7 +103,7 @@ def rung_spec(stage: Stage, kind: str, url: str = "", **more: Any) -> RungSpec:
 def worker_of(
     *processors: FrameProcessor, rate_hz: int, observers: Sequence[BaseObserver] = ()
 ) -> PipelineWorker:
-    """Return the worker of a pipeline that measures, and that ends when a test ends it."""
+    """Return a pipeline worker with metrics enabled and without an idle timeout."""
     return PipelineWorker(
         Pipeline([*processors]),
         params=PipelineParams(
@@ -122,7 +122,7 @@ def worker_of(
 async def at_work(
     worker: PipelineWorker, *, limit_s: float = 6 * TIMEOUT_S
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a pipeline until the test is done with it, then end it as a call ends; yield the run."""
+    """Run a pipeline during the block, then end it with an `EndFrame`; yield the running task."""
     started = asyncio.Event()
 
     @worker.event_handler("on_pipeline_started")
@@ -150,12 +150,12 @@ async def at_work(
 async def running(
     service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * TIMEOUT_S
 ) -> AsyncIterator[Bench]:
-    """Run a service until the test is done with it."""
+    """Run a service during the block, then end it as a call ends; yield its bench."""
     bench = Bench(service, rate_hz=rate_hz)
     async with at_work(bench.worker, limit_s=limit_s):
         yield bench
 
 
 def text_of(frames: Iterable[Any]) -> str:
-    """Return the words of text frames, with one blank between them."""
+    """Return the words of text frames, separated by single spaces."""
     return " ".join(" ".join(frame.text for frame in frames).split())

@@ -1,8 +1,8 @@
-"""Clocks for tests of what reads the time by itself."""
+"""Clocks for tests of code that reads the time itself."""
 
 from collections.abc import Callable
 
 
 def always(now_s: float) -> Callable[[], float]:
-    """Return a clock that stands still."""
+    """Return a clock that always reads `now_s`."""
     return lambda: now_s

@@ -1,4 +1,4 @@
-"""A fresh database of each kind, for tests that hold for any of them."""
+"""A fresh database of each kind, for tests that run on SQLite and on PostgreSQL."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import pytest
 from tests.share_servers import Server
 
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-"""Marks a test that holds for a file only."""
+"""Marks a test that runs on SQLite only."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the address of an empty database."""
+    """Return the URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
     return await fresh(request.getfixturevalue("postgres"))
@@ -20,7 +20,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def postgres_url(postgres: Server) -> str:
-    """Return the address of an empty database in a server."""
+    """Return the URL of an empty PostgreSQL database."""
     return await fresh(postgres)
 
 

@@ -1,4 +1,4 @@
-"""The dials in a database, as their process stored them, and gates for tests that dial."""
+"""Stored dials and call requests, and order gates for tests that dial."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ LAB_RULES = OrderRules(
 
 
 async def dials_of(database: Database | str, campaign: str) -> Sequence[Dial]:
-    """Return all dials of a campaign, the oldest first; an address is opened for this alone."""
+    """Return a campaign's dials, oldest first; a database given by URL is opened and closed."""
     if isinstance(database, str):
         async with Database(database) as opened:
             return await dials_of(opened, campaign)
@@ -36,7 +36,7 @@ async def dials_of(database: Database | str, campaign: str) -> Sequence[Dial]:
 
 
 async def orders_of(database: Database) -> Sequence[Any]:
-    """Return the rows of all orders, the oldest first."""
+    """Return the rows of all call requests, oldest first."""
     async with database.reading() as connection:
         return (await connection.execute(select(ORDERS).order_by(ORDERS.c.at_s))).all()
 
@@ -49,12 +49,12 @@ def gate_of(
     now_s: Callable[[], float] = lambda: 0.0,
     **more: Any,
 ) -> OrderGate:
-    """Return a gate that counts in this database."""
+    """Return an order gate that counts call requests in this database."""
     return OrderGate(database, rules, emit=emit, now_s=now_s, **more)
 
 
 class OpenGate(OrderGate):
-    """Accepts every order, without a database."""
+    """Accepts every call request and stores none."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -74,4 +74,4 @@ class OpenGate(OrderGate):
 
 
 async def confirmed() -> None:
-    """Let a carrier place a dial."""
+    """Let the carrier place a dial: the last check before it, which always passes."""

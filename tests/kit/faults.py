@@ -1,9 +1,9 @@
-"""Faults of simulated providers by name, for the tests of all stages."""
+"""Named faults of simulated providers, for the tests of all stages."""
 
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 
-# Faults before the first result, and the kind of the failure.
+# Faults before the first result, each with the kind of failure that it causes.
 REFUSALS: dict[str, tuple[Fault, str]] = {
     "refused": (faults.Refuse(), "network"),
     "reset": (faults.Reset(), "network"),
@@ -19,7 +19,7 @@ MUTE: dict[str, Fault] = {"silent": faults.Silent(), "alive": faults.Alive()}
 
 
 def cuts(*words: int) -> dict[str, Fault]:
-    """Return faults that end a stream after a number of words."""
+    """Return faults that reset, close or fail a stream after each of these numbers of words."""
     return {
         f"{how} after {number} words": faults.Cut(after_words=number, how=how)
         for number in words

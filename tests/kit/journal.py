@@ -1,4 +1,4 @@
-"""The journals of calls, which the server writes next to its log."""
+"""Reads the journals of calls that the server writes next to its log."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def entries_in(calls: Path) -> list[dict[str, Any]]:
-    """Return every complete entry in a folder of journals, the calls in the order of their ids."""
+    """Return all complete entries of the journals in a folder, sorted by call id."""
     lines = [
         path.read_text(encoding="utf-8").splitlines() for path in sorted(calls.glob("*.jsonl"))
     ]

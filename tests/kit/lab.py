@@ -1,4 +1,4 @@
-"""A lab in its own process, which the tests of one pytest worker share."""
+"""A lab in a process of its own, shared by the tests of one pytest worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Any]:
-    """Run the lab that `lab` lends to one test after the other."""
+    """Run one lab for the session; tests get it from the fixture `lab`."""
     from lab.process import lab_process  # noqa: PLC0415 - few tests use it
 
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
@@ -21,7 +21,7 @@ def shared_lab() -> Iterator[Any]:
 
 @pytest.fixture
 async def lab(shared_lab: Any) -> AsyncIterator[Any]:
-    """Lend the shared lab, without faults; its records are also those of earlier tests."""
+    """Yield the shared lab, and mend it after the test; its record includes earlier tests."""
     from lab.control import LabControl  # noqa: PLC0415 - as above
 
     yield shared_lab

@@ -1,4 +1,4 @@
-"""The end of a pipeline in tests: a line that plays at the speed of speech."""
+"""The output of a pipeline in tests: a line that plays in real time."""
 
 import asyncio
 import time
@@ -10,10 +10,10 @@ from pipecat.transports.base_transport import TransportParams
 
 
 class PlayedLine(BaseOutputTransport):
-    """Plays in real time and keeps what it played, and when."""
+    """Plays in real time; keeps each frame and the moment at which it began to play."""
 
     def __init__(self, *, ahead_s: float = 0.0) -> None:
-        """Take audio up to this long before the earlier audio has been played."""
+        """Accept audio up to `ahead_s` before the audio queued earlier has been played."""
         super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
         self.played: list[tuple[float, OutputAudioRawFrame]] = []
         self.free_at_s = 0.0
@@ -33,7 +33,7 @@ class PlayedLine(BaseOutputTransport):
 
     @property
     def gaps_s(self) -> list[float]:
-        """The pauses in which the line had nothing to play."""
+        """The silence before each frame after the first; 0 where frames follow without a gap."""
         ends = [at + length_s(frame) for at, frame in self.played]
         return [at - end for (at, _), end in zip(self.played[1:], ends, strict=False)]
 
@@ -46,7 +46,7 @@ class PlayedLine(BaseOutputTransport):
         return next(at for at, frame in self.played if levels(frame).max() > 500)
 
     def level(self, level: int) -> list[float]:
-        """Return when sound of this level was played."""
+        """Return the start of each frame that has a sample of exactly this level."""
         return [at for at, frame in self.played if level in levels(frame)]
 
 

@@ -1,4 +1,4 @@
-"""The lab and our own process or server in this process, for whole calls on virtual time."""
+"""Runs the lab and our process or server in the test's process: whole calls on virtual time."""
 
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from tests.lab.simulators.near_ears import bring_near
 
 
 class Notes:
-    """A listener that keeps every event, of calls and of the process."""
+    """A listener that keeps all events, of calls and of the process."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -42,14 +42,14 @@ def steady_lab(
     seed: int = 0,
     keep_audio: bool = False,
 ) -> Lab:
-    """Make a lab without chance, quicker than the median, so that no provider is late."""
+    """Make a lab with fixed delays shorter than the median, so that no provider is late."""
     core = Core(steady=True)
     lab = Lab(core=core, speed=1.25, schedule=faults or {}, seed=seed, keep_audio=keep_audio)
     return bring_near(lab)
 
 
 def running(lab: Lab) -> RunningLab:
-    """Describe a started lab as `lab_process` does."""
+    """Return the description of a started lab, as `lab_process` yields it."""
     told = lab.describe()
     return RunningLab(
         control_url=told["control"]["url"],
@@ -63,7 +63,7 @@ def running(lab: Lab) -> RunningLab:
 async def near_lab(
     *, faults: Mapping[str, Sequence[Window]] | None = None, seed: int = 0
 ) -> AsyncIterator[RunningLab]:
-    """Run a steady lab while the block runs."""
+    """Run a steady lab during the block."""
     async with steady_lab(faults=faults, seed=seed) as lab:
         yield running(lab)
 
@@ -78,16 +78,16 @@ async def near_process(
     words: bool = True,
     recorded: bool = False,
 ) -> AsyncIterator[Process]:
-    """Run a process with a lab while the block runs.
+    """Run a process and its lab during the block.
 
     Args:
-        folder: Where its logs go.
-        listeners: They get all events.
+        folder: Where the logs go.
+        listeners: Receive all events.
         lab: `None` for a steady one.
-        tree: The other sections of the configuration.
-        rungs: Further keys of a rung, by its name.
-        words: Whether the live view may show what is said.
-        recorded: Whether the database gets the record of the calls.
+        tree: The sections of the configuration other than `stages`.
+        rungs: Additional configuration keys of a rung, by its name.
+        words: Whether the live view may show transcripts.
+        recorded: Whether the record of the calls is stored in the database.
     """
     async with lab or steady_lab() as started:
         stages = {
@@ -120,14 +120,14 @@ async def near_server(
     folder: Path,
     tree: Mapping[str, Mapping[str, Any]],
 ) -> AsyncIterator[Server]:
-    """Run a server with a started lab while the block runs.
+    """Run a server with a started lab during the block.
 
     Args:
-        listener: The socket on which it listens.
-        listeners: They get all events.
-        lab: Its providers.
-        folder: Where its logs and its database go.
-        tree: The sections of the configuration; their keys win over those below.
+        listener: The socket on which the server listens.
+        listeners: Receive all events.
+        lab: The simulated providers.
+        folder: Where the logs and the database go.
+        tree: Sections of the configuration, merged over the defaults of this function.
     """
     sections: dict[str, dict[str, Any]] = {
         "server": {"port": listener.getsockname()[1], "public_url": url_of(listener)},

@@ -1,4 +1,4 @@
-"""Waiting for what no event tells of."""
+"""Polls for conditions that no event announces."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from collections.abc import Callable
 async def until(
     fact: Callable[[], object], *, within_s: float = 60.0, every_s: float = 0.01
 ) -> None:
-    """Wait until `fact()` is true.
+    """Poll until `fact()` is true.
 
     Raises:
-        TimeoutError: It is not within `within_s`, a guard against hanging.
+        TimeoutError: It was still false after `within_s`.
     """
     async with asyncio.timeout(within_s):
         while not fact():  # noqa: ASYNC110 - the states of other objects have no event

@@ -1,4 +1,4 @@
-"""The servers and models that tests of operations share with those of the program."""
+"""The database servers and models that tests of operations share with those of the bot."""
 
 from tests.bot.conftest import models_once
 from tests.kit.databases import postgres_url, url

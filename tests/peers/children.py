@@ -1,4 +1,4 @@
-"""Independent programs as child processes: each has a log, and ends with its parent."""
+"""Runs other programs as child processes, each with a log; they end with their parent."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def program(name: str, package: str) -> str:
 
 
 def peer(name: str) -> str:
-    """Return the path of a program that `scripts/peers` built.
+    """Return the path of a program built by `scripts/peers`.
 
     Raises:
         UnprovenError: It has not been built.

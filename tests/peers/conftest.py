@@ -1,4 +1,4 @@
-"""Real far ends for a test: a LiveKit with its telephone exchange, and phones, on loopback."""
+"""Real far ends on loopback: LiveKit with its SIP service, and SIP phones."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
@@ -17,7 +17,7 @@ NewPhone: TypeAlias = Callable[..., Awaitable[SipPhone]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder, so that none can be forgotten."""
+    """Mark all tests of this folder `peers`."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("peers")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @contextmanager
 def proven(far_end: AbstractContextManager[T]) -> Iterator[T]:
-    """Start a far end, or skip the test if it is missing."""
+    """Run a far end during the block; skip the test if it is not installed."""
     with ExitStack() as stack:
         try:
             there = stack.enter_context(far_end)
@@ -39,7 +39,7 @@ def proven(far_end: AbstractContextManager[T]) -> Iterator[T]:
 
 @pytest.fixture(scope="module")
 def media_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
-    """Run a LiveKit without numbers; the tests of a file share it and clean up."""
+    """Run LiveKit without telephone numbers, shared by the tests of a module, which clean up."""
     with proven(running_media_server(tmp_path_factory.mktemp("media"))) as server:
         yield server
 

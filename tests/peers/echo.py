@@ -1,4 +1,4 @@
-"""The line's own delay: a mirror in the agent's place, and a phone that listens to it."""
+"""Measures the line's own delay with an echo in the agent's place."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ async def room_name(media_server: MediaServer) -> str:
 
 
 async def measure_line(media_server: MediaServer, folder: Path) -> list[float]:
-    """Return how long each of some tones needed from the phone's mouth to the mirror and back."""
+    """Return the round-trip delays of several tones from the phone to the echo and back."""
     wave = 12_000 * np.sin(2 * np.pi * 600 * np.arange(round(TONE_S * RATE_HZ)) / RATE_HZ)
     tone = wave.astype(np.int16)
     rest = np.zeros(round(REST_S * RATE_HZ), np.int16)

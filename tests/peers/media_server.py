@@ -36,12 +36,12 @@ TRIES: Final = 3  # another program may take a port between our check and the pr
 
 @dataclass(kw_only=True)
 class MediaServer:
-    """A LiveKit with its telephone exchange.
+    """LiveKit with its SIP service.
 
     Attributes:
         url: Of its API and of its websockets.
-        sip_port: Where livekit-sip takes INVITEs, UDP, on 127.0.0.1.
-        webhook_port: Whoever listens there at `/livekit/webhook` is told of rooms.
+        sip_port: The UDP port on 127.0.0.1 on which livekit-sip accepts INVITEs.
+        webhook_port: The port to which webhooks go, at `/livekit/webhook`.
         server: livekit-server's process; `start_server` replaces it.
         sip: livekit-sip's process.
         redis: Host and port of what the two share.

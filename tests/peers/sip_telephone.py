@@ -32,7 +32,7 @@ class SipTelephone:
         self._phone: SipPhone | None = None
 
     async def __aenter__(self) -> Self:
-        """Ring, and return when the sound flows."""
+        """Call, and wait until sound arrives."""
         async with AsyncExitStack() as stack:
             phone = await stack.enter_async_context(sip_phone(self._folder))
             await phone.dial(self._uri)

@@ -1,4 +1,4 @@
-"""Callers who speak and fall silent on cue, and a turn detector that takes its time."""
+"""Callers who speak and fall silent on cue, and a turn detector with a configurable delay."""
 
 import asyncio
 import time
@@ -98,7 +98,7 @@ class Watch(FrameProcessor):
         await self.push_frame(frame, direction)
 
     def at(self, kind: type[Frame]) -> list[float]:
-        """Return when frames of this kind passed."""
+        """Return the times at which frames of this kind passed."""
         return [at for each, at in self.seen if each is kind]
 
 
@@ -191,7 +191,7 @@ class Caller:
 
     @property
     def decided(self) -> list[float]:
-        """When each turn was over."""
+        """The times at which turns ended."""
         return self.watch.at(UserStoppedSpeakingFrame)
 
     @property
@@ -201,7 +201,7 @@ class Caller:
 
     @property
     def judged(self) -> list[PauseJudged]:
-        """What was told of each pause."""
+        """The reported verdict on each pause."""
         return [event for event in self.told if isinstance(event, PauseJudged)]
 
     @property

@@ -1,4 +1,4 @@
-"""The held line in a small pipeline: a voice that is never late, a telephone's pace below."""
+"""The held line in a small pipeline, with a voice that is never late and a line in real time."""
 
 import asyncio
 import time
@@ -69,7 +69,7 @@ TEXTS = {
 
 
 class Voices(FrameProcessor):
-    """Takes the place of the voices' stage: records the sound that it passes to the line."""
+    """Replaces the TTS stage; records the sound that it passes to the line."""
 
     def __init__(self, line: CallerLine) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ async def held(
     number: bool = True,
     ear: WordEar | None = None,
 ) -> AsyncIterator[Call]:
-    """Run a held line while the block runs."""
+    """Run a held line during the block."""
     voice, desk, turn = Voice(), MenuChoices(number=number), Turn(budget_s=1.5)
     told: list[Any] = []
     remembered: list[str] = []

@@ -1,4 +1,4 @@
-"""An owner of tasks for parts that need one, in place of a processor."""
+"""A task owner for parts that need one, in place of a processor."""
 
 import asyncio
 from collections.abc import Coroutine

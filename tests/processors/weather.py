@@ -16,7 +16,7 @@ from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
 
 SPELL_S = (3.0, 40.0)  # how long a fault lasts
-FAIR_S = (35.0, 70.0)  # and how long nothing is wrong after it
+FAIR_S = (35.0, 70.0)  # how long everything works after a fault
 REST_S = 20.0  # of a breaker, whatever opened it: shorter than that
 TALK_S = (2.0, 12.0)  # between two turns
 LENGTHS = [
@@ -66,7 +66,7 @@ def weather(
 
 
 def expose(lab: Lab, spells: Sequence[Spell]) -> None:
-    """Set these faults of the lab's providers, counted from the lab's start."""
+    """Schedule these faults of the lab's providers, at times relative to the lab's start."""
     for name, instance in lab.instances.items():
         windows = [
             Window(fault=spell.fault, from_s=spell.from_s, until_s=spell.until_s)

@@ -2,8 +2,8 @@
 
 The suites are `stt_conformance`, `llm_conformance` and `tts_conformance`.
 
-A class says how its rung is built (`kind`, and for a simulated one the lab's options) and how to
-break its far end (`broken`, `mended`); the behaviour is tested here, once for all.
+A test class defines how its rung is built (`kind`, and for a simulated one the lab's options) and
+how to break its far end (`broken`, `mended`); the behaviour is tested here, once for all providers.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Conformance:
         raise NotImplementedError
 
     async def asked(self, bench: Bench) -> None:
-        """Give the service work, without waiting for its end."""
+        """Give the service work, without waiting for its completion."""
         raise NotImplementedError
 
     async def used(self, bench: Bench) -> None:

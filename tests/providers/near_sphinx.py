@@ -1,4 +1,4 @@
-"""The local recogniser in this process, for tests on virtual time."""
+"""Runs the local recogniser in this process, for tests on virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from providers.sphinx_worker import Command, _do
 
 
 class NearSphinx(SphinxProcess):
-    """Hears as the worker process would, at once, without time passing."""
+    """Recognises like the worker process, but at once, without time passing."""
 
     def __init__(self, ear: Ear, caught_up: asyncio.Event | None = None) -> None:
         super().__init__(ear)
@@ -47,7 +47,7 @@ class NearSphinx(SphinxProcess):
 
 
 def hear_near(service: FrameProcessor, *, caught_up: asyncio.Event | None = None) -> FrameProcessor:
-    """Let the local recogniser hear in this process; its results wait until it has caught up."""
+    """Run the local recogniser in this process; its results wait until it has caught up."""
     assert isinstance(service, LocalSTTService)
     service._process = NearSphinx(service._ear, caught_up)
     return service

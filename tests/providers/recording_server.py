@@ -12,7 +12,7 @@ from aiohttp import web
 
 @dataclass(kw_only=True)
 class Asked:
-    """One request as it came over the wire."""
+    """One request as received."""
 
     path: str
     query: Mapping[str, str]
@@ -73,7 +73,7 @@ class Notebook:
 
 @asynccontextmanager
 async def notebook() -> AsyncIterator[Notebook]:
-    """Run one on a free loopback port."""
+    """Run a recording server on a free loopback port."""
     book = Notebook()
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", book.answer)

@@ -48,8 +48,8 @@ def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> Served
 
     Args:
         events: In order.
-        hangs: It says nothing more after them, and does not end.
-        resets: The connection is cut after them.
+        hangs: Whether the stream stays open and silent after them.
+        resets: Whether the connection is reset after them.
     """
     end = () if hangs or resets else (DONE,)
     return _streamed(lambda _: (*map(_line, events), *end), hangs=hangs, resets=resets)

@@ -67,7 +67,7 @@ class SttConformance(Conformance):
         assert words(await self.hears(bench, FIRST)) == words(FIRST)
 
     async def hears(self, bench: Bench, text: str, *, rate_hz: int = RATE_HZ) -> str:
-        """Say something and return the recognised words."""
+        """Speak an utterance and return the recognised words."""
         since = len(bench.out)
         await bench.put(*utterance(text, rate_hz=rate_hz))
         await bench.until(

@@ -147,7 +147,7 @@ class TtsConformance(Conformance):
         assert sum(measured.value for measured in used) == pytest.approx(len(HELLO), abs=1)
 
     def late(self, peer: Any) -> None:
-        """Make the provider continue after a cancel, if it can."""
+        """Make the provider send output after a cancel, if it can."""
 
 
 class SimulatedTts(TtsConformance, Simulated):

@@ -147,8 +147,8 @@ async def carrier_server(
         rate_hz: Of Exotel.
         utc_s: Seconds since 1970, to judge signatures.
         returns_within_s: The wait for a lost line.
-        briefs: Of the contacts that campaigns call.
-        hands_on: Whether the carriers know the address to ask about a transfer.
+        briefs: The briefs of the contacts that campaigns call.
+        hands_on: Whether the carriers know the URL of the transfer webhook.
     """
     it, app = WorkerPool(), FastAPI()
     async with (

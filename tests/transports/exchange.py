@@ -1,7 +1,7 @@
-"""A telephone exchange's API on loopback: LiveKit's SIP service as far as its objects and dials go.
+"""The API of LiveKit's SIP service on loopback, as far as its objects and dials are concerned.
 
-It speaks twirp with protobuf bodies, as the real one does to the real client, and keeps its
-requests. The real one refuses the same requests (tests/peers sends it the same).
+It speaks Twirp with protobuf bodies, like the real service, and keeps its requests. The real one
+refuses the same requests (tests/peers sends them to it).
 """
 
 import threading
@@ -36,18 +36,18 @@ DIALS = {
 
 
 class Exchange:
-    """The exchange's objects, and its requests.
+    """The service's objects and its requests.
 
     Attributes:
         asked: The methods that were called.
-        refuses: Answers to methods, as twirp's code and message.
-        meta: Further fields of a refusal, such as a SIP status.
+        refuses: Errors to return for methods, as Twirp's code and message.
+        meta: Further fields of an error, such as a SIP status.
         there: The participants of every room.
-        attributes: Of each participant, in addition to the name.
+        attributes: Attributes of each participant, in addition to the name.
         deleted: The rooms that were closed.
         transferred: The answer to a transfer.
-        hangs: While set, dials and look-ups of participants get no answer.
-        instead: Another server's answer to every request: status and body.
+        hangs: While set, dials and lookups of participants get no answer.
+        instead: The status and body with which a server other than LiveKit answers every request.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ def _refused(
 
 @contextmanager
 def running_exchange() -> Iterator[Exchange]:
-    """Run one until the block ends, in a thread: the command that asks it blocks."""
+    """Run the API during the block, in a thread, because the command that calls it blocks."""
     exchange = Exchange()
 
     class Window(BaseHTTPRequestHandler):

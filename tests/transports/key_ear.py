@@ -1,4 +1,4 @@
-"""Finds keys in a telephone's sound, as a receiver does."""
+"""Decodes DTMF in a telephone's sound."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,14 @@ PURE = 0.7  # of the energy
 
 
 def decode(pcm: NDArray[np.int16]) -> str:
-    """Return the keys in a sound, as a receiver finds them: by the strongest of each group."""
+    """Return the keys in a sound, by the strongest tone of each DTMF group, as a receiver does."""
     if pcm.size <= LOOK:
         return ""
     pieces = np.lib.stride_tricks.sliding_window_view(pcm.astype(np.float32), LOOK)
     pieces = pieces[: pcm.size - LOOK : LOOK // 4]
     loud = np.abs(pieces).max(axis=1) >= 2000
     powers = [np.abs(pieces @ turn.astype(np.complex64)) for turn in TURNS]
-    # Two tones and next to nothing else; in a voice two of these pitches are strong at times, too.
+    # Two tones and almost nothing else; a voice, too, is sometimes strong at two of these pitches.
     pure = sum(2 * power.max(axis=1) ** 2 for power in powers) > PURE * (pieces**2).mean(axis=1)
     keys, last = "", ""
     for number in range(len(pieces)):

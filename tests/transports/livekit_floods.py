@@ -31,7 +31,7 @@ EVENTS: Final = 3_000  # of one flood, three times what a call may have at once
 
 
 class PacedSource:
-    """Plays sound in the time that it lasts."""
+    """Accepts sound in real time."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self._dry_at = 0.0
@@ -55,12 +55,12 @@ class PacedSource:
 
 
 class Library:
-    """What the native part of the library would hold.
+    """Replaces the native part of the library, and counts its objects.
 
     Attributes:
         rooms: Those that we are in, by name.
         held: The objects that events own and that were not freed.
-        streams: Tracks that are being listened to.
+        streams: The number of tracks that are being listened to.
     """
 
     def __init__(self) -> None:

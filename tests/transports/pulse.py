@@ -70,7 +70,7 @@ def sound_card(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def put_beside_each_other(environment: Mapping[str, str]) -> None:
-    """Let the microphone hear our program's sound, as next to a loudspeaker."""
+    """Feed our program's sound into the microphone, as a loudspeaker next to it would."""
     command = ["pactl", "load-module", "module-loopback", "source=agent.monitor", "sink=caller"]
     command += ["latency_msec=30"]
     subprocess.run(command, env=environment, check=True, timeout=20, capture_output=True)  # noqa: S603 (fixed)
@@ -126,7 +126,7 @@ def heard(path: Path) -> NDArray[np.int16]:
 
 
 def stretches_s(sound: NDArray[np.int16]) -> list[float]:
-    """Return the length of each loud stretch, gaps under 20 ms not counted as such."""
+    """Return the length of each loud stretch; a gap under 20 ms does not end one."""
     block = RATE_HZ // 50
     blocks = np.abs(sound[: sound.size // block * block].astype(int)).reshape(-1, block)
     loud = "".join("x" if item.max() > 1000 else " " for item in blocks)

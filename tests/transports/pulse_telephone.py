@@ -1,6 +1,6 @@
-"""The drill's telephone at the sound card's door: `holdline mic`, between PulseAudio's two sinks.
+"""The drill's telephone for `holdline mic`, which runs between two PulseAudio sinks.
 
-Mouth and ear are recorded in the same way, so that a recorder's delay is in both.
+Mouth and ear are recorded in the same way, so that both recordings have the recorder's delay.
 """
 
 import asyncio
@@ -189,7 +189,7 @@ class SoundCardTelephone:
 
 
 async def measure_card(folder: Path) -> float:
-    """Return how long a tone needs from the mouth to the ear through a mirror at the sound card."""
+    """Return the delay of a tone from mouth to ear through an echo on the sound card."""
     sound = pulse.tone(600, TONE_S)
     place = folder / "mirror"
     await asyncio.to_thread(place.mkdir, parents=True)

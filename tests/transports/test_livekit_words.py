@@ -137,12 +137,19 @@ def test_the_client_rejoins_after_a_failure_of_the_server(name: str) -> None:
         pytest.param(CLIENT_INITIATED, "hangup", "caller_hung_up", id="BYE, or no media for long"),
         pytest.param(CLIENT_INITIATED, None, "caller_hung_up", id="a browser leaves"),
         pytest.param(CLIENT_INITIATED, "active", "line_lost", id="the gateway is stopped"),
-        pytest.param(CLIENT_INITIATED, "ringing", "never_connected", id="the gateway is stopped during ringing"),
+        pytest.param(
+            CLIENT_INITIATED,
+            "ringing",
+            "never_connected",
+            id="the gateway is stopped during ringing",
+        ),
         pytest.param(ROOM_DELETED, "active", "line_ended", id="someone deletes the room"),
         pytest.param(ROOM_CLOSED, "active", "line_ended", id="the server closes the room"),
         pytest.param(PARTICIPANT_REMOVED, "active", "line_ended", id="someone removes the caller"),
         pytest.param(USER_REJECTED, "ringing", "never_connected", id="the callee refuses"),
-        pytest.param(USER_UNAVAILABLE, "ringing", "never_connected", id="the callee is unavailable"),
+        pytest.param(
+            USER_UNAVAILABLE, "ringing", "never_connected", id="the callee is unavailable"
+        ),
         pytest.param(SIP_TRUNK_FAILURE, "dialing", "never_connected", id="the carrier fails"),
         pytest.param(DUPLICATE_IDENTITY, "active", "", id="the caller joins again"),
         pytest.param(0, "active", "", id="unknown"),

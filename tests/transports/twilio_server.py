@@ -1,4 +1,4 @@
-"""A small server with the Twilio door, and calls that say what they are told."""
+"""A small server with Twilio's routes, and calls whose speech a test supplies."""
 
 import asyncio
 import time
@@ -94,7 +94,7 @@ class Below(FrameProcessor):
 
 @dataclass
 class Call:
-    """One call of the server: hears, and says what a test tells it to."""
+    """One call of the server: keeps its input, and speaks what a test supplies."""
 
     leg: StreamLeg
     ears: Ears = field(default_factory=Ears)
@@ -168,7 +168,7 @@ class WorkerPool:
 
     @property
     def seats_taken(self) -> int:
-        """How many seats its doors have taken for calls that run or are to come."""
+        """The number of seats that its routes have taken for running and expected calls."""
         return sum(alone.seats.taken for alone in self._houses)
 
     def clock(self) -> float:
@@ -228,7 +228,7 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
 async def pool(
     *, rest: TwilioRest | None = None, ws_max_size: int = 2**24, returns_within_s: float = 0.0
 ) -> AsyncIterator[WorkerPool]:
-    """Open the door on a free port of loopback."""
+    """Serve Twilio's routes on a free port of loopback."""
     it, app = WorkerPool(), FastAPI()
     async with serving(app, ws_max_size=ws_max_size) as it.port:
         routes = TwilioRoutes(

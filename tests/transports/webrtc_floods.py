@@ -63,7 +63,7 @@ async def gaps(browser: RTCPeerConnection) -> None:
 
 
 async def no_end(browser: RTCPeerConnection) -> None:
-    """Begin a message and never end it."""
+    """Begin a message that never ends."""
     first = sctp_of(browser)._local_tsn
     for number in range(400):
         await sctp_of(browser)._send_chunk(
@@ -81,7 +81,7 @@ async def channels(browser: RTCPeerConnection) -> None:
 
 
 async def skipped(browser: RTCPeerConnection) -> None:
-    """Skip messages on all streams that there can be."""
+    """Skip messages on all possible streams."""
     chunk = ForwardTsnChunk()
     chunk.cumulative_tsn = sctp_of(browser)._local_tsn + 9
     chunk.streams = [(number, 1) for number in range(250)]

@@ -27,7 +27,7 @@ CONTEXT_TOKENS = 600  # so that the call is summarised again and again, and not 
 
 @dataclass
 class Ear:
-    """Hears the events of the call and keeps none."""
+    """A listener that wakes waiters at each event of the call and keeps none."""
 
     answers: int = 0
     said: str = ""
@@ -46,7 +46,7 @@ class Ear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongCall:
-    """A running call, as a test drives it."""
+    """A running call, driven by a test."""
 
     lab: Lab
     leg: LoopbackLeg
@@ -62,14 +62,14 @@ class LongCall:
         return self.ear.said
 
     async def until(self, met: Callable[[], object]) -> None:
-        """Wait until the told events meet a condition."""
+        """Wait until the condition holds; it is checked at each event."""
         async with asyncio.timeout(TIMEOUT_S):
             while not met():
                 self.ear.heard.clear()
                 await self.ear.heard.wait()
 
     def forget(self) -> None:
-        """Forget what only the test keeps: the lab's record, the sound on the line."""
+        """Drop data that only the test keeps: the lab's record and the sound on the line."""
         for kept in self.lab.record._requests.values():
             still_open = [item for item in kept if item.outcome == "open"]
             kept.clear()
@@ -83,7 +83,7 @@ class LongCall:
 
 @asynccontextmanager
 async def long_call(folder: Path) -> AsyncIterator[LongCall]:
-    """Run one call while the block runs."""
+    """Run one call during the block."""
     say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, allocated at the first use
     lab, ear = bring_near(Lab()), Ear()
     tree = {"agent": {"max_call_s": 1e6, "context_tokens": CONTEXT_TOKENS}}
@@ -126,6 +126,6 @@ def open_descriptors() -> int:
 
 
 def slope(samples: Sequence[tuple[int, int]]) -> float:
-    """Return the slope of the line of least squares through (turn, bytes): bytes a turn."""
+    """Return the slope of the least-squares line through (turn, bytes), in bytes per turn."""
     turns, held = (np.array(item, dtype=float) for item in zip(*samples, strict=True))
     return float(np.polyfit(turns, held, 1)[0])

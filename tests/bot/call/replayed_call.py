@@ -1,4 +1,4 @@
-"""One recorded caller, answered by our whole process on virtual time."""
+"""Replays one recorded caller against our whole process, on virtual time."""
 
 import time
 from pathlib import Path
@@ -25,7 +25,7 @@ class ToldOfCall(Notes):
 
 
 async def replay_call(folder: Path, *others: Listener) -> tuple[ToldOfCall, dict[str, int]]:
-    """Replay a caller; return the events of the call, and how much each listener lost."""
+    """Replay a caller; return the events of the call, and how many events each listener lost."""
     caller, told = read(CALLER), ToldOfCall()
     async with near_process(folder, *others, told) as process:
         leg = LoopbackLeg(

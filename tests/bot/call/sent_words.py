@@ -20,7 +20,7 @@ Pcm = NDArray[np.int16]
 
 
 async def words_sent(lab: RunningLab, first: str, last: str = "") -> list[Sent]:
-    """Return the words that the voices sent, from these to those, or to the last of all."""
+    """Return the words that the voices sent from the text `first` to `last`, or to the end."""
     async with LabControl(lab) as control:
         sent = await sent_between(control, 0.0, math.inf)
     words = [bare(word.text) for word in sent]
@@ -31,13 +31,13 @@ async def words_sent(lab: RunningLab, first: str, last: str = "") -> list[Sent]:
 def amiss(
     heard: Pcm, sent: Sequence[Sent], *, line: EarPath = TELEPHONE
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which of these words were not heard, and what was heard in their place."""
+    """Return the words that were not heard, and those that were heard in their place."""
     text = " ".join(word.text for word in sent)
     return compare_words(heard_words(heard, sent, line=line), text)
 
 
 def begins_with(whole: Sequence[Sent], heard: Pcm, *, line: EarPath = TELEPHONE) -> int:
-    """Return how many words of an interrupted text were heard; 0 if others, or none."""
+    """Return how many leading words of an interrupted text were heard; 0 if any other was."""
     words = [bare(heard_word.text) for heard_word in heard_words(heard, whole, line=line)]
     return len(words) if words == [bare(sent.text) for sent in whole][: len(words)] else 0
 

@@ -8,7 +8,7 @@ import pytest
 from calls.events import BargedIn
 from lab.callers import caller_says
 from lab.simulators.carrier.carrier import Carrier
-from tests.bot.carrier_server import TWILIO_FIRST, open_doors
+from tests.bot.carrier_server import TWILIO_FIRST, open_routes
 from tests.bot.judged_call import judged_call
 
 pytestmark = [
@@ -32,7 +32,7 @@ async def answering(call: Carrier) -> None:
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_speaking_caller_interrupts_the_agent_at_once(tmp_path: Path, carrier: str) -> None:
     async with (
-        open_doors(carrier) as doors,
+        open_routes(carrier) as doors,
         judged_call(tmp_path, changes=doors.changes()) as beside,
         doors.caller(beside.url) as call,
     ):

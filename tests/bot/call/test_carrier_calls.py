@@ -10,7 +10,7 @@ from bot.server.server import bind_socket
 from calls.events import AgentSaid, CallEnded, KeyPressed
 from lab.callers import caller_says
 from lab.simulators.carrier.carrier import Carrier
-from tests.bot.carrier_server import OpenDoors, open_doors
+from tests.bot.carrier_server import OpenRoutes, open_routes
 from tests.kit.near import Notes, near_server, steady_lab, url_of
 from tests.kit.waiting import until
 
@@ -44,7 +44,7 @@ async def greeted_only(call: Carrier, *, vanishes: bool = False) -> None:
             await call.hang_up()
 
 
-async def every_way_to_end(door: OpenDoors, url: str) -> list[str]:
+async def every_way_to_end(door: OpenRoutes, url: str) -> list[str]:
     """Make three calls: a whole one, one hung up by the caller, one cut off.
 
     Returns:
@@ -62,7 +62,7 @@ async def every_way_to_end(door: OpenDoors, url: str) -> list[str]:
 
 async def test_a_whole_call_and_every_way_to_end_it_by_each_carrier(tmp_path: Path) -> None:
     notes, listener = Notes(), bind_socket("127.0.0.1", 0)
-    async with steady_lab() as lab, open_doors("telnyx") as door, asyncio.timeout(180):
+    async with steady_lab() as lab, open_routes("telnyx") as door, asyncio.timeout(180):
         tree = {"server": {"admission": "seats"}, **door.changes(returns_within_s=0)}
         async with near_server(listener, notes, lab=lab, folder=tmp_path, tree=tree):
             doors = [replace(door, carrier=carrier) for carrier in CARRIERS]

@@ -1,7 +1,7 @@
 """A caller and a person on two telephones without a network, and a server between them.
 
-All in this process, on virtual time. Sound at either ear is looked for sample by sample: the local
-voice's words, the tones, and what the two say to each other.
+Everything is in one process, on virtual time. What each ear heard is searched sample by sample for
+the local voice's texts, the tones, and what the two people say to each other.
 """
 
 import asyncio
@@ -150,7 +150,7 @@ TONE = trimmed(np.frombuffer(hold_tone(RATE_HZ), "<i2").astype(np.int16))
 
 @dataclass(kw_only=True)
 class People:
-    """A door that calls people: each call is answered or not, as the test says."""
+    """A carrier that calls people; a test decides whether each call is answered."""
 
     comes: Handover | None = None  # instead of a person
     after_s: float = 3.0
@@ -173,7 +173,7 @@ class People:
 
 @dataclass(kw_only=True)
 class ToldCall:
-    """A call, and the events that were told of it."""
+    """A call and its events."""
 
     notes: Notes
 
@@ -194,14 +194,14 @@ class ToldCall:
         await until(fact, within_s=within_s, every_s=0.2)
 
     async def said(self, text: str) -> None:
-        """Return after the agent has said this to the caller and it was heard."""
+        """Wait until the agent has said this text and the caller has heard it."""
         await self.until(lambda: text in self.said_texts)
         await asyncio.sleep(SETTLE_S)
 
 
 @dataclass(kw_only=True)
 class WorkerPool(ToldCall):
-    """Parts of a running test."""
+    """The parts of a running test: caller, people, process and call."""
 
     process: Process
     people: People
@@ -223,7 +223,7 @@ class WorkerPool(ToldCall):
         await self.until(lambda: self.caller.line.started_at_s and self.caller.now_s > 4.0)
 
     async def picked_up(self) -> Telephone:
-        """Return the person's telephone once it was answered and the agent speaks on it."""
+        """Wait until the person has answered and the agent speaks; return the telephone."""
         await self.until(lambda: self.people.person and self.people.person.line.started_at_s)
         assert self.people.person
         return self.people.person
@@ -238,7 +238,7 @@ async def pool(
     caller: Telephone | None = None,
     **sections: Any,
 ) -> AsyncIterator[WorkerPool]:
-    """Keep a caller in a call while the block runs."""
+    """Keep a caller in a call during the block."""
     notes, lab = Notes(), steady_lab(keep_audio=True)
     tree: dict[str, Any] = {
         "agent": agent,
@@ -268,7 +268,7 @@ async def pool(
 
 
 async def asked(there: WorkerPool) -> float:
-    """Let the caller ask for a person; return the moment in seconds of the call."""
+    """Let the caller ask for a person; return when, in seconds of the call."""
     await there.greeted()
     await there.caller.says(WISH)
     return there.caller.now_s

@@ -27,7 +27,7 @@ def read(
 
 
 def refused(text: str | None = None, /, **variables: str) -> list[str]:
-    """Return a line for each problem of a configuration that is refused."""
+    """Return the error lines of a configuration that must be refused."""
     with pytest.raises(ConfigError) as caught:
         read(text, **variables)
     return [problem.line for problem in caught.value.problems]

@@ -1,4 +1,4 @@
-"""The drill's telephone as a page without a browser; it reconnects as our page does."""
+"""The drill's telephone as a page without a browser; it reconnects like our page."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ class PageTelephone:
         self.lost_at: list[float] = []
 
     async def __aenter__(self) -> Self:
-        """Call, and return when the sound flows."""
+        """Call, and wait until sound arrives."""
         await self._dial({})
         async with asyncio.timeout(RINGS_S):
             await self._came.wait()

@@ -1,4 +1,4 @@
-"""A browser without a page, on loopback: offers, connects and sends as the test says."""
+"""A WebRTC peer on loopback that a test drives step by step, in place of a browser."""
 
 import asyncio
 import gc
@@ -133,7 +133,7 @@ async def _send_nothing(_data: bytes, _address: tuple[str, int]) -> None:
 
 @asynccontextmanager
 async def peer(url: str, token: str = "") -> AsyncIterator[Peer]:
-    """Open a browser while the block runs."""
+    """Run a peer during the block."""
     it = Peer(url, token)
     try:
         yield it

@@ -12,7 +12,7 @@ import pytest
 
 from calls.events import InputRefused
 from tests.bot.call.long_call import held_bytes, open_descriptors
-from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
+from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenRoutes, open_routes
 from tests.bot.judged_call import judged_call
 from tests.bot.server.test_bounded_socket import (
     BEGUN_TEXT,
@@ -41,13 +41,13 @@ DEEP = {
 
 
 @pytest.fixture
-async def doors(carrier: str) -> AsyncIterator[OpenDoors]:
-    async with open_doors(carrier) as opened:
+async def doors(carrier: str) -> AsyncIterator[OpenRoutes]:
+    async with open_routes(carrier) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_messages_before_a_start_stall_no_call(tmp_path: Path, doors: OpenDoors) -> None:
+async def test_messages_before_a_start_stall_no_call(tmp_path: Path, doors: OpenRoutes) -> None:
     async with judged_call(tmp_path, changes=doors.changes()) as beside:
         for _ in range(5):
             for text in DEEP.values():
@@ -78,7 +78,7 @@ async def test_messages_before_a_start_stall_no_call(tmp_path: Path, doors: Open
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_hundred_idle_sockets_do_not_block_a_caller(
-    tmp_path: Path, doors: OpenDoors
+    tmp_path: Path, doors: OpenRoutes
 ) -> None:
     async with (
         judged_call(tmp_path, changes=doors.changes()) as beside,
@@ -96,7 +96,7 @@ async def test_a_hundred_idle_sockets_do_not_block_a_caller(
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_flooding_callers_own_socket_affects_no_other_call(
-    tmp_path: Path, doors: OpenDoors
+    tmp_path: Path, doors: OpenRoutes
 ) -> None:
     async with (
         judged_call(tmp_path, changes=doors.changes()) as beside,
@@ -131,7 +131,7 @@ RAW_FLOODS = {
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_floods_after_the_start_affect_no_other_call(
-    tmp_path: Path, doors: OpenDoors
+    tmp_path: Path, doors: OpenRoutes
 ) -> None:
     """Two callers at once send each flood on the socket of their own call."""
     floods, held = RAW_FLOODS | {"a compressed message": bomb()}, list[int]()

@@ -1,4 +1,4 @@
-"""Reads an answer with Twilio's own library: every verb and attribute must be one that it knows."""
+"""Checks answers against Twilio's own library, which must know every verb and attribute."""
 
 import re
 from xml.etree import ElementTree
@@ -31,6 +31,6 @@ def _snake(name: str) -> str:
 
 
 def verbs(text: str) -> list[str]:
-    """Return the verbs of an answer that Twilio's library would write in the same words."""
+    """Return the verbs of an answer; fail unless Twilio's library writes the same answer."""
     assert rebuilt(text) == text
     return re.findall(r"<(\w+)", text)

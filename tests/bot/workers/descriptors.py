@@ -1,4 +1,4 @@
-"""A system that gives this process only a few more descriptors."""
+"""Limits the number of file descriptors that this process can still open."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def descriptors_left(descriptors: int) -> Iterator[None]:
-    """Allow this many more of them while the block runs."""
+    """Allow this many more descriptors during the block."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     next_ones = [os.dup(0) for _ in range(descriptors + 1)]
     for next_one in next_ones:

@@ -1,4 +1,4 @@
-"""Two workers and a supervisor in one process, with real lines between them."""
+"""Two workers and a supervisor in one process, with real connections between them."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from bot.workers.wire import Wire
 
 @dataclass(eq=False)
 class WorkerWithoutProcess:
-    """A worker as the supervisor has it, without a process."""
+    """The supervisor's view of a worker, without a process."""
 
     number: int
     wire: Wire

@@ -1,4 +1,4 @@
-"""Recordings at a caller's ear, made of sound that the lab's voices would send."""
+"""Recordings of what a caller hears, made of sound that the lab's voices would send."""
 
 import functools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The lab's recogniser in this process, for tests on virtual time: no other process shares it."""
+"""Runs the lab's recogniser in this process, for virtual time, which no other process shares."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.virtual_time import VirtualLoop
 
 
 class NearEars(Ears):
-    """Hears as the worker process would, at once, without time passing."""
+    """Recognises like the worker process, but at once, without time passing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class NearEars(Ears):
 
 
 def hear_near(instance: Instance) -> None:
-    """Let what hears with `Ears` hear in this process, if the test is on virtual time."""
+    """Let users of `Ears` recognise speech in this process if the test is on virtual time."""
     if not isinstance(asyncio.get_running_loop(), VirtualLoop):
         return
     for name, part in list(vars(instance).items()):
@@ -60,7 +60,7 @@ def hear_near(instance: Instance) -> None:
 
 
 def bring_near(lab: Lab) -> Lab:
-    """Let all of a lab's recognisers hear in this process, if the test is on virtual time."""
+    """Let all recognisers of a lab work in this process if the test is on virtual time."""
     for instance in lab.instances.values():
         hear_near(instance)
     return lab

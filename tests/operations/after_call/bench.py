@@ -55,7 +55,7 @@ GOOD = {
 
 @dataclass
 class SimulatedModel:
-    """Answers as told: a text, or a status; the last one again and again."""
+    """Gives the configured answers in turn, each a text or a status, and then repeats the last."""
 
     answers: list[str | int] = field(default_factory=lambda: [json.dumps(GOOD)])
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -122,7 +122,7 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
 
 @dataclass
 class Bench:
-    """Everything after a call's end, on one database."""
+    """All work after a call's end, on one database."""
 
     url: str
     pen: ResultPen | None = None

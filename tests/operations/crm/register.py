@@ -13,7 +13,7 @@ DATE = "Tue, 03 Mar 2026 10:00:00 GMT"
 
 
 class Register:
-    """Keeps calls under their key once; fails as configured.
+    """Stores each call once, by its key; fails as configured.
 
     Attributes:
         faults: For the next requests, in order: `lost` (it is stored, and the

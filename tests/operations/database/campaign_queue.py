@@ -33,7 +33,7 @@ def new_contacts(many: int, **values: object) -> list[NewContact]:
 
 @dataclass(slots=True, kw_only=True)
 class OpenQueue:
-    """One process's side of it; `other` returns another one's."""
+    """The queue as one process sees it; `other` returns the view of another process."""
 
     url: str
     database: Database
@@ -82,7 +82,7 @@ def open_queue(url: str, holder: str) -> OpenQueue:
 
 @asynccontextmanager
 async def queues(url: str, many: int) -> AsyncIterator[list[OpenQueue]]:
-    """Give some processes their side of one queue."""
+    """Yield the views that this many processes have of one queue."""
     opened = [open_queue(url, f"process-{index}") for index in range(many)]
     try:
         yield opened

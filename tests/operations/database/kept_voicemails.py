@@ -1,4 +1,4 @@
-"""Callers' messages, as the database has them."""
+"""Reads callers' voicemail messages from the database."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Receivers of alerts on loopback: a mail server, a Telegram, a webhook."""
+"""Receivers of alerts on loopback: a mail server, and an HTTP server for Telegram and webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,15 +17,15 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 @dataclass
 class Inbox:
-    """The received mail."""
+    """A mail server that keeps received mail and can refuse mail, recipients and logins."""
 
     host: str = "127.0.0.1"
     port: int = 0
     refusal: str = ""  # the answer to each mail instead of 250
-    refused: dict[str, str] = field(default_factory=dict)  # by the address: the answer to it
+    refused: dict[str, str] = field(default_factory=dict)  # recipient: the answer to RCPT
     mails: list[EmailMessage] = field(default_factory=list)
-    went_to: list[list[str]] = field(default_factory=list)  # each mail
-    sign_in_answers: list[str] = field(default_factory=list[str])  # the next ones, instead of 235
+    went_to: list[list[str]] = field(default_factory=list)  # the recipients of each mail
+    sign_in_answers: list[str] = field(default_factory=list[str])  # to the next logins, not 235
     signed_in: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     async def handle_RCPT(  # noqa: N802 - its name for it
@@ -71,12 +71,12 @@ async def inbox() -> AsyncIterator[Inbox]:
 
 @dataclass
 class Receiver:
-    """A server that keeps its requests, and answers as told."""
+    """A server that keeps its requests and gives the configured answers."""
 
     url: str = ""
-    answers: list[tuple[int, Any]] = field(default_factory=list)  # before it accepts
+    answers: list[tuple[int, Any]] = field(default_factory=list)  # the next ones; then it accepts
     asked: list[tuple[str, dict[str, str], bytes, Any]] = field(default_factory=list)
-    headers: dict[str, str] = field(default_factory=dict[str, str])  # of those answers
+    headers: dict[str, str] = field(default_factory=dict[str, str])  # of the answers above
     numbers: int = 100
 
     async def answer(self, request: web.Request) -> web.Response:

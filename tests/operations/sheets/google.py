@@ -33,7 +33,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass
 class Google:
-    """Its rows, its requests, and its next faults."""
+    """The simulated service: its rows, its requests, and its next faults."""
 
     tabs: dict[str, list[list[Any]]] = field(default_factory=lambda: {"calls": [], "alerts": []})
     faults: list[str] = field(default_factory=list)  # of the next appends, one each

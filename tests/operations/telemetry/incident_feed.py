@@ -1,4 +1,4 @@
-"""A listener that also gets incidents, as the emitter tells them."""
+"""A listener that also receives incidents, as the emitter produces them."""
 
 from dataclasses import replace
 from datetime import datetime

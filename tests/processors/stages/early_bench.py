@@ -62,7 +62,7 @@ DETECTOR_S = 0.5  # of a busy machine
 
 
 class Detector(BaseTurnAnalyzer):
-    """Takes its time, and returns the given verdicts in turn; then always the end."""
+    """Returns the given verdicts in turn after a delay, and then always the end of the turn."""
 
     def __init__(self, *verdicts: bool, takes_s: float = DETECTOR_S) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A caller, the recognisers' stage and two simulated Deepgrams, with a scripted VAD."""
+"""A caller, the STT stage and two simulated Deepgrams, with a scripted VAD."""
 
 import asyncio
 import time
@@ -48,13 +48,13 @@ ALIKE = {"where": "when"}
 
 
 def words(text: str) -> list[str]:
-    """Return the words, lower case, without punctuation; what sounds alike is one word."""
+    """Return the words in lower case, without punctuation; words that sound alike are unified."""
     return [ALIKE.get(word, word) for word in caller_words(text)]
 
 
 @dataclass
 class Call:
-    """A running call, as a test drives it."""
+    """A running call, driven by a test."""
 
     stage: SttStage
     bench: Bench
@@ -80,7 +80,7 @@ class Call:
         await self.bench.put(VADUserStartedSpeakingFrame(start_secs=SURE_S))
 
     async def stops(self) -> None:
-        """Let the caller be quiet until the VAD is sure of it."""
+        """Send silence until the VAD is sure that the caller has stopped."""
         await self.silence(SURE_S + 0.04)
         await self.bench.put(VADUserStoppedSpeakingFrame(stop_secs=SURE_S))
 
@@ -101,7 +101,7 @@ class Call:
         return self.text
 
     async def written(self, text: str) -> None:
-        """Wait until as many words were passed on as were spoken, and then a moment for more."""
+        """Wait for as many words as were spoken, and then a moment for extra ones."""
         number = len(words(text))
         await self.bench.until(lambda: len(words(self.text)) >= number, limit_s=TIMEOUT_S)
         await asyncio.sleep(0.15)

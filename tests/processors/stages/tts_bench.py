@@ -1,4 +1,4 @@
-"""The voices' stage in a small pipeline: simulated providers above, a telephone's pace below."""
+"""The TTS stage in a small pipeline, with simulated providers and a line in real time."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ RATE_HZ = 8000
 
 
 class Kept(FrameProcessor):
-    """Keeps what leaves the stage."""
+    """Keeps the frames that leave the stage."""
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
@@ -190,7 +190,7 @@ async def talking(
     shared: StagePolicy | None = None,
     limit_s: float = 40.0,
 ) -> AsyncIterator[Talk]:
-    """Run the stage on these rungs until the test is done, then end it as a call ends."""
+    """Run the stage on these rungs during the block, then end it as a call ends."""
     talk = _talk(lab, names, shared or policy(names, time.monotonic()))
     async with at_work(talk.worker, limit_s=limit_s) as run:
         run.add_done_callback(lambda _: talk.finished.set())

@@ -45,13 +45,13 @@ class Account:
     """One account.
 
     Attributes:
-        api: Takes the orders; has `book` and `swallow`.
+        api: Accepts dial requests; has `book` and `swallow`.
         faults: Answers with its `answer_with`, if that is set.
         exchange: Rings the callees; has `callees` and `placed`.
-        rest: Our client.
-        key: The field of the client with the account's secret.
+        rest: Our REST client.
+        key: The field of the client that holds the account's secret.
         make: Makes our carrier.
-        news: What callbacks have reported; empty until a test adds something.
+        news: The reports of callbacks; empty until a test adds some.
     """
 
     api: Any
@@ -167,7 +167,7 @@ OPENERS: Final[Mapping[str, Callable[..., AbstractAsyncContextManager[Account]]]
 
 @asynccontextmanager
 async def unheard(name: str, **callees: Callee) -> AsyncIterator[Account]:
-    """Open an account whose callbacks reach no one; A is busy, and B does not answer."""
+    """Open an account whose callbacks are not delivered; A is busy, and B does not answer."""
     async with OPENERS[name](PUBLIC) as it:
         it.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")} | callees
         yield it

@@ -1,4 +1,4 @@
-"""One server for each transport, shared by all its behaviours."""
+"""One server per transport, shared by the tests of a module."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def kept_open(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Run a context in a task of its own: a fixture ends in another task than it starts."""
+    """Run a context in a task of its own, because a fixture is torn down in another task."""
     opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 

@@ -27,7 +27,7 @@ async def become(fact: Callable[[], bool]) -> None:
 
 
 class CallNotes:
-    """The events of one call: of the first that begins after `forget`."""
+    """Keeps the events of one call, the first that begins after `forget`."""
 
     def __init__(self) -> None:
         self._entries: list[dict[str, Any]] = []

@@ -45,7 +45,7 @@ class FarEnd(Protocol):
     """The person at the other end of one call, by any means that the transport has."""
 
     async def say(self, sound: Sound) -> None:
-        """Say this, and return when it has been said."""
+        """Speak, and return when the last sample was sent."""
         ...
 
     def heard_s(self) -> float:
@@ -73,7 +73,7 @@ class FarEnd(Protocol):
         ...
 
     async def reset_line(self) -> None:
-        """Lose the line under the call; a far end that can comes back by itself."""
+        """Lose the line of the call; a far end that is able to reconnects by itself."""
         ...
 
     @property
@@ -136,5 +136,5 @@ async def hear_out(far: FarEnd, *, since_s: float = 0.0, quiet_s: float = 1.0) -
 
 
 async def hear_something(far: FarEnd, *, since_s: float, length_s: float = 0.3) -> None:
-    """Return when this much more was heard."""
+    """Wait until this much more was heard."""
     await become(lambda: far.heard_s() >= since_s + length_s)

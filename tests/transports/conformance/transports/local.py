@@ -1,4 +1,4 @@
-"""This machine's sound card, by a PulseAudio whose two sinks are a person's mouth and ears."""
+"""This machine's sound card: PulseAudio with two sinks, as the mouth and ears of a person."""
 
 import asyncio
 import os
