@@ -1,4 +1,4 @@
-"""No locked version has a known hole, and `pyproject.toml` allows none for direct dependencies."""
+"""No locked version, and no allowed one of a direct dependency, has a known vulnerability."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""No test compares real time with a bound: on a busy machine it would fail without meaning.
+"""No test compares real time with a bound: on a busy machine it would fail without a defect.
 
 Waiting tests run on virtual time; `benchmarks/` measures speed, or `time.thread_time` does, which
 grows only while the thread has a core. This finds comparisons of values computed from a clock, in

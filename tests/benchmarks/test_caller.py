@@ -1,4 +1,4 @@
-"""A cheap caller holds a call with a real door: rings, speaks, echoes marks, waits, hangs up."""
+"""The load test's caller holds a real call: rings, speaks, echoes marks, waits, hangs up."""
 
 import asyncio
 import base64

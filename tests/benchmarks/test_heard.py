@@ -1,4 +1,4 @@
-"""The words of a held call are found in its sound."""
+"""The words of a call are found in its recorded sound."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""When a reading was split; no recordings are needed."""
+"""The cutting of read clips; no recordings are needed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Findings of the long run."""
+"""The verdicts of the long run."""
 
 from benchmarks.figures import HeardTurn, sum_up
 from benchmarks.soak import ALLOWED, SoakFindings, lines

@@ -1,4 +1,4 @@
-"""Only the steps and thread jobs of telling are counted."""
+"""Only the steps and thread jobs that emit events are counted."""
 
 import asyncio
 import time

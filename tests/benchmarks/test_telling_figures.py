@@ -1,4 +1,4 @@
-"""Figures from windows with and without telling."""
+"""Figures from time windows with and without the emission of events."""
 
 from dataclasses import replace
 from types import SimpleNamespace

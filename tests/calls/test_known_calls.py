@@ -1,4 +1,4 @@
-"""Calls that a listener knows, and for how long it knows them."""
+"""Which calls a listener remembers, and for how long."""
 
 import pytest
 

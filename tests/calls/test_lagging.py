@@ -1,4 +1,4 @@
-"""Reports of our own lag: one an incident, with its longest stall."""
+"""Reports of our own lag: one per incident, with its longest stall."""
 
 from bot.workers.lag_rules import QUIET_S, TOLD_S, Lagging
 from calls.events import ProcessLagged

@@ -1,4 +1,4 @@
-"""Recognises in a person's words that they want no more calls, in each supported language."""
+"""Opt-outs are recognised in a person's words, in each supported language."""
 # ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
 import pytest

@@ -1,4 +1,4 @@
-"""Cleans a caller's words."""
+"""Cleaning of a caller's words."""
 
 import unicodedata
 

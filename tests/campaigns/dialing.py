@@ -196,7 +196,7 @@ class Dialing:
         return await dials_of(self.database, "c")
 
     async def state(self) -> str:
-        """Return only the stored state: it is polled each second, and figures need three queries."""
+        """Return only the stored state, which is polled each second: figures need three queries."""
         async with self.database.reading() as connection:
             found = await connection.execute(
                 select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == "c")

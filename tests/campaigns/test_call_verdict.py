@@ -1,4 +1,4 @@
-"""The verdict on our own side of a dialled call, from its events."""
+"""Whether a dialled call failed on our side, from its events."""
 
 from collections.abc import Sequence
 

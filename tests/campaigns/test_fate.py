@@ -1,4 +1,4 @@
-"""Actions for a dial whose process is gone."""
+"""What to do with a dial whose process has ended."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The gate before every order: which numbers, how many calls, and what is recorded."""
+"""The checks before every call request: allowed numbers, limits, and what is recorded."""
 
 import ast
 import asyncio

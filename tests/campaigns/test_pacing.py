@@ -1,4 +1,4 @@
-"""How fast a campaign may go."""
+"""The dialling rate of a campaign."""
 
 from dataclasses import replace
 

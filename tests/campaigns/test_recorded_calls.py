@@ -1,4 +1,4 @@
-"""The result of a dial whose process has left, from the record."""
+"""The result of a dial whose process has ended, from the record."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

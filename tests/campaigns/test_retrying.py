@@ -1,4 +1,4 @@
-"""What follows for a contact from the outcome of a dial."""
+"""The next step for a contact after each outcome of a dial."""
 
 from dataclasses import replace
 

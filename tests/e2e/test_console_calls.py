@@ -1,4 +1,4 @@
-"""A call of the demo that loses its voice in the middle of a sentence, as the console shows it."""
+"""The console shows a call of the demo that loses its voice in mid-sentence."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The page of the do-not-call list in a browser: with the keyboard, small, light and dark."""
+"""The do-not-call page in a browser: with the keyboard, small, light and dark."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

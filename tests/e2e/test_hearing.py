@@ -1,4 +1,4 @@
-"""The ear in the browser: a recording of Chromium with one error must never pass."""
+"""The browser's recording is judged strictly: one with a single error must never pass."""
 
 from dataclasses import replace
 from pathlib import Path

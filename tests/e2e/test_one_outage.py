@@ -1,4 +1,4 @@
-"""A voice is down under five calls: all reports of it must agree."""
+"""A voice fails during five calls: all reports of it must agree."""
 
 import asyncio
 import json

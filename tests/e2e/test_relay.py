@@ -1,4 +1,4 @@
-"""Calls through a TURN server: Debian's, and a page that allows no other path."""
+"""Calls through a TURN server: Debian's coturn, and a page that allows no other path."""
 
 import asyncio
 import re

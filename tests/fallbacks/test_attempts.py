@@ -1,4 +1,4 @@
-"""One request: which rung is asked, wins, or is cancelled, and what is told of each attempt."""
+"""One request: which rung is asked, wins or is cancelled, and which events each attempt emits."""
 
 import itertools
 from collections.abc import Sequence

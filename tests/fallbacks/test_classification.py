@@ -1,4 +1,4 @@
-"""Every line of the providers' lists of failures, as they send them."""
+"""Every documented failure of the providers, as they send it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An answer that one model began and another goes on with."""
+"""An answer that one model began and another continues."""
 
 import pytest
 from hypothesis import given

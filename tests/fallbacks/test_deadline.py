@@ -1,4 +1,4 @@
-"""A deadline that is passed down."""
+"""A deadline that is passed on to lower layers."""
 
 from fallbacks.deadline import Deadline
 

@@ -1,4 +1,4 @@
-"""Which recogniser hears the caller and which words are delivered, with numbers for time."""
+"""Which recogniser is fed and which words are delivered, with numbers for time."""
 
 import itertools
 from collections.abc import Iterable

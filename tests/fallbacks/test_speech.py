@@ -1,4 +1,4 @@
-"""One utterance on the voices' ladder, with numbers for time and sound."""
+"""One utterance on the TTS ladder, with numbers for time and sound."""
 
 import itertools
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""When the caller is told that a stage has no usable rung."""
+"""When the caller hears that a stage has no usable rung."""
 
 import pytest
 

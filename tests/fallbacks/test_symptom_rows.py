@@ -1,4 +1,4 @@
-"""The rows in the tables of symptoms."""
+"""The rows of the symptom tables."""
 
 from fallbacks.failure import Kind, finding
 from fallbacks.symptoms import Moment, SymptomRow, _line

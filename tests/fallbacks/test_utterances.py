@@ -1,4 +1,4 @@
-"""Sentences for the time when a provider cannot answer."""
+"""Fallback utterances for the time when a provider cannot answer."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A few calls go as they were recorded; `scripts/golden_traces.py compare` tries them all."""
+"""A few calls match their golden traces; `scripts/golden_traces.py compare` plays them all."""
 
 from pathlib import Path
 

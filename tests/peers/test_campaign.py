@@ -1,4 +1,4 @@
-"""A campaign over a real exchange: one phone answers, one is busy, one only rings."""
+"""A campaign over a real SIP service: one phone answers, one is busy, one only rings."""
 
 import asyncio
 from collections.abc import Mapping

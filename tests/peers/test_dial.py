@@ -1,4 +1,4 @@
-"""We call real phones through the real exchange: one answers, one is busy, one only rings."""
+"""Calls to real phones through a real SIP service: one answers, one is busy, one only rings."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What the ear for real lines counts as heard."""
+"""What counts as heard on a real line."""
 
 import numpy as np
 from numpy.typing import NDArray

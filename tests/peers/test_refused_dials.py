@@ -1,4 +1,4 @@
-"""A server whose dials a real exchange refused stops as fast as one without calls."""
+"""A server whose dials a real SIP service refused stops as fast as one without calls."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The ear's reports of sound, with a scripted detector."""
+"""Reports of sound from whoever answers, with a scripted detector."""
 
 from collections.abc import Sequence
 

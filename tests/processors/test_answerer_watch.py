@@ -1,4 +1,4 @@
-"""Words from before the talk."""
+"""Words of an answerer from before the conversation begins."""
 
 import pytest
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState

@@ -1,4 +1,4 @@
-"""Frames that wait at a processor during an interruption."""
+"""Frames that are queued at a processor during an interruption."""
 
 import asyncio
 from collections.abc import Sequence

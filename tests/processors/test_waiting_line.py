@@ -1,4 +1,4 @@
-"""What a caller hears who waits for a person, and in which language."""
+"""What a caller hears while waiting for a person, and in which language."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each provider of the catalogue can be used as the others are, and owners find its name."""
+"""Every provider in the catalogue can be used like the others, and owners find its name."""
 
 import inspect
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The menu's words, heard on this machine."""
+"""The menu's words, recognised on this machine."""
 
 import asyncio
 import os

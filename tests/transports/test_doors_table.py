@@ -1,4 +1,4 @@
-"""The table of the doors has the suite's results, and no more."""
+"""The table of transports has the suite's results, and no more."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Exotel's own ways of dialling: proofs, silence, and answers in any form."""
+"""Exotel's peculiarities in dialling: proofs, missing reports, and answers in any form."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""LiveKit's terms in ours, as tables."""
+"""LiveKit's terms translated into ours, as tables."""
 
 import pytest
 from livekit import rtc

@@ -1,4 +1,4 @@
-"""The telephone without a network, driven by a caller who answers to what is heard."""
+"""The telephone without a network, driven by a caller who reacts to what is heard."""
 
 import asyncio
 import time

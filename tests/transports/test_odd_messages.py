@@ -1,4 +1,4 @@
-"""Invalid messages in a call: dropped, told once, and the call continues."""
+"""Invalid messages in a call are dropped and reported once, and the call continues."""
 
 import asyncio
 import base64

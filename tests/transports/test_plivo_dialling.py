@@ -1,4 +1,4 @@
-"""Plivo's own ways of dialling: its three lists, its two ids, and its statuses."""
+"""Plivo's peculiarities in dialling: its three lists, its two ids, and its statuses."""
 
 import asyncio
 

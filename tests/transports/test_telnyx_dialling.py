@@ -1,4 +1,4 @@
-"""Telnyx's own ways of dialling: its states, its lists, and what it forgets."""
+"""Telnyx's peculiarities in dialling: its states, its lists, and calls that it forgets."""
 
 import asyncio
 

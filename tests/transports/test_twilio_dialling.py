@@ -1,4 +1,4 @@
-"""Twilio's own ways of dialling: its records, its SIP statuses, and its commands."""
+"""Twilio's peculiarities in dialling: its records, its SIP statuses, and its commands."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A browser that was let in and floods: its line is closed, and aiortc keeps little of it."""
+"""Floods by a connected browser: its line is closed, and aiortc buffers little."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Order in a call's pipeline, where it matters."""
+"""The order of processors in a call's pipeline, where it matters."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whole telephone calls through each carrier's door."""
+"""Whole telephone calls through each carrier's routes."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Libraries that could trace by themselves do not: their spans would hold words."""
+"""Libraries that could trace by themselves do not: their spans would contain transcripts."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys that a caller presses are a turn, in a whole call."""
+"""Pressed keys are a turn of the caller, in a whole call."""
 
 import asyncio
 from pathlib import Path

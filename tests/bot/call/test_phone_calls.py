@@ -1,4 +1,4 @@
-"""Telephone calls through Twilio's webhook: whole ones, and how they end with their server."""
+"""Whole telephone calls through Twilio's webhook, and how they end when their server stops."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""While a line rings nothing is timed, asked or heard."""
+"""While a line rings, no timer runs, nothing is said and nothing is recorded."""
 
 import asyncio
 from pathlib import Path

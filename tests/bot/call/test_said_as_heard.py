@@ -1,4 +1,4 @@
-"""Of each sentence that a call says itself, the record has what the caller heard of it.
+"""The record has the part of each fixed sentence of a call that the caller heard.
 
 The caller hangs up while the sentence is being said.
 """

@@ -1,4 +1,4 @@
-"""Resumed calls: counters that continue from the process in which they began."""
+"""A resumed call continues the counters of the process in which it began."""
 
 from pathlib import Path
 

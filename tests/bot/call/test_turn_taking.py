@@ -1,4 +1,4 @@
-"""Whole calls on lines and with callers that once took the floor at the wrong moment."""
+"""Whole calls on lines and with callers for which turn-taking once failed."""
 
 import asyncio
 import functools

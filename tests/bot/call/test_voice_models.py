@@ -1,4 +1,4 @@
-"""One pair of models for all calls."""
+"""One pair of models shared by all calls."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Warm-up at the start, also on a slow machine."""
+"""Warm-up at the start, even on a slow machine."""
 
 from threading import Barrier, BrokenBarrierError
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Sound without words gets no answer and takes none away."""
+"""Sound without words gets no answer and cancels none."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`holdline inbox`: what waits, what it is told to close, and what it refuses."""
+"""`holdline inbox`: the open entries, closing and reopening them, and wrong arguments."""
 
 import asyncio
 from datetime import UTC, datetime

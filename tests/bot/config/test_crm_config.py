@@ -1,4 +1,4 @@
-"""A CRM that could accept no call is refused at the start, in one line."""
+"""A CRM configuration that could never accept a call is refused at the start, in one line."""
 
 import pytest
 

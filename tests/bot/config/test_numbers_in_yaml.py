@@ -1,4 +1,4 @@
-"""Telephone numbers and regions in YAML: what it would change is kept, or refused with the cure."""
+"""Numbers and regions that YAML would change are kept, or refused with the cure."""
 
 import pytest
 

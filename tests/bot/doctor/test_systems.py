@@ -1,4 +1,4 @@
-"""The doctor looks at everything else that is configured, and sends keys only when asked to."""
+"""The doctor checks all other configured systems, and sends keys only when asked to."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The doctor reads what carriers know of our account, and tries LiveKit's key and secret."""
+"""The doctor reads our account at a carrier, and tries LiveKit's key and secret."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Connections that a host may hand over, and those that are refused."""
+"""Connections that a host program may pass in, and those that are refused."""
 
 import asyncio
 import socket

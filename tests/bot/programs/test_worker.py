@@ -1,4 +1,4 @@
-"""A worker obeys its supervisor, over a real line, without a server."""
+"""A worker obeys its supervisor, over a real connection, without a server."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The address that counts through a trusted proxy is the caller's."""
+"""Behind a trusted proxy, the caller's own address counts."""
 
 import asyncio
 from collections.abc import AsyncIterator

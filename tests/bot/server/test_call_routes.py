@@ -1,4 +1,4 @@
-"""Calls over HTTP: live ones, recorded ones, one with its words, its audio."""
+"""Calls over HTTP: live calls, recorded calls, and the transcript and audio of one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""The LiveKit door, with a media server that lets no agent in."""
+"""LiveKit's webhook and rooms, with a media server that admits no agent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection

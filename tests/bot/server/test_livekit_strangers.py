@@ -1,4 +1,4 @@
-"""Strangers at LiveKit's webhook, in its rooms and its events, while a caller talks to the server.
+"""Hostile clients at LiveKit's webhook, in its rooms and its events, during a call.
 
 There is no media server: `tests/peers` has real ones.
 """

@@ -1,4 +1,4 @@
-"""Strangers at the media socket while a caller talks to the same server."""
+"""Hostile clients at the media socket during a call on the same server."""
 
 import asyncio
 import json

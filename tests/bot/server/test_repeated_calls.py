@@ -1,4 +1,4 @@
-"""A carrier that asks again about a running call: one conversation, with each carrier."""
+"""A repeated webhook for a running call leaves one conversation, with each carrier."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Strangers at the server during a call: the caller hears nothing of it."""
+"""Hostile clients at the server during a call, which must not affect its caller."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Strangers at Twilio's webhooks during a call: the caller hears nothing of it."""
+"""Hostile clients at Twilio's webhooks during a call, which must not affect its caller."""
 
 import asyncio
 import json

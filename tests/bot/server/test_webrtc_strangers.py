@@ -1,4 +1,4 @@
-"""Strangers with offers, while a caller talks to the same server."""
+"""Hostile WebRTC offers and browsers during a call on the same server."""
 
 import asyncio
 import json

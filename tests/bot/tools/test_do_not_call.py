@@ -1,4 +1,4 @@
-"""A caller who opts out is on the list before the call ends, and before being told."""
+"""A number that opts out is listed before the call ends and before the caller is told."""
 
 import asyncio
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Thirty callers at once: accepted ones are greeted, the others are told at once."""
+"""Thirty simultaneous callers: accepted ones are greeted, the others are refused at once."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Connections at the port: handed on after their first bytes, closed if they send none."""
+"""Connections at the port: passed to a worker after their first bytes, closed if they send none."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A worker's measures of itself, from the beats of its loop, and the number of workers."""
+"""A worker's measurements of itself, from the beats of its loop, and the number of workers."""
 
 import asyncio
 from itertools import count

@@ -1,4 +1,4 @@
-"""Requests of workers to each other and to the supervisor, over real lines."""
+"""Requests of workers to each other and to the supervisor, over real connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

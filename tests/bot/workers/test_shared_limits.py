@@ -1,4 +1,4 @@
-"""A provider's limits apply to all workers together, over real lines."""
+"""A provider's limits apply to all workers together, over real connections."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""A line between our processes, which carries all calls of a worker."""
+"""The connection between our processes, which carries all calls of a worker."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A demo reports its lab."""
+"""A demo describes its lab over HTTP."""
 
 import httpx
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""The recognisers of a turn, by the lab's record."""
+"""The recognisers of a turn, from the lab's record."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The lab's ears hear callers' words to a reception, and nothing in silence."""
+"""The lab's recogniser hears callers' words to a reception, and nothing in silence."""
 
 import asyncio
 import random

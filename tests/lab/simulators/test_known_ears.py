@@ -1,4 +1,4 @@
-"""Ears that know the text hear the part of it that arrived, and nothing else."""
+"""A recogniser that knows the text returns the part of it that arrived, and nothing else."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Odd text from strangers excludes no row from a real SQLite or a real PostgreSQL."""
+"""Unstorable text from outside excludes no row from a real SQLite or a real PostgreSQL."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The inbox: both tables in one list, closed and reopened, told of once."""
+"""The inbox: two tables in one list, closing and reopening, and one notice for each entry."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta

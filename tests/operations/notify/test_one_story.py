@@ -1,4 +1,4 @@
-"""Messages to operators and `alerts.json` agree, though they are written separately."""
+"""Alerts to operators and `alerts.json` agree, though they are written separately."""
 
 import json
 from collections.abc import AsyncIterator

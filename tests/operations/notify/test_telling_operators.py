@@ -1,4 +1,4 @@
-"""From an event of a call to an operator's inbox, chat and webhook."""
+"""Alerts from an event of a call to an operator's mailbox, chat and webhook."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""The record's keeper: in time, bounded, reports an outage once, and recovers by itself."""
+"""The writer of the record: timely, bounded, reports an outage once, and recovers by itself."""
 
 import asyncio
 import os

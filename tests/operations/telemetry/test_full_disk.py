@@ -1,4 +1,4 @@
-"""A disk that is really full: calls continue, it is told once, and all is written later.
+"""A disk that is really full: calls continue, one report is made, and all is written later.
 
 Root mounts 64 KiB of memory; other users get files that may not grow beyond a few.
 """

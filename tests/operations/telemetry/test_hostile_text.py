@@ -1,4 +1,4 @@
-"""Strangers' text in the log: no forged lines, no terminal commands, no flood."""
+"""Hostile text in the log: no forged lines, no terminal commands, no flood."""
 
 import asyncio
 import logging

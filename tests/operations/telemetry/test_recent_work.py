@@ -1,4 +1,4 @@
-"""A quarter of an hour of every rung, by minutes, summed over processes."""
+"""The last 15 minutes of every rung, by minute, summed over processes."""
 
 import pytest
 

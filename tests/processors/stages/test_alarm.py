@@ -1,4 +1,4 @@
-"""Waiting for a moment or a ring, on virtual time."""
+"""Waiting for a moment or for a ring of the alarm, on virtual time."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The cost of a turn's requests: each answered one is told once, whatever its fate."""
+"""The cost of a turn's requests: each answered one is billed once, whatever its fate."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The language model's stage against simulated providers that break on the wire."""
+"""The LLM stage against simulated providers that fail on the wire."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""An hour of questions to models that fail now and then: each gets its whole answer, once."""
+"""An hour of questions to models that fail at intervals: each gets its whole answer once."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Limits and hedges of the language model's stage, on the wire."""
+"""Limits and hedges of the LLM stage, on the wire."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The language model's stage with servers that deviate from OpenAI's protocol."""
+"""The LLM stage with servers that deviate from OpenAI's protocol."""
 
 import asyncio
 from collections.abc import Sequence

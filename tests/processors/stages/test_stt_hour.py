@@ -1,4 +1,4 @@
-"""An hour of a caller's words for recognisers that fail now and then: each is written once."""
+"""An hour of a caller's words for recognisers that fail at intervals: each is written once."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""A model that asks for tools again and again within one turn must speak at last."""
+"""A model that keeps asking for tools within one turn must speak in the end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

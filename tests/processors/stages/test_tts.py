@@ -1,4 +1,4 @@
-"""The voices' stage against the simulated voices: every word is heard once, whatever breaks."""
+"""The TTS stage against simulated voices: every word is heard once, whatever fails."""
 
 import asyncio
 import json

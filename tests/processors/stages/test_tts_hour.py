@@ -1,4 +1,4 @@
-"""An hour of sentences for voices that fail now and then: every word is spoken once."""
+"""An hour of sentences for voices that fail at intervals: every word is spoken once."""
 
 import asyncio
 import random

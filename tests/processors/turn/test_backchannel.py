@@ -1,4 +1,4 @@
-"""A turn, a backchannel or an echo: what words of the caller are."""
+"""Whether a caller's words are a turn, a backchannel or an echo."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Speech in the background is told from the caller's."""
+"""Background speech is distinguished from the caller's."""
 
 import pytest
 

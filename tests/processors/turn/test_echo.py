@@ -1,4 +1,4 @@
-"""Our own voice on the caller's line is told from the caller's."""
+"""Our own voice on the caller's line is distinguished from the caller's."""
 
 import numpy as np
 import pytest

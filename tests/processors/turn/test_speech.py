@@ -1,4 +1,4 @@
-"""Which windows of the VAD make speech."""
+"""Which windows of the VAD count as speech."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Placing calls with every carrier: orders, refusals, lost answers and outcomes."""
+"""Placing calls with every carrier: requests, refusals, lost answers and outcomes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
