@@ -257,7 +257,7 @@ def test_the_gateway_for_sip_is_opt_in_and_has_the_documented_configuration() ->
     assert told["redis"]["password"] == SECRETS["REDIS_PASSWORD"]
 
 
-def test_the_documented_media_server_is_open_to_no_other_machine() -> None:
+def test_the_documented_media_server_listens_on_loopback_only() -> None:
     told = documented("livekit.yaml")
 
     assert told["bind_addresses"] == ["127.0.0.1"]
@@ -371,7 +371,7 @@ def test_livekit_is_always_started_by_the_script() -> None:
     assert unit("livekit-server")["RestartSec"] == "100ms"
 
 
-def test_files_with_livekits_secrets_are_readable_by_it_alone() -> None:
+def test_only_livekit_can_read_the_files_with_its_secrets() -> None:
     page = (ROOT / "docs" / "sip.md").read_text(encoding="utf-8")
     (installed,) = re.findall(r"install (.*) livekit\.yaml /etc/livekit/livekit\.yaml", page)
 

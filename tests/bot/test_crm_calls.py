@@ -252,7 +252,7 @@ async def test_a_secret_of_a_sensitive_section_is_told_to_the_model_and_written_
     assert "where are you" in found  # after it
 
 
-async def test_half_a_surrogate_in_a_name_costs_no_answer(
+async def test_half_a_surrogate_in_a_name_does_not_prevent_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = {"firstname": "Ada \ud83d", "lastname": "Lovelace"}  # half an emoji, as it is kept
@@ -266,7 +266,7 @@ async def test_half_a_surrogate_in_a_name_costs_no_answer(
     assert "Ada Lovelace" in asked
 
 
-async def test_a_slow_crm_delays_no_greeting(tmp_path: Path) -> None:
+async def test_a_slow_crm_does_not_delay_the_greeting(tmp_path: Path) -> None:
     waits = dict[str, float]()
     for pace in ("quick", "slow"):
         (tmp_path / pace).mkdir()

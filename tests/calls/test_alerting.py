@@ -316,7 +316,7 @@ def test_an_incident_ended_by_an_operator_is_not_reopened_by_a_late_report(how: 
     assert only(alerting).ended_s == 160.0
 
 
-def test_several_stages_down_are_said_together() -> None:
+def test_several_stages_down_are_reported_together() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(stage_down("stt"), severity=Severity.HIGH), 100.0)
     alerting.handle(replace(stage_down("tts"), severity=Severity.HIGH), 101.0)

@@ -237,7 +237,7 @@ def test_the_shortest_mailbox_is_found_by_its_beep() -> None:
         "Press one, press two, that is all one ever hears",
     ],
 )
-def test_words_during_a_talk_make_no_answerer_a_machine(said: str) -> None:
+def test_words_during_a_talk_do_not_turn_an_answerer_into_a_machine(said: str) -> None:
     line = Line().speech(0.5, 0.9).wait(6.0).begin(6.0)
     line.words("Hello?", 1.2, final=True).words(said, 9.0, final=True)
     line.judge.silent(9.0)

@@ -119,7 +119,7 @@ def test_one_character_too_many_drops_the_oldest_line_after_the_beginning() -> N
     assert told(*LONG[:15], last).splitlines() == [*LONG[:4], "[…]", *LONG[5:15], last]
 
 
-def test_of_a_long_call_the_beginning_and_the_end_are_kept() -> None:
+def test_the_beginning_and_the_end_of_a_long_call_are_kept() -> None:
     assert told(*LONG).splitlines() == [*LONG[:4], "[…]", *LONG[-12:]]
 
 

@@ -178,7 +178,7 @@ def test_an_event_for_operators_begins_one_incident(
     ids=["a glitch", "our own request", "late once", "outrun by a hedge", "outrun later",
          "moves back", "all is well"],
 )  # fmt: skip
-def test_an_ordinary_event_begins_none(events: tuple[Event, ...]) -> None:
+def test_an_ordinary_event_begins_no_incident(events: tuple[Event, ...]) -> None:
     assert told_by(*events) == []
 
 

@@ -101,7 +101,7 @@ def test_use_after_the_end_belongs_to_the_ended_call_while_that_is_kept() -> Non
     assert late.add(entry(USED, "")) is None
 
 
-def test_an_event_outside_calls_starts_none() -> None:
+def test_an_event_outside_calls_does_not_start_a_call() -> None:
     calls = KnownCalls()
 
     assert calls.add(entry(DECIDED, "")) is None

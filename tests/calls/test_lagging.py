@@ -56,7 +56,7 @@ def test_a_barely_noticeable_stall_is_reported() -> None:
     assert told == ProcessLagged(where="line", lag_s=TOLD_S, step="a", times=1)
 
 
-def test_of_two_equal_stalls_the_first_is_named() -> None:
+def test_the_first_of_two_equal_stalls_is_named() -> None:
     lagging = Lagging()
     for step in ("told", "b", "c"):
         lagging.note("loop", 1.0, step=step, now=NOW)

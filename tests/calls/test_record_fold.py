@@ -280,7 +280,7 @@ def test_a_model_request_after_the_end_is_in_the_calls_cost_and_in_no_turn() -> 
     assert told(folded, replace(asked, cost=None), call_id="").calls[0]["cost"] is None
 
 
-def test_a_turn_billed_after_many_other_calls_is_in_its_calls_cost_alone() -> None:
+def test_a_turn_billed_after_many_other_calls_is_only_in_its_own_calls_cost() -> None:
     folded = fold()
     told(folded, STARTED, used("a", turn=1, cost=0.5), ENDED)
     soon = told(folded, used("a", turn=1, cost=0.25))

@@ -196,7 +196,7 @@ def test_a_message_without_a_call_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("ref", "outcomes"), [("CA1", {"CA1": "busy"}), ("", {})], ids=["the carrier's id", "no id"]
 )
-def test_an_outcome_is_found_by_the_carriers_id_alone(ref: str, outcomes: Any) -> None:
+def test_an_outcome_is_stored_only_under_a_carriers_id(ref: str, outcomes: Any) -> None:
     assert told(entry(LegEnded(call_ref=ref, outcome="busy"), call_id="")).outcomes == outcomes
 
 
@@ -215,7 +215,7 @@ def test_a_call_is_open_until_it_ends() -> None:
     assert folded.live == {"c2"}
 
 
-def test_a_second_end_of_a_call_changes_no_other() -> None:
+def test_a_second_end_of_a_call_changes_nothing() -> None:
     folded = RecordFold(holder="one", messages="m")
     for item in (STARTED, ENDED, ENDED):
         folded.add(entry(item))

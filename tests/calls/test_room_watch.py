@@ -46,7 +46,7 @@ def test_a_caller_who_hangs_up_ends_the_call_at_once() -> None:
         "back, and then hung up",
     ],
 )
-def test_a_lost_server_ends_no_call(steps: tuple[tuple[object, ...], ...], over: str) -> None:
+def test_a_lost_server_does_not_end_calls(steps: tuple[tuple[object, ...], ...], over: str) -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     watch.line_lost(60.0)

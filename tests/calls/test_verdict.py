@@ -161,7 +161,7 @@ def test_a_recogniser_that_is_down_hurts_the_turn_that_was_never_decided() -> No
     assert turns_of(judged([*answered, *deaf])) == {0: SERVED, 1: SERVED, 2: CLIP}
 
 
-def test_what_is_said_to_a_turn_that_was_never_decided_is_not_the_turn_before() -> None:
+def test_speech_for_a_turn_that_was_never_decided_does_not_answer_the_turn_before() -> None:
     apology = AgentSaid(turn=0, text="Say it again, please.", by="local")
     deaf = [*speaks(5.0, None), *step(7.0, "stt", "clip"), *held(7.0, "en.stt.0"), (9.0, apology)]
 

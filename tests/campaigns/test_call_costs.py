@@ -172,7 +172,7 @@ class TestCallCosts:
 
         assert (row.costs.providers, row.costs.unpriced, row.costs.providers_owed) == (0.0, 1, 0)
 
-    async def test_missing_costs_are_counted_for_answered_dials_alone(
+    async def test_missing_costs_are_counted_only_for_answered_dials(
         self, url: str, queue: OpenQueue
     ) -> None:
         await settle(queue)

@@ -223,7 +223,7 @@ async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> 
             assert not dialer.runs
 
 
-async def test_a_ringing_dial_is_cancelled_at_the_stop_and_costs_no_attempt(
+async def test_a_ringing_dial_is_cancelled_at_the_stop_and_does_not_count_as_an_attempt(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, attempts=1) as it:

@@ -179,7 +179,7 @@ async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: 
         (judge_dial(None), "gateway_lost"),
     ],
 )
-async def test_an_unhealthy_trunk_pauses_the_campaign_and_costs_no_attempts(
+async def test_an_unhealthy_trunk_pauses_the_campaign_and_uses_up_no_attempts(
     tmp_path: Path, verdict: DialVerdict, reason: str
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]

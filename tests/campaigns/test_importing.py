@@ -181,7 +181,7 @@ REFUSED = {
 
 @on_sqlite
 @pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
-async def test_a_refused_row_has_a_reason_and_affects_no_other(
+async def test_a_refused_row_has_a_reason_and_does_not_affect_others(
     importing: Importing, book: Contacts, row: str, reason: str
 ) -> None:
     await book.add_do_not_call("+4930901829", source="letter", now=NOW)

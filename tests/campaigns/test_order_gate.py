@@ -327,7 +327,7 @@ async def test_a_campaign_settles_a_number_that_is_never_called_and_calls_the_ot
 
 
 @pytest.mark.virtual_time
-async def test_a_campaign_waits_for_a_limit_and_goes_on(tmp_path: Path) -> None:
+async def test_a_campaign_waits_for_a_limit_and_then_continues(tmp_path: Path) -> None:
     numbers = tuple(f"+1500555010{at}" for at in range(4))
     async with dialing(tmp_path, *numbers) as it:
         it.rules = replace(it.rules, concurrent=2)

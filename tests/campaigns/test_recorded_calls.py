@@ -150,7 +150,7 @@ class AwayRecord(Ledger):
 
 
 @pytest.mark.parametrize("kind", [HangingRecord, AwayRecord])
-async def test_an_unavailable_record_delays_no_verdict(kind: type[Ledger]) -> None:
+async def test_an_unavailable_record_does_not_delay_the_verdict(kind: type[Ledger]) -> None:
     calls, began_s = house_with(kind(Database("sqlite+aiosqlite://"))), now_s()
 
     assert await calls.verdict("d1") is None

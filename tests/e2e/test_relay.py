@@ -109,7 +109,7 @@ async def test_a_call_goes_through_a_relay_and_on_through_the_next_when_it_dies(
         assert watch.foreign == []
 
 
-async def test_a_relay_that_is_down_delays_no_caller(network: None, tmp_path: Path) -> None:
+async def test_a_relay_that_is_down_does_not_delay_callers(network: None, tmp_path: Path) -> None:
     need_chromium()
     nobody = f"turn:127.0.0.1:{free_port()}?transport=udp"
     async with (

@@ -354,7 +354,7 @@ def test_a_payload_is_repaired_once_and_sent_to_the_same_rung() -> None:
     assert work.handle(Failed(attempt=2, failure=too_long), now=100.2) == (start(3, "b"),)
 
 
-def test_when_the_rung_in_the_race_fails_the_next_is_asked_while_the_late_one_runs_on() -> None:
+def test_when_the_racing_rung_fails_the_next_is_asked_while_the_late_rung_continues() -> None:
     work = Stage("a", "b", "c").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)
@@ -366,7 +366,7 @@ def test_when_the_rung_in_the_race_fails_the_next_is_asked_while_the_late_one_ru
     )
 
 
-def test_when_the_late_one_fails_the_race_continues_without_a_third() -> None:
+def test_when_the_late_rung_fails_the_race_continues_without_a_third() -> None:
     work = Stage("a", "b", "c").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)

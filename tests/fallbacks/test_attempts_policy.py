@@ -462,7 +462,7 @@ def test_the_next_attempt_has_the_moved_deadline() -> None:
     assert (started.provider, started.left_s) == ("b", pytest.approx(8.9))
 
 
-def test_a_time_out_during_our_own_stall_is_no_rungs_fault() -> None:
+def test_a_timeout_during_our_own_stall_is_no_fault_of_the_rung() -> None:
     policy = stage("a", "b")
     policy.lag.beat(NOW)
     work = work_on(policy)
@@ -474,7 +474,7 @@ def test_a_time_out_during_our_own_stall_is_no_rungs_fault() -> None:
     assert asked(steps) == ["a"]
 
 
-def test_our_own_stall_makes_no_rung_late() -> None:
+def test_our_own_stall_does_not_make_a_rung_late() -> None:
     policy = stage("a", "b")
     policy.lag.beat(NOW)
     work = work_on(policy)

@@ -187,7 +187,7 @@ PAYLOAD_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body"), PAYLOAD_ROWS)
-def test_some_bad_requests_concern_the_payload_alone(
+def test_some_bad_requests_concern_only_the_payload(
     provider: str, status: int, body: object
 ) -> None:
     found = classify_http(provider, status, body)

@@ -513,7 +513,9 @@ def test_a_recogniser_mute_before_the_caller_spoke_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("gap_s", [1.4, 30.0])
-def test_a_gap_on_the_line_before_the_caller_speaks_makes_no_recogniser_mute(gap_s: float) -> None:
+def test_a_gap_on_the_line_before_the_caller_speaks_does_not_count_as_a_mute_recogniser(
+    gap_s: float,
+) -> None:
     bench = steady()
     bench.stall(gap_s)
     bench.pass_s(0.2)

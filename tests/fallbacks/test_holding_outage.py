@@ -130,7 +130,7 @@ def test_spoken_choices_are_recognised_once_the_menu_is_read() -> None:
     assert (before, decision.outage.listens) == (False, True)
 
 
-def test_nothing_is_said_into_a_callers_message() -> None:
+def test_nothing_is_played_over_a_callers_message() -> None:
     decision = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     decision.tick(STOP + 0.5)

@@ -133,7 +133,9 @@ def kinds(steps: Sequence[AttemptAction]) -> list[type]:
 
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("hedged", [False, True])
-def test_our_stall_makes_no_rung_late_and_starts_no_race(*, length_s: float, hedged: bool) -> None:
+def test_our_stall_neither_makes_a_rung_late_nor_starts_a_race(
+    *, length_s: float, hedged: bool
+) -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
     hedges = Allowance(share=0.5, floor=3) if hedged else None
@@ -155,7 +157,7 @@ def test_our_stall_makes_no_rung_late_and_starts_no_race(*, length_s: float, hed
     assert availability.of("llm", "a").suspect_since is None
 
 
-def test_a_rung_that_is_silent_after_our_stall_too_is_late_in_its_own_time() -> None:
+def test_a_rung_that_stays_silent_after_our_stall_is_late_by_its_own_clock() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
     asked, _ = work(lag, "a", "b")
@@ -169,7 +171,7 @@ def test_a_rung_that_is_silent_after_our_stall_too_is_late_in_its_own_time() -> 
     assert Suspected in kinds(asked.tick(late_at))
 
 
-def test_a_late_rung_is_not_given_up_before_sound_that_came_in_our_stall_was_read() -> None:
+def test_a_late_rung_is_not_given_up_before_sound_from_our_stall_was_read() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW + 1.0)
     asked, availability = work(lag, "a")

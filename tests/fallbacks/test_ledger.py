@@ -352,7 +352,7 @@ def cost_s(words: int, *, timed: bool) -> float:
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_a_word_costs_no_more_in_a_long_utterance(timed: bool) -> None:  # noqa: FBT001 - a parameter
+def test_the_cost_of_a_word_does_not_grow_with_the_utterance(timed: bool) -> None:  # noqa: FBT001 - a parameter
     short = min(cost_s(400, timed=timed) for _ in range(5))
     long = min(cost_s(3200, timed=timed) for _ in range(5))
 

@@ -63,7 +63,7 @@ def test_requests_up_to_the_limit_pass_and_the_next_one_when_one_ends() -> None:
     assert served(turnstile) == third
 
 
-def test_a_call_with_many_waiters_starves_no_other() -> None:
+def test_a_call_with_many_waiters_does_not_starve_others() -> None:
     turnstile = RungLimiter(Limits(concurrent=1))
     greedy = [join(turnstile, "greedy") for _ in range(3)]
     modest = join(turnstile, "modest")
@@ -75,7 +75,7 @@ def test_a_call_with_many_waiters_starves_no_other() -> None:
     assert order == [greedy[0], modest, greedy[1], greedy[2]]
 
 
-def test_a_waiter_that_gives_up_blocks_no_other() -> None:
+def test_a_waiter_that_gives_up_does_not_block_others() -> None:
     turnstile = RungLimiter(Limits(concurrent=1))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
     served(turnstile)

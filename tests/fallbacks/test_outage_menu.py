@@ -89,7 +89,7 @@ def test_a_stage_that_is_down_has_a_clip_of_its_own_or_the_general_one(
     )
 
 
-def test_of_several_stages_down_the_general_clip_comes_first() -> None:
+def test_with_several_stages_down_the_general_clip_comes_first() -> None:
     menu = new_menu(CLIPS)
     menu.handle(exhausted("llm"), 0.0)
     assert menu.handle(exhausted("tts"), 0.0) == ()  # one step is enough for one turn

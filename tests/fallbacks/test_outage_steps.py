@@ -279,7 +279,7 @@ def test_with_speech_the_menu_has_words_and_keys_and_is_read_as_often() -> None:
     ]
 
 
-def test_a_line_without_keys_is_offered_words_alone() -> None:
+def test_a_line_without_keys_is_offered_only_words() -> None:
     call = OutageCall(OutageSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
     call.hears_words = True
 
@@ -287,7 +287,7 @@ def test_a_line_without_keys_is_offered_words_alone() -> None:
     assert call.key("1", 1.0) == ""
 
 
-def test_a_machine_that_loses_its_recogniser_reads_the_keys_alone_from_then_on() -> None:
+def test_a_machine_that_loses_its_recogniser_offers_only_keys_from_then_on() -> None:
     call = at_the_menu_of_words()
     call.hears_words = False
 
@@ -414,7 +414,7 @@ def test_the_phrases_have_all_digits_all_choices_yes_and_no() -> None:
 @pytest.mark.parametrize(
     ("language", "heard"), [("en", True), ("en-GB", True), ("es", False), ("ru", False)]
 )
-def test_the_phrases_are_recognised_in_english_alone(language: str, *, heard: bool) -> None:
+def test_the_phrases_are_recognised_only_in_english(language: str, *, heard: bool) -> None:
     assert heard_here(language) is heard
 
 

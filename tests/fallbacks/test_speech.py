@@ -416,7 +416,7 @@ def test_without_a_usable_voice_whole_words_are_heard_and_the_rest_is_reported()
     assert bench.of(EndSpeech) == [EndSpeech(unsaid="two three four five six seven")]
 
 
-def test_a_stopped_utterance_asks_no_voice_and_counts_no_failure() -> None:
+def test_a_stopped_utterance_asks_no_voice_and_is_no_failure() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask, WORD)
@@ -585,7 +585,7 @@ def test_words_that_a_voice_leaves_out_are_said_by_the_next(left: int, right: in
         ("\u00bfqu\u00e9? ok\u00e9", "qu\u00e9 ok\u00e9"),
     ],
 )
-def test_a_voice_that_rephrases_words_has_left_none_out(text: str, said: str) -> None:
+def test_a_voice_that_rephrases_words_has_omitted_none(text: str, said: str) -> None:
     bench = Bench()
     ask = bench.start(text)
     for n, word in enumerate(said.split()):

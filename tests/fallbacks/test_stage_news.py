@@ -85,7 +85,7 @@ def test_failures_are_announced_in_order() -> None:
     ]
 
 
-def test_nothing_is_said_over_the_caller() -> None:
+def test_nothing_is_announced_while_the_caller_speaks() -> None:
     announcements = silent_since(0.0)
     starts(announcements)
     announcements.exhausted("stt", 10.0)

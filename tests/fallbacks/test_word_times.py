@@ -314,7 +314,7 @@ def test_no_word_ends_before_it_begins() -> None:
     assert spans(times)[1] == (0.9, 0.9)
 
 
-def test_missing_sound_makes_no_time_run_backwards() -> None:
+def test_missing_sound_does_not_make_times_run_backwards() -> None:
     times, follower = following("Hi you")
     follower.follow("hi", start_s=0.0, end_s=0.4)
     times.fill(0.1)

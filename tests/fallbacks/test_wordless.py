@@ -25,7 +25,7 @@ RESUME, ANSWER, ASK_AGAIN, NOTHING = AfterSound
         ("led unanswered cut owed", NOTHING),
     ],
 )
-def test_an_interrupted_reply_goes_on_and_a_question_is_asked_again(
+def test_an_interrupted_reply_continues_and_a_question_is_asked_again(
     true: str, then: AfterSound
 ) -> None:
     names = ("led", "rest", "unanswered", "cut", "owed", "asked")

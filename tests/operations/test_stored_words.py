@@ -231,7 +231,7 @@ def test_hiding_ends_after_the_agents_answer_to_the_secret() -> None:
     assert words.event(said("Anything else?")) == said("Anything else?")
 
 
-def test_another_process_goes_on_with_a_section() -> None:
+def test_another_process_continues_a_sensitive_section() -> None:
     clock = Clock()
     first = stored(clock)
     first.begin()

@@ -37,7 +37,7 @@ def open_ports(child: Child) -> set[tuple[str, int]]:
     return found
 
 
-def test_the_documented_server_is_open_to_no_other_machine_and_the_gateway_for_sip_alone(
+def test_the_documented_server_listens_on_loopback_and_the_gateway_only_for_sip(
     media_server: MediaServer,
 ) -> None:
     health = json.loads((media_server.folder / "sip.yaml").read_text(encoding="utf-8"))[

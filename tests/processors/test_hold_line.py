@@ -32,7 +32,7 @@ pytestmark = pytest.mark.virtual_time
 WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
 
 
-async def test_an_answer_in_time_is_heard_alone() -> None:
+async def test_an_answer_in_time_is_heard_without_a_filler() -> None:
     async with held() as call:
         await call.stops()
         await call.answers(0.3)
@@ -525,7 +525,7 @@ async def test_every_word_of_an_outage_is_published_with_its_voice() -> None:
     assert _said(call) == spoken
 
 
-async def test_of_a_clip_that_is_cut_off_the_heard_words_are_published() -> None:
+async def test_the_heard_words_of_an_interrupted_clip_are_published() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()

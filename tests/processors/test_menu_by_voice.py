@@ -85,7 +85,7 @@ async def test_speech_without_a_menu_word_chooses_nothing() -> None:
     assert call.desk.asked == []
 
 
-async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> None:
+async def test_without_keys_a_message_is_chosen_and_left_by_voice() -> None:
     ear = Ear("two", "yes")
     async with held(outage=BROWSER, ear=ear, number=False) as call:
         await deaf(call)
@@ -104,7 +104,7 @@ async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> Non
     assert len(ear.heard_s) == 2  # none of the message
 
 
-async def test_in_another_language_the_keys_alone_are_offered() -> None:
+async def test_in_another_language_only_the_keys_are_offered() -> None:
     ear = Ear("callback")
     async with held(outage=TELEPHONE, ear=ear) as call:
         call.hold._phrases.language = "es"

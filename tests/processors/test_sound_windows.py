@@ -81,7 +81,7 @@ async def test_in_silence_several_windows_are_passed_together() -> None:
 
 
 @pytest.mark.parametrize("speaking", [True, False])
-async def test_while_a_turn_waits_for_its_end_each_window_is_passed_alone(
+async def test_while_a_turn_waits_for_its_end_windows_are_passed_one_by_one(
     speaking: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     floor = Floor(CallerLine())

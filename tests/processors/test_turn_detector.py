@@ -121,7 +121,7 @@ async def test_an_early_analysis_is_dropped_when_speech_continues() -> None:
     assert (judged.dropped, len(one.stops), len(one.decided)) == (1, 1, 1)
 
 
-async def test_speech_without_a_gap_of_a_tenth_of_a_second_costs_no_analysis() -> None:
+async def test_speech_without_a_gap_of_a_tenth_of_a_second_causes_no_analysis() -> None:
     one = await caller(SURE).speaks(1.0, 0.06, 1.0)
 
     assert one.session.asked == 1

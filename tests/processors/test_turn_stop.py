@@ -120,7 +120,7 @@ async def test_pipecat_alone_still_cuts_off_the_last_words() -> None:
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
 
 
-async def test_a_clock_that_is_set_back_delays_no_turn() -> None:
+async def test_a_clock_that_is_set_back_does_not_delay_a_turn() -> None:
     ended: list[bool] = []
 
     class NotingStop(TurnStop):

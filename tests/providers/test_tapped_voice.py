@@ -116,7 +116,7 @@ async def test_a_refused_upgrade_has_its_reason(kind: str, status: int, expected
     assert peer.api_key not in failure.reason
 
 
-async def test_a_repeated_message_of_elevenlabs_moves_no_word() -> None:
+async def test_a_repeated_message_of_elevenlabs_does_not_shift_words() -> None:
     rung = rung_spec("tts", "elevenlabs", "ws://127.0.0.1:9")
     ear, service = Ear(), elevenlabs.build(rung)
     service.tap.context = VoiceContext("one", 1)

@@ -64,7 +64,7 @@ async def test_the_numbers_of_both_parties_come_from_the_signed_webhook() -> Non
     assert (facts.caller, facts.called) == ("+15005550111", "+15005550222")
 
 
-async def test_our_own_stall_makes_no_gap_for_the_caller() -> None:
+async def test_our_own_stall_leaves_no_gap_for_the_caller() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -81,7 +81,7 @@ async def test_our_own_stall_makes_no_gap_for_the_caller() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("stall_s", [0.15, 0.25])
-async def test_our_own_stall_in_the_middle_of_speech_tears_no_word(stall_s: float) -> None:
+async def test_our_own_stall_during_speech_tears_no_word(stall_s: float) -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 

@@ -38,7 +38,7 @@ async def connected() -> AsyncIterator[BrowserConnection]:
         await browser.close()
 
 
-async def test_a_cancellation_while_a_line_closes_leaves_none_of_its_sockets_open() -> None:
+async def test_a_cancellation_while_a_line_closes_leaves_no_socket_open() -> None:
     async with connected() as line:
         (way,) = transports_of(line.pc)
         sockets = [protocol.transport for protocol in way._connection._protocols]

@@ -290,7 +290,7 @@ def test_a_packet_is_checked_before_it_is_parsed(chunks: bytes, number: int) -> 
         pytest.param(60, False, "socket_flooded", id="of anybody"),
     ],
 )
-def test_what_a_delayed_line_delivers_at_once_passes_and_a_flood_does_not(
+def test_a_burst_after_a_delay_passes_and_a_flood_does_not(
     size: int,
     known: bool,  # noqa: FBT001 - a parameter of the table
     first: str,

@@ -18,7 +18,7 @@ PIECES = 20
 
 
 @pytest.mark.parametrize("stall_s", [0.05, 0.15])
-async def test_a_stall_makes_no_hole_in_speech(stall_s: float) -> None:
+async def test_a_stall_leaves_no_gap_in_speech(stall_s: float) -> None:
     clock = cast("VirtualLoop", asyncio.get_running_loop()).clock
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
     heard: list[bool] = []

@@ -60,7 +60,7 @@ def test_a_key_outside_the_keypad_is_refused(key: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["ping: 1", json.dumps({"type": "signalling", "message": STATUS})])
-def test_pipecats_own_messages_are_left_to_it(text: str) -> None:
+def test_pipecats_own_messages_are_left_to_pipecat(text: str) -> None:
     assert read(text) == ForPipecat()
 
 

@@ -32,7 +32,7 @@ def of(kind: type, found: Replayed) -> Sequence[object]:
     return [event for event in found.events if isinstance(event, kind)]
 
 
-async def test_an_exception_ends_its_own_call_with_a_goodbye_and_no_other(
+async def test_an_exception_ends_only_its_own_call_and_with_a_goodbye(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = CallerWords._bound

@@ -134,7 +134,7 @@ def kinds(beside: JudgedCall, kind: type) -> int:
     return sum(isinstance(event, kind) for event in beside.events)
 
 
-async def test_a_leg_that_raises_in_any_of_its_methods_ends_its_own_call_alone(
+async def test_a_leg_that_raises_in_any_method_ends_only_its_own_call(
     tmp_path: Path,
 ) -> None:
     async with judged_call(tmp_path) as beside:
@@ -197,7 +197,7 @@ async def test_the_end_of_a_call_stores_promised_callbacks(
         forget_others(beside)
 
 
-async def test_an_apology_that_raises_ends_its_own_call_alone(
+async def test_an_apology_that_raises_ends_only_its_own_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_module, "apologise", throw_later)
@@ -207,7 +207,7 @@ async def test_an_apology_that_raises_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_a_browsers_leg_that_raises_ends_its_own_call_alone(
+async def test_a_browsers_leg_that_raises_ends_only_its_own_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with judged_call(tmp_path) as beside:
@@ -228,7 +228,7 @@ async def test_a_browsers_leg_that_raises_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_a_telephones_leg_that_raises_ends_its_own_call_alone(
+async def test_a_telephones_leg_that_raises_ends_only_its_own_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with judged_call(tmp_path) as beside:

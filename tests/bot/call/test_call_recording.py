@@ -199,7 +199,7 @@ async def test_a_notice_in_two_pieces_counts_as_spoken(record: Callable[[], Call
     assert recording.note(AgentSaid(turn=1, text=NOTICE)) is None  # told once
 
 
-async def test_a_disk_that_refuses_writes_ends_the_recording_alone(
+async def test_a_disk_that_refuses_writes_ends_only_the_recording(
     record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
 ) -> None:
     (tmp_path / "recordings").touch()
@@ -251,7 +251,7 @@ async def test_a_full_disk_leaks_no_descriptor(
     assert open_in(tmp_path) == []
 
 
-async def test_a_disk_that_does_not_keep_up_costs_no_descriptor(
+async def test_a_disk_that_does_not_keep_up_leaks_no_descriptor(
     record: Callable[[], CallRecording],
     clock: Clock,
     tmp_path: Path,

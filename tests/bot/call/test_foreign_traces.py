@@ -11,7 +11,7 @@ from tests.bot.call.replayed_call import replay_call
 pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
 
 
-async def test_pipecat_makes_no_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pipecat_creates_no_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def note(name: str, *_: Any, **__: Any) -> opentelemetry.trace.Tracer:

@@ -19,7 +19,9 @@ class Blocked:
         await asyncio.sleep(10.0)
 
 
-async def test_a_listener_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path) -> None:
+async def test_a_listener_that_blocks_for_ten_seconds_does_not_change_answers(
+    tmp_path: Path,
+) -> None:
     alone, _ = await replay_call(tmp_path / "alone")
 
     beside, lost = await replay_call(tmp_path / "beside", Blocked())

@@ -101,7 +101,7 @@ async def one_call(process: Process, ear: Notes, name: str) -> tuple[list[str], 
     return said, heard
 
 
-async def test_our_stall_counts_against_no_provider_and_loses_no_word(tmp_path: Path) -> None:
+async def test_our_stall_is_blamed_on_no_provider_and_loses_no_word(tmp_path: Path) -> None:
     """0.3 s while the callers speak, 1 s while the model answers, 3 s while the voice speaks."""
     healthy = await four_calls(tmp_path / "healthy")
 
@@ -120,7 +120,7 @@ async def test_our_stall_counts_against_no_provider_and_loses_no_word(tmp_path: 
 
 
 @pytest.mark.parametrize("length_s", [1.0, 3.0])
-async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
+async def test_a_stall_during_a_turn_does_not_make_a_rung_late(
     tmp_path: Path, length_s: float
 ) -> None:
     stalled = await four_calls(tmp_path, (5.7, length_s))
@@ -132,7 +132,7 @@ async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
 @pytest.mark.real_time
 @pytest.mark.hours
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
-async def test_a_real_stall_counts_against_no_provider_and_loses_no_word(
+async def test_a_real_stall_is_blamed_on_no_provider_and_loses_no_word(
     tmp_path: Path, length_s: float
 ) -> None:
     stalled = await four_calls(tmp_path, (5.7, length_s), stop=time.sleep)

@@ -231,7 +231,7 @@ async def test_a_call_that_does_not_end_is_reported_and_does_not_block_the_exit(
     running.cancel()
 
 
-async def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_goodbye() -> None:
+async def test_a_call_that_cannot_be_ended_does_not_prevent_the_goodbyes_of_others() -> None:
     class Broken(Talk):
         async def end(self, reason: str) -> None:
             raise RuntimeError("no goodbye")

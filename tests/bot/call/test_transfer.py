@@ -342,7 +342,7 @@ async def test_a_key_requests_a_callback_once_the_number_is_confirmed(tmp_path: 
         assert waiting.number == "+15550199"
 
 
-async def test_a_second_key_while_a_person_is_called_calls_no_other_person(tmp_path: Path) -> None:
+async def test_a_second_key_during_a_dial_does_not_call_another_person(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
         await there.caller.press("00")

@@ -126,7 +126,7 @@ async def test_any_pause_may_be_long_after_a_question_that_the_owner_configured(
 
 
 @pytest.mark.parametrize("sound", ["Okay.", "Uh huh.", "Ah."])
-async def test_an_answer_goes_on_after_a_backchannel(tmp_path: Path, sound: str) -> None:
+async def test_an_answer_continues_after_a_backchannel(tmp_path: Path, sound: str) -> None:
     written = (HAIRCUT, sound) if sound != "Ah." else (HAIRCUT,)
     (answer,) = answers([HAIRCUT], greeting=GREETING)
     async with greeted(tmp_path, *written) as beside:
@@ -187,7 +187,7 @@ async def test_the_agents_own_voice_is_not_a_caller(tmp_path: Path, level_db: fl
 TELEVISION = "And now we bring you the weather for the coming days in the north and the south. " * 4
 
 
-async def test_a_voice_behind_the_caller_does_not_keep_the_turn_open(tmp_path: Path) -> None:
+async def test_a_voice_in_the_background_does_not_keep_the_turn_open(tmp_path: Path) -> None:
     behind = (says(TELEVISION) * 0.3).astype(np.int16)
     async with greeted(tmp_path, HAIRCUT) as beside:
         beside.call.begin(np.concatenate([says(HAIRCUT), behind]))
@@ -198,7 +198,7 @@ async def test_a_voice_behind_the_caller_does_not_keep_the_turn_open(tmp_path: P
     assert said(beside).endswith(answer)
 
 
-async def test_an_answer_that_a_television_cut_off_goes_on_over_it(tmp_path: Path) -> None:
+async def test_an_answer_interrupted_by_a_television_continues_over_it(tmp_path: Path) -> None:
     behind = (says(TELEVISION) * 0.3).astype(np.int16)
     (answer,) = answers([HAIRCUT], greeting=GREETING)
     async with greeted(tmp_path, HAIRCUT) as beside:

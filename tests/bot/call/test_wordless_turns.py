@@ -67,7 +67,7 @@ async def test_a_wordless_sound_after_a_question_does_not_cancel_the_answer(
     assert [item for item in said(beside) if item == answer] == [answer]
 
 
-async def test_an_answer_goes_on_after_each_sound_that_cuts_it_off(tmp_path: Path) -> None:
+async def test_an_answer_continues_after_each_sound_that_interrupts_it(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(QUESTION))
         for _ in range(2):  # the second interrupts the rest

@@ -52,7 +52,7 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
     assert policies["tts"].cold == {"other"}  # the first rung is never a standby
 
 
-def test_voices_that_do_not_time_their_words_are_named_to_their_stage_alone(
+def test_only_the_tts_stage_knows_which_voices_do_not_time_their_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     silent = replace(provider("tts", "local"), word_times=False)
@@ -83,7 +83,7 @@ stages:
     assert [rung.provider for rung in usable] == ["spare", "voice"]
 
 
-def test_hedges_are_for_the_model_alone_up_to_the_configured_share() -> None:
+def test_only_the_llm_stage_hedges_up_to_the_configured_share() -> None:
     text = stages() + "resilience: {hedge: {enabled: true, share: 0.05}}"
     policies = build_policies(read(text).settings, 100.0)
     hedges = policies["llm"].hedges

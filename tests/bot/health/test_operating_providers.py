@@ -289,7 +289,7 @@ async def test_next_to_a_running_demo_no_setup_is_needed(
 
 
 @pytest.mark.real_time  # the command has a loop of its own
-async def test_the_token_is_sent_to_the_configured_server_alone(
+async def test_the_token_is_sent_only_to_the_configured_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str | None] = []

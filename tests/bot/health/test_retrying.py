@@ -289,7 +289,7 @@ async def test_retries_work_without_a_roster() -> None:
 
 
 @pytest.mark.parametrize("when", ["waiting", "working"])
-async def test_a_cancelled_sequence_changes_no_state(when: str) -> None:
+async def test_a_cancelled_sequence_leaves_the_state_unchanged(when: str) -> None:
     bench = Bench(*[went_wrong()] * 4)
     reached = asyncio.Event()
 

@@ -88,7 +88,7 @@ STRANGE = (
 
 
 @pytest.mark.doors  # a minute of processor time
-async def test_unauthenticated_webhooks_affect_no_call(tmp_path: Path) -> None:
+async def test_unauthenticated_webhooks_do_not_affect_calls(tmp_path: Path) -> None:
     held, statuses = list[int](), Counter[int]()
     chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
     begun = HEAD % PATH.encode() + b"Content-Length: 1000\r\n\r\n"
@@ -116,7 +116,7 @@ async def test_unauthenticated_webhooks_affect_no_call(tmp_path: Path) -> None:
     }
 
 
-async def test_floods_of_rooms_affect_no_call(tmp_path: Path, library: Library) -> None:
+async def test_floods_of_rooms_do_not_affect_calls(tmp_path: Path, library: Library) -> None:
     """Announce empty rooms, each twice and more than there are seats."""
     held = list[int]()
     async with (
@@ -138,7 +138,7 @@ async def test_floods_of_rooms_affect_no_call(tmp_path: Path, library: Library) 
     assert (library.rooms, library.held, library.readers) == ({}, set(), readers)
 
 
-async def test_floods_in_rooms_affect_no_other_call(tmp_path: Path, library: Library) -> None:
+async def test_floods_in_rooms_do_not_affect_other_calls(tmp_path: Path, library: Library) -> None:
     """Two rooms at once get floods in the middle of their calls."""
     held, names = list[int](), [*FLOODS]
     async with locked_server() as media, judged_call(tmp_path, changes=at(media.url)) as beside:

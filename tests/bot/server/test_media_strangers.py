@@ -95,7 +95,7 @@ async def test_a_hundred_idle_sockets_do_not_block_a_caller(
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_a_flooding_callers_own_socket_affects_no_other_call(
+async def test_a_flooding_callers_own_socket_does_not_affect_other_calls(
     tmp_path: Path, doors: OpenRoutes
 ) -> None:
     async with (
@@ -130,7 +130,7 @@ RAW_FLOODS = {
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_floods_after_the_start_affect_no_other_call(
+async def test_floods_after_the_start_do_not_affect_other_calls(
     tmp_path: Path, doors: OpenRoutes
 ) -> None:
     """Two callers at once send each flood on the socket of their own call."""

@@ -272,7 +272,7 @@ class Pipe:
         os.close(self.reading)  # a writer meets a broken pipe
 
 
-async def test_a_blocked_terminal_stops_no_call(
+async def test_a_blocked_terminal_does_not_stop_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Pipe()

@@ -89,7 +89,7 @@ async def test_twilio_may_sign_for_each_of_our_addresses_and_no_other(
         assert (status < 300, status == 403) == (accepted, not accepted)
 
 
-async def test_a_stream_comes_to_our_own_address_whichever_name_was_asked() -> None:
+async def test_a_stream_goes_to_our_own_address_whichever_name_the_webhook_used() -> None:
     async with pool() as it:
         _, text = await ring(it, FORM, proof=signature(TOKEN, f"{COMMON}/twilio/voice", FORM))
 

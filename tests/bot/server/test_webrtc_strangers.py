@@ -46,7 +46,7 @@ BAD_SDPS = {
 CANDIDATE = {"candidate": "", "sdp_mid": "0", "sdp_mline_index": 0}
 
 
-async def test_offers_that_never_connect_block_no_caller(tmp_path: Path) -> None:
+async def test_offers_that_never_connect_do_not_block_callers(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes=FEW) as beside:
         strangers = [Peer(beside.url) for _ in range(24)]
         answers = [await stranger.offer() for stranger in strangers]

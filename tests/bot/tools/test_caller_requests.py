@@ -293,7 +293,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return goes_on
 
 
-async def test_a_hanging_disk_blocks_no_call_and_the_message_is_kept_later(
+async def test_a_hanging_disk_does_not_block_a_call_and_the_message_is_stored_later(
     url: str, tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caller_requests, "KEPT_S", 0.1)
@@ -309,7 +309,7 @@ async def test_a_hanging_disk_blocks_no_call_and_the_message_is_kept_later(
     await database.close()
 
 
-async def test_a_hanging_disk_blocks_no_call_after_an_empty_message(
+async def test_a_hanging_disk_does_not_block_a_call_after_an_empty_message(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on, really_write = threading.Event(), os.pwrite

@@ -182,7 +182,7 @@ async def test_a_running_process_takes_over_what_another_left(tmp_path: Path) ->
     assert files(tmp_path) == []
 
 
-async def test_an_invalid_file_stops_none_of_the_others(tmp_path: Path) -> None:
+async def test_an_invalid_file_does_not_stop_the_others(tmp_path: Path) -> None:
     numbers, kept = SwitchedList(away=False), OwedNumbers(tmp_path)
     (tmp_path / "a.json").write_text('{"call_id": "a"}')
     kept.keep(owed())

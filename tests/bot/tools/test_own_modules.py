@@ -70,7 +70,7 @@ def test_a_module_in_the_working_directory_is_not_used(config: Path) -> None:
     assert "problem tool strange:use: cannot be loaded: ModuleNotFoundError" in doctor(config)
 
 
-def test_an_owners_module_replaces_no_other(config: Path) -> None:
+def test_an_owners_module_does_not_replace_another(config: Path) -> None:
     (config.parent / "colorsys.py").write_text("raise SystemExit('not ours')\n", encoding="utf-8")
     add_tool(config, 'agent: {tools: [{entry_point: "colorsys:rgb_to_hls"}]}')
 

@@ -173,7 +173,7 @@ async def test_a_threaded_function_that_raises_lookup_error_fails_at_once() -> N
         assert at_desk.outcomes == ["failed"]
 
 
-async def test_a_function_that_exits_ends_its_own_run_alone() -> None:
+async def test_a_function_that_exits_ends_only_its_own_run() -> None:
     async with desk(entry("quits")) as at_desk:
         assert await at_desk.use("quits") == {"error": "quits failed (SystemExit)"}
         assert at_desk.outcomes == ["failed"]

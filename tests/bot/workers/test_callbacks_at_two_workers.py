@@ -38,7 +38,7 @@ def hosts(houses: Sequence[PoolClient], told: list[Event]) -> list[CarrierHost]:
     ]
 
 
-async def test_a_loss_reported_to_two_workers_at_once_ends_no_call() -> None:
+async def test_a_loss_reported_to_two_workers_at_once_does_not_end_the_call() -> None:
     async with lines(settings_with()) as it:
         desks = [StreamTokens(host, "telnyx", LinePatience()) for host in hosts(it.joined, [])]
         await opened(it)
@@ -49,7 +49,7 @@ async def test_a_loss_reported_to_two_workers_at_once_ends_no_call() -> None:
     assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
-async def test_a_loss_reported_twice_at_once_to_one_worker_ends_no_call() -> None:
+async def test_a_loss_reported_twice_at_once_to_one_worker_does_not_end_the_call() -> None:
     async with lines(settings_with()) as it:
         desk = StreamTokens(hosts(it.joined, [])[0], "telnyx", LinePatience())
         await opened(it)
@@ -89,7 +89,7 @@ async def test_a_detection_at_one_worker_during_the_answer_at_another_is_kept(
     assert [event.outcome for event in told if isinstance(event, LegEnded)] == ["voicemail"]
 
 
-async def test_a_worker_that_dies_while_it_holds_the_lock_blocks_no_other() -> None:
+async def test_a_worker_that_dies_while_it_holds_the_lock_does_not_block_others() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
         callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]

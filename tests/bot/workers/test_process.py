@@ -49,7 +49,7 @@ async def open_and_close(tmp_path: Path, *, error: Exception | None = None) -> N
             raise error
 
 
-async def test_a_service_that_does_not_close_keeps_no_other_open(
+async def test_a_service_that_does_not_close_does_not_keep_others_open(
     parts: dict[str, Closable], tmp_path: Path
 ) -> None:
     with pytest.raises(ConnectionResetError):

@@ -52,7 +52,7 @@ async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile()
     assert await returns.forget("CA1") == kept
 
 
-async def test_a_renewed_value_drops_no_other() -> None:
+async def test_a_renewed_value_does_not_displace_another() -> None:
     room = KeyValueStore(clock=lambda: 0.0, most=2)
     await room.keep("call one", 1, for_s=60)
     await room.keep("call two", 2, for_s=60)

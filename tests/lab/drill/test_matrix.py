@@ -43,7 +43,7 @@ def test_every_row_runs_five_times() -> None:
     assert all(row.runs >= 5 for row in FULL)
 
 
-def test_the_questions_are_answered_in_words_alone() -> None:
+def test_the_questions_are_answered_in_words_only() -> None:
     said = answers([HAIRCUT, HOURS, *QUESTIONS], greeting=GREETING)
 
     assert len(said[0].split()) == 23
@@ -162,5 +162,5 @@ def test_calls_come_over_both_legs() -> None:
     assert {row.leg for row in FULL} == {"carrier", "loopback"}
 
 
-def test_a_row_with_its_agent_in_the_drills_process_runs_alone() -> None:
+def test_a_row_with_its_agent_in_the_drills_process_does_not_run_in_parallel() -> None:
     assert all(row.alone for row in FULL if row.leg == "loopback")

@@ -282,7 +282,7 @@ def test_the_file_is_complete_json_after_each_run(results: Results, tmp_path: Pa
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_the_figures_alone_let_further_passes_be_added(results: Results, tmp_path: Path) -> None:
+def test_further_passes_can_be_added_to_the_figures_alone(results: Results, tmp_path: Path) -> None:
     figures = results.write_figures()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

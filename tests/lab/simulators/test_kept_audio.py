@@ -70,7 +70,7 @@ async def test_a_recorded_word_is_where_its_times_say(lab: Lab) -> None:
     assert [word.text for word in words] == TEXT.split()
 
 
-async def test_of_an_interrupted_speech_only_the_sent_part_is_kept(lab: Lab) -> None:
+async def test_only_the_sent_part_of_an_interrupted_speech_is_kept(lab: Lab) -> None:
     await spoken(lab)
     lab.instance("elevenlabs").set_faults([Window(fault=faults.Cut(after_words=3))])
     await spoken(lab)

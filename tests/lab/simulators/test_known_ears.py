@@ -91,7 +91,7 @@ def test_a_word_that_did_not_arrive_is_not_heard() -> None:
     assert [word.text for word in next(iter(ears.flush())).words] == ["when", "you", "open"]
 
 
-def test_early_ears_are_done_before_a_flush() -> None:
+def test_an_early_recogniser_is_done_before_a_flush() -> None:
     ears = hearing(early=True)
 
     found = list(ears.hear(sound(HOURS.samples, 0.12)))
@@ -134,13 +134,13 @@ def test_unknown_sound_is_silence() -> None:
     assert not any(ear.words for ear in found)
 
 
-def test_silence_becomes_final_now_and_then() -> None:
+def test_silence_becomes_final_at_intervals() -> None:
     found = list(hearing().hear(sound(6.0)))
 
     assert [item.end_s for item in found if item.what == "final"] == [5.0]
 
 
-async def test_a_stream_of_another_kind_is_refused_as_the_real_ears_do_it() -> None:
+async def test_a_stream_of_another_kind_is_refused_as_by_the_real_recogniser() -> None:
     stream = await KnownEars([HOURS]).open(HearingSettings(rate_hz=16_000))
 
     with pytest.raises(EarsError, match="16000 Hz"):

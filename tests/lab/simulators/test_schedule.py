@@ -33,7 +33,7 @@ def test_a_pattern_comes_and_goes_from_the_windows_beginning(now_s: float, *, on
 @pytest.mark.parametrize(
     ("path", "hit"), [("/tts#probe", True), ("/tts#a-call", False), ("", False)]
 )
-def test_a_window_may_be_for_some_paths_alone(path: str, *, hit: bool) -> None:
+def test_a_window_may_apply_to_some_paths_only(path: str, *, hit: bool) -> None:
     assert Window(fault=STALL, path="#probe").holds(0.0, chance=0.0, path=path) is hit
 
 

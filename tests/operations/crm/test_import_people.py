@@ -99,7 +99,7 @@ def test_every_page_is_read_and_every_refused_row_is_reported(
     assert "'=1+1" in Path("spring.refused.csv").read_text(encoding="utf-8")
 
 
-def test_half_a_surrogate_in_a_name_excludes_no_contact(
+def test_half_a_surrogate_in_a_name_does_not_exclude_the_contact(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = people(MANY)

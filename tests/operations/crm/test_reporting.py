@@ -95,7 +95,7 @@ async def test_an_accepted_but_unanswered_report_is_sent_again_under_its_key(
     assert list(register.taken) == ["call-1"]
 
 
-async def test_a_permanently_refused_report_blocks_no_other(tmp_path: Path) -> None:
+async def test_a_permanently_refused_report_does_not_block_others(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         for index in range(2):
@@ -107,7 +107,7 @@ async def test_a_permanently_refused_report_blocks_no_other(tmp_path: Path) -> N
     assert set(register.taken) == {"call-0", "call-1"}
 
 
-async def test_repeatedly_refused_reports_block_no_other(tmp_path: Path) -> None:
+async def test_repeatedly_refused_reports_do_not_block_others(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         for index in range(10):

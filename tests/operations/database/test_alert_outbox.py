@@ -154,7 +154,7 @@ class TestOutbox:
         assert last
         assert (last.handle, last.alert.ended_s) == ("7", NOW + 60)
 
-    async def test_an_unreadable_alert_blocks_no_other(self, outbox: Open, url: str) -> None:
+    async def test_an_unreadable_alert_does_not_block_others(self, outbox: Open, url: str) -> None:
         box = outbox()
         for at_s, rung in ((NOW, "newer"), (NOW + 1, "known")):
             await box.report([reported(replace(BEGAN, rung=rung), at_s)])

@@ -62,7 +62,7 @@ class TestFigures:
         assert await figures.reached("spring") == ReachedContacts(dialled=2, completed=1)
         assert (await queue.standing()).outcomes == {"agent_failed": 1, "completed": 1}
 
-    async def test_a_contacts_line_counts_dials_alone(
+    async def test_a_contacts_line_counts_only_dials(
         self, queue: OpenQueue, figures: Figures
     ) -> None:
         await queue.fill(new_contacts(2))

@@ -194,7 +194,7 @@ class TestQueue:
         )
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
-    async def test_a_dial_whose_contact_was_erased_blocks_no_other_takeover(
+    async def test_a_dial_whose_contact_was_erased_does_not_block_other_takeovers(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(2))

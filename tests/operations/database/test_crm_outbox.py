@@ -6,7 +6,7 @@ from operations.database.database import Database
 from tests.kit.clock import always
 
 
-async def test_a_caller_with_a_very_long_address_blocks_no_report(
+async def test_a_caller_with_a_very_long_address_does_not_block_reports(
     postgres_url: str,
 ) -> None:
     outbox = CrmOutbox(Database(postgres_url))

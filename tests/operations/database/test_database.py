@@ -75,7 +75,7 @@ async def test_a_writer_that_waits_for_another_process_lets_the_others_try(
     assert await file.transact(words) == ["0"]
 
 
-async def test_readers_that_hold_every_connection_stop_no_writer(file: Database) -> None:
+async def test_readers_that_hold_every_connection_do_not_stop_writers(file: Database) -> None:
     async with AsyncExitStack() as readers:
         for _ in range(15):  # the bound of SQLAlchemy's pool: 5, and 10 more
             await readers.enter_async_context(file.reading())

@@ -99,7 +99,7 @@ class BoardContract:
         assert await there.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
 
-    async def test_a_release_frees_that_lease_alone(self, join: Join) -> None:
+    async def test_a_release_frees_only_that_lease(self, join: Join) -> None:
         here, there, late = join(), join(), join()
         await there.lease([OTHER], for_s=LONG_S)
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}

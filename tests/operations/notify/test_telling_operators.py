@@ -238,7 +238,7 @@ async def test_a_temporary_refusal_is_sent_again_after_its_wait(shift: Shift) ->
     assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
 
 
-async def test_a_permanently_refused_recipient_is_reported_and_blocks_no_mail_to_others(
+async def test_a_permanently_refused_recipient_is_reported_and_does_not_block_mail_to_others(
     shift: Shift,
 ) -> None:
     shift.inbox.refused = {"c@example.com": "550 nobody"}

@@ -53,7 +53,7 @@ def test_an_outage_lasts_from_the_first_failure_until_recovery(
     ]
 
 
-def test_a_lost_process_keeps_no_outage_open() -> None:
+def test_a_lost_process_does_not_keep_an_outage_open() -> None:
     moves = [move(10, "open"), move(10, "open", holder="two")]
     seen = {"one": at(14), "two": at(59.75)}
 

@@ -140,7 +140,7 @@ def test_since_takes_a_duration_or_a_date(text: str, since: datetime | None) -> 
     assert since_of(text, now=NOW) == since
 
 
-def test_the_command_writes_a_file_of_its_owner_alone(
+def test_the_command_writes_a_file_that_only_its_owner_can_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out = tmp_path / "holdline.yaml", tmp_path / "calls.csv"

@@ -147,7 +147,7 @@ class TestForgetting:
             words = {entry.number: entry.words for entry in await book.do_not_call_entries()}
         assert words == {MARY: "", BOB: "No calls."}
 
-    async def test_all_data_of_a_number_is_erased_and_no_other(
+    async def test_only_the_data_of_the_number_is_erased_and_completely(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -190,7 +190,7 @@ class TestForgetting:
     @pytest.mark.parametrize(
         "spelling", ["030-123-456-78", "+49 (30) 123 45-678", "sip:%2B49-30-1234-5678@10.0.0.1"]
     )
-    async def test_punctuation_in_a_number_hides_none_of_its_data(
+    async def test_data_of_a_number_is_found_despite_punctuation_in_it(
         self, url: str, tmp_path: Path, spelling: str
     ) -> None:
         settings = settings_of(url, tmp_path)

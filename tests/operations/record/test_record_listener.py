@@ -246,7 +246,9 @@ async def test_calls_cut_with_their_process_are_reported_once(slow: SlowWriter) 
 
 
 @pytest.mark.virtual_time
-async def test_a_hanging_database_blocks_no_call_and_is_reported_once(slow: SlowWriter) -> None:
+async def test_a_hanging_database_does_not_block_calls_and_is_reported_once(
+    slow: SlowWriter,
+) -> None:
     keeper, told = keeper_of(slow), Told()
     keeper.emit = told
     slow.hangs = True
@@ -516,7 +518,7 @@ async def test_a_hanging_server_is_waited_for_and_its_work_is_not_repeated(
     assert await numbers(url) == list(range(1, 52))
 
 
-async def test_a_refused_row_is_lost_alone(tmp_path: Path) -> None:
+async def test_only_the_refused_row_is_lost(tmp_path: Path) -> None:
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, replace(FAILED, attempt=2**70))

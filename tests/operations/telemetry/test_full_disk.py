@@ -165,7 +165,9 @@ def test_the_log_counts_the_lines_lost_to_a_full_disk_and_stays_whole(disk: Smal
     assert "lines of the log were lost here" in text[-2]
 
 
-async def test_a_calls_own_record_without_room_stops_no_call(disk: SmallDisk) -> None:
+async def test_a_calls_own_record_without_disk_space_does_not_stop_the_call(
+    disk: SmallDisk,
+) -> None:
     hears = Hears()
     emitter = Emitter(listeners=[Journal(disk.folder / "calls"), hears], utc_now=now)
     async with emitter:

@@ -202,7 +202,7 @@ async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -
     assert lines[1].endswith('"reason": "wrong_signature"} 599 more times')
 
 
-def test_a_blocked_terminal_stops_nothing() -> None:
+def test_a_blocked_terminal_does_not_stop_the_server() -> None:
     free = threading.Event()
     taken: list[str] = []
 

@@ -92,7 +92,7 @@ def test_an_ended_call_is_forgotten() -> None:
     assert fields.read(entry(FAILED))["turn"] == 0
 
 
-def test_an_event_of_an_ended_call_starts_none() -> None:
+def test_an_event_of_an_ended_call_does_not_start_a_call() -> None:
     fields = LogFields()
     for item in (SPOKE, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
         fields.read(entry(item))

@@ -76,7 +76,7 @@ def emitter(listeners: Sequence[Listener], incidents: Incidents | None = None) -
     )
 
 
-async def test_a_listener_that_blocks_for_ten_seconds_delays_no_other() -> None:
+async def test_a_listener_that_blocks_for_ten_seconds_does_not_delay_others() -> None:
     slow, quick, last = Slow(takes_s=10.0), Heard(), Heard()
     told_at_s = []
     async with emitter([quick, slow, last]) as telling:

@@ -105,7 +105,7 @@ async def test_the_emitter_does_not_grow_with_past_calls() -> None:
         assert len(gc.get_objects()) < before + 100
 
 
-async def test_a_failing_listener_affects_no_other_and_is_counted() -> None:
+async def test_a_failing_listener_does_not_affect_others_and_is_counted() -> None:
     kept = Kept()
     async with Emitter(listeners=[Broken(), kept], utc_now=a_moment) as emitter:
         emitter.emit_for("c")(KeyPressed(key="1"))
@@ -191,7 +191,7 @@ async def test_events_after_the_end_are_in_the_summary_too(tmp_path: Path) -> No
     assert (found["cost"], found["provider_failures"]) == (0.5, 1)
 
 
-async def test_a_model_request_after_the_end_is_in_the_summary_of_its_call_alone(
+async def test_a_model_request_after_the_end_is_only_in_the_summary_of_its_call(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path)

@@ -188,7 +188,7 @@ async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
 
 @pytest.mark.parametrize("continuation", ["clean", "no_space", "overlap", "repeat_all"])
 @pytest.mark.parametrize("words", [1, 4, 11])
-async def test_in_any_continuation_by_the_second_model_no_word_is_doubled(
+async def test_no_word_is_repeated_in_any_continuation_by_the_second_model(
     continuation: str, words: int
 ) -> None:
     async with bench(continuation=continuation) as it:
@@ -210,7 +210,7 @@ async def test_the_spoken_words_are_in_the_request_and_not_in_the_context() -> N
     assert request.details["answer"].split()[0] not in ("We",)  # asked for the rest only
 
 
-async def test_a_healthy_model_is_asked_once_and_no_other() -> None:
+async def test_only_the_healthy_first_model_is_asked_and_once() -> None:
     async with bench() as it:
         answer = await it.ask()
         requests = [len(it.lab.record.requests(name)) for name in ("openai", "openai-b")]
@@ -355,7 +355,7 @@ async def test_an_answer_that_used_up_its_tokens_continues_or_ends_at_a_sentence
     assert len([line for line in lines if "used up the model's tokens" in line]) == len(parts)
 
 
-async def test_an_unknown_finish_reason_ends_no_answer() -> None:
+async def test_an_unknown_finish_reason_does_not_end_the_answer() -> None:
     cut = f"data: {json.dumps(chunk({'content': 'We open at nine, and '}, 'null'))}\n\n"
     standby = writing("close at six.", finish="stop")
     async with sending(cut) as url, standby as next_url, bench() as it:
@@ -366,7 +366,7 @@ async def test_an_unknown_finish_reason_ends_no_answer() -> None:
     assert [failure.kind for failure in it.told_of(AttemptFailed)] == [Kind.CUT]
 
 
-async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
+async def test_spaces_before_the_first_word_and_between_words_are_harmless() -> None:
     pieces = ("\n\n", " ", "We", " ", "open", "\n", "at nine.")
     async with writing(*pieces, finish="stop") as url, bench() as it:
         it.urls["openai"] = url
@@ -376,7 +376,7 @@ async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> No
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_signs_before_the_first_word_belong_to_it() -> None:
+async def test_punctuation_before_the_first_word_belongs_to_it() -> None:
     async with writing(" ", "$", "5", ", or ", "-", "5.", finish="stop") as url, bench() as it:
         it.urls["openai"] = url
         answer = await it.ask()

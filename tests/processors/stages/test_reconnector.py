@@ -63,7 +63,7 @@ async def test_a_rung_with_an_open_breaker_is_not_tried(owner: Owner) -> None:
     assert far.tried_at == []
 
 
-async def test_a_try_cancelled_by_the_end_of_a_call_starts_no_other(owner: Owner) -> None:
+async def test_no_connection_is_tried_after_the_end_of_a_call(owner: Owner) -> None:
     far = Far(at_try=1)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
 

@@ -112,7 +112,7 @@ async def test_a_voice_gets_two_pieces_of_a_sentence_with_the_spaces_between_wor
 
 @pytest.mark.parametrize("fault", [*BROKEN.values(), *MUTE.values()], ids=[*BROKEN, *MUTE])
 @pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
-async def test_a_voice_that_breaks_in_or_after_the_clause_loses_and_doubles_no_word(
+async def test_a_voice_that_breaks_in_or_after_the_clause_loses_and_repeats_no_word(
     lab: Lab, fault: Fault, names: tuple[str, str]
 ) -> None:
     break_(lab, names[0], fault)

@@ -147,7 +147,7 @@ async def test_an_utterance_that_ended_before_the_failover_is_written_too() -> N
         assert call.bench.all(TranscriptionFrame)[-1].finalized
 
 
-async def test_noise_that_triggers_the_vad_makes_no_recogniser_mute() -> None:
+async def test_noise_that_triggers_the_vad_does_not_count_as_a_mute_recogniser() -> None:
     async with calling(pace=1.0) as call:
         await call.silence(0.5)
         await call.starts()
@@ -404,7 +404,7 @@ async def test_late_words_of_the_local_recogniser_are_not_written_again() -> Non
         assert words(call.text) == words(SECOND)
 
 
-async def test_a_result_with_an_invalid_word_deafens_no_call() -> None:
+async def test_a_result_with_an_invalid_word_does_not_stop_recognition() -> None:
     async with calling("a") as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         service: Any = call.stage._services[0]

@@ -92,7 +92,7 @@ def sound_s(talk: Talk, rung: str | None = None) -> float:
     return sum(len(frame.audio) for frame in frames) / 2 / RATE_HZ
 
 
-async def test_a_healthy_reply_is_spoken_by_the_first_rung_alone(lab: Lab) -> None:
+async def test_a_healthy_reply_is_spoken_by_the_first_rung_only(lab: Lab) -> None:
     async with talking(lab) as talk:
         await spoken(talk)
 
@@ -199,7 +199,9 @@ ODD_TIMES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("times", ODD_TIMES.values(), ids=ODD_TIMES)
-async def test_a_word_without_its_time_silences_no_call(lab: Lab, times: dict[str, Any]) -> None:
+async def test_a_word_without_its_time_does_not_silence_the_call(
+    lab: Lab, times: dict[str, Any]
+) -> None:
     break_(lab, "cartesia", faults.Stall(after_words=2))
     async with talking(lab) as talk:
         service: Any = talk.stage._rungs["cartesia"].pipe.service
@@ -303,7 +305,7 @@ async def test_late_output_of_a_cancelled_rung_is_dropped(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("hung", ["cartesia", "elevenlabs"])
-async def test_a_hung_handshake_delays_no_start(lab: Lab, hung: str) -> None:
+async def test_a_hung_handshake_does_not_delay_the_start(lab: Lab, hung: str) -> None:
     break_(lab, hung, faults.Silent(where="handshake"))
     began = time.monotonic()
     async with talking(lab) as talk:
@@ -413,7 +415,7 @@ async def test_a_connected_voice_that_pipecat_gave_up_is_reconnected(lab: Lab, n
 
 @pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
 @pytest.mark.parametrize("words", [1, 3, 4, 5])
-async def test_a_cut_between_two_sentences_loses_none_of_the_second(
+async def test_a_cut_between_two_sentences_loses_no_word_of_the_second(
     lab: Lab, words: int, gap_s: float
 ) -> None:
     text = hours("")

@@ -251,7 +251,7 @@ async def test_without_a_callback_a_dial_is_followed_to_its_outcome(carrier: str
 
 
 @EVERY
-async def test_a_ringing_call_goes_on(carrier: str) -> None:
+async def test_a_ringing_call_is_found_without_an_outcome(carrier: str) -> None:
     async with unheard(carrier, **{A: Callee(ring_s=20)}) as it:
         await it.carrier.dial(request("d-1"))
         await asyncio.sleep(1)
