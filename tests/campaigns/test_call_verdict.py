@@ -1,4 +1,4 @@
-"""Whether a dialled call failed on our side, from its events."""
+"""The verdict on a dialled call, from its events: a failure on our side or not."""
 
 from collections.abc import Sequence
 

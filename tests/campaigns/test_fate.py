@@ -1,4 +1,4 @@
-"""What to do with a dial whose process has ended."""
+"""The handling of a dial whose process has ended."""
 
 from dataclasses import replace
 

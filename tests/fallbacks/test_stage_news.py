@@ -1,4 +1,4 @@
-"""When the caller hears that a stage has no usable rung."""
+"""Announcements to the caller that a stage has no usable rung."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What counts as heard on a real line."""
+"""The search for an utterance in the sound of a real line."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Reports of sound from whoever answers, with a scripted detector."""
+"""Reports of the answerer's sound, with a scripted detector."""
 
 from collections.abc import Sequence
 

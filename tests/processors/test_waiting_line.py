@@ -1,4 +1,4 @@
-"""What a caller hears while waiting for a person, and in which language."""
+"""The sounds and sentences for a caller who waits for a person, and their language."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whole calls on lines and with callers for which turn-taking once failed."""
+"""Turn-taking in whole calls, on the lines and with the callers for which it once failed."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""Whether a caller's words are a turn, a backchannel or an echo."""
+"""Turns, backchannels and echoes are distinguished by the caller's words."""
 
 import pytest
 
