@@ -1,1 +1,1 @@
-"""The caller's line: one package a carrier or kind of line, and what they share."""
+"""The caller's line: one package for each carrier or kind of line, and the code they share."""

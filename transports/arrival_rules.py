@@ -1,8 +1,8 @@
-"""Limits for callers who have connected and have not begun a call yet. Pure.
+"""Limits for clients that have connected but not begun a call yet. Pure.
 
-Such a caller costs a socket or a peer connection, and may be a stranger who never begins. So a full
-waiting room does not refuse newcomers: it drops the oldest guest from the address with the most
-guests. A real caller waits only for a moment and is hardly ever the oldest of a crowd.
+Such a client costs a socket or a peer connection, and may be an attacker that never begins a call.
+So a full waiting room does not refuse new clients: it drops the oldest connection from the address
+with the most connections. A real caller waits only for a moment, and is hardly ever the oldest one.
 """
 
 from collections import Counter
@@ -11,35 +11,35 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
+BEGUN: Final = "begun"  # key in the scope's state: a function to call when the call is identified
 FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
-HAIR: Final = 1e-6  # rounding must not cause repeated waits of zero length
+HAIR: Final = 1e-6  # tolerance, so that rounding does not cause repeated waits of zero length
 
 
 def network_of(address: str) -> str:
-    """Return what one stranger owns: an IPv4 address, or a /64 network of IPv6."""
+    """Return the network that one client may control: an IPv4 address, or an IPv6 /64 network."""
     try:
         found = ip_address(address)
     except ValueError:
         return address[:64]
     if not isinstance(found, IPv6Address):
         return address
-    return str(found.ipv4_mapped or int(found) >> 64)  # a socket for both kinds maps IPv4
+    return str(found.ipv4_mapped or int(found) >> 64)  # a dual-stack socket maps IPv4
 
 
 class IntakeAllowance:
-    """A token bucket that may be overdrawn; it returns how long to wait then.
+    """A token bucket that may be overdrawn; the reader must then wait.
 
-    Unlike `transports/far_end.py` it drops nothing: the reader waits and reads on later.
+    Unlike `FloodLimit`, it drops nothing: the reader waits, and reads on later.
     """
 
     def __init__(self, *, per_s: float, cap: float, now: float) -> None:
         """Start full.
 
         Args:
-            per_s: Refill per second; 0 for none.
-            cap: The most that can be saved up.
-            now: Monotonic seconds.
+            per_s: The refill per second; 0 for none.
+            cap: The largest allowance that can accumulate.
+            now: Monotonic, in seconds.
         """
         self._per_s = per_s
         self._cap = cap
@@ -47,12 +47,12 @@ class IntakeAllowance:
         self._at = now
 
     def spend(self, amount: float, now: float) -> None:
-        """Subtract what has arrived, even if it is more than there is."""
+        """Subtract the amount that has arrived, even if it exceeds the allowance."""
         self._left = self._left_at(now) - amount
         self._at = now
 
     def wait_s(self, now: float) -> float:
-        """Return how long nothing more may arrive; infinite without a refill."""
+        """Return how long to wait before reading on, in seconds; infinite without a refill."""
         missing = -self._left_at(now)
         if missing < HAIR:
             return 0.0
@@ -67,10 +67,10 @@ class Guest:
     """A connection that waits for its call to begin.
 
     Attributes:
-        address: Its network address, as far as it is known.
-        came_at: Monotonic seconds.
-        leave: Drops it; called at most once.
-        known: It has proven that it is the carrier; strangers cannot displace it.
+        address: The client's network address, as far as it is known.
+        came_at: When it connected; monotonic, in seconds.
+        leave: Drops the connection; called at most once.
+        known: Whether it is authenticated as the carrier; other connections cannot displace it.
     """
 
     address: str
@@ -86,10 +86,10 @@ class WaitingRoom:
         """Create an empty room.
 
         Args:
-            places: How many may wait.
-            of_one_address: How many of these may come from one address.
-            ripe_s: A guest can be displaced only after waiting this long; before that, a newcomer
-                is refused.
+            places: The most connections that may wait.
+            of_one_address: The most of these from one address.
+            ripe_s: A connection can be displaced only after waiting this long; before that, new
+                ones are refused.
         """
         self._places = places
         self._of_one_address = of_one_address
@@ -97,14 +97,14 @@ class WaitingRoom:
         self._guests: dict[Guest, None] = {}
 
     def __len__(self) -> int:
-        """Return how many are waiting."""
+        """Return the number of waiting connections."""
         return len(self._guests)
 
     def enter(self, guest: Guest, now: float) -> bool:
-        """Admit a guest; displace another one if there are too many.
+        """Admit a connection, and displace another one if there are too many.
 
         Returns:
-            False if no other guest can be displaced: the newcomer is refused.
+            False if there are too many and none can be displaced: the new one is refused.
         """
         if self._crowded_by(guest):
             oldest = self._oldest_to_go(guest, now)
@@ -116,7 +116,7 @@ class WaitingRoom:
         return True
 
     def remove(self, guest: Guest) -> None:
-        """Remove a guest that has begun or left; does nothing if it is not here."""
+        """Remove a connection whose call has begun, or that is gone; it need not be here."""
         self._guests.pop(guest, None)
 
     def _crowded_by(self, guest: Guest) -> bool:
@@ -127,14 +127,14 @@ class WaitingRoom:
         return same >= self._of_one_address
 
     def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:
-        """Return the guest to displace: the oldest from the most frequent address."""
+        """Return the connection to displace: the oldest from the most frequent address."""
         may_go = [
             old
             for old in self._guests
             if now - old.came_at >= self._ripe_s and (guest.known or not old.known)
         ]
-        strangers = [old for old in may_go if not old.known] or may_go
+        candidates = [old for old in may_go if not old.known] or may_go
         if self._full_of(guest):
-            strangers = [old for old in strangers if old.address == guest.address]
-        counts = Counter(old.address for old in strangers)
-        return max(strangers, key=lambda old: counts[old.address], default=None)
+            candidates = [old for old in candidates if old.address == guest.address]
+        counts = Counter(old.address for old in candidates)
+        return max(candidates, key=lambda old: counts[old.address], default=None)

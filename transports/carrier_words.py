@@ -1,7 +1,7 @@
-"""Brings a carrier's verdict on who picked up to the call in question.
+"""Passes a carrier's verdict on who picked up to the call that it is about.
 
-A carrier's callback reaches any worker. A worker without that call passes the verdict to all
-others; the worker that has the call uses it.
+A carrier's callback may reach any worker. A worker that does not have the call passes the verdict
+to all others, and the worker that has the call uses it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,13 +13,13 @@ from calls.leg_events import AnswererJudged
 
 Answer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 TakeWord: TypeAlias = Callable[[str], Awaitable[None]]
-"""Takes a carrier's verdict on who picked up, in the carrier's words."""
+"""Handles a carrier's verdict on who picked up: the value of `AnswererJudged.answerer`."""
 QUESTION: Final = "who picked up"
-MAX_EARLY: Final = 200  # verdicts on calls not begun or already ended (chosen)
+MAX_EARLY: Final = 200  # verdicts that are kept for calls not known here (chosen)
 
 
 class CarrierWords:
-    """A listener of all events; calls that wait for a verdict register here."""
+    """Listens to all events, and passes verdicts to the calls that have registered."""
 
     def __init__(self) -> None:
         self._watching: dict[str, TakeWord] = {}
@@ -32,14 +32,14 @@ class CarrierWords:
         """Exchange verdicts with the other processes of the worker pool.
 
         Args:
-            answer: Registers the answer to a question that other processes ask this one.
-            ask_all: Asks all processes a question, with its values as keywords.
+            answer: Registers the function that answers a question of other processes.
+            ask_all: Asks all processes a question, with values as keyword arguments.
         """
         answer(QUESTION, self._answer)
         self._ask_all = partial(ask_all, QUESTION)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
-        """Give a call its carrier's verdicts, past and future, until `forget`."""
+        """Pass the verdicts on a call to `take`, earlier ones and new ones, until `forget`."""
         if not call_ref:
             return
         self._watching[call_ref] = take
@@ -47,22 +47,22 @@ class CarrierWords:
             await take(answerer)
 
     def forget(self, call_ref: str) -> None:
-        """Stop giving the call verdicts."""
+        """Stop passing verdicts on a call."""
         self._watching.pop(call_ref, None)
 
     async def hear(self, entry: Entry) -> None:
-        """Pass a verdict to the call in question, here or in another process."""
+        """Pass a verdict to its call, in this process or another one; ignore other events."""
         event = entry.event
         if not isinstance(event, AnswererJudged):
             return
-        if await self._hand_on(event.call_ref, event.answerer) or self._ask_all is None:
+        if await self._pass_on(event.call_ref, event.answerer) or self._ask_all is None:
             return
         await self._ask_all(call_ref=event.call_ref, answerer=event.answerer)
 
-    async def _answer(self, said: Mapping[str, Any]) -> bool:
-        return await self._hand_on(said["call_ref"], said["answerer"])
+    async def _answer(self, asked: Mapping[str, Any]) -> bool:
+        return await self._pass_on(asked["call_ref"], asked["answerer"])
 
-    async def _hand_on(self, call_ref: str, answerer: str) -> bool:
+    async def _pass_on(self, call_ref: str, answerer: str) -> bool:
         take = self._watching.get(call_ref)
         if take is not None:
             await take(answerer)

@@ -1,4 +1,4 @@
-"""The interface of campaigns to carriers: place a dial under our id, report its result."""
+"""The interface between campaigns and carriers: placing dials under our ids, and their results."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -20,13 +20,13 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "cancelled": DialOutcome.CANCELLED,
     "voicemail": DialOutcome.VOICEMAIL,
 }
-"""The outcome of a dial by the outcome of its leg."""
+"""The outcome of a dial, by the outcome of its leg."""
 
 UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED})
-"""Outcomes for which the callee's side, or a carrier on the way, gives a SIP status."""
+"""Outcomes with a SIP status, from the callee's side or a carrier on the way."""
 
 
-MAX_REMEMBERED: Final = 1000  # dials; callbacks reach any process, also after a dial's end
+MAX_REMEMBERED: Final = 1000  # dials; callbacks may reach any process, even after a dial's end
 Kept = TypeVar("Kept")
 
 
@@ -37,7 +37,7 @@ def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
         del kept[next(iter(kept))]
 
 
-REFUSED: Final = "carrier_refused"  # reason of a dial that the carrier did not place
+REFUSED: Final = "carrier_refused"  # the reason of a dial that the carrier did not place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,14 @@ class DialRequest:
     """A call that the carrier should place.
 
     Attributes:
-        dial_id: Our id. It goes where the carrier returns it: the status callback's URL, the room's
-            name, or a header.
+        dial_id: Our id. It is put where the carrier returns it: in the status callback's URL, the
+            room's name, or a header.
+        to: The number to call.
+        campaign: The campaign's name.
         patience_s: How long it may ring.
-        confirm: Awaited right before each request to the carrier, after all waiting. Raises
-            `DialWithdrawnError` if the dial must not be placed any more.
-        wait: Waits this many seconds, or until the server shuts down.
+        confirm: Called directly before each request to the carrier, after all waits. Raises
+            `DialWithdrawnError` if the dial must no longer be placed.
+        wait: Waits for a number of seconds, or until the server shuts down.
     """
 
     dial_id: str
@@ -66,8 +68,12 @@ class FoundCall:
     """One of our calls, as the carrier reports it.
 
     Attributes:
-        outcome: `None` while the call goes on.
-        verdict: Meaning of the SIP status of an unanswered call; `None` without a status.
+        provider_call_id: The carrier's id of the call.
+        outcome: The outcome; `None` while the call is in progress.
+        answered: Whether it was answered.
+        verdict: The meaning of the SIP status of an unanswered call; `None` without a status.
+        length_s: The length of the call; `None` if unknown.
+        cost: The carrier's price; `None` if it is not known yet.
     """
 
     provider_call_id: str
@@ -84,25 +90,25 @@ class CampaignCarrier(Protocol):
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return the carrier's id of it.
 
-        After an error the call may still be placed: only the answer may be lost. Two errors exclude
-        that: `DialRefusedError`, and `DialWithdrawnError`, which `request.confirm` raises.
+        After an error, the call may have been placed, because perhaps only the response was lost.
+        It was not placed after `DialRefusedError`, or `DialWithdrawnError` from `request.confirm`.
         """
         ...
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of one of our dials; `None` if the carrier never had it.
+        """Return the state of one of our dials; `None` if the carrier has never had it.
 
         Args:
             dial_id: Our id.
-            to: The number, for carriers that find calls only by number and time.
-            since_s: Ignore older calls; seconds since 1970.
+            to: The number, for carriers that find calls by number and time.
+            since_s: Calls before this time are ignored; in seconds since 1970.
         """
         ...
 
 
 @runtime_checkable
 class RecallingCarrier(Protocol):
-    """A carrier that finds calls by its own ids only, also calls of other processes."""
+    """A carrier that finds calls only by its own ids, and must be told those of other processes."""
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
         """Remember the carrier's id of a dial that another process placed."""
@@ -111,10 +117,10 @@ class RecallingCarrier(Protocol):
 
 @runtime_checkable
 class CancellingCarrier(Protocol):
-    """A carrier that can stop a call that still rings."""
+    """A carrier that can cancel a call that is still ringing."""
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Cancel a dial that is not answered yet; raises `CarrierError` if it may ring on.
+        """Cancel a dial that is not answered yet; raise `CarrierError` if it may still ring.
 
         Args:
             dial_id: Our id.
@@ -124,12 +130,12 @@ class CancellingCarrier(Protocol):
 
 
 class CarrierError(Exception):
-    """The carrier's answer is missing or not understood; the call may or may not exist."""
+    """The carrier's response is missing or was not understood; the call may or may not exist."""
 
 
 @contextmanager
 def carrier_errors() -> Iterator[None]:
-    """Translate errors of a carrier's API to `CarrierError`."""
+    """Raise `CarrierError` in place of errors of a carrier's API."""
     try:
         yield
     except ServiceError as error:
@@ -137,15 +143,15 @@ def carrier_errors() -> Iterator[None]:
 
 
 class DialRefusedError(CarrierError):
-    """The carrier refuses to call this number; one line with its reason."""
+    """The carrier refuses to call this number; the message is one line with the reason."""
 
 
 def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
     """Return the outcome of a dial.
 
     Args:
-        ended: Outcome of its leg; `None` while it goes on.
-        machine: Whether the carrier judged that a machine answered.
+        ended: The outcome of its leg; `None` while the call is in progress.
+        machine: Whether a machine answered, as the carrier judged.
     """
     if ended == "completed" and machine:
         return DialOutcome.VOICEMAIL
@@ -153,28 +159,29 @@ def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None
 
 
 def verdict_of(outcome: DialOutcome | None, sip_code: int | None) -> DialVerdict | None:
-    """Return what the SIP status of an unanswered call means; `None` without a status."""
+    """Return the meaning of the SIP status of an unanswered call; `None` without a status."""
     return None if sip_code is None or outcome not in UNANSWERED else judge_dial(sip_code)
 
 
 class DialWithdrawnError(Exception):
-    """The carrier was not asked: the dial must not be placed any more; the reason is a code."""
+    """The dial must no longer be placed, so the carrier was not asked; the message is a code."""
 
 
-# The state of a leg from status callbacks, for carriers whose callbacks say more than their API.
+# The state of a leg from status callbacks, for carriers whose callbacks report more than their API.
 #
-# Two processes of a worker pool may each have received a part of the callbacks; `joined` merges
-# them.
+# Each process of a worker pool may have received a part of the callbacks; `joined` merges them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardLeg:
-    """The progress of a leg.
+    """The state of a leg, as reported by callbacks.
 
     Attributes:
-        ended: How it ended; `None` if no callback has said so.
-        sip_code: SIP status of its end, if the carrier reports one.
-        machine: Whether the carrier judged that a machine answered.
+        call_ref: The carrier's id of the call.
+        answered: Whether it was answered.
+        ended: Its outcome; `None` if no end was reported.
+        machine: Whether a machine answered, as the carrier judged.
+        sip_code: The SIP status at its end, if the carrier reports one.
     """
 
     call_ref: str
@@ -183,9 +190,9 @@ class HeardLeg:
     machine: bool = False
     sip_code: int | None = None
 
-    def after(self, fact: LegEvent) -> "HeardLeg":
-        """Return this leg after one more event."""
-        match fact:
+    def after(self, event: LegEvent) -> "HeardLeg":
+        """Return this leg after another event."""
+        match event:
             case LegAnswered():
                 return replace(self, answered=True)
             case LegEnded(outcome=outcome, sip_code=sip_code):
@@ -197,12 +204,12 @@ class HeardLeg:
 
     @property
     def outcome(self) -> LegOutcome | None:
-        """Return how it ended, even if the answerer was judged after the end."""
+        """The outcome, or `None`; correct even if the answerer was judged after the end."""
         return "voicemail" if self.machine and self.ended == "completed" else self.ended
 
     @property
     def found(self) -> FoundCall:
-        """Return the call as far as the callbacks describe it."""
+        """The call, as far as the callbacks describe it."""
         outcome = outcome_of(self.ended, machine=self.machine)
         return FoundCall(
             provider_call_id=self.call_ref,
@@ -213,7 +220,7 @@ class HeardLeg:
 
 
 def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
-    """Return the combined knowledge of several processes; `None` if there is none."""
+    """Return a leg's state from the callbacks of several processes; `None` without any."""
     known = list(parts)
     if not known:
         return None
@@ -229,12 +236,12 @@ def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
 
 # Call results from callbacks, for carriers whose API does not report them.
 #
-# Twilio reports outcome and price of any call whenever it is asked. Others report them only in
-# callbacks, or earlier there, and a callback reaches any process of the worker pool.
+# Twilio's API returns the outcome and price of a call at any time. Other carriers report them only
+# in callbacks, or there first. A callback may reach any process of the worker pool.
 
 
 class CarrierNews(Protocol):
-    """What callbacks to any process of the worker pool have reported."""
+    """The callbacks that any process of the worker pool has received."""
 
     @property
     def refs(self) -> MutableMapping[str, str]:
@@ -242,28 +249,27 @@ class CarrierNews(Protocol):
         ...
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
-        """Return the reported state of a dial; `None` if there was no callback."""
+        """Return the reported state of a dial; `None` without a callback."""
         ...
 
     async def charged(self, call_ref: str) -> float | None:
-        """Return the reported price of a call; `None` if there was none."""
+        """Return the reported price of a call; `None` if none was reported."""
         ...
 
 
-LIMITED_TRIES: Final = 5
-LIMITED_S: Final = 1.1  # accounts have one call per second by default
+LIMITED_TRIES: Final = 5  # of one request, after rate limits
+LIMITED_S: Final = 1.1  # before the next try: by default, an account may place one call per second
 Placed = TypeVar("Placed")
 
 
 @dataclass(slots=True, kw_only=True)
 class DialPace:
-    """The pace of one carrier account.
+    """Limits the pace of one carrier account.
 
     Attributes:
-        calls_per_s: How many calls it may place.
-        refuses: Scopes of a bad request that mean that this number is refused. Other failures may
-            not affect the next number.
-        again_s: Wait before a rate-limited order is repeated.
+        calls_per_s: The number of calls per second that it may place.
+        refuses: The scopes of a `BAD_REQUEST` failure that mean that this number is refused.
+        again_s: The wait before a rate-limited request is repeated.
     """
 
     calls_per_s: float
@@ -272,11 +278,11 @@ class DialPace:
     _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
 
     async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
-        """Call `ask` in its turn and return its result; repeat it after a rate limit.
+        """Call `ask` at the account's pace, again after a rate limit; return its result.
 
         Raises:
-            CarrierError: It failed; a `DialRefusedError` if the number is refused.
-            DialWithdrawnError: Raised by the request's `confirm`.
+            CarrierError: It failed; `DialRefusedError` if the number is refused.
+            DialWithdrawnError: The request's `confirm` raised it.
         """
         for tries in range(LIMITED_TRIES):
             if tries:
@@ -291,7 +297,7 @@ class DialPace:
         raise CarrierError("too many calls for this account")
 
     def _take_turn(self) -> float:
-        """Take the next evenly spaced turn; return the seconds until then."""
+        """Reserve the next moment for a call; return the seconds until then."""
         now = asyncio.get_running_loop().time()
         turn_at = max(now, self._free_at)
         self._free_at = turn_at + 1 / self.calls_per_s

@@ -1,4 +1,4 @@
-"""Limits and measures what a far end sends."""
+"""Measures the pauses in a far end's messages, and limits their rate."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,14 +10,14 @@ from transports.leg import Clock
 
 
 class Quiet:
-    """Measures each pause to its end: polling would miss a short one.
+    """Measures the pauses between messages, even short ones that polling would miss.
 
     Attributes:
-        on_back: Gets the length of each pause when a message arrives again.
+        on_back: Called with the length of each pause when the next message arrives.
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Wait for the first message, on a clock of monotonic seconds."""
+        """Prepare; the clock is monotonic, in seconds."""
         self._clock = clock
         self.on_back: Callable[[float], None] = lambda _: None
         self._heard_at: float | None = None
@@ -26,7 +26,7 @@ class Quiet:
 
     @property
     def now_s(self) -> float:
-        """Seconds since the last message; 0 before the first is expected or has arrived."""
+        """The seconds since the last message, or since the first one was expected; else 0."""
         since = self._expected_at if self._heard_at is None else self._heard_at
         return 0.0 if since is None else self._clock() - since
 
@@ -43,29 +43,30 @@ class Quiet:
         self._heard_at = self._clock()
 
     def take_longest_s(self) -> float:
-        """Return the longest pause that ended since the last call."""
+        """Return the longest pause that has ended since the last call, in seconds."""
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
 
 
-AUDIO_PER_S: Final = 1.02  # seconds of sound: a far end's clock may run a little faster than ours
-KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
+AUDIO_PER_S: Final = 1.02  # seconds of audio: a far end's clock may be a little faster than ours
+KEYS_PER_S: Final = 10.0  # a digit takes at least 65 ms (ITU-T Q.24)
 KEYS_CAP: Final = MAX_KEYS  # a delayed line delivers a whole entry at once
 
 
 class FloodLimit:
     """Admits messages at their natural rate, and refuses a flood.
 
-    A genuine far end that was delayed delivers its backlog at once; `cap` is the most of it that we
-    accept. The caller of `take` must drop what is refused: Pipecat's own queues have no bound.
+    A line that was delayed delivers its backlog at once; `cap` is the largest backlog that we
+    accept. The caller of `take` must drop messages that are refused, because Pipecat's queues are
+    not bounded.
     """
 
     def __init__(self, *, per_s: float, cap: float) -> None:
         """Start with nothing used.
 
         Args:
-            per_s: The allowance for each second, in the unit of `take`.
-            cap: The most allowance that can accumulate.
+            per_s: The allowance per second, in the unit of `take`.
+            cap: The largest allowance that can accumulate.
         """
         self._limiter = AsyncLimiter(cap, cap / per_s)
 

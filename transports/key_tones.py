@@ -1,6 +1,6 @@
-"""Keys as tones, for a line that carries only sound.
+"""DTMF tones for keypad digits, for a line that carries only audio.
 
-Source: ITU-T Q.23 (11/1988), the frequencies; Q.24, the lengths of a tone and the pause after it.
+Source: ITU-T Q.23 (11/1988) for the frequencies; Q.24 for the lengths of a tone and its pause.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-TONE_S: Final = 0.1  # Q.24: receivers want 40 ms; older ones take longer
+TONE_S: Final = 0.1  # receivers need 40 ms (Q.24), older ones more
 PAUSE_S: Final = 0.1
-LEVEL: Final = 6000  # of 32768 for each of the two: about -15 dBFS, like a telephone's
+LEVEL: Final = 6000  # of 32768, for each of the two frequencies: about -15 dBFS, as in telephones
 ROWS_HZ: Final = (697, 770, 852, 941)
 COLUMNS_HZ: Final = (1209, 1336, 1477, 1633)
 KEYS: Final[Mapping[str, tuple[int, int]]] = {
@@ -22,7 +22,7 @@ MAX_KEYS: Final = 32  # a card number has 19
 
 
 def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
-    """Return the keys' tones as 16-bit PCM; `None` for an invalid key or too many keys."""
+    """Return the tones of digits as 16-bit PCM; `None` for an invalid digit or too many digits."""
     if not keys or len(keys) > MAX_KEYS or any(key not in KEYS for key in keys):
         return None
     pause = bytes(round(PAUSE_S * rate_hz) * 2)

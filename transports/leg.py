@@ -15,20 +15,20 @@ from transports.leg_output import LegOutput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFacts:
-    """The facts about a leg when it is answered."""
+    """The properties of a leg when it is answered."""
 
     transport: str  # webrtc, twilio, local, loopback
-    sample_rate_hz: int  # of the pipeline on this leg, both ways
-    caller: str = ""  # unmasked: goes only into the call's own record
+    sample_rate_hz: int  # of the pipeline on this leg, in both directions
+    caller: str = ""  # unmasked: only the call's own record may contain it
     called: str = ""
-    keys: bool = True  # the far end reports key presses
-    screen: bool = False  # the far end shows what `Leg.show` takes
-    public: bool = False  # a stranger's browser: it sees captions alone, and may call less long
-    call_ref: str = ""  # the carrier's own id of the call
+    keys: bool = True  # whether the far end reports keypad digits
+    screen: bool = False  # whether the far end shows the messages of `Leg.show`
+    public: bool = False  # an unauthenticated browser: gets only captions, and has a shorter limit
+    call_ref: str = ""  # the carrier's id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
-    transfers: bool = False  # this kind of line can transfer a call
+    transfers: bool = False  # whether this kind of line can transfer a call
     dial_id: str = ""  # our own id of the dial, if a campaign placed the call
-    attestation: Attestation = "unknown"  # what the carrier says of the caller's number
+    attestation: Attestation = "unknown"  # the carrier's attestation of the caller's number
 
     @property
     def other_party(self) -> str:
@@ -42,7 +42,7 @@ Clock: TypeAlias = Callable[[], float]
 """Seconds on the monotonic clock."""
 
 Gone: TypeAlias = Callable[[str], Awaitable[None]]
-"""Called once with the reason's name when the far end is gone."""
+"""Called once with a reason, as in `CallEnded`, when the far end is gone."""
 
 
 class Leg(Protocol):
@@ -64,11 +64,11 @@ class Leg(Protocol):
         ...
 
     def tell_to(self, emit: Emit) -> None:
-        """Report to the call once it exists, in place of the process."""
+        """Publish the leg's events as events of the call, once the call exists."""
         ...
 
     def input(self) -> BaseInputTransport:
-        """Return the processor that brings the caller's audio."""
+        """Return the processor that receives the caller's audio."""
         ...
 
     def output(self) -> LegOutput:
@@ -80,44 +80,44 @@ class Leg(Protocol):
         ...
 
     async def answered(self) -> None:
-        """Return as soon as the caller can hear us."""
+        """Wait until the caller can hear us."""
         ...
 
     def show(self, message: dict[str, Any]) -> None:
-        """Show a JSON message on the caller's screen; ignored by a telephone without one."""
+        """Show a JSON message on the caller's screen, if there is one."""
         ...
 
     def played_s(self) -> float | None:
-        """Return the seconds of our sound that the far end has played; `None` if it does not say.
+        """Return how much of our audio the far end has played; `None` if it does not report that.
 
-        Never more than the caller heard.
+        In seconds, and never more than the caller has heard.
         """
         ...
 
     async def press(self, keys: str) -> bool:
-        """Send keys (0-9, *, #, A-D) to the far end; return False if this kind of line cannot."""
+        """Send keypad digits (0-9, *, #, A-D); return False if they were not sent."""
         ...
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Transfer the caller and return the result; never raises.
 
         Args:
-            to: From the configuration, never from a model's words.
+            to: The destination, from the configuration and never from a model's words.
             ring_s: How long it may ring there.
         """
         ...
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the connection from our side; harmless if it has already ended.
+        """End the connection from our side; does nothing if it has ended.
 
         Args:
-            reason: The reason's name, for a carrier that accepts one.
+            reason: The reason, for a carrier that accepts one.
         """
         ...
 
 
 class PlainLeg:
-    """Defaults for a line without a carrier."""
+    """Default implementations, for a line without a carrier."""
 
     parked: ResumePlace | None = None
 
@@ -127,20 +127,20 @@ class PlainLeg:
         return self.parked.state if self.parked else None
 
     def tell_to(self, emit: Emit) -> None:
-        """Ignore it: this line reports nothing."""
+        """Do nothing, because this line publishes no events."""
 
     async def answered(self) -> None:
-        """Return at once: the line needs no answer."""
+        """Return at once: the line need not be answered."""
 
     def show(self, message: dict[str, Any]) -> None:
-        """Show nothing: there is no screen."""
+        """Do nothing, because there is no screen."""
 
     def played_s(self) -> float | None:
-        """Return `None`: the far end does not report playing times."""
+        """Return `None`: the far end does not report what it has played."""
         return None
 
     async def press(self, keys: str) -> bool:
-        """Return False: the far end does not accept keys."""
+        """Return False: the line cannot send digits."""
         return False
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
@@ -149,15 +149,15 @@ class PlainLeg:
 
 
 class CallsPeople(Protocol):
-    """A carrier's webhook handler that can place calls. The caller of this hangs the leg up."""
+    """A carrier that can call a person for a transfer."""
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call a person; return the leg once the person has answered, else the result.
+        """Call a person; return their leg when they have answered, or else the result.
 
-        Never raises. Cancelling it stops the ringing.
+        Never raises. Cancelling it stops the ringing. The leg must be hung up in the end.
 
         Args:
-            to: From the configuration, never from a model's words.
+            to: The destination, from the configuration and never from a model's words.
             ring_s: How long it may ring.
         """
         ...
@@ -167,16 +167,15 @@ class People:
     """The carriers of a process that can call a person; each registers when its routes open."""
 
     def __init__(self) -> None:
-        self._doors: dict[str, CallsPeople] = {}
+        self._carriers: dict[str, CallsPeople] = {}
 
     def add(self, transport: str, door: CallsPeople) -> None:
         """Register a carrier."""
-        self._doors[transport] = door
+        self._carriers[transport] = door
 
     def for_caller(self, transport: str) -> CallsPeople | None:
-        """Return a carrier to call a person with, preferably the caller's own.
+        """Return a carrier to call a person with, preferably the caller's; `None` without any.
 
-        The two legs are joined in our own process, so that a browser's caller can talk with a
-        telephone.
+        The two legs are joined in our process, so a caller in a browser can talk to a telephone.
         """
-        return self._doors.get(transport) or next(iter(self._doors.values()), None)
+        return self._carriers.get(transport) or next(iter(self._carriers.values()), None)

@@ -1,4 +1,4 @@
-"""The base of all legs' outputs: loses no pending sound, and reports what is played."""
+"""The base class of all legs' outputs: loses no queued audio, and reports what is played."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -22,23 +22,23 @@ AUDIBLE = 164
 """Of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable."""
 
 
-STALL_S = 0.1  # chosen: a shorter delay is made up by the next pieces
+STALL_S = 0.1  # a shorter delay is compensated by the next pieces (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEnd:
-    """A call's connections to the playing end of its pipeline.
+    """The functions of a call that its output calls.
 
     Attributes:
-        line: The playing times, corrected by an output whose far end reports them.
-        heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
-            it is written: a write may block for the piece's own length.
+        line: The caller's line; an output whose far end reports playing times corrects it.
+        heard: Called with the time (monotonic, s) of each audible piece of an answer, before it is
+            written, because a write may block for the length of the piece.
         clock: Monotonic, in seconds.
         but: Frame types that do not count as an answer.
-        sound: Gets every piece just before it is written.
-        late: Gets the seconds by which available sound was sent too late.
-        emit: Takes events that a line reports during a call.
-        restored: Gets the seconds of an outage when the line is back.
+        sound: Called with every piece before it is written.
+        late: Called with the seconds by which available audio was sent too late.
+        emit: Publishes events of the line during a call.
+        restored: Called with the seconds of an outage when the line is back.
     """
 
     line: CallerLine
@@ -52,17 +52,17 @@ class LineEnd:
 
 
 class LegOutput(BaseOutputTransport):
-    """Outputs implement `play_piece`; every piece that is written passes here first."""
+    """Base class of outputs, which implement `play_piece`; reports every piece before that."""
 
     line_end: LineEnd | None = None
 
     @property
     def unsure_words(self) -> int:
-        """How many of the words that were reported as heard may still be on their way."""
+        """The number of words that were reported as heard, but may not be heard yet."""
         return 0
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
-        """Start sending, with a sender that loses nothing."""
+        """Start sending, with a `WholeSender`."""
         sender = WholeSender(
             self,
             destination=None,
@@ -75,7 +75,7 @@ class LegOutput(BaseOutputTransport):
         await self.push_frame(OutputTransportReadyFrame(), FrameDirection.UPSTREAM)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Report an audible piece, and play it."""
+        """Report a piece of audio, and play it."""
         end = self.line_end
         if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
             end.heard(end.clock())
@@ -84,9 +84,10 @@ class LegOutput(BaseOutputTransport):
         return await self.play_piece(frame)
 
     async def sleep(self, for_s: float) -> None:
-        """Wait between two pieces; report by how much the wait was too long.
+        """Wait between two pieces, and report by how much the wait was too long.
 
-        After our process stalled, the rest is heard later by as much: nothing was sent meanwhile.
+        If our process has stalled, nothing was sent meanwhile, so the audio left on the line is
+        heard later by as much.
         """
         end = self.line_end
         if end is None:
@@ -106,11 +107,12 @@ class LegOutput(BaseOutputTransport):
 
 
 class OutgoingFrames(FrameQueue):
-    """On an interruption, also drops the frame that was taken a moment before.
+    """A queue in which an interruption also drops a frame that was taken just before.
 
-    Two loop iterations lie between `get` and the task that awaits it. In between, Pipecat's sender
-    empties the queue and reports that the agent stopped speaking. Then it would report that the
-    agent speaks, for a piece that is never heard, and the next answer would begin unnoticed.
+    Between `get` and the task that awaits it are two iterations of the event loop. If Pipecat's
+    sender empties the queue in between and reports that the agent stopped speaking, it would then
+    report that the agent speaks, because of a piece that is never heard, and the beginning of the
+    next answer would not be reported.
     """
 
     def __init__(self) -> None:
@@ -119,15 +121,15 @@ class OutgoingFrames(FrameQueue):
         self._overtaken: Frame | None = None
 
     def reset(self) -> None:
-        """Drop what may be interrupted."""
+        """Empty the queue after an interruption, including a frame that was just taken."""
         taken = self._taken
-        super().reset()  # it drops every frame
+        super().reset()
         self._taken = taken
         if taken is not None and taken.interruptible:
             self._overtaken = taken
 
     def wanted(self, frame: Frame) -> bool:
-        """Return whether no interruption has overtaken a frame that was just taken."""
+        """Return whether a frame that was taken is still to be played: it was not interrupted."""
         self._taken = None
         return frame is not self._overtaken
 
@@ -137,16 +139,16 @@ class OutgoingFrames(FrameQueue):
 
 
 class WholeSender(BaseOutputTransport.MediaSender):
-    """Keeps an incomplete piece when the speech before it ends.
+    """Pipecat's sender, but it keeps an incomplete piece when the speech before it ends.
 
-    Pipecat's sender drops it (`_bot_stopped_speaking`, base_output.py:853), so up to 40 ms were
-    missing from the middle of a word when an answer was queued after a filler. After an
-    interruption no such piece waits: the sender has emptied itself by then.
+    Pipecat drops it (`_bot_stopped_speaking`, base_output.py:853), so up to 40 ms were missing in
+    the middle of a word when an answer was queued after a filler. After an interruption, there is
+    no such piece, because the sender has emptied its buffer.
     """
 
     @property
     def must_be_heard(self) -> bool:
-        """Whether uninterruptible sound is left after an interruption."""
+        """Whether audio that cannot be interrupted is left after an interruption."""
         return bool(self._audio_runs) or self._audio_queue.has_frame(OutputAudioRawFrame)
 
     def _clear_audio_buffer(self) -> None:
@@ -155,7 +157,7 @@ class WholeSender(BaseOutputTransport.MediaSender):
     def _create_audio_task(self) -> None:
         if not self._audio_task:
             super()._create_audio_task()
-            self._audio_queue = OutgoingFrames()  # the task has not read it yet
+            self._audio_queue = OutgoingFrames()  # before the task reads from the queue
 
     def _next_frame(self) -> AsyncGenerator[Frame, None]:
         return self._drop_overtaken(super()._next_frame())
@@ -169,7 +171,7 @@ class WholeSender(BaseOutputTransport.MediaSender):
 
 
 def audible(pcm: bytes) -> bool:
-    """Return whether 16-bit little-endian PCM holds an audible sample."""
+    """Return whether 16-bit little-endian PCM contains an audible sample."""
     return peak(pcm) > AUDIBLE
 
 

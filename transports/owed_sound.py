@@ -1,4 +1,4 @@
-"""Keeps sound that a lost line did not play, and replays it by whole words on the next line."""
+"""Keeps audio that a lost line did not play, and replays it by whole words on the next line."""
 
 import asyncio
 from collections import deque
@@ -20,12 +20,13 @@ class _Waiting:
 
 
 class Unheard:
-    """Keeps words, and the frames after them, until the mark after their sound is echoed.
+    """Keeps words, and the frames after them, until the mark after their audio is echoed.
 
-    Frames stay in order. If a far end echoes no mark in time, nothing is kept until it echoes one.
+    Frames stay in order. If the far end does not echo a mark in time, frames are no longer kept,
+    until it echoes one.
 
     Attributes:
-        given_up: The far end does not seem to echo marks.
+        given_up: Whether the far end does not seem to echo marks.
     """
 
     def __init__(self) -> None:
@@ -38,11 +39,16 @@ class Unheard:
         return self._waiting[-1].mark if self._waiting else None
 
     def keep(self, frame: Frame, mark: str, give_up_at: float) -> None:
-        """Keep a frame until its mark is echoed, or until a deadline."""
+        """Keep a frame until its mark is echoed, or until `give_up_at`."""
         self._waiting.append(_Waiting(frame, mark, give_up_at))
 
     def heard(self, pending: Callable[[str], bool], now: float) -> list[Frame]:
-        """Return, once, the frames that need not wait any longer, in order."""
+        """Remove and return the frames that no longer wait, in order.
+
+        Args:
+            pending: Returns whether a mark was not echoed yet.
+            now: Monotonic, in seconds.
+        """
         if self._waiting and self._waiting[0].give_up_at <= now and pending(self._waiting[0].mark):
             self.given_up = True
         found: list[Frame] = []
@@ -51,46 +57,46 @@ class Unheard:
         return found
 
     def postpone(self, give_up_at: float) -> None:
-        """Extend the wait: the line was lost, and unplayed sound will be replayed."""
+        """Extend the wait: the line was lost, and unplayed audio will be replayed."""
         self._waiting = deque(
-            replace(text, give_up_at=max(text.give_up_at, give_up_at)) for text in self._waiting
+            replace(item, give_up_at=max(item.give_up_at, give_up_at)) for item in self._waiting
         )
 
     def drop(self) -> None:
-        """Drop what a barge-in drops: that sound will not be played."""
-        self._waiting = deque(text for text in self._waiting if not text.frame.interruptible)
+        """Drop interruptible frames: the caller barged in, so their audio will not be played."""
+        self._waiting = deque(item for item in self._waiting if not item.frame.interruptible)
 
     def rest(self, *, words: bool) -> list[Frame]:
-        """Return, once, all waiting frames; without the words if the caller did not hear them."""
-        frames = [text.frame for text in self._waiting]
+        """Remove and return all waiting frames; without `words`, leave the words out."""
+        frames = [item.frame for item in self._waiting]
         self._waiting.clear()
         return [frame for frame in frames if words or not isinstance(frame, TTSTextFrame)]
 
 
-MAX_WORD_S: Final = 1.5  # a played stretch longer than this without an end is no word
-HAIR_S: Final = 1e-6  # sums of pieces are inexact
-MAX_S: Final = 10.0  # a line that accepts sound for this long without an echo is not trusted
+MAX_WORD_S: Final = 1.5  # longer audio without the end of a word is not kept as part of a word
+HAIR_S: Final = 1e-6  # tolerance, because sums of lengths are inexact
+MAX_S: Final = 10.0  # of audio that is kept; the far end probably echoes no marks if it is more
 
 
 @dataclass(slots=True, eq=False)
 class Stretch:
-    """Sound up to a mark."""
+    """A stretch of audio up to a mark."""
 
     sound: bytearray = field(default_factory=bytearray)  # 16-bit PCM
-    mark: str | None = None  # `None`: not sent yet
+    mark: str | None = None  # `None` if no mark was sent yet
     played: bool = False
     ends_word: bool = False
 
 
 class SentSound:
-    """Keeps sound from the first word that is not known to have been heard completely.
+    """Keeps sent audio from the first word on that may not have been heard completely.
 
     sent = SentSound(rate_hz=8000)
     sent.add(pcm)
     sent.mark("h1")
     sent.end_word()
     sent.echoed("h1")      # dropped: the word was heard
-    list(sent)             # what another line has to play first
+    list(sent)             # the audio that another line must play first
     """
 
     def __init__(self, *, rate_hz: int) -> None:
@@ -99,23 +105,23 @@ class SentSound:
         self._stretches: deque[Stretch] = deque()
 
     def __iter__(self) -> Iterator[Stretch]:
-        """Iterate over the pending sound in order, without sound that is dropped meanwhile."""
+        """Iterate over the kept audio in order, without audio that is dropped meanwhile."""
         for stretch in tuple(self._stretches):
             if stretch in self._stretches:
                 yield stretch
 
     @property
     def length_s(self) -> float:
-        """Its playing time."""
+        """The length of the kept audio, in seconds."""
         return self._length(self._stretches)
 
     @property
     def again_s(self) -> float:
-        """How much of it was already played: the beginning of a cut word."""
+        """The length of the part that was already played: the beginning of a word."""
         return self._length(stretch for stretch in self._stretches if stretch.played)
 
     def add(self, sound: bytes) -> None:
-        """Keep sound that is sent."""
+        """Keep audio that is sent."""
         if not self._stretches or self._stretches[-1].mark is not None:
             self._stretches.append(Stretch())
         self._stretches[-1].sound += sound
@@ -123,7 +129,7 @@ class SentSound:
             self._stretches.popleft()
 
     def mark(self, name: str) -> None:
-        """Record a mark after the sound so far."""
+        """Record a mark after the audio so far."""
         if self._stretches and self._stretches[-1].mark is None:
             self._stretches[-1].mark = name
 
@@ -134,7 +140,7 @@ class SentSound:
             self._forget_whole_words()
 
     def echoed(self, name: str) -> None:
-        """Process an echo: everything up to the mark was played."""
+        """Record that a mark was echoed: the audio before it was played."""
         if all(stretch.mark != name for stretch in self._stretches):
             return
         for stretch in self._stretches:
@@ -144,7 +150,7 @@ class SentSound:
         self._forget_whole_words()
 
     def heard_but(self, left_s: float) -> None:
-        """Count everything as played but the last `left_s`, in whole stretches."""
+        """Record that everything was played but the last `left_s`, in whole stretches."""
         after_s = self.length_s
         for stretch in self._stretches:
             after_s -= len(stretch.sound) / self._bytes_per_s
@@ -154,7 +160,7 @@ class SentSound:
         self._forget_whole_words()
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Forget all audio."""
         self._stretches.clear()
 
     def _forget_whole_words(self) -> None:
@@ -169,16 +175,16 @@ class SentSound:
         return sum(len(stretch.sound) for stretch in stretches) / self._bytes_per_s
 
 
-LOST_S: Final = 0.1  # sound sent this shortly before a loss is lost, too (chosen)
+LOST_S: Final = 0.1  # audio sent this shortly before a line is lost counts as lost, too (chosen)
 
 
 class OwedSound:
-    """Writes an output's pieces, and repeats those that a lost line did not play.
+    """Writes an output's audio, and repeats audio that a lost line did not play.
 
     Attributes:
-        sent: Written sound that is not known to have been heard, from the start of a word.
-        lost: Whether the line was lost, and sound must be repeated.
-        note_heard: Marks the sound in `sent` that was heard by now.
+        sent: Written audio that may not have been heard, from the start of a word.
+        lost: Whether the line was lost, and audio must be repeated.
+        note_heard: Records which audio in `sent` was heard by now.
     """
 
     def __init__(
@@ -192,48 +198,48 @@ class OwedSound:
         """Start with nothing written.
 
         Args:
-            rate_hz: Of the sound.
-            write: Writes a piece; gets its name, too.
-            back: Returns when the line accepts sound again.
-            note_heard: Marks the sound in `sent` that was heard by now.
+            rate_hz: The sample rate.
+            write: Writes a piece of audio with its name.
+            back: Waits until the line accepts audio again.
+            note_heard: Records which audio in `sent` was heard by now.
         """
         self.sent = SentSound(rate_hz=rate_hz)
         self.lost = False
         self.note_heard = note_heard
         self._write, self._back = write, back
-        self._writing = asyncio.Lock()  # a piece, or a replay
-        self._owed: deque[Stretch] = deque()
+        self._writing = asyncio.Lock()  # held while a piece is written, or audio is repeated
+        self._to_repeat: deque[Stretch] = deque()
         self._count = 0
 
     async def write(self, sound: bytes) -> None:
-        """Write a piece, after all pending repeats."""
+        """Write a piece, after audio that must be repeated."""
         await self.repeat()
         async with self._writing:
             await self._put(sound)
 
     async def repeat(self) -> None:
-        """Repeat the lost sound, once, when the line is back."""
+        """Repeat the lost audio when the line is back; do nothing if none was lost."""
         while self.lost:
             await self._back()
             async with self._writing:
                 if self.lost:
-                    await self._put_owed()
+                    await self._put_again()
 
     def note_lost(self) -> None:
         """Record that the line is lost; `sent` will be repeated."""
         self.lost = self.sent.length_s > 0
 
     def drop(self) -> None:
-        """Drop everything: the caller barged in."""
+        """Forget all audio: the caller barged in."""
         self.sent.clear()
-        self._owed.clear()
+        self._to_repeat.clear()
 
-    async def _put_owed(self) -> None:
+    async def _put_again(self) -> None:
         self.lost = False
-        self._owed.extend(self.sent)
+        self._to_repeat.extend(self.sent)
         self.sent.clear()
-        while self._owed:
-            stretch = self._owed.popleft()
+        while self._to_repeat:
+            stretch = self._to_repeat.popleft()
             await self._put(bytes(stretch.sound))
             if stretch.ends_word:
                 self.sent.end_word()
@@ -251,7 +257,7 @@ class RepeatingOutput(LegOutput):
     """An output whose far end echoes no marks, and whose line may be lost and restored.
 
     Attributes:
-        owed: Writes the output's pieces.
+        owed: Writes the output's audio, and repeats lost audio.
     """
 
     owed: OwedSound
@@ -259,19 +265,19 @@ class RepeatingOutput(LegOutput):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame on; one after its sound ends a word or utterance."""
+        """Push a frame on; frames for words and the end of speech mark the end of a word."""
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
             self.owed.sent.end_word()
         await super().push_frame(frame, direction)
 
     @property
     def unsure_words(self) -> int:
-        """How many of the reported words the far end may not have received yet."""
+        """The number of words reported as heard that the far end may not have received yet."""
         if not self.owed.lost:
             self.owed.note_heard()
         return sum(stretch.ends_word for stretch in self.owed.sent)
 
     def repeat_owed(self) -> None:
-        """Repeat the sound that the lost line did not play; no other sound may follow."""
+        """Repeat lost audio in a task, even if no other audio follows."""
         if self.owed.lost:
             self.create_task(self.owed.repeat(), "repeat the sound of a lost line")

@@ -1,4 +1,4 @@
-"""Resume states of calls, kept outside the call's own process."""
+"""Stores the resume states of calls outside the calls' processes."""
 
 import asyncio
 import secrets
@@ -8,11 +8,11 @@ from typing import Any, Final
 from calls.resume import KEPT_S, RETURN_S, ResumeState
 from transports.pool import CallPool, KeyValues
 
-LOOK_S: Final = 1.0  # between two looks for the return of a call
+LOOK_S: Final = 1.0  # between two checks whether a call was resumed
 
 
 class ParkedCall:
-    """Storage of one call's resume state.
+    """Stores one call's resume state.
 
     Attributes:
         state: The stored state when the line connected; `None` for a new call.
@@ -25,19 +25,20 @@ class ParkedCall:
         self._last: ResumeState | None = None
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> None:
-        """Store the state in place of the former one; after the last one, store nothing more."""
+        """Store a state in place of the previous one; after the `last` one, store nothing more."""
         if self._last is None:
             self._last = state if last else None
             await self._key_values.keep(self._place, state.as_json(), for_s=KEPT_S)
 
     async def returned(self) -> bool:
-        """Wait up to `RETURN_S` for the caller of a lost line; return whether the call was resumed.
+        """Wait up to `RETURN_S` for a caller whose line was lost; return whether the call resumed.
 
-        The resumed call took the stored state; a later one there is its own. If the caller stays
-        away, the state is deleted: a later call is a new one. If the store does not answer, the
-        call counts as resumed: the record finds it if it was not.
+        A call that resumes takes our state out of the store, and later stores its own. If the
+        caller does not return, our state is deleted, so that a later call is a new one. If the
+        store does not answer, the call counts as resumed; if it was not, the record shows that it
+        has no end.
         """
-        misses = 0  # in a row: a call that is refused for want of a seat is put back
+        misses = 0  # in a row: a call that is refused for lack of a seat puts the state back
         for _ in range(round(RETURN_S / LOOK_S)):
             await asyncio.sleep(LOOK_S)
             with suppress(LookupError):
@@ -59,10 +60,10 @@ class ParkedCall:
 
 
 class Parked:
-    """Resume states by the token of their line; each is taken once."""
+    """The stored resume states of one kind of line, by the token of the line."""
 
     def __init__(self, pool: CallPool, kind: str) -> None:
-        """Store the calls of one kind of line."""
+        """Use the pool's store for one kind of line."""
         self._pool = pool
         self._kind = kind
 
@@ -72,18 +73,18 @@ class Parked:
         return secrets.token_urlsafe(24)
 
     def place(self, token: str) -> ParkedCall:
-        """Return the storage of a new call."""
+        """Return the store of a new call's state."""
         return ParkedCall(self._pool.key_values, f"parked {self._kind} {token}")
 
     async def holds(self, token: str) -> bool:
-        """Return whether a state is stored, and leave it there."""
+        """Return whether a state is stored, and leave it in the store."""
         kept = await self.take(token)
         if kept.state is not None:
             await kept.keep(kept.state)
         return kept.state is not None
 
     async def take(self, token: str) -> ParkedCall:
-        """Take the stored state of a call out; return its storage."""
+        """Remove a call's state from the store; return the call's store with that state."""
         place = f"parked {self._kind} {token}"
         kept = await self._pool.key_values.take(place)
         return ParkedCall(

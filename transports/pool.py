@@ -1,4 +1,4 @@
-"""The worker pool as a line sees it: seats, stored values, locks, and the other processes."""
+"""The interface of the worker pool to the lines: seats, stored values, locks, other processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -9,14 +9,14 @@ from weakref import WeakValueDictionary
 
 from bot.clock import Clock
 
-DRAINING: Final = "draining"  # reason of a refusal: the server takes no more calls
-ASK_S: Final = 2.0  # for an answer of another process; a loop that answers later has worse problems
+DRAINING: Final = "draining"  # the reason of a refusal if the server takes no more calls
+ASK_S: Final = 2.0  # to wait for another process; one that answers later has worse problems
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 class SwitchboardFullError(Exception):
-    """All seats are taken, or the process is closing; the text is a sentence for the caller."""
+    """All seats are taken, or the process is closing; the message is a sentence for the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,10 @@ class HeldSeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoSeat:
-    """There is no seat, with the reason.
+    """There is no free seat.
 
-    `full`, `busy` or `draining`; for public callers also `public_full` and `address_full`.
+    The reason is `full`, `busy` or `draining`; for public callers also `public_full` or
+    `address_full`.
     """
 
     reason: str
@@ -44,7 +45,7 @@ class KeyValues(Protocol):
         ...
 
     async def take(self, token: str) -> Any:
-        """Return a value; `None` if there is none, it was taken, or it has expired."""
+        """Remove and return a value; `None` if there is none, or it has expired."""
         ...
 
     async def read(self, token: str) -> Any:
@@ -57,45 +58,45 @@ class KeyValues(Protocol):
 
 
 class Peers(Protocol):
-    """The processes of the pool, as one of them reaches them."""
+    """Claims and questions between the processes of the pool."""
 
     async def claim(self, what: str) -> bool:
-        """Return whether this process is the first of all live processes to claim this."""
+        """Claim `what`; return False if another live process has claimed it."""
         ...
 
     def give_back(self, what: str) -> None:
-        """Allow any process to claim this again, including this one."""
+        """Release a claim, so that any process can claim it again."""
         ...
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Register the answer to a question that other processes ask this one."""
+        """Register the function that answers a question of other processes."""
         ...
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Return the answer of the process with this name; raises `LookupError` without one."""
+        """Return the answer of the process with this name; raise `LookupError` without one."""
         ...
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return the answers of all processes, this one's first."""
+        """Return the answers of all processes, that of this process first."""
         ...
 
 
 class CallPool(Protocol):
-    """All processes that share one port, as the lines of one of them use them."""
+    """The processes that share one port."""
 
     @property
     def key_values(self) -> KeyValues:
-        """The store of tickets and resume states."""
+        """The shared store, for tickets and resume states."""
         ...
 
     @property
     def peers(self) -> Peers:
-        """The processes themselves: claims and questions."""
+        """Claims, and questions to other processes."""
         ...
 
     @property
     def id(self) -> str:
-        """A random text that all processes of this pool share, and no other server has."""
+        """A random id of this pool, the same in all its processes."""
         ...
 
     @property
@@ -105,15 +106,16 @@ class CallPool(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether this process does what is done once per pool, such as rendering clips."""
+        """Whether this process does work that is done once per pool, such as rendering clips."""
         ...
 
     async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
         """Reserve a seat for an expected call; the same call gets the same seat again.
 
         Args:
-            call: The carrier's name of the call; empty if it has none.
-            address: Of a public caller, who gets only a share of the seats; empty for others.
+            call: The carrier's id of the call; empty if it has none.
+            address: The network address of a public caller, who may use only a share of the seats;
+                empty for others.
         """
         ...
 
@@ -136,16 +138,16 @@ def take_seat(pool: CallPool, seat: int) -> Iterator[None]:
         pool.end(seat)
 
 
-# In a full pool a call that lost its worker has no seat until another worker is ready. Chosen:
-# carriers wait at least 10 s for our answer.
+# How long a call that lost its worker waits for a seat: in a full pool, there is none until another
+# worker is ready. Chosen; carriers wait at least 10 s for our answer.
 SEAT_S: Final = 8.0
-LOOK_S: Final = 0.25  # between two attempts
+LOOK_S: Final = 0.25  # between two tries
 
 
 async def seat_for(
     call_ref: str, pool: CallPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
-    """Hold a seat for a call; wait up to `within_s`, for a call in progress."""
+    """Reserve a seat for a call; if there is none, try again for `within_s`."""
     until = clock() + within_s
     while True:
         admitted = await pool.admit(call_ref)
@@ -154,15 +156,15 @@ async def seat_for(
         await asyncio.sleep(LOOK_S)
 
 
-LOCK_LOOK_S: Final = 0.01  # chosen: a lock is held for some milliseconds
-LOCK_S: Final = 2.0  # a slower supervisor has bigger problems (`bot/workers/wire.py`)
+LOCK_LOOK_S: Final = 0.01  # between two tries; a lock is held for a few milliseconds (chosen)
+LOCK_S: Final = 2.0  # to wait for a lock; a slower supervisor has bigger problems
 
 
 class PoolLocks:
     """Named locks across the processes of the worker pool.
 
-    A process that dies releases its locks. If the supervisor does not answer in time, the process
-    goes on without the lock, since it may be the only process.
+    A process that dies releases its locks. If a lock is not free within `LOCK_S`, or the supervisor
+    does not answer, the process continues without the lock.
     """
 
     def __init__(self, peers: Peers) -> None:

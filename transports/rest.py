@@ -15,33 +15,37 @@ from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 
 STAGE: Final = "dial"
-ASK_S: Final = 5.0  # a caller may be waiting; longer would not help
-NO_ANSWER: Final = 0  # in place of a status: the request got no answer
+ASK_S: Final = 5.0  # the time limit of a request: a caller may be waiting
+NO_ANSWER: Final = 0  # in place of a status, if there was no response
 
 Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[Any]]
-"""Returns the JSON of an answer; `None` if it has none."""
+"""Returns the JSON of a response; `None` if it has none."""
 
 
 async def read_json(answer: aiohttp.ClientResponse) -> Any:
-    """Return an answer's JSON if it says that it is JSON; raises `ValueError` if it is not."""
+    """Return a response's JSON; `None` for another content type.
+
+    Raises:
+        ValueError: It is not JSON, although its content type says so.
+    """
     if answer.content_type != "application/json":
         return None
     return parse_json(await read_body(answer.content))
 
 
 def same(body: Any) -> tuple[Any, object]:
-    """Return a refusal's body as it is, and no code."""
+    """Return an error response's body as it is, and no code."""
     return body, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberSetup:
-    """An account and one of its numbers, as the carrier knows them.
+    """The setup of an account and one of its numbers at the carrier.
 
     Attributes:
-        account: Its state; `active` if calls are possible.
-        has_number: Whether the number belongs to it.
-        webhook: Where the carrier sends the number's calls, empty for nowhere; `None` if unknown.
+        account: The account's state; `active` if calls are possible.
+        has_number: Whether the number belongs to the account.
+        webhook: The address for the number's calls, empty if none is set; `None` if unknown.
     """
 
     account: str
@@ -50,14 +54,14 @@ class NumberSetup:
 
 
 def text_at(body: object, *keys: str) -> str:
-    """Return the text at a path in an untrusted answer; empty if there is none."""
+    """Return the text at a path in an untrusted response; empty if there is none."""
     for key in keys:
         body = body.get(key) if isinstance(body, dict) else None
     return body if isinstance(body, str) else ""
 
 
 def first_of(body: object, key: str) -> dict[str, Any]:
-    """Return the first object of a list in an untrusted answer; empty if there is none."""
+    """Return the first object of a list in an untrusted response; empty if there is none."""
     items = body.get(key) if isinstance(body, dict) else None
     first = items[0] if isinstance(items, list) and items else None
     return first if isinstance(first, dict) else {}
@@ -65,15 +69,15 @@ def first_of(body: object, key: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestClient:
-    """One account's requests, over the process's connections.
+    """Sends the requests of one account, over the process's shared connections.
 
     Attributes:
-        carrier: Its name, as in events.
-        url: Of the account's resources, without a slash at the end.
-        authorization: The header's value.
-        read: Reads an answer.
-        error_in: Returns the part of a refusal's body that explains it, and the carrier's code.
-        may_be_empty: Whether an answer without JSON is good.
+        carrier: The carrier's name, as in events.
+        url: The URL of the account's resources, without a slash at the end.
+        authorization: The value of the header `Authorization`.
+        read: Reads a response.
+        error_in: Returns the part of an error response that explains it, and the carrier's code.
+        may_be_empty: Whether a successful response may have no JSON.
     """
 
     carrier: str
@@ -86,10 +90,10 @@ class RestClient:
     async def ask(
         self, method: str, resource: str, *, but: Sequence[int] = (), **asked: Any
     ) -> dict[str, Any] | None:
-        """Return the JSON of an answer, for work outside a call; `None` for a status in `but`.
+        """Return the JSON of a response, for work outside a call; `None` for a status in `but`.
 
         Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
+            ServiceError: It failed; the error says how, and whether a retry may help.
         """
         try:
             async with asyncio.timeout(ASK_S):
@@ -106,7 +110,7 @@ class RestClient:
         return body
 
     async def command(self, method: str, resource: str, **asked: Any) -> int:
-        """Return the status of an answer; never raises, because a caller is on the line."""
+        """Return the status of a response, or `NO_ANSWER`; never raises, as a caller is waiting."""
         try:
             async with asyncio.timeout(ASK_S):
                 return (await self.send(method, resource, reads=False, **asked))[0]
@@ -116,13 +120,14 @@ class RestClient:
     async def send(
         self, method: str, resource: str, *, reads: bool = True, twice: bool = False, **asked: Any
     ) -> tuple[int, Any]:
-        """Send a request; return the answer's status and its JSON.
+        """Send a request; return the response's status and its JSON.
 
         Args:
             method: The HTTP method.
-            resource: Of the account.
-            reads: Whether to read the answer's body.
-            twice: The request is safe to repeat if the host has just closed the kept connection.
+            resource: The account's resource.
+            reads: Whether to read the body of the response.
+            twice: Whether the request may be repeated if the host has just closed a connection
+                that was kept open.
             asked: Arguments of `aiohttp.ClientSession.request`.
         """
         url = f"{self.url}/{resource}"
@@ -146,10 +151,10 @@ def basic_auth(user: str, password: SecretStr) -> SecretStr:
     return SecretStr(aiohttp.encode_basic_auth(user, password.get_secret_value()))
 
 
-def number_of(said: object) -> float | None:
-    """Return a number given as a number or a text; `None` if it is neither."""
+def number_of(value: object) -> float | None:
+    """Return a finite number that is given as a number or a text; `None` for anything else."""
     try:
-        number = float(str(said))
+        number = float(str(value))
     except ValueError:
         return None
     return number if math.isfinite(number) else None

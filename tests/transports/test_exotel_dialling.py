@@ -15,7 +15,7 @@ from fallbacks.failure import Kind
 from tests.campaigns.placing import A, B, request
 from tests.transports.conformance.accounts import failure_of, lost, unheard
 from transports.dialling import CarrierError, DialRefusedError, FoundCall, HeardLeg
-from transports.exotel.dialling import MAX_S, UNHEARD_S, dial_proof, ending_of, is_proven
+from transports.exotel.dialling import MAX_S, UNREPORTED_S, dial_proof, ending_of, is_proven
 from transports.exotel.rest import MAX_ANSWER_BYTES
 
 pytestmark = pytest.mark.virtual_time
@@ -56,7 +56,7 @@ async def test_a_dial_without_any_report_is_unknown_and_never_repeated() -> None
     async with unheard("exotel") as it:
         await lost(it, request("d-1"))
         at_once = await it.carrier.find("d-1", A, 0.0)
-        await asyncio.sleep(UNHEARD_S - 1)
+        await asyncio.sleep(UNREPORTED_S - 1)
         waited_for = await it.carrier.find("d-1", A, 0.0)
         await asyncio.sleep(1)
         given_up = await it.carrier.find("d-1", A, 0.0)
@@ -75,7 +75,7 @@ async def test_a_call_unknown_to_exotel_is_waited_for_and_then_unknown() -> None
         call_sid = await it.carrier.dial(request("d-1"))
         it.api.forgets = True
         before = await it.carrier.find("d-1", A, 0.0)
-        await asyncio.sleep(UNHEARD_S)
+        await asyncio.sleep(UNREPORTED_S)
 
         assert before == FoundCall(provider_call_id=call_sid)
         assert await it.carrier.find("d-1", A, 0.0) == FoundCall(

@@ -132,7 +132,7 @@ async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_ring
         await asyncio.sleep(50)
         assert (transfer.done(), on.call.gone_for) == (False, [])
 
-        leg.handed_on("connected")
+        leg.note_transfer_result("connected")
         assert await transfer == "connected"
         await asyncio.wait_for(on.call.over.wait(), 30)
 

@@ -35,8 +35,8 @@ def _started(fields: Fields) -> Message:
         return INCOMPLETE
     media_format = part(start, "media_format")
     rate_hz = number(media_format.get("sample_rate", RATES_HZ[0]))
-    # "audio/x-raw" is written "raw/slin" and "base64" elsewhere, so the name only shows that it is
-    # not the telephone's one-byte code, which an account may be set to.
+    # Exotel's pages name the same encoding "audio/x-raw", "raw/slin" and "base64". So we only check
+    # that it is not mu-law, to which an account may be set.
     if rate_hz not in RATES_HZ or "mulaw" in text(media_format, "encoding"):
         return UNKNOWN_CODEC
     return Started(

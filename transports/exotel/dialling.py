@@ -1,13 +1,13 @@
 """Campaigns over Exotel, whose callbacks report the result of a dial.
 
-Exotel's API finds a call only by Exotel's own id. If the answer to an order is lost, the dial is
-known only by its callbacks and its stream, which carry our id. Nothing proves that such a call was
-not placed, so it is never dialled again. Only an order that Exotel refused or never received was
-not placed.
+One call request dials a number and connects the answered call to our media socket ("Connect Voice
+AI"), without asking us for instructions.
 
-One order dials a number and connects the answered call to our media socket ("Connect Voice AI"),
-without asking us for instructions. Exotel knows no call by an id of ours, and its lists leave out
-live calls. So only callbacks tell the result of an order that got no answer.
+Exotel's API finds a call only by Exotel's own id, and its lists leave out live calls. If the
+response to a call request is lost, we do not have that id. Only the callbacks and the stream of the
+call, which carry our own id, then show what became of the dial. As the call may have been placed,
+the dial is never repeated. It is certain that no call was placed only if Exotel refused the request
+or never received it.
 
 Exotel signs nothing that it sends. A callback or stream is authenticated by a proof in its address:
 an HMAC of our own id of the dial with the account's secret token.
@@ -60,8 +60,8 @@ def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
         ref: Our own id of the dial, never reused.
         purpose: What the address admits; a proof is valid for one purpose only.
     """
-    said = f"holdline {purpose} of dial {ref}".encode()
-    return hmac.new(token.get_secret_value().encode(), said, hashlib.sha256).hexdigest()
+    statement = f"holdline {purpose} of dial {ref}".encode()
+    return hmac.new(token.get_secret_value().encode(), statement, hashlib.sha256).hexdigest()
 
 
 def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
@@ -81,12 +81,14 @@ def ending_of(status: str) -> str:
 
 
 LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minute
-UNHEARD_S: Final = 120.0  # chosen: a minute of ringing, and repeated callbacks
-MAX_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
+# How long Exotel may report nothing about a dial before its outcome counts as unknown (chosen: a
+# minute of ringing, and repeated callbacks).
+UNREPORTED_S: Final = 120.0
+MAX_S: Final = 3600.0 + UNREPORTED_S  # the same after an answer: Exotel ends a stream at 60 minutes
 UNPLACED_KINDS: Final = frozenset(
     {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
 )
-"""Failures after which no call was placed; after any other failure there may be one."""
+"""Failures that show that no call was placed; after any other failure there may be one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class ExotelCarrier:
     """One account and one of its numbers; callbacks and media come to our address.
 
     Attributes:
-        rest: The account.
+        rest: The account's API.
         public_url: Our address.
         number: Our number, which the callee sees.
         news: What callbacks have reported.
@@ -107,9 +109,10 @@ class ExotelCarrier:
     news: CarrierNews
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
-    _refused: dict[str, bool] = field(default_factory=dict[str, bool])
-    # Since when Exotel has reported nothing about a dial, on the loop's clock.
-    _silent_since: dict[str, float] = field(default_factory=dict[str, float])
+    # Dials for which no call was placed: the request was refused, or did not reach Exotel.
+    _unplaced: dict[str, bool] = field(default_factory=dict[str, bool])
+    # When Exotel first reported nothing about a dial that we asked for, on the loop's clock.
+    _unreported_since: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         """Create the pacing."""
@@ -117,7 +120,7 @@ class ExotelCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; Exotel alone decides how long it rings."""
-        call_sid = await self._pace.place(lambda: self._order(request), request)
+        call_sid = await self._pace.place(lambda: self._request_call(request), request)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
 
@@ -126,21 +129,33 @@ class ExotelCarrier:
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial; `None` if Exotel said that it placed no call."""
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.outcome is not None:
-            self._silent_since.pop(dial_id, None)
-            return heard.found
-        call_sid = heard.call_ref if heard else self.news.refs.get(dial_id, "")
+        """Return the state of a dial; `None` if it is certain that no call was placed.
+
+        An outcome in the callbacks decides; without one, Exotel's record of the call is read. If
+        there is no record either, the call counts as in progress, and after a while its outcome
+        counts as unknown.
+
+        Args:
+            dial_id: Our id.
+            to: Unused: Exotel does not find a call by its number.
+            since_s: Unused, like `to`.
+        """
+        reported = await self.news.heard(dial_id)
+        if reported is not None and reported.outcome is not None:
+            self._unreported_since.pop(dial_id, None)
+            return reported.found
+        call_sid = reported.call_ref if reported else self.news.refs.get(dial_id, "")
         if not call_sid:
-            return None if dial_id in self._refused else self._unheard(dial_id, "", None)
+            return None if dial_id in self._unplaced else self._unreported(dial_id, "", None)
         with carrier_errors():
             found = await self._fetch(call_sid)
         if found is None:
-            return self._unheard(dial_id, call_sid, heard)
-        self._silent_since.pop(dial_id, None)
+            return self._unreported(dial_id, call_sid, reported)
+        self._unreported_since.pop(dial_id, None)
         self.news.refs[dial_id] = call_sid
-        return replace(found, answered=found.answered or (heard is not None and heard.answered))
+        return replace(
+            found, answered=found.answered or (reported is not None and reported.answered)
+        )
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call, as soon as Exotel knows it."""
@@ -148,15 +163,15 @@ class ExotelCarrier:
             found = await self._fetch(provider_call_id)
         return found.cost if found else None
 
-    async def _order(self, request: DialRequest) -> str:
-        """Order a call and return Exotel's id; remember an order that was not accepted."""
-        self._refused.pop(request.dial_id, None)
+    async def _request_call(self, request: DialRequest) -> str:
+        """Request a call and return Exotel's id; remember the dial if no call was placed."""
+        self._unplaced.pop(request.dial_id, None)
         try:
             answer = await self.rest.ask("POST", "Calls/connect.json", self._form(request))
         except ServiceError as error:
             unsent = isinstance(error.__cause__, aiohttp.ClientConnectorError)
             if unsent or error.failure.kind in UNPLACED_KINDS:
-                remember(self._refused, request.dial_id, value=True)
+                remember(self._unplaced, request.dial_id, value=True)
             raise
         call_sid = text(part(answer or {}, "call"), "sid")
         if not is_id(call_sid):
@@ -164,10 +179,10 @@ class ExotelCarrier:
         return call_sid
 
     async def _fetch(self, call_sid: str) -> FoundCall | None:
-        """Return a call from its record; `None` if Exotel does not know it, or not yet.
+        """Return a call from its record; `None` if Exotel does not have it, or not yet.
 
-        The record of a call that goes on never shows that the callee answered: a call is
-        `in-progress` from its order on.
+        While a call goes on, its record does not show whether the callee has answered: the status
+        is `in-progress` as soon as the call is requested.
         """
         answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
         if answer is None:
@@ -198,13 +213,13 @@ class ExotelCarrier:
         proof = dial_proof(self.rest.api_token, ref, purpose)
         return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
-    def _unheard(self, dial_id: str, call_sid: str, heard: HeardLeg | None) -> FoundCall:
-        """Return a call about which Exotel reports nothing: wait for it, never dial it again."""
+    def _unreported(self, dial_id: str, call_sid: str, reported: HeardLeg | None) -> FoundCall:
+        """Return a call whose outcome Exotel does not report: in progress, later unknown."""
         now = asyncio.get_running_loop().time()
-        if dial_id not in self._silent_since:
-            remember(self._silent_since, dial_id, now)
-        answered = heard is not None and heard.answered
-        until_s = self._silent_since[dial_id] + (MAX_S if answered else UNHEARD_S)
+        if dial_id not in self._unreported_since:
+            remember(self._unreported_since, dial_id, now)
+        answered = reported is not None and reported.answered
+        until_s = self._unreported_since[dial_id] + (MAX_S if answered else UNREPORTED_S)
         return FoundCall(
             provider_call_id=call_sid,
             outcome=DialOutcome.UNKNOWN if now >= until_s else None,

@@ -18,13 +18,13 @@ from transports.media_stream.messages import part
 from transports.rest import NumberSetup, RestClient, basic_auth, text_at
 
 API_URL: Final = "https://api.exotel.com"
-MAX_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
+MAX_ANSWER_BYTES: Final = 64 * 1024  # the record of a call has 1 kB
 Form: TypeAlias = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelRest:
-    """The account for outbound calls, and the address of its API."""
+    """The API of the account that places outbound calls."""
 
     account_sid: SecretStr
     api_key: SecretStr
@@ -32,26 +32,26 @@ class ExotelRest:
     api_url: str = API_URL
 
     async def ask(self, method: str, resource: str, form: Form = ()) -> dict[str, Any] | None:
-        """Return the JSON of an answer, names in lower case; `None` if the resource does not exist.
+        """Return a response's JSON; `None` if a `GET` finds no such resource.
 
-        Exotel's pages write the same names as `Sid` and as `sid`.
+        Names are in lower case, because Exotel's pages write both `Sid` and `sid`.
 
         Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; tells how, and whether a retry may help.
         """
         but = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
         return await self._client.ask(method, resource, but=but, data=form or None)
 
     async def number_setup(self) -> NumberSetup:
-        """Return the account's state; the numbers' flows are not readable over this API.
+        """Return the account's state; this API does not show where a number's calls go.
 
         Raises:
-            ServiceError: Exotel refused, or did not answer.
+            ServiceError: Exotel refused, or did not respond.
         """
         client = replace(self._client, url=f"{self.api_url.rstrip('/')}/v1/Accounts")
         account = quote(self.account_sid.get_secret_value(), safe="")
-        told = await client.ask("GET", f"{account}.json")
-        state = text_at(told, "account", "status") or "active"
+        found = await client.ask("GET", f"{account}.json")
+        state = text_at(found, "account", "status") or "active"
         return NumberSetup(account=state, has_number=True)
 
     @property
@@ -68,13 +68,13 @@ class ExotelRest:
 
 
 async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
-    """Return an answer's JSON object; `None` if it is malformed, too long or something else."""
+    """Return a response's JSON object; `None` if it is malformed, too long or no object."""
     try:
         body = await read_body(answer.content, most_bytes=MAX_ANSWER_BYTES)
-        told = json.loads(body, object_pairs_hook=_lowered)
+        parsed = json.loads(body, object_pairs_hook=_lowered)
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _lowered(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

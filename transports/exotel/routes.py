@@ -1,9 +1,9 @@
 """Exotel's routes: the media socket of its Voicebot applet, status callbacks, and our own calls.
 
-Exotel sends no webhook before the stream and signs nothing. For inbound calls the carrier is proven
-by the name and password in the applet's address (`wss://KEY:TOKEN@…`), or by the address that
-connects. For a call that we place it is proven by the dial's proof in the URL that Exotel got with
-the order. The callbacks of such a call are proven in the same way.
+Exotel sends no webhook before the stream and signs nothing. An inbound call is authenticated by the
+name and password in the applet's URL (`wss://KEY:TOKEN@…`), or by the network address from which
+Exotel connects. A call that we place, and its callbacks, are authenticated by a proof in the URLs
+that we gave to Exotel with the call request.
 """
 
 import hmac
@@ -41,10 +41,10 @@ from transports.pool import HeldSeat
 #
 # Source: developer.exotel.com/docs/voice-v1/api-reference/status-callback and /api/statuscallback
 # (the fields), support.exotel.com/support/solutions/articles/48278 ("as multipart/form-data"). JSON
-# is sent for accounts that are set to it. Callbacks that are read here are authenticated already.
+# is sent if the account is set to it. Callbacks that are read here are authenticated already.
 
 STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
-"""Status by event; a callback's own `Status` is not reliable while the call goes on."""
+"""Call status by event type; the `Status` in a callback is unreliable while the call goes on."""
 
 OVER: Final = "terminal"
 
@@ -53,14 +53,14 @@ def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
     """Return a callback's fields with lower-case names; `None` if there are none.
 
     Args:
-        body: A form of either kind, or JSON; its length is bounded.
+        body: A form in either encoding, or JSON; the caller has limited its length.
         content_type: The header's value.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
-        fields = _of_json(body)
+        fields = _json_fields(body)
     elif kind == "multipart/form-data":
-        fields = _of_parts(body, content_type)
+        fields = _multipart_fields(body, content_type)
     else:
         fields = read_form(body)
     return {name.lower(): value for name, value in fields.items()} if fields else None
@@ -71,7 +71,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
 
     Args:
         fields: From `read_callback`.
-        ref: Our dial id, which the URL has proven.
+        ref: Our dial id, from the URL, whose proof was checked.
     """
     call_sid = fields.get("callsid", "")
     if not is_id(call_sid):
@@ -79,7 +79,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
     event, word = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
     status = STATUSES.get(event) or ending_of(word)
     if event == OVER and not status:
-        status = "failed"  # over, with an undocumented status
+        status = "failed"  # the call has ended, with an undocumented status
     return StatusCallback(
         call_ref=call_sid,
         ref=ref,
@@ -88,18 +88,18 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
     )
 
 
-def _of_json(body: bytes) -> dict[str, str] | None:
+def _json_fields(body: bytes) -> dict[str, str] | None:
     try:
-        told: Any = json.loads(body)
+        parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         return None
-    fields = cast("dict[str, Any]", told)
+    fields = cast("dict[str, Any]", parsed)
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
-def _of_parts(body: bytes, content_type: str) -> dict[str, str]:
+def _multipart_fields(body: bytes, content_type: str) -> dict[str, str]:
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     parts = cast("list[object] | str", message_from_bytes(head + body).get_payload())
     return dict(_field(part) for part in parts if isinstance(part, Message))
@@ -117,29 +117,36 @@ OF_ONE_DIAL: Final = "/{dial}/{proof}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelProof:
-    """What a handshake must show: the credentials if they are configured, else a known address."""
+    """Authenticates handshakes: by the credentials if they are configured, else by the address.
+
+    Attributes:
+        key: The account's API key.
+        token: The account's secret, which also makes the proofs of our own calls.
+        addresses: The networks from which Exotel connects. With credentials they are checked too,
+            unless there are none.
+    """
 
     key: SecretStr | None = None
     token: SecretStr | None = None
     addresses: Sequence[str] = ()
 
     def holds(self, authorization: str, address: str) -> bool:
-        """Return whether a handshake of the applet is authenticated."""
+        """Return whether the handshake of an inbound call is authentic."""
         if self.key and self.token:
             pair = self.key.get_secret_value(), self.token.get_secret_value()
-            right = aiohttp.encode_basic_auth(*pair)
-            if not hmac.compare_digest(authorization.encode(), right.encode()):
+            expected = aiohttp.encode_basic_auth(*pair)
+            if not hmac.compare_digest(authorization.encode(), expected.encode()):
                 return False
-            return not self.addresses or self._is_near(address)
-        return self._is_near(address)
+            return not self.addresses or self._is_known(address)
+        return self._is_known(address)
 
     def holds_for(self, dial_id: str, shown: str, address: str) -> bool:
-        """Return whether a handshake for a call that we placed is authenticated."""
+        """Return whether the handshake of a call that we placed is authentic."""
         if self.token is None or not is_proven(self.token, dial_id, shown, "media"):
             return False
-        return not self.addresses or self._is_near(address)
+        return not self.addresses or self._is_known(address)
 
-    def _is_near(self, address: str) -> bool:
+    def _is_known(self, address: str) -> bool:
         try:
             host = ipaddress.ip_address(address)
         except ValueError:
@@ -155,7 +162,7 @@ class ExotelRoutes:
     """
 
     def __init__(self, host: CarrierHost, *, proof: ExotelProof) -> None:
-        """Make the routes, on the server's side; `proof` is what the carrier must show."""
+        """Make the routes; `proof` authenticates the handshakes and callbacks."""
         self._host = host
         self._proof = proof
         self._webhooks = Webhooks("exotel", host.emit)
@@ -188,17 +195,17 @@ class ExotelRoutes:
         fields = read_callback(body, request.headers.get("content-type", ""))
         if fields is None:
             return refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
-        said = exotel_callback(fields, ref=dial)
-        if said is None:
+        callback = exotel_callback(fields, ref=dial)
+        if callback is None:
             return refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-        # Kept under the dial, which is proven, not under the call's id, which is only claimed.
-        await self._progress.take(said, place_of=dial)
+        # Stored by the dial's id, which is proven: anyone could write another call's id in a form.
+        await self._progress.take(callback, place_of=dial)
         return Response(status_code=HTTPStatus.OK)
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Reserve a seat for a stream; without one the applet's next step takes the caller."""
+        """Reserve a seat for a stream; a refused one goes to the applet's next step."""
         pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
-        if dial_id:  # the start of its stream shows that our call was answered
+        if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, place_of=dial_id)
         if await self._returns.find(started.call_sid) is not None:
@@ -207,7 +214,7 @@ class ExotelRoutes:
         if not isinstance(admitted, HeldSeat):
             self._host.emit(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
-        # After the seat: a stream without a seat may come once more, one that had a seat may not.
+        # Claimed after the seat: a dial may have one admitted stream, and a refused one may retry.
         if dial_id and not await pool.peers.claim(f"exotel stream of {dial_id}"):
             pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
@@ -224,7 +231,7 @@ class ExotelRoutes:
 def _call(started: Started, dial_id: str) -> CarriedCall:
     if not dial_id:
         return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
-    # Exotel's `from` is the party that it calls first, also in an outbound call.
+    # Exotel's `from` is the party that it calls first: in an outbound call, the callee.
     return CarriedCall(
         call_ref=started.call_sid,
         caller=started.called,

@@ -1,1 +1,1 @@
-"""A line without a network: recorded audio in, what the caller heard out."""
+"""A line without a network: plays recorded audio into a call, and records what the caller hears."""

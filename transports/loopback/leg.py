@@ -1,4 +1,4 @@
-"""A telephone without a network: recorded audio in, what the caller heard out."""
+"""A line without a network: plays recorded audio into a call, and records what the caller hears."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ from transports.leg_output import LegOutput
 
 
 class LoopbackLine:
-    """The sound on the line, sample by sample, from the moment the call was answered."""
+    """The audio that the caller hears, sample by sample, from the moment the call is answered."""
 
     def __init__(self, *, sample_rate_hz: int, clock: Clock) -> None:
         self.sample_rate_hz = sample_rate_hz
@@ -35,17 +35,17 @@ class LoopbackLine:
         self._pieces: list[tuple[int, NDArray[np.int16]]] = []
 
     def open(self) -> None:
-        """Start the line's time."""
+        """Set the beginning of the recording."""
         self.started_at_s = self.clock()
 
     def play(self, at_s: float, samples: NDArray[np.int16]) -> None:
-        """Store samples that the caller hears from `at_s` on, a monotonic moment."""
+        """Store samples that the caller hears from `at_s` on; monotonic, in seconds."""
         start_s = at_s - (self.started_at_s if self.started_at_s is not None else at_s)
         self.busy_until_s = at_s + samples.size / self.sample_rate_hz
         self._pieces.append((max(0, round(start_s * self.sample_rate_hz)), samples))
 
     def heard(self) -> NDArray[np.int16]:
-        """Return everything that was heard as one recording, with silence in the gaps."""
+        """Return all audio that was heard as one recording, with silence in the gaps."""
         length = max((start + piece.size for start, piece in self._pieces), default=0)
         whole = np.zeros(length, dtype=np.int16)
         for start, piece in self._pieces:
@@ -54,7 +54,7 @@ class LoopbackLine:
 
 
 class LoopbackMouth:
-    """The caller's pending words, a frame at a time."""
+    """The audio that the caller has still to say, frame by frame."""
 
     def __init__(self, samples: NDArray[np.int16], *, step: int) -> None:
         self._step = step
@@ -70,7 +70,7 @@ class LoopbackMouth:
         self._said.clear()
 
     def next(self) -> NDArray[np.int16]:
-        """Return the next frame: words, or silence if none are pending."""
+        """Return the next frame: audio, or silence if none is left."""
         piece, self._rest = self._rest[: self._step], self._rest[self._step :]
         if piece.size:
             self.silent_frames = 0
@@ -80,12 +80,12 @@ class LoopbackMouth:
         return np.concatenate([piece, self._silence[piece.size :]])
 
     def shut(self) -> None:
-        """Drop pending words and accept no more."""
+        """Let `empty` raise from now on: the caller leaves."""
         self._shut = True
         self._said.set()
 
     async def empty(self) -> None:
-        """Return when everything was said.
+        """Wait until everything was said.
 
         Raises:
             ConnectionError: The caller has left the line.
@@ -100,16 +100,16 @@ FRAME_S: Final = 0.02
 
 
 class LoopbackLeg(PlainLeg):
-    """Plays a caller's recording into a call in real time and records what the call plays.
+    """Plays a caller's recording into a call in real time, and records what the caller hears.
 
-    `say` lets a caller react to what is heard.
+    With `say`, a test can let the caller react.
 
     Args:
         caller: 16-bit mono samples at `sample_rate_hz`; silence follows them.
         sample_rate_hz: 8000 or 16000.
         linger_s: How long the caller stays on the line after the last sample; may be infinite.
-        content_s: The caller hangs up earlier, after this much silence of the agent.
-        clock: Seconds on the monotonic clock.
+        content_s: The caller hangs up earlier if both have been silent for this long.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class LoopbackLeg(PlainLeg):
         self._output = _Output(params, self.line)
 
     def input(self) -> BaseInputTransport:
-        """Return the processor that brings the caller's audio."""
+        """Return the processor that receives the caller's audio."""
         return self._input
 
     def output(self) -> LegOutput:
@@ -144,7 +144,7 @@ class LoopbackLeg(PlainLeg):
         return self._output
 
     async def say(self, samples: NDArray[np.int16]) -> None:
-        """Say this next as the caller, and return when it has been said.
+        """Say samples as the caller, and wait until they were said.
 
         Args:
             samples: 16-bit mono at the leg's rate, spoken after the caller's pending words.
@@ -156,7 +156,7 @@ class LoopbackLeg(PlainLeg):
         await self._mouth.empty()
 
     def on_gone(self, gone: Gone) -> None:
-        """Call `gone` when the recording and the lingering are over."""
+        """Call `gone` when the caller hangs up."""
         self._gone = gone
 
     async def hang_up(self, reason: str = "") -> None:
@@ -250,7 +250,7 @@ class _Output(LegOutput):
         await self.set_transport_ready(frame)
 
     async def process_frame(self, frame: Any, direction: FrameDirection) -> None:
-        """Reset the pacing after an interruption dropped sound."""
+        """Reset the pacing on an interruption, which drops queued audio."""
         if isinstance(frame, InterruptionFrame):
             self._free_at_s = 0.0
         await super().process_frame(frame, direction)

@@ -1,8 +1,8 @@
 """The caller's side of a media stream.
 
-Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call begins to
-end (while the goodbye still plays), waits for ever for a silent far end, and accepts any amount of
-any message.
+Pipecat's websocket input ignores `mark` and `stop`, stops reading as soon as the call begins to end
+(while the goodbye is still played), waits forever for a silent far end, and accepts any number of
+messages of any size.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ from transports.media_stream.messages import (
 )
 from transports.media_stream.output import InOrder
 
-AUDIO_CAP_S: Final = 6.0  # a line delayed by less than the stall time may deliver it all at once
-STEPS: Final = 10
-IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, no close frame
-MESSAGE_S: Final = 1.0  # of sound in one message; carriers send 0.02 to 0.1 s
-ODD_MOST: Final = 50  # messages within `ODD_S` that we reject (chosen); more are a flood
+AUDIO_CAP_S: Final = 6.0  # the largest backlog: a line with a longer delay counts as lost
+STEPS: Final = 10  # in which the time without media is measured
+IN_ORDER: Final = 1000  # a normal close (RFC 6455, 7.4.1); a lost connection has 1005
+MESSAGE_S: Final = 1.0  # of audio in one message, at most; carriers send 0.02 to 0.1 s
+ODD_MOST: Final = 50  # refused messages within `ODD_S` (chosen); more are a flood
 ODD_S: Final = 1.0
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
-    """Reads the caller's side at the pace that we can process."""
+    """Reads a stream's messages, and passes the caller's audio and digits on."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
@@ -54,25 +54,25 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._queue: InOrder[Media] = InOrder()
-        self._half = b""  # the start of a sample whose end is in the next message
-        self._odd_at: deque[float] = deque(maxlen=ODD_MOST + 1)
+        self._half = b""  # the beginning of a sample whose end is in the next message
+        self._odd_at: deque[float] = deque(maxlen=ODD_MOST + 1)  # times of refused messages
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Start reading, and watching for a silent line."""
+        """Start to read, and to watch for a line without media."""
         self._media_at = self._line.clock()
         self._watch_task = self.create_task(self._watch(), "stalled line")
         await super().start(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Stop passing audio on, but keep reading: marks tell when the goodbye was played.
+        """Stop passing audio on, but continue to read: marks show when the goodbye was played.
 
-        The output closes the socket after it has played everything.
+        The output closes the socket when everything was played.
         """
         self._ending = True
         await BaseInputTransport.stop(self, frame)
-        await self._client.disconnect()  # releases our share only; the output holds the other
+        await self._client.disconnect()  # the socket stays open for the output, which shares it
 
     async def _stop_tasks(self) -> None:
         if self._watch_task:
@@ -81,7 +81,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await super()._stop_tasks()
 
     async def _watch(self) -> None:
-        # In steps, so that our own stall counts as one step and not as the caller's silence.
+        # In steps, so that a stall of our own counts as one step only.
         silent_steps = 0
         while True:
             heard_at = self._media_at
@@ -89,7 +89,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             silent = self._line.up.is_set() and self._media_at == heard_at
             silent_steps = silent_steps + 1 if silent else 0
             if silent_steps == STEPS:
-                self._line.socket.give_up()
+                self._line.socket.stop_reading()
                 silent_steps = 0
 
     async def _receive_messages(self) -> None:
@@ -100,7 +100,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             except TimeoutError:
                 reason = STALLED
             finally:
-                socket.over.set()
+                socket.ended.set()
             if not await self._line.comes_back(socket, reason):
                 break
             self._queue = InOrder()  # each stream numbers its pieces from 1
@@ -109,8 +109,8 @@ class StreamInput(FastAPIWebsocketInputTransport):
             self._media_at = self._line.clock()
         if self._client.is_closing:
             return
-        # A carrier closes the socket after its `stop`: Pipecat's own close would find it dead.
-        self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
+        # A carrier closes the socket after its `stop`, so Pipecat must not close it.
+        self._client._closing = True  # noqa: SLF001 - Pipecat has no method for it
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
 
@@ -136,7 +136,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 return LOST
 
     def _why_closed(self, code: int | None) -> str:
-        if code == TOO_BIG:  # the server has its own limit
+        if code == TOO_BIG:  # the server has a limit of its own
             self._line.refused("message_too_big")
         in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
         return HUNG_UP if in_order else LOST
@@ -172,9 +172,9 @@ class StreamInput(FastAPIWebsocketInputTransport):
         )
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Push sound at once: Pipecat's queue before it is for filters, and we have none."""
+        """Push audio at once, without Pipecat's queue, which is for filters that we do not use."""
         if not self._paused:
-            await self.push_frame(frame)  # which logs an exception and goes on
+            await self.push_frame(frame)  # logs exceptions, and does not raise them
 
     async def _press(self, key: str) -> None:
         if not await self._keys.take(1):
@@ -184,7 +184,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
 
 
 def _why_odd(said: Message, codec: Codec) -> str:
-    """Return why a message in a call is dropped; empty if it is not."""
+    """Return why a message is refused during a call; empty if it is accepted."""
     match said:
         case Refusal(reason=reason):
             return reason

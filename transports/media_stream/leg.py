@@ -22,9 +22,11 @@ from transports.media_stream.line import ENDED, HUNG_UP, NORMAL, LinePatience, S
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
-SPARE_S: Final = 30.0  # margin: the wait's own timeout comes first; a returning caller takes 15
-UNSAID: Final = frozenset({"", "unknown", "carrier"})  # no word of who ended a call
-LATE_S: Final = 5.0  # chosen: for an unanswered order to take effect; the caller waits meanwhile
+SPARE_S: Final = 30.0  # a margin, so that our own time limit comes first: a caller returns in 15 s
+UNSAID: Final = frozenset({"", "unknown", "carrier"})  # values that do not say who ended a call
+# How long a transfer request without a response may take to show an effect, while the caller waits
+# (chosen).
+LATE_S: Final = 5.0
 
 
 class StreamTransport(FastAPIWebsocketTransport):
@@ -38,12 +40,12 @@ class StreamTransport(FastAPIWebsocketTransport):
             audio_in_sample_rate=rate_hz,
             audio_out_enabled=True,
             audio_out_sample_rate=rate_hz,
-            audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
-            # Pending speech waits for another stream longer than Pipecat lets a write wait, and
-            # longer still while a person is rung for a caller who has no stream yet.
+            audio_out_end_silence_secs=0,  # the last mark shows when the last word was played
+            # While there is no stream, speech waits longer than Pipecat's default: for the caller's
+            # return, or for the end of a transfer's ringing.
             audio_out_write_timeout_secs=line.returns_within_s + MAX_RING_S + SPARE_S,
             serializer=StreamSerializer(line.stream),
-            allowed_origins=[],  # a carrier is no browser and sends no Origin
+            allowed_origins=[],  # carriers send no `Origin`
         )
         super().__init__(websocket, params)
         self.stream_input = self._input = StreamInput(self, line)
@@ -62,11 +64,10 @@ class StreamTransport(FastAPIWebsocketTransport):
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Switch both directions to another stream."""
         self._line.renew(websocket, stream_id)
-        self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no word for it
+        self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no method for it
 
     async def _emit_gone(self, reason: str) -> None:
-        # Pipecat runs handlers in the transport's own tasks, and a handler may end the very task
-        # that noticed.
+        # In a task of Pipecat's, because a handler may end the task that has noticed the end.
         await self._call_event_handler("on_gone", reason)
 
 
@@ -78,7 +79,7 @@ class CarriedCall:
     caller: str = ""
     called: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
-    dial_id: str = ""  # our own, if we placed the call
+    dial_id: str = ""  # our own id of the dial, if we placed the call
     attestation: Attestation = "unknown"
 
 
@@ -90,12 +91,12 @@ class CallControl(Protocol):
         ...
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end; return False if they were not sent."""
+        """Send keypad digits to the far end; return False if they were not sent."""
         ...
 
 
 class TransferOrder(Protocol):
-    """Transfers a call whose stream goes on meanwhile."""
+    """Requests a transfer during which the call's stream continues."""
 
     async def __call__(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
         """Transfer a call and return the result; never raises."""
@@ -103,16 +104,16 @@ class TransferOrder(Protocol):
 
 
 class RingOrder(Protocol):
-    """Asks a carrier to ring a person for a live call, which ends its stream."""
+    """Requests a transfer that ends the call's stream while the person's telephone rings."""
 
     async def __call__(
         self, call_ref: str, to: Destination, *, ring_s: float
     ) -> RingTrouble | None:
-        """Return the error, or `None` if the ringing is under way. Never raises.
+        """Return the error, or `None` if the request was accepted; never raises.
 
         Args:
-            call_ref: The carrier's own id of the caller's call.
-            to: From the configuration, never from a model's words.
+            call_ref: The carrier's id of the caller's call.
+            to: The destination, from the configuration and never from a model's words.
             ring_s: How long it may ring there.
         """
         ...
@@ -167,21 +168,22 @@ class StreamLeg(PlainLeg):
         )
         self._control, self._transfer, self._ring = control, transfer, ring
         self._hung_up = False
-        self._handed_on = False  # another person talks with the caller: their call is not ours
+        self._transferred = False  # the caller talks to another person, so we must not hang up
         self._transfer_result: asyncio.Future[Handover] | None = None
-        self._result_unknown = False  # the result is unknown, and the caller has not returned
-        self._unanswered = False  # the order has not been confirmed
+        # A transfer has no known result, and the caller has not returned.
+        self._transfer_unresolved = False
+        self._transfer_unconfirmed = False  # the transfer request has had no response
         self._line = StreamLine(
             websocket, stream, emit=emit, clock=clock, patience=patience or LinePatience()
         )
         self._transport = StreamTransport(websocket, self._line)
 
     def tell_to(self, emit: Emit) -> None:
-        """Report refused messages to the call, now that it exists."""
+        """Publish refused messages as events of the call, now that the call exists."""
         self._line.emit = emit
 
     def input(self) -> StreamInput:
-        """Return the processor that brings the caller's audio."""
+        """Return the processor that receives the caller's audio."""
         return self._transport.stream_input
 
     def output(self) -> StreamOutput:
@@ -191,9 +193,9 @@ class StreamLeg(PlainLeg):
     def played_s(self) -> float:
         """Return the seconds of our audio that the carrier has played to the caller.
 
-        Marks tell: one after every 0.2 s and one after the end of an utterance. Audio that a
-        `clear` dropped is not counted. Never more than the caller heard, and late by up to 0.2 s
-        plus a message's way back.
+        This is known from the echoes of marks, which are sent after every 0.2 s of audio and after
+        each utterance. Audio that a `clear` dropped is not counted. The value is never more than
+        the caller has heard, but may be up to 0.2 s late, plus the time of a message.
         """
         return self._line.marks.played_s
 
@@ -203,40 +205,43 @@ class StreamLeg(PlainLeg):
 
     @property
     def may_come_back(self) -> bool:
-        """Whether the call goes on, so that its caller may reconnect to it."""
-        return self._line.may_come_back and not self._hung_up and not self._handed_on
+        """Whether the call may continue on another stream if this one is lost."""
+        return self._line.may_come_back and not self._hung_up and not self._transferred
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
-        """Continue on another stream, whose `start` has been read, and return when it is over.
+        """Continue the call on another stream, and wait until that stream has ended.
 
-        Unheard speech is repeated first, from the start of its first word. An earlier stream that
-        still seems alive is abandoned. The caller is here, whatever the result of a transfer.
+        The new stream's `start` message must have been read. Speech that the caller has not heard
+        is played first, beginning with the word that was cut off. The previous stream is closed,
+        even if it still seems to be open. The caller is back with us now: a transfer request that
+        had no response counts as failed, because the carrier would have reported its result if the
+        request had taken effect.
         """
-        self._result_unknown = False
-        if self._unanswered:  # an order that took effect would have been reported
-            self.handed_on("failed")
-        line, lost = self._line, self._line.socket
-        lost.give_up()
-        await self._transport.stream_output.go_on(
+        self._transfer_unresolved = False
+        if self._transfer_unconfirmed:
+            self.note_transfer_result("failed")
+        line, previous = self._line, self._line.socket
+        previous.stop_reading()
+        await self._transport.stream_output.resume(
             lambda: self._transport.renew(websocket, stream_id)
         )
-        await close(lost.websocket, NORMAL)
+        await close(previous.websocket, NORMAL)
         if not line.over:
-            await line.socket.over.wait()
+            await line.socket.ended.wait()
 
     async def carrier_ended(self, by: str = "") -> None:
         """Record that the call is over at the carrier.
 
         Args:
-            by: Who ended it, as the carrier names it; empty if it does not say.
+            by: Who ended it, as the carrier names it; empty if the carrier does not report it.
         """
-        self.handed_on("failed")
+        self.note_transfer_result("failed")
         far_end = "callee" if self.facts.direction == "outbound" else "caller"
-        theirs = by.lower() in {far_end, *UNSAID}
-        await self._line.gone(HUNG_UP if theirs else ENDED)
+        by_far_end = by.lower() in {far_end, *UNSAID}
+        await self._line.gone(HUNG_UP if by_far_end else ENDED)
 
     async def press(self, keys: str) -> bool:
-        """Send keys by the carrier's own command, else as sound."""
+        """Send keypad digits with the carrier's command, or else as DTMF tones."""
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
@@ -245,38 +250,39 @@ class StreamLeg(PlainLeg):
         return await self.output().press(tones)
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Transfer the caller; return when the person answered or the caller is back with us.
+        """Transfer the caller; return when the person has answered, or the caller is back with us.
 
-        While a ring order is carried out, the caller hears the ringing and none of our sound.
+        If the carrier rings the person (`RingOrder`), the caller hears the ringing and none of our
+        audio meanwhile.
         """
         if self._ring is not None:
             return await self._ring_for(to, self._ring, ring_s=ring_s)
         if self._transfer is None:
             return "not_offered"
         outcome = await self._transfer(self.facts, to, ring_s=ring_s)
-        self._handed_on = self._handed_on or outcome == "connected"
+        self._transferred = self._transferred or outcome == "connected"
         return outcome
 
-    def handed_on(self, outcome: Handover) -> None:
-        """Process the carrier's result of a ring order."""
+    def note_transfer_result(self, outcome: Handover) -> None:
+        """Record the result of a transfer in which the carrier rings; without one, do nothing."""
         if self._transfer_result is not None and not self._transfer_result.done():
-            self._handed_on = outcome == "connected"
+            self._transferred = outcome == "connected"
             self._transfer_result.set_result(outcome)
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the call at the carrier, if we may, and close the socket.
+        """Close the socket, and end the call at the carrier unless the caller was transferred.
 
-        A transferred call belongs to another person: only our part of it ends. So does that of a
-        call whose transfer has no known result: the carrier's report may be lost, and the carrier
-        asks us for instructions after the conversation, or ends the call by itself.
+        If the result of a transfer is unknown, the call is not ended either: the caller may be
+        talking to the person. In that case the carrier asks us for instructions after their
+        conversation, or ends the call by itself.
         """
         if self._hung_up:
             return
         self._hung_up = True
-        self._handed_on = self._handed_on or self._result_unknown
-        over = self._line.gone_for in {HUNG_UP, ENDED} or self._handed_on
+        self._transferred = self._transferred or self._transfer_unresolved
+        over = self._line.gone_for in {HUNG_UP, ENDED} or self._transferred
         self._line.leave()
-        self._line.socket.over.set()
+        self._line.socket.ended.set()
         if self._control is not None and not over:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
@@ -286,47 +292,49 @@ class StreamLeg(PlainLeg):
     async def _ring_for(self, to: Destination, ring: RingOrder, *, ring_s: float) -> Handover:
         if self._transfer_result is not None:
             return "not_offered"
-        self._transfer_result = came = asyncio.get_running_loop().create_future()
-        self._line.absence.hand_on(ring_s + RESULT_S)
+        self._transfer_result = result = asyncio.get_running_loop().create_future()
+        self._line.absence.allow(ring_s + RESULT_S)
         try:
             async with asyncio.timeout(ring_s + RESULT_S):
-                outcome = await self._hand_on(ring, to, ring_s, came)
+                outcome = await self._request_ringing(ring, to, ring_s, result)
         except TimeoutError:
             outcome = "failed"
         finally:
-            told = came.done() and not came.cancelled()
-            self._result_unknown = not told and (self._line.over or not self._line.up.is_set())
+            known = result.done() and not result.cancelled()
+            self._transfer_unresolved = not known and (
+                self._line.over or not self._line.up.is_set()
+            )
             self._transfer_result, self._line.absence.away_s = None, 0.0
-            self._unanswered = False
+            self._transfer_unconfirmed = False
         return outcome
 
-    async def _hand_on(
-        self, ring: RingOrder, to: Destination, ring_s: float, came: asyncio.Future[Handover]
+    async def _request_ringing(
+        self, ring: RingOrder, to: Destination, ring_s: float, result: asyncio.Future[Handover]
     ) -> Handover:
         before = self._line.socket
         trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
         if trouble is not None:
             self._emit_failure(trouble.words)
-            if not trouble.may_ring or not await self._shows(came):
+            if not trouble.may_ring or not await self._took_effect(result):
                 return "failed"
         if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
-            self._line.socket.give_up()
-        outcome = await came
+            self._line.socket.stop_reading()
+        outcome = await result
         if outcome != "connected":
             await self._line.up.wait()
         return outcome
 
-    async def _shows(self, came: asyncio.Future[Handover]) -> bool:
-        """Return whether an unanswered order takes effect anyway.
+    async def _took_effect(self, result: asyncio.Future[Handover]) -> bool:
+        """Wait for `LATE_S`; return whether a request without a response has taken effect.
 
-        If so, the stream ends, as with any order, or the carrier reports the result.
+        If it has, the stream ends, or the carrier reports the result.
         """
-        self._unanswered, socket = True, self._line.socket
+        self._transfer_unconfirmed, socket = True, self._line.socket
         async with asyncio.TaskGroup() as tasks:
-            ended = tasks.create_task(socket.over.wait(), name="an order that shows")
-            await asyncio.wait((ended, came), timeout=LATE_S, return_when=asyncio.FIRST_COMPLETED)
+            ended = tasks.create_task(socket.ended.wait(), name="an order that shows")
+            await asyncio.wait((ended, result), timeout=LATE_S, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
-        return socket.over.is_set() or came.done()
+        return socket.ended.is_set() or result.done()
 
     def _emit_failure(self, error: str) -> None:
         failed = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)

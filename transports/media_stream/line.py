@@ -18,14 +18,14 @@ from transports.owed_sound import SentSound
 class Marks:
     """Counts the audio that the far end reports as played.
 
-    A mark goes out after every `EVERY_S` of audio and after the end of an utterance; its echo means
-    that the audio before it was played. `clear` makes the far end echo all pending marks at once,
-    whether played or not: those are dropped when we send the `clear`. Audio that was played but not
-    yet echoed at that moment is not counted: never more than the caller heard.
+    A mark is sent after every `EVERY_S` of audio and after each utterance; its echo means that the
+    audio before it was played. A `clear` makes the far end echo all pending marks at once, whether
+    their audio was played or not. So we forget these marks when we send the `clear`. Audio that was
+    played but not echoed by then is not counted, so the count never exceeds what the caller heard.
     """
 
     EVERY_S: Final = 0.2
-    MAX_PENDING: Final = 512  # 100 s of audio unplayed; later audio has no marks
+    MAX_PENDING: Final = 512  # for 100 s of unplayed audio; later audio gets no marks
 
     def __init__(self) -> None:
         self.played_s = 0.0
@@ -39,12 +39,12 @@ class Marks:
         return not self._pending
 
     def sent(self, audio_s: float) -> str | None:
-        """Count audio as sent; return the mark to send after it, if any."""
+        """Record that audio is sent; return the mark to send after it, or `None`."""
         self._unmarked_s += audio_s
         return self.close() if self._unmarked_s >= self.EVERY_S else None
 
     def close(self) -> str | None:
-        """Return a mark for the audio sent since the last one, if there was any."""
+        """Return a mark for the audio since the last mark; `None` if there was none."""
         if self._unmarked_s <= 0 or len(self._pending) >= self.MAX_PENDING:
             return None
         self._count += 1
@@ -59,16 +59,16 @@ class Marks:
         return self._pending[-1][0] if self._pending else None
 
     def pending(self, name: str) -> bool:
-        """Return whether a mark is still unechoed."""
+        """Return whether a mark was not echoed yet."""
         return any(name == mark for mark, _ in self._pending)
 
     def echoed(self, name: str) -> float:
-        """Count everything up to this mark as played, and return its length in seconds.
+        """Count the audio up to a mark as played, and return its length in seconds.
 
-        Names of dropped marks do nothing.
+        A mark that was forgotten is ignored.
         """
         before_s = self.played_s
-        if self.pending(name):  # one look-up only: each searches up to 512 marks
+        if self.pending(name):  # only one look-up, because it searches up to 512 marks
             echoed = ""
             while echoed != name:
                 echoed, audio_s = self._pending.popleft()
@@ -76,16 +76,16 @@ class Marks:
         return self.played_s - before_s
 
     def cleared(self) -> None:
-        """Drop everything that is not known to be played."""
+        """Forget all pending marks, and the audio without a mark."""
         self._pending.clear()
         self._unmarked_s = 0.0
 
 
-STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence: without any the line is dead
-MAX_KINDS: Final = 32  # of refused messages; a carrier's error codes are kinds of their own
+STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence; without any, the line is dead
+MAX_KINDS: Final = 32  # of refused messages; each error code of a carrier is a kind of its own
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
-ENDED: Final = "line_ended"  # at the carrier, by neither side: in its console, or at its own limit
+ENDED: Final = "line_ended"  # by the carrier: in its console, or at its own time limit
 LOST: Final = "connection_lost"
 STALLED: Final = "stalled"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1
@@ -96,8 +96,8 @@ class LinePatience:
     """How long to wait for a line.
 
     Attributes:
-        stalled_s: A line without messages for this time is dead.
-        returns_within_s: How long a call whose stream died may wait for another; 0 for no wait.
+        stalled_s: After this time without media, a stream counts as lost.
+        returns_within_s: How long a call that lost its stream waits for another; 0 for no wait.
     """
 
     stalled_s: float = STALLED_S
@@ -105,22 +105,22 @@ class LinePatience:
 
 
 class StreamSocket:
-    """One stream of a call, read until it is over or was given up.
+    """One stream of a call, read until it ends or `stop_reading` is called.
 
     Attributes:
-        websocket: Accepted; this is its only reader.
-        over: Set when reading has ended.
+        websocket: The accepted socket; only this class reads it.
+        ended: Set when reading has ended.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
         self.websocket = websocket
-        self.over = asyncio.Event()
+        self.ended = asyncio.Event()
         self._receiving: asyncio.Timeout | None = None
-        self._given_up = False
+        self._stopped = False
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """Return the next message; raises `TimeoutError` if the stream was given up."""
-        if self._given_up:
+        """Return the next message; raise `TimeoutError` after `stop_reading`."""
+        if self._stopped:
             raise TimeoutError
         try:
             async with asyncio.timeout(None) as self._receiving:
@@ -128,28 +128,28 @@ class StreamSocket:
         finally:
             self._receiving = None
 
-    def give_up(self) -> None:
-        """Stop reading."""
-        self._given_up = True
+    def stop_reading(self) -> None:
+        """Make `receive` raise, now and later: the stream counts as lost."""
+        self._stopped = True
         if self._receiving is not None:
             self._receiving.reschedule(asyncio.get_running_loop().time())
 
 
 class Absence:
-    """How long to wait for a caller without a stream.
+    """Waits for a caller without a stream.
 
     Attributes:
-        away_s: How long a transferred caller may stay away; 0 if not transferred.
+        away_s: How long a caller in a transfer may have no stream; 0 without a transfer.
     """
 
     def __init__(self) -> None:
         self.away_s = 0.0
         self._waiting: asyncio.Timeout | None = None
 
-    def hand_on(self, away_s: float) -> None:
-        """Allow the caller to be away for this time, even if the stream is already lost.
+    def allow(self, away_s: float) -> None:
+        """Allow a caller in a transfer to have no stream for this time; extend a wait in progress.
 
-        A transferred caller has no stream to us; it returns when the caller does.
+        The caller gets a stream again if the transfer fails.
         """
         self.away_s = away_s
         if self._waiting is None or self._waiting.expired():
@@ -158,7 +158,7 @@ class Absence:
         self._waiting.reschedule(max(back_by, self._waiting.when() or 0.0))
 
     async def ends(self, back: asyncio.Event, *, within_s: float) -> bool:
-        """Wait until the caller is back; return False if the allowed time passes first."""
+        """Wait until the caller is back; return False if that takes too long."""
         try:
             async with asyncio.timeout(within_s) as self._waiting:
                 await back.wait()
@@ -172,22 +172,21 @@ class Absence:
 class StreamLine:
     """A call's stream, its marks, and whether the far end is still there.
 
-    A stream that is lost without an end of the call may be followed by another. Until then, for at
-    most `returns_within_s`, nothing is sent or received.
+    If a stream is lost although the call has not ended, another stream may replace it. Until then,
+    for at most `returns_within_s`, nothing is sent or received.
 
     Attributes:
         socket: The current stream, or the lost one.
-        stream: Its carrier's dialect, its name, its codecs.
-        up: Set while there is a stream, or when there will be none any more.
-        absence: Of a caller whose stream is over.
-        sent: Sound that another stream would have to play first.
+        stream: The stream's dialect, id and codecs.
+        up: Set while there is a stream, and when there will be none again.
+        absence: Waits for a caller without a stream.
+        sent: Audio that another stream would have to play first.
         quiet: Set while all marked audio has been played.
-        emit: Takes events about refused messages.
-        on_played: Gets the additional seconds that the far end has played.
-        emit_gone: Reports once why the far end is gone, without waiting for the consequences.
-            `None`
-            if there is no listener yet, as before a call begins on the line.
-        gone_for: Why nothing that is sent reaches the caller any more; `None` if it does.
+        emit: Publishes events about refused messages.
+        on_played: Called with the additional seconds that the far end has played.
+        emit_gone: Called once with the reason when the far end is gone; must not wait for the end
+            of the call. `None` before a call begins on the line.
+        gone_for: Why audio does not reach the caller any more; `None` if it does.
     """
 
     def __init__(
@@ -220,7 +219,7 @@ class StreamLine:
         self._told: set[str] = set()
 
     async def echoed(self, name: str) -> None:
-        """Process a mark's echo: everything before it was played."""
+        """Record that a mark was echoed: the audio before it was played."""
         self.sent.echoed(name)
         await self.played(self.marks.echoed(name))
         if self.marks.all_played:
@@ -233,7 +232,7 @@ class StreamLine:
         self.quiet.set()
 
     async def comes_back(self, lost: StreamSocket, reason: str) -> bool:
-        """Wait for another stream in place of a lost one; return False if none comes."""
+        """Wait for another stream in place of a lost one; return False if there is none in time."""
         if self.socket is not lost:
             return True
         lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
@@ -242,30 +241,30 @@ class StreamLine:
             return False
         self.up.clear()
         self._lost_at = self.clock()
-        # Tells a far end that only fell silent that this stream is over.
+        # Tells a far end that was only silent that this stream is over.
         await close(lost.websocket, NORMAL)
         return await self.absence.ends(self.up, within_s=lasts_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
-        """Switch to another stream; nothing is sent there before `restore`."""
+        """Switch to another stream; `restore` must follow."""
         if self.up.is_set():
             self._lost_at = self.clock()
-        self.socket.over.set()
+        self.socket.ended.set()
         self.socket = StreamSocket(websocket)
         self.stream.renew(stream_id)
 
     def restore(self) -> float:
-        """Let sound pass again; return the seconds without it."""
+        """Set `up`; return how long the line was lost, in seconds."""
         self.up.set()
         return self.clock() - self._lost_at
 
     async def played(self, more_s: float = 0.0) -> None:
-        """Report how much more the far end has played."""
+        """Call `on_played` with the additional seconds that the far end has played."""
         if self.on_played is not None:
             await self.on_played(more_s)
 
     async def gone(self, reason: str) -> None:
-        """Tell the call once that the far end is gone; again if it had no listener yet."""
+        """Record that the far end is gone, and call `emit_gone` once."""
         if self.gone_for is None:
             self.gone_for = reason
             self.quiet.set()
@@ -276,30 +275,30 @@ class StreamLine:
 
     @property
     def may_come_back(self) -> bool:
-        """Whether a lost stream may be followed by another."""
+        """Whether another stream may replace a lost one."""
         return max(self.returns_within_s, self.absence.away_s) > 0 and not self.over
 
     @property
     def over(self) -> bool:
-        """Whether nothing that is sent reaches the caller any more."""
+        """Whether the line has ended, so that audio does not reach the caller any more."""
         return self.gone_for is not None
 
     def leave(self) -> None:
-        """Stop reporting that the far end is gone: we are hanging up."""
+        """End the line from our side, without calling `emit_gone`."""
         self.gone_for = self.gone_for or "we_hung_up"
         self._told_gone = True
         self.quiet.set()
         self.up.set()
 
     def refused(self, reason: str) -> None:
-        """Report a refused message, once for each kind and call."""
+        """Publish that a message was refused, once for each kind."""
         if reason not in self._told and len(self._told) < MAX_KINDS:
             self._told.add(reason)
             self.emit(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 
 async def close(websocket: WebSocket, code: int) -> None:
-    """Close a socket in bounded time, whether open, half closed or long gone."""
+    """Close a socket within `CLOSE_S`, in whatever state it is."""
     if WebSocketState.DISCONNECTED in (websocket.application_state, websocket.client_state):
         return
     try:

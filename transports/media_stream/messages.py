@@ -1,4 +1,4 @@
-"""A carrier's media messages as values, and the parts that all carriers share."""
+"""A carrier's media messages as values, and the parts that the carriers share."""
 
 import base64
 import binascii
@@ -16,22 +16,22 @@ Encoding: TypeAlias = Literal["mulaw", "alaw", "pcm", "pcm_big_endian"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """Mono sound on a carrier's wire."""
+    """The encoding of mono audio in a carrier's messages."""
 
     encoding: Encoding
     rate_hz: int
 
     @property
     def sample_bytes(self) -> int:
-        """The size of one sample."""
+        """The size of one sample, in bytes."""
         return 2 if self.encoding in ("pcm", "pcm_big_endian") else 1
 
     def seconds(self, payload: bytes) -> float:
-        """Return how long a payload plays."""
+        """Return the length of a payload, in seconds."""
         return len(payload) / self.sample_bytes / self.rate_hz
 
     def silence(self, size: int) -> bytes:
-        """Return this many bytes of silence."""
+        """Return `size` bytes of silence."""
         return _SILENCE[self.encoding] * size
 
     async def decode(self, payload: bytes, rate_hz: int, resampler: BaseAudioResampler) -> bytes:
@@ -61,7 +61,7 @@ class Codec:
 
 
 def swapped(samples: bytes) -> bytes:
-    """Return 16-bit samples with the two bytes of each exchanged."""
+    """Return 16-bit samples in the other byte order."""
     return np.frombuffer(samples, dtype="<i2").byteswap().tobytes()
 
 
@@ -71,11 +71,11 @@ MULAW: Final = Codec(encoding="mulaw", rate_hz=8000)
 ALAW: Final = Codec(encoding="alaw", rate_hz=8000)
 
 
-MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law has 10,700
-MAX_WIDE_BYTES: Final = 68 * 1024  # a second of 24 kHz samples has 64,000
-MAX_BRACKETS: Final = 200  # chosen: a start has ten; the limit of Python itself differs by version
-MAX_ID_CHARS: Final = 64  # Twilio's have 34; longer ones are refused
-MAX_DIGITS: Final = 9  # of a number; parsing thousands of digits costs time
+MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law audio has 10,700
+MAX_WIDE_BYTES: Final = 68 * 1024  # a message with a second of 24 kHz samples has 64,000
+MAX_BRACKETS: Final = 200  # a `start` has ten; Python's own limit depends on the version (chosen)
+MAX_ID_CHARS: Final = 64  # of a carrier's id; Twilio's ids have 34
+MAX_DIGITS: Final = 9  # of a number, because parsing thousands of digits takes long
 KEYS: Final = frozenset("0123456789*#")
 
 NOT_ACCEPTABLE: Final = 1003  # RFC 6455, 7.4.1: unacceptable type of data
@@ -95,9 +95,9 @@ class Started:
 
     stream_sid: str
     call_sid: str
-    parameters: Mapping[str, str]  # ours, returned by the carrier, such as a token
+    parameters: Mapping[str, str]  # our own, such as a token, which the carrier returns
     codec: Codec = MULAW  # of the caller's audio
-    caller: str = ""  # as the stream claims; a signed webhook is more trustworthy
+    caller: str = ""  # as the stream says; a signed webhook is more reliable
     called: str = ""
 
 
@@ -106,7 +106,7 @@ class Media:
     """A piece of the caller's audio."""
 
     payload: bytes  # in the stream's codec
-    place: int | None = None  # its number, if a carrier may send pieces out of order
+    place: int | None = None  # its number, if the carrier may send pieces out of order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,20 +125,20 @@ class MarkEchoed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """Our request was carried out; this needs no reaction."""
+    """A message that needs no reaction, such as the confirmation of a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The stream is over: the caller hung up or the call was ended elsewhere."""
+    """The stream is over: the caller hung up, or the call was ended in another way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A message that we reject."""
+    """A message that we refuse."""
 
     reason: str
-    close_code: int | None  # before a call begins; in a call the socket stays open
+    close_code: int | None  # for a socket that has not identified its call; in a call it stays open
 
 
 Message: TypeAlias = (
@@ -157,8 +157,9 @@ def read_message(
 ) -> Message:
     """Parse one websocket message.
 
-    Unknown events are ignored: a carrier may add some. A refusal with a close code ends a socket
-    that has not identified its call yet; in a call the message is dropped.
+    Unknown events are refused without a close code, because a carrier may add some. A refusal with
+    a close code ends a socket that has not identified its call yet; in a call, the message is
+    dropped.
     """
     if isinstance(data, bytes):
         return Refusal(reason="binary_message", close_code=NOT_ACCEPTABLE)
@@ -186,7 +187,7 @@ def _small_number(digits: str) -> int | None:
 
 
 def _whole_number(digits: str) -> int | None:
-    """Return 8000 for `8000.0`: some carriers write a rate so, and no field is a fraction."""
+    """Return 8000 for `8000.0`, as some carriers write a rate; no field has a fraction."""
     return number(digits.removesuffix(".0"))
 
 
@@ -200,12 +201,12 @@ _JSON: Final = json.JSONDecoder(
 
 
 def read_connected(_: Fields) -> Message:
-    """Return that a socket has begun."""
+    """Read `connected`."""
     return Connected()
 
 
 def read_media(fields: Fields) -> Message:
-    """Return the audio of `media`; ignore our own, which a stream of both tracks repeats."""
+    """Return the audio of `media`; ignore our own audio, which a stream of both tracks contains."""
     media = part(fields, "media")
     if text(media, "track").startswith("outbound"):
         return Acknowledged()
@@ -220,7 +221,7 @@ def read_media(fields: Fields) -> Message:
 
 
 def read_digit(fields: Fields) -> Message:
-    """Return the key of `dtmf`."""
+    """Return the digit of `dtmf`."""
     key = part(fields, "dtmf").get("digit")
     if not isinstance(key, str) or key not in KEYS:
         return Refusal(reason="unknown_key", close_code=None)
@@ -234,12 +235,12 @@ def read_mark(fields: Fields) -> Message:
 
 
 def read_stopped(_: Fields) -> Message:
-    """Return that the stream is over."""
+    """Read `stop`."""
     return Stopped()
 
 
 def read_parameters(given: Any) -> Mapping[str, str]:
-    """Return the texts among our parameters, whether an object or a list of pairs."""
+    """Return our parameters that are texts, from an object or a list of name-value pairs."""
     pairs = given.items() if isinstance(given, dict) else _pairs(given)
     return {name: value for name, value in pairs if isinstance(value, str)}
 
@@ -268,12 +269,12 @@ def text(fields: Fields, name: str) -> str:
 
 
 def either(inner: Fields, outer: Fields, name: str) -> Any:
-    """Return a field that a carrier puts into `start`, or next to it."""
+    """Return a field that a carrier puts into the inner object or into the outer one."""
     return inner.get(name) or outer.get(name)
 
 
 def number(value: Any) -> int | None:
-    """Return a whole number, also if written as a text; `None` if it is something else."""
+    """Return a whole number, which may be written as a text; `None` for anything else."""
     if isinstance(value, int):
         return value
     digits = isinstance(value, str) and value.isdecimal() and value.isascii()
@@ -287,7 +288,7 @@ READERS: Final[dict[str, Reader]] = {
     "mark": read_mark,
     "stop": read_stopped,
 }
-"""Readers of the events that most carriers send."""
+"""The readers of the events that most carriers send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,15 +296,15 @@ class Dialect:
     """One carrier's messages in both directions, and its audio requirements.
 
     Attributes:
-        carrier: Its name in events.
+        carrier: The carrier's name in events.
         readers: The readers of its messages, by event.
-        stream_key: The stream's key in our messages; empty if they name no stream.
-        most_bytes: The largest message that it sends.
-        least_bytes: It plays shorter payloads badly; shorter ones are gathered.
-        step_bytes: Each payload is a multiple of this.
-        ends_by_close: It sends no `stop`: a clean close means that the caller hung up.
-        outlives_redirect: A stream goes on although its call was redirected; the redirect happens
-            when we close it.
+        stream_key: The key of the stream's id in our messages; empty if they have none.
+        most_bytes: The size of the largest message that it sends.
+        least_bytes: The size of the shortest payload that it plays well; shorter ones are gathered.
+        step_bytes: The size of each payload must be a multiple of this.
+        ends_by_close: Whether it sends no `stop`, so that a clean close means a hang-up.
+        outlives_redirect: Whether a stream continues after its call was redirected; then the
+            redirect takes effect when we close the stream.
     """
 
     carrier: str
@@ -331,7 +332,7 @@ class Dialect:
         return self.message("mark", stream_id, mark={"name": name})
 
     def clear(self, stream_id: str) -> Fields:
-        """Return a message that drops unplayed audio."""
+        """Return a message that makes the carrier drop unplayed audio."""
         return self.message("clear", stream_id)
 
     def message(self, event: str, stream_id: str, **more: object) -> Fields:

@@ -30,15 +30,15 @@ from transports.owed_sound import Unheard
 
 Piece = TypeVar("Piece")
 
-PATIENCE: Final = 5  # pieces of 20 ms that may overtake one: 0.1 s, like a jitter buffer
-FAR: Final = 500  # 10 s of pieces: a larger gap means that the far end restarted its numbers
+PATIENCE: Final = 5  # pieces of 20 ms that may overtake a missing one: 0.1 s, as in a jitter buffer
+FAR: Final = 500  # pieces, which are 10 s: after a larger gap, the numbers have started again
 
 
 class InOrder(Generic[Piece]):
-    """Releases pieces in the order of their numbers.
+    """Puts numbered pieces in order.
 
-    A missing piece is waited for while `PATIENCE` others arrive, and then given up. A piece that
-    arrives after that, or twice, is dropped. A number far away starts a new count.
+    A missing piece is given up when more than `PATIENCE` later ones have arrived. A piece that
+    arrives after that, or twice, is dropped.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class InOrder(Generic[Piece]):
         self._early: dict[int, Piece] = {}
 
     def add(self, piece: Piece, place: int) -> list[Piece]:
-        """Return the pieces that may be heard now that this one has arrived, in order."""
+        """Add a piece with its number; return the pieces that can be used now, in order."""
         if self._next is None or abs(place - self._next) > FAR:
             self._early.clear()
             self._next = place
@@ -66,11 +66,11 @@ class InOrder(Generic[Piece]):
         return found
 
 
-PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
+PLAYED_OUT_S: Final = 2.0  # the longest time from our socket to the caller's ear
 
 
 class HeardOrder:
-    """Pushes frames on in order: words, and the frames after them, when their sound was heard.
+    """Pushes frames on in order: words, and the frames after them, when their audio was heard.
 
     Attributes:
         unheard: The waiting frames.
@@ -87,20 +87,20 @@ class HeardOrder:
         """Prepare.
 
         Args:
-            line: Reports what the far end has played.
+            line: Tracks the audio that the far end has played.
             push: Pushes a frame on.
             dry_at: Returns when the far end will have played everything.
-            played: Gets the additional seconds that it has played.
+            played: Called with the additional seconds that it has played.
         """
         self.unheard = Unheard()
         self._line = line
         self._push = push
         self._dry_at = dry_at
         self._played = played
-        self._in_order = asyncio.Lock()  # held while frames from the line's queue are pushed
+        self._in_order = asyncio.Lock()  # held while frames are pushed
 
     async def push(self, frame: Frame) -> None:
-        """Push a frame on, or keep it until the sound before it was heard."""
+        """Push a frame on, or keep it until the audio before it was heard."""
         async with self._in_order:
             if isinstance(frame, InterruptionFrame):
                 await self._push_heard()
@@ -112,7 +112,7 @@ class HeardOrder:
                 await self._push(frame)
 
     async def note_played(self, more_s: float) -> None:
-        """Record how much more the far end has played; push frames that no longer have to wait."""
+        """Record how much more the far end has played, and push frames that need not wait now."""
         if more_s > 0:
             self.unheard.given_up = False
             self._played(more_s)
@@ -127,7 +127,7 @@ class HeardOrder:
                 await self._push(waiting)
 
     def _mark_before(self, frame: Frame) -> str | None:
-        """Return the mark that a frame waits for; `None` if it passes at once."""
+        """Return the mark that a frame must wait for; `None` if it may pass."""
         if isinstance(frame, SystemFrame | OutputAudioRawFrame | EndFrame | StartFrame):
             return None
         if isinstance(frame, TTSTextFrame) and not self.unheard.given_up:
@@ -135,20 +135,21 @@ class HeardOrder:
         return self.unheard.last_mark
 
     async def _push_heard(self) -> None:
-        """Push the frames whose sound was heard, or whose wait is over."""
-        now = self._line.clock() if self._line.up.is_set() else 0.0  # without a line: no echoes
+        """Push the frames whose audio was heard, or that have waited too long."""
+        # While there is no stream, there are no echoes, and no frame has waited too long.
+        now = self._line.clock() if self._line.up.is_set() else 0.0
         for frame in self.unheard.heard(self._line.marks.pending, now):
             await self._push(frame)
         if self.unheard.given_up:
             self._line.refused("mark_not_echoed")
 
 
-LOOK_S: Final = 0.2  # how often a lost line's playing times are corrected
-WRITE_S: Final = 3.0  # a far end that accepts nothing for this time hears nothing either
+LOOK_S: Final = 0.2  # between two corrections of the playing times of a lost line
+WRITE_S: Final = 3.0  # a stream that accepts no data for this long counts as lost
 
 
 class MarkedSound:
-    """Sends sound and the marks after it; gathered sound goes first."""
+    """Sends audio, after gathered audio, and the marks after it."""
 
     def __init__(
         self,
@@ -160,9 +161,9 @@ class MarkedSound:
         """Prepare.
 
         Args:
-            line: Tracks what was sent, and which mark is due.
-            play: Sends a piece in its time; returns whether it was accepted.
-            write: Sends at once.
+            line: Tracks the sent audio and the marks.
+            play: Sends a piece at the pace of playing; returns whether it was accepted.
+            write: Sends a frame at once.
         """
         self._line = line
         self._rate_hz = line.stream.rate_hz
@@ -171,25 +172,25 @@ class MarkedSound:
 
     async def play(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio and, when it is due, a mark; return whether it was accepted."""
-        self._line.sent.add(frame.audio)  # first: the line may be lost during the write
-        taken = await self._play(frame) or self._line.may_come_back
-        if taken:
+        self._line.sent.add(frame.audio)  # before the write, during which the line may be lost
+        accepted = await self._play(frame) or self._line.may_come_back
+        if accepted:
             mark = self._line.marks.sent(len(frame.audio) / 2 / self._rate_hz)
             await self._send_marks(self._note(mark))
-        return taken
+        return accepted
 
     async def close(self, *, rest: bool) -> None:
-        """Send a mark for the audio since the last one, if there was any.
+        """Send a mark for the audio since the last mark, if there was any.
 
         Args:
-            rest: Send gathered audio first, though it is shorter than the carrier likes.
+            rest: Whether to send the gathered audio first, even if it is short.
         """
         if rest and (gathered := await self._line.stream.rest()) is not None:
             await self._write(OutputTransportMessageUrgentFrame(message=gathered))
         await self._send_marks(self._note(self._line.marks.close()))
 
     async def repeat(self) -> None:
-        """Replay unacknowledged audio on another stream, with its marks."""
+        """Play audio on another stream that may not have been heard, with its marks."""
         for item in self._line.sent:
             await self._write(OutputAudioRawFrame(bytes(item.sound), self._rate_hz, 1))
             if item.mark is not None and not item.played:
@@ -202,7 +203,7 @@ class MarkedSound:
         return mark
 
     async def _send_marks(self, name: str | None) -> None:
-        """Send the due marks, unless gathered audio must go first."""
+        """Queue a mark, and send the marks whose audio was sent."""
         stream = self._line.stream
         if name is not None:
             stream.owe_mark(name)
@@ -212,7 +213,7 @@ class MarkedSound:
 
 
 class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
-    """Plays to the caller, a little ahead of the ear, with marks after the audio."""
+    """Sends audio to the caller, slightly ahead of playing, with marks after it."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
@@ -222,24 +223,24 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             line, push=super().push_frame, dry_at=self._dry_at, played=self._played
         )
         line.on_played = self._order.note_played
-        self._sending = asyncio.Lock()  # a piece with its mark, or a replay
-        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
+        self._sending = asyncio.Lock()  # held while a piece and its mark, or a replay, are sent
+        self._cut_at = 0  # the id of the last interruption; older frames have smaller ids
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; words and the frames after them pass when their sound was heard."""
+        """Push a frame on; words, and the frames after them, wait until their audio was heard."""
         if direction is not FrameDirection.DOWNSTREAM:
             await super().push_frame(frame, direction)
             return
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
             stopped = isinstance(frame, BotStoppedSpeakingFrame)
-            await self._marked.close(rest=stopped)  # after its last audio
+            await self._marked.close(rest=stopped)
             self._line.sent.end_word()
         await self._order.push(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play queued sound, wait until it was heard, then close the socket."""
+        """Wait until all audio was played and heard, then close the socket."""
         await BaseOutputTransport.stop(self, frame)
         await self._marked.close(rest=True)
         heard = False
@@ -247,7 +248,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             await _until_up(self._line, self._played)
             heard = await _was_heard(self._line, self._next_send_time)
         await self._order.push_rest()
-        self._line.leave()  # if the carrier asks what follows the stream, we answer with a hang-up
+        self._line.leave()  # if the carrier then asks for instructions, the call is over
         await self._client.disconnect()
 
     async def cancel(self, frame: CancelFrame) -> None:
@@ -255,16 +256,16 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         self._line.leave()
         await super().cancel(frame)
 
-    async def go_on(self, renew: Callable[[], None]) -> None:
-        """Switch to another stream, and resume there with the first unheard word.
+    async def resume(self, renew: Callable[[], None]) -> None:
+        """Switch to another stream, and first play there the audio that was not heard.
 
         Args:
-            renew: Switches the sending to the other stream.
+            renew: Makes the output send to the other stream.
         """
         async with self._sending:
             renew()
             sent, now = self._line.sent, self._line.clock()
-            if self._order.unheard.given_up:  # it never reports what it has played
+            if self._order.unheard.given_up:  # the far end does not report what it has played
                 sent.clear()
             self._next_send_time = now + sent.length_s
             self._order.unheard.postpone(self._next_send_time + PLAYED_OUT_S)
@@ -276,7 +277,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
                 self.line_end.restored(after_s)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Play a piece as soon as there is a line; drop it if the caller is away."""
+        """Play a piece when there is a stream; drop it if the caller is being transferred."""
         if not self._line.up.is_set():
             if self._line.absence.away_s:
                 await self.sleep(len(frame.audio) / 2 / self.sample_rate)
@@ -287,8 +288,8 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio and, when it is due, a mark after it.
 
-        A piece that was taken from the queue just before an interruption emptied it arrives here
-        after the `clear`, and would play a fragment of a word into the caller's sentence.
+        A piece that was taken from the queue just before an interruption arrives here after the
+        `clear`, and is dropped: it would play a fragment of a word while the caller speaks.
         """
         async with self._sending:
             if frame.id < self._cut_at and frame.interruptible:
@@ -313,7 +314,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return all(sent)
 
     def _played(self, more_s: float) -> None:
-        """Correct the playing times: the far end has played this much more."""
+        """Correct the caller's line: the far end has played another `more_s`."""
         if self.line_end is not None:
             self.line_end.line.played(more_s, self._line.clock())
 
@@ -325,22 +326,22 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         if isinstance(frame, InterruptionFrame):
             sender = self._media_senders.get(None)
             if isinstance(sender, WholeSender) and sender.must_be_heard:
-                return True  # a `clear` would cut a word out of it
+                return True  # a `clear` would drop audio that cannot be interrupted
             self._cut_at = frame.id
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)
         except TimeoutError:
-            self._line.socket.give_up()
+            self._line.socket.stop_reading()
             return False
-        if isinstance(frame, InterruptionFrame):  # the serializer made a `clear` of it
+        if isinstance(frame, InterruptionFrame):  # serialized as a `clear`
             self._line.cleared()
         return written
 
     async def _write_audio_sleep(self) -> None:
-        # `_next_send_time`, which an interruption resets, is here the moment when the far end
-        # would run dry. Pipecat's own pacing restarts from now after a late write, so that every
-        # of our stalls would be a gap for the caller.
+        # In this class, `_next_send_time` is the time at which the far end will have played
+        # everything; an interruption resets it. Pipecat's own pacing starts from now after a late
+        # write, so each of our stalls would cause a gap for the caller.
         now = self._line.clock()
         chunk_s = self.audio_chunk_size / 2 / self.sample_rate
         self._next_send_time = max(self._next_send_time, now) + chunk_s
@@ -348,7 +349,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
 
 async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
-    """Wait until there is a line, or there will be none; meanwhile nothing is played."""
+    """Wait until there is a stream, or there will be none again; meanwhile nothing is played."""
     while not line.up.is_set():
         played(0.0)
         with suppress(TimeoutError):
@@ -357,7 +358,7 @@ async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
 
 
 async def _was_heard(line: StreamLine, dry_at: float) -> bool:
-    """Wait until everything was heard or cannot be; return False if the line was lost meanwhile."""
+    """Wait until all audio was heard or is given up; return False if the stream was lost."""
     socket = line.socket
     try:
         async with asyncio.timeout(max(dry_at - line.clock(), 0.0) + PLAYED_OUT_S):

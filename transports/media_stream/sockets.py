@@ -1,4 +1,4 @@
-"""The media socket of a carrier: a stream must identify its call before the call is built."""
+"""The media sockets of a carrier: a stream must identify its call before the call is set up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,12 +34,12 @@ from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
 from transports.pool import ASK_S, SwitchboardFullError, take_seat
 
-START_S: Final = 2.0  # carriers send `connected` and `start` at once
-ADMIT_S: Final = 2 * ASK_S  # other processes are asked for the call; one may hang
-MAX_BEFORE_START: Final = 2  # messages: these two
+START_S: Final = 2.0  # for `connected` and `start`, which carriers send at once
+ADMIT_S: Final = 2 * ASK_S  # to ask other processes for the call; one of them may hang
+MAX_BEFORE_START: Final = 2  # messages: `connected` and `start`
 MAX_WAITING: Final = 100  # sockets that have not identified their call yet
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
-_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # closes by the server
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
 
@@ -49,18 +49,20 @@ class MediaSockets:
     """Answers the media sockets of one carrier.
 
     Attributes:
-        host: The server's side.
+        host: The server's functions.
         dialect: The carrier's stream protocol.
         admit: Returns the call of a new stream, or why it is refused.
-        returns: Finds calls that lost their stream.
-        ours: The codec of our sound; `None` for the caller's.
+        returns: Finds calls that have lost their stream.
+        ours: The codec of our audio; `None` to use that of the caller's audio.
         patience: How long a leg waits for a lost line.
-        control: Ends calls and presses keys; without it only the stream's end ends a call.
-        transfer: As in `StreamLeg`.
-        ring: As in `StreamLeg`.
-        is_known: Whether a handshake proves the carrier; strangers cannot displace it then.
-        end: Ends a call without a brief by the carrier's id. `None` if the carrier asks what to do
-            after the stream; a brief may exist by then.
+        control: Ends calls and sends keypad digits; `None` if only the end of a stream ends a call.
+        transfer: See `StreamLeg`.
+        ring: See `StreamLeg`.
+        is_known: Returns whether a handshake authenticates the carrier; then other clients cannot
+            displace the connection.
+        end: Ends a call for which no agent can be found, by the carrier's id. `None` if the carrier
+            asks for instructions after the stream; an agent may be found by then.
+        waiting: The sockets that have not identified their call yet.
     """
 
     host: CarrierHost
@@ -79,12 +81,12 @@ class MediaSockets:
     )
 
     def add_to(self, router: APIRouter, path: str) -> None:
-        """Add the routes of the sockets: at any worker, and at the one that the path names."""
+        """Add the routes of the sockets: for any worker, and for the worker named in the path."""
         router.add_api_websocket_route(path, self.media)
         router.add_api_websocket_route(path + "/{worker}", self.media)
 
     async def media(self, websocket: WebSocket) -> None:
-        """Answer a media socket, and run its call to the end."""
+        """Accept a media socket, and run its call until the end."""
         await websocket.accept()
         first = await self._first_words(websocket)
         if isinstance(first, Refusal):
@@ -125,7 +127,7 @@ class MediaSockets:
         try:
             with take_seat(host.pool, admitted.seat):
                 if host.has_brief and not await host.has_brief(admitted.call.dial_id):
-                    # Silence is better than another campaign's greeting.
+                    # It is better to say nothing than to greet with another campaign's words.
                     if self.end:
                         await self.end(admitted.call.call_ref)
                     host.emit(CallRefused(transport=carrier, reason="no_brief"))
@@ -151,7 +153,7 @@ class MediaSockets:
 
         def make_room() -> None:
             ousted.append(NO_ROOM)
-            with suppress(RuntimeError):  # it had timed out anyway
+            with suppress(RuntimeError):  # it has timed out
                 patience.reschedule(0.0)
 
         guest = Guest(
@@ -178,7 +180,7 @@ class MediaSockets:
 
 
 async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusal:
-    """Return the `start` of a media socket, or why it is refused."""
+    """Return the `start` message of a media socket, or why the socket is refused."""
     for _ in range(MAX_BEFORE_START):
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":

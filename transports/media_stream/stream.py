@@ -1,4 +1,4 @@
-"""One media stream: its call, its dialect, and the audio gathered for it."""
+"""One media stream: its dialect, its codecs, and the audio gathered for it."""
 
 import json
 from collections import deque
@@ -18,17 +18,17 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from transports.media_stream.messages import Codec, Dialect, Fields
 
-LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s plus the way there causes no gap
+LEAD_S: Final = 0.3  # sent ahead, so that a stall of 0.15 s plus the way to the ear makes no gap
 
-MAX_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
+MAX_HZ: Final = 16_000  # Silero supports 8 and 16 kHz (pipecat/audio/vad/silero.py)
 
 
 class GatheredAudio:
-    """Audio that is too short to send alone.
+    """Gathers audio that is too short to be sent alone.
 
     Attributes:
-        added_bytes: Received since the beginning.
-        given_bytes: Released since the beginning.
+        added_bytes: The bytes added since the beginning.
+        given_bytes: The bytes returned since the beginning.
     """
 
     def __init__(self, *, least_bytes: int, step_bytes: int) -> None:
@@ -38,7 +38,7 @@ class GatheredAudio:
         self.added_bytes = self.given_bytes = 0
 
     def add(self, payload: bytes) -> bytes:
-        """Return the audio to send now that `payload` is added; empty if more must arrive first."""
+        """Add `payload`; return the audio to send now, which is empty if there is too little."""
         self._waiting += payload
         self.added_bytes += len(payload)
         if len(self._waiting) < self._least:
@@ -46,7 +46,7 @@ class GatheredAudio:
         return self._take(len(self._waiting) // self._step * self._step)
 
     def rest(self, silence: bytes) -> bytes:
-        """Return the gathered audio, padded with a sample's `silence` to the carrier's minimum."""
+        """Return the gathered audio, padded with `silence` to the carrier's minimum."""
         if not self._waiting:
             return b""
         size = max(self._least, -(-len(self._waiting) // self._step) * self._step)
@@ -68,22 +68,22 @@ class GatheredAudio:
 
 
 def _whole_resampler() -> BaseAudioResampler:
-    return create_stream_resampler(clear_after_secs=None)  # a pause of the voice loses nothing
+    return create_stream_resampler(clear_after_secs=None)  # so that a pause loses no audio
 
 
 @dataclass(slots=True, kw_only=True)
 class Stream:
-    """A stream's properties for both directions and the serializer.
+    """A stream's properties, and the audio and marks that are not sent yet.
 
     Attributes:
-        dialect: Its carrier's dialect.
-        stream_id: The carrier's id.
-        ours: The codec that we send.
+        dialect: The carrier's dialect.
+        stream_id: The carrier's id of the stream.
+        ours: The codec of our audio.
         theirs: The codec of the caller's audio.
-        gathered: Audio that is still too short to send.
+        gathered: Audio that is still too short to be sent.
         owed_marks: Marks to send after the gathered audio: each with the number of bytes before it,
             including those in the resampler.
-        resampler: From the pipeline's rate to ours; it holds the end of its input.
+        resampler: Resamples from the pipeline's rate to our codec's; it holds back some audio.
     """
 
     dialect: Dialect
@@ -93,7 +93,7 @@ class Stream:
     gathered: GatheredAudio = field(init=False)
     owed_marks: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
     resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
-    _asked_bytes: int = 0  # all audio to be played, in encoded bytes
+    _asked_bytes: int = 0  # all audio given to `play`, in encoded bytes
 
     def __post_init__(self) -> None:
         """Start with nothing gathered."""
@@ -120,7 +120,7 @@ class Stream:
 
     @property
     def lead_s(self) -> float:
-        """How far we send ahead of the ear, plus the gathered audio."""
+        """How far ahead audio is sent, including the gathered audio, in seconds."""
         return LEAD_S + self.dialect.least_bytes / self.ours.sample_bytes / self.ours.rate_hz
 
     def owe_mark(self, name: str) -> None:
@@ -128,7 +128,7 @@ class Stream:
         self.owed_marks.append((name, self._asked_bytes))
 
     def due_mark(self) -> str | None:
-        """Return, once, the next mark whose audio has all been sent, if any."""
+        """Remove and return the next mark if all audio before it was sent; else `None`."""
         if self.owed_marks and self.owed_marks[0][1] <= self.gathered.given_bytes:
             return self.owed_marks.popleft()[0]
         return None
@@ -140,14 +140,14 @@ class Stream:
         return self.dialect.media(self.stream_id, payload, self.ours)
 
     async def play(self, pcm: bytes, rate_hz: int) -> Fields | None:
-        """Return a message that plays sound, with gathered audio first, if enough is there."""
+        """Return a message that plays the gathered audio and `pcm`; `None` if it is too short."""
         seconds = len(pcm) / 2 / rate_hz
         self._asked_bytes += round(seconds * self.ours.rate_hz) * self.ours.sample_bytes
         encoded = await self.ours.encode(pcm, rate_hz, self.resampler)
         return self.media(self.gathered.add(encoded))
 
     async def rest(self) -> Fields | None:
-        """Return a message that plays the gathered audio, however short."""
+        """Return a message that plays the gathered audio, however short; `None` without any."""
         tail = await self.resampler.flush()
         encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
         due = self.gathered.add(encoded) + self.gathered.rest(self.ours.silence(1))
@@ -157,10 +157,10 @@ class Stream:
 
 
 class StreamSerializer(FrameSerializer):
-    """Writes audio, interruptions and messages; input is read elsewhere.
+    """Serializes audio, interruptions and messages; `StreamInput` reads the socket itself.
 
-    Pipecat has a serializer for each of these carriers. They send no marks, do not treat `stop` as
-    an end, hang up through fixed addresses, and drop audio shorter than a carrier's minimum.
+    Pipecat's serializers for these carriers send no marks, do not treat `stop` as the end, hang up
+    through fixed addresses, and drop audio that is shorter than the carrier's minimum.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -183,5 +183,5 @@ class StreamSerializer(FrameSerializer):
                 return None
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
-        """Return nothing: the input reads the socket itself."""
+        """Return `None`; see the class."""
         return None

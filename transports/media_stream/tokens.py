@@ -1,4 +1,4 @@
-"""Stream tokens: which call a media stream belongs to, new or resumed, across processes."""
+"""Stream tokens: they show which call a media stream belongs to, new or resumed, in any process."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,20 +27,20 @@ from transports.pool import (
     seat_for,
 )
 
-LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
-KNOWN_S: Final = 2 * LIFE_S  # until then an expired token is told from a wrong one
+LIFE_S: Final = 60.0  # of a token; Twilio opens the stream within seconds of the TwiML
+KNOWN_S: Final = 2 * LIFE_S  # until then, an expired token is distinguished from a wrong one
 TOKEN_BYTES: Final = 32
-MAX_BY_CHARS: Final = 32  # of the party that ended a call, as the carrier names it
+MAX_BY_CHARS: Final = 32  # of the carrier's name for the party that ended a call
 _DIGITS: Final = frozenset(hexdigits.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A call, as the webhook described it, that will open a stream."""
+    """A call that will open a stream, as its webhook described it."""
 
     call: CarriedCall
-    seat: int = 0  # seat held for the call
-    goes_on: bool = False  # the call runs and has lost its stream
+    seat: int = 0  # the seat held for the call
+    goes_on: bool = False  # whether the call is in progress, and has lost its stream
 
 
 class Tokens:
@@ -58,10 +58,11 @@ class Tokens:
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
-        """Return the ticket of a token and use the token up, or return why it is refused.
+        """Return the ticket of a token, which is then invalid, or the reason of a refusal.
 
-        A token shown for another call is used up too, because it has leaked. Text that does not
-        look like a token is not looked up: it might be the key of something else in the store.
+        A token that is presented for another call becomes invalid, too, because it has leaked. Text
+        that does not look like a token is not looked up, because it might be another key of the
+        store.
         """
         if not token:
             return "token_missing"
@@ -81,31 +82,31 @@ def _is_token(text: str) -> bool:
     return len(text) == 2 * TOKEN_BYTES and _DIGITS.issuperset(text)
 
 
-# Calls that may outlive their stream: which process has them, and what is stored about them.
+# Calls that may outlive their stream: the process that has them, and the data stored about them.
 #
-# `Kept` has everything that another process needs to resume a call.
+# `Kept` has all data that another process needs to resume a call.
 
-CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
-MAX_BEGINNINGS: Final = 3  # attempts for a stream that dies before its call begins
+CALL_S: Final = 4 * 3600.0  # Twilio's limit on the length of a call
+MAX_BEGINNINGS: Final = 3  # streams for a call whose streams end before the conversation begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is stored about a call until the agent ends it."""
+    """The data stored about a call until the agent ends it."""
 
     call_sid: str
-    beginnings: int = 1  # streams requested to begin a conversation
-    dial_id: str = ""  # our id, if we placed the call
-    news_id: str = ""  # id of the webhook that last requested a stream
+    beginnings: int = 1  # the number of streams requested to begin the conversation
+    dial_id: str = ""  # our own id of the dial, if we placed the call
+    news_id: str = ""  # the id of the webhook that last requested a stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where a call is whose stream has ended.
+    """The process that has a call.
 
     Attributes:
-        worker: The name of the process that has it; empty if there is only this process.
-        goes_on: It waits for another stream; False if it has ended.
+        worker: The name of the process; empty if there is only this one.
+        goes_on: Whether the call may continue on another stream.
     """
 
     worker: str
@@ -113,10 +114,10 @@ class Whereabouts:
 
 
 class Returns:
-    """The calls of this process that may lose their stream, and access to those of others."""
+    """Finds calls that have lost their stream, in this process or in others."""
 
     def __init__(self, pool: CallPool, carrier: str) -> None:
-        """Register the answer for other processes."""
+        """Answer the questions of other processes from now on."""
         self._pool = pool
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
@@ -124,7 +125,7 @@ class Returns:
 
     @contextmanager
     def held(self, leg: StreamLeg) -> Iterator[None]:
-        """Make the leg findable while the block runs."""
+        """Let the leg's call be found while the block runs."""
         call_sid = leg.facts.call_ref
         self._legs[call_sid] = leg
         try:
@@ -134,7 +135,7 @@ class Returns:
                 del self._legs[call_sid]
 
     def here(self, call_sid: str) -> StreamLeg | None:
-        """Return the leg of a call in this process that can still be resumed."""
+        """Return the leg of a call that is in this process and can be resumed, or `None`."""
         leg = self._legs.get(call_sid)
         return leg if leg is not None and leg.may_come_back else None
 
@@ -146,18 +147,20 @@ class Returns:
         by: str = "",
         handed_on: Handover | None = None,
     ) -> Whereabouts | None:
-        """Return where a call is; `None` if no process has it.
+        """Return the process that has a call, and tell it the carrier's reports.
+
+        `None` if no process has it.
 
         Args:
-            call_sid: The call.
-            over: The carrier reports that the call has ended; its process is told.
-            by: Who ended it, as the carrier names it; empty if it does not say.
-            handed_on: The result of a transfer, as the carrier reports it; its process is told.
+            call_sid: The carrier's id of the call.
+            over: Whether the carrier reports that the call has ended.
+            by: Who ended it, as the carrier names it; empty if the carrier does not report it.
+            handed_on: The result of a transfer, if the carrier reports one.
         """
-        said = await self._pool.peers.ask_all(
+        answers = await self._pool.peers.ask_all(
             self._question, call_sid=call_sid, over=over, by=by[:MAX_BY_CHARS], handed_on=handed_on
         )
-        found = [Whereabouts(**answered) for answered in said if answered]
+        found = [Whereabouts(**answer) for answer in answers if answer]
         return found[0] if found else None
 
     async def keep(self, kept: Kept) -> None:
@@ -174,9 +177,9 @@ class Returns:
         if leg is None:
             return None
         if asked["handed_on"]:
-            leg.handed_on(asked["handed_on"])
+            leg.note_transfer_result(asked["handed_on"])
         if asked["over"]:
-            await leg.carrier_ended(asked.get("by", ""))  # a process of before does not send it
+            await leg.carrier_ended(asked.get("by", ""))  # an older version does not send `by`
         return asdict(Whereabouts(worker=self._pool.name, goes_on=leg.may_come_back))
 
     def _place(self, call_sid: str) -> str:
@@ -190,8 +193,8 @@ class AdmittedStream:
     Attributes:
         call: The call.
         seat: The seat held for the call.
-        taker: Runs the stream to its end for a leg that waits for it, such as a resumed call;
-            `None` if the stream begins a call.
+        taker: Runs the stream until it ends, for a leg that waits for it, such as that of a resumed
+            call; `None` if the stream begins a call.
     """
 
     call: CarriedCall
@@ -201,30 +204,30 @@ class AdmittedStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPass:
-    """The token of one stream, and the worker to connect to; empty for any worker."""
+    """The token of a stream, and the worker that it must connect to."""
 
     token: str
-    worker: str = ""
+    worker: str = ""  # empty for any worker
 
 
 class TurnedAway(Enum):
-    """Why a call gets no stream, or no further one."""
+    """Why a call gets no stream."""
 
     OVER = "over"
     NO_SEAT = "no_seat"
-    LEAVING = "leaving"  # shutting down; another machine may take the call
-    GOES_ON = "goes_on"  # already here: the carrier repeated its webhook
+    LEAVING = "leaving"  # the server is shutting down; another machine may take the call
+    GOES_ON = "goes_on"  # the call has a stream: the carrier repeated its webhook
 
 
 def reply(
     given: StreamPass | TurnedAway, *, stream: Callable[[StreamPass], str], busy: str, over: str
 ) -> Response:
-    """Answer a webhook: with XML that opens a stream or ends the call, or refer to another machine.
+    """Return the response to a webhook: XML with instructions, or a referral to another machine.
 
     Args:
         given: The decision about the call.
         stream: Returns the instructions that open a stream.
-        busy: The instructions for a call that gets no seat, or is here already.
+        busy: The instructions for a call that gets no seat, or already has a stream.
         over: The instructions for a call that has ended.
     """
     match given:
@@ -239,7 +242,7 @@ def reply(
 
 
 def xml(instructions: str) -> Response:
-    """Return a carrier's instructions as an answer."""
+    """Return instructions for a carrier as a response."""
     return Response(instructions, media_type="text/xml")
 
 
@@ -256,10 +259,10 @@ class StreamTokens:
         self._locks = PoolLocks(host.pool.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
-        """Hold a seat for a call; return the pass for its stream, or why it is refused.
+        """Hold a seat for a call; return the pass for its stream, or why it gets none.
 
-        A repeated webhook for a running call starts no second conversation: the next stream
-        replaces the former one.
+        If the carrier repeats the webhook of a call in progress, no second conversation begins: the
+        next stream replaces the previous one.
         """
         found = await self.returns.find(call.call_ref)
         if found is not None:
@@ -274,21 +277,22 @@ class StreamTokens:
         handed_on: Handover | None = None,
         news_id: str = "",
     ) -> StreamPass | TurnedAway:
-        """Return the pass for the next stream of a call, after one has ended, or why there is none.
+        """Return the pass for the next stream of a call after one has ended, or why it gets none.
 
-        A running call gets its next stream in the same process. A call that never began, or whose
-        process is gone, begins again. A call that the agent or the caller has ended is over.
+        A call in progress gets its next stream in the same process. A call that never began, or
+        whose process is gone, begins again. A call that the agent or the caller has ended is over.
 
         Args:
             call: The call.
-            over: The carrier reports that the call has ended.
-            handed_on: The result of a transfer, as the carrier reports it.
-            news_id: Id of the webhook, if it may be repeated: one loss counts once.
+            over: Whether the carrier reports that the call has ended.
+            handed_on: The result of a transfer, if the carrier reports one.
+            news_id: The id of the webhook, so that a repeated one does not count as another loss;
+                empty if it has none.
         """
         found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
             return await self._go_on(call, found)
-        # Another process may get a webhook about the same loss now; it must find the call stored.
+        # Another process may get a webhook about the same loss, and must then find the stored call.
         async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
             kept = await self.returns.forget(call.call_ref)
             if over or found is not None or kept is None:
@@ -304,15 +308,15 @@ class StreamTokens:
         """Delete and return the stored data of a call that gets no stream.
 
         Returns:
-            `None` if the call is here or is over, also if the agent has ended it and its caller is
-            now talking with a person.
+            `None` if a process has the call, or if the agent has ended it, even if the caller is
+            now talking to a person.
         """
         if await self.returns.find(call_ref) is not None:
             return None
         return await self.returns.forget(call_ref)
 
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
-        """Return the call of a new stream: its token was given to the carrier for one call."""
+        """Return the call that a new stream's token belongs to, or why the stream is refused."""
         now = self._host.clock()
         ticket = await self._tokens.redeem(token, call_sid=started.call_sid, now=now)
         if isinstance(ticket, str):
@@ -330,7 +334,7 @@ class StreamTokens:
         if not found.goes_on:
             return TurnedAway.GOES_ON
         ticket = Ticket(call=call, goes_on=True)
-        # Zero: the call goes on only because its caller is being transferred.
+        # If it is 0, the call waits for a stream only because the caller is being transferred.
         for_s = self.patience.returns_within_s or LIFE_S
         token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
@@ -342,7 +346,7 @@ class StreamTokens:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MAX_BEGINNINGS:
             return TurnedAway.OVER
-        await self.returns.keep(kept)  # for other webhooks on this loss, while waiting for a seat
+        await self.returns.keep(kept)  # for other webhooks about this loss, during the wait
         given = await self._begin(call, kept, within_s=SEAT_S)
         if not isinstance(given, StreamPass):
             await self.returns.forget(call.call_ref)
@@ -355,7 +359,7 @@ class StreamTokens:
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
-                return TurnedAway.GOES_ON  # perhaps it holds the missing seat
+                return TurnedAway.GOES_ON  # the call may itself have the seat that is missing
             self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT

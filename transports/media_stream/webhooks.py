@@ -1,4 +1,4 @@
-"""Shared parts of the carriers' webhooks: the host's side, bodies and forms, status callbacks."""
+"""Shared parts of the carriers' webhooks: the server's functions, forms, status callbacks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,11 +21,11 @@ from transports.pool import CallPool, PoolLocks
 
 MAX_WEBHOOK_BYTES: Final = 64 * 1024  # a voice webhook has 1 to 3 kB
 MAX_FIELDS: Final = 200  # of a form; a webhook has about twenty
-WEBHOOK_S: Final = 5.0
-MAX_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
+WEBHOOK_S: Final = 5.0  # to receive the body
+MAX_WORD_CHARS: Final = 64  # of a carrier's value, and of our dial id
 
 HasBrief: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Returns whether an agent can talk in the call of this dial, or of no dial."""
+"""Returns whether there is an agent for the call of a dial; the id is empty for other calls."""
 FormT = TypeVar("FormT", bound=Mapping[str, str])
 IsSigned: TypeAlias = Callable[[Request, str, FormT], bool]
 AnswerForm: TypeAlias = Callable[[Request, FormT], Awaitable[Response]]
@@ -33,16 +33,16 @@ AnswerForm: TypeAlias = Callable[[Request, FormT], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierHost:
-    """The server's side of every carrier's routes.
+    """The server's functions for the routes of all carriers.
 
     Attributes:
-        addresses: Scheme, host and perhaps a path for which a carrier may sign a webhook. The first
-            is unique to this server, and is the one given to carriers.
+        addresses: Our addresses, for which a carrier may sign a webhook: scheme, host and perhaps a
+            path. The first one is given to carriers, and belongs to this server alone.
         answer: Runs a call on a leg until it ends; raises `SwitchboardFullError`.
-        emit: Receives the events, such as refusals.
-        clock: Monotonic seconds.
+        emit: Publishes events, such as refusals.
+        clock: Monotonic, in seconds.
         pool: Holds a seat from a call's first webhook to its end.
-        has_brief: `None` without campaigns.
+        has_brief: See the type; `None` without campaigns.
     """
 
     addresses: tuple[str, ...]
@@ -58,14 +58,14 @@ class CarrierHost:
         return self.addresses[0]
 
     def socket_url(self, path: str, worker: str = "") -> str:
-        """Return the URL of a media socket, at one worker if it is named."""
+        """Return the URL of a media socket, of one worker if `worker` is not empty."""
         scheme, _, rest = self.public_url.partition("://")
         url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
         return f"{url}/{worker}" if worker else url
 
 
 def read_form(body: bytes) -> dict[str, str] | None:
-    """Return a form's fields; `None` if it is not a form, or has a field twice."""
+    """Return a form's fields; `None` if it is no form, or has a field twice."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -76,18 +76,18 @@ def read_form(body: bytes) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """Reads the webhooks of one carrier, and refuses what is too big, malformed or unsigned."""
+    """Reads the webhooks of one carrier; refuses those that are too big, malformed or unsigned."""
 
     carrier: str
     emit: Emit
 
     def refuse(self, reason: str, status: HTTPStatus) -> Response:
-        """Report a refused webhook; return an answer without details."""
+        """Publish that a webhook was refused; return a response without details."""
         self.emit(InputRefused(transport=self.carrier, reason=reason))
         return _plain(status)
 
     async def body(self, request: Request) -> bytes | Response:
-        """Return a request's body, or the refusal of one that is too big or arrives too slowly."""
+        """Return a request's body; if it is too big or too slow, return the response for that."""
         body = bytearray()
         try:
             async with asyncio.timeout(WEBHOOK_S):
@@ -108,12 +108,12 @@ class Webhooks:
         is_signed: IsSigned[FormT],
         call_key: str,
     ) -> None:
-        """Add a route for each path; its answer gets only signed forms that name a call.
+        """Add a route for each path; other requests than signed forms of a call are refused.
 
         Args:
-            router: Gets the routes.
-            answers: By path.
-            read: Reads a body; returns `None` for what is no form.
+            router: The router to add to.
+            answers: The function that answers a form, by path.
+            read: Reads a body; returns `None` if it is no form.
             is_signed: Returns whether the carrier signed a form for this path.
             call_key: The field with the carrier's id of the call.
         """
@@ -143,7 +143,7 @@ class Webhooks:
 
 
 def elsewhere() -> Response:
-    """Return the error after which a carrier asks the number's fallback URL, on another machine."""
+    """Return the response after which a carrier uses the fallback URL, on another machine."""
     return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -152,7 +152,7 @@ def _plain(status: HTTPStatus) -> Response:
 
 
 def dial_id_of(request: Request) -> str:
-    """Return our id of a dial, from the URL that the carrier got; empty if there is none."""
+    """Return our id of a dial from the request's URL; empty if there is none."""
     return request.query_params.get("dial", "")[:MAX_WORD_CHARS]
 
 
@@ -169,46 +169,46 @@ def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> Car
     )
 
 
-KEPT_S: Final = 4 * 3600.0  # the carriers' limit of a call: until then a callback may be repeated
+KEPT_S: Final = 4 * 3600.0  # the carriers' limit of a call, in which callbacks may be repeated
 
 
 class StatusCallbacks:
-    """Emits the new events in a carrier's status callbacks and machine detection results.
+    """Publishes the new events in a carrier's status callbacks and machine detection results.
 
-    The progress of each call is kept for the worker pool, because a callback may reach any of its
-    processes, and two of them at once if it is repeated or crosses a machine detection result.
+    The progress of each call is stored in the worker pool's store, because a callback may reach any
+    process, and two callbacks on a call may reach two processes at once.
     """
 
     def __init__(self, host: CarrierHost, carrier: str) -> None:
-        """Serve one carrier's calls."""
+        """Prepare for one carrier's calls."""
         self._host = host
         self._carrier = carrier
         self._locks = PoolLocks(host.pool.peers)
 
     async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegEvent]:
-        """Emit and return the new events of an authenticated callback.
+        """Publish and return the new events of an authenticated callback.
 
         Args:
             said: The callback.
-            place_of: Key of the progress; the carrier's id of the call if empty.
+            place_of: The key of the progress in the store; if empty, the carrier's id of the call.
         """
-        facts, _ = await self._move(said, place_of or said.call_ref)
-        for fact in facts:
-            self._host.emit(fact)
-        return facts
+        events, _ = await self._advance(said, place_of or said.call_ref)
+        for event in events:
+            self._host.emit(event)
+        return events
 
     async def is_over(self, call_ref: str) -> bool:
-        """Return whether the end of a call is known already: callbacks may arrive after it."""
-        _, after = await self._move(StatusCallback(call_ref=call_ref), call_ref)
+        """Return whether a callback has reported the end of a call."""
+        _, after = await self._advance(StatusCallback(call_ref=call_ref), call_ref)
         return after.ended
 
-    async def _move(
-        self, said: StatusCallback, kept_by: str
+    async def _advance(
+        self, callback: StatusCallback, kept_by: str
     ) -> tuple[Sequence[LegEvent], LegProgress]:
         place, key_values = f"{self._carrier} progress {kept_by}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
-            after, facts = before.after(said, now)
+            after, events = before.after(callback, now)
             await key_values.keep(place, asdict(after), for_s=KEPT_S)
-        return facts, after
+        return events, after

@@ -1,9 +1,11 @@
 """Plivo's audio streams and transfers.
 
-Source: plivo.com/docs/voice/audio-streaming/audio-streaming. There is no `connected` and no `stop`:
-the stream ends with its socket. A mark is a `checkpoint`, its echo `playedStream`; a clear is
-answered by `clearedAudio`, which does not say what was played. The call's next step waits for the
-end of a stream (`keepCallAlive`), and so does a redirect of a live call:
+Plivo sends no `connected` and no `stop` message: the stream ends with its socket. A mark is named
+`checkpoint`, and its echo `playedStream`. The response to a clear is `clearedAudio`, which does not
+show what was played. The call's next step, and also a redirect of the live call, waits for the end
+of the stream (`keepCallAlive`).
+
+Source: plivo.com/docs/voice/audio-streaming/audio-streaming; for the redirect,
 github.com/plivo/plivo-cli, audio-streaming-skill/SKILL.md, "Hand off to a human".
 """
 
@@ -44,7 +46,7 @@ from transports.plivo.rest import STATUS_PATH
 
 AFTER_PATH: Final = "/plivo/after"
 TRANSFER_PATH: Final = "/plivo/transfer"
-_FATES: Final[Mapping[str, Handover]] = {
+_BY_STATUS: Final[Mapping[str, Handover]] = {
     "completed": "connected",
     "busy": "busy",
     "no-answer": "no_answer",
@@ -57,12 +59,12 @@ _ANSWERED: Final = ("answer", "connected")
 
 
 def transfer_url(order_id: str, *, public_url: str) -> str:
-    """Return the address for a call's transfer instructions; it does not contain the number."""
+    """Return the URL of a call's transfer instructions; it does not contain the number."""
     return f"{public_url}{TRANSFER_PATH}?{urlencode({'order': order_id})}"
 
 
 def dial_verb(to: Destination, *, ring_s: float, public_url: str) -> str:
-    """Return the verb that rings a person: `<User>` for a SIP URI, else `<Number>`."""
+    """Return the XML that rings a person: a `<User>` for a SIP URI, else a `<Number>`."""
     noun = "User" if to.number.startswith(("sip:", "sips:")) else "Number"
     attributes = {
         "action": f"{public_url}{AFTER_PATH}",
@@ -72,8 +74,8 @@ def dial_verb(to: Destination, *, ring_s: float, public_url: str) -> str:
         "callbackUrl": f"{public_url}{STATUS_PATH}",
         "callbackMethod": "POST",
     }
-    said = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
-    return f"<Dial {said}><{noun}>{escape(to.number)}</{noun}></Dial>"
+    written = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
+    return f"<Dial {written}><{noun}>{escape(to.number)}</{noun}></Dial>"
 
 
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
@@ -81,7 +83,7 @@ def dial_outcome(form: Mapping[str, str]) -> Handover | None:
     status = form.get("DialStatus")
     if status is None:
         return None
-    outcome = _FATES.get(status, "failed")
+    outcome = _BY_STATUS.get(status, "failed")
     if outcome == "connected":
         return "no_answer" if form.get("DialBLegUUID") == "" else "connected"
     return "declined" if form.get("DialHangupCause") == _DECLINED else outcome
@@ -93,7 +95,7 @@ def is_dial_news(form: Mapping[str, str]) -> bool:
 
 
 def answered_for(form: Mapping[str, str]) -> str:
-    """Return the caller's call that an answering person was rung for; empty if none."""
+    """Return the id of the caller whose person has answered; empty for any other callback."""
     if form.get("DialAction") not in _ANSWERED:
         return ""
     return form.get("DialALegUUID") or form.get("CallUUID", "")
@@ -106,14 +108,14 @@ CONTENT_TYPES: Final[Mapping[str, Codec]] = {
     "audio/x-l16;rate=16000": Codec(encoding="pcm", rate_hz=16000),
 }
 MAX_HEADERS_CHARS: Final = 2048  # `extraHeaders` take 512 bytes, plus quotes and prefixes
-# `\b`: a name begins at a word's start, or each letter of a long word is tried as a start.
+# `\b`: without it, each letter of a long word would be tried as the start of a name.
 _HEADER: Final = re.compile(r"\b(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
 
 
 def read_headers(given: object) -> Mapping[str, str]:
-    """Return `extra_headers`: pairs in one text, as `token=a1;x=2` or `{X-PH-token: a1}`.
+    """Return the `extra_headers`, a text like `token=a1;x=2` or `{X-PH-token: a1}`, as pairs.
 
-    The sender is untrusted: a text that is longer than Plivo's limit is not read.
+    The sender is untrusted, so a text that is longer than Plivo allows is ignored.
     """
     if not isinstance(given, str) or len(given) > MAX_HEADERS_CHARS:
         return {}

@@ -1,13 +1,12 @@
-"""Campaigns over Plivo, which reports results by callback and, without one, when asked.
+"""Campaigns over Plivo, which reports the result of a dial by a callback, or else when asked.
 
-Plivo answers an order with a request id, moves a call through three resources, and has no record of
-it for some time after its end. So callbacks come first. A call that Plivo no longer lists, although
-it did a moment ago, is waited for before it counts as lost.
+Plivo responds to a call request with the id of the request. The call's own id comes with its
+callbacks. For a request for one call both ids were the same wherever one was recorded, but no page
+promises it.
 
-Plivo answers an order with the id of the request. The call's own id comes with its callbacks; for a
-single call it has been the same wherever one was recorded, but no page promises it. A call is in
-one of three places: it is queued, it is live, or there is a record of it, which appears some time
-after its end.
+Plivo lists a call in one of three places: among the queued calls, among the live calls, or in the
+records, where it appears some time after its end. In between it is nowhere. So callbacks are read
+first, and a call that was listed a moment ago counts as in progress for a while.
 
 Source: plivo.com/docs/voice/api/call/make-a-call, /retrieve-all-calls, /the-call-object, and the
 package `plivo`, resources/calls.py, live_calls.py and queued_calls.py (the places, their filters,
@@ -52,12 +51,15 @@ class PlivoRecord:
     """Plivo's record of a call.
 
     Attributes:
-        uuid: The call's; while it is queued, the request's.
-        request_uuid: The request's, where known: a record of an ended call has none.
-        outcome: `None` while the call goes on.
-        created: When it was ordered; `None` if that or its time zone is unknown.
-        length_s: Of the conversation; `None` while it goes on, or if there was none.
-        cost: In the account's currency; `None` if it is not known yet.
+        uuid: The call's id, or the request's while the call is queued.
+        to: The called number.
+        caller: The calling number.
+        request_uuid: The request's id; empty for an ended call, whose record does not have it.
+        answered: Whether the callee has answered.
+        outcome: How the call ended; `None` while it goes on.
+        created: When the call was requested; `None` if that or its time zone is unknown.
+        length_s: The length of the conversation; `None` while it goes on, or if there was none.
+        cost: The price in the account's currency; `None` if it is not known yet.
     """
 
     uuid: str
@@ -71,8 +73,10 @@ class PlivoRecord:
     cost: float | None = None
 
 
-LIMITED_S: Final = 5.0  # Plivo's window for counting requests
-UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
+LIMITED_S: Final = 5.0  # the period over which Plivo counts requests
+# How long a call that is listed nowhere counts as in progress (chosen: Plivo does not say how soon
+# there is a record of a call).
+UNLISTED_S: Final = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,11 +84,11 @@ class PlivoCarrier:
     """One account and one of its numbers; callbacks come to the account's public address.
 
     Attributes:
-        rest: The account.
+        rest: The account's API.
         number: Our number, which the callee sees.
         news: What callbacks have reported. Its ids are request ids, until the call's own is known.
-        machine: Plivo's machine detection; empty for none.
-        calls_per_s: How many calls the account may place; Plivo queues any more.
+        machine: The mode of Plivo's machine detection; empty for none.
+        calls_per_s: How many calls the account may place; Plivo queues further ones.
     """
 
     rest: PlivoRest
@@ -93,8 +97,8 @@ class PlivoCarrier:
     machine: str = "true"
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
-    # When Plivo last listed a dial, on the loop's clock.
-    _seen_at: dict[str, float] = field(default_factory=dict[str, float])
+    # When a dial was placed or last listed by Plivo, on the loop's clock.
+    _listed_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         """Create the pacing."""
@@ -102,8 +106,8 @@ class PlivoCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return the id of the request."""
-        request_uuid = await self._pace.place(lambda: self._order(request), request)
-        self._see(request.dial_id, request_uuid)
+        request_uuid = await self._pace.place(lambda: self._request_call(request), request)
+        self._note_listed(request.dial_id, request_uuid)
         return request_uuid
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
@@ -111,27 +115,31 @@ class PlivoCarrier:
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial; without its id, of the oldest call to the number since."""
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.outcome is not None:
-            self._seen_at.pop(dial_id, None)
-            return heard.found
+        """Return the state of a dial; `None` if there is no sign of such a call.
+
+        An outcome in the callbacks decides; without one, Plivo is asked. If no callback has come
+        and the call's id finds nothing, a call to the number `to` since `since_s` is searched for.
+        """
+        reported = await self.news.heard(dial_id)
+        if reported is not None and reported.outcome is not None:
+            self._listed_at.pop(dial_id, None)
+            return reported.found
         with carrier_errors():
-            record = await self._look(dial_id, heard)
-            if record is None and heard is None:
+            record = await self._fetch_known(dial_id, reported)
+            if record is None and reported is None:
                 record = await self._search(dial_id, to, since_s)
         if record is None:
-            return self._unseen(dial_id, heard)
-        self._see(dial_id, record.uuid)
-        return _found(record, heard)
+            return self._unlisted(dial_id, reported)
+        self._note_listed(dial_id, record.uuid)
+        return _found(record, reported)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop an unanswered call; one that is over is fine.
+        """Stop an unanswered call; that it has already ended is no error.
 
         Args:
             dial_id: Our id.
-            ordered: The request's, or the call's if the answer to the order was lost. Empty:
-                nothing is done, because a call without an id means all of the account to Plivo.
+            ordered: The id of the request, or of the call if the response to the request was lost.
+                If empty, nothing is done: without an id, Plivo would end all calls of the account.
         """
         if not ordered:
             return
@@ -149,15 +157,16 @@ class PlivoCarrier:
             record = await _fetch(self.rest, provider_call_id, queued=False)
         return record.cost if record else None
 
-    async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
-        """Return the call by its known id."""
-        uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
-        return await _fetch(self.rest, uuid, queued=heard is None) if uuid else None
+    async def _fetch_known(self, dial_id: str, reported: HeardLeg | None) -> PlivoRecord | None:
+        """Return the call by its id; `None` if the id is unknown, or finds nothing."""
+        uuid = reported.call_ref if reported else self.news.refs.get(dial_id)
+        return await _fetch(self.rest, uuid, queued=reported is None) if uuid else None
 
     async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
+        """Return the call of our request, else our oldest call that no other dial has."""
         known = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
-        ordered = self.news.refs.get(dial_id)
-        if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
+        requested = self.news.refs.get(dial_id)
+        if requested and (ours := [call for call in known if requested == call.request_uuid]):
             return ours[0]
         taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
         ours = [
@@ -165,30 +174,30 @@ class PlivoCarrier:
             for call in known
             if same_number(call.caller, self.number)
             and not {call.uuid, call.request_uuid} & taken
-            and not (ordered and call.request_uuid)  # belongs to another order
+            and not (requested and call.request_uuid)  # is of another request
         ]
         return ours[-1] if ours else None
 
-    def _unseen(self, dial_id: str, heard: HeardLeg | None) -> FoundCall | None:
-        """Return the state of a call that Plivo does not list: it may be between two resources."""
+    def _unlisted(self, dial_id: str, reported: HeardLeg | None) -> FoundCall | None:
+        """Return the state of a call that Plivo does not list; it may be between two places."""
         now = asyncio.get_running_loop().time()
-        if heard is not None:
-            self._seen_at.setdefault(dial_id, now)
-            self.news.refs[dial_id] = heard.call_ref
-        uuid, answered = self.news.refs.get(dial_id, ""), heard is not None and heard.answered
-        if now < self._seen_at.get(dial_id, float("-inf")) + UNSEEN_S:
+        if reported is not None:
+            self._listed_at.setdefault(dial_id, now)
+            self.news.refs[dial_id] = reported.call_ref
+        uuid, answered = self.news.refs.get(dial_id, ""), reported is not None and reported.answered
+        if now < self._listed_at.get(dial_id, float("-inf")) + UNLISTED_S:
             return FoundCall(provider_call_id=uuid, answered=answered)
-        if heard is None:
+        if reported is None:
             return None
-        # The call was placed, even though Plivo has no record of it: do not call again.
+        # A callback shows that the call was placed, although Plivo has no record: never dial again.
         return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
 
-    def _see(self, dial_id: str, uuid: str) -> None:
+    def _note_listed(self, dial_id: str, uuid: str) -> None:
         self.news.refs[dial_id] = uuid
-        remember(self._seen_at, dial_id, asyncio.get_running_loop().time())
+        remember(self._listed_at, dial_id, asyncio.get_running_loop().time())
 
-    async def _order(self, request: DialRequest) -> str:
-        """Order a call; return the id of the request."""
+    async def _request_call(self, request: DialRequest) -> str:
+        """Request a call; return the id of the request."""
         answer = await self.rest.ask("POST", CALLS, self._fields(request)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
             reason = "the answer to an order lacks the request's id"
@@ -219,10 +228,14 @@ class PlivoCarrier:
 
 
 async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
-    """Return a call's record; `None` if Plivo has none, or none yet.
+    """Return a call; `None` if Plivo does not list it, or not yet.
 
-    The id is the call's, or the request's where they are the same. The places are searched in the
-    order of the call's moves.
+    The places are searched in the order in which a call moves through them.
+
+    Args:
+        rest: The account's API.
+        uuid: The call's id, or the request's, which finds the call if both are the same.
+        queued: Whether the call may still be queued.
     """
     places = (*((QUEUED,) if queued else ()), LIVE)
     for place in places:
@@ -233,15 +246,15 @@ async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRec
 
 
 async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
-    """Return the calls to a number that were ordered since a moment, the newest first."""
+    """Return the calls to a number that were requested since a moment, the newest first."""
     to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
     queued = await _all(rest, QUEUED, QUEUED | {"limit": PAGE})
     live = await _all(rest, LIVE, LIVE | to_number)
-    # For ended calls its filter uses the end, which comes after the beginning.
+    # Plivo filters ended calls by their end, which is later than their beginning.
     over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
     listed = await rest.ask("GET", CALLS, over) or {}
     ended = [_record(item) for item in listed.get("objects", ())]
-    whole_s = since.replace(microsecond=0)  # its times have no fractions
+    whole_s = since.replace(microsecond=0)  # Plivo's times have no fractions of seconds
     return [
         item
         for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
@@ -252,28 +265,28 @@ async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoR
 async def _all(
     rest: PlivoRest, place: Mapping[str, str], query: Mapping[str, Any]
 ) -> Sequence[PlivoRecord]:
-    """Return the calls of a place whose list holds only ids."""
+    """Return the calls of a place that lists only their ids."""
     ids = (await rest.ask("GET", CALLS, query) or {}).get("calls", ())
     if len(ids) >= PAGE:
-        # The list may be incomplete, and a call that is not found would be placed again.
+        # The list may be incomplete, and a call that is not in it would be placed again.
         raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
     found = [await rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
     return [_going_on(item) for item in found if item]
 
 
-def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:
-    machine = heard is not None and heard.machine  # records do not report machines
+def _found(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
+    machine = reported is not None and reported.machine  # records do not report machines
     return FoundCall(
         provider_call_id=record.uuid,
         outcome=outcome_of(record.outcome, machine=machine),
-        answered=record.answered or (heard is not None and heard.answered),
+        answered=record.answered or (reported is not None and reported.answered),
         length_s=record.length_s or None,
         cost=record.cost,
     )
 
 
 def same_number(a: str, b: str) -> bool:
-    """Return whether two numbers are equal: Plivo writes them with a plus and without."""
+    """Return whether two numbers are equal; Plivo writes them with or without a plus."""
     return _digits(a) == _digits(b)
 
 

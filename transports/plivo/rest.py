@@ -20,7 +20,7 @@ STATUS_PATH: Final = "/plivo/status"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRest:
-    """The REST account for outbound calls, transfers and hang-ups.
+    """The REST API of an account: outbound calls, transfers and hang-ups.
 
     Attributes:
         auth_id: The account.
@@ -38,14 +38,14 @@ class PlivoRest:
     public_url: str = ""
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has already ended (404) is fine."""
+        """End a call; return the error, or `None`. That it has already ended is no error."""
         status = await self._client.command("DELETE", call_of(call_ref))
         if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end."""
+        """Send key tones to the far end; return whether Plivo accepted them."""
         status = await self._client.command(
             "POST", f"{call_of(call_ref)}DTMF/", json={"digits": keys}
         )
@@ -54,7 +54,7 @@ class PlivoRest:
     async def redirect(self, call_ref: str, url: str) -> str | None:
         """Make a live call fetch instructions at `url`; return the error, or `None`.
 
-        Never raises. The call fetches them after its stream is over, which we have to end.
+        Never raises. The call fetches them after its stream, which we have to end.
 
         Source: plivo.com/docs/voice/api/call/transfer-a-call.
         """
@@ -67,22 +67,22 @@ class PlivoRest:
     async def ask(
         self, method: str, resource: str, fields: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any] | None:
-        """Return the JSON of an answer, for work outside a call; `None` if nothing exists there.
+        """Return a response's JSON, for work outside a call; `None` if there is no such resource.
 
         Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; tells how, and whether a retry may help.
         """
         asked = {"params": fields or {}} if method == "GET" else {"json": fields or None}
         return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **asked)
 
     async def number_setup(self, number: str | None) -> NumberSetup:
-        """Return whether the account answers, and the answer URL of a number's application.
+        """Return whether the account is active, and where Plivo sends the calls of a number.
 
         Source: plivo.com/docs/account/api, /numbers/api/account-phone-number, /account/api/
         application.
 
         Raises:
-            ServiceError: Plivo refused, or did not answer.
+            ServiceError: Plivo refused, or did not respond.
         """
         if await self.ask("GET", "") is None:
             return NumberSetup(account="unknown")
@@ -92,8 +92,8 @@ class PlivoRest:
         application = text_at(found, "application").rstrip("/").rpartition("/")[2]
         if not application:
             return NumberSetup(account="active", has_number=found is not None, webhook="")
-        told = await self.ask("GET", f"Application/{quote(application, safe='')}/")
-        return NumberSetup(account="active", has_number=True, webhook=text_at(told, "answer_url"))
+        shown = await self.ask("GET", f"Application/{quote(application, safe='')}/")
+        return NumberSetup(account="active", has_number=True, webhook=text_at(shown, "answer_url"))
 
     @property
     def _client(self) -> RestClient:
@@ -111,19 +111,19 @@ def call_of(uuid: str) -> str:
     return f"Call/{quote(uuid, safe='')}/"
 
 
-# Translates Plivo's words for a call's end into the terms that all carriers share.
+# Translates how Plivo says that a call ended into the terms that all carriers share.
 #
 # Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
 # troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000
-# and 4010 are in the part that was read; 3000, 3010, 3020 and 6010 are what customers' code reads
-# in their callbacks and records (3010 with `CallStatus=busy` in one that was recorded in full). A
-# code that is missing here says nothing.
+# and 4010 are in the part that was read. Customers' code handles 3000, 3010, 3020 and 6010 in
+# callbacks and records (one callback that was recorded in full has 3010 with `CallStatus=busy`).
+# For a code that is missing here, the status decides.
 
 UNANSWERED: Final[Mapping[str, str]] = {
     "1000": "canceled",
     "3000": "no-answer",
     "3010": "busy",
-    "3020": "busy",  # the red button: carriers record it so, and so does `calls/dialled.py`
+    "3020": "busy",  # declined by hand; carriers count this as busy, and so does `calls/dialled.py`
     "6010": "no-answer",  # it rang for the allowed time
 }
 """By the hang-up code, for unanswered calls."""
@@ -144,7 +144,7 @@ FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call i
 def ending_of(status: str, code: str) -> str:
     """Return how a call ended.
 
-    The code takes precedence: Plivo's own page says that a hang-up's status is always `completed`,
-    and a recorded one says otherwise.
+    A known code takes precedence over the status. By Plivo's own page, the status at a hang-up is
+    always `completed`; a recorded callback had another one.
     """
     return UNANSWERED.get(code) or STATUSES.get(status, FAILED)

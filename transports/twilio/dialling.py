@@ -1,9 +1,10 @@
 """Campaigns over Twilio, whose callbacks carry our own dial id.
 
-Twilio's API finds a call by Twilio's id, or by number and time. The id comes from the ledger or
-from a callback to any process of the worker pool. The search by number and time, for which two
-clocks must agree, is used only if the id is unknown. The SIP status of an ended call is only in its
-last callback, which is waited for a moment.
+Twilio's API finds a call by Twilio's id, or by number and time. The id comes from the response to
+the call request, from the ledger, or from a callback to any process of the worker pool. Only if the
+id is unknown, a call is searched for by number and time, because for this Twilio's clock must agree
+with ours. The SIP status of an ended call is only in its last callback: for it, the end of an
+unanswered call is reported a few seconds late.
 
 Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
@@ -34,7 +35,7 @@ from transports.twilio.webhook import VOICE_PATH
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 
 
-CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
+CALLBACK_S: Final = 5.0  # wait for the last callback (chosen: it comes about 1 s after the end)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,10 +43,10 @@ class TwilioCarrier:
     """One account and one of its numbers; callbacks come to the account's public address.
 
     Attributes:
-        rest: The account.
+        rest: The account's API.
         number: Our number, which the callee sees.
         news: What callbacks have reported.
-        machine: Twilio's machine detection; empty for none.
+        machine: The mode of Twilio's machine detection; empty for none.
         calls_per_s: How many calls the account may place.
     """
 
@@ -55,7 +56,7 @@ class TwilioCarrier:
     machine: str = "Enable"
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
-    # When a call was first seen to be over without a callback, on the loop's clock.
+    # When a call was first seen to have ended without its last callback, on the loop's clock.
     _over_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
@@ -75,15 +76,18 @@ class TwilioCarrier:
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial; without its id, of the oldest call to the number since."""
+        """Return the state of a dial; `None` if Twilio has no such call.
+
+        If the call's id is unknown, this is our oldest call to the number `to` since `since_s`.
+        """
         with carrier_errors():
-            call_sid = await self._told_id(dial_id)
-            looked = self._fetch(call_sid) if call_sid else self._search(dial_id, to, since_s)
-            call = await looked
-        return None if call is None else await self._told(dial_id, _found(call))
+            call_sid = await self._known_id(dial_id)
+            request = self._fetch(call_sid) if call_sid else self._search(dial_id, to, since_s)
+            call = await request
+        return None if call is None else await self._with_sip_code(dial_id, _found(call))
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing."""
+        """Stop the ringing of a call."""
         with carrier_errors():
             await self.rest.ask("POST", _call(ordered), (("Status", "canceled"),))
 
@@ -115,7 +119,7 @@ class TwilioCarrier:
         return fields
 
     async def _fetch(self, call_sid: str) -> Mapping[str, Any] | None:
-        """Return a call; `None` if it was erased, or is one of a former account or carrier."""
+        """Return a call; `None` if it was deleted, or the id is of another account or carrier."""
         try:
             return await self.rest.ask("GET", _call(call_sid))
         except ServiceError as error:
@@ -126,7 +130,7 @@ class TwilioCarrier:
     async def _search(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
         """Return our oldest call to a number since a moment; `None` if there is none.
 
-        Twilio's filter uses the start, which a queued call lacks: so we filter here.
+        The time is compared here: Twilio's filter uses the start time, which a queued call lacks.
         """
         listed = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
         taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
@@ -135,21 +139,24 @@ class TwilioCarrier:
             for call in listed.get("calls", ())
             if call.get("from") == self.number
             and call.get("sid") not in taken
-            and _created_s(call) >= int(since_s)  # its times have no fractions
+            and _created_s(call) >= int(since_s)  # Twilio's times have no fractions of seconds
         ]
         if not ours:
             return None
         self.news.refs[dial_id] = str(ours[-1].get("sid", ""))
         return ours[-1]
 
-    async def _told(self, dial_id: str, found: FoundCall) -> FoundCall:
-        """Add the SIP status to a call; it counts as going on while its last callback may come."""
+    async def _with_sip_code(self, dial_id: str, found: FoundCall) -> FoundCall:
+        """Add the verdict of the last callback, with its SIP status, to an unanswered call.
+
+        Until that callback comes, for a few seconds, the call counts as in progress.
+        """
         if found.outcome not in UNANSWERED:
             return found
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.ended is not None:
+        reported = await self.news.heard(dial_id)
+        if reported is not None and reported.ended is not None:
             self._over_at.pop(dial_id, None)
-            return replace(found, verdict=heard.found.verdict)
+            return replace(found, verdict=reported.found.verdict)
         now = asyncio.get_running_loop().time()
         if dial_id not in self._over_at:
             remember(self._over_at, dial_id, now)
@@ -157,12 +164,12 @@ class TwilioCarrier:
             return FoundCall(provider_call_id=found.provider_call_id)
         return found
 
-    async def _told_id(self, dial_id: str) -> str:
-        """Return the call's id from the order or a callback; empty if it is unknown."""
+    async def _known_id(self, dial_id: str) -> str:
+        """Return the call's id, as remembered or from a callback; empty if it is unknown."""
         if call_sid := self.news.refs.get(dial_id):
             return call_sid
-        heard = await self.news.heard(dial_id)
-        return heard.call_ref if heard else ""
+        reported = await self.news.heard(dial_id)
+        return reported.call_ref if reported else ""
 
 
 def _call(call_sid: str) -> str:
@@ -170,7 +177,7 @@ def _call(call_sid: str) -> str:
 
 
 def _found(call: Mapping[str, Any]) -> FoundCall:
-    """Return a call from Twilio's record; its prices are texts, and negative."""
+    """Return a call from Twilio's record, in which prices are texts, and negative."""
     status, price = str(call.get("status", "")), number_of(call.get("price"))
     machine = str(call.get("answered_by") or "").startswith(MACHINES)
     return FoundCall(
@@ -183,7 +190,7 @@ def _found(call: Mapping[str, Any]) -> FoundCall:
 
 
 def _created_s(call: Mapping[str, Any]) -> float:
-    """Return when a call was ordered, in seconds since 1970; before any time if unknown."""
+    """Return when a call was requested, in seconds since 1970; minus infinity if unknown."""
     try:
         return parsedate_to_datetime(str(call.get("date_created"))).timestamp()
     except ValueError:

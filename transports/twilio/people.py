@@ -1,4 +1,4 @@
-"""Calls people through Twilio, each onto a media stream of their own, for waiting callers."""
+"""Calls people through Twilio, for callers who wait; each called person gets a media stream."""
 
 import asyncio
 import secrets
@@ -25,8 +25,8 @@ from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio.dialect import TWILIO
 from transports.twilio.rest import TwilioRest
 
-MORE_S: Final = 6.0  # after the ringing: Twilio rings up to five seconds longer
-LOOK_S: Final = 1.0  # between two status checks; an answer arrives by itself
+MORE_S: Final = 6.0  # waited after the ringing time: Twilio rings up to five seconds longer
+LOOK_S: Final = 1.0  # between two status checks; an answer shows without them, by its stream
 OUTCOMES: Final[Mapping[str, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
@@ -35,8 +35,8 @@ OUTCOMES: Final[Mapping[str, Handover]] = {
     "completed": "declined",  # answered and hung up before its stream opened
 }
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
-NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # the request may have succeeded
-UNDER_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
+UNCONFIRMED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # a call may have been placed
+IN_PROGRESS: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
 OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
     "no_answer": "no-answer",
@@ -48,9 +48,10 @@ def stream_twiml(url: str, token: str, *, action: str | None = None) -> str:
     """Return TwiML that opens a stream.
 
     Args:
-        url: Of the media socket.
-        token: Comes back with the stream's start.
-        action: Is asked for instructions after the stream; `None` to end the call then.
+        url: The media socket.
+        token: Returned to us in the stream's start message.
+        action: The URL that Twilio asks for instructions after the stream; `None` to end the call
+            then.
     """
     stream = Stream(url=url)
     stream.parameter(name="token", value=token)
@@ -65,10 +66,10 @@ def stream_twiml(url: str, token: str, *, action: str | None = None) -> str:
 class _Called:
     """A person who is being called, and the result."""
 
-    called: str
+    called: str  # the number
     placing: asyncio.Task[str]  # returns the call's id
     sid: str = ""
-    unseen: bool = False  # a status check has failed
+    check_failed: bool = False  # at least once
     picked_up: asyncio.Future[Leg] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -76,11 +77,20 @@ class _Called:
 
 @dataclass(slots=True, kw_only=True)
 class TwilioPeople:
-    """Calls to people in progress, by the token of their stream."""
+    """Calls people, and takes the streams of those who answer.
+
+    Attributes:
+        rest: The account's API.
+        our_number: The number that the person sees.
+        socket_url: The URL of a media socket in this process.
+        emit: Publishes events.
+        clock: The time in seconds.
+        called: The people who are being called, by the token of their stream.
+    """
 
     rest: TwilioRest
     our_number: str
-    socket_url: str  # of a media socket in this process
+    socket_url: str
     emit: Emit
     clock: Clock
     called: dict[str, _Called] = field(default_factory=dict)
@@ -100,7 +110,7 @@ class TwilioPeople:
             self._emit_failure(error, "the person was not called")
             outcome = "failed"
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_up(waiting))
+            await asyncio.shield(self._abandon(waiting))
             raise
         finally:
             del self.called[token]
@@ -113,7 +123,7 @@ class TwilioPeople:
         return outcome
 
     async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
-        """Run the stream of a person who has answered, until it ends."""
+        """Make the stream of a person who has answered their leg; return when it has ended."""
         waiting = self.called.get(token)
         if waiting is None or waiting.picked_up.done():
             return
@@ -129,18 +139,18 @@ class TwilioPeople:
         await leg.over.wait()
 
     async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
-        """Return the result of a call; `None` if it was answered."""
+        """Return the result of an unanswered call; `None` if it was answered."""
         until_s = self.clock() + within_s
         while self.clock() < until_s:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
             if waiting.picked_up.done():
                 return None
-            if (outcome := await self._look(waiting)) is not None:
+            if (outcome := await self._check_until_answer(waiting)) is not None:
                 return None if waiting.picked_up.done() else outcome
         return None if waiting.picked_up.done() else "no_answer"
 
-    async def _give_up(self, waiting: _Called) -> None:
-        """End a call whose order is still unanswered: without its id it would ring on."""
+    async def _abandon(self, waiting: _Called) -> None:
+        """End a call; its id is waited for, because without it the call would ring on."""
         with suppress(ServiceError):
             waiting.sid = await waiting.placing
         await self._end(waiting)
@@ -162,7 +172,7 @@ class TwilioPeople:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, number: str, token: str, *, ring_s: float) -> str:
-        """Place a call and return its id; never repeated, because two telephones might ring."""
+        """Place a call and return its id; never repeated, because a second call might ring."""
         wanted = (
             ("To", number),
             ("From", self.our_number),
@@ -171,17 +181,18 @@ class TwilioPeople:
         )
         try:
             placed = await self.rest.ask("POST", "Calls", wanted)
-        except TransientError as lost:
-            sid = await self._find_lost(number) if lost.failure.kind in NOT_ANSWERED else ""
+        except TransientError as error:
+            sid = await self._find_unconfirmed(number) if error.failure.kind in UNCONFIRMED else ""
             if not sid:
                 raise
             return sid
         return str(placed.get("sid", ""))
 
-    async def _find_lost(self, number: str) -> str:
-        """Return the id of a call whose order got no answer; empty if it is not clear.
+    async def _find_unconfirmed(self, number: str) -> str:
+        """Return the id of the only unknown call to a number; empty if there is not exactly one.
 
-        Otherwise a telephone would ring for a caller who was told that no one was called.
+        This finds a call that was placed although the request failed. It would otherwise ring on,
+        after the caller was told that no one could be called.
         """
         wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
         try:
@@ -189,35 +200,35 @@ class TwilioPeople:
         except ServiceError:  # the first failure is more informative
             return ""
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
-        rings = {str(call.get("sid", "")) for call in calls if call.get("status") in UNDER_WAY}
-        found = rings - {called.sid for called in self.called.values()}
+        ours = {str(call.get("sid", "")) for call in calls if call.get("status") in IN_PROGRESS}
+        found = ours - {called.sid for called in self.called.values()}
         return found.pop() if len(found) == 1 else ""
 
-    async def _look(self, waiting: _Called) -> Handover | None:
+    async def _check_until_answer(self, waiting: _Called) -> Handover | None:
         """Check the status of a call; return at once if it is answered meanwhile."""
-        looking = asyncio.get_running_loop().create_task(
-            self._become_of(waiting), name="look at a person's call"
+        check = asyncio.get_running_loop().create_task(
+            self._check(waiting), name="look at a person's call"
         )
         try:
-            await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
+            await asyncio.wait({check, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            return check.result() if check.done() else None
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            check.cancel()
+            await asyncio.gather(check, return_exceptions=True)
 
-    async def _become_of(self, waiting: _Called) -> Handover | None:
-        """Return the result of an unanswered call; `None` while it seems to be in progress.
+    async def _check(self, waiting: _Called) -> Handover | None:
+        """Return the result of a call by Twilio's record; `None` while it is in progress.
 
-        A failed check shows nothing about the call: it rings, or is being answered.
+        If the check fails, the call counts as in progress.
         """
         try:
-            shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
+            record = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
         except ServiceError as error:
-            if not waiting.unseen:  # otherwise there would be one event per second
+            if not waiting.check_failed:  # otherwise there would be one event per second
                 self._emit_failure(error, "cannot check whether the call still rings")
-            waiting.unseen = True
+            waiting.check_failed = True
             return None
-        return OUTCOMES.get(str(shown.get("status")))
+        return OUTCOMES.get(str(record.get("status")))
 
     def _emit_failure(self, error: ServiceError, what: str) -> None:
         logger.warning("{}: {}", what, error)
@@ -228,7 +239,7 @@ class PersonLeg(StreamLeg):
     """The leg of a person that we called.
 
     Attributes:
-        over: Set after we have hung up; the task of the stream waits for it.
+        over: Set after `hang_up`; the task of the stream waits for it.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:

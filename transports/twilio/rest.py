@@ -25,7 +25,7 @@ from transports.rest import ASK_S, NumberSetup, RestClient, basic_auth, first_of
 AFTER_PATH: Final = "/twilio/after"
 STATUS_PATH: Final = "/twilio/status"
 MAX_RING_S: Final = 600
-_FATES: Final[Mapping[str, Handover]] = {
+_BY_STATUS: Final[Mapping[str, Handover]] = {
     "completed": "connected",
     "answered": "connected",
     "busy": "busy",
@@ -33,7 +33,7 @@ _FATES: Final[Mapping[str, Handover]] = {
     "canceled": "no_answer",
     "failed": "failed",
 }
-_SIP: Final[Mapping[str, Handover]] = {
+_BY_SIP_CODE: Final[Mapping[str, Handover]] = {
     "200": "connected",
     "486": "busy",
     "600": "busy",
@@ -66,28 +66,32 @@ def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
     """Return the transfer result in a webhook; `None` if it has none."""
     if sip := form.get("DialSipResponseCode") or form.get("NotifySipResponseCode"):
-        known = _SIP.get(sip)
+        known = _BY_SIP_CODE.get(sip)
         if known is not None and known != "connected":
             return known
     if "ReferCallStatus" in form:
-        return _SIP.get(form.get("NotifySipResponseCode") or "", "failed")
+        return _BY_SIP_CODE.get(form.get("NotifySipResponseCode") or "", "failed")
     status = form.get("DialCallStatus")
-    return None if status is None else _FATES.get(status, "failed")
+    return None if status is None else _BY_STATUS.get(status, "failed")
 
 
 def answered_for(form: Mapping[str, str]) -> str:
-    """Return the caller's call that an answering person was rung for; empty if none."""
+    """Return the id of the caller whose person has answered; empty for any other callback.
+
+    Args:
+        form: The status callback of a person's call.
+    """
     return form.get("ParentCallSid", "") if form.get("CallStatus") == "in-progress" else ""
 
 
 API_URL: Final = "https://api.twilio.com"
 Fields: TypeAlias = Sequence[tuple[str, str]]
-"""A form's fields, in order; a name may come twice."""
+"""The fields of a form, in order; a name may occur twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioRest:
-    """The REST account for ending and redirecting calls.
+    """The REST API of an account: ends and redirects live calls, and serves other requests.
 
     Attributes:
         account_sid: The account.
@@ -103,18 +107,18 @@ class TwilioRest:
     public_url: str = ""
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Return False: only TwiML can play keys, and it would end the stream."""
+        """Return False: only TwiML can play key tones, and it would end the stream."""
         return False
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has already ended is fine.
+        """End a call; that it has already ended is no error.
 
         Returns:
-            `None` if the call is over, else the error, without secrets.
+            `None` if the call has ended, else the error, without secrets.
 
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
-        over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # 20404: already ended
+        over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Twilio's error 20404: already ended
         fields = (("Status", "completed"),)
         trouble = await self._change(call_ref, fields, what="hang-up", good=over, twice=True)
         return trouble and trouble.words
@@ -122,8 +126,8 @@ class TwilioRest:
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
         """Connect a live call with a person; return the error, or `None`.
 
-        Never raises. A call that has already ended is an error here. Twilio cannot withdraw an
-        order: one without an answer may be carried out later.
+        Never raises. It is an error if the call has already ended. A request cannot be withdrawn:
+        Twilio may carry it out even if we get no response.
         """
         twiml = dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
         return await self._change(call_ref, (("Twiml", twiml),), what="redirect")
@@ -152,10 +156,10 @@ class TwilioRest:
         return None if status in good else RingTrouble(words=f"{what} answered {status}")
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
-        """Return the JSON of an answer, for work outside a call.
+        """Return the JSON of a response, for work outside a call.
 
         Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; tells how, and whether a retry may help.
         """
         form, query = (fields, None) if method == "POST" else (None, fields)
         return await self._client.ask(method, f"{resource}.json", data=form, params=query) or {}
@@ -163,12 +167,12 @@ class TwilioRest:
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return the account's state, and where Twilio sends the calls of a number.
 
-        An application or a trunk of the number wins over its own address.
+        If the number has a trunk or an application, Twilio uses that instead of the webhook URL.
 
         Source: twilio.com/docs/iam/api/account, /phone-numbers/api/incomingphonenumber-resource.
 
         Raises:
-            ServiceError: Twilio refused, or did not answer.
+            ServiceError: Twilio refused, or did not respond.
         """
         accounts = replace(self._client, url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts")
         found = await accounts.ask("GET", f"{quote(self.account_sid, safe='')}.json")

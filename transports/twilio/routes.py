@@ -69,11 +69,11 @@ class TwilioRoutes:
         router: The routes.
 
     Args:
-        host: The server's side; signatures are checked for its addresses, whatever a proxy
-            changed in the request.
-        auth_token: The account's primary token, which signs the webhooks.
+        host: The server's side. Signatures are checked for its addresses, because a proxy may have
+            changed the URL of a request.
+        auth_token: The account's primary token, with which Twilio signs webhooks.
         rest: Twilio's API, which ends calls; `None` to close the socket instead.
-        patience: How long a lost line is waited for.
+        patience: How long the agent waits for a lost line.
         people: Calls to people, whose streams arrive here too.
     """
 
@@ -110,19 +110,19 @@ class TwilioRoutes:
         ).add_to(self.router, MEDIA_PATH)
 
     async def _voice(self, request: Request, form: Form) -> Response:
-        """Answer what to do with a call."""
+        """Return the instructions for a new call."""
         call = call_in(form, call_ref=form["CallSid"], dial_id=dial_id_of(request))
         return self._reply(form, await self._tokens.begin(call))
 
     async def _after(self, _: Request, form: Form) -> Response:
-        """Answer what to do with a call whose stream has ended."""
+        """Return the instructions for a call whose stream has ended."""
         call = call_in(form, call_ref=form["CallSid"])
         over = form.get("CallStatus", "") in OUTCOMES
-        given = await self._tokens.follow(call, over=over, handed_on=dial_outcome(form))
-        return self._reply(form, given)
+        answer = await self._tokens.follow(call, over=over, handed_on=dial_outcome(form))
+        return self._reply(form, answer)
 
     async def _status(self, request: Request, form: Form) -> Response:
-        """Take a status callback: progress, machine detection, the end."""
+        """Take a status callback: progress, machine detection, or the end of a call."""
         await self._progress.take(twilio_callback(form, ref=dial_id_of(request)))
         if caller := answered_for(form):
             await self._tokens.returns.find(caller, handed_on="connected")
@@ -131,7 +131,7 @@ class TwilioRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
-        """Return the call of a new stream: that of a called person, or of a call with a token."""
+        """Admit a new stream by its token: of a person whom we called, or of a caller."""
         token = started.parameters.get("token", "")
         if self._people is None or token not in self._people.called:
             return await self._tokens.admit(started, token)
@@ -141,8 +141,8 @@ class TwilioRoutes:
     def _is_known(self, websocket: WebSocket) -> bool:
         """Return whether Twilio signed the handshake, for the URL in the TwiML.
 
-        Handshakes without a valid signature wait with the strangers: a proxy may remove the header,
-        and some deployments have seen a slash after the path.
+        A handshake without a valid signature counts as one of a stranger: a proxy may have removed
+        the header. A slash after the path, which some deployments have seen, is accepted.
         """
         proof = websocket.headers.get("x-twilio-signature", "")
         url = self._host.socket_url(MEDIA_PATH, websocket.path_params.get("worker") or "")
@@ -160,12 +160,12 @@ class TwilioRoutes:
             proof=request.headers.get("x-twilio-signature", ""),
         )
 
-    def _reply(self, form: Form, given: StreamPass | TurnedAway) -> Response:
+    def _reply(self, form: Form, answer: StreamPass | TurnedAway) -> Response:
         over = VoiceResponse()
         over.hangup()
-        return reply(given, stream=self._twiml, busy=busy_twiml(form), over=str(over))
+        return reply(answer, stream=self._twiml, busy=busy_twiml(form), over=str(over))
 
-    def _twiml(self, given: StreamPass) -> str:
-        """Return TwiML that opens a stream, at one worker if it is named."""
-        url = self._host.socket_url(MEDIA_PATH, given.worker)
-        return stream_twiml(url, given.token, action=f"{self._host.public_url}{AFTER_PATH}")
+    def _twiml(self, admitted: StreamPass) -> str:
+        """Return TwiML that opens a stream, at a certain worker if one is named."""
+        url = self._host.socket_url(MEDIA_PATH, admitted.worker)
+        return stream_twiml(url, admitted.token, action=f"{self._host.public_url}{AFTER_PATH}")

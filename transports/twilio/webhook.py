@@ -1,4 +1,4 @@
-"""The voice webhook: its form, its signature, and the answer when all lines are busy."""
+"""Twilio's webhooks: their forms and signatures, and the response when all lines are busy."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -36,16 +36,16 @@ def is_signed(
     """Return whether Twilio signed the form.
 
     Args:
-        validator: Knows the account's token.
+        validator: Has the account's token.
         form: The fields.
-        addresses: Our possible addresses, without a trailing slash: Twilio signs the address that
-            it requested, whatever a proxy made of the request.
-        query: The part of the address after the path.
+        addresses: Our possible base URLs, without a trailing slash. Twilio signs the URL that it
+            requested, which a proxy may have changed on the way to us.
+        query: The query of the URL, without the question mark.
         proof: The header `X-Twilio-Signature`.
-        path: The path of the request.
+        path: The path of the URL.
     """
-    asked = f"{path}?{query}" if query else path
-    return any(validator.validate(f"{address}{asked}", form, proof) for address in addresses)
+    target = f"{path}?{query}" if query else path
+    return any(validator.validate(f"{address}{target}", form, proof) for address in addresses)
 
 
 def is_outbound(form: Form) -> bool:
@@ -54,7 +54,7 @@ def is_outbound(form: Form) -> bool:
 
 
 def busy_twiml(form: Form) -> str:
-    """Return the answer that says so and hangs up; for our own call it only hangs up."""
+    """Return TwiML that says that all lines are busy, unless we placed the call; then hangs up."""
     answer = VoiceResponse()
     if not is_outbound(form):
         answer.say(BUSY)
