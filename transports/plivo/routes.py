@@ -1,4 +1,4 @@
-"""Plivo's routes: the answer webhook, the request after a stream, callbacks, the media socket."""
+"""Plivo's routes: its requests for instructions, its callbacks, and the media socket."""
 
 import secrets
 from collections.abc import Mapping
@@ -47,10 +47,10 @@ from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
 from transports.plivo.signature import MAX_NONCE_CHARS, is_signed, signed_text
 from transports.pool import KeyValues
 
-# Transfer orders, kept in the worker pool until Plivo asks for them, once.
+# Transfer orders, stored in the worker pool until Plivo asks for them; each is used once.
 #
-# Plivo gets one of our URLs instead of a number. The process that Plivo asks takes the order that a
-# leg has stored. A request without an order rings no one.
+# To transfer a call, Plivo gets the URL of our instructions. The leg stores the number to ring as
+# an order, and the process that Plivo asks takes it. Without an order, no one is rung.
 
 KEPT_S: Final = 15.0  # no longer than the leg waits for the result
 
@@ -63,32 +63,32 @@ class PlivoRingOrders:
     key_values: KeyValues
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
-        """Store an order and redirect the call to it; return the failure, or `None`."""
+        """Store an order and redirect the call to it; return the error, or `None`."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
-        said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
-        await self.key_values.keep(place, said, for_s=KEPT_S)
+        order = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
+        await self.key_values.keep(place, order, for_s=KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
         error = await self.rest.redirect(call_ref, url)
         if error is None:
             return None
-        await self.key_values.take(place)  # if Plivo asks anyway, no one is rung
+        await self.key_values.take(place)  # so that no one is rung if Plivo asks anyway
         return RingTrouble(words=error)
 
     async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
-        """Return the XML verb of a call's order, once; `None` if there is no order.
+        """Take the order of a call; return it as XML, or `None` if there is none.
 
-        A request with a wrong id uses the order up, because its leg no longer waits for it.
+        The order is removed even if its id is not `order_id`. Then nothing is returned.
 
         Args:
             call_ref: The call, from Plivo's signed request.
-            order_id: From the requested URL; `None` for the request after a stream, which has no
-                id.
+            order_id: The id in the requested URL; `None` for the request after a stream, whose URL
+                has no id.
         """
-        said = await self.key_values.take(_place(call_ref))
-        if said is None or (order_id is not None and order_id != said["order_id"]):
+        order = await self.key_values.take(_place(call_ref))
+        if order is None or (order_id is not None and order_id != order["order_id"]):
             return None
-        to = Destination(name=said["name"], number=said["number"])
-        return dial_verb(to, ring_s=said["ring_s"], public_url=self.rest.public_url)
+        to = Destination(name=order["name"], number=order["number"])
+        return dial_verb(to, ring_s=order["ring_s"], public_url=self.rest.public_url)
 
 
 def _place(call_ref: str) -> str:
@@ -98,8 +98,8 @@ def _place(call_ref: str) -> str:
 # Plivo's callbacks on a call that we placed.
 #
 # Source: plivo.com/docs/voice/api/call/make-a-call ("Callbacks") and /machine-detection. `Machine`
-# is documented as true for a machine. False means a person if it comes from the machine detection
-# itself. The duration of the detection is not reported.
+# is documented as true for a machine. False means a person only in the callback of the machine
+# detection. The duration of the detection is not reported.
 
 HANGUP: Final = "Hangup"
 JUDGED: Final = "MachineDetection"
@@ -110,7 +110,7 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
 
     Args:
         form: The signed form.
-        ref: Our dial id, from the callback's URL, with bounded length.
+        ref: Our dial id, from the callback's URL; its length has been limited.
     """
     status, code = form.get("CallStatus", ""), form.get("HangupCauseCode", "")
     if is_over(form):
@@ -130,10 +130,10 @@ def is_over(form: Mapping[str, str]) -> bool:
 
 
 def _answerer(form: Mapping[str, str]) -> str:
-    said = (form.get("Machine") or form.get("machine") or "").lower()
-    if said == "true":
+    machine = (form.get("Machine") or form.get("machine") or "").lower()
+    if machine == "true":
         return "machine"
-    return "human" if said == "false" and form.get("Event") == JUDGED else ""
+    return "human" if machine == "false" and form.get("Event") == JUDGED else ""
 
 
 Form: TypeAlias = Mapping[str, str]
@@ -150,10 +150,10 @@ class PlivoRoutes:
 
     Args:
         host: The server's side.
-        auth_token: Of the account; signs webhooks.
+        auth_token: The account's token, with which Plivo signs webhooks.
         rest: Plivo's API, which redirects and ends calls.
-        content_type: Audio format in both directions, as Plivo names it.
-        patience: How long a lost line is waited for.
+        content_type: The audio format in both directions, by Plivo's name.
+        patience: How long the agent waits for a lost line.
     """
 
     def __init__(
@@ -191,30 +191,30 @@ class PlivoRoutes:
         ).add_to(self.router, MEDIA_PATH)
 
     async def _voice(self, request: Request, form: Form) -> Response:
-        """Answer what to do with a call."""
+        """Return the instructions for a new call."""
         dial_id = dial_id_of(request)
-        if dial_id:  # this request is how Plivo reports an answer
+        if dial_id:  # by this request Plivo reports that the callee has answered
             await self._progress.take(plivo_callback(form, ref=dial_id))
         call = call_in(form, call_ref=form["CallUUID"], dial_id=dial_id)
         return self._reply(await self._tokens.begin(call))
 
     async def _after(self, _: Request, form: Form) -> Response:
-        """Answer what to do with a call whose stream has ended."""
+        """Return the instructions for a call whose stream has ended."""
         outcome = dial_outcome(form)
-        # A stream that we end for an order may make Plivo continue here instead.
+        # When we end a stream for a transfer, Plivo may ask here instead of at the order's URL.
         if outcome is None and (verb := await self._orders.take(form["CallUUID"])):
             return xml(_response(verb))
         return await self._follow(form, outcome)
 
     async def _transfer(self, request: Request, form: Form) -> Response:
-        """Answer which person to connect a caller with, from the stored order."""
+        """Return the instructions for a transfer: whom to ring, from the stored order."""
         order_id = request.query_params.get("order", "")
         verb = await self._orders.take(form["CallUUID"], order_id)
         return xml(_response(verb)) if verb else await self._follow(form, "failed")
 
     async def _status(self, request: Request, form: Form) -> Response:
-        """Take a status callback: ringing, machine detection, the end."""
-        if is_dial_news(form):  # about another leg, under the id of the caller's call
+        """Take a status callback: ringing, machine detection, or the end of a call."""
+        if is_dial_news(form):  # about the person's leg, with the id of the caller's call
             if caller := answered_for(form):
                 await self._tokens.returns.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -224,7 +224,7 @@ class PlivoRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
-        """Return the call of a new stream: its token was given to Plivo for one call."""
+        """Admit a new stream by the token that Plivo got for its call."""
         return await self._tokens.admit(started, started.parameters.get("token", ""))
 
     def _is_signed(self, request: Request, path: str, form: Form) -> bool:
@@ -240,22 +240,22 @@ class PlivoRoutes:
         return any(is_signed(token, text, proofs) for text in texts)
 
     async def _follow(self, form: Form, outcome: Handover | None) -> Response:
-        """Answer what follows a call's stream or transfer."""
+        """Return the instructions for a call after its stream or transfer."""
         call = call_in(form, call_ref=form["CallUUID"])
         return self._reply(await self._tokens.follow(call, handed_on=outcome))
 
-    def _reply(self, given: StreamPass | TurnedAway) -> Response:
-        return reply(given, stream=self._stream, busy=_response(BUSY), over=_response(OVER))
+    def _reply(self, answer: StreamPass | TurnedAway) -> Response:
+        return reply(answer, stream=self._stream, busy=_response(BUSY), over=_response(OVER))
 
-    def _stream(self, given: StreamPass) -> str:
-        """Return XML for a stream, and for the request after it; the call outlives the stream."""
-        said = (
+    def _stream(self, admitted: StreamPass) -> str:
+        """Return XML that opens a stream, and makes Plivo ask for instructions after it."""
+        stream = (
             f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
-            f' contentType={quoteattr(self._content_type)} extraHeaders="token={given.token}">'
-            f"{escape(self._host.socket_url(MEDIA_PATH, given.worker))}</Stream>"
+            f' contentType={quoteattr(self._content_type)} extraHeaders="token={admitted.token}">'
+            f"{escape(self._host.socket_url(MEDIA_PATH, admitted.worker))}</Stream>"
         )
         after = escape(f"{self._host.public_url}{AFTER_PATH}")
-        return _response(f'{said}<Redirect method="POST">{after}</Redirect>')
+        return _response(f'{stream}<Redirect method="POST">{after}</Redirect>')
 
 
 def _response(verbs: str) -> str:

@@ -1,7 +1,8 @@
 """Verifies Plivo's webhook signatures.
 
-Source: plivo.com/docs/voice/concepts/signature-validation and the package `plivo`, signature_v3.py:
-HMAC-SHA256 by the account's auth token over the address, the sorted form and a nonce.
+A signature is the HMAC-SHA256 of the URL, the sorted form and a nonce, with the account's token.
+
+Source: plivo.com/docs/voice/concepts/signature-validation and the package `plivo`, signature_v3.py.
 """
 
 import base64
@@ -20,15 +21,16 @@ def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> st
 
     Args:
         url: Scheme, host and path.
-        query: As it was sent; its fields are sorted, and a dot separates them from the form.
+        query: The query as it was sent. In the text, its fields are sorted, and a dot separates
+            them from the form.
         form: The body's fields.
         nonce: From the header.
     """
     pairs = sorted(parse_qsl(query, keep_blank_values=True))
-    asked = "&".join(f"{name}={value}" for name, value in pairs)
-    if asked or form:
-        url += f"?{asked}"
-    if asked and form:
+    sorted_query = "&".join(f"{name}={value}" for name, value in pairs)
+    if sorted_query or form:
+        url += f"?{sorted_query}"
+    if sorted_query and form:
         url += "."
     return url + "".join(f"{name}{form[name]}" for name in sorted(form)) + f".{nonce}"
 
@@ -36,7 +38,7 @@ def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> st
 def is_signed(token: str, text: str, proofs: str) -> bool:
     """Return whether one of the comma-separated proofs is the text's signature with this token."""
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha256).digest()
-    right = base64.b64encode(digest).decode()
+    expected = base64.b64encode(digest).decode()
     if len(proofs) > MAX_PROOF_CHARS or not proofs.isascii():
         return False
-    return any(hmac.compare_digest(right, word.strip()) for word in proofs.split(","))
+    return any(hmac.compare_digest(expected, proof.strip()) for proof in proofs.split(","))

@@ -1,8 +1,9 @@
 """Telnyx Media Streaming.
 
-Source: developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket. The
-stream's name is next to `start`, media may arrive out of order, and each direction has its own
-codec: the caller's is in `start`, ours was set by `streaming_start`.
+The stream's id is beside the `start` object, not in it. Media may arrive out of order. Each
+direction has its own codec: the caller's is in `start`, and ours was set by `streaming_start`.
+
+Source: developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket.
 """
 
 from collections.abc import Mapping
@@ -72,10 +73,10 @@ def codec_of(media_format: Fields) -> Codec | None:
     return replace(codec, rate_hz=rate_hz)
 
 
-def _heard(fields: Fields) -> Message:
-    said = read_media(fields)
+def _media(fields: Fields) -> Message:
+    message = read_media(fields)
     place = number(part(fields, "media").get("chunk"))
-    return replace(said, place=place) if isinstance(said, Media) else said
+    return replace(message, place=place) if isinstance(message, Media) else message
 
 
 def _failed(fields: Fields) -> Message:
@@ -85,6 +86,6 @@ def _failed(fields: Fields) -> Message:
 
 TELNYX: Final = Dialect(
     carrier="telnyx",
-    readers=READERS | {"start": _started, "media": _heard, "error": _failed},
+    readers=READERS | {"start": _started, "media": _media, "error": _failed},
     stream_key="",
 )

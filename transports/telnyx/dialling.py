@@ -1,16 +1,15 @@
 """Campaigns over Telnyx, which finds calls by our own id.
 
-Telnyx reports how a call ended once, in a signed webhook; the call's status says only that it is
-over. So webhooks come first, then the list of active calls, which has our id, and then the list of
-events, for webhooks that were sent while no process received them. The length comes from our own
-side: it is not documented whether Telnyx includes the ringing.
+Telnyx reports once how a call ended, in a signed webhook. The call's status shows only that it has
+ended, not how. So webhooks are read first. Then the call is looked up by its id, or in the list of
+active calls, which has our id. Last comes Telnyx's list of events, for a webhook that no process
+has received. The length of a call is our own measurement: it is not documented whether Telnyx's
+includes the ringing.
 
 Source: developers.telnyx.com/api-reference/call-commands/dial, /debugging/list-call-events,
-/call-information/retrieve-a-call-status, .../list-all-active-calls-for-given-connection.
-
-A call's status shows that it is over, but not why: only its hang-up event and the list of its
-events give the cause. Not tried on a live account: where an event's `metadata` holds the event
-itself ("includes raw event" is all the documentation says), and how soon an event is listed.
+/call-information/retrieve-a-call-status, .../list-all-active-calls-for-given-connection. Not tried
+on a live account: where an event's `metadata` holds the event itself ("includes raw event" is all
+the documentation says), and how soon an event is listed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,13 +49,13 @@ class TelnyxRecord:
     """Telnyx's record of a call.
 
     Attributes:
-        call_id: Its `call_control_id`.
-        status: How it ended, in the terms of `calls.leg_progress`; empty if unknown, or if it goes
-            on.
-        over: Whether it has ended.
-        sip_code: The SIP code of its end, if known.
-        answered: Whether it is known to have been answered.
-        answered_by: The result of answering-machine detection, if known.
+        call_id: The call's `call_control_id`.
+        status: How the call ended, in the terms of `calls.leg_progress`; empty if it goes on, or if
+            this is unknown.
+        over: Whether the call has ended.
+        sip_code: The SIP code at the end, if known.
+        answered: Whether the call is known to have been answered.
+        answered_by: The result of the machine detection, if known.
     """
 
     call_id: str
@@ -68,7 +67,7 @@ class TelnyxRecord:
 
 
 THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
-"""Other bad requests, such as an unknown application, are not about the number."""
+"""The scope of bad requests that mean that the number is refused; others are not about it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,12 +75,12 @@ class TelnyxCarrier:
     """One application and one of its numbers; events come to our address.
 
     Attributes:
-        rest: The account.
+        rest: The account's API.
         connection_id: The application.
         public_url: Our address.
         number: Our number, which the callee sees.
         news: What the application's webhooks have reported.
-        machine: Telnyx's machine detection.
+        machine: The mode of Telnyx's machine detection; empty for none.
         calls_per_s: How many calls the account may place.
     """
 
@@ -100,52 +99,52 @@ class TelnyxCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its id."""
-        call_id = await self._pace.place(lambda: self._order(request), request)
+        call_id = await self._pace.place(lambda: self._request_call(request), request)
         self.news.refs[request.dial_id] = call_id
         return call_id
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial.
+        """Return the state of a dial; `None` if Telnyx has no such call, or no longer.
 
-        A call that is over without a reported reason counts as going on for ten minutes. Then
-        Telnyx no longer knows it, and its outcome is unknown.
+        A call that has ended without a reported cause counts as in progress for ten minutes. Then
+        Telnyx no longer has it.
         """
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.outcome is not None:
-            return heard.found
+        reported = await self.news.heard(dial_id)
+        if reported is not None and reported.outcome is not None:
+            return reported.found
         with carrier_errors():
-            record = await self._look(dial_id, to, since_s, heard)
+            record = await self._fetch_or_search(dial_id, to, since_s, reported)
         if record is None:
             return None
         self.news.refs[dial_id] = record.call_id
-        return _found(record, heard)
+        return _found(record, reported)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing."""
-        if refused := await self.rest.complete(ordered):
-            raise CarrierError(refused)
+        """Stop the ringing of a call."""
+        if error := await self.rest.complete(ordered):
+            raise CarrierError(error)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call, if a webhook has reported it."""
         return await self.news.charged(provider_call_id)
 
-    async def _look(
-        self, dial_id: str, to: str, since_s: float, heard: HeardLeg | None
+    async def _fetch_or_search(
+        self, dial_id: str, to: str, since_s: float, reported: HeardLeg | None
     ) -> TelnyxRecord | None:
-        call_id = heard.call_ref if heard else self.news.refs.get(dial_id)
+        call_id = reported.call_ref if reported else self.news.refs.get(dial_id)
         record = await self._fetch(call_id) if call_id else await self._active(dial_id)
         if record is not None and not record.over:
             return record
         since = datetime.fromtimestamp(since_s, UTC)
         listed = await self._search(dial_id, to=to, since=since)
         if listed is None or (call_id and not listed.over):
-            return record  # the list lags, or has lost the end
+            return record  # the list does not have the end, or not yet
         return listed
 
-    async def _order(self, request: DialRequest) -> str:
-        """Order a call; return its id.
+    async def _request_call(self, request: DialRequest) -> str:
+        """Request a call; return its id.
 
-        Its `command_id` is our own id: for a minute Telnyx accepts no second order with it.
+        The `command_id` is our own id: for a minute Telnyx ignores a second request with it.
         """
         fields: dict[str, Any] = {
             "connection_id": self.connection_id,
@@ -164,35 +163,35 @@ class TelnyxCarrier:
         return placed.call_id
 
     async def _fetch(self, call_id: str) -> TelnyxRecord | None:
-        """Return a call's record; `None` if Telnyx has none, or no longer.
+        """Return a call's record, which Telnyx keeps for ten minutes after the end; else `None`.
 
-        Telnyx keeps one for ten minutes after the call's end. A ringing call is already
-        `is_alive: false`, so only the time of its end shows that it is over.
+        `is_alive` is also false while a call rings, so only the end time shows that it has ended.
         """
-        known = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
-        told = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=known)
-        return _record(_data(told)) if told is not None else None
+        unknown = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+        answer = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=unknown)
+        return _record(_data(answer)) if answer is not None else None
 
     async def _active(self, ref: str) -> TelnyxRecord | None:
         """Return the live call of a dial; `None` if there is none."""
         path = f"connections/{quote(self.connection_id, safe='')}/active_calls"
         query: list[tuple[str, str]] = []
         for _ in range(MAX_PAGES):
-            told = await self.rest.ask("GET", path, query=query) or {}
-            calls = _listed(told)
+            answer = await self.rest.ask("GET", path, query=query) or {}
+            calls = _listed(answer)
             for call in calls:
                 if ref_of(call.get("client_state")) == ref:
                     return _record(call)
-            after = text(part(part(told, "meta"), "cursors"), "after")
+            after = text(part(part(answer, "meta"), "cursors"), "after")
             if not calls or not after:
                 return None
             query = [("page[after]", after)]
         return None
 
     async def _search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
-        """Return a dial's events from the list: found by number and time, then by our own id.
+        """Return a dial as Telnyx's list of events shows it; `None` if it has no event of it.
 
-        Telnyx lists only those of the last day.
+        The list, which has only the events of the last day, is filtered by number and time, and
+        here by our own id.
         """
         query = [
             ("filter[product]", "call_control"),
@@ -201,28 +200,29 @@ class TelnyxCarrier:
             ("filter[occurred_at][gte]", since.astimezone(UTC).isoformat()),
             ("page[size]", str(EVENTS_A_PAGE)),
         ]
-        told = await self.rest.ask("GET", "call_events", query=query) or {}
+        answer = await self.rest.ask("GET", "call_events", query=query) or {}
         ours = [
-            (text(row, "name"), news)
-            for row in _listed(told)
-            if (news := _news(row.get("metadata"))) and ref_of(news.get("client_state")) == ref
+            (text(row, "name"), payload)
+            for row in _listed(answer)
+            if (payload := _payload_in(row.get("metadata")))
+            and ref_of(payload.get("client_state")) == ref
         ]
-        return _by_events(ours)
+        return _combined(ours)
 
 
-def _found(record: TelnyxRecord, heard: HeardLeg | None) -> FoundCall:
-    machine = record.answered_by.startswith(MACHINES) or bool(heard and heard.machine)
+def _found(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
+    machine = record.answered_by.startswith(MACHINES) or bool(reported and reported.machine)
     outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
     return FoundCall(
         provider_call_id=record.call_id,
         outcome=outcome,
-        answered=record.answered or bool(heard and heard.answered),
+        answered=record.answered or bool(reported and reported.answered),
         verdict=verdict_of(outcome, record.sip_code),
     )
 
 
-def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
-    """Combine the events of one dial, in any order."""
+def _combined(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
+    """Return what the events of one dial, in any order, show together; `None` without any."""
     ids = [payload["call_control_id"] for _, payload in events]
     if not ids:
         return None
@@ -238,15 +238,15 @@ def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | N
     )
 
 
-def _news(metadata: object, depth: int = 0) -> dict[str, Any] | None:
-    """Return the event's payload, wherever it is in the metadata."""
+def _payload_in(metadata: object, depth: int = 0) -> dict[str, Any] | None:
+    """Return the event's payload, wherever it is in the metadata; `None` if it is not there."""
     if not isinstance(metadata, dict) or depth > MAX_NESTED:
         return None
     fields = cast("dict[str, Any]", metadata)
     call_id = fields.get("call_control_id")
     if is_id(call_id, MAX_REF_CHARS):
         return fields
-    found = (_news(field, depth + 1) for field in fields.values())
+    found = (_payload_in(field, depth + 1) for field in fields.values())
     return next((item for item in found if item is not None), None)
 
 
@@ -255,12 +255,12 @@ def _record(call: dict[str, Any]) -> TelnyxRecord:
     return TelnyxRecord(call_id=text(call, "call_control_id"), over=over)
 
 
-def _data(told: TelnyxAnswer | None) -> dict[str, Any]:
-    return part(told or {}, "data")
+def _data(answer: TelnyxAnswer | None) -> dict[str, Any]:
+    return part(answer or {}, "data")
 
 
-def _listed(told: TelnyxAnswer) -> list[dict[str, Any]]:
-    return list(_dicts(told.get("data")))
+def _listed(answer: TelnyxAnswer) -> list[dict[str, Any]]:
+    return list(_dicts(answer.get("data")))
 
 
 def _dicts(found: object) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 Source: developers.telnyx.com/api-reference/callbacks/call-hangup (causes),
 /docs/voice/programmable-voice/answering-machine-detection (results), and the types of the vendor's
 own package, github.com/team-telnyx/telnyx-python. No page says which cause comes with which SIP
-code: that a code other than 200 takes precedence over `normal_clearing` is chosen.
+code. We chose that with `normal_clearing` the SIP code decides.
 """
 
 import base64
@@ -18,7 +18,7 @@ from transports.media_stream.messages import text
 from transports.rest import number_of
 
 MAX_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
-MARK: Final = "dial "  # prefix of it in the state of a leg that we placed
+MARK: Final = "dial "  # in the state of a call that we placed, before our own id of the dial
 HANDED_ON: Final = "handed on "  # prefix of a call's state while a person is rung for its caller
 CALLER: Final = "caller"  # the state of an inbound call, after that prefix
 SIP_DIGITS: Final = 3
@@ -36,7 +36,7 @@ BY_CAUSE: Final[Mapping[str, str]] = {
     "time_limit": "completed",
     "not_found": "failed",
 }
-"""The final status, in the terms of `calls.leg_progress`; other causes follow the SIP code."""
+"""The final status, in the terms of `calls.leg_progress`; for other causes, see `BY_SIP_CODE`."""
 
 BY_SIP_CODE: Final[Mapping[int, str]] = {
     200: "completed",
@@ -66,7 +66,7 @@ def final_status(cause: str, sip_code: int | None) -> str:
     """Return how a call ended.
 
     Args:
-        cause: `hangup_cause`; an unknown one is allowed.
+        cause: `hangup_cause`; it may be unknown to us.
         sip_code: `sip_hangup_cause`; `None` if Telnyx gives none.
     """
     if cause in BY_CAUSE:
@@ -85,7 +85,7 @@ class TelnyxEnd:
 
 
 def end_of(payload: dict[str, Any]) -> TelnyxEnd:
-    """Return the contents of `call.hangup`; a SIP code may be `unspecified`."""
+    """Return how a call ended, from `call.hangup`, whose SIP code may be `unspecified`."""
     code = text(payload, "sip_hangup_cause")
     is_code = code.isascii() and code.isdigit() and len(code) == SIP_DIGITS
     sip_code = int(code) if is_code else None
@@ -99,7 +99,7 @@ def answerer_of(event: str, payload: dict[str, Any]) -> str:
 
 
 def attestation_of(payload: dict[str, Any]) -> Attestation:
-    """Return the attestation in `call.initiated`, if Telnyx could check it."""
+    """Return the attestation in `call.initiated`; "unknown" if Telnyx has not checked it."""
     level, valid = text(payload, "shaken_stir_attestation"), payload.get("shaken_stir_validated")
     if not level or not isinstance(valid, bool):
         return "unknown"
@@ -107,20 +107,21 @@ def attestation_of(payload: dict[str, Any]) -> Attestation:
 
 
 def state_of(ref: str) -> str:
-    """Return the state of an outbound leg: it returns, signed, with all its events.
+    """Return the encoded state of a call, which Telnyx sends back, signed, with all its events.
 
-    An id in the webhook's address, as for Twilio, would not do: Telnyx signs only the body.
+    An id in the webhook's URL, as for Twilio, would not be authenticated: Telnyx signs only the
+    body.
     """
     return base64.b64encode(state_of_call(ref).encode()).decode()
 
 
 def state_of_call(ref: str) -> str:
-    """Return a call's plain state: our own id of its dial, if any."""
+    """Return a call's state before encoding: our own id of its dial, or `CALLER` without one."""
     return f"{MARK}{ref}" if ref else CALLER
 
 
 def is_handed_on(client_state: object) -> bool:
-    """Return whether a person was rung for a call's caller; they may be talking now."""
+    """Return whether a person was rung for the call's caller; the two may be talking."""
     return state_text(client_state).startswith(HANDED_ON)
 
 
@@ -131,7 +132,7 @@ def ref_of(client_state: object) -> str:
 
 
 def state_text(client_state: object) -> str:
-    """Return a leg's state; empty if it has none or a foreign one."""
+    """Return a leg's decoded state; empty if it has none, or one that we did not write."""
     try:
         return base64.b64decode(str(client_state or ""), validate=True).decode()
     except (binascii.Error, ValueError):
@@ -140,9 +141,9 @@ def state_text(client_state: object) -> str:
 
 # The progress of calls that we placed.
 #
-# Webhooks about a dial carry our dial id in `client_state`, which Telnyx signs with the rest.
-# Telnyx reports no ringing; `call.initiated` of an outbound leg stands for it. Telnyx reports the
-# price in `call.cost` if the application's "call cost" is switched on.
+# Webhooks about a dial carry our dial id in `client_state`, which is part of the signed body.
+# Telnyx does not report ringing, so `call.initiated` of an outbound leg counts as ringing. Telnyx
+# reports the price in `call.cost` if the application's "call cost" is switched on.
 #
 # Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
 # apispec.telnyx.com/call-cost-received-event-7389933d0.

@@ -15,17 +15,25 @@ from transports.rest import NO_ANSWER, NumberSetup, RestClient, first_of, text_a
 API_URL: Final = "https://api.telnyx.com"
 MIN_RING_S: Final = 5
 MAX_RING_S: Final = 600
-ASKED: Final = 2  # times: an unanswered command is repeated, but is carried out only once
+TRIES: Final = 2  # of a command with an id, which Telnyx carries out only once
 TelnyxAnswer: TypeAlias = dict[str, Any]
-"""The JSON of an answer: the result is in `data`."""
+"""The JSON of a response: the result is in `data`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxRest:
-    """The REST account for commands, and the format of a call's sound.
+    """The REST API of an account, and the format of a call's sound.
 
-    Source: developers.telnyx.com/api-reference/call-commands. Repeating a command with the same
-    `command_id` for the same call has no effect.
+    Commands to a call return the HTTP status of the response. A command with a `command_id` that
+    the call has already had is ignored by Telnyx.
+
+    Attributes:
+        api_key: The account's key.
+        api_url: The API's address.
+        codec: The codec of the sound, by Telnyx's name.
+        rate_hz: The samples per second of the sound that we send.
+
+    Source: developers.telnyx.com/api-reference/call-commands.
     """
 
     api_key: SecretStr
@@ -34,7 +42,7 @@ class TelnyxRest:
     rate_hz: int = 8000
 
     async def pick_up(self, call_id: str, *, token: str) -> int:
-        """Answer a call; the token returns with all its events. Return the status."""
+        """Answer a call; Telnyx sends the token back with all its events. Return the status."""
         state = base64.b64encode(token.encode()).decode()
         fields = {"client_state": state, "command_id": "answer"}
         return await self._command(call_id, "answer", fields)
@@ -44,14 +52,14 @@ class TelnyxRest:
         return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
 
     async def start_stream(self, call_id: str, *, url: str, token: str, once: str = "") -> int:
-        """Stream a call's sound to `url`, and ours back. Return the status.
+        """Open a stream between a call and our socket, in both directions. Return the status.
 
         Args:
             call_id: The call.
-            url: The address of our socket.
-            token: Authorises the stream there.
-            once: Names the stream, so that a call cannot have two of the same name; empty to use
-                its token.
+            url: The URL of our socket.
+            token: Authenticates the stream at the socket.
+            once: The id of the command: a repeated one opens no second stream. Empty to use the
+                token.
         """
         fields = {
             "stream_url": url,
@@ -66,32 +74,31 @@ class TelnyxRest:
         return await self._command(call_id, "streaming_start", fields)
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has already ended (422, code 90018) is fine."""
+        """End a call; return the error, or `None`. A call that has already ended is no error."""
         status = await self._command(call_ref, "hangup", {})
+        # 422, with the code 90018, means that the call has already ended.
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         if status in over:
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end; repeated if unanswered, but carried out once."""
+        """Send key tones to the far end; return whether Telnyx accepted them."""
         fields = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}
-        return await self._insist(call_ref, "send_dtmf", fields) == HTTPStatus.OK
+        return await self._command_once(call_ref, "send_dtmf", fields) == HTTPStatus.OK
 
     async def hand_on(
         self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str
     ) -> int:
-        """Ring a person and connect them with the caller; repeated if it was not answered.
-
-        Return the status.
+        """Ring a person, and connect them with the caller if they answer. Return the status.
 
         Args:
             call_id: The caller's call.
             number: The number to ring.
-            ring_s: How long; Telnyx accepts five seconds to ten minutes.
-            once: Names the ringing: a repeat with this name does not ring again.
-            state: Returns with all events of the ringing leg.
-            own_state: Returns with all events of the caller's leg from now on.
+            ring_s: How long it may ring; Telnyx accepts five seconds to ten minutes.
+            once: The id of the command: a repeated one does not ring again.
+            state: Sent back by Telnyx with all events of the person's leg.
+            own_state: Sent back with all events of the caller's leg from now on.
         """
         fields = {
             "to": number,
@@ -100,10 +107,10 @@ class TelnyxRest:
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
             "command_id": f"transfer-{once}",
         }
-        return await self._insist(call_id, "transfer", fields)
+        return await self._command_once(call_id, "transfer", fields)
 
     async def note(self, call_id: str, state: str) -> int:
-        """Attach this state to all of a call's events from now on. Return the status."""
+        """Have a state sent back with all events of a call from now on. Return the status."""
         fields = {"client_state": base64.b64encode(state.encode()).decode()}
         return await self._command(call_id, "client_state_update", fields, method="PUT")
 
@@ -116,21 +123,21 @@ class TelnyxRest:
         query: Sequence[tuple[str, str]] = (),
         but: Sequence[int] = (),
     ) -> TelnyxAnswer | None:
-        """Return the JSON of an answer, for work outside a call; `None` for a status in `but`.
+        """Return the JSON of a response, for work outside a call; `None` for a status in `but`.
 
         Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; tells how, and whether a retry may help.
         """
         return await self._client.ask(method, resource, but=but, json=fields, params=query)
 
     async def number_setup(self, number: str | None) -> NumberSetup:
-        """Return whether the key works, and the webhook of a number's application.
+        """Return the account's state, and where Telnyx sends the calls of a number.
 
         Source: developers.telnyx.com, api-reference/phone-number-configurations/list-phone-numbers,
         /call-control-applications/retrieve-a-call-control-application.
 
         Raises:
-            ServiceError: Telnyx refused, or did not answer.
+            ServiceError: Telnyx refused, or did not respond.
         """
         query = [("filter[phone_number]", number)] if number else [("page[size]", "1")]
         first = first_of(await self.ask("GET", "phone_numbers", query=query), "data")
@@ -140,14 +147,14 @@ class TelnyxRest:
         if not connection:
             return NumberSetup(account="active", has_number=True, webhook="")
         resource = f"call_control_applications/{connection}"
-        told = await self.ask("GET", resource, but=(HTTPStatus.NOT_FOUND,))
-        webhook = text_at(told, "data", "webhook_event_url")
+        shown = await self.ask("GET", resource, but=(HTTPStatus.NOT_FOUND,))
+        webhook = text_at(shown, "data", "webhook_event_url")
         return NumberSetup(account="active", has_number=True, webhook=webhook)
 
-    async def _insist(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        """Send a named command, twice if it gets no answer: it is carried out once."""
+    async def _command_once(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
+        """Send a command with an id, again if there is no response; it is carried out once."""
         status = NO_ANSWER
-        for _ in range(ASKED):
+        for _ in range(TRIES):
             status = await self._command(call_id, action, fields)
             if status != NO_ANSWER:
                 break

@@ -32,41 +32,41 @@ from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.signature import signature_trouble
 from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, handed_on
 
-# Streams of Telnyx calls: requested, requested again, and the end of a call without one.
+# Streams of Telnyx calls.
 #
-# Telnyx keeps a call alive whose stream has ended or never started: its caller would hear nothing
-# until they hang up.
+# If the stream of a call has ended or was never opened, Telnyx keeps the call alive, and the caller
+# would hear nothing until they hang up. So we request another stream, or end the call.
 
 MEDIA_PATH: Final = "/telnyx/media"
 STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 OK: Final = Response(status_code=HTTPStatus.OK)
 LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
-AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the call is answered and silent meanwhile
+AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # short, because the caller hears silence
 OPENS_WITHIN_S: Final = 10.0  # all attempts together; then the call is ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxStreams:
-    """Requests streams from Telnyx; returns the answers to its webhooks."""
+    """Requests streams from Telnyx; returns the responses to its webhooks."""
 
     host: CarrierHost
     rest: TelnyxRest
     tokens: StreamTokens
     transfers: TelnyxTransfers
 
-    async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
+    async def open(self, call_id: str, admitted: StreamPass, *, once: str = "") -> Response:
         """Open a call's stream; end the call if Telnyx does not open one.
 
-        Failures on Telnyx's side are retried here. Telnyx also repeats its webhook, but only a few
-        times, and then the call would go on in silence.
+        Temporary failures of Telnyx are retried here. Telnyx also repeats its webhook, but only a
+        few times, and then the call would go on in silence.
         """
-        status = await self._start(call_id, given, once)
+        status = await self._start(call_id, admitted, once)
         if status == HTTPStatus.OK:
             return OK
-        # A call that runs in some process belongs to its leg, which waits for a stream and then
-        # ends it. The refused stream may be only a second one, for a repeated webhook.
-        if _passes(status):
-            return await self._give_up(call_id)
+        # A call that runs in some process is ended by its leg, after the wait for a stream. The
+        # refused stream may be only a second one, for a repeated webhook.
+        if _is_temporary(status):
+            return await self._end_unopened(call_id)
         return OK if await self.tokens.returns.find(call_id) else await self.end(call_id)
 
     async def follow(
@@ -74,17 +74,18 @@ class TelnyxStreams:
     ) -> Response:
         """Open another stream for a call that has lost its stream and goes on.
 
-        A webhook that Telnyx repeats, as it does after two seconds without an answer, opens no
+        A repeated webhook, which Telnyx sends if it has no response after two seconds, opens no
         further stream: that would end the first one, and cause another webhook.
 
-        A call without a new stream is ended, unless we transferred its caller, who talks with a
-        person now or will in a moment. The transfer is in the call's state, so that a process that
-        does not know the call can tell. A call without our state belongs to another application.
+        A call that gets no new stream is ended, with two exceptions. If we transferred its caller,
+        the caller talks with a person, or will in a moment; the call's state shows this also to a
+        process that does not know the call. A call without our state belongs to another
+        application.
         """
-        given = await self.tokens.follow(call, news_id=news_id)
-        if isinstance(given, StreamPass):
-            return await self.open(call.call_ref, given, once=news_id)
-        if given is TurnedAway.GOES_ON:
+        answer = await self.tokens.follow(call, news_id=news_id)
+        if isinstance(answer, StreamPass):
+            return await self.open(call.call_ref, answer, once=news_id)
+        if answer is TurnedAway.GOES_ON:
             return OK
         state = payload.get("client_state")
         handed_on = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
@@ -93,7 +94,7 @@ class TelnyxStreams:
         return await self.end(call.call_ref)
 
     async def end(self, call_id: str) -> Response:
-        """End a call that gets no stream; if Telnyx fails, make it repeat the webhook."""
+        """End a call that gets no stream; if that fails, make Telnyx repeat its webhook."""
         error = await self.rest.complete(call_id)
         if error is None:
             return OK
@@ -101,28 +102,33 @@ class TelnyxStreams:
         return LATER
 
     def answer(self, command: str, status: int) -> Response:
-        """Return the answer to a webhook: Telnyx should repeat it if Telnyx itself failed."""
+        """Return the response to a webhook: Telnyx repeats it after a temporary failure.
+
+        Args:
+            command: The command that was sent because of the webhook.
+            status: The status of Telnyx's response to it.
+        """
         if status == HTTPStatus.OK:
             return OK
         self._emit(f"{command} answered {status}" if status else f"{command} not answered")
-        return LATER if _passes(status) else OK
+        return LATER if _is_temporary(status) else OK
 
-    async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
+    async def _start(self, call_id: str, admitted: StreamPass, once: str) -> int:
         """Request a stream until it opens or is refused for good; return the last status."""
-        url, status = self.host.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
+        url, status = self.host.socket_url(MEDIA_PATH, admitted.worker), NO_ANSWER
         with suppress(TimeoutError):
             async with asyncio.timeout(OPENS_WITHIN_S):
                 for pause_s in (0.0, *AGAIN_AFTER_S):
                     await asyncio.sleep(pause_s)
                     status = await self.rest.start_stream(
-                        call_id, url=url, token=given.token, once=once
+                        call_id, url=url, token=admitted.token, once=once
                     )
                     if self.answer("streaming_start", status) is OK:
                         break
         return status
 
-    async def _give_up(self, call_id: str) -> Response:
-        """End a call that never had a stream; any other call is left alone."""
+    async def _end_unopened(self, call_id: str) -> Response:
+        """End a call that never had a stream; leave any other call alone."""
         kept = await self.tokens.give_up(call_id)
         if kept is None:
             return LATER
@@ -135,7 +141,7 @@ class TelnyxStreams:
         self.host.emit(ProviderFailed(stage="transport", provider="telnyx", error=error))
 
 
-def _passes(status: int) -> bool:
+def _is_temporary(status: int) -> bool:
     """Return whether a failure is on Telnyx's side and temporary."""
     return status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
 
@@ -153,8 +159,8 @@ class TelnyxRoutes:
         host: The server's side.
         key: The account's public key, which verifies webhooks.
         rest: Telnyx's API, which answers, streams and ends calls.
-        utc_s: Seconds since 1970: webhooks are signed with the time of day.
-        patience: How long a lost line is waited for.
+        utc_s: Returns the seconds since 1970, to check the age of signed webhooks.
+        patience: How long the agent waits for a lost line.
     """
 
     def __init__(
@@ -208,10 +214,10 @@ class TelnyxRoutes:
         ref = ref_of(payload.get("client_state"))
         if event in STREAM_OVER:
             call = _call(call_id, payload, ref)
-            # "streaming.failed" and "streaming.stopped" report the same loss.
+            # Both "streaming.failed" and "streaming.stopped" may report the same loss.
             stream_id = text(payload, "stream_id")
-            named = stream_id if is_id(stream_id) else news_id
-            return await self._streams.follow(call, payload, news_id=named)
+            loss_id = stream_id if is_id(stream_id) else news_id
+            return await self._streams.follow(call, payload, news_id=loss_id)
         if ref:
             return await self._of_dial(ref, call_id, event, payload)
         answers = {
@@ -222,7 +228,7 @@ class TelnyxRoutes:
         return await answers[event](call_id, payload) if event in answers else OK
 
     async def _read_signed(self, request: Request) -> bytes | Response:
-        """Return the signed body, or the refusal of an unsigned one."""
+        """Return the body of a signed request; refuse any other."""
         body = await self._webhooks.body(request)
         if isinstance(body, Response):
             return body
@@ -240,22 +246,22 @@ class TelnyxRoutes:
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> Response:
         """Act on a webhook about a call that we placed."""
-        said = progress_in(call_id, event, payload, ref)
-        news = await self._progress.take(said) if said else ()
+        callback = progress_in(call_id, event, payload, ref)
+        news = await self._progress.take(callback) if callback else ()
         if event == "call.hangup":
             await self._tokens.end(call_id, text(payload, "hangup_source"))
         if event != "call.answered" or (not news and await self._is_known(call_id)):
             return OK
-        given = await self._tokens.begin(_call(call_id, payload, ref))
-        if given is TurnedAway.NO_SEAT:
+        answer = await self._tokens.begin(_call(call_id, payload, ref))
+        if answer is TurnedAway.NO_SEAT:
             return await self._streams.end(call_id)  # rather than leave the callee in silence
-        if not isinstance(given, StreamPass):
+        if not isinstance(answer, StreamPass):
             return OK
-        # A repeated webhook about the answer opens one stream: both use the dial's id as `once`.
-        return await self._streams.open(call_id, given, once=ref)
+        # The dial's id as `once` makes Telnyx ignore a second request, after a repeated webhook.
+        return await self._streams.open(call_id, answer, once=ref)
 
     async def _is_known(self, call_id: str) -> bool:
-        """Return whether a call is here or over: it gets no second seat for a repeated webhook."""
+        """Return whether a call already runs or has ended; if so, the webhook is a repeated one."""
         if await self._tokens.returns.find(call_id) is not None:
             return True
         return await self._progress.is_over(call_id)
@@ -263,15 +269,15 @@ class TelnyxRoutes:
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.returns.find(call_id) is not None:
-            return OK  # repeated: do not hold a second seat for a call that is here
-        given = await self._tokens.begin(_call(call_id, payload))
-        if given is TurnedAway.LEAVING:
+            return OK  # a repeated webhook: the call already has a seat
+        answer = await self._tokens.begin(_call(call_id, payload))
+        if answer is TurnedAway.LEAVING:
             return elsewhere()
-        if given is TurnedAway.NO_SEAT:
+        if answer is TurnedAway.NO_SEAT:
             return self._streams.answer("reject", await self._rest.reject(call_id))
-        if not isinstance(given, StreamPass):
+        if not isinstance(answer, StreamPass):
             return OK
-        status = await self._rest.pick_up(call_id, token=given.token)
+        status = await self._rest.pick_up(call_id, token=answer.token)
         return self._streams.answer("answer", status)
 
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
@@ -285,7 +291,7 @@ class TelnyxRoutes:
         return OK
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Return the call of a new stream: its token was given to Telnyx for one call."""
+        """Admit a new stream by the token that Telnyx got for its call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
         return await self._tokens.admit(started, token)
 
@@ -302,17 +308,17 @@ def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCa
 
 
 def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
-    """Return an event's type, payload and id; the id stays the same when Telnyx repeats it."""
+    """Return an event's type, payload and id; a repeated webhook has the same id."""
     try:
-        told = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return "", {}, ""
-    data = part(told, "data") if isinstance(told, dict) else {}
+    data = part(parsed, "data") if isinstance(parsed, dict) else {}
     news_id = text(data, "id")
     return text(data, "event_type"), part(data, "payload"), news_id if is_id(news_id) else ""
 
 
 def _ring_of(payload: dict[str, Any]) -> str | None:
-    """Return the id of the ring that a leg was placed for; `None` for any other leg."""
+    """Return the id of the attempt if this is a rung person's leg; `None` for any other leg."""
     state = state_text(payload.get("client_state"))
     return state.removeprefix(MARK) if state.startswith(MARK) else None

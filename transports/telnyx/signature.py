@@ -1,7 +1,8 @@
 """Verifies Telnyx's webhook signatures and their age.
 
-Source: developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks: Ed25519 over
-`timestamp|body` by a key pair of the account's, whose public half the portal shows.
+A signature is made with Ed25519 over `timestamp|body`. Telnyx's portal shows the public key.
+
+Source: developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks.
 """
 
 import base64
@@ -29,13 +30,13 @@ def public_key(text: str) -> Ed25519PublicKey | None:
 def signature_trouble(
     key: Ed25519PublicKey, headers: Mapping[str, str], body: bytes, *, now: float
 ) -> str | None:
-    """Return why a webhook is refused, or `None`.
+    """Return why a webhook is refused; `None` if it is authentic and recent.
 
     Args:
-        key: Of the account.
-        headers: Of the request, with lower-case names.
-        body: The exact bytes.
-        now: Seconds since 1970.
+        key: The account's public key.
+        headers: The request's headers, with lower-case names.
+        body: The request's body, unchanged.
+        now: The time, in seconds since 1970.
     """
     stamp = headers.get("telnyx-timestamp", "")
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= MAX_DIGITS):

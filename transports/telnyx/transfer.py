@@ -1,4 +1,4 @@
-"""Transfers of Telnyx calls: rings people for callers, and waits for the results."""
+"""Transfers of Telnyx calls: rings a person for a caller, and waits for the result."""
 
 import asyncio
 import secrets
@@ -16,11 +16,11 @@ from transports.telnyx.events import HANDED_ON, state_of_call
 from transports.telnyx.rest import TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
-MORE_S: Final = 5.0  # after the ringing, for the webhook to arrive
-BRIDGED_S: Final = 2.0  # chosen: for the webhook about the connection, which may be lost
+MORE_S: Final = 5.0  # waited after the ringing time, because webhooks take a while
+BRIDGED_S: Final = 2.0  # after an answer, wait for the webhook about the connection (chosen)
 PICKED_UP: Final = "call.answered"
-MARK: Final = "person "  # before the ring's id, in the state of the rung leg
-MAX_CONNECTED: Final = 1000  # chosen: our part ends within seconds
+MARK: Final = "person "  # in the state of the person's leg, before the ring's id
+MAX_CONNECTED: Final = 1000  # remembered callers (chosen: each is needed only for seconds)
 
 # Causes of `call.hangup`, from developers.telnyx.com.
 OUTCOMES: Final[Mapping[str, Handover]] = {
@@ -33,7 +33,7 @@ OUTCOMES: Final[Mapping[str, Handover]] = {
 
 
 def handed_on(event: str, cause: str) -> Handover | None:
-    """Return the transfer result in a webhook about the rung leg; `None` if it is still open."""
+    """Return the transfer result in a webhook about the person's leg; `None` if it has none."""
     if event == "call.bridged":
         return "connected"
     return OUTCOMES.get(cause, "failed") if event == "call.hangup" else None
@@ -41,7 +41,13 @@ def handed_on(event: str, cause: str) -> Handover | None:
 
 @dataclass(slots=True)
 class _Ring:
-    """A person who is rung, and the result."""
+    """A person who is rung, and the result.
+
+    Attributes:
+        outcome: The result, once known.
+        picked_up: Whether the person has answered.
+        patience: The time limit of the wait for the result.
+    """
 
     outcome: asyncio.Future[Handover] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -50,7 +56,7 @@ class _Ring:
     patience: asyncio.Timeout | None = None
 
     def pick_up(self) -> None:
-        """Limit the wait to the time that Telnyx takes to connect the two."""
+        """Note the answer; from now on, wait for the result only for `BRIDGED_S`."""
         if not self.picked_up and self.patience is not None and not self.patience.expired():
             self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
         self.picked_up = True
@@ -59,12 +65,12 @@ class _Ring:
 class TelnyxTransfers:
     """Transfers callers; the webhook with a result may reach any process.
 
-    Each ring has an id of its own, because a repeated or late webhook may arrive while another ring
-    is in progress for the same caller.
+    Each attempt to ring a person has an id, because a repeated or late webhook may arrive during
+    another attempt for the same caller.
     """
 
     def __init__(self, pool: CallPool, rest: TelnyxRest) -> None:
-        """Register the answer for other processes."""
+        """Start to take results that reached other processes."""
         self._pool, self._rest = pool, rest
         self._waiting: dict[str, _Ring] = {}
         self._connected: dict[str, None] = {}  # in order of connection
@@ -73,14 +79,15 @@ class TelnyxTransfers:
     async def transfer(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
         """Ring a person and connect the caller; if that fails, the caller stays with us.
 
-        Meanwhile the call's state says that the call must not be ended with its stream.
+        Meanwhile the call's state at Telnyx is marked, so that no process ends the call when its
+        stream ends.
         """
         call_ref, own, once = leg.call_ref, state_of_call(leg.dial_id), secrets.token_hex(8)
         ring = f"{call_ref} {once}"
-        waiting = self._waiting[ring] = _Ring()  # before there can be a webhook about it
-        asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
+        waiting = self._waiting[ring] = _Ring()  # before a webhook about it can arrive
+        names = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
         try:
-            status = await self._rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
+            status = await self._rest.hand_on(call_ref, to.number, ring_s=ring_s, **names)
             if status != HTTPStatus.OK:
                 return "failed"
             outcome = await self._outcome(ring, waiting, within_s=ring_s + MORE_S)
@@ -93,9 +100,9 @@ class TelnyxTransfers:
         return outcome
 
     async def _outcome(self, ring: str, waiting: _Ring, *, within_s: float) -> Handover:
-        """Wait for the result.
+        """Wait for the result and return it.
 
-        Without a webhook in time it is "no_answer", or "connected" if the person has answered.
+        If none comes in time, it is "connected" if the person has answered, else "no_answer".
         """
         try:
             async with asyncio.timeout(BRIDGED_S if waiting.picked_up else within_s) as patience:
@@ -108,22 +115,22 @@ class TelnyxTransfers:
         return "connected"
 
     def is_connected(self, call_ref: str) -> bool:
-        """Return whether a caller was connected with a person, as far as this process remembers."""
+        """Return whether a caller was connected with a person lately, as this process remembers."""
         return call_ref in self._connected
 
     async def emit(self, ring: str, outcome: Handover | None) -> None:
-        """Pass the result on to the task that waits for it; `None` for an answer only."""
+        """Send a result to the process that waits for it; `None` if the person has answered."""
         await self._pool.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
-    async def _settle(self, asked: Mapping[str, Any]) -> None:
-        if asked["outcome"] == "connected":
-            self._connected[asked["ring"].partition(" ")[0]] = None
+    async def _settle(self, sent: Mapping[str, Any]) -> None:
+        if sent["outcome"] == "connected":
+            self._connected[sent["ring"].partition(" ")[0]] = None
             if len(self._connected) > MAX_CONNECTED:
                 del self._connected[next(iter(self._connected))]
-        waiting = self._waiting.get(asked["ring"])
+        waiting = self._waiting.get(sent["ring"])
         if waiting is None:
             return
-        if asked["outcome"] is None:
+        if sent["outcome"] is None:
             waiting.pick_up()
         elif not waiting.outcome.done():
-            waiting.outcome.set_result(asked["outcome"])
+            waiting.outcome.set_result(sent["outcome"])
