@@ -15,7 +15,7 @@ from fallbacks.retrying import STABLE_S
 from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
 from transports.livekit.line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
-from transports.livekit.room import Ears, LineError, RoomPlace
+from transports.livekit.room import Handlers, LineError, RoomPlace
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,7 +38,7 @@ class SlowServer:
         self.flooded: Any = None
         self._away_until_s = 0.0
 
-    async def join(self, _place: Any, _source: Any, ears: Ears, flooded: Any) -> Any:
+    async def join(self, _place: Any, _source: Any, ears: Handlers, flooded: Any) -> Any:
         self.flooded = flooded
         if asyncio.get_running_loop().time() < self._away_until_s:
             raise LineError("the media server did not let us in")

@@ -3,10 +3,10 @@
     async with open_exchange(url, key, secret) as lk:
         trunk = await outbound_trunk_id(lk, "holdline")
         call = OutboundCall(room=room_of("order-17"), trunk_id=trunk, number="+15550142")
-        dialled = await dial(lk, call)          # has rung; the person who spoke is in the room
+        dialled = await dial(lk, call)          # after an answer, the callee is in the room
 
-The agent should be in the room with its voice before the callee is, or the callee's hello gets no
-answer: enter the room first, or while it rings.
+The agent should be in the room before the callee answers, so that the callee does not say hello to
+silence. So let it enter before the dial, or while it rings.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from transports.livekit.words import ACTIVE, STATUS
 
 CALLEE: Final = "callee"
 MAX_RING_S: Final = 70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
-MORE_S: Final = 5.0  # after the ringing, for the answer to arrive
-TIDY_S: Final = 5.0
+MORE_S: Final = 5.0  # waited after the ringing time, for the server's response
+TIDY_S: Final = 5.0  # for a request of the clean-up
 ASK_S: Final = 10.0
 MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: bot.config.settings.SipSettings
 
@@ -41,16 +41,16 @@ class OutboundCall:
     """An outbound call.
 
     Attributes:
-        room: Where both meet. One for each call, named after its purpose (`room_of`), so that a
-            second request finds the call instead of ringing twice.
+        room: The room of this call only. It is named after the purpose of the call (`room_of`), so
+            that a repeated request finds the call instead of ringing again.
         trunk_id: The trunk; empty if `host` is set.
-        number: The callee, in the carrier's format.
+        number: The callee's number, in the carrier's format.
         our_number: The number shown to the callee; empty for the trunk's own.
         ring_s: How long it may ring; at most 70 s.
         max_call_s: The gateway hangs up after this time; `None` for the gateway's own limit.
         media_timeout_s: The gateway hangs up after this time without a packet from the callee.
-        headers: For the carrier, such as a campaign's number.
-        host: For a callee with a SIP address and no carrier in between.
+        headers: SIP headers for the carrier, such as a campaign's number.
+        host: The host of a callee with a SIP address, who is called without a carrier.
     """
 
     room: str
@@ -69,10 +69,11 @@ class Dialled:
     """The result of a dial.
 
     Attributes:
-        verdict: The meaning; its outcome is `completed` if the call was answered.
+        verdict: What the result means for the number; the outcome of an answered call is
+            `completed`.
         call_ref: The gateway's id of the call; empty if it was not answered.
         sip_code: The code from the far end or the carrier; `None` for 200 or no code.
-        words: The text with the code.
+        words: The text that came with the code.
     """
 
     verdict: DialVerdict
@@ -96,7 +97,7 @@ def room_of(purpose: str, *, prefix: str = "dial-") -> str:
 
 
 def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
-    """Return a client without retries: a retry after a lost answer would ring two phones.
+    """Return a client that does not repeat requests, because a repeated one could ring twice.
 
     Each request sets its own timeout: the library ignores the session's (livekit-api 1.2.2).
     """
@@ -110,12 +111,12 @@ async def dial(
 ) -> Dialled:
     """Call a person and wait until they answer or it is clear that they will not.
 
-    Cancelling it hangs up. So does every end but an answer: no phone keeps ringing.
+    If it is cancelled, or there is no answer, it hangs up, so that the phone does not ring on.
 
     Args:
-        lk: A client without retries.
+        lk: A client that does not repeat requests.
         call: The call to place.
-        learn: Gets the result before the clean-up, which may be cancelled.
+        learn: Called with the result before the clean-up, which may be cancelled.
 
     Raises:
         AlreadyDiallingError: The room has a callee, or a dial in progress.
@@ -124,7 +125,7 @@ async def dial(
         raise AlreadyDiallingError(f"{call.room} already has its callee")
     answered = False
     try:
-        dialled = await _rung(lk, call)
+        dialled = await _ring_callee(lk, call)
         learn(dialled)
         answered = dialled.answered
     finally:
@@ -133,7 +134,7 @@ async def dial(
     return dialled
 
 
-async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
+async def _ring_callee(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
     try:
         made = await lk.sip.create_sip_participant(_request(call), timeout=call.ring_s + MORE_S)
     except api.ServerError as error:
@@ -144,7 +145,7 @@ async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
 
 
 def _refused(error: api.ServerError) -> Dialled:
-    if not isinstance(error, api.SipCallError):  # no answer at all, or not a SIP one
+    if not isinstance(error, api.SipCallError):  # there is no SIP response
         verdict = judge_dial(None, code=error.code, words=error.message)
         return Dialled(verdict=verdict, words=error.message)
     verdict = judge_dial(error.sip_status_code, code=error.code, words=error.message)
@@ -176,12 +177,12 @@ async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
         async with asyncio.timeout(ASK_S):
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
     except FAILURES:
-        return False  # no such room, or a server that will not dial either
+        return False  # there is no such room, or the server fails, and the dial will fail too
     return any(participant.identity == CALLEE for participant in listed.participants)
 
 
 async def _drop(lk: api.LiveKitAPI, room: str) -> None:
-    """Stop the ringing: the gateway cancels a call whose participant is removed."""
+    """Stop the ringing: the gateway cancels a call if its participant is removed."""
     callee = api.RoomParticipantIdentity(room=room, identity=CALLEE)
     with suppress(*FAILURES):
         async with asyncio.timeout(TIDY_S):
@@ -190,21 +191,22 @@ async def _drop(lk: api.LiveKitAPI, room: str) -> None:
 
 # The dials of campaigns: each has a room named after our own id.
 #
-# LiveKit keeps no list of past calls. So the room is created first and kept for an hour: while it
-# exists, any process can see that the dial was placed. The agent enters the room before the callee.
-# A dial that was not answered closes its room, because a waiting agent occupies a seat.
+# LiveKit keeps no list of past calls. So the room is created before the call and kept for an hour:
+# while it exists, any process can see that the dial was placed. The agent enters the room before
+# the callee. If a dial is not answered, its room is closed, because the waiting agent occupies a
+# seat.
 
 KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
-MOST: Final = 1000  # dials that are remembered; the oldest finished ones are dropped
+MOST: Final = 1000  # remembered dials; above this the oldest finished ones are forgotten
 DIAL_PREFIX: Final = "dial-"
 
 
 @dataclass(slots=True)
 class RingingDial:
-    """A dial that rings, or did.
+    """A dial of this process.
 
     Attributes:
-        task: Rings, and tidies up afterwards.
+        task: Rings the callee, and cleans up if they do not answer.
         dialled: The result; `None` until the call is answered or has failed.
     """
 
@@ -214,7 +216,7 @@ class RingingDial:
 
 @dataclass(slots=True, kw_only=True)
 class LivekitCarrier:
-    """One LiveKit and one of its outbound trunks.
+    """One LiveKit server and one of its outbound trunks.
 
     Attributes:
         open_exchange: Makes an API client for one use.
@@ -262,7 +264,10 @@ class LivekitCarrier:
         return room
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial: from here while it rings, otherwise from its room."""
+        """Return the state of a dial; `None` if there is no sign of such a dial.
+
+        While this process rings it, its task shows the state; after that, the room does.
+        """
         room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
         if ringing is not None:
             if not ringing.task.done():
@@ -275,12 +280,12 @@ class LivekitCarrier:
                 outcome = LEG_OUTCOMES[verdict.outcome]
                 return FoundCall(provider_call_id=room, outcome=outcome, verdict=verdict)
         try:
-            return await self._seen(room, rang_here=ringing is not None)
+            return await self._state_of(room, rang_here=ringing is not None)
         except FAILURES as error:
             raise CarrierError(type(error).__name__) from error
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop a dial that this process rings; a dial of another process rings on."""
+        """Stop a dial that this process rings; one of another process is not stopped."""
         ringing = self._ringing.get(dial_id)
         if ringing is not None and ringing.dialled is None:
             ringing.task.cancel()
@@ -300,19 +305,20 @@ class LivekitCarrier:
             del self._ringing[dial_id]
 
     async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
-        def learn(dialled: Dialled) -> None:  # before the tidying, which may fail
+        def learn(dialled: Dialled) -> None:  # called before the clean-up, which may fail
             ringing.dialled = dialled
 
         async with self.open_exchange() as lk:
             try:
                 dialled = await dial(lk, call, learn=learn)
-            except AlreadyDiallingError:  # ordered twice: the room shows the first dial's state
+            except AlreadyDiallingError:  # dialled twice: the room shows the first dial's state
                 learn(Dialled(verdict=ANSWERED))
                 return
             if not dialled.answered:
                 await _close(lk, call.room)
 
-    async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
+    async def _state_of(self, room: str, *, rang_here: bool) -> FoundCall | None:
+        """Return the state of a dial by its room; `None` without one, if we have not rung here."""
         async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
@@ -323,7 +329,7 @@ class LivekitCarrier:
             None,
         )
         if callee is None:
-            # Created by a process that is gone: there may have been a conversation.
+            # The process that created the room is gone, and there may have been a conversation.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
             return _over(room) if rang_here else unknown
         answered = callee.attributes.get(STATUS) == ACTIVE
@@ -331,7 +337,7 @@ class LivekitCarrier:
 
 
 async def _close(lk: api.LiveKitAPI, room: str) -> None:
-    """Delete a room that no callee will enter, so that its agent leaves early."""
+    """Delete a room that no callee will enter, so that its agent leaves soon."""
     with suppress(*FAILURES):
         async with asyncio.timeout(TIDY_S):
             await lk.room.delete_room(api.DeleteRoomRequest(room=room))

@@ -26,9 +26,9 @@ from transports.livekit.words import (
     shown,
 )
 
-ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
-SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
-BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line
+ANSWER_S: Final = 60.0  # how long a far end in the room may take to answer
+SPARE_S: Final = 10.0  # a margin, so that the line's own timeout comes first
+BEGIN_S: Final = 10.0  # how long a call may take to begin on a line (chosen)
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
@@ -53,8 +53,8 @@ class LivekitLeg(PlainLeg):
 
         Args:
             line: An open line.
-            emit: Takes the leg's events.
-            rooms: For hang-ups and transfers; `None` if we can only leave.
+            emit: Publishes the leg's events.
+            rooms: The server's rooms, for hang-ups and transfers; `None` if we can only leave.
             dial_id: Our own id of the dial, if a campaign placed the call.
         """
         party = line.party
@@ -83,7 +83,7 @@ class LivekitLeg(PlainLeg):
         line.on_refused = lambda why: self._emit(InputRefused(transport="livekit", reason=why))
 
     def tell_to(self, emit: Emit) -> None:
-        """Report to the call once it exists, in place of the process."""
+        """Publish events through `emit` from now on: the call's, in place of the process's."""
         self._emit = emit
         self._input.emit = emit
 
@@ -104,7 +104,7 @@ class LivekitLeg(PlainLeg):
         """Return as soon as the far end has answered and hears us.
 
         Raises:
-            TimeoutError: It never did.
+            TimeoutError: It did not within `ANSWER_S`.
         """
         if not self.line.answered.is_set():
             self._emit(LegRinging(call_ref=self.facts.call_ref))
@@ -115,9 +115,9 @@ class LivekitLeg(PlainLeg):
         self._emit(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
-        """Return when the far end is gone; call `gone` first.
+        """Wait until the far end is gone; then call the listener of `on_gone`, and return.
 
-        A callee who hangs up at once may be gone before a listener is set.
+        A listener that is set late is waited for, because a callee may hang up at once.
         """
         reason = await self.line.watch()
         self._emit_end(reason, left_for=self.line.left_for)
@@ -129,7 +129,7 @@ class LivekitLeg(PlainLeg):
             await gone(reason)
 
     async def press(self, keys: str) -> bool:
-        """Send keys as RFC 4733 events, one after the other."""
+        """Send keys as RFC 4733 events, one after the other; return whether all were sent."""
         if not keys or any(key not in KEY_CODES for key in keys):
             return False
         try:
@@ -149,9 +149,9 @@ class LivekitLeg(PlainLeg):
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the room, which hangs up on the caller, and leave.
+        """Close the room, which ends the call, and leave.
 
-        If the server does not close it, for example during a restart, the request is repeated
+        If the server does not close the room, for example during a restart, the request is repeated
         later.
         """
         self._gone = None

@@ -13,7 +13,7 @@ from transports.leg import Clock
 from transports.livekit.room import (
     LEAD_MS,
     RATE_HZ,
-    Ears,
+    Handlers,
     LineError,
     RoomPlace,
     is_person,
@@ -35,28 +35,36 @@ from transports.livekit.words import (
     shown,
 )
 
-TAKE_UP_S: Final = 2.0  # for the caller's gateway to subscribe before our track is published again
-OFFERS: Final = 2  # how often it is published again
-AGAIN_S: Final = 2.0  # chosen: the longest pause between two tries; the caller hears nothing
+TAKE_UP_S: Final = 2.0  # how long the far end may take to subscribe; then we publish again
+OFFERS: Final = 2  # how often our track is published again
+AGAIN_S: Final = 2.0  # the longest pause between two tries, in which the caller hears silence
 
 
 class LivekitLine:
-    """The far end of a room, and whether our sound is heard there.
+    """Our place in a room: who the far end is, and whether it hears our sound.
 
         line = LivekitLine(place, clock=clock.monotonic)
         await line.open()          # in the room, our track published: livekit-sip picks up
         await line.caller_came()   # `line.party` identifies the caller
         reason = await line.watch()
 
-    The library finds a lost server again by itself for a while; when it gives up, we join again.
+    If the server is lost, the library tries for a while to reconnect. After that, we join again.
 
     Attributes:
-        party: The caller, once there.
+        place: The room.
+        clock: The time in seconds.
+        source: Takes our sound.
+        party: The caller; `None` until one is there.
         left_for: LiveKit's code of why the caller left; 0 while the caller is there.
         sound: The caller's current track.
         watched: Decides how long we stay.
-        usable: Set while our sound is heard: writers wait for it.
+        usable: Set while our sound is heard; writers wait for it.
         answered: Set once the far end has answered.
+        on_sound: Called with a new track of the caller.
+        on_key: Called with a key of the caller.
+        on_lost: Called when our sound is no longer heard.
+        on_restored: Called when it is heard again, with the seconds in between.
+        on_refused: Called with the reason when something of the room is refused.
     """
 
     def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
@@ -72,48 +80,48 @@ class LivekitLine:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_restored: Callable[[float], None] = lambda _: None
         self.on_refused: Callable[[str], None] = lambda _: None
-        self._refused: set[str] = set()
-        self._heard: rtc.RemoteTrackPublication | None = None
+        self._refusals: set[str] = set()
+        self._publication: rtc.RemoteTrackPublication | None = None
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
-        self._news = asyncio.Event()
-        self._closed = self._adrift = self._taken_up = self._given_up = False
-        self._joined, self._offers = 0, OFFERS
+        self._changed = asyncio.Event()
+        self._closed = self._disconnected = self._subscribed = self._given_up = False
+        self._joined, self._publishes_left = 0, OFFERS
         self._lost_at: float | None = None
 
     async def open(self) -> None:
-        """Join and publish.
+        """Join the room and publish our sound.
 
         Raises:
             LineError: The server refuses us or cannot be reached.
         """
-        self._adrift = self._taken_up = False
-        self._room = await join(self.place, self.source, self._ears(), self._leave_flood)
+        self._disconnected = self._subscribed = False
+        self._room = await join(self.place, self.source, self._handlers(), self._end_flooded)
 
     async def caller_came(self) -> bool:
-        """Return once the caller is in the room; return False if the wait ends without a caller."""
+        """Wait for the caller; return whether one has come."""
         while self.party is None and not (self.watched.over or self._given_up):
             await self._wait()
         return self.party is not None
 
     def give_up(self) -> None:
-        """Stop waiting for the caller; harmless if the caller has arrived."""
+        """Stop the wait for the caller; no effect if the caller has come."""
         self._given_up = True
-        self._news.set()
+        self._changed.set()
 
     async def watch(self) -> str:
-        """Keep the line, and return the reason's name once it is over."""
+        """Keep the line connected until its end; return the reason."""
         backoff = Backoff()
         while not self.watched.over:
-            if self._adrift:
+            if self._disconnected:
                 backoff.down(self.clock())
                 await asyncio.sleep(min(backoff.next_s(), AGAIN_S))
                 if not self._closed:
-                    await self._join_anew()
-                if not self._adrift:
+                    await self._join_again()
+                if not self._disconnected:
                     backoff.up(self.clock())
-            elif self._unheard:
-                await self._offer_anew()
+            elif self._unsubscribed:
+                await self._publish_again()
             else:
                 await self._wait()
             self.watched.tick(self.clock())
@@ -129,55 +137,57 @@ class LivekitLine:
             await press(self._room, key, code=code)
 
     def hush(self) -> None:
-        """Drop pending sound; harmless if we have left the room."""
+        """Drop pending sound; no effect if we have left the room."""
         if not self._closed:
             self.source.clear_queue()
 
     async def close(self) -> None:
-        """Leave the room; harmless if we have left it."""
+        """Leave the room; no effect if we have left it."""
         if self._closed:
             return
         self._closed = True
-        self.watched.line_ended()  # for its watcher, which has nothing left to watch
-        self._news.set()
+        self.watched.line_ended()  # ends `watch`
+        self._changed.set()
         if self._room is not None:
             await leave(self._room)
         await self.source.aclose()
 
     @property
-    def _unheard(self) -> bool:
-        """Whether caller and server are there but the far end has not subscribed to our track."""
-        return self.watched.up and self.watched.here and not self._taken_up
+    def _unsubscribed(self) -> bool:
+        """Whether the caller is there and we are connected, but the far end does not hear us."""
+        return self.watched.up and self.watched.here and not self._subscribed
 
-    def _ears(self) -> Ears:
-        """Return the ears for the room being joined, which hear as long as the room is ours."""
+    def _handlers(self) -> Handlers:
+        """Return handlers for the room that is being joined; they ignore events after a rejoin."""
         self._joined += 1
         number = self._joined
 
-        def ear(learn: Callable[..., None]) -> Callable[..., None]:
-            def hear(*said: Any) -> None:
+        def while_joined(note: Callable[..., None]) -> Callable[..., None]:
+            def handle(*details: Any) -> None:
                 if number == self._joined and not self._closed:
-                    learn(*said)
-                    self._settle()
-                    self._news.set()
+                    note(*details)
+                    self._update_usable()
+                    self._changed.set()
 
-            return hear
+            return handle
 
         return {
-            "participant_connected": ear(self._see),
-            "participant_attributes_changed": ear(lambda _, person: self._see(person)),
-            "participant_disconnected": ear(self._miss),
-            "track_subscribed": ear(self._hear),
-            "sip_dtmf_received": ear(self._press),
-            "local_track_subscribed": ear(lambda _: self._take_up()),
-            "local_track_republished": ear(lambda *_: self._take_up(again=True)),
-            "reconnecting": ear(lambda: self.watched.line_lost(self.clock())),
-            "reconnected": ear(lambda: self.watched.line_restored(self.clock())),
-            "disconnected": ear(self._part),
+            "participant_connected": while_joined(self._note_person),
+            "participant_attributes_changed": while_joined(
+                lambda _, person: self._note_person(person)
+            ),
+            "participant_disconnected": while_joined(self._note_person_left),
+            "track_subscribed": while_joined(self._note_track),
+            "sip_dtmf_received": while_joined(self._note_key),
+            "local_track_subscribed": while_joined(lambda _: self._note_subscription()),
+            "local_track_republished": while_joined(lambda *_: self._note_subscription(again=True)),
+            "reconnecting": while_joined(lambda: self.watched.line_lost(self.clock())),
+            "reconnected": while_joined(lambda: self.watched.line_restored(self.clock())),
+            "disconnected": while_joined(self._note_disconnected),
         }
 
-    def _see(self, person: rtc.Participant) -> None:
-        """Record a person in the room, or what the gateway has told about one."""
+    def _note_person(self, person: rtc.Participant) -> None:
+        """Record that a person is in the room, or that their call status changed."""
         if not is_person(person) or self._is_other(person):
             return
         self.party = self.party or party_of(person.identity, person.attributes)
@@ -190,13 +200,13 @@ class LivekitLine:
         if is_answered(person.attributes):
             self.answered.set()
 
-    def _miss(self, person: rtc.RemoteParticipant) -> None:
+    def _note_person_left(self, person: rtc.RemoteParticipant) -> None:
         if not self._is_other(person):
-            self.left_for, self._taken_up = int(person.disconnect_reason or 0), False
+            self.left_for, self._subscribed = int(person.disconnect_reason or 0), False
             over = end_of(self.left_for, person.attributes)
             self.watched.caller_left(self.clock(), over=over)
 
-    def _hear(
+    def _note_track(
         self,
         track: rtc.Track,
         publication: rtc.RemoteTrackPublication,
@@ -204,55 +214,55 @@ class LivekitLine:
     ) -> None:
         audio = track.kind == rtc.TrackKind.KIND_AUDIO
         if not (audio and is_person(person) and not self._is_other(person)):
-            self._refuse(publication, "unwanted_track")
+            self._unsubscribe(publication, "unwanted_track")
             return
-        before, self._heard = self._heard, publication
+        before, self._publication = self._publication, publication
         if before and before.sid != publication.sid and before.sid in person.track_publications:
-            self._refuse(before, "second_track")
+            self._unsubscribe(before, "second_track")
         self.sound = track
         self.on_sound(track)
 
-    def _refuse(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
+    def _unsubscribe(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
         """Unsubscribe from a track that nothing reads."""
         publication.set_subscribed(False)
-        if reason not in self._refused:
-            self._refused.add(reason)
+        if reason not in self._refusals:
+            self._refusals.add(reason)
             self.on_refused(reason)
 
-    def _leave_flood(self) -> None:
-        """End a line whose room has more events than any call."""
+    def _end_flooded(self) -> None:
+        """End the line because its room has more events than any call."""
         self.on_refused("room_events_too_fast")
         self.watched.line_ended()
-        self._news.set()
+        self._changed.set()
 
-    def _press(self, key: rtc.SipDTMF) -> None:
-        """Pass on a key of the caller's, or of a participant that the server does not name."""
+    def _note_key(self, key: rtc.SipDTMF) -> None:
+        """Report a key of the caller, or of a participant whom the server does not name."""
         if key.participant is None or (
             self.party and key.participant.identity in ("", self.party.identity)
         ):
             self.on_key(key.digit)
 
-    def _take_up(self, *, again: bool = False) -> None:
-        """Record a subscription to our track, or that the track was published again."""
-        self._taken_up = not again
-        if self._taken_up:  # the server may restart again during this call
-            self._offers = OFFERS
+    def _note_subscription(self, *, again: bool = False) -> None:
+        """Record that the far end subscribed to our track, or that the track was republished."""
+        self._subscribed = not again
+        if self._subscribed:  # the server may restart once more during this call
+            self._publishes_left = OFFERS
 
-    def _part(self, reason: int) -> None:
-        """Record the end of the connection; the library does nothing more."""
+    def _note_disconnected(self, reason: int) -> None:
+        """Record the end of the connection; the library does not try to reconnect any more."""
         if int(reason) in SENT_AWAY:
             self.watched.line_ended()
             return
         self.watched.line_lost(self.clock())
-        self._adrift, self._taken_up = True, False
+        self._disconnected, self._subscribed = True, False
 
     def _is_other(self, person: rtc.Participant) -> bool:
         """Return whether someone is not the caller."""
         return self.party is not None and person.identity != self.party.identity
 
-    def _settle(self) -> None:
-        """Let writers continue or make them wait; report a restored line."""
-        if not (self.watched.up and self.watched.here and self._taken_up):
+    def _update_usable(self) -> None:
+        """Let writers continue or make them wait; report a lost or restored line."""
+        if not (self.watched.up and self.watched.here and self._subscribed):
             if self.usable.is_set() and self._lost_at is None:
                 self._lost_at = self.clock()
                 self.on_lost()
@@ -264,40 +274,40 @@ class LivekitLine:
             self._lost_at = None
 
     async def _wait(self) -> None:
-        """Return at the next event, or when the watch needs a decision."""
-        self._news.clear()
+        """Wait for the next event or time limit."""
+        self._changed.clear()
         wake_at = self.watched.wake_at
         left_s = None if wake_at is None else max(0.0, wake_at - self.clock())
         with suppress(TimeoutError):
             async with asyncio.timeout(left_s):
-                await self._news.wait()
+                await self._changed.wait()
         self.watched.tick(self.clock())
 
-    async def _join_anew(self) -> None:
+    async def _join_again(self) -> None:
         try:
             await self.open()
-        except LineError as refused:
-            self._adrift = True
-            logger.info("{}: {}", shown(self.place.room), refused)
+        except LineError as error:
+            self._disconnected = True
+            logger.info("{}: {}", shown(self.place.room), error)
             return
         self.watched.line_restored(self.clock())
-        self._settle()
+        self._update_usable()
 
-    async def _offer_anew(self) -> None:
-        """Publish our track again if the far end did not subscribe in time after a reconnect.
+    async def _publish_again(self) -> None:
+        """Wait for the far end to subscribe; if it does not in time, publish our track again.
 
-        After the last time we talk on anyway: some far ends do not report that they subscribed.
+        After the last time we assume that it hears us: some far ends do not report a subscription.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_UP_S):
-                while self._unheard and not self.watched.over:
+                while self._unsubscribed and not self.watched.over:
                     await self._wait()
-        if not self._unheard or self._room is None:
+        if not self._unsubscribed or self._room is None:
             return
-        if self._offers:
+        if self._publishes_left:
             with suppress(LineError):
                 await publish(self._room, self.source)
-                self._offers -= 1  # a refusal by the server says nothing about the far end
+                self._publishes_left -= 1  # not after a refusal, which is the server's
         else:
-            self._taken_up = True
-            self._settle()
+            self._subscribed = True
+            self._update_usable()

@@ -1,4 +1,4 @@
-"""Calls people through LiveKit, each into a room of their own, for waiting callers."""
+"""Calls people through LiveKit, for callers who wait; each called person gets a room."""
 
 import asyncio
 import secrets
@@ -32,8 +32,8 @@ from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.trunks import ExchangeError, outbound_trunk_id
 
-PREFIX: Final = "person-"  # no dispatch rule has it, so these rooms are not taken for callers'
-COMES_S: Final = 5.0  # for a person who has answered to join the room
+PREFIX: Final = "person-"  # of these rooms; no dispatch rule has it, so no caller is expected there
+COMES_S: Final = 5.0  # how long a person who has answered may take to join the room
 OUTCOMES: Final[Mapping[LegOutcome, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
@@ -47,12 +47,12 @@ class LivekitPeople:
 
     Attributes:
         rooms: The server's rooms.
-        api_key: Of the server.
-        api_secret: Of the server.
+        api_key: The server's API key.
+        api_secret: The secret of the key.
         trunk: The name of our trunk.
-        our_number: What the person sees of a call to a SIP address.
+        our_number: The number that the person sees if they are called at a SIP address.
         tasks: Owns the tasks that watch the legs.
-        emit: Receives the events of a call.
+        emit: Publishes the events of a call.
     """
 
     rooms: LivekitRooms
@@ -70,7 +70,7 @@ class LivekitPeople:
         line = LivekitLine(place, clock=clock.monotonic)
         leg: LivekitLeg | None = None
         try:
-            await line.open()  # first, so that the person is not answered by silence
+            await line.open()  # first, so that the person who answers does not hear silence
             self.emit(LegRinging(call_ref=room))
             dialled = await self._dial(to, room, ring_s=ring_s)
             if not dialled.answered:
@@ -97,7 +97,7 @@ class LivekitPeople:
     async def _call(
         self, lk: api.LiveKitAPI, to: Destination, room: str, *, ring_s: float
     ) -> OutboundCall:
-        """Return a call through our trunk; a SIP address is called directly."""
+        """Return the call to place: through our trunk, or directly to a SIP address."""
         scheme, _, address = to.number.partition(":")
         if scheme.lower() in ("sip", "sips"):
             user, _, host = address.rpartition("@")
@@ -150,6 +150,6 @@ async def _watch(leg: LivekitLeg) -> None:
     """Watch a leg until it ends; an error ends only this leg."""
     try:
         await leg.watch()
-    except Exception as broken:  # noqa: BLE001 - top of a leg: only this leg ends
-        logger.opt(exception=broken).error("the watch of a person's room failed")
+    except Exception as error:  # noqa: BLE001 - top of a leg: only this leg ends
+        logger.opt(exception=error).error("the watch of a person's room failed")
         await leg.hang_up("failed")

@@ -1,4 +1,4 @@
-"""The LiveKit library's commands to a room, each in bounded time."""
+"""The LiveKit library's commands to a room, each with a time limit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,10 +16,10 @@ from loguru import logger
 from transports.arrival_rules import IntakeAllowance
 
 RATE_HZ: Final = 8_000  # docs/decisions/0021
-LEAD_MS: Final = 200  # buffered in the library's own queue: a stall of 0.15 s causes no gap
-ANSWER_S: Final = 2.0  # if the room is closed meanwhile, the library waits for ever
+LEAD_MS: Final = 200  # buffered in the library's own queue, so that a stall of 0.15 s makes no gap
+ANSWER_S: Final = 2.0  # for a command: if the room is closed meanwhile, the library waits for ever
 JOIN_S: Final = 10.0  # chosen: more than the library's own retries take
-CONNECT_S: Final = 1.5  # for each try: a starting server accepts a connection and stays silent
+CONNECT_S: Final = 1.5  # for each try: a starting server accepts a connection without a response
 TRACK: Final = "agent"
 REFUSALS: Final = (
     rtc.ConnectError,
@@ -50,14 +50,15 @@ class RoomPlace:
     token: Callable[[], str]
 
 
-Ears: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
-"""Handlers of a room's events; each gets all that the library tells."""
+Handlers: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
+"""Handlers of a room's events; each gets the library's arguments."""
 
 
-# The events of a room are counted in the library's own thread: its queues have no bound, and each
-# room's queue gets the events of all rooms of the process.
+# The events of a room are counted in the library's own thread, before they reach a queue. The
+# library's queues have no limit, and the queue of each room gets the events of all rooms of the
+# process.
 
-EVENTS_PER_S: Final = 100.0  # a call has some ten when it begins, and one for each key
+EVENTS_PER_S: Final = 100.0  # a call has about ten at its beginning, and one for each key
 EVENTS_CAP: Final = 1000.0
 _ENDS: Final = frozenset({"eos", "disconnected"})
 _UNREAD: Final = frozenset(
@@ -75,7 +76,7 @@ _UNREAD: Final = frozenset(
         "transcription_received",
     }
 )
-# Events that own an object of the library, and where its handle is.
+# Events that own an object of the library; how to get the object's handle.
 _OWNERS: Final[Mapping[str, Callable[[Any], int]]] = {
     "byte_stream_opened": attrgetter("byte_stream_opened.reader.handle.id"),
     "data_packet_received": attrgetter("data_packet_received.user.data.handle.id"),
@@ -101,8 +102,8 @@ class RoomIntake:
         """Count from now on.
 
         Args:
-            room: The library's handle.
-            clock: Monotonic seconds.
+            room: The library's handle of the room.
+            clock: The time in seconds; monotonic.
             flooded: Called once, in the library's thread, when there are too many events.
             wanted: The library's own filter.
         """
@@ -116,20 +117,21 @@ class RoomIntake:
     def takes(self, event: FfiEvent) -> bool:
         """Return whether the room reads an event; if not, free the object that the event owns."""
         which = event.WhichOneof("message")
-        if which == "rpc_method_invocation":  # each participant may send it, and we offer nothing
+        if which == "rpc_method_invocation":  # any participant may send it; we have no methods
             return False
         if which != "room_event":
             return self._wanted(event)
-        told = event.room_event
-        if told.room_handle != self._room:
+        room_event = event.room_event
+        if room_event.room_handle != self._room:
             return False
-        kind = told.WhichOneof("message") or ""
-        taken = self._counts(kind) and not _is_data(told)
+        kind = room_event.WhichOneof("message") or ""
+        taken = self._count(kind) and not _is_data(room_event)
         if not taken and kind in _OWNERS:
-            FfiHandle(_OWNERS[kind](told)).dispose()
+            FfiHandle(_OWNERS[kind](room_event)).dispose()
         return taken
 
-    def _counts(self, kind: str) -> bool:
+    def _count(self, kind: str) -> bool:
+        """Count an event; return whether the room reads its kind, and is not flooded."""
         now = self._clock()
         self._allowance.spend(1, now)
         if self._allowance.wait_s(now) > 0 and not self._over:
@@ -138,9 +140,9 @@ class RoomIntake:
         return kind in _ENDS or not (self._over or kind in _UNREAD)
 
 
-def _is_data(told: Any) -> bool:
-    """Return whether an event is a participant's data, which we do not read; keys are none."""
-    return told.HasField("data_packet_received") and not told.data_packet_received.HasField(
+def _is_data(event: Any) -> bool:
+    """Return whether an event is data of a participant, which we do not read, and not a key."""
+    return event.HasField("data_packet_received") and not event.data_packet_received.HasField(
         "sip_dtmf"
     )
 
@@ -163,22 +165,22 @@ def _bound(room: rtc.Room, flooded: Callable[[], None]) -> None:
 
 
 async def join(
-    place: RoomPlace, source: rtc.AudioSource, ears: Ears, flooded: Callable[[], None]
+    place: RoomPlace, source: rtc.AudioSource, handlers: Handlers, flooded: Callable[[], None]
 ) -> rtc.Room:
-    """Return a room with our sound published; `ears` get its events.
+    """Join a room and publish our sound there.
 
     Args:
         place: The room.
         source: Our sound.
-        ears: Handlers.
-        flooded: Called once, when the room has more events than any call; there are none after it.
+        handlers: Called with the room's events.
+        flooded: Called once, when the room has more events than any call; later events are dropped.
 
     Raises:
         LineError: The server refuses us or cannot be reached.
     """
     room = rtc.Room()
-    for event, ear in ears.items():
-        room.on(event, ear)
+    for event, handler in handlers.items():
+        room.on(event, handler)
     options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
     try:
         async with _answering("let us in", within_s=JOIN_S):
@@ -189,12 +191,12 @@ async def join(
         await leave(room)
         raise
     for participant in room.remote_participants.values():
-        ears["participant_connected"](participant)
+        handlers["participant_connected"](participant)
     return room
 
 
 async def leave(room: rtc.Room) -> None:
-    """Leave a room; a server that does not answer removes us by itself."""
+    """Leave a room; if the server does not respond, it removes us later by itself."""
     with suppress(LineError):
         async with _answering("let us go"):
             await room.disconnect()
@@ -227,18 +229,18 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
 
 @asynccontextmanager
 async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[None]:
-    """Bound the time of a library call in the block.
+    """Limit the time of a library call in the block.
 
     Raises:
-        LineError: The server refused it, or did not answer.
+        LineError: The server refused the command, or did not respond in time.
     """
     try:
         async with asyncio.timeout(within_s):
             yield
-    except (*REFUSALS, TimeoutError) as refused:
-        raise LineError(f"the media server did not {what}") from refused
+    except (*REFUSALS, TimeoutError) as error:
+        raise LineError(f"the media server did not {what}") from error
 
 
 def is_person(participant: rtc.Participant) -> bool:
-    """Return whether a participant can be a caller: a telephone or browser, not a machine."""
+    """Return whether a participant can be a caller: a telephone or browser, not a program."""
     return participant.kind not in _OTHERS

@@ -2,16 +2,18 @@
 
 from typing import Final
 
-EMPTY_S: Final = 15.0  # for the caller to arrive in a room that was made for the call
-LOST_S: Final = 30.0  # for a lost media server to return
-BACK_S: Final = 20.0  # for the caller to return after us: the caller's gateway lost the server too
+EMPTY_S: Final = 15.0  # how long a caller may take to enter the room
+LOST_S: Final = 30.0  # how long a lost media server may take to return
+# How long a caller who left may take to return. After a loss of the server, the caller's gateway
+# has to return too.
+BACK_S: Final = 20.0
 
 
 class RoomWatch:
-    """Ends a stay when no caller arrives, the caller leaves for good, or a lost line stays lost.
+    """Ends the stay if no caller arrives, the caller leaves for good, or the line stays lost.
 
-    A caller who leaves while the line is lost has not hung up: the server's end removed everybody.
-    If the caller returns, the call goes on.
+    A caller who leaves while the line is lost counts as not having hung up, because the loss of a
+    server removes all participants. If the caller returns, the call goes on.
 
         watch = RoomWatch(now=0.0)
         watch.caller_came(0.2)
@@ -25,10 +27,10 @@ class RoomWatch:
     Moments are monotonic, in seconds.
 
     Attributes:
-        over: The reason's name once the stay is over, else empty.
+        over: Why the stay has ended; empty until then.
         wake_at: When to call `tick` next; `None` if no time limit is running.
         here: Whether the caller is in the room, as far as we know.
-        up: Whether we are.
+        up: Whether we are connected to the room.
     """
 
     def __init__(self, now: float) -> None:
@@ -50,7 +52,7 @@ class RoomWatch:
 
         Args:
             now: The moment.
-            over: Why the call is over, if the server's reason rules out a return; else empty.
+            over: Why the call has ended, if the caller will not return; else empty.
         """
         self.here = False
         if self.up and over:
@@ -59,7 +61,7 @@ class RoomWatch:
             self.wake_at = now + BACK_S
 
     def line_lost(self, now: float) -> None:
-        """Record that the server is lost."""
+        """Record that the connection to the server is lost."""
         if self.up:
             self.up = False
             self.wake_at = now + LOST_S

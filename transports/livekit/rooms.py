@@ -21,18 +21,19 @@ from transports.livekit.words import handover_of, shown
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ASK_S: Final = 3.0
-# For an idle connection. The poll for rooms asks every 0.5 s and takes the connection that has been
-# idle longest: with 1 s and more it would keep all that a flood of rooms opened, for ever.
+# How long an idle connection is kept. The poll for rooms asks every 0.5 s, and each time uses the
+# connection that has been idle longest. With 1 s or more, all connections that a flood of rooms
+# opened would be kept for ever.
 IDLE_S: Final = 0.75
-MORE_S: Final = 5.0  # after the ringing, for a transfer's answer to arrive
+MORE_S: Final = 5.0  # waited after the ringing time, for the response to a transfer
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
-ANSWER_S: Final = 1.2  # a live agent answers within hundredths of a second
-ASKED: Final = 2  # times: a request is lost while an agent reconnects
-DELETE_AGAIN_S: Final = 2.0  # the caller hears nothing meanwhile
+ANSWER_S: Final = 1.2  # how long an agent may take to respond; a live one takes about 0.01 s
+ASKED: Final = 2  # how often an agent is asked, because a request is lost while it reconnects
+DELETE_AGAIN_S: Final = 2.0  # between two tries; short, because the caller hears silence
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls much sooner
-TOKEN_S: Final = 24 * 3600.0  # a LiveKit call is shorter; reconnecting shows the token again
+TOKEN_S: Final = 24 * 3600.0  # longer than a LiveKit call, because a reconnect needs the token
 NOT_LIVEKIT: Final = (DecodeError, AttributeError)
-"""The library's exceptions when another server answers in LiveKit's place, as a proxy does during a
+"""The library's exceptions if another server responds in LiveKit's place. A proxy does so during a
 restart: with a page and status 200, or with JSON that is no object."""
 FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
 """All exceptions that a request of the library raises."""
@@ -58,7 +59,10 @@ class OpenRoom:
 
 
 class LivekitRooms:
-    """One server's rooms. Create it within a running loop; `close` releases its connections."""
+    """The rooms of one server.
+
+    It must be created within a running loop. `close` releases its connections.
+    """
 
     def __init__(
         self, *, url: str, api_key: SecretStr, api_secret: SecretStr, server_id: str
@@ -93,7 +97,7 @@ class LivekitRooms:
         """Return the rooms with this prefix that have participants.
 
         Raises:
-            RoomsError: The server does not answer.
+            RoomsError: The server refuses or does not respond.
         """
         listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
         return [
@@ -106,53 +110,54 @@ class LivekitRooms:
         """Return whether a telephone is in a room.
 
         Raises:
-            RoomsError: The server does not answer.
+            RoomsError: The server refuses or does not respond.
         """
         return any(
             item.kind == api.ParticipantInfo.SIP for item in await _participants(self._api, room)
         )
 
     async def is_free(self, room: str) -> bool:
-        """Return whether a room has no agent, this server's agent, or a dead one.
+        """Return whether an agent of this server may enter a room: no live agent is in it.
 
-        LiveKit lists a dead agent for about 20 s, so another server's agent is asked. This server's
-        own is not: its worker has ended, or it would hold the claim on the room.
+        LiveKit lists a dead agent for about 20 s. So an agent of another server is asked whether it
+        is alive. One of this server is not asked: it is dead, because the worker of a live one has
+        claimed the room.
 
         Raises:
-            RoomsError: LiveKit does not answer.
+            RoomsError: LiveKit refuses or does not respond.
         """
         for agent in await _participants(self._api, room):
             if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
-                return not await self._answers(room)
+                return not await self._is_alive(room)
         return True
 
-    async def _answers(self, room: str) -> bool:
-        """Return whether an agent is alive, by calling a method that no agent has.
+    async def _is_alive(self, room: str) -> bool:
+        """Return whether the agent in a room is alive, by calling a method that no agent has.
 
-        LiveKit's library refuses it at once, in an agent of any version. Only silence means death:
-        if LiveKit cannot ask, as a server without `PerformRpc`, the agent counts as alive until
-        LiveKit drops it.
+        In an agent of any version, LiveKit's library refuses the call at once. The agent counts as
+        dead only if it does not respond. If LiveKit cannot ask it, because the server has no
+        `PerformRpc`, the agent counts as alive until LiveKit removes it.
         """
         grants = api.VideoGrants(room_admin=True, room=room)
-        shown = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
-        asked = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
+        token = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
+        question = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
         for _ in range(ASKED):
-            asking = self._twirp.request(
+            request = self._twirp.request(
                 "RoomService",
                 "PerformRpc",
-                asked,
-                {"authorization": f"Bearer {shown}"},
+                question,
+                {"authorization": f"Bearer {token}"},
                 api.PerformRpcResponse,
             )
             with suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_S):
                     with suppress(RoomsError):
-                        await _request(asking)
+                        await _request(request)
                     return True
         return False
 
     async def delete(self, room: str) -> None:
-        """Close a room, which hangs up on every participant; harmless if it is closed already.
+        """Close a room, which ends the call of every participant; no effect if it is closed.
 
         Raises:
             RoomsError: The server did not close it.
@@ -161,19 +166,19 @@ class LivekitRooms:
             await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
 
     def delete_later(self, room: str) -> None:
-        """Keep trying to close a room until the server does: its caller has no agent."""
+        """Keep trying to close a room whose caller has no agent, until the server does it."""
         self.keep(room)
         self._deleting[room] = asyncio.get_running_loop().create_task(
             self._delete_at_last(room), name=f"close {shown(room)}"
         )
 
     def keep(self, room: str) -> None:
-        """Do not close a room later: its caller has an agent again."""
+        """Stop trying to close a room, because its caller has an agent again."""
         if task := self._deleting.pop(room, None):
             task.cancel()
 
     async def _delete_at_last(self, room: str) -> None:
-        """Close a room once the server can, but not while a live agent is in it; we have left."""
+        """Close a room as soon as the server can, unless a live agent has entered it."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
@@ -183,7 +188,7 @@ class LivekitRooms:
                         with suppress(NoRoomError):
                             there = await _participants(self._api, room)
                         agent = any(item.identity == AGENT for item in there)
-                        if not (agent and await self._answers(room)):
+                        if not (agent and await self._is_alive(room)):
                             await self.delete(room)
                             break
         except TimeoutError:
@@ -228,40 +233,40 @@ def uri_of(number: str) -> str:
 
 
 def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
-    """Return the result of a transfer that was answered without an error.
+    """Return the result of a transfer whose response is no error.
 
-    A server up to v1.13.5 answers a successful transfer with an empty message: no id, and a status
-    that reads as 0, ongoing. An answer with an id and this status leaves success unknown, so the
-    caller is kept.
+    After a successful transfer, a server up to v1.13.5 responds with an empty message: it has no
+    id, and its status reads as 0, ongoing. A response with an id and this status does not show
+    whether the transfer succeeded, so it counts as failed.
 
     Source: livekit-api 1.2.2, `SipService.transfer_sip_participant`.
     """
-    says_nothing = not answer.transfer_id and answer.status == _STATUS.STS_TRANSFER_ONGOING
-    if says_nothing or answer.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
+    is_empty = not answer.transfer_id and answer.status == _STATUS.STS_TRANSFER_ONGOING
+    if is_empty or answer.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
         return "connected"
     ran_out = answer.reason == api.SIPTransferReason.STR_RINGING_TIMEOUT
     return handover_of(answer.sip_status.code or None, timed_out=ran_out)
 
 
 def refusal_of(refused: api.ServerError) -> str:
-    """Return a refusal in words; a wrong key or secret is answered with text, not with a code."""
+    """Return a refusal in words; for a wrong key or secret the server gives no code."""
     if refused.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"rejects LIVEKIT_API_KEY or LIVEKIT_API_SECRET ({refused.status})"
     return f"answered {refused.message or refused.code}"
 
 
-async def _request(asking: Awaitable[_T]) -> _T:
-    """Return the server's answer, within `ASK_S`."""
+async def _request(request: Awaitable[_T]) -> _T:
+    """Return the server's response to a request, within `ASK_S`."""
     try:
         async with asyncio.timeout(ASK_S):
-            return await asking
-    except api.ServerError as refused:
-        if refused.code == api.ServerErrorCode.NOT_FOUND:
-            raise NoRoomError("there is no such room") from refused
-        raise RoomsError(f"the media server {refusal_of(refused)}") from refused
-    except TimeoutError as late:
-        raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from late
-    except aiohttp.ClientError as lost:
-        raise RoomsError(f"the media server: {type(lost).__name__}") from lost
-    except NOT_LIVEKIT as strange:
-        raise RoomsError("another server answered in the media server's place") from strange
+            return await request
+    except api.ServerError as error:
+        if error.code == api.ServerErrorCode.NOT_FOUND:
+            raise NoRoomError("there is no such room") from error
+        raise RoomsError(f"the media server {refusal_of(error)}") from error
+    except TimeoutError as error:
+        raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from error
+    except aiohttp.ClientError as error:
+        raise RoomsError(f"the media server: {type(error).__name__}") from error
+    except NOT_LIVEKIT as error:
+        raise RoomsError("another server answered in the media server's place") from error

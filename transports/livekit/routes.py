@@ -31,13 +31,13 @@ from transports.parked import Parked
 from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
 
 MAX_BYTES: Final = 64 * 1024  # an event has about 2 kB
-MAX_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
+MAX_AGE_S: Final = 60.0  # LiveKit repeats an event for some seconds; older ones are ignored
 KEPT_IDS: Final = 2_000  # a call makes about ten events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRefusal:
-    """A webhook that is not accepted."""
+    """Why a webhook is not accepted, and the status of the response."""
 
     reason: str
     status: HTTPStatus
@@ -66,8 +66,10 @@ _OLD: Final = WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
 class WebhookReader:
     """Reads events that are signed with our key, each once.
 
-    Source: docs.livekit.io, "Webhooks and events": a token signed with the API secret, whose claim
-    `sha256` is the body's hash in base64.
+    An event comes with a token that is signed with the API secret. The token's claim `sha256` is
+    the hash of the body in base64.
+
+    Source: docs.livekit.io, "Webhooks and events".
     """
 
     def __init__(self, *, api_key: SecretStr, api_secret: SecretStr) -> None:
@@ -80,9 +82,9 @@ class WebhookReader:
         """Return the event in a webhook.
 
         Args:
-            body: Of the request.
-            proof: Its `Authorization`.
-            now_s: The time of day, seconds since 1970.
+            body: The request's body.
+            proof: The request's `Authorization`.
+            now_s: The time, in seconds since 1970.
         """
         refusal = self._refusal(body, proof.removeprefix("Bearer "))
         return refusal or self._event(body, now_s)
@@ -121,10 +123,10 @@ class WebhookReader:
 
 
 def begins_call(news: RoomNews, prefix: str) -> bool:
-    """Return whether a call may begin: only in rooms of our dispatch rule.
+    """Return whether an event may be the beginning of a call in a room of our dispatch rule.
 
-    The room is the first thing that a call creates. A telephone that joins it is a second chance if
-    the first event was lost.
+    A call begins with its room. If that event was lost, the one about the telephone that joins the
+    room shows the call too.
     """
     if not news.room.startswith(prefix):
         return False
@@ -132,10 +134,10 @@ def begins_call(news: RoomNews, prefix: str) -> bool:
 
 
 WEBHOOK_PATH: Final = "/livekit/webhook"
-LOOK_EVERY_S: Final = 0.5  # how long a caller rings whose webhook or worker was lost
+LOOK_EVERY_S: Final = 0.5  # between polls; a caller whose webhook or worker was lost waits for one
 TRIES: Final = 3  # to join a room, while the caller hears ringing
 TRY_AGAIN_S: Final = 0.2
-RING_S: Final = 2.0  # for a refused telephone to join its room, so that it hears busy
+RING_S: Final = 2.0  # how long a telephone may take to join its room, so that it can hear busy
 LOOK_S: Final = 0.1
 
 
@@ -145,14 +147,20 @@ Converse: TypeAlias = Callable[[LivekitLeg], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class RoomAnswerer:
-    """Answers the rooms of callers, told of by webhook or found by polling.
+    """Answers the callers in rooms that a webhook reports or a poll finds.
 
     Attributes:
+        rooms: The server's rooms.
+        reader: Reads webhooks.
         tasks: Owns the calls.
-        has_brief: Returns whether an agent can talk in the call of a dial, or of no dial.
+        pool: The worker pool.
+        emit: Publishes events.
+        has_brief: Returns whether an agent has instructions for a dial, or for an inbound call.
         converse: Runs a call on a leg.
-        prefix: Of the rooms that our dispatch rule makes.
+        prefix: The prefix of the rooms that our dispatch rule makes.
         parked: The calls of workers that have died.
+        unreachable: Whether the last poll failed.
+        lines: The lines of calls that have not ended.
     """
 
     rooms: LivekitRooms
@@ -180,7 +188,7 @@ class RoomAnswerer:
                 await self._look_round()
 
     async def webhook(self, request: Request) -> Response:
-        """Accept an event; the call runs after the answer."""
+        """Accept an event; a call runs in a task of its own, after the response."""
         proof = request.headers.get("authorization", "")
         news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
@@ -192,12 +200,12 @@ class RoomAnswerer:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _look_round(self) -> None:
-        """Find the rooms whose webhook was lost, and those whose worker is gone."""
+        """Begin the calls whose webhook was lost, and those whose worker is gone."""
         try:
             found = await self.rooms.occupied(self.prefix)
-        except RoomsError as silent:
+        except RoomsError as error:
             if not self.unreachable:
-                self._emit_failure(silent)
+                self._emit_failure(error)
             self.unreachable = True
             return
         self.unreachable = False
@@ -221,14 +229,15 @@ class RoomAnswerer:
                     return
                 with take_seat(self.pool, admitted.seat):
                     await self._answer(room)
-        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            self.emit(CallFailed(where="livekit_door", error=type(broken).__name__))
-            logger.opt(exception=broken).error("a telephone call ended with an internal error")
+        except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
+            self.emit(CallFailed(where="livekit_door", error=type(error).__name__))
+            logger.opt(exception=error).error("a telephone call ended with an internal error")
 
     async def _answer(self, room: OpenRoom) -> None:
-        """Join the room first: the caller hears ringing until our track is there.
+        """Join a room, wait for the caller, and talk.
 
-        A room without an agent is closed, because its caller would hear nothing until they hang up.
+        The caller hears ringing until our sound is published. After an error the room is closed,
+        because its caller would hear silence.
         """
         self.rooms.keep(room.name)
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
@@ -236,7 +245,7 @@ class RoomAnswerer:
         try:
             if await self._join(line) and await line.caller_came():
                 await self._converse(room, line)
-            else:  # a telephone that still rings or joins later is found again
+            else:  # so that the poll can find a telephone that joins later
                 self.pool.peers.give_back(_claim_on(room))
         except Exception:
             await self._close(room)
@@ -249,8 +258,8 @@ class RoomAnswerer:
         for _ in range(TRIES):
             try:
                 await line.open()
-            except LineError as refused:
-                logger.info("{}: {}", shown(line.place.room), refused)
+            except LineError as error:
+                logger.info("{}: {}", shown(line.place.room), error)
                 await asyncio.sleep(TRY_AGAIN_S)
             else:
                 return True
@@ -271,9 +280,9 @@ class RoomAnswerer:
             await leg.hang_up("busy")
 
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
-        """Reject a call: a room that is closed before it was answered makes LiveKit say 486 (busy).
+        """Reject a call by closing its room: before an answer, LiveKit then sends 486 (busy).
 
-        While this server drains, another one may find the room by polling.
+        While this server drains, another one gets time to find the room by its poll.
         """
         with suppress(RoomsError):  # `_close` reports it
             for _ in range(round(RING_S / LOOK_S)):
@@ -286,15 +295,15 @@ class RoomAnswerer:
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
-        """Hang up on everyone in a room; if that fails, the room is found again."""
+        """Close a room; if that fails, give up the claim on it, so that the poll finds it again."""
         try:
             await self.rooms.delete(room.name)
-        except RoomsError as silent:
-            self._emit_failure(silent)
+        except RoomsError as error:
+            self._emit_failure(error)
             self.pool.peers.give_back(_claim_on(room))
 
-    def _emit_failure(self, failed: Exception) -> None:
-        self.emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+    def _emit_failure(self, error: Exception) -> None:
+        self.emit(ProviderFailed(stage="transport", provider="livekit", error=str(error)))
 
 
 def _claim_on(room: OpenRoom) -> str:
@@ -303,11 +312,12 @@ def _claim_on(room: OpenRoom) -> str:
 
 @asynccontextmanager
 async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
-    """Claim a room, and its name while the block runs; yield False if it is not ours to answer.
+    """Claim a room, and its name while the block runs; yield whether we may answer it.
 
-    A restarted LiveKit server recreates the room of a running call with another id. A second agent
-    in it would end the first one and its conversation. The same holds for the agent of another
-    Holdline server; that room is released and checked again later, because that server may die.
+    The name is claimed because a restarted LiveKit server recreates the room of a running call with
+    another id, and a second agent in it would end the first one's conversation. For the same reason
+    a room with the agent of another Holdline server is left alone; it is checked again later,
+    because that server may die.
     """
     if not await pool.peers.claim(_claim_on(room)):
         yield False

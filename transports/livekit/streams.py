@@ -1,4 +1,4 @@
-"""Our audio in a LiveKit room, kept a little ahead of what the library sends."""
+"""The caller's audio from a LiveKit room, and ours to it."""
 
 import asyncio
 from contextlib import suppress
@@ -28,12 +28,12 @@ from transports.livekit.room import RATE_HZ
 from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
 
 FRAME_MS: Final = 20
-HELD_FRAMES: Final = 50  # a second of the caller's audio; a longer backlog drops the oldest
+HELD_FRAMES: Final = 50  # one second of the caller's audio; above this the oldest is dropped
 KEYS: Final = frozenset(item.value for item in KeypadEntry)
 
 
 class LivekitInput(BaseInputTransport):
-    """Reads the caller's current track: a restart of the server creates another one."""
+    """Reads the caller's current track; after a restart of the server there is a new one."""
 
     def __init__(self, params: TransportParams, line: LivekitLine, emit: Emit) -> None:
         super().__init__(params)
@@ -53,25 +53,25 @@ class LivekitInput(BaseInputTransport):
 
     async def stop(self, frame: EndFrame) -> None:
         """Stop reading."""
-        await self._hush()
+        await self._stop_reading()
         await super().stop(frame)
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Stop reading at once."""
-        await self._hush()
+        await self._stop_reading()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """Stop the task."""
-        await self._hush()
+        """Stop reading."""
+        await self._stop_reading()
         await super().cleanup()
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Push sound at once: Pipecat's queue before it is for filters, and we have none."""
+        """Push sound at once, past Pipecat's queue, which serves filters; we have none."""
         if not self._paused:
             await self.push_frame(frame)
 
-    async def _hush(self) -> None:
+    async def _stop_reading(self) -> None:
         self._line.on_sound = lambda _: None
         self._line.on_key = lambda _: None
         tasks = [*self._pressing, *([self._listening] if self._listening else [])]
@@ -97,7 +97,7 @@ class LivekitInput(BaseInputTransport):
         try:
             async for item in stream:
                 if not self._line.answered.is_set():
-                    continue  # early media: a carrier's announcement, or ringing
+                    continue  # before the answer: an announcement of the carrier, or ringing
                 await self.push_audio_frame(
                     InputAudioRawFrame(
                         audio=bytes(item.frame.data), sample_rate=RATE_HZ, num_channels=1
@@ -122,30 +122,30 @@ class LivekitInput(BaseInputTransport):
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
 
 
-LAST_WORDS_S: Final = 1.0  # for the library's queue to be sent
+LAST_WORDS_S: Final = 1.0  # how long the library may take to send its queue at the end
 PATH_S: Final = 0.3  # from there to the caller's ear: server, gateway, both jitter buffers
 
 
 class LivekitOutput(RepeatingOutput):
     """Writes into the library's queue, which sends in real time even if our loop is busy.
 
-    While the server is lost nothing is written. When it is back, speech resumes with the first word
-    that had not been sent completely.
+    While the server is lost, nothing is written. After that, speech continues with the first word
+    that was not sent completely.
     """
 
     def __init__(self, params: TransportParams, line: LivekitLine) -> None:
         super().__init__(params)
         self._line = line
-        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
-        self._written_s = self._told_s = 0.0
+        self._cut_at = 0  # the id of the last barge-in: frames with a lower id were interrupted
+        self._written_s = self._reported_s = 0.0
         self.owed = OwedSound(
             rate_hz=RATE_HZ,
             write=self._write,
             back=line.usable.wait,
             note_heard=lambda: self.owed.sent.heard_but(self._unsent_s),
         )
-        self._dry_at = 0.0  # when the queue will have sent everything
-        self._kept_until_s = 0.0  # of the written sound: barge-ins keep everything before this
+        self._empty_at = 0.0  # when the library will have sent its whole queue
+        self._kept_until_s = 0.0  # a barge-in does not drop written sound before this
 
     async def start(self, frame: StartFrame) -> None:
         """Start playing."""
@@ -153,7 +153,7 @@ class LivekitOutput(RepeatingOutput):
         await self.set_transport_ready(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play everything to its end, up to the caller's ear."""
+        """Wait until everything has reached the caller's ear."""
         await super().stop(frame)
         await self.owed.repeat()
         if self._written_s:
@@ -168,16 +168,16 @@ class LivekitOutput(RepeatingOutput):
         await super().cancel(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """On a barge-in, drop unsent sound, unless some of it must be heard."""
+        """On a barge-in, drop unsent sound, unless some of it is uninterruptible."""
         if isinstance(frame, InterruptionFrame):
             self._cut_at = frame.id
             if self._kept_until_s <= self._sent_s:
                 self.owed.drop()
-                self._hush()
+                self._drop_unsent()
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Queue a piece of audio, unless a barge-in overtook it."""
+        """Queue a piece of audio, unless a later barge-in interrupted it."""
         await self._line.usable.wait()
         await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
@@ -192,7 +192,7 @@ class LivekitOutput(RepeatingOutput):
         """Keep the sound that the lost server did not get, and stop sending."""
         self.owed.sent.heard_but(self._unsent_s)
         self.owed.note_lost()
-        self._hush()
+        self._drop_unsent()
         if self.line_end is not None:
             self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
 
@@ -201,17 +201,17 @@ class LivekitOutput(RepeatingOutput):
         await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))
         if not self.owed.lost:
             self._written_s += samples / RATE_HZ
-            self._dry_at = self._line.clock() + self._line.source.queued_duration
+            self._empty_at = self._line.clock() + self._line.source.queued_duration
             self.owed.note_heard()
 
-    def _hush(self) -> None:
+    def _drop_unsent(self) -> None:
         self._written_s = self._sent_s
         self._line.hush()
 
     @property
     def _unsent_s(self) -> float:
-        """The seconds of our sound that a server lost now does not get."""
-        return max(0.0, self._dry_at + LOST_S - self._line.clock())
+        """The seconds of our sound that would be lost if the server were lost now."""
+        return max(0.0, self._empty_at + LOST_S - self._line.clock())
 
     @property
     def _sent_s(self) -> float:
@@ -219,8 +219,8 @@ class LivekitOutput(RepeatingOutput):
         return max(0.0, self._written_s - self._line.source.queued_duration)
 
     def _emit_played(self) -> None:
-        """Correct the playing times: sound that waited for a lost server was not played then."""
-        more_s = self._sent_s - self._told_s
+        """Report what was played, as it is sent: sound may have waited for a lost server."""
+        more_s = self._sent_s - self._reported_s
         if self.line_end is not None and more_s > 0:
             self.line_end.line.played(more_s, self._line.clock())
-            self._told_s += more_s
+            self._reported_s += more_s

@@ -1,7 +1,7 @@
-"""Configures LiveKit's SIP service with our numbers: its trunks and the rule that makes rooms.
+"""Configures LiveKit's SIP service for our numbers: its trunks, and the rule that makes rooms.
 
-Objects with our name are updated, missing ones are created. Fields that are not ours, such as
-headers, stay as they are.
+Trunks and rules with our name are updated, and missing ones are created. Fields that we do not set,
+such as headers, stay as they are.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class ExchangeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """The digest credentials that one SIP party shows the other."""
+    """The digest credentials by which one SIP party authenticates itself to the other."""
 
     username: str
     password: SecretStr
@@ -49,9 +49,9 @@ class InboundTrunk:
     """The callers that we accept, and our numbers.
 
     Attributes:
-        numbers: As the carrier sends them, with a plus or not; empty for every number.
-        allowed_addresses: The carrier's addresses or networks; empty for every address.
-        credentials: Required from the carrier; `None` for none.
+        numbers: Our numbers as the carrier sends them, with a plus or not; empty to accept any.
+        allowed_addresses: The carrier's addresses or networks; empty to accept any.
+        credentials: What the carrier must show; `None` for none.
         media_timeout_s: The service hangs up after this time without a packet from the caller.
     """
 
@@ -68,7 +68,8 @@ class OutboundTrunk:
     Attributes:
         address: The carrier's host, with its port if it is not the usual one.
         numbers: Our numbers, which callees may see.
-        credentials: Required by the carrier; `None` if it knows our address.
+        credentials: What the carrier requires; `None` if it knows our address.
+        transport: How SIP messages are sent.
     """
 
     address: str
@@ -82,8 +83,10 @@ class ExchangePlan:
     """The intended configuration of the service.
 
     Attributes:
-        name: Ours; identifies each trunk and the rule.
-        room_prefix: The prefix of each call's room name.
+        name: Our name, by which the trunks and the rule are found.
+        room_prefix: The prefix of the names of call rooms.
+        inbound: The trunk for inbound calls.
+        outbound: The trunk for outbound calls; `None` for none.
     """
 
     name: str
@@ -99,7 +102,7 @@ class Arranged:
     part: str
     id: str
     change: Change
-    fields: tuple[str, ...] = ()  # that differed
+    fields: tuple[str, ...] = ()  # the changed ones
 
 
 async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> list[Arranged]:
@@ -110,11 +113,11 @@ async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> l
     """
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
-        inbound = await _ensure(_inbound_shelf(lk), _inbound(plan))
-        rule = await _ensure(_rule_shelf(lk), _rule(plan, trunk_id=inbound.id))
+        inbound = await _ensure(_inbound_store(lk), _inbound(plan))
+        rule = await _ensure(_rule_store(lk), _rule(plan, trunk_id=inbound.id))
         done = [inbound, rule]
         if plan.outbound:
-            done.append(await _ensure(_outbound_shelf(lk), _outbound(plan, plan.outbound)))
+            done.append(await _ensure(_outbound_store(lk), _outbound(plan, plan.outbound)))
         return done
 
 
@@ -124,11 +127,11 @@ async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
     Raises:
         ExchangeError: The service cannot be reached, or refuses.
     """
-    found = await _find_named(_outbound_shelf(lk), f"{name} outbound")
+    found = await _find_named(_outbound_store(lk), f"{name} outbound")
     return found.sip_trunk_id if found else None
 
 
-# -- what should be there
+# -- the intended configuration
 
 
 def _inbound(plan: ExchangePlan) -> Message:
@@ -156,7 +159,7 @@ def _outbound(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
 
 
 def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
-    # Rooms named after the called number, ours: `SIPDispatchRuleIndividual` names the caller's.
+    # With this rule, a room's name has our number; with `SIPDispatchRuleIndividual`, the caller's.
     rooms = api.SIPDispatchRuleCallee(room_prefix=plan.room_prefix, randomize=True)
     return api.SIPDispatchRuleInfo(
         name=f"{plan.name} calls",
@@ -166,11 +169,11 @@ def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
 
 
 def duration(length_s: float) -> Duration:
-    """Return a length in protobuf's terms."""
+    """Return a length of time as protobuf's type."""
     return Duration(seconds=int(length_s), nanos=round(length_s % 1 * 1e9))
 
 
-# -- what is there
+# -- the existing configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +186,7 @@ class _TrunkStore:
     ours: tuple[str, ...]  # the fields that a plan sets; others are left alone
 
 
-def _inbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+def _inbound_store(lk: api.LiveKitAPI) -> _TrunkStore:
     return _TrunkStore(
         part="inbound trunk",
         id_field="sip_trunk_id",
@@ -196,7 +199,7 @@ def _inbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
     )
 
 
-def _outbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+def _outbound_store(lk: api.LiveKitAPI) -> _TrunkStore:
     return _TrunkStore(
         part="outbound trunk",
         id_field="sip_trunk_id",
@@ -209,7 +212,7 @@ def _outbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
     )
 
 
-def _rule_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+def _rule_store(lk: api.LiveKitAPI) -> _TrunkStore:
     return _TrunkStore(
         part="dispatch rule",
         id_field="sip_dispatch_rule_id",
@@ -229,7 +232,7 @@ async def _ensure(store: _TrunkStore, wanted: Any) -> Arranged:
         return Arranged(part=store.part, id=getattr(made, store.id_field), change="created")
     object_id = str(getattr(found, store.id_field))
     different = tuple(
-        account for account in store.ours if _said(found, account) != _said(wanted, account)
+        name for name in store.ours if _comparable(found, name) != _comparable(wanted, name)
     )
     if different:
         for item in different:
@@ -242,7 +245,7 @@ async def _ensure(store: _TrunkStore, wanted: Any) -> Arranged:
 
 async def _find_named(store: _TrunkStore, name: str) -> Any:
     listed = await _request(store.listed(), f"list each {store.part}")
-    found = [line for line in listed.items if line.name == name]
+    found = [item for item in listed.items if item.name == name]
     if len(found) > 1:
         raise ExchangeError(
             f'has {len(found)} objects named "{name}" as {store.part}; delete all but one'
@@ -250,7 +253,8 @@ async def _find_named(store: _TrunkStore, name: str) -> Any:
     return found[0] if found else None
 
 
-def _said(message: Any, name: str) -> object:
+def _comparable(message: Any, name: str) -> object:
+    """Return the value of a field, in a form that is equal for equal configurations."""
     value = getattr(message, name)
     if isinstance(value, Message):
         return value.SerializeToString(deterministic=True)

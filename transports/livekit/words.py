@@ -16,14 +16,14 @@ OURS: Final = "sip.trunkPhoneNumber"
 LONG_NUMBER: Final = re.compile(r"\+?\d{3,}(?=\d{4})")  # all but its last four digits
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
-HUNG_UP: Final = "hangup"  # by either end, or silent for too long: stays in the room for 32 s more
+HUNG_UP: Final = "hangup"  # the participant may stay in the room for 32 s more
 
 KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
     {key: code for code, key in enumerate("0123456789*#ABCD")}
 )
 
-# livekit_models.proto, DisconnectReason. Codes that are missing here mean trouble of a server or
-# network, after which a participant returns by itself.
+# livekit_models.proto, DisconnectReason. Codes that are missing here mean that a server or network
+# failed; then the participant returns by itself.
 CLIENT_INITIATED: Final = 1
 DUPLICATE_IDENTITY: Final = 2
 PARTICIPANT_REMOVED: Final = 4
@@ -38,7 +38,7 @@ LINE_LOST: Final = "line_lost"
 NEVER_CONNECTED: Final = "never_connected"
 _ENDS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        CLIENT_INITIATED: LINE_LOST,  # and the gateway reported no hang-up: it was stopped
+        CLIENT_INITIATED: LINE_LOST,  # the gateway was stopped: it has reported no hang-up
         PARTICIPANT_REMOVED: LINE_ENDED,
         ROOM_DELETED: LINE_ENDED,
         ROOM_CLOSED: LINE_ENDED,
@@ -47,9 +47,9 @@ _ENDS: Final[Mapping[int, str]] = MappingProxyType(
         SIP_TRUNK_FAILURE: NEVER_CONNECTED,
     }
 )
-"""Why a call ends whose far end left for a reason that rules out a return."""
+"""Why a call ends, by the code with which the far end left for good."""
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
-"""Reasons of a final disconnect by the server."""
+"""Codes with which the server disconnects us for good."""
 
 _UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
     {
@@ -61,7 +61,7 @@ _UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
         USER_REJECTED: "busy",
     }
 )
-_HANDED: Final[Mapping[int, Handover]] = MappingProxyType(
+_BY_SIP_CODE: Final[Mapping[int, Handover]] = MappingProxyType(
     {
         408: "no_answer",
         480: "no_answer",
@@ -86,7 +86,7 @@ class SipParty:
 
 
 def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
-    """Return the far end; a rule that hides numbers leaves them out."""
+    """Return the far end; its numbers are empty if the dispatch rule hides them."""
     return SipParty(
         identity=identity,
         call_ref=attributes.get(CALL_ID, ""),
@@ -96,22 +96,24 @@ def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
 
 
 def is_answered(attributes: Mapping[str, str]) -> bool:
-    """Return whether a participant can hear us; a browser can, once it is there."""
+    """Return whether a participant can hear us; one without a call status, a browser, can."""
     return attributes.get(STATUS, ACTIVE) == ACTIVE
 
 
 def has_hung_up(attributes: Mapping[str, str]) -> bool:
-    """Return whether the gateway gave up a call, though its participant may still be there.
+    """Return whether the call has ended, by either end or because no sound came for too long.
 
-    It waits for the far end's confirmation, which a dead telephone never sends.
+    The participant may still be in the room, while the gateway waits for the far end's
+    confirmation, which a dead telephone never sends.
     """
     return attributes.get(STATUS) == HUNG_UP
 
 
 def end_of(reason: int, attributes: Mapping[str, str]) -> str:
-    """Return why the call of a participant who left is over; empty if it may return.
+    """Return why a call ended when its participant left; empty if the participant may return.
 
-    The gateway reports a hang-up in the status before it leaves; a browser has no status.
+    Before a participant leaves because of a hang-up, the gateway reports that in the call status. A
+    browser has no status.
     """
     if reason == CLIENT_INITIATED and attributes.get(STATUS, HUNG_UP) == HUNG_UP:
         return CALLER_HUNG_UP
@@ -121,12 +123,12 @@ def end_of(reason: int, attributes: Mapping[str, str]) -> str:
 
 
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
-    """Return how a leg ended whose participant left for this reason."""
+    """Return how a leg ended, by the code with which its participant left."""
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
 
 
 def shown(room: str) -> str:
-    """Return a room's name for a log: another dispatch rule than ours names the caller."""
+    """Return a room's name for a log, without a number: other rules put the caller's into it."""
     return LONG_NUMBER.sub("***", room)
 
 
@@ -134,4 +136,4 @@ def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:
     """Return the result of a failed transfer."""
     if sip_code is None:
         return "no_answer" if timed_out else "failed"
-    return _HANDED.get(sip_code, "failed")
+    return _BY_SIP_CODE.get(sip_code, "failed")
