@@ -1,8 +1,8 @@
 """Decides when to mute the microphone because a nearby loudspeaker plays.
 
-Without echo cancellation the agent's own voice comes back through the microphone, is taken for the
-caller, and interrupts the agent. So the line is half duplex: while our sound is in the room, and
-for as long as it echoes there, the microphone is ignored.
+Without echo cancellation, the agent's own voice comes back through the microphone, is taken for the
+caller's, and interrupts the agent. So the microphone is ignored while our sound or its echo is in
+the room.
 
 All moments are monotonic, in seconds.
 """
@@ -10,11 +10,11 @@ All moments are monotonic, in seconds.
 import math
 from typing import Final
 
-TAIL_S: Final = 0.3  # of a room's echo, and the difference of two devices' buffers (chosen)
+TAIL_S: Final = 0.3  # for the room's echo and the different buffers of the two devices (chosen)
 
 
 class EchoGuard:
-    """Closed while the agent can be heard; headphones need no guard.
+    """Closed while the agent can be heard in the room; not needed with headphones.
 
     guard = EchoGuard(delay_s=0.1)
     guard.play(now, until=now + 0.5)
@@ -25,17 +25,17 @@ class EchoGuard:
         """Start open.
 
         Args:
-            delay_s: The microphone's own buffer.
+            delay_s: The seconds of sound in the microphone's own buffer.
         """
         self._delay_s = delay_s
-        self._heard_until = -math.inf  # our sound is in the room
+        self._heard_until = -math.inf  # until when our sound is in the room
 
     def play(self, now: float, *, until: float) -> None:
-        """Record that our sound starts, and when the room will have heard it all."""
+        """Record that our sound plays from now on until a moment."""
         self._heard_until = max(self._heard_until, now, until)
 
     def drop(self, *, until: float) -> None:
-        """Record that pending sound was dropped: only the device has some left."""
+        """Record that pending sound was dropped, so that our sound ends at an earlier moment."""
         self._heard_until = min(self._heard_until, until)
 
     def is_closed(self, now: float) -> bool:

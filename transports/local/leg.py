@@ -28,15 +28,20 @@ from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
 
 CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
-HELD_BLOCKS: Final = 50  # a second of the caller's audio; a longer backlog drops the oldest
-OPEN_S: Final = 10.0  # for the devices to open
+HELD_BLOCKS: Final = 50  # one second of the caller's audio; above this the oldest is dropped
+OPEN_S: Final = 10.0  # how long the devices may take to open
 FULL_SCALE: Final = 32768
-LAST_WORDS_S: Final = 0.5  # to play the end of the last word before the device is closed
+LAST_WORDS_S: Final = 0.5  # how long the pending sound may play before the device is closed
 
 
 @dataclass(frozen=True, slots=True)
 class MicLevel:
-    """The microphone's loudest sample, 0 to 1, and whether we listen."""
+    """The level of the microphone.
+
+    Attributes:
+        peak: The loudest sample, from 0 to 1.
+        resting: Whether the microphone is ignored.
+    """
 
     peak: float
     resting: bool
@@ -46,7 +51,7 @@ class LocalLeg(PlainLeg):
     """The person at this machine."""
 
     def __init__(self, card: SoundCard | None = None, *, guard: EchoGuard | None = None) -> None:
-        """Prepare.
+        """Create the leg; the devices are opened when the call starts.
 
         Args:
             card: The devices; `None` for the default ones.
@@ -90,13 +95,13 @@ class LocalLeg(PlainLeg):
         """Return as soon as the loudspeaker plays.
 
         Raises:
-            TimeoutError: It never did.
+            TimeoutError: It did not within `OPEN_S`.
         """
         async with asyncio.timeout(OPEN_S):
             await self._output.playing.wait()
 
     async def put_down(self) -> None:
-        """Hang up as the person."""
+        """End the call because the person hangs up."""
         await self._emit_gone("caller_hung_up")
 
     async def hang_up(self, reason: str = "") -> None:
@@ -161,7 +166,7 @@ class _Microphone(BaseInputTransport):
             return
         self._peak = max(self._peak, peak(audio))
         if self._resting:
-            audio = bytes(len(audio))  # silence replaces it: readers measure pauses by it
+            audio = bytes(len(audio))  # silence, because pauses are measured by the sound
         queue = self._audio_in_queue
         while queue.qsize() >= HELD_BLOCKS:
             queue.get_nowait()
@@ -189,7 +194,7 @@ class _Loudspeaker(LegOutput):
         self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
         self.guard: EchoGuard | None = None
         self._loop = asyncio.get_running_loop()
-        self._interruptible = True  # of the last written frame
+        self._interruptible = True  # whether a barge-in may drop the last written frame
 
     async def start(self, frame: StartFrame) -> None:
         """Start playing."""
@@ -199,7 +204,7 @@ class _Loudspeaker(LegOutput):
         self.playing.set()
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play pending sound to its end, then stop."""
+        """Play pending sound, for a limited time, then stop."""
         await super().stop(frame)
         await self._wait_until_played(LAST_WORDS_S)
         await self.close()
@@ -220,7 +225,7 @@ class _Loudspeaker(LegOutput):
         await self._device.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Stop when the caller interrupts, unless the current sound must be heard."""
+        """Drop pending sound when the caller interrupts, unless it must be heard."""
         if isinstance(frame, InterruptionFrame) and self._interruptible:
             self._playback.clear()
             if self.guard:
@@ -228,14 +233,14 @@ class _Loudspeaker(LegOutput):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Pass one chunk to the loudspeaker, at its pace."""
+        """Pass one chunk to the loudspeaker; wait while too much is pending."""
         self._interruptible = frame.interruptible
         self._playback.write(frame.audio)
         if self.guard and audible(frame.audio):
             now = self._loop.time()
             until = now + self._playback.waiting_s + self._device.latency_s
             self.guard.play(now, until=until)
-        while (ahead_s := self._playback.waiting_s - CUSHION_S) > 0:  # noqa: ASYNC110 - its own time
+        while (ahead_s := self._playback.waiting_s - CUSHION_S) > 0:  # noqa: ASYNC110 - no event
             await asyncio.sleep(max(ahead_s, BLOCK_S / 2))
         return True
 

@@ -1,9 +1,9 @@
 """This machine's microphone and loudspeaker, through PortAudio.
 
-`sounddevice` is an optional extra and loads PortAudio on import, so it is imported where it is
-used. Streams use callbacks: a blocking write whose stream was closed was seen to crash the process
-in native code, a callback stream was not. PortAudio opens and closes one stream at a time; both are
-slow, so they happen in a thread and under one lock.
+`sounddevice` is an optional extra and loads PortAudio on import, so it is imported only where it is
+used. Streams use callbacks: a blocking write to a stream that was closed has crashed the process in
+native code, and a callback stream has not. PortAudio opens and closes only one stream at a time,
+and both are slow, so they happen in a thread and under one lock.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from calls.stereo import SAMPLE_BYTES
 Side: TypeAlias = Literal["input", "output"]
 
 NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeaker"}
-NAMED: Final = 6  # devices in the list of an error message
+NAMED: Final = 6  # how many devices an error message lists
 
 NO_PACKAGE: Final = (
     "the microphone needs the Python package sounddevice: .venv/bin/pip install 'holdline[mic]'"
@@ -44,12 +44,12 @@ NO_DEVICE: Final[Mapping[str, str]] = {
 
 
 class NoAudioError(Exception):
-    """This machine cannot record or play; the text is one line with the remedy."""
+    """This machine cannot record or play; the text is one line, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenDevices:
-    """A person's choice: a number in the list or part of a name; `None` for the default."""
+    """The devices that a person chose, by number or part of a name; `None` for the default."""
 
     input: str | int | None = None
     output: str | int | None = None
@@ -57,7 +57,7 @@ class ChosenDevices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundDevice:
-    """One device as PortAudio knows it."""
+    """One device, as PortAudio lists it."""
 
     number: int
     name: str
@@ -66,17 +66,17 @@ class SoundDevice:
     default_for: tuple[Side, ...] = ()
 
     def has(self, direction: Side) -> bool:
-        """Return whether it can record, or play."""
+        """Return whether the device has channels in this direction."""
         return (self.inputs if direction == "input" else self.outputs) > 0
 
 
 def describe_devices(
     found: Sequence[Mapping[str, Any]], defaults: Sequence[int]
 ) -> list[SoundDevice]:
-    """Return PortAudio's list as ours.
+    """Return PortAudio's devices as ours.
 
     Args:
-        found: As `sounddevice.query_devices()` gives it.
+        found: The result of `sounddevice.query_devices()`.
         defaults: The numbers of the default input and output; -1 if there is none.
     """
     directions: tuple[Side, ...] = ("input", "output")
@@ -102,19 +102,17 @@ def choose_device(
     """Return the chosen device's number; `None` for the default one.
 
     Raises:
-        NoAudioError: There is none of that name or number, or several; the text lists them.
+        NoAudioError: No device or several devices fit; the text lists the possible ones.
     """
     if wanted is None:
         return None
     able = [device for device in devices if device.has(direction)]
     text = str(wanted).strip()
     if text.isdecimal():
-        fitting = [sound_device for sound_device in able if sound_device.number == int(text)]
+        fitting = [device for device in able if device.number == int(text)]
     else:
-        named = [sound_device for sound_device in able if text.lower() in sound_device.name.lower()]
-        exact = [
-            sound_device for sound_device in named if sound_device.name.lower() == text.lower()
-        ]
+        named = [device for device in able if text.lower() in device.name.lower()]
+        exact = [device for device in named if device.name.lower() == text.lower()]
         fitting = exact or named
     if len(fitting) == 1:
         return fitting[0].number
@@ -126,12 +124,12 @@ def choose_device(
 
 
 def no_portaudio(platform: str = sys.platform) -> str:
-    """Return the remedy for a missing PortAudio."""
+    """Return the error text for a missing PortAudio, with what to do."""
     return f"the microphone needs PortAudio: {_of(NO_PORTAUDIO, platform)}"
 
 
 def no_device(direction: Side, platform: str = sys.platform) -> str:
-    """Return the remedy for a missing device."""
+    """Return the error text for a missing device, with what to do."""
     return f"this machine has no {NAMES[direction]} that can be used: {_of(NO_DEVICE, platform)}"
 
 
@@ -143,8 +141,8 @@ RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
 BLOCK_S: Final = 0.02
 BLOCK_FRAMES: Final = round(BLOCK_S * RATE_HZ)
 FORMAT: Final[dict[str, Any]] = {"samplerate": RATE_HZ, "channels": 1, "dtype": "int16"}
-# The device's own buffer. PortAudio's "low" was 0.04 s through PulseAudio on two busy cores and
-# lost up to nine tenths of a word there; with this value, 0.12 s, nothing was lost.
+# The device's own buffer. On two busy cores with PulseAudio, PortAudio's "low" gave 0.04 s, and up
+# to nine tenths of a word were lost. This value gave 0.12 s, and nothing was lost.
 LATENCY_S: Final = 0.1
 
 STDERR: Final = 2
@@ -172,7 +170,7 @@ class CardStream(Protocol):
 
 
 class Playback:
-    """Pending sound: written by the call, taken by PortAudio's thread."""
+    """The sound that waits to be played: written by the call, taken by PortAudio's thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -202,7 +200,10 @@ class Playback:
 
 
 class Direction:
-    """One stream of the sound card, opened once and closed once, in either order."""
+    """One stream of the sound card, which is opened once and closed once.
+
+    After `close`, `open` has no effect.
+    """
 
     def __init__(
         self, make: Callable[[Lost], CardStream], *, lost: Lost, lock: threading.Lock
@@ -227,7 +228,7 @@ class Direction:
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
-        """Stop the stream at once and release the device; harmless if already done."""
+        """Stop the stream at once and release the device; no effect if that was done."""
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
@@ -237,8 +238,8 @@ class Direction:
             try:
                 self._stream = self._make(self._ended)
                 self._stream.start()
-            except Exception as error:  # PortAudio's own; without the library it has no name
-                self._lost()  # a call without a microphone or loudspeaker is over
+            except Exception as error:  # PortAudio's error class exists only with the library
+                self._lost()  # ends the call, which needs both devices
                 raise NoAudioError(f"the sound card does not open: {error}") from error
 
     def _close(self) -> None:
@@ -255,7 +256,7 @@ class Direction:
 
 
 class SoundCard:
-    """A microphone and a loudspeaker by their numbers; `None` for the default ones."""
+    """A microphone and a loudspeaker, by their numbers; `None` for the default ones."""
 
     def __init__(self, *, microphone: int | None = None, loudspeaker: int | None = None) -> None:
         self._lock = threading.Lock()
@@ -275,7 +276,7 @@ class SoundCard:
         )
 
     def microphone(self, heard: Callable[[bytes], None], lost: Lost) -> Direction:
-        """Return the microphone, closed; `heard` gets each block, in PortAudio's thread."""
+        """Return the microphone, not yet open; `heard` gets each block, in PortAudio's thread."""
 
         def block(recorded: Any, *_: Any) -> None:
             heard(bytes(recorded))
@@ -293,7 +294,7 @@ class SoundCard:
         return Direction(make, lost=lost, lock=self._lock)
 
     def loudspeaker(self, playback: Playback, lost: Lost) -> Direction:
-        """Return the loudspeaker, closed; it takes each block from `playback`."""
+        """Return the loudspeaker, not yet open; it takes each block from `playback`."""
 
         def block(played: Any, *_: Any) -> None:
             played[:] = playback.take(len(played))
@@ -366,7 +367,7 @@ def _sounddevice() -> ModuleType:
 
 @contextlib.contextmanager
 def _native_lines_dropped() -> Iterator[None]:
-    """Silence ALSA's messages about missing cards: our own line explains the error."""
+    """Drop ALSA's messages about missing cards, because our own error text is enough."""
     kept = os.dup(STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,14 +1,15 @@
-"""Which network addresses of a browser are tried.
+"""Decides to which network addresses of a browser we try to connect.
 
-To try an address is to send it STUN requests, and an offer may name any. Rules:
+We send STUN requests to each of these candidates, and an offer may name any address. So the rules
+are:
 
-- Only what a browser's candidate can be: UDP, a port above the system's, an address or a name under
-  `.local`. Addresses for groups, one cable or no purpose are dropped; so are this machine's own,
-  unless the browser runs on it.
-- Private addresses and names are for browsers on our networks. If strangers may call, one who came
-  from a public address could otherwise probe our network.
-- At most `MAX_CANDIDATES` of an offer, with at most `MAX_PUBLIC` different public addresses, so
-  that strangers cannot use us to send requests to many.
+- A candidate must be one that a browser can have: UDP, a port above those of services, and an
+  address or a name under `.local`. Multicast, link-local, unspecified and reserved addresses are
+  dropped. So are this machine's own, unless the browser runs on it.
+- Private addresses and names are tried only for browsers on our networks. Otherwise a stranger
+  with a public address could probe our network.
+- Of one offer, at most `MAX_CANDIDATES` are tried, with at most `MAX_PUBLIC` different public
+  addresses. Otherwise a stranger could make us send requests to many hosts.
 """
 
 import re
@@ -17,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 MAX_CANDIDATES: Final = 24  # between two offers; a browser with several networks has a dozen
-MAX_PUBLIC: Final = 6  # one for each network, IPv6 address and relay
+MAX_PUBLIC: Final = 6  # a browser has one for each network, IPv6 address and relay
 FIRST_PORT: Final = 1024  # those below belong to services (RFC 6335)
 LAST_PORT: Final = 65535
 TYPES: Final = ("host", "srflx", "prflx", "relay")
@@ -26,7 +27,7 @@ MARK: Final = "a=candidate:"
 
 
 def is_on_our_networks(address: str) -> bool:
-    """Return whether an address is private or loopback."""
+    """Return whether an address is not a public one."""
     try:
         return not ip_address(address).is_global
     except ValueError:
@@ -47,7 +48,7 @@ class CandidateFilter:
     """Chooses the candidates of one browser.
 
     Attributes:
-        excess: How many were dropped only because there were too many.
+        excess: How many were dropped only because of a limit on their number.
     """
 
     def __init__(self, *, allows_private: bool, allows_loopback: bool = False) -> None:
@@ -55,7 +56,7 @@ class CandidateFilter:
 
         Args:
             allows_private: Whether the browser may be on one of our networks.
-            allows_loopback: Whether it runs on this machine.
+            allows_loopback: Whether the browser runs on this machine.
         """
         self._allows_loopback = allows_loopback
         self.excess = 0
@@ -68,7 +69,7 @@ class CandidateFilter:
         self._public: set[IPv4Address | IPv6Address] = set()
 
     def keeps(self, candidate: str) -> bool:
-        """Return whether to try a candidate: `1 1 udp 2130706431 10.0.0.2 50000 typ host`."""
+        """Return whether to try a candidate, like `1 1 udp 2130706431 10.0.0.2 50000 typ host`."""
         parts = candidate.split()
         if len(parts) < 8 or not _is_usable(parts) or not self._may_reach(parts[4]):
             return False

@@ -1,8 +1,9 @@
 """A browser's peer connection with limits on its messages and time.
 
-Pipecat's own parses every message of a data channel, logs what it cannot parse, passes the rest
-into the pipeline, and keeps it without bound before the call is connected. It does not support ICE
-restarts either: a browser whose network changed reconnects here (`ice_restart.py`).
+Pipecat's own connection parses every message of a data channel, logs those that it cannot parse,
+and passes the others into the pipeline. Before the call is connected, it keeps them without limit.
+It does not support ICE restarts either, by which a browser reconnects after its network has changed
+(`ice_restart.py`).
 """
 
 import asyncio
@@ -28,10 +29,12 @@ MAX_CANDIDATES: Final = 64  # between two offers; a browser with several network
 PATCHES_PER_S: Final = 10.0
 PATCHES_CAP: Final = 40.0  # browsers send each address separately
 MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
-DOUBT_S: Final = 1.2  # without sound or ping: sound arrives every 20 ms, a ping every second
-LOST_S: Final = 7.0  # then the line is final: a page gives up on it after 4 s
+# After this time without sound or a ping, the browser may not hear us. Sound arrives every 20 ms,
+# and a ping every second.
+DOUBT_S: Final = 1.2
+LOST_S: Final = 7.0  # after this time the line counts as lost; a page gives up after 4 s
 CLOSE_S: Final = 5.0
-PART_S: Final = 2.0  # for the last message to a browser that has just connected
+PART_S: Final = 2.0  # how long the last message may take to a browser that has just connected
 LOOK_S: Final = 0.05
 
 
@@ -54,13 +57,14 @@ class BrowserConnection(SmallWebRTCConnection):
         """Wait for an offer.
 
         Args:
-            emit: Takes events about refused messages.
-            clock: Monotonic seconds.
+            emit: Publishes events about refused messages.
+            clock: The time in seconds; monotonic.
             allows_private: Whether the browser may be on one of our networks.
-            allows_loopback: Whether it runs on this machine.
-            ice_servers: Servers to reach us through; the first STUN and the first TURN count.
+            allows_loopback: Whether the browser runs on this machine.
+            ice_servers: Servers through which we can be reached; only the first STUN server and the
+                first TURN server are used.
         """
-        # Before Pipecat's own, which sets up the listeners.
+        # These are needed by the listeners, which Pipecat's `__init__` sets up.
         self._settled = asyncio.Event()
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
@@ -74,12 +78,12 @@ class BrowserConnection(SmallWebRTCConnection):
         self._negotiations_left = MAX_NEGOTIATIONS
         super().__init__(ice_servers=list(ice_servers))
         for name in ("video_input_track", "screen_video_input_track"):
-            setattr(self, name, lambda: None)  # offers of video are refused; Pipecat logs a warning
+            setattr(self, name, lambda: None)  # video is refused; Pipecat would log a warning
 
     def is_connected(self) -> bool:
-        """Return whether the browser is connected, or may be again in a moment.
+        """Return whether the browser is connected, or may soon be connected again.
 
-        Pipecat's own relies only on pings, and drops messages in the fourth second without one.
+        Pipecat's own method uses only pings, and drops messages in the fourth second without one.
         """
         alive = self.pc.connectionState == "connected" and self.quiet.now_s < LOST_S
         return self._connect_invoked and alive
@@ -94,7 +98,7 @@ class BrowserConnection(SmallWebRTCConnection):
         return self.pc.connectionState == "connected" and not self.intake.over
 
     def give_up(self) -> None:
-        """Stop waiting for the browser."""
+        """Stop the wait for the browser."""
         self._settled.set()
 
     async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it
@@ -116,33 +120,33 @@ class BrowserConnection(SmallWebRTCConnection):
         before, self._theirs = self._theirs, names_in(sdp)
         restarts = before is not None and self._theirs not in (None, before)
         if restarts and self._theirs:
-            for way in transports_of(self._pc):
-                await ice_restart.restart(way, self._theirs)
+            for transport in transports_of(self._pc):
+                await ice_restart.restart(transport, self._theirs)
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
         self.force_transceivers_to_send_recv()
         if before is None:
             hand_on_early(self._pc)
-            for way in transports_of(self._pc):
-                ice_restart.make_quick(way)
+            for transport in transports_of(self._pc):
+                ice_restart.make_quick(transport)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         self.intake.watch(self._pc)
         self._answer = self._pc.localDescription
         self._check()
 
     def _check(self) -> None:
-        """Try new addresses at once; the first checks, if they still run, include them anyway."""
+        """After a second offer, try new addresses at once; aiortc checks those of the first."""
         if self._filter.excess:
             self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:
-            for way in transports_of(self._pc):
-                ice_restart.check(way)
+            for transport in transports_of(self._pc):
+                ice_restart.check(transport)
 
     async def add_addresses(self, addresses: list[IceCandidate]) -> None:
-        """Add the browser's network addresses.
+        """Add network addresses of the browser.
 
         Raises:
             TooManyError: There were too many, or they arrived too fast.
-            ValueError: One is malformed.
+            ValueError: An address is malformed.
         """
         self._candidates_left -= len(addresses)
         if self._candidates_left < 0 or not await self._patches.take(1):
@@ -159,43 +163,42 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     async def part(self, message: dict[str, Any]) -> None:
-        """Send the reason to a browser without a call, and wait until it has arrived."""
-        self.send_app_message(message)  # waits for the open data channel
+        """Send a last message to a browser that gets no call, and wait until it has arrived."""
+        self.send_app_message(message)  # Pipecat queues it until the data channel is open
         try:
             async with asyncio.timeout(PART_S):
-                while not _said_all(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
+                while not _all_sent(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
 
     async def _close(self) -> None:
-        """Close once and completely, even if one of several callers is cancelled.
+        """Close the connection, waiting at most `CLOSE_S`.
 
-        No caller waits for longer than `CLOSE_S`.
-
-        aiortc's own close, if interrupted, keeps its sockets, and later ones wait for ever.
+        All callers wait for one task, which goes on if a caller is cancelled. If aiortc's own close
+        were cancelled, the sockets would stay open, and a later close would wait for ever.
         """
         if self._closing is None:
-            for way in transports_of(self._pc):
-                ice_restart.part_quickly(way)
+            for transport in transports_of(self._pc):
+                ice_restart.part_quickly(transport)
             closing = super()._close()
             self._closing = asyncio.create_task(closing)  # noqa: TID251 - ends in seconds, kept here
-        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # it goes on after our wait
+        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # the task goes on after it
         for closed in done:
             closed.result()
         if not done:
             logger.warning("a peer connection did not close within {:g} s", CLOSE_S)
 
     async def shut(self) -> None:
-        """Close everything that is still open, in any state; never raises."""
+        """Close the connection in any state; never raises."""
         try:
             await self._close()
-        except Exception as broken:  # noqa: BLE001 - aiortc raises whatever a half-made connection meets
-            logger.warning("a peer connection did not close: {}", type(broken).__name__)
+        except Exception as error:  # noqa: BLE001 - on a half-made connection aiortc may raise anything
+            logger.warning("a peer connection did not close: {}", type(error).__name__)
 
     def _setup_listeners(self) -> None:
         super()._setup_listeners()
-        self._theirs = None  # a new peer connection has no remote end
+        self._theirs = None  # a new peer connection has not had an offer
         self._closing: asyncio.Task[None] | None = None
         channels: list[RTCDataChannel] = []
 
@@ -207,9 +210,9 @@ class BrowserConnection(SmallWebRTCConnection):
         @self._pc.on("datachannel")
         def bound(channel: RTCDataChannel) -> None:
             channels.append(channel)
-            heard = _unheard(channel)
+            listeners = _remove_listeners(channel)
             if len(channels) == 1:
-                channel.on("message", _pass_bounded(self.page, heard))
+                channel.on("message", _checked(self.page, listeners))
                 return
             self.page.refused("second_data_channel")
             self._data_channel = channels.pop(0)
@@ -217,24 +220,26 @@ class BrowserConnection(SmallWebRTCConnection):
             channel.close()
 
 
-def _pass_bounded(
-    page: PageMessages, heard: list[Callable[..., Any]]
+def _checked(
+    page: PageMessages, listeners: list[Callable[..., Any]]
 ) -> Callable[[str | bytes], Awaitable[None]]:
+    """Return a listener that passes to these listeners only the messages that Pipecat needs."""
+
     async def on_message(message: str | bytes) -> None:
         if await page.take(message):
-            for item in heard:
-                await item(message)
+            for listener in listeners:
+                await listener(message)
 
     return on_message
 
 
-def _said_all(channel: RTCDataChannel | None) -> bool:
+def _all_sent(channel: RTCDataChannel | None) -> bool:
     return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
 
 
-def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
-    """Remove a channel's listeners, and return them."""
-    heard = list(channel.listeners("message"))
-    for listener in heard:
+def _remove_listeners(channel: RTCDataChannel) -> list[Callable[..., Any]]:
+    """Remove a channel's message listeners, and return them."""
+    listeners = list(channel.listeners("message"))
+    for listener in listeners:
         channel.remove_listener("message", listener)
-    return heard
+    return listeners

@@ -1,13 +1,13 @@
-"""Counts what a browser sends before aioice and aiortc keep it, and closes a line that floods.
+"""Limits what a browser may send, before aioice and aiortc store it; a flood closes the line.
 
-Each bound is one replaced method of one instance (`tests/transports/test_webrtc_intake.py` fails if
-a library stops calling it):
+For each limit, one method or attribute of an instance is replaced
+(`tests/transports/test_webrtc_intake.py` fails if a library stops using it):
 
-    datagram_received      of each socket: all that arrives, before aioice parses or queues it
-    _handle_data           of SCTP: chunks, incomplete messages, channels
-    _handle_rtp_packet     of the sound: seconds, before the decoder's thread gets them
-    _handle_rtcp_packet    of our sender: no retransmission, which browsers do not request for sound
-    _queue                 of the track: frames that wait to be read
+    datagram_received      of each socket: limits datagrams, before aioice parses or queues them
+    _handle_data           of SCTP: limits chunks, incomplete messages and channels
+    _handle_rtp_packet     of the sound: limits seconds, before they get to the decoder's thread
+    _handle_rtcp_packet    of our sender: drops requests to repeat sound, which browsers do not send
+    _queue                 of the track: limits the frames that wait to be read
 """
 
 import asyncio
@@ -26,32 +26,32 @@ from transports.leg import Clock
 from transports.webrtc.ice_restart import transports_of
 from transports.webrtc.intake_rules import MAX_HELD, MAX_STREAMS, Arrival, Counters, sound_s
 
-AUDIO_CAP_S: Final = 8.0  # a line that comes back within `connection.LOST_S` delivers this at once
-UNREAD_FRAMES: Final = 50  # a second of sound; a longer backlog drops the oldest
-MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; a call's first hundred have 30 kB
+AUDIO_CAP_S: Final = 8.0  # a line that returns within `connection.LOST_S` delivers this at once
+UNREAD_FRAMES: Final = 50  # one second of sound; above this the oldest frame is dropped
+MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; the first hundred of a call have 30 kB
 CODECS: Final = "_RTCRtpReceiver__codecs"  # the only place with the codec of a payload type
 
 # The caller's sound is passed on as it arrives, without waiting for later packets.
 #
-# aiortc holds four packets back, 80 ms of every turn. After the first lost packet it holds back
-# fourteen, 0.28 s, until the end of the call: it releases one packet for each that arrives, however
-# many wait. Browsers do not retransmit sound, so waiting only helps packets in the wrong order, and
-# those are one or two places apart.
+# aiortc holds back four packets, which delays every turn by 80 ms. After the first lost packet it
+# holds back fourteen, 0.28 s, until the end of the call, because it then releases one packet for
+# each that arrives. Browsers do not send lost sound again, so the wait only helps packets in the
+# wrong order, which are one or two places apart.
 
-PLACES: Final = 4  # a power of two; a missing packet is given up this much later, 60 ms
+PLACES: Final = 4  # a power of two; after about 60 ms, a missing packet is no longer waited for
 AHEAD: Final = 1  # a packet is complete when the next one has arrived
-BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # as Pipecat changes it for a shared screen
+BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # Pipecat replaces it too, for a shared screen
 
 Handle: TypeAlias = Callable[..., Awaitable[None]]
 
 
 def hand_on_early(line: RTCPeerConnection) -> None:
-    """Make each audio receiver hold as little as possible; call before the first packet."""
+    """Make each audio receiver hold back as little as possible; call before the first packet."""
     for transceiver in line.getTransceivers():
         if transceiver.kind == "audio":
             receiver = transceiver.receiver
             setattr(receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))
-            if receiver._track is not None:  # noqa: SLF001 - as it has no public queue
+            if receiver._track is not None:  # noqa: SLF001 - the queue is not public
                 receiver._track._queue = NewestFrames(UNREAD_FRAMES)  # noqa: SLF001
 
 
@@ -59,27 +59,27 @@ class NewestFrames(asyncio.Queue[Any]):
     """Decoded frames that wait to be read; a full queue drops the oldest."""
 
     async def put(self, item: Any) -> None:
-        """Add a frame without waiting: the decoder's thread does not wait either."""
+        """Add a frame without waiting, because the decoder's thread does not wait either."""
         if self.full():
             self.get_nowait()
         self.put_nowait(item)
 
 
 class BrowserIntake:
-    """The bounds of one browser's line.
+    """Limits what one browser sends, over all parts of its line.
 
     Attributes:
-        over: Why the line was closed; empty while it is not.
+        over: Why the line was closed; empty if it was not.
     """
 
     def __init__(
         self, *, clock: Clock, refused: Callable[[str], None], on_over: Callable[[], None]
     ) -> None:
-        """Count nothing yet.
+        """Start without a line.
 
         Args:
-            clock: Monotonic seconds.
-            refused: Reports a reason, once for each.
+            clock: The time in seconds; monotonic.
+            refused: Called with the reason when something is refused or the line is closed.
             on_over: Called when the line was closed.
         """
         self.over = ""
@@ -91,9 +91,9 @@ class BrowserIntake:
         self._sockets: list[ice.StunProtocol] = []
 
     def watch(self, line: RTCPeerConnection) -> None:
-        """Bound everything of a line that is not bounded yet; call before the answer is told."""
-        for way in transports_of(line):
-            connection = way._connection  # noqa: SLF001 - aiortc hands nothing through
+        """Limit the parts of a line that are new; call before the answer is sent to the browser."""
+        for transport in transports_of(line):
+            connection = transport._connection  # noqa: SLF001 - aiortc has no public way
             for protocol in connection._protocols:  # noqa: SLF001
                 if protocol not in self._sockets:
                     self._sockets.append(protocol)
@@ -106,14 +106,14 @@ class BrowserIntake:
             _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
 
     def reads(self, channel: RTCDataChannel | None) -> bool:
-        """Return whether the page acknowledges our messages: aiortc keeps all that it does not."""
-        waits = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
-        if waits:
+        """Return whether the page acknowledges our messages; aiortc keeps all that it does not."""
+        lags = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
+        if lags:
             self._refused("page_does_not_read")
-        return not waits
+        return not lags
 
     def close(self, reason: str) -> None:
-        """Close the sockets at once, so that a flood costs nothing more; the line then ends."""
+        """Close the sockets at once, so that a flood has no further cost; this ends the line."""
         if self.over:
             return
         self.over = reason
@@ -137,8 +137,8 @@ class BrowserIntake:
             await take(data)
         except ConnectionError:
             raise
-        except Exception as broken:  # noqa: BLE001 - whatever aiortc's parser meets, only this line ends
-            logger.debug("a browser's data packet was not read: {!r}", broken)
+        except Exception as error:  # noqa: BLE001 - aiortc's parser may raise anything
+            logger.debug("a browser's data packet was not read: {!r}", error)
             self.close("bad_data_packet")
         if _holds_too_much(sctp):
             self.close("unfinished_messages")
@@ -162,7 +162,7 @@ class BrowserIntake:
 
 
 def _replace(item: object, name: str, new: Callable[..., Any], *arguments: object) -> None:
-    """Let `new` take what this method of an instance gets, once; it is given the method, too."""
+    """Replace a method of an instance by `new`, once; `new` also gets the replaced method."""
     if name not in vars(item):
         setattr(item, name, partial(new, *arguments, getattr(item, name)))
 
@@ -174,7 +174,7 @@ def _is_candidate(connection: ice.Connection, address: tuple[str, int]) -> bool:
 
 def _holds_too_much(sctp: RTCSctpTransport) -> bool:
     """Return whether aiortc holds more incomplete messages than a page can cause."""
-    streams = sctp._inbound_streams  # noqa: SLF001 - as the next ones: aiortc has no limit for them
+    streams = sctp._inbound_streams  # noqa: SLF001 - aiortc has no limits for this and the next two
     held = sum(len(stream.reassembly) for stream in streams.values())
     channels = len(sctp._data_channels)  # noqa: SLF001
     disordered = len(sctp._sack_misordered)  # noqa: SLF001

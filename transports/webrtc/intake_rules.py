@@ -1,10 +1,10 @@
 """How much a browser may send, and which packets no browser sends. Pure.
 
-aioice and aiortc keep all that arrives: datagrams until the DTLS layer reads them, SCTP chunks
-until their message is complete, packets until they are decoded, frames until they are read. They
-also trust their lengths: a parameter of length 0 makes aiortc's SCTP parser loop for ever, and 280
-gaps in one acknowledgement keep it busy for a second. So each datagram is counted before aioice
-sees it, and each SCTP packet is checked before aiortc parses it.
+aioice and aiortc store everything that arrives, without limit: datagrams until the DTLS layer reads
+them, SCTP chunks until their message is complete, packets until they are decoded, and frames until
+they are read. They also trust the lengths in a packet. A parameter of length 0 makes aiortc's SCTP
+parser loop for ever, and 280 gaps in one acknowledgement keep it busy for a second. So each
+datagram is counted before aioice gets it, and each SCTP packet is checked before aiortc parses it.
 """
 
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ from typing import Final
 from transports.arrival_rules import IntakeAllowance
 
 MAX_DATAGRAM_BYTES: Final = 1500  # browsers stay below the MTU; aiortc reads this much DTLS
-DATAGRAMS_PER_S: Final = 200.0  # Chromium sends 51; our captions cause some acknowledgements
-DATAGRAMS_CAP: Final = 1000.0  # a line that was dead for 7 s delivers some 400 at once
+DATAGRAMS_PER_S: Final = 200.0  # Chromium sends 51, and some to acknowledge our captions
+DATAGRAMS_CAP: Final = 1000.0  # a line that was interrupted for 7 s delivers about 400 at once
 BYTES_PER_S: Final = 100_000.0  # Opus needs at most 64,000 (RFC 6716, 2.1.1), the page 1,000
 BYTES_CAP: Final = 500_000.0
-SOCKET_PER_S: Final = 2_000.0  # from any address; a scan of all ports stays below this
+SOCKET_PER_S: Final = 2_000.0  # datagrams from any address; a scan of all ports sends fewer
 SOCKET_CAP: Final = 6_000.0
-UNKNOWN_PER_S: Final = 20.0  # from other addresses: the first checks of a new network
+UNKNOWN_PER_S: Final = 20.0  # datagrams from unknown addresses: the first checks of a new network
 UNKNOWN_CAP: Final = 200.0
-MAX_SOURCES: Final = 8  # SSRCs; a browser has one, and another one after a change of microphone
+MAX_SOURCES: Final = 8  # SSRCs; a browser has one, and another after a change of microphone
 
-CHUNKS_PER_S: Final = 100.0  # the page sends one a second and acknowledges our messages
+CHUNKS_PER_S: Final = 100.0  # the page sends one a second, and acknowledges our messages
 CHUNKS_CAP: Final = 500.0
-MAX_CHUNKS: Final = 32  # of one packet: the page's shortest message fills 30
-MAX_GAPS: Final = 32  # of one acknowledgement; also its duplicates
-MAX_GAP_SPAN: Final = 1024  # of our chunks in these gaps
-MAX_PARAMETERS: Final = 32  # of one chunk
-MAX_SKIPPED: Final = 16  # streams of one FORWARD TSN
-MAX_HELD: Final = 128  # chunks of incomplete messages: a message of 60 kB has 52
+MAX_CHUNKS: Final = 32  # in one packet; it can hold 30 of the page's shortest messages
+MAX_GAPS: Final = 32  # in one acknowledgement; the same for its duplicates
+MAX_GAP_SPAN: Final = 1024  # chunks of ours in the gaps of one acknowledgement
+MAX_PARAMETERS: Final = 32  # in one chunk
+MAX_SKIPPED: Final = 16  # streams in one FORWARD TSN
+MAX_HELD: Final = 128  # chunks of incomplete messages; a message of 60 kB has 52
 MAX_STREAMS: Final = 16
 
 _COMMON, _HEAD = 12, 4  # bytes, RFC 9260, sections 3.1 and 3.2
@@ -58,12 +58,12 @@ class Counters:
         self._sources: set[bytes] = set()
 
     def datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
-        """Count a datagram.
+        """Count a datagram; return what to do with it.
 
         Args:
-            data: As it arrived, still encrypted.
-            known: It comes from one of the browser's candidates.
-            now: Monotonic seconds.
+            data: The datagram as it arrived, still encrypted.
+            known: Whether it comes from one of the browser's candidates.
+            now: The time in seconds; monotonic.
         """
         if _spends(self._socket, 1, now):
             return Arrival(over="socket_flooded")
@@ -72,7 +72,7 @@ class Counters:
         return self._of_browser(data, now)
 
     def packet(self, data: bytes, now: float) -> "Arrival":
-        """Count the chunks of a decrypted SCTP packet."""
+        """Count the chunks of a decrypted SCTP packet; return what to do with it."""
         chunks = count_chunks(data)
         if not chunks:
             return Arrival(over="bad_data_packet")
@@ -97,12 +97,12 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What happens to something that arrived.
+    """What to do with a datagram or packet.
 
     Attributes:
-        drop: The library does not get it.
-        reason: Why, if that is worth a line.
-        over: Why the connection is closed; empty if it is not.
+        drop: Whether to drop it, so that the library does not get it.
+        reason: Why it is dropped, if that is to be reported; else empty.
+        over: Why to close the connection; empty to keep it.
     """
 
     drop: bool = False
@@ -111,7 +111,7 @@ class Arrival:
 
 
 def _spends(allowance: IntakeAllowance, amount: float, now: float) -> bool:
-    """Return whether this is more than allowed."""
+    """Count an amount; return whether that is more than allowed."""
     allowance.spend(amount, now)
     return allowance.wait_s(now) > 0
 
@@ -122,7 +122,7 @@ def is_sound(datagram: bytes) -> bool:
 
 
 def count_chunks(packet: bytes) -> int:
-    """Return the number of chunks; 0 if no browser sends such a packet."""
+    """Return the number of chunks in an SCTP packet; 0 if no browser sends such a packet."""
     found = 0
     at = _COMMON
     while at <= len(packet) - _HEAD:
@@ -159,7 +159,7 @@ def _is_plausible_sack(body: bytes) -> bool:
 
 
 def _parameter_lengths(body: bytes, at: int) -> Iterator[int]:
-    """Yield the length of each parameter, at last 0 if one is shorter than its own head."""
+    """Yield the length of each parameter; 0 for one that is shorter than its own header."""
     while at <= len(body) - _HEAD:
         (length,) = unpack_from("!H", body, at + 2)
         yield length if length >= _HEAD else 0
@@ -176,7 +176,7 @@ def sound_s(payload: bytes, codec: str) -> float:
     """Return the seconds of sound in a packet, before it is decoded.
 
     Args:
-        payload: Of an RTP packet.
+        payload: The payload of an RTP packet.
         codec: The codec's name in the SDP.
     """
     if codec.lower() != "opus":

@@ -21,26 +21,27 @@ from transports.webrtc.connection import DOUBT_S, BrowserConnection
 from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 from transports.webrtc.wire import PageKey
 
-LOST_AFTER_S: Final = 1.0  # after the 3 s without a ping that Pipecat waits
+LOST_AFTER_S: Final = 1.0  # how long the connection must be down to count as lost
 LOOK_EVERY_S: Final = 0.25
-CONNECT_S: Final = 20.0  # for the browser to connect after its offer
+CONNECT_S: Final = 20.0  # how long the browser may take to connect after its offer
 
 
 class WebrtcLeg(PlainLeg):
     """A browser on the line.
 
-    A page that closes says so. A killed browser does not, and ICE takes half a minute to notice:
-    `watch` ends the leg sooner, when the page's pings and sound have stopped. Until then a page
-    whose network changed can reconnect, and the call goes on. A browser cannot receive keys or ring
-    a person: only a carrier can.
+    A page that is closed reports that. A killed browser does not, and ICE notices it only after
+    half a minute. So `watch` ends the leg earlier, when the page's pings and sound have stopped for
+    a while. Until then, a page whose network has changed can reconnect, and the call goes on. We
+    cannot send keys to a browser, nor transfer its caller: that needs a carrier.
     """
 
     def __init__(self, connection: SmallWebRTCConnection, *, public: bool = False) -> None:
-        """Create a leg on a connection, from our own page or from one without a keypad.
+        """Create a leg on a browser's connection.
 
         Args:
-            connection: Of the browser.
-            public: Nobody signed in there.
+            connection: The connection; a `BrowserConnection` if it is from our own page, which has
+                a keypad.
+            public: Whether the caller did not have to sign in.
         """
         ours = isinstance(connection, BrowserConnection)
         self.facts = LegFacts(
@@ -83,13 +84,13 @@ class WebrtcLeg(PlainLeg):
         """Return as soon as the browser is connected.
 
         Raises:
-            TimeoutError: It never connected.
+            TimeoutError: It did not connect within `CONNECT_S`.
         """
         async with asyncio.timeout(CONNECT_S):
             await self._connected.wait()
 
     async def watch(self) -> None:
-        """Return when the browser has been silent for too long; call `gone` first."""
+        """Wait until the browser has been silent for too long; then call the `on_gone` listener."""
         await self._connected.wait()
         missing_s = 0.0
         while missing_s < LOST_AFTER_S:
@@ -104,12 +105,12 @@ class WebrtcLeg(PlainLeg):
         line = self._connection
         return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 
-    async def _hear(self, said: PageKey | EarMeasured) -> None:
-        """Handle the page's messages: a key is treated like a telephone's."""
-        if isinstance(said, EarMeasured):
-            self._emit(said)
+    async def _hear(self, message: PageKey | EarMeasured) -> None:
+        """Handle a message of the page; a key is treated like one of a telephone."""
+        if isinstance(message, EarMeasured):
+            self._emit(message)
             return
-        await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(said.key)))
+        await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(message.key)))
 
     def _emit(self, event: Event) -> None:
         end = self.output().line_end
@@ -117,20 +118,20 @@ class WebrtcLeg(PlainLeg):
             end.emit(event)
 
     def send_on_open(self, message: dict[str, Any]) -> None:
-        """Send this message first, as soon as the data channel is open."""
+        """Send this message as soon as the data channel is open, before any other."""
         self._connection.send_app_message(message)  # Pipecat queues it until then
 
     def send_on_close(self, make_message: Callable[[], dict[str, Any]]) -> None:
         """Send the result of `make_message` right before our side closes the connection.
 
-        The pipeline closes it as it ends, before the call could send its reason in any other way.
+        The pipeline closes the connection at its end, and the call can send its reason only here.
         """
         close = self._connection.disconnect
 
         async def send_and_close() -> None:
             try:
                 self.show(make_message())
-            finally:  # an open connection would keep the call and its seat
+            finally:  # otherwise the open connection would keep the call and its seat
                 await close()
 
         # Pipecat's transport closes through this one method; only this instance is changed.
@@ -150,7 +151,7 @@ class WebrtcLeg(PlainLeg):
     async def _on_connected(self, _transport: Any, _client: Any) -> None:
         line = self._connection
         if isinstance(line, BrowserConnection):
-            line.quiet.expect()  # a browser that is killed at once never sends a first message
+            line.quiet.expect()  # from now on, because a browser may be killed before any message
         self._connected.set()
 
     async def _on_disconnected(self, _transport: Any, _client: Any) -> None:
@@ -163,7 +164,7 @@ class WebrtcLeg(PlainLeg):
 
 
 class _WebrtcInput(SmallWebRTCInputTransport):
-    """Pipecat's input, whose sound also counts as a sign of life."""
+    """Pipecat's input; sound also counts as a sign of life."""
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
         connection = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere

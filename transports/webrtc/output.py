@@ -17,16 +17,17 @@ from transports.owed_sound import OwedSound, RepeatingOutput
 from transports.webrtc.connection import DOUBT_S, BrowserConnection
 
 SAMPLE_RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
-LOST_S: Final = 0.25  # sound sent this shortly before the last sign of life is lost, too (chosen)
-CHUNK_S: Final = 0.01  # of the track's queue
-# Pieces of 20 ms that wait to be sent: after a stall of 0.15 s they go out at once, and missing
-# ones are a gap. The browser's own buffer bridges the stall (pages/telephone.js).
+LOST_S: Final = 0.25  # sound sent this shortly before the last sign of life counts as lost (chosen)
+CHUNK_S: Final = 0.01  # the length of a chunk in the track's queue
+# How many pieces of 20 ms may wait to be sent. After a stall of 0.15 s, the pieces that were due
+# are sent at once; without them the caller would hear a gap. The browser's own buffer covers the
+# time of the stall (pages/telephone.js).
 AHEAD: Final = 10
-LOOK_S: Final = 0.02  # how often to check whether a doubtful line is back
+LOOK_S: Final = 0.02  # between two checks whether a silent browser is back
 
 
 class Cushion:
-    """Lets a writer continue while fewer than `AHEAD` pieces are pending."""
+    """The pieces of audio that wait to be sent; a writer waits if there are `AHEAD` of them."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[asyncio.Future[bool], bool]] = deque()
@@ -35,8 +36,8 @@ class Cushion:
         """Record a piece, and return when another one may be written.
 
         Args:
-            taken: Done when the piece was sent.
-            must: Barge-ins do not drop it.
+            taken: Done when the piece was sent or dropped.
+            must: Whether a barge-in must not drop the piece.
         """
         self._waiting.append((taken, must))
         while len(self._waiting) > AHEAD:
@@ -47,12 +48,13 @@ class Cushion:
 
         Args:
             track: The track that holds them.
-            lost: The line was lost; else the caller barged in, and uninterruptible speech is kept.
+            lost: Whether the line was lost. Otherwise the caller barged in: then nothing is dropped
+                while a piece that must be heard is pending.
         """
         if not lost and any(must and not taken.done() for taken, must in self._waiting):
             return False
         self._waiting.clear()
-        chunks = track._chunk_queue  # noqa: SLF001 - Pipecat's own never drops any
+        chunks = track._chunk_queue  # noqa: SLF001 - Pipecat has no method to drop them
         while chunks:
             _, taken = chunks.popleft()
             if taken is not None and not taken.done():
@@ -61,7 +63,10 @@ class Cushion:
 
 
 class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
-    """Pipecat's own writes one piece and waits until it was sent: each wait risks a gap."""
+    """Plays to the browser with pieces in advance.
+
+    Pipecat's own output writes one piece and waits until it was sent, so each delay makes a gap.
+    """
 
     def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
         super().__init__(client, transport._params, name=transport._output_name)  # noqa: SLF001 - as Pipecat's own does
@@ -72,11 +77,12 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
             back=self._line_back,
             note_heard=self._note_heard,
         )
-        self._taken: deque[tuple[float, str]] = deque()  # when, and which pieces; not yet heard
-        self._must = False  # barge-ins do not drop the current sound
+        # Pieces that were sent but are not known to be heard: when they were sent, and their names.
+        self._sent: deque[tuple[float, str]] = deque()
+        self._must = False  # whether a barge-in must not drop the current sound
         if (line := self._browser) is not None:
             line.quiet.on_back = self._note_back
-        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
+        self._cut_at = 0  # the id of the last barge-in: frames with a lower id were interrupted
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """On a barge-in, drop the sound that the browser has not received yet."""
@@ -88,7 +94,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio, unless a barge-in overtook it."""
+        """Send a piece of audio, unless a later barge-in interrupted it."""
         await self._line_back()
         await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
@@ -109,28 +115,32 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
 
         def note(sent: asyncio.Future[bool]) -> None:
             if not sent.cancelled() and sent.result():
-                self._taken.append((now(), name))
+                self._sent.append((now(), name))
 
         taken.add_done_callback(note)
         await self._cushion.add(taken, must=self._must)
 
     def _note_heard(self, quiet_s: float | None = None) -> None:
-        """Count sound as heard that was sent before the last sign of life, `quiet_s` ago."""
+        """Count the sound as heard that was sent before the last sign of life.
+
+        Args:
+            quiet_s: How long ago that was; `None` for the current silence of the browser.
+        """
         if quiet_s is None:
             quiet_s = self._browser.quiet.now_s if self._browser else 0.0
         until = asyncio.get_running_loop().time() - quiet_s - LOST_S
-        while self._taken and self._taken[0][0] <= until:
-            self.owed.sent.echoed(self._taken.popleft()[1])
+        while self._sent and self._sent[0][0] <= until:
+            self.owed.sent.echoed(self._sent.popleft()[1])
 
     def _note_back(self, quiet_s: float) -> None:
-        """Repeat, by whole words, the sound sent while the browser was silent."""
+        """After a silence of the browser, repeat the sound sent in it, from the start of a word."""
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if quiet_s <= DOUBT_S or track is None:
             return
         self._note_heard(quiet_s)
-        self._taken.clear()
+        self._sent.clear()
         self.owed.note_lost()
-        queued_s = len(track._chunk_queue) * CHUNK_S  # noqa: SLF001 - as the cushion does
+        queued_s = len(track._chunk_queue) * CHUNK_S  # noqa: SLF001 - as in `Cushion`
         if self.owed.lost and (end := self.line_end) is not None:
             end.line.stand_still(self.owed.sent.length_s - queued_s, end.clock())
         self._cushion.cut(track, lost=True)
@@ -142,7 +152,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         return line if isinstance(line, BrowserConnection) else None
 
     async def _line_back(self) -> None:
-        """Wait while the browser is silent: it would not hear anything now."""
+        """Wait while the browser is silent, because it may not hear us then."""
         if (line := self._browser) is None:
             return
         while line.quiet.now_s > DOUBT_S and line.is_connected():

@@ -1,12 +1,11 @@
-"""The page's messages on its data channel: four kinds, and everything else is dropped.
+"""The messages of the page on its data channel: four kinds; any other is dropped.
 
     "ping: 1700000000000"                                  once a second
     {"type": "key", "key": "5"}                            a key of its keypad
-    {"type": "ear", "turn": 3, "buffer_s": 0.13, …}        its receiver's measurements
-    {"type": "signalling", "message": {"type": "trackStatus", …}}   Pipecat's own
+    {"type": "ear", "turn": 3, "buffer_s": 0.13, …}        measurements of its audio receiver
+    {"type": "signalling", "message": {"type": "trackStatus", …}}   for Pipecat
 
-The page is untrusted: a message of another shape, or with an implausible measurement, is detected
-here and dropped.
+The page is untrusted, so a message with an implausible measurement is dropped too.
 """
 
 import json
@@ -23,10 +22,10 @@ from calls.leg_events import EarMeasured
 from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
 
 MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, a measurement 150
-RECEIVERS: Final = 3  # Pipecat knows a microphone, a camera and a screen
+RECEIVERS: Final = 3  # in Pipecat: a microphone, a camera and a screen
 KEYS: Final = frozenset("0123456789*#")
 MAX_TURN: Final = 100_000
-MAX_S: Final = 10.0  # a browser's buffer holds a second or two; more is implausible
+MAX_S: Final = 10.0  # a browser buffers one or two seconds; much more is implausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,12 @@ class PageKey:
 
 @dataclass(frozen=True, slots=True)
 class ForPipecat:
-    """A ping, or the status of a track: Pipecat's connection reads it."""
+    """A ping, or the status of a track, which Pipecat's connection reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """Not a message that a call needs."""
+    """A message that no call needs."""
 
     reason: str
 
@@ -52,7 +51,7 @@ PageMessage: TypeAlias = PageKey | EarMeasured | ForPipecat | Unwanted
 
 
 def read(message: str | bytes) -> PageMessage:
-    """Parse a message; never raises."""
+    """Return a parsed message; never raises."""
     if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
         return Unwanted("data_message_too_big")
     if message.startswith("ping"):
@@ -61,10 +60,10 @@ def read(message: str | bytes) -> PageMessage:
         fields = json.loads(message)
     except (ValueError, RecursionError):
         return Unwanted("unknown_data_message")
-    return _understood(fields) or Unwanted("unknown_data_message")
+    return _parsed(fields) or Unwanted("unknown_data_message")
 
 
-def _understood(fields: Any) -> PageMessage | None:
+def _parsed(fields: Any) -> PageMessage | None:
     match fields:
         case {"type": "key", "key": str(key)} if key in KEYS:
             return PageKey(key)
@@ -92,7 +91,7 @@ def _ear(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
 
 
 def _number(fields: dict[str, Any], name: str) -> float | None:
-    """Return a plausible duration in seconds; `None` if it is none."""
+    """Return a field that is a plausible duration in seconds; `None` if it is not."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -102,7 +101,7 @@ def _number(fields: dict[str, Any], name: str) -> float | None:
 
 
 MESSAGES_PER_S: Final = 10.0  # the page pings once a second
-MESSAGES_CAP: Final = 100.0  # more than an entry has keys
+MESSAGES_CAP: Final = 100.0  # more than the keys that a caller enters at once
 EARS_PER_S: Final = 0.5  # one for each answer
 EARS_CAP: Final = 5.0
 
@@ -111,53 +110,53 @@ Hear: TypeAlias = Callable[[PageKey | EarMeasured], Awaitable[None]]
 
 
 class PageMessages:
-    """The messages of one call's page, across all its connections.
+    """The messages of one call's page, over all its connections.
 
     Attributes:
-        hear: Takes keys and measurements; until it is set they are dropped.
+        hear: Called with keys and measurements; until it is set, they are dropped.
     """
 
     def __init__(self, *, emit: Emit, heard: Callable[[], None]) -> None:
         """Start with nothing received.
 
         Args:
-            emit: Takes events about refused messages.
+            emit: Publishes events about refused messages.
             heard: Called for every accepted message.
         """
         self.hear: Hear | None = None
         self._emit = emit
         self._heard = heard
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._all = FloodLimit(per_s=MESSAGES_PER_S, cap=MESSAGES_CAP)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._ears = FloodLimit(per_s=EARS_PER_S, cap=EARS_CAP)
 
     async def take(self, message: str | bytes) -> bool:
-        """Read a message, and return whether Pipecat should read it."""
+        """Take a message; return whether Pipecat should read it."""
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False
-        said = read(message)
-        if isinstance(said, Unwanted):
-            self.refused(said.reason)
+        parsed = read(message)
+        if isinstance(parsed, Unwanted):
+            self.refused(parsed.reason)
             return False
         self._heard()
-        await self._pass_on(said)
-        return isinstance(said, ForPipecat)
+        await self._pass_on(parsed)
+        return isinstance(parsed, ForPipecat)
 
     def refused(self, reason: str) -> None:
         """Report a refused message, once for each reason."""
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._reported:
+            self._reported.add(reason)
             self._emit(InputRefused(transport="webrtc", reason=reason))
 
-    async def _pass_on(self, said: PageKey | EarMeasured | ForPipecat) -> None:
-        match said:
+    async def _pass_on(self, message: PageKey | EarMeasured | ForPipecat) -> None:
+        match message:
             case PageKey() if not await self._keys.take(1):
                 self.refused("keys_faster_than_fingers")
             case EarMeasured() if not await self._ears.take(1):
                 self.refused("ears_too_often")
             case PageKey() | EarMeasured() if self.hear is not None:
-                await self.hear(said)
+                await self.hear(message)
             case _:
                 pass
