@@ -233,12 +233,8 @@ class RungAvailability:
     ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of an attempt or a probe.
 
-        Args:
-            permit: The permit of the attempt or probe.
-            failure: What went wrong.
-            now: Monotonic, in seconds.
-            call: Identifies the call that made the request; `None` if none did.
-            chance: 0 to 1; spreads a rest whose length the provider did not specify.
+        `call` identifies the call that made the request; `None` if none did. `chance` is 0 to 1, and
+        spreads a rest whose length the provider did not specify.
         """
         outweighed = permit.probe and now < self.served_until
         if outweighed or failure.scope is Scope.PAYLOAD:

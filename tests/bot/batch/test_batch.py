@@ -277,7 +277,7 @@ async def test_an_unreadable_recording_does_not_count_against_a_rung(
     noise.write_bytes(b"RIFF and nothing that follows from it")
     bench = Bench(lab)
 
-    with pytest.raises(PermanentError, match="cannot take that recording"):
+    with pytest.raises(PermanentError, match="does not accept this recording"):
         await bench.batch.transcribe(noise)
 
     assert bench.failures() == [
