@@ -233,7 +233,7 @@ class RungAvailability:
     ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of an attempt or a probe.
 
-        `call` identifies the call that made the request; `None` if none did. `chance` is 0 to 1, and
+        `call` identifies the call that made the request; `None` if none did. `chance`, 0 to 1,
         spreads a rest whose length the provider did not specify.
         """
         outweighed = permit.probe and now < self.served_until

@@ -14,7 +14,10 @@ def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="test: send one test alert.")],
     config: ConfigOption = None,
 ) -> int:
-    """Send a test alert through each channel, and print a line for each."""
+    """Send a test alert through each channel.
+
+    Prints one line for each channel.
+    """
     if action != "test":
         raise UsageError(f'alerts takes "test", not "{action}"')
     settings = load(config, keys=False).settings

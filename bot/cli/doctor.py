@@ -24,7 +24,9 @@ def command(
         typer.Option("--online", help="Also try each key: request a word, read webhooks."),
     ] = False,
 ) -> None:
-    """Check what could prevent the first call; print a line for each check.
+    """Check what could prevent the first call.
+
+    Prints one line for each check.
 
     Checks the configuration, keys, port, disk, database, every provider's server and everything
     else that is configured. Even with --online it changes nothing anywhere.
