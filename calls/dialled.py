@@ -15,8 +15,7 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""Whether to dial the number again. `no`: it was answered, or we gave up. `never`: the number is of
-no use."""
+"""Advice on another dial. `no`: it was answered, or we gave up. `never`: the number is useless."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
 """The state of the trunk. `strained`: a failure that counts towards the breaker. `refusing`: a

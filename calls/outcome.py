@@ -32,7 +32,7 @@ class Outcome:
     early_dropped: int = 0  # dropped unheard, and billed
     provider_failures: int = 0
     failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
-    exhausted: int = 0  # requests for which a stage had no rung left
+    exhausted: int = 0  # requests that failed because a stage had no rung left
     surprises: int = 0  # transitions that are not in the phase table
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -50,7 +50,7 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
         "does not have exactly this many digits:",
     ),
 }
-"""Keywords with their checks. `digits` is our own: the length at which a keypad entry ends."""
+"""Keywords with their checks. `digits` is our own: a keypad entry ends after this many keys."""
 
 
 def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Lag:
         self._stalled_s += stalled_s
 
     def stalled_s(self, now: float) -> float:
-        """Return the total time for which the provider's clock has stood still."""
+        """Return how long the provider's clock has stood still, in total."""
         self.see(now)
         return self._stalled_s + self._graced_s(now)
 

@@ -5,8 +5,8 @@ turn's deadline permits, and then goes to the next rung. The queue is first come
 fair between calls: of a call's waiting requests, only one is admitted before the other calls had
 their turn. Admitted requests pass one by one, at the pace of the limit per minute.
 
-Too many requests of ours say nothing about the provider. So a wait for a place is neither a failure
-nor a suspicion nor a rest.
+That we have too many requests says nothing about the provider. So a wait for a place is not counted
+as a failure, and does not make a rung suspect or rest.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.retry_after import duration_s
 
 MINUTE_S: Final = 60.0
-LEARNT_S: Final = 60.0  # for which a lower number of places applies after a refusal (chosen)
+LEARNT_S: Final = 60.0  # how long the number of places stays lower after a refusal (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class RungLimiter:
         return ticket
 
     def soonest(self, now: float) -> float:
-        """Return the earliest time at which a request that arrives now may pass."""
+        """Return the earliest time when a request that arrives now may pass."""
         ahead = self.waiting if self._passing is not None else 0  # else they wait for places
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
         return max(now, self.opens_at) + ahead * pace_s

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from bot.clock import Clock
 
-DRAINING: Final = "draining"  # the reason of a refusal if the server takes no more calls
+DRAINING: Final = "draining"  # the reason of a refusal if the server accepts no new calls
 ASK_S: Final = 2.0  # to wait for another process; one that answers later has worse problems
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]

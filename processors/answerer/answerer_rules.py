@@ -63,7 +63,7 @@ class AnsweringRules:
     beep_wait_s: float = 30.0  # the longest wait for a beep
     screened_s: float = 30.0  # for a person to answer after a call-screening assistant
     overlap_s: float = 1.5  # a machine never pauses for longer than this when we speak (chosen)
-    watch_s: float = 30.0  # for which a decision may be replaced
+    watch_s: float = 30.0  # how long a decision may be replaced
     talk_over_s: float = 1.5  # speech over ours; a person would stop sooner
     least_speech_s: float = 0.4  # before a beep; a beep without speech is a sound of the line
 

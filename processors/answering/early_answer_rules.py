@@ -52,7 +52,7 @@ class PrepareAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DropAnswer:
-    """Cancel the early answer, of which the caller has heard nothing."""
+    """Cancel the early answer; the caller has heard nothing of it."""
 
     because: DropReason
 
@@ -68,7 +68,7 @@ class EarlyAnswer:
         early.words("Are you open?", complete=True)
         early.pause()                  # (PrepareAnswer("Are you open?"),)
         early.asked(question)
-        early.decide(question)         # None: it answers this question
+        early.decide(question)         # `None` if it answers this question
 
     Attributes:
         question: The pending early question, or `None`.

@@ -207,7 +207,7 @@ class AnswerBill:
             )
 
     def emit_estimated(self, provider: str, *, asked: str, answered: str) -> None:
-        """Publish an estimate for an answer in one piece, for which no usage is reported."""
+        """Publish an estimate of the usage of an answer in one piece, which reports none."""
         self._estimate(
             provider,
             prompt_tokens=len(asked) // TOKEN_CHARACTERS,

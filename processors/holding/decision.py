@@ -91,7 +91,7 @@ class HoldDecision:
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether an answer is pending, for which the line is held if it is late."""
+        """Whether an answer is pending; if it is late, the line is held."""
         return self._holding.pending_since is not None and not self.outage.parting
 
     @property

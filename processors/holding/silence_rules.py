@@ -72,10 +72,10 @@ class Silence:
         self._parting = False  # the goodbye was the last step, and no sound has followed
         self._work_in_progress = 0  # model requests and tool calls
         self._started_at: float | None = None
-        self._count_from = -inf  # the caller's time runs from here, or from later speech of ours
-        self._sound_since = (
-            -inf
-        )  # when the caller's latest sound began; short pauses are part of it
+        # The caller's silence counts from this moment, or from the end of our later speech.
+        self._count_from = -inf
+        # When the caller's latest sound began; short pauses are part of it.
+        self._sound_since = -inf
         self._goodbyes = 0  # since the caller's last words
 
     @property

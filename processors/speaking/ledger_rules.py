@@ -21,7 +21,7 @@ MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (cho
 ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # with less than this queued on the line, half words are better than silence
 DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too early
-UNTIMED_S: Final = 0.6  # after so much audio without a word time, the voice reports none
+UNTIMED_S: Final = 0.6  # a voice that has sent this much audio without word times reports none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,7 +149,7 @@ class TransferDecision:
         return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
 
     def person_called(self, now: float, outcome: Handover) -> Steps:
-        """Record whether the call to the person was answered (`connected`), by whom or what."""
+        """Record whether the call to the person was answered (`connected`), maybe by a machine."""
         if outcome != "connected":
             return self._fail(outcome, "not_reached") if self.at is At.RINGING else ()
         if self.at is not At.RINGING:

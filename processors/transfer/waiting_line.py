@@ -84,7 +84,7 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
     ),
     Situation.BACK: "I am back with you. Is there anything else?",
 }
-"""Texts for situations for which the configured texts have none, or all were played."""
+"""Texts for situations without a configured text that is not yet played."""
 
 
 class WaitingLine(FrameProcessor):

@@ -77,7 +77,7 @@ class Asides:
         floor.listeners.append(self._follow)
 
     def has_cut(self) -> bool:
-        """Return whether the caller interrupted speech of which a part was not heard."""
+        """Return whether the caller interrupted speech before its end was heard."""
         return self._speech.cut is not None and bool(self._rest(self._speech.cut))
 
     def aside(self, text: str) -> Aside | None:

@@ -23,7 +23,7 @@ KEPT_S: Final = 2.0  # more than the sum of both
 # Measured: other voices reach 0.6 in a fifth of a second, an echo at -24 dB through mu-law 0.97.
 SAME: Final = 0.85  # least correlation of an echo while its delay is unknown
 STILL: Final = 0.6  # least correlation at the known delay
-DRIFT_S: Final = 0.004  # by which the delay may change between two windows
+DRIFT_S: Final = 0.004  # how much the delay may change between two windows
 AUDIBLE: Final = 30.0  # root mean square, of 32768: the echo of a weaker sound is inaudible
 FRESH_S: Final = 2.0  # for this long after an echo, the line counts as one with an echo
 

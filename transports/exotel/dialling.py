@@ -109,7 +109,7 @@ class ExotelCarrier:
     news: CarrierNews
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
-    # Dials for which no call was placed: the request was refused, or did not reach Exotel.
+    # Dials that placed no call: the request was refused, or did not reach Exotel.
     _unplaced: dict[str, bool] = field(default_factory=dict[str, bool])
     # When Exotel first reported nothing about a dial that we asked for, on the loop's clock.
     _unreported_since: dict[str, float] = field(default_factory=dict[str, float])

@@ -38,7 +38,7 @@ class ExchangeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """The digest credentials by which one SIP party authenticates itself to the other."""
+    """The digest credentials of one SIP party, which it shows the other."""
 
     username: str
     password: SecretStr

@@ -47,9 +47,9 @@ _ENDS: Final[Mapping[int, str]] = MappingProxyType(
         SIP_TRUNK_FAILURE: NEVER_CONNECTED,
     }
 )
-"""Why a call ends, by the code with which the far end left for good."""
+"""Why a call ends, by LiveKit's code for why the far end left for good."""
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
-"""Codes with which the server disconnects us for good."""
+"""LiveKit's codes for why the server disconnected us for good."""
 
 _UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
     {
@@ -123,7 +123,7 @@ def end_of(reason: int, attributes: Mapping[str, str]) -> str:
 
 
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
-    """Return how a leg ended, by the code with which its participant left."""
+    """Return how a leg ended, by LiveKit's code for why its participant left."""
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
 
 

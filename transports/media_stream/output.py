@@ -339,7 +339,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return written
 
     async def _write_audio_sleep(self) -> None:
-        # In this class, `_next_send_time` is the time at which the far end will have played
+        # In this class, `_next_send_time` is the time when the far end will have played
         # everything; an interruption resets it. Pipecat's own pacing starts from now after a late
         # write, so each of our stalls would cause a gap for the caller.
         now = self._line.clock()

@@ -1,6 +1,6 @@
 """Telnyx Media Streaming.
 
-The stream's id is beside the `start` object, not in it. Media may arrive out of order. Each
+The stream's id is next to the `start` object, not in it. Media may arrive out of order. Each
 direction has its own codec: the caller's is in `start`, and ours was set by `streaming_start`.
 
 Source: developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket.

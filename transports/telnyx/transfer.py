@@ -56,7 +56,7 @@ class _Ring:
     patience: asyncio.Timeout | None = None
 
     def pick_up(self) -> None:
-        """Note the answer; from now on, wait for the result only for `BRIDGED_S`."""
+        """Record the answer; from now on, the result is waited for only for `BRIDGED_S`."""
         if not self.picked_up and self.patience is not None and not self.patience.expired():
             self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
         self.picked_up = True

@@ -131,7 +131,7 @@ class TwilioRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
-        """Admit a new stream by its token: of a person whom we called, or of a caller."""
+        """Admit a new stream by its token: of a person that we called, or of a caller."""
         token = started.parameters.get("token", "")
         if self._people is None or token not in self._people.called:
             return await self._tokens.admit(started, token)

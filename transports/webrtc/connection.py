@@ -2,8 +2,8 @@
 
 Pipecat's own connection parses every message of a data channel, logs those that it cannot parse,
 and passes the others into the pipeline. Before the call is connected, it keeps them without limit.
-It does not support ICE restarts either, by which a browser reconnects after its network has changed
-(`ice_restart.py`).
+It does not support ICE restarts either. With one, a browser reconnects after its network has
+changed (`ice_restart.py`).
 """
 
 import asyncio
