@@ -349,8 +349,8 @@ def headline(stage: str, rung: str, kind: str, reason: str) -> str:
     if stage in STAGE_DOWN and not rung:
         return STAGE_DOWN[stage]
     if known := INCIDENTS.get((stage, kind)):
-        said = known.format(rung=NAMES.get(rung, rung))
-        return f"{said}: {reason}" if reason and stage in OWN_PARTS else said
+        sentence = known.format(rung=NAMES.get(rung, rung))
+        return f"{sentence}: {reason}" if reason and stage in OWN_PARTS else sentence
     return reason or explain(kind, "", vendor_at({}, stage, rung))
 
 

@@ -46,11 +46,11 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
     message's codes and words. A message that matches no row is unknown.
     """
     status = _status_in(message)
-    refused = classify_http(provider_kind, status, message) if status else UNKNOWN
-    if status == _FORBIDDEN and refused.kind is Kind.AUTH:  # the key was good for the stream
+    by_status = classify_http(provider_kind, status, message) if status else UNKNOWN
+    if status == _FORBIDDEN and by_status.kind is Kind.AUTH:  # the key was good for the stream
         return finding(Kind.AUTH, Scope.REQUEST)
-    if not refused.unknown:
-        return refused
+    if not by_status.unknown:
+        return by_status
     return _first(
         MESSAGES,
         provider_kind,

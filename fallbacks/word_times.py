@@ -280,9 +280,9 @@ class WordTimes:
         """Estimate when a word of a voice without word times begins, by the letters before it."""
         while self._filled < at and self.words[self._filled].end_s is not None:
             self._filled += 1
-        told = min(at, self._filled)
-        begun = self.base_s if told == self.first else self.words[told - 1].end_s
-        return (begun or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(told))
+        known = min(at, self._filled)
+        begun = self.base_s if known == self.first else self.words[known - 1].end_s
+        return (begun or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(known))
 
     def _offset(self, at: int) -> int:
         """Return the number of characters before a word, or before the next one to come."""

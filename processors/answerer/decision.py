@@ -71,8 +71,8 @@ class AnswererJudge:
         if not _is_mailboxs(course, now):
             return ()
         stops = (StopTalking(),) if course.state is AnsweringState.OPEN else ()
-        said = course.decide(Answerer.VOICEMAIL, "beep", now)
-        return (*said, *stops, *course.leave_message(now, at_end=True))
+        actions = course.decide(Answerer.VOICEMAIL, "beep", now)
+        return (*actions, *stops, *course.leave_message(now, at_end=True))
 
     def carrier_says(self, answerer: str, now: float) -> Actions:
         """Record the carrier's verdict, as a value of Twilio's `AnsweredBy`; others are ignored."""
@@ -84,11 +84,11 @@ class AnswererJudge:
             return course.greet(Answerer.HUMAN, "carrier", now)
         if not answerer.startswith(("machine", "fax")):
             return ()
-        said = course.decide(Answerer.VOICEMAIL, "carrier", now)
+        actions = course.decide(Answerer.VOICEMAIL, "carrier", now)
         if answerer == "fax":
-            return (*said, *course.part())
+            return (*actions, *course.part())
         at_end = answerer.startswith("machine_end")
-        return (*said, *course.leave_message(now, at_end=at_end))
+        return (*actions, *course.leave_message(now, at_end=at_end))
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
@@ -188,9 +188,9 @@ def _judge_time(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
-    said = course.meet_machine(cue, now)
+    actions = course.meet_machine(cue, now)
     parts = course.state is AnsweringState.PARTING
-    return (*said, *_await_its_end(course, now)) if parts else said
+    return (*actions, *_await_its_end(course, now)) if parts else actions
 
 
 def _await_its_end(course: AnsweringCourse, now: float) -> Actions:

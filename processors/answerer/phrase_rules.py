@@ -213,12 +213,12 @@ def plain(text: str) -> str:
 def read_cues(text: str) -> Cues:
     """Return the cues in the words so far."""
     words = plain(text)
-    said = {cue: _said(cue, words) for cue in _COMPILED}
-    alone = frozenset(cue for cue, points in said.items() if max(points, default=0) >= ALONE)
+    matched = {cue: _points_for(cue, words) for cue in _COMPILED}
+    alone = frozenset(cue for cue, points in matched.items() if max(points, default=0) >= ALONE)
     greets = len(words.split()) <= GREETS_WORDS and bool(_GREETS.match(words))
-    points = {cue: sum(values) for cue, values in said.items() if values}
+    points = {cue: sum(values) for cue, values in matched.items() if values}
     return Cues(points=points, alone=alone, greets=greets)
 
 
-def _said(cue: Cue, words: str) -> list[int]:
+def _points_for(cue: Cue, words: str) -> list[int]:
     return [points for phrase, points in _COMPILED[cue] if phrase.search(words)]

@@ -124,11 +124,13 @@ class ContextWindow(FrameProcessor):
     def _grown(self, context: LLMContext) -> bool:
         """Return whether a summary is needed, and there are enough messages for one."""
         messages = [message for message in context.messages if isinstance(message, Mapping)]
-        said = [message for message in messages if message.get("role") != "system"]
-        fixed = sum(map(estimate, messages)) - sum(map(estimate, said)) + _tool_tokens(context)
+        conversation = [message for message in messages if message.get("role") != "system"]
+        fixed = (
+            sum(map(estimate, messages)) - sum(map(estimate, conversation)) + _tool_tokens(context)
+        )
         room = max(0, self._limit_tokens - fixed)
-        enough = len(said) >= SUMMARY_KEEPS + SUMMARY_WORTH
-        return enough and sum(map(estimate, said)) >= room * SUMMARISE_AT
+        enough = len(conversation) >= SUMMARY_KEEPS + SUMMARY_WORTH
+        return enough and sum(map(estimate, conversation)) >= room * SUMMARISE_AT
 
     def _fit(self, context: LLMContext) -> LLMContext:
         shorter, fitted = fit_context(context, self._limit_tokens)

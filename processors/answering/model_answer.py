@@ -213,13 +213,13 @@ class ModelAnswer:
             return
         context = _cut(self.context, self.window_tokens) if action.mended else self.context
         attempting, place = self.answering.attempting, None
-        said = self.answering.answer.whole
+        answer_so_far = self.answering.answer.whole
         if action.wait_until is not None:
             gate = attempting.policy.gates[action.provider]
             place = GatePlace(gate=gate, call=attempting.call, until=action.wait_until)
         pump = follow(
             self.models[action.provider],
-            _continued(context, said),
+            _continued(context, answer_so_far),
             number=action.attempt,
             report=report,
             answered=partial(self._note_answered, action.attempt),
@@ -230,7 +230,7 @@ class ModelAnswer:
             action.provider,
             task,
             asked=place is None,
-            goes_on=bool(said),
+            goes_on=bool(answer_so_far),
             begins=SpokenText(self.answering.answer.rule),
         )
 

@@ -395,8 +395,8 @@ class OutageMenu:
         step = self._outage.go(words=self.hears_words)
         if step is None:
             return self._say_goodbye()
-        said = _said_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
-        return (_taken(stage, step), _speak(Then.WAIT, *said))
+        situations = _situations_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
+        return (_taken(stage, step), _speak(Then.WAIT, *situations))
 
     def _say_goodbye(self) -> Actions:
         """Return the actions for a goodbye and the hang-up; none if they were returned before."""
@@ -416,7 +416,9 @@ def _taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
 
 
-def _said_at(step: Step, stage: str, *, several: bool, has_keys: bool) -> tuple[Situation, ...]:
+def _situations_at(
+    step: Step, stage: str, *, several: bool, has_keys: bool
+) -> tuple[Situation, ...]:
     """Return the situations whose texts may be said at a step, in order of preference."""
     if step is Step.CLIP:
         own = OF_STAGE.get(stage, Situation.DOWN)

@@ -366,8 +366,8 @@ class OwnVoice:
         if over_caller and not action.must:
             return inf
         kept = topical and utterance.situation is Situation.LLM
-        said = (utterance.text, utterance.language)
-        if not await self.say(*said, kept=kept, must=action.must):
+        text_and_language = (utterance.text, utterance.language)
+        if not await self.say(*text_and_language, kept=kept, must=action.must):
             return inf
         stopped_at = self.floor.stopped_at
         after_s = 0.0 if stopped_at is None else self.clock() - stopped_at

@@ -223,11 +223,11 @@ class Chooser:
             if utterance.situation is situation
             and (again or self._played[utterance.name] < self._plays)
         ]
-        said = _spoken(heard)
+        spoken = _spoken(heard)
         on_topic = [
             utterance
             for utterance in fresh
-            if any(f" {topic}" in said for topic in utterance.topics)
+            if any(f" {topic}" in spoken for topic in utterance.topics)
         ]
         general = [utterance for utterance in fresh if not utterance.topics]
         candidates = on_topic or general

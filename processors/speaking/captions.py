@@ -49,11 +49,11 @@ class Captions(BaseObserver):
                     self._close()
                     self._kept = frame.append_to_context
                 self._hear(frame)
-                self._said("agent", self._spoken, final=False)
+                self._show_text("agent", self._spoken, final=False)
             case InterimTranscriptionFrame() as frame if data.first_push:
-                self._said("caller", frame.text, final=False)
+                self._show_text("caller", frame.text, final=False)
             case TranscriptionFrame() as frame if data.first_push:
-                self._said("caller", frame.text, final=True)
+                self._show_text("caller", frame.text, final=True)
             case LLMContextAssistantTurnFrame() as frame if data.first_push:
                 if self._kept:
                     self._spoken = frame.text
@@ -64,13 +64,13 @@ class Captions(BaseObserver):
     def notice(self, event: Event) -> None:
         """Show the call's own speech: a filler, a clip, the outage menu, a goodbye."""
         if isinstance(event, AgentSaid) and event.by:
-            said = _caption("agent", event.text, final=True)
+            caption = _caption("agent", event.text, final=True)
             if self._names_voices:
-                said["voices"] = [{"provider": event.by, "words": event.text}]
-            self._show(said)
+                caption["voices"] = [{"provider": event.by, "words": event.text}]
+            self._show(caption)
 
     def _close(self) -> None:
-        self._said("agent", self._spoken, final=True)
+        self._show_text("agent", self._spoken, final=True)
         self._spoken, self._voices = "", []
 
     def _hear(self, frame: TTSTextFrame) -> None:
@@ -83,13 +83,13 @@ class Captions(BaseObserver):
         last = self._voices[-1]
         last["words"] = joined(last["words"], frame.text, spaced=spaced)
 
-    def _said(self, who: str, text: str, *, final: bool) -> None:
+    def _show_text(self, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
             return
-        said = _caption(who, text, final=final)
+        caption = _caption(who, text, final=final)
         if who == "agent" and len(self._voices) > 1 and self._names_voices:
-            said["voices"] = [dict(voice) for voice in self._voices]
-        self._show(said)
+            caption["voices"] = [dict(voice) for voice in self._voices]
+        self._show(caption)
 
 
 def _caption(who: str, text: str, *, final: bool) -> dict[str, Any]:

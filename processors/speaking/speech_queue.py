@@ -316,9 +316,9 @@ class SpeechQueue:
                 self._sentences.take_back(frame.characters)
                 return []
             case LLMFullResponseEndFrame() | EndFrame() | StopFrame():
-                said = await self._complete()
+                completed = await self._complete()
                 self._entries.append(frame)
-                return said
+                return completed
             case _:
                 if isinstance(frame, LLMFullResponseStartFrame):
                     self.in_reply = True

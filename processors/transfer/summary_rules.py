@@ -28,12 +28,12 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
         language: A tag such as `es-MX`; English if it has no texts.
     """
     tag = language.partition("-")[0].lower()
-    said = [
+    by_caller = [
         text.strip()
         for message in messages
         if message.get("role") == "user" and isinstance(text := message.get("content"), str)
     ]
-    words = " ".join(filter(None, said[-LAST:])) or reason
+    words = " ".join(filter(None, by_caller[-LAST:])) or reason
     if not words:
         return NOTHING.get(tag, NOTHING["en"])
     return SAYS.get(tag, SAYS["en"]).format(words=words[-MOST:])

@@ -137,9 +137,9 @@ class MediaSockets:
             await self.returns.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
-        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            host.emit(CallFailed(where=f"{carrier}_door", error=type(broken).__name__))
-            logger.opt(exception=broken).error("a telephone call ended with an internal error")
+        except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
+            host.emit(CallFailed(where=f"{carrier}_door", error=type(error).__name__))
+            logger.opt(exception=error).error("a telephone call ended with an internal error")
         finally:
             await close(websocket, NORMAL)
 
