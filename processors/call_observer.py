@@ -1,7 +1,7 @@
 """Turns the frames of a call into events, from outside the pipeline, without delaying frames."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -42,20 +42,28 @@ from processors.readings import READINGS, Seen
 from processors.speaking.captions import joined
 from processors.turn.floor import Floor, FloorEvent
 
+# Read when the output passes them on: `UnkeptWords`, `Captions`.
+READ_AGAIN: Final = (TTSTextFrame, TTSStoppedFrame, InterruptionFrame)
+
 
 class DirectObserver(WorkerObserver):
     """Pipecat's proxy for a call's observers, without the reports that no observer reads.
 
     Pipecat's class wakes every observer's task for each pushed frame, and again when a processor
     begins to process it. Our observers read only pushed frames, and none of the caller's audio.
+    Of most frames they read only the first push. Waking them for the others, such as for each piece
+    of the agent's audio at every processor, would cost a tenth of a call's processor time.
     """
 
     async def on_process_frame(self, data: FrameProcessed) -> None:
         """Ignore that a processor begins to process a frame."""
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Forward a pushed frame, unless it is the caller's audio."""
-        if not isinstance(data.frame, InputAudioRawFrame):
+        """Forward the pushes that an observer may read."""
+        frame = data.frame
+        if isinstance(frame, InputAudioRawFrame):
+            return
+        if frame.id not in self._frames_pushed or isinstance(frame, READ_AGAIN):
             await super().on_push_frame(data)
 
 

@@ -37,14 +37,18 @@ class Track:
 
     def put(self, samples: Samples, start: int) -> None:
         """Add samples at number `start`, or at the end if that is later; a gap is silence."""
-        size = self._kept.size
         start = max(start, self.end)
-        if start - self.end >= size:
-            self._kept[:] = 0.0
-        else:
-            self._kept[np.arange(self.end, start) % size] = 0.0
-        self._kept[np.arange(start, start + samples.size) % size] = samples
+        if gap := min(start - self.end, self._kept.size):
+            self._write(np.zeros(gap), start - gap)
+        self._write(samples, start)
         self.end = start + samples.size
+
+    def _write(self, values: Samples | Floats, start: int) -> None:
+        while values.size:
+            place = start % self._kept.size
+            length = min(values.size, self._kept.size - place)
+            self._kept[place : place + length] = values[:length]
+            values, start = values[length:], start + length
 
     def between(self, start: int, end: int) -> Floats:
         """Return samples; zeros where there are none, or where they were overwritten."""
