@@ -81,6 +81,8 @@ class CallObserver(BaseObserver):
         turn: The turn in progress; this class sets its number.
         emit: Publishes events.
         clock: Monotonic, in seconds.
+        unkept: Also gets each push; here and not as an observer of its own, which would be woken
+            for every frame.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class CallObserver(BaseObserver):
         turn: Turn,
         emit: Emit,
         clock: Callable[[], float],
+        unkept: "UnkeptWords | None" = None,
     ) -> None:
-        super().__init__(observe_every_push=False)
+        super().__init__(observe_every_push=True)
+        self._unkept = unkept
         self.phase = CallPhase()
         self._emit = emit
         self._clock = clock
@@ -119,6 +123,10 @@ class CallObserver(BaseObserver):
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Read one frame, if its type is relevant."""
+        if self._unkept:
+            self._unkept.take(data)
+        if not data.first_push:
+            return
         kind = type(data.frame)
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
@@ -227,7 +235,7 @@ class CallObserver(BaseObserver):
         self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
 
 
-class UnkeptWords(BaseObserver):
+class UnkeptWords:
     """Publishes words of the agent that the caller heard, but that are not added to the context.
 
     These are the bridge before a late tool's result, and the opening words of a resumed call that
@@ -240,11 +248,10 @@ class UnkeptWords(BaseObserver):
     """
 
     def __init__(self, *, output: str, turn: Turn, emit: Emit) -> None:
-        super().__init__(observe_every_push=True)
         self._output, self._turn, self._emit = output, turn, emit
         self._words = ""
 
-    async def on_push_frame(self, data: FramePushed) -> None:
+    def take(self, data: FramePushed) -> None:
         """Collect such words, and publish them when other words, a stop or a barge-in follow."""
         if data.source.name != self._output or data.direction is not FrameDirection.DOWNSTREAM:
             return

@@ -136,7 +136,7 @@ class CallPipeline:
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
-        observers = [self.observer, self.unkept, *filter(None, [self._captions])]
+        observers = [self.observer, *filter(None, [self._captions])]
         self.worker = make_worker(self._listed(), observers, rate_hz=leg.facts.sample_rate_hz)
 
     def emit(self, event: Event) -> None:
@@ -297,6 +297,7 @@ class CallPipeline:
 
         timeline = Timeline(budget_s=self._settings.latency.budget_s)
         timeline.number = self.turn.number
+        self.unkept = UnkeptWords(output=self._leg.output().name, turn=self.turn, emit=self.outside)
         self.observer = CallObserver(
             timeline=timeline,
             provider_of=partial(active_rung, self.stt, self.llm, self.tts),
@@ -304,8 +305,8 @@ class CallPipeline:
             turn=self.turn,
             emit=self.emit,
             clock=self._clock,
+            unkept=self.unkept,
         )
-        self.unkept = UnkeptWords(output=self._leg.output().name, turn=self.turn, emit=self.outside)
         self._leg.output().line_end = LineEnd(
             line=self.line,
             heard=self.observer.heard,
