@@ -310,10 +310,10 @@ class OrderGate:
         called: CalledNumber,
         refusal: OrderRefusal | None,
     ) -> tuple[OrderRefusal | None, bool]:
-        """Check the limits and write the row; return the refusal, and whether it is to be reported.
+        """Check the limits and write the row; return the refusal, and whether to report it.
 
-        A refusal is not reported if it repeats the order's last one, or after `MAX_REFUSED` in an
-        hour.
+        A refusal is neither written nor reported if it repeats the order's last one, or after
+        `MAX_REFUSED` in an hour.
         """
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer

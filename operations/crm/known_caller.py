@@ -43,12 +43,14 @@ class KnownCaller:
         self._over = False
 
     def tell_model(self, context: LLMContext, *, again: bool = False) -> None:
-        """Add what the CRM knows to the conversation, now or when its answer arrives.
+        """Add the CRM's fields to the conversation once the look-up is done.
+
+        Withheld fields are added only if the caller is verified.
 
         Args:
             context: The conversation.
-            again: Whether the call was resumed: then the conversation already contains the fields
-                that are not held back.
+            again: Whether the call was resumed, so that the conversation already contains the
+                fields that are not withheld.
         """
         self._context = context
 

@@ -51,7 +51,7 @@ PageMessage: TypeAlias = PageKey | EarMeasured | ForPipecat | Unwanted
 
 
 def read(message: str | bytes) -> PageMessage:
-    """Return a parsed message; never raises."""
+    """Return a parsed message; never raises. Whatever begins with "ping" is for Pipecat."""
     if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
         return Unwanted("data_message_too_big")
     if message.startswith("ping"):

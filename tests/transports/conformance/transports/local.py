@@ -26,7 +26,7 @@ SPEAK = ("paplay", "-d", "caller", "--raw", "--format=s16le", f"--rate={pulse.RA
 SPEAK += ("--channels=1", "--latency-msec=20")
 CANNOT: Final = {
     "keys_in": "there is no keypad",
-    "keys_out": "the far end cannot use DTMF",
+    "keys_out": "a loudspeaker cannot receive DTMF",
     "transfer": "a microphone has no other line",
     "reconnect": "the call ends with its device",
 }

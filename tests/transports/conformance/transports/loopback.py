@@ -17,7 +17,7 @@ from transports.loopback.leg import LoopbackLeg
 
 NO_WIRE = "there is no network"
 CANNOT: Final = {
-    "keys_out": "a recording cannot use DTMF",
+    "keys_out": "a recording cannot receive DTMF",
     "transfer": "a recording has no other line",
 }
 VOID: Final[dict[str, str]] = {"vanish": NO_WIRE, "gap": NO_WIRE, "reconnect": NO_WIRE}
