@@ -190,8 +190,10 @@ class DeepgramRung(DeepgramSTTService):
         self, frame: InputAudioRawFrame, direction: FrameDirection
     ) -> None:
         """Send queued audio."""
-        await super().process_audio_frame(frame, direction)
-        self._waiting -= 1
+        try:
+            await super().process_audio_frame(frame, direction)
+        finally:
+            self._waiting -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Send audio; give up a stream that blocks, before frames pile up."""

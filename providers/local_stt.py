@@ -57,6 +57,11 @@ class PendingResults:
         self._late = 0  # the first of these, which are late
         self._is_cancelled = False  # the last request was, and no audio was sent since
 
+    @property
+    def pending(self) -> int:
+        """How many results the recogniser still has to deliver."""
+        return self._pending
+
     def ask(self, *, cancelled: bool) -> None:
         """Record a request to finish; `cancelled` means that its result is not wanted."""
         self._pending += 1
@@ -188,7 +193,7 @@ class LocalSTTService(STTService):
             await self.cancel_ttfb_metrics()
         if not result.text and not self.supervised:
             return
-        if result.finished:
+        if result.finished and not self._answers.pending:
             self.confirm_finalize()
         await self.emit_stt_usage_metrics()
         await self.push_frame(_final(result, self._user_id, self._settings))

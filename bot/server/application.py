@@ -140,6 +140,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
     calls = PoolCalls(process.listeners.sums, pool)
     view = PoolLiveView(process.listeners.live, pool)
     disclosures = Disclosures(process.switchboard.emit)
+    reader = RecordReader(process.database)
     return [
         live_router(
             view,
@@ -149,7 +150,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
         ),
         # Before `call_router`, which would take `search` for the id of a call.
         call_list_router(CallList(process.database), disclosures),
-        call_router(calls, RecordReader(process.database), disclosures),
+        call_router(calls, reader, disclosures, currency=process.currency),
         inbox_router(Inbox(process.database), process.switchboard.emit, disclosures),
     ]
 

@@ -118,10 +118,13 @@ HOLDS_WORDS: Final = frozenset({"reason"})  # it may quote why the caller wanted
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
-def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures) -> APIRouter:
+def call_router(
+    calls: PoolCalls, reader: RecordReader, disclosures: Disclosures, *, currency: str
+) -> APIRouter:
     """Return the routes under `/api/calls`; numbers are masked unless a request asks for them.
 
-    `disclosures` records who saw complete numbers and who played a recording.
+    `disclosures` records who saw complete numbers and who played a recording. `currency` is that of
+    the price table.
     """
     router = APIRouter(prefix="/api/calls")
 
@@ -137,8 +140,9 @@ def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures
         if numbers:
             disclosures.note(request, "unmask", "the list of calls")
         recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
+        today = recorded["today"] and {**recorded["today"], "currency": currency}
         live, turns = await calls.live(), await calls.turns()
-        return {"live": live, "turns": turns, **recorded}
+        return {"live": live, "turns": turns, **recorded, "today": today}
 
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]
@@ -198,11 +202,10 @@ async def _recorded(
         lately = await reader.figures_since(now - LATELY)
     except StorageError:
         return {"recent": [], "lately": None, "today": None, "problem": UNKNOWN}
-    currency = next((row.currency for row in rows if row.currency), "")
     return {
         "recent": [_call(row, numbers=numbers) for row in rows],
         "lately": lately,
-        "today": {"since": iso(midnight), "cost": round(cost, 4), "currency": currency},
+        "today": {"since": iso(midnight), "cost": round(cost, 4)},
         "problem": "",
     }
 

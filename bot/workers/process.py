@@ -155,6 +155,7 @@ class Process:
     providers: ProviderView
     at_end: AsyncExitStack  # closes a route's resources after the last call
     measuring: LagReporter
+    currency: str  # of the price table
 
 
 # The order of opening: the listeners, the resources that calls share, the work on providers, and
@@ -245,6 +246,7 @@ async def _open_parts(
         measuring=measuring,
         listeners=own,
         shared=shared,
+        currency=prices.currency,
     )
 
 

@@ -162,6 +162,7 @@ class SpokenUtterance:
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt whose audio is used
+        self._first_word = 0  # of that voice: the number of words of earlier voices
         self._until = until
         # The voices that ended early, by the number of words that they left unspoken.
         self._unspoken: dict[int, set[str]] = {}
@@ -248,7 +249,8 @@ class SpokenUtterance:
             case Failed() | Dropped():
                 self._drop(event.attempt)
                 if isinstance(event, Failed):
-                    event = replace(event, heard_words=self._outlet.said)
+                    heard = self._outlet.said - self._first_word if is_voice else 0
+                    event = replace(event, heard_words=max(0, heard))
                 self._follow(self._attempting.handle(event, now), now)
             case Paused() | Resumed():
                 self._follow(self._attempting.handle(event, now), now)
@@ -305,6 +307,7 @@ class SpokenUtterance:
                 case Use():
                     live, self._voice = self._live[action.attempt], action.attempt
                     self._attempting.policy.unspoken = None
+                    self._first_word = self._ledger.arrived
                     timed = action.provider not in self._attempting.policy.untimed
                     self._outlet.switch_voice(action.attempt, live.held, timed=timed)
                     self._actions.append(action)

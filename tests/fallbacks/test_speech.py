@@ -484,6 +484,30 @@ def test_a_failure_is_reported_with_its_heard_words() -> None:
     assert len(said) >= 2
 
 
+def test_each_failed_voice_is_reported_with_its_own_words_only() -> None:
+    bench = Bench(names=("first", "second", "third"))
+    bench.start()
+
+    for samples in (3 * WORD + 100, 2 * WORD + 100):
+        bench.speak(bench.asks[-1], samples)
+        bench.fail(bench.asks[-1])
+
+    words = [(fact.provider, fact.heard_words) for fact in bench.failures]
+    assert words == [("first", 3), ("second", 2)]
+    assert bench.said == "zero one two three four"
+
+
+def test_a_voice_that_fails_unused_is_reported_without_words() -> None:
+    bench = Bench(names=("first", "second", "third"))
+    ask = bench.start()
+    bench.speak(ask, 3 * WORD + 100)
+    bench.fail(ask)
+
+    bench.fail(bench.asks[-1])
+
+    assert [fact.heard_words for fact in bench.failures] == [3, 0]
+
+
 def test_a_voice_over_its_limit_is_skipped_without_a_failure() -> None:
     bench = Bench()
     ask = bench.start()

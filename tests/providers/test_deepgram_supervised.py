@@ -89,6 +89,21 @@ async def test_a_complaint_about_our_message_is_logged_once_a_connection_and_end
     assert instance.api_key not in str(lines)
 
 
+async def test_audio_that_cannot_be_sent_does_not_hold_back_later_audio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(audio: bytes) -> None:
+        raise RuntimeError("the client's state does not allow it")
+
+    async with supervised() as (bench, service, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(service._connection, "send_media", refuse)
+            await bench.put(*frames_of(bytes(640), RATE_HZ))
+            await bench.first(ErrorFrame)
+
+        assert service.send_at_once(bytes(640))
+
+
 def read_by_sdk(message: dict[str, Any]) -> Any:
     kinds: Any = V1SocketClientResponse
     return construct_type(type_=kinds, object_=message)

@@ -20,7 +20,7 @@ from tests.kit.bench import Bench, running
 from tests.lab.simulators import synthetic_caller as caller
 from tests.providers.conformance import RATE_HZ
 from tests.providers.near_sphinx import hear_near
-from tests.providers.stt_conformance import FIRST, PHRASES, SECOND, SttConformance, words
+from tests.providers.stt_conformance import FIRST, PHRASES, SECOND, SttConformance, utterance, words
 
 GRAMMAR = "#JSGF V1.0;\ngrammar caller;\npublic <said> = {};\n"
 
@@ -71,6 +71,13 @@ class TestLocal(SttConformance):
         assert 0 < final.result.confidence <= 1
         assert all(other.text != final.text for other in final.result.others)
         assert final.language == "en"
+
+    async def test_only_the_last_of_two_pending_results_is_final(self, peer: Any) -> None:
+        async with running(self.service(peer)) as bench:
+            await bench.put(*utterance(FIRST), *utterance(SECOND))
+            await bench.until(lambda: len(bench.all(TranscriptionFrame)) == 2)
+
+        assert [frame.finalized for frame in bench.all(TranscriptionFrame)] == [False, True]
 
     async def test_unreadable_models_make_it_unusable(self, tmp_path: Path) -> None:
         broken = tmp_path / "broken.gram"

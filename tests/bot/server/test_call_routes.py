@@ -106,7 +106,8 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     app = FastAPI()
     told: list[Event] = []
     disclosures = Disclosures(told.append)
-    app.include_router(call_router(pool_calls, RecordReader(database), disclosures))
+    reader = RecordReader(database)
+    app.include_router(call_router(pool_calls, reader, disclosures, currency="EUR"))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=pool_calls))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
@@ -151,6 +152,16 @@ async def test_live_and_recorded_calls_are_listed_with_masked_numbers(
     assert [(item[1], item[2]) for item in found["turns"]] == [(0.9, "c2")]
     assert found["problem"] == ""
     assert "recording" not in found["recent"][0]
+
+
+async def test_todays_cost_names_the_currency_before_the_first_call(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.database.engine()
+
+        found = (await it.client.get("/api/calls")).json()
+
+    assert (found["recent"], found["problem"]) == ([], "")
+    assert (found["today"]["cost"], found["today"]["currency"]) == (0.0, "EUR")
 
 
 async def test_a_calls_page_has_its_words_and_no_number(tmp_path: Path) -> None:

@@ -103,7 +103,12 @@ async def opened(folder: Path) -> AsyncIterator[Site]:
         outbound = outbound_of(url, Figures(database), HoldingDialer(), WELL, SPRING)
         for router in (
             call_list_router(CallList(database), disclosures),
-            call_router(PoolCalls(ConsoleSums(), pool), RecordReader(database), disclosures),
+            call_router(
+                PoolCalls(ConsoleSums(), pool),
+                RecordReader(database),
+                disclosures,
+                currency="EUR",
+            ),
             inbox_router(Inbox(database), told.append, disclosures),
             do_not_call_router(contacts, region="US", emit=told.append),
             report_router(outbound, told.append),
