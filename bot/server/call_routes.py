@@ -123,8 +123,7 @@ def call_router(
 ) -> APIRouter:
     """Return the routes under `/api/calls`; numbers are masked unless a request asks for them.
 
-    `disclosures` records who saw complete numbers and who played a recording. `currency` is that of
-    the price table.
+    `disclosures` records who saw complete numbers and who played a recording.
     """
     router = APIRouter(prefix="/api/calls")
 
@@ -139,10 +138,9 @@ def call_router(
         now = clock.utc_now()
         if numbers:
             disclosures.note(request, "unmask", "the list of calls")
-        recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
-        today = recorded["today"] and {**recorded["today"], "currency": currency}
+        recorded = await _recorded(reader, now, limit, before, currency, numbers=numbers)
         live, turns = await calls.live(), await calls.turns()
-        return {"live": live, "turns": turns, **recorded, "today": today}
+        return {"live": live, "turns": turns, **recorded}
 
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]
@@ -192,7 +190,13 @@ async def sound(recording: str, note: Callable[[], None]) -> FileResponse | JSON
 
 
 async def _recorded(
-    reader: RecordReader, now: datetime, *, limit: int, before: datetime | None, numbers: bool
+    reader: RecordReader,
+    now: datetime,
+    limit: int,
+    before: datetime | None,
+    currency: str,
+    *,
+    numbers: bool,
 ) -> dict[str, Any]:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     until = None if before is None else in_utc(before)
@@ -205,7 +209,7 @@ async def _recorded(
     return {
         "recent": [_call(row, numbers=numbers) for row in rows],
         "lately": lately,
-        "today": {"since": iso(midnight), "cost": round(cost, 4)},
+        "today": {"since": iso(midnight), "cost": round(cost, 4), "currency": currency},
         "problem": "",
     }
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from bot.server.credentials import Identity, Role
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from calls.sentences import say
 from tests.e2e.severing import sever
@@ -21,6 +22,7 @@ from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import names_in, transports_of
 
 TOKEN = "token-of-the-first-call"
+ROLE = "x-role"
 WAV = b"RIFF"
 BEAT_S = 1.0
 LOOK_S = 0.02
@@ -36,6 +38,12 @@ def kind_of(shown: Any) -> str:
     if isinstance(shown, list):
         return "event: calls\n"
     return "event: campaigns\n" if "campaigns" in shown else ""
+
+
+async def identify(request: Request) -> None:
+    """Give the sender the role in the request's header, if it has one."""
+    if role := request.headers.get(ROLE):
+        request.state.identity = Identity(role=Role(role), shown=role)
 
 
 class StandIn:
@@ -133,7 +141,7 @@ class StandIn:
         await self.vanish()
 
     def _application(self) -> FastAPI:
-        app = FastAPI()
+        app = FastAPI(dependencies=[Depends(identify)])
         app.include_router(client_routes())
         app.include_router(asset_routes())
         app.include_router(console_routes())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from playwright.async_api import Page, async_playwright, expect
 
 from bot.server.call_list_routes import call_list_router
@@ -23,6 +23,7 @@ from operations.record.call_list import CallList
 from operations.record.callbacks import Callback, Callbacks
 from tests.bot.server.test_call_list_routes import call
 from tests.e2e.browser import Watch, chromium, need_chromium
+from tests.e2e.stand_in import ROLE, identify
 
 pytestmark = [
     pytest.mark.e2e,
@@ -56,7 +57,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder: Path = tmp_path_factory.mktemp("lists")
     async with Database(f"sqlite+aiosqlite:///{folder}/holdline.db") as database:
         await _fill(database)
-        app, quiet = FastAPI(), Disclosures(lambda _: None)
+        app, quiet = FastAPI(dependencies=[Depends(identify)]), Disclosures(lambda _: None)
         for router in (
             asset_routes(),
             console_routes(),
@@ -107,6 +108,17 @@ async def test_an_entry_is_shown_called_closed_and_reopened_by_keyboard(
 
     await page.locator("#done").get_by_role("button", name="Not done yet").press("Enter")
     await expect(page.locator("#state")).to_contain_text("60 entries wait")
+
+
+async def test_an_operator_who_may_only_look_changes_no_entry(page: Page, url: str) -> None:
+    await page.set_extra_http_headers({ROLE: "see"})
+    await page.goto(f"{url}/inbox")
+    await expect(page.locator("#waiting li")).to_have_count(50)
+
+    buttons = page.locator("#waiting button[data-act]")
+    assert await buttons.count() == 100  # each entry's number and "Done"
+    assert await buttons.and_(page.locator(":enabled")).count() == 0
+    await expect(page.get_by_text("Read-only access")).to_be_visible()
 
 
 async def test_calls_are_found_among_a_thousand_and_the_address_keeps_the_filter(

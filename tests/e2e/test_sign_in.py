@@ -12,8 +12,14 @@ from playwright.async_api import Page, expect
 from bot.server.pages.site import asset_routes, console_routes
 from operations.keep_running import at_work
 from tests.bot.server.test_credentials import ACT, SEE, guarding
-from tests.e2e.test_console import PHONE
-from tests.e2e.test_schemes import HARD_TO_READ
+from tests.e2e.conftest import Served
+from tests.e2e.console_scenes import alert, rungs
+from tests.e2e.stand_in import ROLE
+from tests.e2e.talking import unfolded
+from tests.e2e.test_console import PHONE, opened, whole_call
+from tests.e2e.test_console_campaigns import campaign
+from tests.e2e.test_pages import CUT
+from tests.e2e.test_schemes import HARD_TO_READ, instance
 
 pytestmark = [
     pytest.mark.e2e,
@@ -23,6 +29,7 @@ pytestmark = [
 
 WANTED = "/calls?verdict=hurt"
 LIST = "/do-not-call"
+OUTER = "all => all.map(one => one.outerHTML)"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,3 +83,29 @@ async def test_a_page_offers_only_what_its_operator_may_do(
     for name in ("Add", "Remove", "Show numbers and words"):
         await expect(page.get_by_role("button", name=name)).to_be_enabled(enabled=may_act)
     await expect(page.get_by_text("Read-only access")).to_have_count(0 if may_act else 1)
+
+
+async def test_a_console_for_looking_has_no_button_that_acts(page: Page, served: Served) -> None:
+    it = served.stand_in
+    it.providers, it.alerts, it.campaigns = rungs(), [alert()], [campaign()]
+    it.menu, it.instances = [CUT], [instance("openai", "llm")]
+    await page.set_extra_http_headers({ROLE: "see"})
+    await opened(page, served)
+    await unfolded(page)
+    for name in ("Take out of rotation", "Acknowledge", "Pause", "Call", "Reload configuration"):
+        await expect(page.get_by_role("button", name=name).first).to_be_visible()
+
+    controls = page.locator("button[data-act]").or_(page.get_by_role("switch"))
+    assert await controls.count() > len(rungs()) + 4
+    assert await controls.and_(page.locator(":enabled")).evaluate_all(OUTER) == []
+    await expect(page.get_by_text("Read-only access")).to_be_visible()
+
+
+async def test_a_call_page_for_looking_plays_no_recording(page: Page, served: Served) -> None:
+    served.stand_in.call_pages["c1"] = whole_call()
+    await page.set_extra_http_headers({ROLE: "see"})
+
+    await page.goto(served.url + "/calls/c1")
+
+    await expect(page.get_by_text("Playing the recording needs HOLDLINE_TOKEN.")).to_be_visible()
+    await expect(page.get_by_label("Recording of this call")).to_have_count(0)
