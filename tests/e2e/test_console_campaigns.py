@@ -15,7 +15,7 @@ from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
 from tests.e2e.console_scenes import alert, healthy, picture
 from tests.e2e.test_console import PHONE, VIOLATIONS, opened
-from tests.e2e.test_schemes import HARD_TO_READ, MISNAMED, everything_at_once
+from tests.e2e.test_schemes import HARD_TO_PRESS, HARD_TO_READ, MISNAMED, everything_at_once
 
 pytestmark = [
     pytest.mark.e2e,
@@ -356,3 +356,4 @@ async def test_it_is_readable_on_a_phone_in_light_and_in_dark(
 
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert await page.evaluate(HARD_TO_READ) == []
+    assert await page.evaluate(HARD_TO_PRESS) == []

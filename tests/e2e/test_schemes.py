@@ -79,6 +79,23 @@ MISNAMED: Final = """() => {
     }
     return bad;
 }"""  # 2.5.3: a control's name has its label; 1.3.1: an item is in a list
+HARD_TO_PRESS: Final = """() => {
+    const inText = (one) => [...one.parentElement.childNodes].some(
+        (node) => node.nodeType === 3 && node.data.trim());
+    const shown = [...document.querySelectorAll("a, button, input, select, summary")]
+        .filter((one) => one.checkVisibility() && !inText(one))
+        .map((one) => ({ one, box: one.getBoundingClientRect() }));
+    const isSmall = ({ box }) => Math.min(box.width, box.height) < 24;
+    const middle = ({ box }) => [box.x + box.width / 2, box.y + box.height / 2];
+    const beside = (a, b) => {
+        const [x, y] = middle(a), [u, v] = middle(b), { left, right, top, bottom } = b.box;
+        const gap = Math.hypot(Math.max(left - x, 0, x - right), Math.max(top - y, 0, y - bottom));
+        return gap < 12 || (isSmall(b) && Math.hypot(x - u, y - v) < 24);
+    };
+    return shown.filter(isSmall)
+        .filter((small) => shown.some((other) => other !== small && beside(small, other)))
+        .map(({ one, box }) => `${box.width} by ${box.height}: ${one.outerHTML.slice(0, 100)}`);
+}"""  # 2.5.8: a control has 24 by 24 pixels, or as much room around its middle
 RUNGS: Final[list[dict[str, Any]]] = [
     WELL | {"stage": "stt", "kind": "deepgram", "name": "deepgram"},
     WELL | {"stage": "llm", "kind": "openai", "name": "openai", "suspect": True},

@@ -29,7 +29,7 @@ export class Campaigns {
 
   constructor(place) {
     const link = el("a", { href: "/do-not-call" }, "Do-not-call list");
-    place.append(this.#said, this.#list, this.#wrong, el("p", { class: "hint" }, link));
+    place.append(this.#said, this.#list, this.#wrong, el("p", { class: "links" }, link));
   }
 
   /** Show all campaigns: {campaigns, problem}. */
