@@ -9,7 +9,7 @@
 # and ends with exit code 2). Behind a proxy, also give it `-e FORWARDED_ALLOW_IPS=` with the address
 # from which the proxy comes in, as docs/configuration.md says. Twilio's calls need port 8080 alone;
 # the browser's telephone sends its sound over UDP and needs `--network host`. `docker stop -t 65`
-# lets calls in progress end (`shutdown.drain_s` and 35 s), and `docker kill -s HUP` brings a changed
+# lets calls in progress end (`shutdown.drain_s` plus 35 s), and `docker kill -s HUP` brings a changed
 # configuration into force. More: docs/deploy.md.
 #
 # The image below is pinned; docs/deploy.md says how to renew that.

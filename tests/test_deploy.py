@@ -319,7 +319,7 @@ def test_a_new_version_has_its_database_before_it_accepts_calls(got: str, begins
 def test_the_stop_time_is_the_same_everywhere() -> None:
     drain_s = load(variables=Environment(values=SECRETS)).settings.shutdown.drain_s
     told = {
-        name: set(re.findall(r"`(?:shutdown\.)?drain_s`\s+and (\d+) s", text))
+        name: set(re.findall(r"`(?:shutdown\.)?drain_s`\s+plus\s+(\d+) s", text))
         for name, text in {
             "unit": UNITS["holdline"],
             **{
