@@ -32,7 +32,7 @@ QUOTE: Final = re.compile(
     rf"(?<![\w.])(?P<row>{_ROW})\s*(?P<unit>s|minutes|h|%)?`?<!-- (?P<place>[\w.]+) -->",
     re.IGNORECASE,
 )
-PLACE: Final = re.compile(r"<!-- ([\w.]+) -->")
+PLACE: Final = re.compile(r"<!--\s+([\w.]+)\s+-->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
