@@ -1,8 +1,9 @@
 """Limits for clients that have connected but not begun a call yet. Pure.
 
 Such a client costs a socket or a peer connection, and may be an attacker that never begins a call.
-So a full waiting room does not refuse new clients: it drops the oldest connection from the address
-with the most connections. A real caller waits only for a moment, and is hardly ever the oldest one.
+So a full waiting room drops the oldest connection from the address with the most connections, and
+refuses a new client only if no connection may be dropped. A real caller waits only for a moment,
+and is hardly ever the oldest one.
 """
 
 from collections import Counter
@@ -17,7 +18,10 @@ HAIR: Final = 1e-6  # tolerance, so that rounding does not cause repeated waits 
 
 
 def network_of(address: str) -> str:
-    """Return the network that one client may control: an IPv4 address, or an IPv6 /64 network."""
+    """Return the network that one client may control: an IPv4 address, or an IPv6 /64 network.
+
+    A text that is not an address is returned unchanged, up to 64 characters.
+    """
     try:
         found = ip_address(address)
     except ValueError:
@@ -106,8 +110,8 @@ class WaitingRoom:
         Returns:
             False if there are too many and none can be displaced: the new one is refused.
         """
-        if self._crowded_by(guest):
-            oldest = self._oldest_to_go(guest, now)
+        if self._is_full_for(guest):
+            oldest = self._find_displaceable(guest, now)
             if oldest is None:
                 return False
             self.remove(oldest)
@@ -116,25 +120,28 @@ class WaitingRoom:
         return True
 
     def remove(self, guest: Guest) -> None:
-        """Remove a connection whose call has begun, or that is gone; it need not be here."""
+        """Remove a connection that is gone, or whose call has begun; it may be absent already."""
         self._guests.pop(guest, None)
 
-    def _crowded_by(self, guest: Guest) -> bool:
-        return len(self._guests) >= self._places or self._full_of(guest)
+    def _is_full_for(self, guest: Guest) -> bool:
+        return len(self._guests) >= self._places or self._address_is_full(guest)
 
-    def _full_of(self, guest: Guest) -> bool:
+    def _address_is_full(self, guest: Guest) -> bool:
         same = sum(item.address == guest.address for item in self._guests)
         return same >= self._of_one_address
 
-    def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:
-        """Return the connection to displace: the oldest from the most frequent address."""
+    def _find_displaceable(self, guest: Guest, now: float) -> Guest | None:
+        """Return the oldest connection from the most frequent address; `None` if none may go.
+
+        Unauthenticated connections are displaced first.
+        """
         may_go = [
             old
             for old in self._guests
             if now - old.came_at >= self._ripe_s and (guest.known or not old.known)
         ]
         candidates = [old for old in may_go if not old.known] or may_go
-        if self._full_of(guest):
+        if self._address_is_full(guest):
             candidates = [old for old in candidates if old.address == guest.address]
         counts = Counter(old.address for old in candidates)
         return max(candidates, key=lambda old: counts[old.address], default=None)

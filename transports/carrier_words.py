@@ -39,7 +39,7 @@ class CarrierWords:
         self._ask_all = partial(ask_all, QUESTION)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
-        """Pass the verdicts on a call to `take`, earlier ones and new ones, until `forget`."""
+        """Pass verdicts on a call to `take` until `forget`, beginning with the last earlier one."""
         if not call_ref:
             return
         self._watching[call_ref] = take

@@ -46,7 +46,7 @@ class DialRequest:
 
     Attributes:
         dial_id: Our id. It is put where the carrier returns it: in the status callback's URL, the
-            room's name, or a header.
+            call's state, or the room's name.
         to: The number to call.
         campaign: The campaign's name.
         patience_s: How long it may ring.
@@ -85,7 +85,10 @@ class FoundCall:
 
 
 class CampaignCarrier(Protocol):
-    """A carrier that places calls; each method raises `CarrierError` if it does not answer."""
+    """A carrier that places calls.
+
+    Each method raises `CarrierError` if the response is missing or was not understood.
+    """
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return the carrier's id of it.
@@ -96,7 +99,7 @@ class CampaignCarrier(Protocol):
         ...
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of one of our dials; `None` if the carrier has never had it.
+        """Return the state of one of our dials; `None` if the carrier does not know it.
 
         Args:
             dial_id: Our id.
@@ -108,7 +111,7 @@ class CampaignCarrier(Protocol):
 
 @runtime_checkable
 class RecallingCarrier(Protocol):
-    """A carrier that finds calls only by its own ids, and must be told those of other processes."""
+    """A carrier that finds calls by its own ids, and must be told those of other processes."""
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
         """Remember the carrier's id of a dial that another process placed."""
@@ -167,14 +170,11 @@ class DialWithdrawnError(Exception):
     """The dial must no longer be placed, so the carrier was not asked; the message is a code."""
 
 
-# The state of a leg from status callbacks, for carriers whose callbacks report more than their API.
-#
-# Each process of a worker pool may have received a part of the callbacks; `joined` merges them.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardLeg:
-    """The state of a leg, as reported by callbacks.
+    """The state of a leg by its callbacks, for carriers whose API reports less.
+
+    Each process of a worker pool may have received a part of the callbacks; `joined` merges them.
 
     Attributes:
         call_ref: The carrier's id of the call.
@@ -221,27 +221,25 @@ class HeardLeg:
 
 def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
     """Return a leg's state from the callbacks of several processes; `None` without any."""
-    known = list(parts)
-    if not known:
+    reported = list(parts)
+    if not reported:
         return None
-    end = next((heard_leg for heard_leg in known if heard_leg.ended), known[0])
+    end = next((heard_leg for heard_leg in reported if heard_leg.ended), reported[0])
     return HeardLeg(
-        call_ref=known[0].call_ref,
-        answered=any(heard_leg.answered for heard_leg in known),
+        call_ref=reported[0].call_ref,
+        answered=any(heard_leg.answered for heard_leg in reported),
         ended=end.ended,
         sip_code=end.sip_code,
-        machine=any(heard_leg.machine for heard_leg in known),
+        machine=any(heard_leg.machine for heard_leg in reported),
     )
 
 
-# Call results from callbacks, for carriers whose API does not report them.
-#
-# Twilio's API returns the outcome and price of a call at any time. Other carriers report them only
-# in callbacks, or there first. A callback may reach any process of the worker pool.
-
-
 class CarrierNews(Protocol):
-    """The callbacks that any process of the worker pool has received."""
+    """The callbacks that any process of the worker pool has received.
+
+    Twilio's API returns the outcome and price of a call at any time. Other carriers report them
+    only in callbacks, or there first.
+    """
 
     @property
     def refs(self) -> MutableMapping[str, str]:
@@ -281,7 +279,7 @@ class DialPace:
         """Call `ask` at the account's pace, again after a rate limit; return its result.
 
         Raises:
-            CarrierError: It failed; `DialRefusedError` if the number is refused.
+            CarrierError: The request failed; `DialRefusedError` if the number is refused.
             DialWithdrawnError: The request's `confirm` raised it.
         """
         for tries in range(LIMITED_TRIES):

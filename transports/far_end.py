@@ -17,7 +17,7 @@ class Quiet:
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Prepare; the clock is monotonic, in seconds."""
+        """Start without messages; the clock is monotonic, in seconds."""
         self._clock = clock
         self.on_back: Callable[[float], None] = lambda _: None
         self._heard_at: float | None = None

@@ -17,7 +17,7 @@ from transports.leg_output import LegOutput
 class LegFacts:
     """The properties of a leg when it is answered."""
 
-    transport: str  # webrtc, twilio, local, loopback
+    transport: str  # its name in events, such as webrtc, twilio or local
     sample_rate_hz: int  # of the pipeline on this leg, in both directions
     caller: str = ""  # unmasked: only the call's own record may contain it
     called: str = ""
@@ -56,7 +56,7 @@ class Leg(Protocol):
     facts: LegFacts
     parked: (
         ResumePlace | None
-    )  # where the resume state is kept; `None` if the line never comes back
+    )  # where the resume state is stored; `None` if the call cannot be resumed
 
     @property
     def before(self) -> ResumeState | None:
@@ -80,7 +80,7 @@ class Leg(Protocol):
         ...
 
     async def answered(self) -> None:
-        """Wait until the caller can hear us."""
+        """Wait until the caller can hear us; raise `TimeoutError` if that takes too long."""
         ...
 
     def show(self, message: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ class Leg(Protocol):
 
 
 class PlainLeg:
-    """Default implementations, for a line without a carrier."""
+    """Default implementations of the parts of `Leg` that a kind of line may lack."""
 
     parked: ResumePlace | None = None
 
@@ -169,12 +169,12 @@ class People:
     def __init__(self) -> None:
         self._carriers: dict[str, CallsPeople] = {}
 
-    def add(self, transport: str, door: CallsPeople) -> None:
+    def add(self, transport: str, carrier: CallsPeople) -> None:
         """Register a carrier."""
-        self._carriers[transport] = door
+        self._carriers[transport] = carrier
 
     def for_caller(self, transport: str) -> CallsPeople | None:
-        """Return a carrier to call a person with, preferably the caller's; `None` without any.
+        """Return a carrier that can call a person, preferably the caller's; `None` without any.
 
         The two legs are joined in our process, so a caller in a browser can talk to a telephone.
         """

@@ -109,7 +109,7 @@ class LegOutput(BaseOutputTransport):
 class OutgoingFrames(FrameQueue):
     """A queue in which an interruption also drops a frame that was taken just before.
 
-    Between `get` and the task that awaits it are two iterations of the event loop. If Pipecat's
+    Two iterations of the event loop pass between `get` and the task that awaits it. If Pipecat's
     sender empties the queue in between and reports that the agent stopped speaking, it would then
     report that the agent speaks, because of a piece that is never heard, and the beginning of the
     next answer would not be reported.
@@ -118,7 +118,7 @@ class OutgoingFrames(FrameQueue):
     def __init__(self) -> None:
         super().__init__()
         self._taken: Frame | None = None
-        self._overtaken: Frame | None = None
+        self._interrupted: Frame | None = None
 
     def reset(self) -> None:
         """Empty the queue after an interruption, including a frame that was just taken."""
@@ -126,12 +126,12 @@ class OutgoingFrames(FrameQueue):
         super().reset()
         self._taken = taken
         if taken is not None and taken.interruptible:
-            self._overtaken = taken
+            self._interrupted = taken
 
-    def wanted(self, frame: Frame) -> bool:
-        """Return whether a frame that was taken is still to be played: it was not interrupted."""
+    def confirm(self, frame: Frame) -> bool:
+        """Confirm that a taken frame has arrived; return False if it was interrupted meanwhile."""
         self._taken = None
-        return frame is not self._overtaken
+        return frame is not self._interrupted
 
     def _get(self) -> Frame:
         self._taken = frame = super()._get()
@@ -160,13 +160,15 @@ class WholeSender(BaseOutputTransport.MediaSender):
             self._audio_queue = OutgoingFrames()  # before the task reads from the queue
 
     def _next_frame(self) -> AsyncGenerator[Frame, None]:
-        return self._drop_overtaken(super()._next_frame())
+        return self._drop_interrupted(super()._next_frame())
 
-    async def _drop_overtaken(
+    async def _drop_interrupted(
         self, frames: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
         async for frame in frames:
-            if not isinstance(self._audio_queue, OutgoingFrames) or self._audio_queue.wanted(frame):
+            if not isinstance(self._audio_queue, OutgoingFrames) or self._audio_queue.confirm(
+                frame
+            ):
                 yield frame
 
 

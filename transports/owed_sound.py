@@ -137,7 +137,7 @@ class SentSound:
         """Record that a word or utterance ends here."""
         if self._stretches:
             self._stretches[-1].ends_word = True
-            self._forget_whole_words()
+            self._forget_heard_words()
 
     def echoed(self, name: str) -> None:
         """Record that a mark was echoed: the audio before it was played."""
@@ -147,7 +147,7 @@ class SentSound:
             stretch.played = True
             if stretch.mark == name:
                 break
-        self._forget_whole_words()
+        self._forget_heard_words()
 
     def heard_but(self, left_s: float) -> None:
         """Record that everything was played but the last `left_s`, in whole stretches."""
@@ -157,18 +157,19 @@ class SentSound:
             if after_s < left_s - HAIR_S:
                 break
             stretch.played = True
-        self._forget_whole_words()
+        self._forget_heard_words()
 
     def clear(self) -> None:
         """Forget all audio."""
         self._stretches.clear()
 
-    def _forget_whole_words(self) -> None:
+    def _forget_heard_words(self) -> None:
+        """Forget the words that were played completely, and a rest too long to be part of one."""
         played = [stretch for stretch in self._stretches if stretch.played]
-        whole = max((i + 1 for i, stretch in enumerate(played) if stretch.ends_word), default=0)
-        if self.again_s - self._length(played[:whole]) > MAX_WORD_S:
-            whole = len(played)
-        for _ in range(whole):
+        count = max((i + 1 for i, stretch in enumerate(played) if stretch.ends_word), default=0)
+        if self.again_s - self._length(played[:count]) > MAX_WORD_S:
+            count = len(played)
+        for _ in range(count):
             self._stretches.popleft()
 
     def _length(self, stretches: Iterable[Stretch]) -> float:
@@ -212,7 +213,7 @@ class OwedSound:
         self._count = 0
 
     async def write(self, sound: bytes) -> None:
-        """Write a piece, after audio that must be repeated."""
+        """Write a piece, after repeating lost audio."""
         await self.repeat()
         async with self._writing:
             await self._put(sound)

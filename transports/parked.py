@@ -77,7 +77,7 @@ class Parked:
         return ParkedCall(self._pool.key_values, f"parked {self._kind} {token}")
 
     async def holds(self, token: str) -> bool:
-        """Return whether a state is stored, and leave it in the store."""
+        """Return whether a state is stored; it stays stored, for another `KEPT_S`."""
         kept = await self.take(token)
         if kept.state is not None:
             await kept.keep(kept.state)

@@ -1,4 +1,4 @@
-"""The interface of the worker pool to the lines: seats, stored values, locks, other processes."""
+"""The worker pool's interface for the lines: seats, stored values, locks, other processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 
 from bot.clock import Clock
 
-DRAINING: Final = "draining"  # the reason of a refusal if the server accepts no new calls
-ASK_S: Final = 2.0  # to wait for another process; one that answers later has worse problems
+DRAINING: Final = "draining"  # the reason for a refusal while the server accepts no new calls
+ASK_S: Final = 2.0  # the time limit of a question to another process (chosen)
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -41,19 +41,19 @@ class KeyValues(Protocol):
     """A key-value store that all processes of the pool share."""
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store a value; it can be taken once, within `for_s`."""
+        """Store a value, to be taken once within `for_s`; a failure is only logged."""
         ...
 
     async def take(self, token: str) -> Any:
-        """Remove and return a value; `None` if there is none, or it has expired."""
+        """Remove and return a value; `None` if it is missing or expired, or on no answer."""
         ...
 
     async def read(self, token: str) -> Any:
-        """Return a value and keep it; raise `LookupError` if the store does not answer."""
+        """Return a value and keep it, or `None`; raise `LookupError` without an answer."""
         ...
 
     async def drop(self, token: str) -> None:
-        """Remove a value, or a kind; raise `LookupError` if the store does not answer."""
+        """Remove a value, or all of a kind; raise `LookupError` if the store does not answer."""
         ...
 
 
@@ -61,7 +61,7 @@ class Peers(Protocol):
     """Claims and questions between the processes of the pool."""
 
     async def claim(self, what: str) -> bool:
-        """Claim `what`; return False if another live process has claimed it."""
+        """Claim `what`; return False if another live process has claimed it, or on no answer."""
         ...
 
     def give_back(self, what: str) -> None:
@@ -77,7 +77,7 @@ class Peers(Protocol):
         ...
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return the answers of all processes, that of this process first."""
+        """Return the answers of all processes that respond, this process's own first."""
         ...
 
 
@@ -147,7 +147,7 @@ LOOK_S: Final = 0.25  # between two tries
 async def seat_for(
     call_ref: str, pool: CallPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
-    """Reserve a seat for a call; if there is none, try again for `within_s`."""
+    """Reserve a seat for a call, trying for `within_s`; while draining, refuse at once."""
     until = clock() + within_s
     while True:
         admitted = await pool.admit(call_ref)
@@ -157,7 +157,7 @@ async def seat_for(
 
 
 LOCK_LOOK_S: Final = 0.01  # between two tries; a lock is held for a few milliseconds (chosen)
-LOCK_S: Final = 2.0  # to wait for a lock; a slower supervisor has bigger problems
+LOCK_S: Final = 2.0  # how long to wait for a lock before continuing without it (chosen)
 
 
 class PoolLocks:

@@ -88,16 +88,19 @@ class RestClient:
     may_be_empty: bool = False
 
     async def ask(
-        self, method: str, resource: str, *, but: Sequence[int] = (), **asked: Any
+        self, method: str, resource: str, *, but: Sequence[int] = (), **arguments: Any
     ) -> dict[str, Any] | None:
-        """Return the JSON of a response, for work outside a call; `None` for a status in `but`.
+        """Return a response's JSON object, for work outside a call; `None` for a status in `but`.
+
+        If a response may be empty, `{}` is returned for a successful one without JSON.
 
         Raises:
-            ServiceError: It failed; the error says how, and whether a retry may help.
+            ServiceError: The request failed, or the response was not understood; the error says
+                how, and whether a retry may help.
         """
         try:
             async with asyncio.timeout(ASK_S):
-                status, body = await self.send(method, resource, **asked)
+                status, body = await self.send(method, resource, **arguments)
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             found = classify_error(error)
             raise dial_error(self.carrier, found, type(error).__name__) from error
@@ -109,16 +112,22 @@ class RestClient:
             raise self._refusal(status, body)
         return body
 
-    async def command(self, method: str, resource: str, **asked: Any) -> int:
-        """Return the status of a response, or `NO_ANSWER`; never raises, as a caller is waiting."""
+    async def command(self, method: str, resource: str, **arguments: Any) -> int:
+        """Return the status of a response, or `NO_ANSWER`; never raises."""
         try:
             async with asyncio.timeout(ASK_S):
-                return (await self.send(method, resource, reads=False, **asked))[0]
+                return (await self.send(method, resource, reads=False, **arguments))[0]
         except (TimeoutError, aiohttp.ClientError):
             return NO_ANSWER
 
     async def send(
-        self, method: str, resource: str, *, reads: bool = True, twice: bool = False, **asked: Any
+        self,
+        method: str,
+        resource: str,
+        *,
+        reads: bool = True,
+        twice: bool = False,
+        **arguments: Any,
     ) -> tuple[int, Any]:
         """Send a request; return the response's status and its JSON.
 
@@ -128,11 +137,11 @@ class RestClient:
             reads: Whether to read the body of the response.
             twice: Whether the request may be repeated if the host has just closed a connection
                 that was kept open.
-            asked: Arguments of `aiohttp.ClientSession.request`.
+            arguments: Further arguments of `aiohttp.ClientSession.request`.
         """
         url = f"{self.url}/{resource}"
         headers = {"Authorization": self.authorization.get_secret_value()}
-        async with request(method, url, twice=twice, headers=headers, **asked) as answer:
+        async with request(method, url, twice=twice, headers=headers, **arguments) as answer:
             return answer.status, await self.read(answer) if reads else None
 
     def _refusal(self, status: int, body: Any) -> ServiceError:

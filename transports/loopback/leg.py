@@ -47,14 +47,14 @@ class LoopbackLine:
     def heard(self) -> NDArray[np.int16]:
         """Return all audio that was heard as one recording, with silence in the gaps."""
         length = max((start + piece.size for start, piece in self._pieces), default=0)
-        whole = np.zeros(length, dtype=np.int16)
+        recording = np.zeros(length, dtype=np.int16)
         for start, piece in self._pieces:
-            whole[start : start + piece.size] = piece
-        return whole
+            recording[start : start + piece.size] = piece
+        return recording
 
 
 class LoopbackMouth:
-    """The audio that the caller has still to say, frame by frame."""
+    """The audio that the caller still has to say, frame by frame."""
 
     def __init__(self, samples: NDArray[np.int16], *, step: int) -> None:
         self._step = step
@@ -65,7 +65,7 @@ class LoopbackMouth:
         self.silent_frames = 0  # since the last voiced frame
 
     def take(self, samples: NDArray[np.int16]) -> None:
-        """Append these samples."""
+        """Append samples, to be said after the pending ones."""
         self._rest = np.concatenate([self._rest, samples])
         self._said.clear()
 
@@ -80,11 +80,11 @@ class LoopbackMouth:
         return np.concatenate([piece, self._silence[piece.size :]])
 
     def shut(self) -> None:
-        """Let `empty` raise from now on: the caller leaves."""
+        """Record that the caller leaves: `wait_until_said` raises from now on."""
         self._shut = True
         self._said.set()
 
-    async def empty(self) -> None:
+    async def wait_until_said(self) -> None:
         """Wait until everything was said.
 
         Raises:
@@ -153,7 +153,7 @@ class LoopbackLeg(PlainLeg):
             ConnectionError: The caller left the line first.
         """
         self._mouth.take(samples)
-        await self._mouth.empty()
+        await self._mouth.wait_until_said()
 
     def on_gone(self, gone: Gone) -> None:
         """Call `gone` when the caller hangs up."""
@@ -194,26 +194,26 @@ class _Input(BaseInputTransport):
 
     async def stop(self, frame: EndFrame) -> None:
         """Stop speaking."""
-        await self._hush()
+        await self._stop_speaking()
         await super().stop(frame)
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Stop speaking at once."""
-        await self._hush()
+        await self._stop_speaking()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
         """Stop the task."""
-        await self._hush()
+        await self._stop_speaking()
         await super().cleanup()
 
-    async def _hush(self) -> None:
+    async def _stop_speaking(self) -> None:
         self._mouth.shut()
         task, self._speaking = self._speaking, None
         if task and task is not asyncio.current_task():
             await self.cancel_task(task)
 
-    def _patient(self) -> bool:
+    def _stays(self) -> bool:
         """Return whether the caller stays on the line."""
         waited_s = self._mouth.silent_frames * FRAME_S
         silent_s = self._line.clock() - self._line.busy_until_s
@@ -226,7 +226,7 @@ class _Input(BaseInputTransport):
             if self._line.closed:
                 self._mouth.shut()
                 return
-            if not self._patient():
+            if not self._stays():
                 break
             piece = self._mouth.next()
             await self.push_audio_frame(
