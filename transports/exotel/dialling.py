@@ -72,7 +72,9 @@ def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
 
 
 def ending_of(status: str) -> str:
-    """Return how a call ended, in the terms shared by all carriers; empty while it goes on.
+    """Return how a call ended, in the terms shared by all carriers.
+
+    Empty while it goes on, or for an undocumented status.
 
     Source: developer.exotel.com/docs/references/error-codes ("Call Status Values").
     """
@@ -119,7 +121,7 @@ class ExotelCarrier:
         self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
 
     async def dial(self, request: DialRequest) -> str:
-        """Place a call; Exotel alone decides how long it rings."""
+        """Place a call; return its SID. Exotel alone decides how long it rings."""
         call_sid = await self._pace.place(lambda: self._request_call(request), request)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
@@ -158,7 +160,7 @@ class ExotelCarrier:
         )
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call, as soon as Exotel knows it."""
+        """Return the price of a call; `None` until Exotel knows it."""
         with carrier_errors():
             found = await self._fetch(provider_call_id)
         return found.cost if found else None
@@ -188,12 +190,12 @@ class ExotelCarrier:
         if answer is None:
             return None
         call = part(answer, "call")
-        over = ending_of(str(call.get("status") or ""))
+        ending = ending_of(str(call.get("status") or ""))
         return FoundCall(
             provider_call_id=call_sid,
-            outcome=outcome_of(OUTCOMES.get(over), machine=False),
-            answered=over == "completed",
-            cost=number_of(call.get("price")) if over else None,
+            outcome=outcome_of(OUTCOMES.get(ending), machine=False),
+            answered=ending == "completed",
+            cost=number_of(call.get("price")) if ending else None,
         )
 
     def _form(self, request: DialRequest) -> Form:

@@ -32,12 +32,12 @@ class ExotelRest:
     api_url: str = API_URL
 
     async def ask(self, method: str, resource: str, form: Form = ()) -> dict[str, Any] | None:
-        """Return a response's JSON; `None` if a `GET` finds no such resource.
+        """Return a response's JSON, empty without any; `None` if a `GET` finds no such resource.
 
         Names are in lower case, because Exotel's pages write both `Sid` and `sid`.
 
         Raises:
-            ServiceError: The request failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; see `RestClient.ask`.
         """
         but = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
         return await self._client.ask(method, resource, but=but, data=form or None)
@@ -46,7 +46,7 @@ class ExotelRest:
         """Return the account's state; this API does not show where a number's calls go.
 
         Raises:
-            ServiceError: Exotel refused, or did not respond.
+            ServiceError: Exotel refused, or its response is missing or was not understood.
         """
         client = replace(self._client, url=f"{self.api_url.rstrip('/')}/v1/Accounts")
         account = quote(self.account_sid.get_secret_value(), safe="")
@@ -61,21 +61,21 @@ class ExotelRest:
             carrier="exotel",
             url=f"{self.api_url.rstrip('/')}/v1/Accounts/{account}",
             authorization=basic_auth(self.api_key.get_secret_value(), self.api_token),
-            read=_json,
+            read=_read_json,
             error_in=lambda body: (part(body or {}, "restexception"), None),
             may_be_empty=True,
         )
 
 
-async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
-    """Return a response's JSON object; `None` if it is malformed, too long or no object."""
+async def _read_json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
+    """Return a response's JSON object; `None` if it is malformed, too long or not an object."""
     try:
         body = await read_body(answer.content, most_bytes=MAX_ANSWER_BYTES)
-        parsed = json.loads(body, object_pairs_hook=_lowered)
+        parsed = json.loads(body, object_pairs_hook=_lower_names)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
 
-def _lowered(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _lower_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {name.lower(): value for name, value in pairs}

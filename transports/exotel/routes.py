@@ -37,12 +37,6 @@ from transports.media_stream.webhooks import (
 )
 from transports.pool import HeldSeat
 
-# Exotel's status callbacks on a call that we placed, in their several formats.
-#
-# Source: developer.exotel.com/docs/voice-v1/api-reference/status-callback and /api/statuscallback
-# (the fields), support.exotel.com/support/solutions/articles/48278 ("as multipart/form-data"). JSON
-# is sent if the account is set to it. Callbacks that are read here are authenticated already.
-
 STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
 """Call status by event type; the `Status` in a callback is unreliable while the call goes on."""
 
@@ -50,10 +44,13 @@ OVER: Final = "terminal"
 
 
 def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
-    """Return a callback's fields with lower-case names; `None` if there are none.
+    """Return an authenticated callback's fields with lower-case names; `None` if there are none.
+
+    Source: developer.exotel.com/docs/voice-v1/api-reference/status-callback and /api/statuscallback
+    (the fields), support.exotel.com/support/solutions/articles/48278 ("as multipart/form-data").
 
     Args:
-        body: A form in either encoding, or JSON; the caller has limited its length.
+        body: A form in either encoding, or JSON if the account is set to it, of limited length.
         content_type: The header's value.
     """
     kind = content_type.partition(";")[0].strip().lower()
@@ -76,15 +73,15 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
     call_sid = fields.get("callsid", "")
     if not is_id(call_sid):
         return None
-    event, word = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
-    status = STATUSES.get(event) or ending_of(word)
+    event, given = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
+    status = STATUSES.get(event) or ending_of(given)
     if event == OVER and not status:
         status = "failed"  # the call has ended, with an undocumented status
     return StatusCallback(
         call_ref=call_sid,
         ref=ref,
         status=status,
-        reason=word[:MAX_WORD_CHARS] if status == "failed" != word else "",
+        reason=given[:MAX_WORD_CHARS] if status == "failed" != given else "",
     )
 
 
@@ -122,8 +119,8 @@ class ExotelProof:
     Attributes:
         key: The account's API key.
         token: The account's secret, which also makes the proofs of our own calls.
-        addresses: The networks from which Exotel connects. With credentials they are checked too,
-            unless there are none.
+        addresses: The networks from which Exotel connects; empty to accept any, which requires
+            credentials or a proof.
     """
 
     key: SecretStr | None = None
@@ -162,7 +159,7 @@ class ExotelRoutes:
     """
 
     def __init__(self, host: CarrierHost, *, proof: ExotelProof) -> None:
-        """Make the routes; `proof` authenticates the handshakes and callbacks."""
+        """Create the routes; `proof` authenticates the handshakes and callbacks."""
         self._host = host
         self._proof = proof
         self._webhooks = Webhooks("exotel", host.emit)
@@ -203,7 +200,7 @@ class ExotelRoutes:
         return Response(status_code=HTTPStatus.OK)
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Reserve a seat for a stream; a refused one goes to the applet's next step."""
+        """Reserve a seat for a stream; after a refusal, Exotel takes the applet's next step."""
         pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
         if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")

@@ -6,7 +6,12 @@ show what was played. The call's next step, and also a redirect of the live call
 of the stream (`keepCallAlive`).
 
 Source: plivo.com/docs/voice/audio-streaming/audio-streaming; for the redirect,
-github.com/plivo/plivo-cli, audio-streaming-skill/SKILL.md, "Hand off to a human".
+github.com/plivo/plivo-cli, audio-streaming-skill/SKILL.md, "Hand off to a human"; for the
+instructions and the result of a transfer, plivo.com/docs/voice/xml/dial and /docs/voice/use-cases/
+dial-status-reporting (statuses, an empty `DialBLegUUID` if the call is not answered), the package
+`plivo`, xml/DialElement.py. A callback with `DialAction=answer` was recorded in full by a customer.
+Not tried on a live account: the cause of a call that is declined by hand, and whether `answer` and
+`connected` both come.
 """
 
 import base64
@@ -36,13 +41,6 @@ from transports.media_stream.messages import (
     text,
 )
 from transports.plivo.rest import STATUS_PATH
-
-# Transfers of a live call: the instructions to Plivo, and the result that it reports.
-#
-# Source: plivo.com/docs/voice/xml/dial and /docs/voice/use-cases/dial-status-reporting (statuses,
-# an empty `DialBLegUUID` if the call is not answered), the package `plivo`, xml/DialElement.py. A
-# callback with `DialAction=answer` was recorded in full by a customer. Not tried on a live account:
-# the cause of a call that is declined by hand, and whether `answer` and `connected` both come.
 
 AFTER_PATH: Final = "/plivo/after"
 TRANSFER_PATH: Final = "/plivo/transfer"
@@ -89,7 +87,7 @@ def dial_outcome(form: Mapping[str, str]) -> Handover | None:
     return "declined" if form.get("DialHangupCause") == _DECLINED else outcome
 
 
-def is_dial_news(form: Mapping[str, str]) -> bool:
+def is_about_person(form: Mapping[str, str]) -> bool:
     """Return whether a callback is about a person who is rung for a caller."""
     return "DialAction" in form
 

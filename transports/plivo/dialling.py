@@ -1,12 +1,12 @@
 """Campaigns over Plivo, which reports the result of a dial by a callback, or else when asked.
 
 Plivo responds to a call request with the id of the request. The call's own id comes with its
-callbacks. For a request for one call both ids were the same wherever one was recorded, but no page
-promises it.
+callbacks. In every recorded request for one call, both ids were the same, but no page promises
+that.
 
 Plivo lists a call in one of three places: among the queued calls, among the live calls, or in the
-records, where it appears some time after its end. In between it is nowhere. So callbacks are read
-first, and a call that was listed a moment ago counts as in progress for a while.
+records, where it appears some time after its end. In between, it is in none. So callbacks are
+read first, and a call that was listed a moment ago counts as in progress for a while.
 
 Source: plivo.com/docs/voice/api/call/make-a-call, /retrieve-all-calls, /the-call-object, and the
 package `plivo`, resources/calls.py, live_calls.py and queued_calls.py (the places, their filters,
@@ -86,7 +86,7 @@ class PlivoCarrier:
     Attributes:
         rest: The account's API.
         number: Our number, which the callee sees.
-        news: What callbacks have reported. Its ids are request ids, until the call's own is known.
+        news: What callbacks have reported. Its `refs` are request ids until a call's own is known.
         machine: The mode of Plivo's machine detection; empty for none.
         calls_per_s: How many calls the account may place; Plivo queues further ones.
     """
@@ -118,23 +118,24 @@ class PlivoCarrier:
         """Return the state of a dial; `None` if there is no sign of such a call.
 
         An outcome in the callbacks decides; without one, Plivo is asked. If no callback has come
-        and the call's id finds nothing, a call to the number `to` since `since_s` is searched for.
+        and the id is unknown or finds no call, a call to the number `to` since `since_s` is
+        searched for.
         """
         reported = await self.news.heard(dial_id)
         if reported is not None and reported.outcome is not None:
             self._listed_at.pop(dial_id, None)
             return reported.found
         with carrier_errors():
-            record = await self._fetch_known(dial_id, reported)
+            record = await self._fetch_by_id(dial_id, reported)
             if record is None and reported is None:
                 record = await self._search(dial_id, to, since_s)
         if record is None:
             return self._unlisted(dial_id, reported)
         self._note_listed(dial_id, record.uuid)
-        return _found(record, reported)
+        return _found_call(record, reported)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop an unanswered call; that it has already ended is no error.
+        """Stop an unanswered call; do nothing if it has already ended.
 
         Args:
             dial_id: Our id.
@@ -148,38 +149,47 @@ class PlivoCarrier:
             if await self.rest.ask("DELETE", request) is not None:
                 return
             found = await _fetch(self.rest, ordered)
-            if found and found.outcome is None and not found.answered:  # no conversation
+            if found and found.outcome is None and not found.answered:
                 await self.rest.ask("DELETE", call_of(found.uuid or ordered))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call, as soon as there is a record of it."""
+        """Return the price of a call; `None` until there is a complete record of it."""
         with carrier_errors():
             record = await _fetch(self.rest, provider_call_id, queued=False)
         return record.cost if record else None
 
-    async def _fetch_known(self, dial_id: str, reported: HeardLeg | None) -> PlivoRecord | None:
-        """Return the call by its id; `None` if the id is unknown, or finds nothing."""
+    async def _fetch_by_id(self, dial_id: str, reported: HeardLeg | None) -> PlivoRecord | None:
+        """Return the call by its id; `None` if no id is known, or Plivo lists no call with it."""
         uuid = reported.call_ref if reported else self.news.refs.get(dial_id)
         return await _fetch(self.rest, uuid, queued=reported is None) if uuid else None
 
     async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
-        """Return the call of our request, else our oldest call that no other dial has."""
-        known = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
-        requested = self.news.refs.get(dial_id)
-        if requested and (ours := [call for call in known if requested == call.request_uuid]):
-            return ours[0]
+        """Return the call that the dial's request placed, else one that may belong to the dial.
+
+        That is the oldest call from our number to the number `to` since `since_s` that belongs
+        neither to another dial nor to another request; `None` if there is none.
+        """
+        listed = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
+        request_uuid = self.news.refs.get(dial_id)
+        for call in listed:
+            if request_uuid and call.request_uuid == request_uuid:
+                return call
         taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
-        ours = [
+        unclaimed = [  # the newest first, like `listed`
             call
-            for call in known
+            for call in listed
             if same_number(call.caller, self.number)
             and not {call.uuid, call.request_uuid} & taken
-            and not (requested and call.request_uuid)  # is of another request
+            and not (request_uuid and call.request_uuid)  # belongs to another request
         ]
-        return ours[-1] if ours else None
+        return unclaimed[-1] if unclaimed else None
 
     def _unlisted(self, dial_id: str, reported: HeardLeg | None) -> FoundCall | None:
-        """Return the state of a call that Plivo does not list; it may be between two places."""
+        """Return the state of a call that Plivo does not list, perhaps while it changes its place.
+
+        It is in progress for `UNLISTED_S`; then its outcome is unknown if a callback reported it.
+        Returns `None` if neither a callback nor a recent listing shows that there is a call.
+        """
         now = asyncio.get_running_loop().time()
         if reported is not None:
             self._listed_at.setdefault(dial_id, now)
@@ -240,41 +250,44 @@ async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRec
     places = (*((QUEUED,) if queued else ()), LIVE)
     for place in places:
         if found := await rest.ask("GET", call_of(uuid), place):
-            return _going_on(found)
+            return _record_in_progress(found)
     found = await rest.ask("GET", call_of(uuid))
     return _record(found) if found else None
 
 
 async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
-    """Return the calls to a number that were requested since a moment, the newest first."""
+    """Return the calls to a number that were requested since a moment, or at an unknown time.
+
+    Queued calls come first, then live ones, then ended ones from the newest to the oldest.
+    """
     to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
-    queued = await _all(rest, QUEUED, QUEUED | {"limit": PAGE})
-    live = await _all(rest, LIVE, LIVE | to_number)
+    queued = await _fetch_all(rest, QUEUED, QUEUED | {"limit": PAGE})
+    live = await _fetch_all(rest, LIVE, LIVE | to_number)
     # Plivo filters ended calls by their end, which is later than their beginning.
-    over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
-    listed = await rest.ask("GET", CALLS, over) or {}
+    ended_query = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    listed = await rest.ask("GET", CALLS, ended_query) or {}
     ended = [_record(item) for item in listed.get("objects", ())]
-    whole_s = since.replace(microsecond=0)  # Plivo's times have no fractions of seconds
+    since_second = since.replace(microsecond=0)  # Plivo's times have no fractions of seconds
     return [
         item
-        for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
-        if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
+        for item in (*queued, *live, *sorted(ended, key=_created_at, reverse=True))
+        if same_number(item.to, to) and (item.created is None or item.created >= since_second)
     ]
 
 
-async def _all(
+async def _fetch_all(
     rest: PlivoRest, place: Mapping[str, str], query: Mapping[str, Any]
 ) -> Sequence[PlivoRecord]:
-    """Return the calls of a place that lists only their ids."""
+    """Return the calls of a place, fetching each one, because the place lists only their ids."""
     ids = (await rest.ask("GET", CALLS, query) or {}).get("calls", ())
     if len(ids) >= PAGE:
         # The list may be incomplete, and a call that is not in it would be placed again.
         raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
     found = [await rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
-    return [_going_on(item) for item in found if item]
+    return [_record_in_progress(item) for item in found if item]
 
 
-def _found(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
+def _found_call(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
     machine = reported is not None and reported.machine  # records do not report machines
     return FoundCall(
         provider_call_id=record.uuid,
@@ -294,7 +307,7 @@ def _digits(number: str) -> str:
     return number.removeprefix("+")
 
 
-def _going_on(body: Mapping[str, Any]) -> PlivoRecord:
+def _record_in_progress(body: Mapping[str, Any]) -> PlivoRecord:
     return PlivoRecord(
         uuid=str(body.get("call_uuid") or body.get("request_uuid") or ""),
         request_uuid=str(body.get("request_uuid") or ""),
@@ -328,5 +341,5 @@ def _moment(text: object) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else None
 
 
-def _age(record: PlivoRecord) -> datetime:
+def _created_at(record: PlivoRecord) -> datetime:
     return record.created or datetime.min.replace(tzinfo=UTC)

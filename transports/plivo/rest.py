@@ -38,7 +38,7 @@ class PlivoRest:
     public_url: str = ""
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; return the error, or `None`. That it has already ended is no error."""
+        """End a call, unless it has already ended; return the error, or `None`."""
         status = await self._client.command("DELETE", call_of(call_ref))
         if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
@@ -70,10 +70,10 @@ class PlivoRest:
         """Return a response's JSON, for work outside a call; `None` if there is no such resource.
 
         Raises:
-            ServiceError: The request failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; see `RestClient.ask`.
         """
-        asked = {"params": fields or {}} if method == "GET" else {"json": fields or None}
-        return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **asked)
+        sent = {"params": fields or {}} if method == "GET" else {"json": fields or None}
+        return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **sent)
 
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return whether the account is active, and where Plivo sends the calls of a number.
@@ -82,7 +82,7 @@ class PlivoRest:
         application.
 
         Raises:
-            ServiceError: Plivo refused, or did not respond.
+            ServiceError: Plivo refused, or its response is missing or was not understood.
         """
         if await self.ask("GET", "") is None:
             return NumberSetup(account="unknown")
@@ -111,14 +111,6 @@ def call_of(uuid: str) -> str:
     return f"Call/{quote(uuid, safe='')}/"
 
 
-# Translates how Plivo says that a call ended into the terms that all carriers share.
-#
-# Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
-# troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000
-# and 4010 are in the part that was read. Customers' code handles 3000, 3010, 3020 and 6010 in
-# callbacks and records (one callback that was recorded in full has 3010 with `CallStatus=busy`).
-# For a code that is missing here, the status decides.
-
 UNANSWERED: Final[Mapping[str, str]] = {
     "1000": "canceled",
     "3000": "no-answer",
@@ -142,9 +134,14 @@ FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call i
 
 
 def ending_of(status: str, code: str) -> str:
-    """Return how a call ended.
+    """Return how a call ended, in the terms that all carriers share.
 
     A known code takes precedence over the status. By Plivo's own page, the status at a hang-up is
-    always `completed`; a recorded callback had another one.
+    always `completed`; a recorded callback had another one: 3010 with `CallStatus=busy`.
+
+    Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
+    troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000,
+    4000 and 4010 are in the part that was read. Customers' code handles 3000, 3010, 3020 and 6010
+    in callbacks and records.
     """
     return UNANSWERED.get(code) or STATUSES.get(status, FAILED)

@@ -40,24 +40,23 @@ from transports.plivo.dialect import (
     answered_for,
     dial_outcome,
     dial_verb,
-    is_dial_news,
+    is_about_person,
     transfer_url,
 )
 from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
 from transports.plivo.signature import MAX_NONCE_CHARS, is_signed, signed_text
 from transports.pool import KeyValues
 
-# Transfer orders, stored in the worker pool until Plivo asks for them; each is used once.
-#
-# To transfer a call, Plivo gets the URL of our instructions. The leg stores the number to ring as
-# an order, and the process that Plivo asks takes it. Without an order, no one is rung.
-
 KEPT_S: Final = 15.0  # no longer than the leg waits for the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRingOrders:
-    """Transfer orders of this account's calls, stored and taken in any process."""
+    """Transfer orders of this account's calls, stored and taken in any process; each is used once.
+
+    To transfer a call, Plivo gets the URL of our instructions. The leg stores the number to ring as
+    an order, and the process that Plivo asks takes it. Without an order, no one is rung.
+    """
 
     rest: PlivoRest
     key_values: KeyValues
@@ -95,18 +94,15 @@ def _place(call_ref: str) -> str:
     return f"plivo order {call_ref}"
 
 
-# Plivo's callbacks on a call that we placed.
-#
-# Source: plivo.com/docs/voice/api/call/make-a-call ("Callbacks") and /machine-detection. `Machine`
-# is documented as true for a machine. False means a person only in the callback of the machine
-# detection. The duration of the detection is not reported.
-
 HANGUP: Final = "Hangup"
 JUDGED: Final = "MachineDetection"
 
 
 def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
-    """Return the status in a callback.
+    """Return the status in a callback on a call that we placed.
+
+    Source: plivo.com/docs/voice/api/call/make-a-call ("Callbacks") and /machine-detection. The
+    duration of the machine detection is not reported.
 
     Args:
         form: The signed form.
@@ -130,6 +126,7 @@ def is_over(form: Mapping[str, str]) -> bool:
 
 
 def _answerer(form: Mapping[str, str]) -> str:
+    """Return who answered; `Machine` means a person only in the detection's own callback."""
     machine = (form.get("Machine") or form.get("machine") or "").lower()
     if machine == "true":
         return "machine"
@@ -214,7 +211,7 @@ class PlivoRoutes:
 
     async def _status(self, request: Request, form: Form) -> Response:
         """Take a status callback: ringing, machine detection, or the end of a call."""
-        if is_dial_news(form):  # about the person's leg, with the id of the caller's call
+        if is_about_person(form):  # about the person's leg, with the id of the caller's call
             if caller := answered_for(form):
                 await self._tokens.returns.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)

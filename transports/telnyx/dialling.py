@@ -67,7 +67,7 @@ class TelnyxRecord:
 
 
 THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
-"""The scope of bad requests that mean that the number is refused; others are not about it."""
+"""The scope of a bad request that refuses the number; other scopes do not concern the number."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class TelnyxCarrier:
         return call_id
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial; `None` if Telnyx has no such call, or no longer.
+        """Return the state of a dial; `None` if Telnyx never had such a call, or has deleted it.
 
         A call that has ended without a reported cause counts as in progress for ten minutes. Then
         Telnyx no longer has it.
@@ -117,22 +117,26 @@ class TelnyxCarrier:
         if record is None:
             return None
         self.news.refs[dial_id] = record.call_id
-        return _found(record, reported)
+        return _found_call(record, reported)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing of a call."""
+        """End a call, even if it has been answered meanwhile."""
         if error := await self.rest.complete(ordered):
             raise CarrierError(error)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call, if a webhook has reported it."""
+        """Return the price of a call; `None` if no webhook has reported it."""
         return await self.news.charged(provider_call_id)
 
     async def _fetch_or_search(
         self, dial_id: str, to: str, since_s: float, reported: HeardLeg | None
     ) -> TelnyxRecord | None:
+        """Return a dial by its id or among the active calls, else by its events, else `None`.
+
+        The events also replace a record that shows an end, because they show how the call ended.
+        """
         call_id = reported.call_ref if reported else self.news.refs.get(dial_id)
-        record = await self._fetch(call_id) if call_id else await self._active(dial_id)
+        record = await self._fetch(call_id) if call_id else await self._find_active(dial_id)
         if record is not None and not record.over:
             return record
         since = datetime.fromtimestamp(since_s, UTC)
@@ -163,7 +167,7 @@ class TelnyxCarrier:
         return placed.call_id
 
     async def _fetch(self, call_id: str) -> TelnyxRecord | None:
-        """Return a call's record, which Telnyx keeps for ten minutes after the end; else `None`.
+        """Return a call's record; `None` without one, as from ten minutes after the call's end.
 
         `is_alive` is also false while a call rings, so only the end time shows that it has ended.
         """
@@ -171,8 +175,8 @@ class TelnyxCarrier:
         answer = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=unknown)
         return _record(_data(answer)) if answer is not None else None
 
-    async def _active(self, ref: str) -> TelnyxRecord | None:
-        """Return the live call of a dial; `None` if there is none."""
+    async def _find_active(self, ref: str) -> TelnyxRecord | None:
+        """Return the live call of a dial; `None` if the first `MAX_PAGES` pages do not have it."""
         path = f"connections/{quote(self.connection_id, safe='')}/active_calls"
         query: list[tuple[str, str]] = []
         for _ in range(MAX_PAGES):
@@ -188,7 +192,7 @@ class TelnyxCarrier:
         return None
 
     async def _search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
-        """Return a dial as Telnyx's list of events shows it; `None` if it has no event of it.
+        """Return a dial as Telnyx's list of events shows it; `None` if it has no event there.
 
         The list, which has only the events of the last day, is filtered by number and time, and
         here by our own id.
@@ -201,16 +205,16 @@ class TelnyxCarrier:
             ("page[size]", str(EVENTS_A_PAGE)),
         ]
         answer = await self.rest.ask("GET", "call_events", query=query) or {}
-        ours = [
+        events = [
             (text(row, "name"), payload)
             for row in _listed(answer)
             if (payload := _payload_in(row.get("metadata")))
             and ref_of(payload.get("client_state")) == ref
         ]
-        return _combined(ours)
+        return _combine(events)
 
 
-def _found(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
+def _found_call(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
     machine = record.answered_by.startswith(MACHINES) or bool(reported and reported.machine)
     outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
     return FoundCall(
@@ -221,7 +225,7 @@ def _found(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
     )
 
 
-def _combined(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
+def _combine(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
     """Return what the events of one dial, in any order, show together; `None` without any."""
     ids = [payload["call_control_id"] for _, payload in events]
     if not ids:
@@ -246,8 +250,8 @@ def _payload_in(metadata: object, depth: int = 0) -> dict[str, Any] | None:
     call_id = fields.get("call_control_id")
     if is_id(call_id, MAX_REF_CHARS):
         return fields
-    found = (_payload_in(field, depth + 1) for field in fields.values())
-    return next((item for item in found if item is not None), None)
+    inner = (_payload_in(field, depth + 1) for field in fields.values())
+    return next((payload for payload in inner if payload is not None), None)
 
 
 def _record(call: dict[str, Any]) -> TelnyxRecord:

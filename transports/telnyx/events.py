@@ -17,14 +17,14 @@ from calls.leg_progress import StatusCallback
 from transports.media_stream.messages import text
 from transports.rest import number_of
 
-MAX_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
+MAX_REF_CHARS: Final = 64  # of our own id of a dial, and of Telnyx's cause of a hang-up
 MARK: Final = "dial "  # in the state of a call that we placed, before our own id of the dial
 HANDED_ON: Final = "handed on "  # prefix of a call's state while a person is rung for its caller
 CALLER: Final = "caller"  # the state of an inbound call, after that prefix
 SIP_DIGITS: Final = 3
 DETECTION: Final = frozenset(
-    f"call.machine.{means}{what}.ended"
-    for means in ("", "premium.")
+    f"call.machine.{mode}{what}.ended"
+    for mode in ("", "premium.")
     for what in ("detection", "greeting")
 )
 
@@ -139,15 +139,6 @@ def state_text(client_state: object) -> str:
         return ""
 
 
-# The progress of calls that we placed.
-#
-# Webhooks about a dial carry our dial id in `client_state`, which is part of the signed body.
-# Telnyx does not report ringing, so `call.initiated` of an outbound leg counts as ringing. Telnyx
-# reports the price in `call.cost` if the application's "call cost" is switched on.
-#
-# Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
-# apispec.telnyx.com/call-cost-received-event-7389933d0.
-
 STATUSES: Final[Mapping[str, str]] = {
     "call.initiated": "ringing",
     "call.answered": "in-progress",
@@ -159,7 +150,14 @@ COST: Final = "call.cost"
 def progress_in(
     call_id: str, event: str, payload: dict[str, Any], ref: str
 ) -> StatusCallback | None:
-    """Return the progress in a webhook about a dial; `None` if there is none."""
+    """Return the progress in a webhook about a dial; `None` if there is none.
+
+    Telnyx does not report ringing, so `call.initiated` of an outbound leg counts as ringing. Telnyx
+    reports the price in `call.cost` if the application's "call cost" is switched on.
+
+    Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+    apispec.telnyx.com/call-cost-received-event-7389933d0.
+    """
     answerer = answerer_of(event, payload)
     cost = _price(payload) if event == COST else None
     if event not in STATUSES and not answerer and cost is None:

@@ -24,8 +24,8 @@ TelnyxAnswer: TypeAlias = dict[str, Any]
 class TelnyxRest:
     """The REST API of an account, and the format of a call's sound.
 
-    Commands to a call return the HTTP status of the response. A command with a `command_id` that
-    the call has already had is ignored by Telnyx.
+    Most commands to a call return the HTTP status of the response, or `NO_ANSWER`. A command with a
+    `command_id` that the call has already had is ignored by Telnyx.
 
     Attributes:
         api_key: The account's key.
@@ -74,7 +74,7 @@ class TelnyxRest:
         return await self._command(call_id, "streaming_start", fields)
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; return the error, or `None`. A call that has already ended is no error."""
+        """End a call, unless it has already ended; return the error, or `None`."""
         status = await self._command(call_ref, "hangup", {})
         # 422, with the code 90018, means that the call has already ended.
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -126,7 +126,7 @@ class TelnyxRest:
         """Return the JSON of a response, for work outside a call; `None` for a status in `but`.
 
         Raises:
-            ServiceError: The request failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; see `RestClient.ask`.
         """
         return await self._client.ask(method, resource, but=but, json=fields, params=query)
 
@@ -137,7 +137,7 @@ class TelnyxRest:
         /call-control-applications/retrieve-a-call-control-application.
 
         Raises:
-            ServiceError: Telnyx refused, or did not respond.
+            ServiceError: Telnyx refused, or its response is missing or was not understood.
         """
         query = [("filter[phone_number]", number)] if number else [("page[size]", "1")]
         first = first_of(await self.ask("GET", "phone_numbers", query=query), "data")
@@ -152,7 +152,7 @@ class TelnyxRest:
         return NumberSetup(account="active", has_number=True, webhook=webhook)
 
     async def _command_once(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        """Send a command with an id, again if there is no response; it is carried out once."""
+        """Send a command with an id, again without a response: Telnyx carries it out only once."""
         status = NO_ANSWER
         for _ in range(TRIES):
             status = await self._command(call_id, action, fields)

@@ -32,11 +32,6 @@ from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.signature import signature_trouble
 from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, handed_on
 
-# Streams of Telnyx calls.
-#
-# If the stream of a call has ended or was never opened, Telnyx keeps the call alive, and the caller
-# would hear nothing until they hang up. So we request another stream, or end the call.
-
 MEDIA_PATH: Final = "/telnyx/media"
 STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 OK: Final = Response(status_code=HTTPStatus.OK)
@@ -47,7 +42,11 @@ OPENS_WITHIN_S: Final = 10.0  # all attempts together; then the call is ended
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxStreams:
-    """Requests streams from Telnyx; returns the responses to its webhooks."""
+    """Requests streams from Telnyx; returns the responses to its webhooks.
+
+    If the stream of a call has ended or was never opened, Telnyx keeps the call alive, and the
+    caller would hear nothing until they hang up. So we request another stream, or end the call.
+    """
 
     host: CarrierHost
     rest: TelnyxRest
@@ -102,7 +101,7 @@ class TelnyxStreams:
         return LATER
 
     def answer(self, command: str, status: int) -> Response:
-        """Return the response to a webhook: Telnyx repeats it after a temporary failure.
+        """Return the response to a webhook, which Telnyx repeats after a temporary failure.
 
         Args:
             command: The command that was sent because of the webhook.
@@ -158,7 +157,7 @@ class TelnyxRoutes:
     Args:
         host: The server's side.
         key: The account's public key, which verifies webhooks.
-        rest: Telnyx's API, which answers, streams and ends calls.
+        rest: Telnyx's API, which answers calls, streams their audio, and ends them.
         utc_s: Returns the seconds since 1970, to check the age of signed webhooks.
         patience: How long the agent waits for a lost line.
     """
@@ -204,10 +203,10 @@ class TelnyxRoutes:
         if not is_id(call_id, MAX_REF_CHARS):
             return self._webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (ring := _ring_of(payload)) is not None:
-            return await self._of_person(ring, event, payload)
-        return await self._of_call(call_id, event, payload, news_id)
+            return await self._handle_person(ring, event, payload)
+        return await self._handle_call(call_id, event, payload, news_id)
 
-    async def _of_call(
+    async def _handle_call(
         self, call_id: str, event: str, payload: dict[str, Any], news_id: str
     ) -> Response:
         """Act on a webhook about an inbound call, or one that we placed."""
@@ -219,11 +218,11 @@ class TelnyxRoutes:
             loss_id = stream_id if is_id(stream_id) else news_id
             return await self._streams.follow(call, payload, news_id=loss_id)
         if ref:
-            return await self._of_dial(ref, call_id, event, payload)
+            return await self._handle_dial(ref, call_id, event, payload)
         answers = {
-            "call.initiated": self._ringing,
-            "call.answered": self._answered,
-            "call.hangup": self._over,
+            "call.initiated": self._handle_initiated,
+            "call.answered": self._handle_answered,
+            "call.hangup": self._handle_hangup,
         }
         return await answers[event](call_id, payload) if event in answers else OK
 
@@ -235,14 +234,14 @@ class TelnyxRoutes:
         trouble = signature_trouble(self._key, request.headers, body, now=self._utc_s())
         return body if trouble is None else self._webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
 
-    async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
+    async def _handle_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
         """Act on a webhook about the leg of a person who is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None or event == PICKED_UP:
             await self._transfers.emit(ring, outcome)
         return OK
 
-    async def _of_dial(
+    async def _handle_dial(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> Response:
         """Act on a webhook about a call that we placed."""
@@ -250,7 +249,7 @@ class TelnyxRoutes:
         news = await self._progress.take(callback) if callback else ()
         if event == "call.hangup":
             await self._tokens.end(call_id, text(payload, "hangup_source"))
-        if event != "call.answered" or (not news and await self._is_known(call_id)):
+        if event != "call.answered" or (not news and await self._has_begun(call_id)):
             return OK
         answer = await self._tokens.begin(_call(call_id, payload, ref))
         if answer is TurnedAway.NO_SEAT:
@@ -260,13 +259,13 @@ class TelnyxRoutes:
         # The dial's id as `once` makes Telnyx ignore a second request, after a repeated webhook.
         return await self._streams.open(call_id, answer, once=ref)
 
-    async def _is_known(self, call_id: str) -> bool:
-        """Return whether a call already runs or has ended; if so, the webhook is a repeated one."""
+    async def _has_begun(self, call_id: str) -> bool:
+        """Return whether a call already runs or has ended, which shows a repeated webhook."""
         if await self._tokens.returns.find(call_id) is not None:
             return True
         return await self._progress.is_over(call_id)
 
-    async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
+    async def _handle_initiated(self, call_id: str, payload: dict[str, Any]) -> Response:
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.returns.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat
@@ -280,13 +279,13 @@ class TelnyxRoutes:
         status = await self._rest.pick_up(call_id, token=answer.token)
         return self._streams.answer("answer", status)
 
-    async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
+    async def _handle_answered(self, call_id: str, payload: dict[str, Any]) -> Response:
         token = state_text(payload.get("client_state"))
         if not token:
             return OK  # answered by another application
         return await self._streams.open(call_id, StreamPass(token=token))
 
-    async def _over(self, call_id: str, payload: dict[str, Any]) -> Response:
+    async def _handle_hangup(self, call_id: str, payload: dict[str, Any]) -> Response:
         await self._tokens.end(call_id, text(payload, "hangup_source"))
         return OK
 

@@ -56,7 +56,7 @@ class _Ring:
     patience: asyncio.Timeout | None = None
 
     def pick_up(self) -> None:
-        """Record the answer; from now on, the result is waited for only for `BRIDGED_S`."""
+        """Record the answer, and shorten the wait for the result to `BRIDGED_S`."""
         if not self.picked_up and self.patience is not None and not self.patience.expired():
             self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
         self.picked_up = True
@@ -77,15 +77,16 @@ class TelnyxTransfers:
         pool.peers.answer(QUESTION, self._settle)
 
     async def transfer(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
-        """Ring a person and connect the caller; if that fails, the caller stays with us.
+        """Ring a person for the caller and return the result; unless "connected", the caller stays.
 
         Meanwhile the call's state at Telnyx is marked, so that no process ends the call when its
         stream ends.
         """
-        call_ref, own, once = leg.call_ref, state_of_call(leg.dial_id), secrets.token_hex(8)
+        call_ref, once = leg.call_ref, secrets.token_hex(8)
+        own_state = state_of_call(leg.dial_id)
         ring = f"{call_ref} {once}"
         waiting = self._waiting[ring] = _Ring()  # before a webhook about it can arrive
-        names = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
+        names = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own_state}"}
         try:
             status = await self._rest.hand_on(call_ref, to.number, ring_s=ring_s, **names)
             if status != HTTPStatus.OK:
@@ -94,7 +95,7 @@ class TelnyxTransfers:
         finally:
             del self._waiting[ring]
         if outcome != "connected":
-            status = await self._rest.note(call_ref, own)
+            status = await self._rest.note(call_ref, own_state)
             if status != HTTPStatus.OK:
                 logger.debug("could not clear a Telnyx call's transfer state: status {}", status)
         return outcome

@@ -1,10 +1,10 @@
 """Campaigns over Twilio, whose callbacks carry our own dial id.
 
 Twilio's API finds a call by Twilio's id, or by number and time. The id comes from the response to
-the call request, from the ledger, or from a callback to any process of the worker pool. Only if the
-id is unknown, a call is searched for by number and time, because for this Twilio's clock must agree
-with ours. The SIP status of an ended call is only in its last callback: for it, the end of an
-unanswered call is reported a few seconds late.
+the call request, from the ledger, or from a callback to any process of the worker pool. A call is
+searched for by number and time only if its id is unknown, because this requires that Twilio's clock
+agrees with ours. The SIP status of an ended call is only in its last callback, so the end of an
+unanswered call is reported up to `CALLBACK_S` late, to wait for that callback.
 
 Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
@@ -78,13 +78,14 @@ class TwilioCarrier:
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return the state of a dial; `None` if Twilio has no such call.
 
-        If the call's id is unknown, this is our oldest call to the number `to` since `since_s`.
+        If the call's id is unknown, this is our oldest call to the number `to` since `since_s` that
+        belongs to no other dial.
         """
         with carrier_errors():
-            call_sid = await self._known_id(dial_id)
+            call_sid = await self._call_id_of(dial_id)
             request = self._fetch(call_sid) if call_sid else self._search(dial_id, to, since_s)
             call = await request
-        return None if call is None else await self._with_sip_code(dial_id, _found(call))
+        return None if call is None else await self._with_sip_code(dial_id, _found_call(call))
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Stop the ringing of a call."""
@@ -92,9 +93,9 @@ class TwilioCarrier:
             await self.rest.ask("POST", _call(ordered), (("Status", "canceled"),))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call; Twilio knows it some time after the call."""
+        """Return the price of a call; `None` until Twilio knows it, some time after the call."""
         with carrier_errors():
-            return _found(await self.rest.ask("GET", _call(provider_call_id))).cost
+            return _found_call(await self.rest.ask("GET", _call(provider_call_id))).cost
 
     def _fields(self, request: DialRequest) -> list[tuple[str, str]]:
         ref = urlencode({"dial": request.dial_id})
@@ -128,28 +129,32 @@ class TwilioCarrier:
             raise
 
     async def _search(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
-        """Return our oldest call to a number since a moment; `None` if there is none.
+        """Remember and return our oldest call to a number since a moment that no other dial has.
+
+        Returns:
+            `None` if there is none.
 
         The time is compared here: Twilio's filter uses the start time, which a queued call lacks.
         """
         listed = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
         taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
-        ours = [
+        unclaimed = [  # the newest first, as Twilio lists them
             call
             for call in listed.get("calls", ())
             if call.get("from") == self.number
             and call.get("sid") not in taken
             and _created_s(call) >= int(since_s)  # Twilio's times have no fractions of seconds
         ]
-        if not ours:
+        if not unclaimed:
             return None
-        self.news.refs[dial_id] = str(ours[-1].get("sid", ""))
-        return ours[-1]
+        oldest = unclaimed[-1]
+        self.news.refs[dial_id] = str(oldest.get("sid", ""))
+        return oldest
 
     async def _with_sip_code(self, dial_id: str, found: FoundCall) -> FoundCall:
         """Add the verdict of the last callback, with its SIP status, to an unanswered call.
 
-        Until that callback comes, for a few seconds, the call counts as in progress.
+        Until that callback comes, for at most `CALLBACK_S`, the call counts as in progress.
         """
         if found.outcome not in UNANSWERED:
             return found
@@ -164,7 +169,7 @@ class TwilioCarrier:
             return FoundCall(provider_call_id=found.provider_call_id)
         return found
 
-    async def _known_id(self, dial_id: str) -> str:
+    async def _call_id_of(self, dial_id: str) -> str:
         """Return the call's id, as remembered or from a callback; empty if it is unknown."""
         if call_sid := self.news.refs.get(dial_id):
             return call_sid
@@ -176,7 +181,7 @@ def _call(call_sid: str) -> str:
     return f"Calls/{quote(call_sid, safe='')}"
 
 
-def _found(call: Mapping[str, Any]) -> FoundCall:
+def _found_call(call: Mapping[str, Any]) -> FoundCall:
     """Return a call from Twilio's record, in which prices are texts, and negative."""
     status, price = str(call.get("status", "")), number_of(call.get("price"))
     machine = str(call.get("answered_by") or "").startswith(MACHINES)

@@ -123,7 +123,10 @@ class TwilioPeople:
         return outcome
 
     async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
-        """Make the stream of a person who has answered their leg; return when it has ended."""
+        """Turn the stream of a person who has answered into their leg, and wait until it ends.
+
+        A stream with an unknown or used token is ignored.
+        """
         waiting = self.called.get(token)
         if waiting is None or waiting.picked_up.done():
             return
@@ -139,7 +142,7 @@ class TwilioPeople:
         await leg.over.wait()
 
     async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
-        """Return the result of an unanswered call; `None` if it was answered."""
+        """Wait for an answer; return `None` if the call was answered in time, else its result."""
         until_s = self.clock() + within_s
         while self.clock() < until_s:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
@@ -150,7 +153,7 @@ class TwilioPeople:
         return None if waiting.picked_up.done() else "no_answer"
 
     async def _abandon(self, waiting: _Called) -> None:
-        """End a call; its id is waited for, because without it the call would ring on."""
+        """End a call after waiting for its id, because without the id the call would ring on."""
         with suppress(ServiceError):
             waiting.sid = await waiting.placing
         await self._end(waiting)
@@ -172,15 +175,15 @@ class TwilioPeople:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, number: str, token: str, *, ring_s: float) -> str:
-        """Place a call and return its id; never repeated, because a second call might ring."""
-        wanted = (
+        """Place a call and return its id; never retry, because a second call might ring."""
+        fields = (
             ("To", number),
             ("From", self.our_number),
             ("Twiml", stream_twiml(self.socket_url, token)),
             ("Timeout", str(max(1, round(ring_s)))),
         )
         try:
-            placed = await self.rest.ask("POST", "Calls", wanted)
+            placed = await self.rest.ask("POST", "Calls", fields)
         except TransientError as error:
             sid = await self._find_unconfirmed(number) if error.failure.kind in UNCONFIRMED else ""
             if not sid:
@@ -189,25 +192,25 @@ class TwilioPeople:
         return str(placed.get("sid", ""))
 
     async def _find_unconfirmed(self, number: str) -> str:
-        """Return the id of the only unknown call to a number; empty if there is not exactly one.
+        """Return the id of the only unknown call in progress to a number; else return empty.
 
         This finds a call that was placed although the request failed. It would otherwise ring on,
         after the caller was told that no one could be called.
         """
-        wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
+        query = (("To", number), ("From", self.our_number), ("PageSize", "20"))
         try:
-            listed = await self.rest.ask("GET", "Calls", wanted)
+            listed = await self.rest.ask("GET", "Calls", query)
         except ServiceError:  # the first failure is more informative
             return ""
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
-        ours = {str(call.get("sid", "")) for call in calls if call.get("status") in IN_PROGRESS}
-        found = ours - {called.sid for called in self.called.values()}
-        return found.pop() if len(found) == 1 else ""
+        placed = {str(call.get("sid", "")) for call in calls if call.get("status") in IN_PROGRESS}
+        unknown = placed - {called.sid for called in self.called.values()}
+        return unknown.pop() if len(unknown) == 1 else ""
 
     async def _check_until_answer(self, waiting: _Called) -> Handover | None:
         """Check the status of a call; return at once if it is answered meanwhile."""
         check = asyncio.get_running_loop().create_task(
-            self._check(waiting), name="look at a person's call"
+            self._check(waiting), name="check a person's call"
         )
         try:
             await asyncio.wait({check, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """Twilio's REST API, and the transfer of a live call.
 
-Source: twilio.com/docs/voice/api/call-resource.
+Source: twilio.com/docs/voice/api/call-resource; for the instructions of a transfer and its result,
+/voice/twiml/dial, /voice/twiml/number, /voice/twiml/refer, /voice/twiml/sip.
 """
 
 import asyncio
@@ -16,11 +17,6 @@ from twilio.twiml.voice_response import Dial, Refer, VoiceResponse
 
 from calls.handover import Destination, Handover, RingTrouble
 from transports.rest import ASK_S, NumberSetup, RestClient, basic_auth, first_of, text_at
-
-# Transfers of a live call: the instructions to Twilio, and the result that it reports.
-#
-# Source: twilio.com/docs/voice/twiml/dial, /voice/twiml/number, /voice/twiml/refer,
-# /voice/twiml/sip.
 
 AFTER_PATH: Final = "/twilio/after"
 STATUS_PATH: Final = "/twilio/status"
@@ -66,9 +62,9 @@ def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
     """Return the transfer result in a webhook; `None` if it has none."""
     if sip := form.get("DialSipResponseCode") or form.get("NotifySipResponseCode"):
-        known = _BY_SIP_CODE.get(sip)
-        if known is not None and known != "connected":
-            return known
+        outcome = _BY_SIP_CODE.get(sip)
+        if outcome is not None and outcome != "connected":
+            return outcome
     if "ReferCallStatus" in form:
         return _BY_SIP_CODE.get(form.get("NotifySipResponseCode") or "", "failed")
     status = form.get("DialCallStatus")
@@ -111,7 +107,7 @@ class TwilioRest:
         return False
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; that it has already ended is no error.
+        """End a call; do nothing if it has already ended.
 
         Returns:
             `None` if the call has ended, else the error, without secrets.
@@ -124,7 +120,7 @@ class TwilioRest:
         return trouble and trouble.words
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
-        """Connect a live call with a person; return the error, or `None`.
+        """Redirect a live call, so that Twilio rings a person; return the error, or `None`.
 
         Never raises. It is an error if the call has already ended. A request cannot be withdrawn:
         Twilio may carry it out even if we get no response.
@@ -141,6 +137,7 @@ class TwilioRest:
         good: Sequence[int] = (HTTPStatus.OK,),
         twice: bool = False,
     ) -> RingTrouble | None:
+        """Change a call; return the error, or `None` for a status in `good`. Never raises."""
         try:
             async with asyncio.timeout(ASK_S):
                 status, _ = await self._client.send(
@@ -159,7 +156,7 @@ class TwilioRest:
         """Return the JSON of a response, for work outside a call.
 
         Raises:
-            ServiceError: The request failed; tells how, and whether a retry may help.
+            ServiceError: The request failed; see `RestClient.ask`.
         """
         form, query = (fields, None) if method == "POST" else (None, fields)
         return await self._client.ask(method, f"{resource}.json", data=form, params=query) or {}
@@ -172,7 +169,7 @@ class TwilioRest:
         Source: twilio.com/docs/iam/api/account, /phone-numbers/api/incomingphonenumber-resource.
 
         Raises:
-            ServiceError: Twilio refused, or did not respond.
+            ServiceError: Twilio refused, or its response is missing or was not understood.
         """
         accounts = replace(self._client, url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts")
         found = await accounts.ask("GET", f"{quote(self.account_sid, safe='')}.json")

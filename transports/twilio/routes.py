@@ -122,7 +122,7 @@ class TwilioRoutes:
         return self._reply(form, answer)
 
     async def _status(self, request: Request, form: Form) -> Response:
-        """Take a status callback: progress, machine detection, or the end of a call."""
+        """Take a status callback: progress, machine detection, an answer, or the end of a call."""
         await self._progress.take(twilio_callback(form, ref=dial_id_of(request)))
         if caller := answered_for(form):
             await self._tokens.returns.find(caller, handed_on="connected")
@@ -141,7 +141,7 @@ class TwilioRoutes:
     def _is_known(self, websocket: WebSocket) -> bool:
         """Return whether Twilio signed the handshake, for the URL in the TwiML.
 
-        A handshake without a valid signature counts as one of a stranger: a proxy may have removed
+        A handshake without a valid signature is accepted as a stranger's: a proxy may have removed
         the header. A slash after the path, which some deployments have seen, is accepted.
         """
         proof = websocket.headers.get("x-twilio-signature", "")
@@ -166,6 +166,6 @@ class TwilioRoutes:
         return reply(answer, stream=self._twiml, busy=busy_twiml(form), over=str(over))
 
     def _twiml(self, admitted: StreamPass) -> str:
-        """Return TwiML that opens a stream, at a certain worker if one is named."""
+        """Return TwiML that opens a stream, at the pass's worker if it names one."""
         url = self._host.socket_url(MEDIA_PATH, admitted.worker)
         return stream_twiml(url, admitted.token, action=f"{self._host.public_url}{AFTER_PATH}")

@@ -54,7 +54,7 @@ def is_outbound(form: Form) -> bool:
 
 
 def busy_twiml(form: Form) -> str:
-    """Return TwiML that says that all lines are busy, unless we placed the call; then hangs up."""
+    """Return TwiML that hangs up, after saying that all lines are busy to a caller."""
     answer = VoiceResponse()
     if not is_outbound(form):
         answer.say(BUSY)
