@@ -22,9 +22,9 @@ from transports.livekit.words import (
     handover_of,
     has_hung_up,
     is_answered,
+    mask_number,
     outcome_of,
     party_of,
-    shown,
 )
 
 ATTRIBUTES = {
@@ -172,7 +172,7 @@ def test_the_reason_of_a_disconnect_decides_how_the_call_ended(
     ],
 )
 def test_no_log_has_the_number_in_a_rooms_name(room: str, text: str) -> None:
-    assert shown(room) == text
+    assert mask_number(room) == text
 
 
 def test_every_key_has_its_code() -> None:

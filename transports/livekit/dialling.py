@@ -6,7 +6,7 @@
         dialled = await dial(lk, call)          # after an answer, the callee is in the room
 
 The agent should be in the room before the callee answers, so that the callee does not say hello to
-silence. So let it enter before the dial, or while it rings.
+silence. So let it enter before the dial, or while the phone rings.
 """
 
 import asyncio
@@ -189,13 +189,6 @@ async def _drop(lk: api.LiveKitAPI, room: str) -> None:
             await lk.room.remove_participant(callee)
 
 
-# The dials of campaigns: each has a room named after our own id.
-#
-# LiveKit keeps no list of past calls. So the room is created before the call and kept for an hour:
-# while it exists, any process can see that the dial was placed. The agent enters the room before
-# the callee. If a dial is not answered, its room is closed, because the waiting agent occupies a
-# seat.
-
 KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
 MOST: Final = 1000  # remembered dials; above this the oldest finished ones are forgotten
 DIAL_PREFIX: Final = "dial-"
@@ -216,7 +209,12 @@ class RingingDial:
 
 @dataclass(slots=True, kw_only=True)
 class LivekitCarrier:
-    """One LiveKit server and one of its outbound trunks.
+    """One LiveKit server and one of its outbound trunks, for the dials of campaigns.
+
+    LiveKit keeps no list of past calls. So each dial has a room named after our own id, which is
+    created before the call and kept for an hour: while it exists, any process can see that the dial
+    was placed. The agent enters the room before the callee. If a dial is not answered, its room is
+    closed, because the waiting agent occupies a seat.
 
     Attributes:
         open_exchange: Makes an API client for one use.
@@ -318,11 +316,11 @@ class LivekitCarrier:
                 await _close(lk, call.room)
 
     async def _state_of(self, room: str, *, rang_here: bool) -> FoundCall | None:
-        """Return the state of a dial by its room; `None` without one, if we have not rung here."""
+        """Return the state of a dial by its room; `None` without a room, unless we rang it here."""
         async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
-                return _over(room) if rang_here else None
+                return _completed(room) if rang_here else None
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
         callee = next(
             (participant for participant in listed.participants if participant.identity == CALLEE),
@@ -331,7 +329,7 @@ class LivekitCarrier:
         if callee is None:
             # The process that created the room is gone, and there may have been a conversation.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
-            return _over(room) if rang_here else unknown
+            return _completed(room) if rang_here else unknown
         answered = callee.attributes.get(STATUS) == ACTIVE
         return FoundCall(provider_call_id=room, answered=answered)
 
@@ -343,7 +341,7 @@ async def _close(lk: api.LiveKitAPI, room: str) -> None:
             await lk.room.delete_room(api.DeleteRoomRequest(room=room))
 
 
-def _over(room: str) -> FoundCall:
+def _completed(room: str) -> FoundCall:
     return FoundCall(provider_call_id=room, outcome=DialOutcome.COMPLETED, answered=True)
 
 

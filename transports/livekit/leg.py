@@ -22,8 +22,8 @@ from transports.livekit.words import (
     CLIENT_INITIATED,
     KEY_CODES,
     LINE_ENDED,
+    mask_number,
     outcome_of,
-    shown,
 )
 
 ANSWER_S: Final = 60.0  # how long a far end in the room may take to answer
@@ -33,7 +33,7 @@ KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a qua
 
 
 class LivekitLeg(PlainLeg):
-    """The caller, or the person we call, in one of our rooms.
+    """The audio connection of a caller, or of a person we call, through one of our rooms.
 
     Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, the
     caller did not return with it, or the gateway was stopped), `line_ended` (the room was closed,
@@ -88,7 +88,7 @@ class LivekitLeg(PlainLeg):
         self._input.emit = emit
 
     def input(self) -> LivekitInput:
-        """Return the processor that brings the caller's audio."""
+        """Return the processor that receives the caller's audio."""
         return self._input
 
     def output(self) -> LivekitOutput:
@@ -117,7 +117,7 @@ class LivekitLeg(PlainLeg):
     async def watch(self) -> None:
         """Wait until the far end is gone; then call the listener of `on_gone`, and return.
 
-        A listener that is set late is waited for, because a callee may hang up at once.
+        This waits up to `BEGIN_S` for a listener, because a callee may hang up at once.
         """
         reason = await self.line.watch()
         self._emit_end(reason, left_for=self.line.left_for)
@@ -149,20 +149,20 @@ class LivekitLeg(PlainLeg):
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the room, which ends the call, and leave.
+        """Close the room, unless the server has ended our stay, and leave.
 
-        If the server does not close the room, for example during a restart, the request is repeated
-        later.
+        Closing the room ends the call. If the server does not close it, for example during a
+        restart, the request is repeated later.
         """
         self._gone = None
         self._begun.set()
         self._emit_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
-            ours = self.line.watched.over != LINE_ENDED or self.line.left_for
-            if self._rooms is not None and ours:
+            is_ours = self.line.watched.over != LINE_ENDED or self.line.left_for
+            if self._rooms is not None and is_ours:
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as failed:
-            logger.warning("{} was not closed: {}", shown(self.line.place.room), failed)
+            logger.warning("{} was not closed: {}", mask_number(self.line.place.room), failed)
             self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)

@@ -31,8 +31,8 @@ from transports.livekit.words import (
     end_of,
     has_hung_up,
     is_answered,
+    mask_number,
     party_of,
-    shown,
 )
 
 TAKE_UP_S: Final = 2.0  # how long the far end may take to subscribe; then we publish again
@@ -158,7 +158,7 @@ class LivekitLine:
         return self.watched.up and self.watched.here and not self._subscribed
 
     def _handlers(self) -> Handlers:
-        """Return handlers for the room that is being joined; they ignore events after a rejoin."""
+        """Return handlers for the room being joined; after a rejoin or `close` they do nothing."""
         self._joined += 1
         number = self._joined
 
@@ -180,7 +180,7 @@ class LivekitLine:
             "track_subscribed": while_joined(self._note_track),
             "sip_dtmf_received": while_joined(self._note_key),
             "local_track_subscribed": while_joined(lambda _: self._note_subscription()),
-            "local_track_republished": while_joined(lambda *_: self._note_subscription(again=True)),
+            "local_track_republished": while_joined(lambda *_: self._note_subscription(lost=True)),
             "reconnecting": while_joined(lambda: self.watched.line_lost(self.clock())),
             "reconnected": while_joined(lambda: self.watched.line_restored(self.clock())),
             "disconnected": while_joined(self._note_disconnected),
@@ -216,14 +216,14 @@ class LivekitLine:
         if not (audio and is_person(person) and not self._is_other(person)):
             self._unsubscribe(publication, "unwanted_track")
             return
-        before, self._publication = self._publication, publication
-        if before and before.sid != publication.sid and before.sid in person.track_publications:
-            self._unsubscribe(before, "second_track")
+        old, self._publication = self._publication, publication
+        if old and old.sid != publication.sid and old.sid in person.track_publications:
+            self._unsubscribe(old, "second_track")
         self.sound = track
         self.on_sound(track)
 
     def _unsubscribe(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
-        """Unsubscribe from a track that nothing reads."""
+        """Unsubscribe from a track that nothing reads; report each reason once."""
         publication.set_subscribed(False)
         if reason not in self._refusals:
             self._refusals.add(reason)
@@ -242,9 +242,9 @@ class LivekitLine:
         ):
             self.on_key(key.digit)
 
-    def _note_subscription(self, *, again: bool = False) -> None:
-        """Record that the far end subscribed to our track, or that the track was republished."""
-        self._subscribed = not again
+    def _note_subscription(self, *, lost: bool = False) -> None:
+        """Record that the far end subscribed to our track, or must do so again."""
+        self._subscribed = not lost
         if self._subscribed:  # the server may restart once more during this call
             self._publishes_left = OFFERS
 
@@ -288,13 +288,13 @@ class LivekitLine:
             await self.open()
         except LineError as error:
             self._disconnected = True
-            logger.info("{}: {}", shown(self.place.room), error)
+            logger.info("{}: {}", mask_number(self.place.room), error)
             return
         self.watched.line_restored(self.clock())
         self._update_usable()
 
     async def _publish_again(self) -> None:
-        """Wait for the far end to subscribe; if it does not in time, publish our track again.
+        """Wait for the far end to subscribe; if it does not do so in time, publish our track again.
 
         After the last time we assume that it hears us: some far ends do not report a subscription.
         """

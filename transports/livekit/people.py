@@ -74,7 +74,7 @@ class LivekitPeople:
             self.emit(LegRinging(call_ref=room))
             dialled = await self._dial(to, room, ring_s=ring_s)
             if not dialled.answered:
-                return self._not_reached(room, dialled)
+                return self._note_unanswered(room, dialled)
             async with asyncio.timeout(COMES_S):
                 await line.caller_came()
             leg = self._leg(line)
@@ -119,7 +119,8 @@ class LivekitPeople:
         self.tasks.create_task(_watch(leg), name="watch a person's room")
         return leg
 
-    def _not_reached(self, room: str, dialled: Dialled) -> Handover:
+    def _note_unanswered(self, room: str, dialled: Dialled) -> Handover:
+        """Publish the end of an unanswered call; return its result."""
         verdict: DialVerdict = dialled.verdict
         ended = LegEnded(
             call_ref=room,

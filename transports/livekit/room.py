@@ -54,10 +54,6 @@ Handlers: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
 """Handlers of a room's events; each gets the library's arguments."""
 
 
-# The events of a room are counted in the library's own thread, before they reach a queue. The
-# library's queues have no limit, and the queue of each room gets the events of all rooms of the
-# process.
-
 EVENTS_PER_S: Final = 100.0  # a call has about ten at its beginning, and one for each key
 EVENTS_CAP: Final = 1000.0
 _ENDS: Final = frozenset({"eos", "disconnected"})
@@ -89,7 +85,11 @@ _OWNERS: Final[Mapping[str, Callable[[Any], int]]] = {
 
 
 class RoomIntake:
-    """Decides which of the library's events a room's queue gets."""
+    """Decides which of the library's events a room's queue gets.
+
+    Events are counted in the library's own thread, before they reach a queue. The library's queues
+    have no limit, and the queue of each room gets the events of all rooms of the process.
+    """
 
     def __init__(
         self,
@@ -147,8 +147,8 @@ def _is_data(event: Any) -> bool:
     )
 
 
-def _bound(room: rtc.Room, flooded: Callable[[], None]) -> None:
-    """Count the events of a room from now on."""
+def _limit_events(room: rtc.Room, flooded: Callable[[], None]) -> None:
+    """Limit the events of a room from now on; if the library has changed, only log a warning."""
     events, loop = FfiClient.instance.queue, asyncio.get_running_loop()
     with events._lock:  # noqa: SLF001 - the library has no public way to filter
         for place, (queue, owner, wanted) in enumerate(events._subscribers):  # noqa: SLF001
@@ -185,7 +185,7 @@ async def join(
     try:
         async with _answering("let us in", within_s=JOIN_S):
             await room.connect(place.url, place.token(), options)
-        _bound(room, flooded)
+        _limit_events(room, flooded)
         await publish(room, source)
     except LineError:
         await leave(room)

@@ -17,7 +17,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from transports.livekit.words import handover_of, shown
+from transports.livekit.words import handover_of, mask_number
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ASK_S: Final = 3.0
@@ -169,7 +169,7 @@ class LivekitRooms:
         """Keep trying to close a room whose caller has no agent, until the server does it."""
         self.keep(room)
         self._deleting[room] = asyncio.get_running_loop().create_task(
-            self._delete_at_last(room), name=f"close {shown(room)}"
+            self._retry_deletion(room), name=f"close {mask_number(room)}"
         )
 
     def keep(self, room: str) -> None:
@@ -177,8 +177,8 @@ class LivekitRooms:
         if task := self._deleting.pop(room, None):
             task.cancel()
 
-    async def _delete_at_last(self, room: str) -> None:
-        """Close a room as soon as the server can, unless a live agent has entered it."""
+    async def _retry_deletion(self, room: str) -> None:
+        """Close a room once the server can and no live agent is in it, within `DELETE_FOR_S`."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
@@ -193,14 +193,14 @@ class LivekitRooms:
                             break
         except TimeoutError:
             logger.warning(
-                "{} was not closed within {:g} s, and is left", shown(room), DELETE_FOR_S
+                "{} was not closed within {:g} s, and is left", mask_number(room), DELETE_FOR_S
             )
         self._deleting.pop(room, None)
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
     ) -> Handover:
-        """Ask the caller's carrier to connect the caller elsewhere (SIP REFER)."""
+        """Make the carrier connect a caller elsewhere (SIP REFER); return the result."""
         request = api.TransferSIPParticipantRequest(
             participant_identity=identity,
             room_name=room,
@@ -233,7 +233,7 @@ def uri_of(number: str) -> str:
 
 
 def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
-    """Return the result of a transfer whose response is no error.
+    """Return the result of a transfer whose response is not an error.
 
     After a successful transfer, a server up to v1.13.5 responds with an empty message: it has no
     id, and its status reads as 0, ongoing. A response with an id and this status does not show

@@ -26,7 +26,7 @@ from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
-from transports.livekit.words import shown
+from transports.livekit.words import mask_number
 from transports.parked import Parked
 from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
 
@@ -59,7 +59,7 @@ _TOO_BIG: Final = WebhookRefusal(
 _UNSIGNED: Final = WebhookRefusal(reason="wrong_signature", status=HTTPStatus.UNAUTHORIZED)
 _ALTERED: Final = WebhookRefusal(reason="wrong_body_hash", status=HTTPStatus.UNAUTHORIZED)
 _UNREADABLE: Final = WebhookRefusal(reason="webhook_is_no_event", status=HTTPStatus.BAD_REQUEST)
-_KNOWN: Final = WebhookRefusal(reason="webhook_again", status=HTTPStatus.OK)
+_REPEATED: Final = WebhookRefusal(reason="webhook_again", status=HTTPStatus.OK)
 _OLD: Final = WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
 
 
@@ -79,7 +79,7 @@ class WebhookReader:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def read(self, body: bytes, proof: str, *, now_s: float) -> RoomNews | WebhookRefusal:
-        """Return the event in a webhook.
+        """Return the event in a webhook, or why the webhook is not accepted.
 
         Args:
             body: The request's body.
@@ -97,7 +97,7 @@ class WebhookReader:
         if not event.event or not event.id:
             return _UNREADABLE
         if event.id in self._seen:
-            return _KNOWN
+            return _REPEATED
         self._remember(event.id)
         if now_s - event.created_at > MAX_AGE_S:
             return _OLD
@@ -113,8 +113,8 @@ class WebhookReader:
             claimed = base64.b64decode(self._verifier.verify(token).sha256 or "", validate=True)
         except (jwt.PyJWTError, ValueError, TypeError):
             return _UNSIGNED
-        is_whole = hmac.compare_digest(claimed, hashlib.sha256(body).digest())
-        return None if is_whole else _ALTERED
+        is_unaltered = hmac.compare_digest(claimed, hashlib.sha256(body).digest())
+        return None if is_unaltered else _ALTERED
 
     def _remember(self, event_id: str) -> None:
         self._seen[event_id] = None
@@ -181,11 +181,11 @@ class RoomAnswerer:
             line.give_up()
 
     async def look_round(self) -> None:
-        """Poll for rooms until cancelled."""
+        """Poll for rooms until cancelled, in the process that leads the pool."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.pool.leads:
-                await self._look_round()
+                await self._poll_rooms()
 
     async def webhook(self, request: Request) -> Response:
         """Accept an event; a call runs in a task of its own, after the response."""
@@ -199,7 +199,7 @@ class RoomAnswerer:
             self._begin(OpenRoom(sid=news.sid, name=news.room))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def _look_round(self) -> None:
+    async def _poll_rooms(self) -> None:
         """Begin the calls whose webhook was lost, and those whose worker is gone."""
         try:
             found = await self.rooms.occupied(self.prefix)
@@ -213,7 +213,7 @@ class RoomAnswerer:
             self._begin(open_room)
 
     def _begin(self, room: OpenRoom) -> None:
-        self.tasks.create_task(self._take(room), name=f"room {shown(room.name)}")
+        self.tasks.create_task(self._take(room), name=f"room {mask_number(room.name)}")
 
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; an error ends only this call."""
@@ -259,7 +259,7 @@ class RoomAnswerer:
             try:
                 await line.open()
             except LineError as error:
-                logger.info("{}: {}", shown(line.place.room), error)
+                logger.info("{}: {}", mask_number(line.place.room), error)
                 await asyncio.sleep(TRY_AGAIN_S)
             else:
                 return True

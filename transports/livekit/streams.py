@@ -67,7 +67,7 @@ class LivekitInput(BaseInputTransport):
         await super().cleanup()
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Push sound at once, past Pipecat's queue, which serves filters; we have none."""
+        """Push sound at once, without Pipecat's queue, which is for filters that we do not use."""
         if not self._paused:
             await self.push_frame(frame)
 
@@ -81,12 +81,12 @@ class LivekitInput(BaseInputTransport):
                 await self.cancel_task(task)
 
     def _hear(self, sound: rtc.Track) -> None:
-        before, self._listening = self._listening, None
-        self._listening = self.create_task(self._listen(sound, before), "hear the caller")
+        previous, self._listening = self._listening, None
+        self._listening = self.create_task(self._listen(sound, previous), "hear the caller")
 
-    async def _listen(self, sound: rtc.Track, before: asyncio.Task[None] | None) -> None:
-        if before:
-            await self.cancel_task(before)
+    async def _listen(self, sound: rtc.Track, previous: asyncio.Task[None] | None) -> None:
+        if previous:
+            await self.cancel_task(previous)
         stream = rtc.AudioStream(
             sound,
             capacity=HELD_FRAMES,
@@ -153,7 +153,7 @@ class LivekitOutput(RepeatingOutput):
         await self.set_transport_ready(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Wait until everything has reached the caller's ear."""
+        """Repeat lost sound, and wait a limited time until the caller has heard everything."""
         await super().stop(frame)
         await self.owed.repeat()
         if self._written_s:

@@ -106,10 +106,10 @@ class Arranged:
 
 
 async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> list[Arranged]:
-    """Apply a plan; applying it again changes nothing.
+    """Apply a plan, and return the result for each part; applying it again changes nothing.
 
     Raises:
-        ExchangeError: The service cannot be reached, or refuses.
+        ExchangeError: A request failed, or several objects have the same name.
     """
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
@@ -122,10 +122,10 @@ async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> l
 
 
 async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
-    """Return the trunk that `set_up` made for outbound calls under this name; `None` if none.
+    """Return the id of the trunk that `set_up` made for outbound calls; `None` if there is none.
 
     Raises:
-        ExchangeError: The service cannot be reached, or refuses.
+        ExchangeError: A request failed, or several trunks have the same name.
     """
     found = await _find_named(_outbound_store(lk), f"{name} outbound")
     return found.sip_trunk_id if found else None
@@ -177,58 +177,61 @@ def duration(length_s: float) -> Duration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TrunkStore:
+class _Store:
+    """The service's objects of one kind: trunks of one direction, or dispatch rules."""
+
     part: str
     id_field: str
-    listed: Callable[[], Awaitable[Any]]
-    made: Callable[[Any], Awaitable[Any]]
-    replaced: Callable[[str, Any], Awaitable[Any]]
+    fetch_all: Callable[[], Awaitable[Any]]
+    create: Callable[[Any], Awaitable[Any]]
+    replace: Callable[[str, Any], Awaitable[Any]]
     ours: tuple[str, ...]  # the fields that a plan sets; others are left alone
 
 
-def _inbound_store(lk: api.LiveKitAPI) -> _TrunkStore:
-    return _TrunkStore(
+def _inbound_store(lk: api.LiveKitAPI) -> _Store:
+    return _Store(
         part="inbound trunk",
         id_field="sip_trunk_id",
-        listed=lambda: lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest()),
-        made=lambda wanted: lk.sip.create_inbound_trunk(
+        fetch_all=lambda: lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest()),
+        create=lambda wanted: lk.sip.create_inbound_trunk(
             api.CreateSIPInboundTrunkRequest(trunk=wanted)
         ),
-        replaced=lk.sip.update_inbound_trunk,
+        replace=lk.sip.update_inbound_trunk,
         ours=("numbers", "allowed_addresses", "auth_username", "auth_password", "media"),
     )
 
 
-def _outbound_store(lk: api.LiveKitAPI) -> _TrunkStore:
-    return _TrunkStore(
+def _outbound_store(lk: api.LiveKitAPI) -> _Store:
+    return _Store(
         part="outbound trunk",
         id_field="sip_trunk_id",
-        listed=lambda: lk.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest()),
-        made=lambda wanted: lk.sip.create_outbound_trunk(
+        fetch_all=lambda: lk.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest()),
+        create=lambda wanted: lk.sip.create_outbound_trunk(
             api.CreateSIPOutboundTrunkRequest(trunk=wanted)
         ),
-        replaced=lk.sip.update_outbound_trunk,
+        replace=lk.sip.update_outbound_trunk,
         ours=("address", "transport", "numbers", "auth_username", "auth_password"),
     )
 
 
-def _rule_store(lk: api.LiveKitAPI) -> _TrunkStore:
-    return _TrunkStore(
+def _rule_store(lk: api.LiveKitAPI) -> _Store:
+    return _Store(
         part="dispatch rule",
         id_field="sip_dispatch_rule_id",
-        listed=lambda: lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest()),
-        made=lambda wanted: lk.sip.create_dispatch_rule(
+        fetch_all=lambda: lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest()),
+        create=lambda wanted: lk.sip.create_dispatch_rule(
             api.CreateSIPDispatchRuleRequest(dispatch_rule=wanted)
         ),
-        replaced=lk.sip.update_dispatch_rule,
+        replace=lk.sip.update_dispatch_rule,
         ours=("trunk_ids", "rule"),
     )
 
 
-async def _ensure(store: _TrunkStore, wanted: Any) -> Arranged:
+async def _ensure(store: _Store, wanted: Any) -> Arranged:
+    """Create the object, or update the one of the same name; return the result."""
     found = await _find_named(store, wanted.name)
     if found is None:
-        made = await _request(store.made(wanted), f"make the {store.part}")
+        made = await _request(store.create(wanted), f"make the {store.part}")
         return Arranged(part=store.part, id=getattr(made, store.id_field), change="created")
     object_id = str(getattr(found, store.id_field))
     different = tuple(
@@ -238,13 +241,14 @@ async def _ensure(store: _TrunkStore, wanted: Any) -> Arranged:
         for item in different:
             found.ClearField(item)
         found.MergeFrom(_only(wanted, different))
-        await _request(store.replaced(object_id, found), f"change the {store.part}")
+        await _request(store.replace(object_id, found), f"change the {store.part}")
     change: Change = "changed" if different else "unchanged"
     return Arranged(part=store.part, id=object_id, change=change, fields=different)
 
 
-async def _find_named(store: _TrunkStore, name: str) -> Any:
-    listed = await _request(store.listed(), f"list each {store.part}")
+async def _find_named(store: _Store, name: str) -> Any:
+    """Return the only object with a name; `None` if there is none."""
+    listed = await _request(store.fetch_all(), f"list each {store.part}")
     found = [item for item in listed.items if item.name == name]
     if len(found) > 1:
         raise ExchangeError(

@@ -127,7 +127,7 @@ def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
 
 
-def shown(room: str) -> str:
+def mask_number(room: str) -> str:
     """Return a room's name for a log, without a number: other rules put the caller's into it."""
     return LONG_NUMBER.sub("***", room)
 
