@@ -93,6 +93,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 silent_steps = 0
 
     async def _receive_messages(self) -> None:
+        """Read the call's streams, one after the other, until the far end is gone."""
         while True:
             socket = self._line.socket
             try:
@@ -115,18 +116,19 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self._client.trigger_client_disconnected()
 
     async def _read(self, socket: StreamSocket) -> str:
+        """Read a stream to its end; return why it ended."""
         while True:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 return self._why_closed(message.get("code"))
             data = message.get("text")
-            said = self._line.stream.dialect.read(
+            parsed = self._line.stream.dialect.read(
                 data if data is not None else message.get("bytes") or b""
             )
-            if isinstance(said, Stopped):
+            if isinstance(parsed, Stopped):
                 return HUNG_UP
-            if not (reason := _why_odd(said, self._line.stream.theirs)):
-                await self._take(said)
+            if not (reason := _why_refused(parsed, self._line.stream.theirs)):
+                await self._take(parsed)
                 continue
             self._line.refused(reason)
             self._odd_at.append(self._line.clock())
@@ -141,11 +143,11 @@ class StreamInput(FastAPIWebsocketInputTransport):
         in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
         return HUNG_UP if in_order else LOST
 
-    async def _take(self, said: Message) -> None:
-        match said:
+    async def _take(self, parsed: Message) -> None:
+        match parsed:
             case Media(place=place):
                 await self._line.played()
-                pieces = [said] if place is None else self._queue.add(said, place)
+                pieces = [parsed] if place is None else self._queue.add(parsed, place)
                 for piece in pieces:
                     await self._hear(piece.payload)
             case Digit(key=key):
@@ -159,8 +161,8 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._media_at = self._line.clock()
         codec = self._line.stream.theirs
         payload = self._half + payload
-        whole = len(payload) // codec.sample_bytes * codec.sample_bytes
-        payload, self._half = payload[:whole], payload[whole:]
+        size = len(payload) // codec.sample_bytes * codec.sample_bytes
+        payload, self._half = payload[:size], payload[size:]
         if self._ending or not payload:
             return
         if not await self._audio.take(codec.seconds(payload)):
@@ -183,9 +185,9 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
 
 
-def _why_odd(said: Message, codec: Codec) -> str:
+def _why_refused(parsed: Message, codec: Codec) -> str:
     """Return why a message is refused during a call; empty if it is accepted."""
-    match said:
+    match parsed:
         case Refusal(reason=reason):
             return reason
         case Connected() | Started():

@@ -128,7 +128,7 @@ class StreamLeg(PlainLeg):
     `stalled` (no media arrived, or none of ours was accepted).
 
     A ring order ends the stream, and the call waits for its caller as after a lost line.
-    `handed_on` brings the carrier's result.
+    `note_transfer_result` brings the carrier's result.
 
     Args:
         websocket: Accepted; this leg is its only user from here on.
@@ -136,7 +136,7 @@ class StreamLeg(PlainLeg):
         stream: The stream and its carrier's dialect.
         emit: Takes events about refused messages. A key is a frame, reported by its reader.
         clock: Monotonic seconds.
-        control: For a hang-up; without it, the socket is closed instead.
+        control: Hangs up and sends digits; without it, the socket is closed, and digits are tones.
         patience: How long to wait for the line.
         transfer: Transfers the caller, if the carrier can beside the stream.
         ring: Rings a person for the caller, if the carrier can in place of the stream.
@@ -241,7 +241,7 @@ class StreamLeg(PlainLeg):
         await self._line.gone(HUNG_UP if by_far_end else ENDED)
 
     async def press(self, keys: str) -> bool:
-        """Send keypad digits with the carrier's command, or else as DTMF tones."""
+        """Send keypad digits by command, or else as tones; return False if they were not sent."""
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
@@ -250,7 +250,7 @@ class StreamLeg(PlainLeg):
         return await self.output().press(tones)
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Transfer the caller; return when the person has answered, or the caller is back with us.
+        """Transfer the caller; return the result after an answer or the caller's return.
 
         If the carrier rings the person (`RingOrder`), the caller hears the ringing and none of our
         audio meanwhile.
@@ -290,6 +290,7 @@ class StreamLeg(PlainLeg):
         await close(self._line.socket.websocket, NORMAL)
 
     async def _ring_for(self, to: Destination, ring: RingOrder, *, ring_s: float) -> Handover:
+        """Let the carrier ring, unless it does already; return the result, or "failed"."""
         if self._transfer_result is not None:
             return "not_offered"
         self._transfer_result = result = asyncio.get_running_loop().create_future()
@@ -300,8 +301,8 @@ class StreamLeg(PlainLeg):
         except TimeoutError:
             outcome = "failed"
         finally:
-            known = result.done() and not result.cancelled()
-            self._transfer_unresolved = not known and (
+            has_result = result.done() and not result.cancelled()
+            self._transfer_unresolved = not has_result and (
                 self._line.over or not self._line.up.is_set()
             )
             self._transfer_result, self._line.absence.away_s = None, 0.0
@@ -311,13 +312,14 @@ class StreamLeg(PlainLeg):
     async def _request_ringing(
         self, ring: RingOrder, to: Destination, ring_s: float, result: asyncio.Future[Handover]
     ) -> Handover:
-        before = self._line.socket
+        """Request the ringing, and return its result once the caller is connected or back."""
+        previous = self._line.socket
         trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
         if trouble is not None:
             self._emit_failure(trouble.words)
             if not trouble.may_ring or not await self._took_effect(result):
                 return "failed"
-        if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
+        if self._line.stream.dialect.outlives_redirect and self._line.socket is previous:
             self._line.socket.stop_reading()
         outcome = await result
         if outcome != "connected":
@@ -331,7 +333,7 @@ class StreamLeg(PlainLeg):
         """
         self._transfer_unconfirmed, socket = True, self._line.socket
         async with asyncio.TaskGroup() as tasks:
-            ended = tasks.create_task(socket.ended.wait(), name="an order that shows")
+            ended = tasks.create_task(socket.ended.wait(), name="the end of the stream")
             await asyncio.wait((ended, result), timeout=LATE_S, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
         return socket.ended.is_set() or result.done()

@@ -44,7 +44,7 @@ class Marks:
         return self.close() if self._unmarked_s >= self.EVERY_S else None
 
     def close(self) -> str | None:
-        """Return a mark for the audio since the last mark; `None` if there was none."""
+        """Return a mark for the audio since the last mark; `None` without audio or on too many."""
         if self._unmarked_s <= 0 or len(self._pending) >= self.MAX_PENDING:
             return None
         self._count += 1
@@ -215,8 +215,8 @@ class StreamLine:
         self.absence = Absence()
         self.gone_for: str | None = None
         self._lost_at = 0.0
-        self._told_gone = False
-        self._told: set[str] = set()
+        self._gone_emitted = False
+        self._refused_kinds: set[str] = set()
 
     async def echoed(self, name: str) -> None:
         """Record that a mark was echoed: the audio before it was played."""
@@ -232,18 +232,18 @@ class StreamLine:
         self.quiet.set()
 
     async def comes_back(self, lost: StreamSocket, reason: str) -> bool:
-        """Wait for another stream in place of a lost one; return False if there is none in time."""
+        """Wait for another stream in place of a lost one; return False if the call must end."""
         if self.socket is not lost:
             return True
-        lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
-        lasts_s = max(lasts_s, self.absence.away_s)
-        if self.over or not lasts_s:
+        wait_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
+        wait_s = max(wait_s, self.absence.away_s)
+        if self.over or not wait_s:
             return False
         self.up.clear()
         self._lost_at = self.clock()
         # Tells a far end that was only silent that this stream is over.
         await close(lost.websocket, NORMAL)
-        return await self.absence.ends(self.up, within_s=lasts_s) and not self.over
+        return await self.absence.ends(self.up, within_s=wait_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Switch to another stream; `restore` must follow."""
@@ -269,8 +269,8 @@ class StreamLine:
             self.gone_for = reason
             self.quiet.set()
             self.up.set()
-        if not self._told_gone and self.emit_gone is not None:
-            self._told_gone = True
+        if not self._gone_emitted and self.emit_gone is not None:
+            self._gone_emitted = True
             await self.emit_gone(self.gone_for)
 
     @property
@@ -286,14 +286,14 @@ class StreamLine:
     def leave(self) -> None:
         """End the line from our side, without calling `emit_gone`."""
         self.gone_for = self.gone_for or "we_hung_up"
-        self._told_gone = True
+        self._gone_emitted = True
         self.quiet.set()
         self.up.set()
 
     def refused(self, reason: str) -> None:
         """Publish that a message was refused, once for each kind."""
-        if reason not in self._told and len(self._told) < MAX_KINDS:
-            self._told.add(reason)
+        if reason not in self._refused_kinds and len(self._refused_kinds) < MAX_KINDS:
+            self._refused_kinds.add(reason)
             self.emit(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 

@@ -138,7 +138,7 @@ class Refusal:
     """A message that we refuse."""
 
     reason: str
-    close_code: int | None  # for a socket that has not identified its call; in a call it stays open
+    close_code: int | None  # for a socket that has not identified its call; others stay open
 
 
 Message: TypeAlias = (
@@ -277,8 +277,8 @@ def number(value: Any) -> int | None:
     """Return a whole number, which may be written as a text; `None` for anything else."""
     if isinstance(value, int):
         return value
-    digits = isinstance(value, str) and value.isdecimal() and value.isascii()
-    return int(value) if digits and len(value) <= MAX_DIGITS else None
+    is_digits = isinstance(value, str) and value.isdecimal() and value.isascii()
+    return int(value) if is_digits and len(value) <= MAX_DIGITS else None
 
 
 READERS: Final[dict[str, Reader]] = {

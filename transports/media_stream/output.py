@@ -55,15 +55,15 @@ class InOrder(Generic[Piece]):
         self._early[place] = piece
         if self._next not in self._early and len(self._early) > PATIENCE:
             self._next = min(self._early)
-        return self._ready(self._next)
+        return self._take_from(self._next)
 
-    def _ready(self, place: int) -> list[Piece]:
-        found: list[Piece] = []
+    def _take_from(self, place: int) -> list[Piece]:
+        ready: list[Piece] = []
         while place in self._early:
-            found.append(self._early.pop(place))
+            ready.append(self._early.pop(place))
             place += 1
         self._next = place
-        return found
+        return ready
 
 
 PLAYED_OUT_S: Final = 2.0  # the longest time from our socket to the caller's ear
@@ -84,7 +84,7 @@ class HeardOrder:
         dry_at: Callable[[], float],
         played: Callable[[float], None],
     ) -> None:
-        """Prepare.
+        """Start with no waiting frames.
 
         Args:
             line: Tracks the audio that the far end has played.
@@ -158,7 +158,7 @@ class MarkedSound:
         play: Callable[[OutputAudioRawFrame], Awaitable[bool]],
         write: Callable[[Frame], Awaitable[bool]],
     ) -> None:
-        """Prepare.
+        """Start with nothing sent.
 
         Args:
             line: Tracks the sent audio and the marks.
@@ -171,7 +171,11 @@ class MarkedSound:
         self._write = write
 
     async def play(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio and, when it is due, a mark; return whether it was accepted."""
+        """Send a piece of audio and, when it is due, a mark.
+
+        Returns:
+            Whether the piece was accepted, or may be repeated on another stream.
+        """
         self._line.sent.add(frame.audio)  # before the write, during which the line may be lost
         accepted = await self._play(frame) or self._line.may_come_back
         if accepted:
@@ -190,7 +194,7 @@ class MarkedSound:
         await self._send_marks(self._note(self._line.marks.close()))
 
     async def repeat(self) -> None:
-        """Play audio on another stream that may not have been heard, with its marks."""
+        """Play the audio that may not have been heard, on another stream, with its marks."""
         for item in self._line.sent:
             await self._write(OutputAudioRawFrame(bytes(item.sound), self._rate_hz, 1))
             if item.mark is not None and not item.played:
@@ -297,7 +301,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             return await self._marked.play(frame)
 
     async def press(self, tones: bytes) -> bool:
-        """Send tones in one piece, between two pieces of speech."""
+        """Send tones between two pieces of speech; return whether all were accepted."""
         await _until_up(self._line, self._played)
         async with self._sending:
             if self.line_end is not None:

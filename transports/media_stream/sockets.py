@@ -60,7 +60,7 @@ class MediaSockets:
         ring: See `StreamLeg`.
         is_known: Returns whether a handshake authenticates the carrier; then other clients cannot
             displace the connection.
-        end: Ends a call for which no agent can be found, by the carrier's id. `None` if the carrier
+        end: Ends a call for which there is no agent, by the carrier's id. `None` if the carrier
             asks for instructions after the stream; an agent may be found by then.
         waiting: The sockets that have not identified their call yet.
     """
@@ -88,9 +88,9 @@ class MediaSockets:
     async def media(self, websocket: WebSocket) -> None:
         """Accept a media socket, and run its call until the end."""
         await websocket.accept()
-        first = await self._first_words(websocket)
+        first = await self._identify(websocket)
         if isinstance(first, Refusal):
-            await self._send_away(websocket, first)
+            await self._refuse(websocket, first)
             return
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
@@ -123,6 +123,7 @@ class MediaSockets:
         )
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
+        """Run a call to its end, unless there is no agent; an error ends only this call."""
         host, carrier = self.host, self.dialect.carrier
         try:
             with take_seat(host.pool, admitted.seat):
@@ -143,11 +144,12 @@ class MediaSockets:
         finally:
             await close(websocket, NORMAL)
 
-    async def _send_away(self, websocket: WebSocket, refusal: Refusal) -> None:
+    async def _refuse(self, websocket: WebSocket, refusal: Refusal) -> None:
         self.host.emit(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
-    async def _first_words(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
+    async def _identify(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
+        """Return the stream's start and its call, or why the socket is refused."""
         patience = asyncio.timeout(START_S)
         ousted: list[Refusal] = []
 

@@ -46,7 +46,7 @@ class GatheredAudio:
         return self._take(len(self._waiting) // self._step * self._step)
 
     def rest(self, silence: bytes) -> bytes:
-        """Return the gathered audio, padded with `silence` to the carrier's minimum."""
+        """Return the gathered audio, padded with `silence` to a length that the carrier plays."""
         if not self._waiting:
             return b""
         size = max(self._least, -(-len(self._waiting) // self._step) * self._step)
@@ -67,7 +67,7 @@ class GatheredAudio:
         return taken
 
 
-def _whole_resampler() -> BaseAudioResampler:
+def _lossless_resampler() -> BaseAudioResampler:
     return create_stream_resampler(clear_after_secs=None)  # so that a pause loses no audio
 
 
@@ -92,7 +92,7 @@ class Stream:
     theirs: Codec
     gathered: GatheredAudio = field(init=False)
     owed_marks: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
-    resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
+    resampler: BaseAudioResampler = field(default_factory=_lossless_resampler)
     _asked_bytes: int = 0  # all audio given to `play`, in encoded bytes
 
     def __post_init__(self) -> None:
@@ -107,8 +107,8 @@ class Stream:
         self.clear()
 
     def clear(self) -> None:
-        """Drop the gathered audio and the marks after it."""
-        self.resampler = _whole_resampler()
+        """Drop the audio that is gathered or in the resampler, and the marks after it."""
+        self.resampler = _lossless_resampler()
         self.gathered.clear()
         self.owed_marks.clear()
         self._asked_bytes = self.gathered.added_bytes
@@ -151,8 +151,8 @@ class Stream:
         tail = await self.resampler.flush()
         encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
         due = self.gathered.add(encoded) + self.gathered.rest(self.ours.silence(1))
-        self._asked_bytes = whole = self.gathered.added_bytes
-        self.owed_marks = deque((name, min(at, whole)) for name, at in self.owed_marks)
+        self._asked_bytes = total = self.gathered.added_bytes
+        self.owed_marks = deque((name, min(at, total)) for name, at in self.owed_marks)
         return self.media(due)
 
 
@@ -183,5 +183,5 @@ class StreamSerializer(FrameSerializer):
                 return None
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
-        """Return `None`; see the class."""
+        """Return `None`, because `StreamInput` reads the socket itself."""
         return None

@@ -58,7 +58,7 @@ class Tokens:
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
-        """Return the ticket of a token, which is then invalid, or the reason of a refusal.
+        """Return the ticket of a token, or the reason for a refusal; the token becomes invalid.
 
         A token that is presented for another call becomes invalid, too, because it has leaked. Text
         that does not look like a token is not looked up, because it might be another key of the
@@ -82,17 +82,13 @@ def _is_token(text: str) -> bool:
     return len(text) == 2 * TOKEN_BYTES and _DIGITS.issuperset(text)
 
 
-# Calls that may outlive their stream: the process that has them, and the data stored about them.
-#
-# `Kept` has all data that another process needs to resume a call.
-
 CALL_S: Final = 4 * 3600.0  # Twilio's limit on the length of a call
 MAX_BEGINNINGS: Final = 3  # streams for a call whose streams end before the conversation begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The data stored about a call until the agent ends it."""
+    """The data that another process needs to continue a call, stored until the agent ends it."""
 
     call_sid: str
     beginnings: int = 1  # the number of streams requested to begin the conversation
@@ -168,7 +164,7 @@ class Returns:
         await self._pool.key_values.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
-        """Delete the stored call, and return it."""
+        """Delete the stored call, and return it; `None` if there was none."""
         kept = await self._pool.key_values.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
@@ -334,7 +330,8 @@ class StreamTokens:
         if not found.goes_on:
             return TurnedAway.GOES_ON
         ticket = Ticket(call=call, goes_on=True)
-        # If it is 0, the call waits for a stream only because the caller is being transferred.
+        # If `returns_within_s` is 0, the call waits for a stream only because the caller is being
+        # transferred.
         for_s = self.patience.returns_within_s or LIFE_S
         token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
@@ -342,6 +339,7 @@ class StreamTokens:
     async def _begin_anew(
         self, call: CarriedCall, kept: Kept, news_id: str
     ) -> StreamPass | TurnedAway:
+        """Begin a call again, up to `MAX_BEGINNINGS` times; a repeated webhook does not count."""
         if not news_id or news_id != kept.news_id:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MAX_BEGINNINGS:
@@ -355,6 +353,7 @@ class StreamTokens:
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
+        """Hold a seat and store the call; return the pass for its stream, or why it gets none."""
         pool, clock = self._host.pool, self._host.clock
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):

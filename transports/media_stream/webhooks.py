@@ -65,7 +65,7 @@ class CarrierHost:
 
 
 def read_form(body: bytes) -> dict[str, str] | None:
-    """Return a form's fields; `None` if it is no form, or has a field twice."""
+    """Return a form's fields; `None` if it is malformed, or has a field twice."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -108,12 +108,12 @@ class Webhooks:
         is_signed: IsSigned[FormT],
         call_key: str,
     ) -> None:
-        """Add a route for each path; other requests than signed forms of a call are refused.
+        """Add a route for each path; requests other than signed forms of a call are refused.
 
         Args:
             router: The router to add to.
             answers: The function that answers a form, by path.
-            read: Reads a body; returns `None` if it is no form.
+            read: Reads a body; returns `None` if it is not a form.
             is_signed: Returns whether the carrier signed a form for this path.
             call_key: The field with the carrier's id of the call.
         """
@@ -180,19 +180,19 @@ class StatusCallbacks:
     """
 
     def __init__(self, host: CarrierHost, carrier: str) -> None:
-        """Prepare for one carrier's calls."""
+        """Serve one carrier's calls."""
         self._host = host
         self._carrier = carrier
         self._locks = PoolLocks(host.pool.peers)
 
-    async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegEvent]:
+    async def take(self, callback: StatusCallback, *, place_of: str = "") -> Sequence[LegEvent]:
         """Publish and return the new events of an authenticated callback.
 
         Args:
-            said: The callback.
+            callback: The callback.
             place_of: The key of the progress in the store; if empty, the carrier's id of the call.
         """
-        events, _ = await self._advance(said, place_of or said.call_ref)
+        events, _ = await self._advance(callback, place_of or callback.call_ref)
         for event in events:
             self._host.emit(event)
         return events
