@@ -58,7 +58,7 @@ async def test_a_barge_in_drops_sound_that_the_browser_has_not_got_and_frees_the
 
 async def test_a_barge_in_keeps_protected_sound() -> None:
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
-    await cushion.add(track.add_audio_bytes(PIECE), must=True)
+    await cushion.add(track.add_audio_bytes(PIECE), uninterruptible=True)
 
     cushion.cut(track)
 

@@ -1,4 +1,4 @@
-"""A telephone from this machine's microphone and loudspeaker.
+"""A call at this machine's microphone and loudspeaker, as a leg.
 
 There is no echo cancellation: if the microphone hears the loudspeaker, the agent interrupts itself.
 So either the person wears headphones, or an echo guard replaces the microphone's sound with silence
@@ -48,7 +48,7 @@ class MicLevel:
 
 
 class LocalLeg(PlainLeg):
-    """The person at this machine."""
+    """The audio connection of a caller who sits at this machine."""
 
     def __init__(self, card: SoundCard | None = None, *, guard: EchoGuard | None = None) -> None:
         """Create the leg; the devices are opened when the call starts.
@@ -245,10 +245,10 @@ class _Loudspeaker(LegOutput):
         return True
 
     async def _wait_until_played(self, wait_s: float) -> None:
-        left = round(wait_s / BLOCK_S)
-        while left > 0 and self._playback.waiting_s > 0:
+        blocks_left = round(wait_s / BLOCK_S)
+        while blocks_left > 0 and self._playback.waiting_s > 0:
             await asyncio.sleep(BLOCK_S)
-            left -= 1
+            blocks_left -= 1
         await asyncio.sleep(self._device.latency_s)
 
 

@@ -44,7 +44,7 @@ NO_DEVICE: Final[Mapping[str, str]] = {
 
 
 class NoAudioError(Exception):
-    """This machine cannot record or play; the text is one line, and says what to do."""
+    """This machine cannot record or play; the text is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +125,17 @@ def choose_device(
 
 def no_portaudio(platform: str = sys.platform) -> str:
     """Return the error text for a missing PortAudio, with what to do."""
-    return f"the microphone needs PortAudio: {_of(NO_PORTAUDIO, platform)}"
+    return f"the microphone needs PortAudio: {_advice_for(NO_PORTAUDIO, platform)}"
 
 
 def no_device(direction: Side, platform: str = sys.platform) -> str:
     """Return the error text for a missing device, with what to do."""
-    return f"this machine has no {NAMES[direction]} that can be used: {_of(NO_DEVICE, platform)}"
+    advice = _advice_for(NO_DEVICE, platform)
+    return f"this machine has no {NAMES[direction]} that can be used: {advice}"
 
 
-def _of(advice: Mapping[str, str], platform: str) -> str:
-    return advice.get(platform, advice["linux"])
+def _advice_for(problem: Mapping[str, str], platform: str) -> str:
+    return problem.get(platform, problem["linux"])
 
 
 RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
@@ -316,7 +317,7 @@ def list_devices() -> list[SoundDevice]:
     """Return every device of this machine.
 
     Raises:
-        NoAudioError: PortAudio is missing; the text names its package.
+        NoAudioError: PortAudio or its package is missing, or it does not list the devices.
     """
     with _native_lines_dropped():
         sounddevice = _sounddevice()
@@ -332,7 +333,7 @@ def check_devices(chosen: ChosenDevices | None = None) -> None:
     """Check that this machine can record and play on these devices.
 
     Raises:
-        NoAudioError: Something is missing; the text names its package.
+        NoAudioError: Something is missing, or a device does not work.
     """
     chosen, devices = chosen or ChosenDevices(), list_devices()
     with _native_lines_dropped():

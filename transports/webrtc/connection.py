@@ -54,7 +54,7 @@ class BrowserConnection(SmallWebRTCConnection):
         allows_private: bool = True,
         allows_loopback: bool = True,
     ) -> None:
-        """Wait for an offer.
+        """Create a connection without an offer.
 
         Args:
             emit: Publishes events about refused messages.
@@ -117,14 +117,14 @@ class BrowserConnection(SmallWebRTCConnection):
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
         """Answer an offer as Pipecat does, and handle an ICE restart."""
         sdp = self._filter.without_others(sdp)
-        before, self._theirs = self._theirs, names_in(sdp)
-        restarts = before is not None and self._theirs not in (None, before)
+        previous, self._theirs = self._theirs, names_in(sdp)
+        restarts = previous is not None and self._theirs not in (None, previous)
         if restarts and self._theirs:
             for transport in transports_of(self._pc):
                 await ice_restart.restart(transport, self._theirs)
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
         self.force_transceivers_to_send_recv()
-        if before is None:
+        if previous is None:
             hand_on_early(self._pc)
             for transport in transports_of(self._pc):
                 ice_restart.make_quick(transport)
@@ -134,7 +134,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     def _check(self) -> None:
-        """After a second offer, try new addresses at once; aiortc checks those of the first."""
+        """Report excess addresses; after a second offer, try new ones, which aiortc does not do."""
         if self._filter.excess:
             self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:
@@ -163,7 +163,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     async def part(self, message: dict[str, Any]) -> None:
-        """Send a last message to a browser that gets no call, and wait until it has arrived."""
+        """Send a last message to a browser that gets no call; let it arrive, for up to `PART_S`."""
         self.send_app_message(message)  # Pipecat queues it until the data channel is open
         try:
             async with asyncio.timeout(PART_S):
@@ -208,11 +208,11 @@ class BrowserConnection(SmallWebRTCConnection):
                 self._settled.set()
 
         @self._pc.on("datachannel")
-        def bound(channel: RTCDataChannel) -> None:
+        def accept(channel: RTCDataChannel) -> None:
             channels.append(channel)
             listeners = _remove_listeners(channel)
             if len(channels) == 1:
-                channel.on("message", _checked(self.page, listeners))
+                channel.on("message", _checking_listener(self.page, listeners))
                 return
             self.page.refused("second_data_channel")
             self._data_channel = channels.pop(0)
@@ -220,7 +220,7 @@ class BrowserConnection(SmallWebRTCConnection):
             channel.close()
 
 
-def _checked(
+def _checking_listener(
     page: PageMessages, listeners: list[Callable[..., Any]]
 ) -> Callable[[str | bytes], Awaitable[None]]:
     """Return a listener that passes to these listeners only the messages that Pipecat needs."""

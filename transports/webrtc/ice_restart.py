@@ -118,14 +118,14 @@ async def restart(transport: RTCIceTransport, theirs: IceNames) -> None:
 async def _gather_again(connection: ice.Connection) -> None:
     """Add new addresses of this machine, and a new relay if one is in use.
 
-    A relay in use may be the reason for the restart. If none is in use, no new one is requested,
-    because the browser waits for our answer.
+    A relay in use may be the reason for the restart. Without one, and without new addresses, no
+    server is asked, because the browser waits for our answer.
     """
-    known = {protocol.local_candidate.host for protocol in connection._protocols}  # noqa: SLF001
-    mine = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
-    new = [host_address for host_address in mine if host_address not in known]
-    used = {pair.local_candidate.type for pair in connection._nominated.values()}  # noqa: SLF001
-    if new or "relay" in used:
+    used_hosts = {protocol.local_candidate.host for protocol in connection._protocols}  # noqa: SLF001
+    hosts = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
+    new = [host for host in hosts if host not in used_hosts]
+    used_types = {pair.local_candidate.type for pair in connection._nominated.values()}  # noqa: SLF001
+    if new or "relay" in used_types:
         found = await connection.get_component_candidates(1, new, timeout=GATHER_S)
         connection._local_candidates += found  # noqa: SLF001
 

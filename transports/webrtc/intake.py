@@ -31,13 +31,6 @@ UNREAD_FRAMES: Final = 50  # one second of sound; above this the oldest frame is
 MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; the first hundred of a call have 30 kB
 CODECS: Final = "_RTCRtpReceiver__codecs"  # the only place with the codec of a payload type
 
-# The caller's sound is passed on as it arrives, without waiting for later packets.
-#
-# aiortc holds back four packets, which delays every turn by 80 ms. After the first lost packet it
-# holds back fourteen, 0.28 s, until the end of the call, because it then releases one packet for
-# each that arrives. Browsers do not send lost sound again, so the wait only helps packets in the
-# wrong order, which are one or two places apart.
-
 PLACES: Final = 4  # a power of two; after about 60 ms, a missing packet is no longer waited for
 AHEAD: Final = 1  # a packet is complete when the next one has arrived
 BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # Pipecat replaces it too, for a shared screen
@@ -46,7 +39,13 @@ Handle: TypeAlias = Callable[..., Awaitable[None]]
 
 
 def hand_on_early(line: RTCPeerConnection) -> None:
-    """Make each audio receiver hold back as little as possible; call before the first packet."""
+    """Make each audio receiver hold back as little as possible; call before the first packet.
+
+    aiortc holds back four packets, which delays every turn by 80 ms. After the first lost packet it
+    holds back fourteen, 0.28 s, until the end of the call, because it then releases one packet for
+    each that arrives. Browsers do not send lost sound again, so the wait only helps packets in the
+    wrong order, which are one or two places apart.
+    """
     for transceiver in line.getTransceivers():
         if transceiver.kind == "audio":
             receiver = transceiver.receiver
@@ -162,7 +161,7 @@ class BrowserIntake:
 
 
 def _replace(item: object, name: str, new: Callable[..., Any], *arguments: object) -> None:
-    """Replace a method of an instance by `new`, once; `new` also gets the replaced method."""
+    """Replace a method of an instance with `new`, once; `new` also gets the replaced method."""
     if name not in vars(item):
         setattr(item, name, partial(new, *arguments, getattr(item, name)))
 

@@ -65,31 +65,31 @@ class Counters:
             known: Whether it comes from one of the browser's candidates.
             now: The time in seconds; monotonic.
         """
-        if _spends(self._socket, 1, now):
+        if _exceeds(self._socket, 1, now):
             return Arrival(over="socket_flooded")
         if not known:
-            return Arrival(drop=_spends(self._unknown, 1, now))
-        return self._of_browser(data, now)
+            return Arrival(drop=_exceeds(self._unknown, 1, now))
+        return self._count_datagram(data, now)
 
     def packet(self, data: bytes, now: float) -> "Arrival":
         """Count the chunks of a decrypted SCTP packet; return what to do with it."""
         chunks = count_chunks(data)
         if not chunks:
             return Arrival(over="bad_data_packet")
-        return Arrival(over="data_too_fast" if _spends(self._chunks, chunks, now) else "")
+        return Arrival(over="data_too_fast" if _exceeds(self._chunks, chunks, now) else "")
 
-    def _of_browser(self, data: bytes, now: float) -> "Arrival":
-        if _spends(self._datagrams, 1, now):
+    def _count_datagram(self, data: bytes, now: float) -> "Arrival":
+        if _exceeds(self._datagrams, 1, now):
             return Arrival(over="datagrams_too_fast")
-        if _spends(self._bytes, len(data), now):
+        if _exceeds(self._bytes, len(data), now):
             return Arrival(over="bytes_too_fast")
         if len(data) > MAX_DATAGRAM_BYTES:
             return Arrival(drop=True, reason="datagram_too_big")
-        if is_sound(data) and not self._knows(data[8:12]):
+        if is_sound(data) and not self._admits(data[8:12]):
             return Arrival(drop=True, reason="too_many_sources")
         return Arrival()
 
-    def _knows(self, source: bytes) -> bool:
+    def _admits(self, source: bytes) -> bool:
         if len(self._sources) < MAX_SOURCES:
             self._sources.add(source)
         return source in self._sources
@@ -110,7 +110,7 @@ class Arrival:
     over: str = ""
 
 
-def _spends(allowance: IntakeAllowance, amount: float, now: float) -> bool:
+def _exceeds(allowance: IntakeAllowance, amount: float, now: float) -> bool:
     """Count an amount; return whether that is more than allowed."""
     allowance.spend(amount, now)
     return allowance.wait_s(now) > 0
@@ -123,17 +123,17 @@ def is_sound(datagram: bytes) -> bool:
 
 def count_chunks(packet: bytes) -> int:
     """Return the number of chunks in an SCTP packet; 0 if no browser sends such a packet."""
-    found = 0
+    count = 0
     at = _COMMON
     while at <= len(packet) - _HEAD:
         kind, _, length = unpack_from("!BBH", packet, at)
-        found += 1
-        if length < _HEAD or at + length > len(packet) or found > MAX_CHUNKS:
+        count += 1
+        if length < _HEAD or at + length > len(packet) or count > MAX_CHUNKS:
             return 0
         if not _is_plausible(kind, packet[at + _HEAD : at + length]):
             return 0
         at += length + -length % 4
-    return found
+    return count
 
 
 def _is_plausible(kind: int, body: bytes) -> bool:

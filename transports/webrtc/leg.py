@@ -1,4 +1,4 @@
-"""The browser's telephone: audio over WebRTC, captions over its data channel."""
+"""A call from a browser, as a leg: audio over WebRTC, captions over its data channel."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,9 +27,9 @@ CONNECT_S: Final = 20.0  # how long the browser may take to connect after its of
 
 
 class WebrtcLeg(PlainLeg):
-    """A browser on the line.
+    """A browser's audio connection to a call.
 
-    A page that is closed reports that. A killed browser does not, and ICE notices it only after
+    A page that is closed reports it. A killed browser does not, and ICE notices it only after
     half a minute. So `watch` ends the leg earlier, when the page's pings and sound have stopped for
     a while. Until then, a page whose network has changed can reconnect, and the call goes on. We
     cannot send keys to a browser, nor transfer its caller: that needs a carrier.
@@ -69,7 +69,7 @@ class WebrtcLeg(PlainLeg):
         self._transport.add_event_handler("on_client_disconnected", self._on_disconnected)
 
     def input(self) -> BaseInputTransport:
-        """Return the processor that brings the caller's audio."""
+        """Return the processor that receives the caller's audio."""
         return self._transport.input()
 
     def output(self) -> WebrtcOutput:
@@ -90,7 +90,7 @@ class WebrtcLeg(PlainLeg):
             await self._connected.wait()
 
     async def watch(self) -> None:
-        """Wait until the browser has been silent for too long; then call the `on_gone` listener."""
+        """Wait until the browser is disconnected or silent for too long; then report the loss."""
         await self._connected.wait()
         missing_s = 0.0
         while missing_s < LOST_AFTER_S:
@@ -101,7 +101,7 @@ class WebrtcLeg(PlainLeg):
         await self._emit_gone("line_lost")
 
     def _broken_s(self) -> float:
-        """Return the length of the silence before the browser's latest sign of life."""
+        """Return the longest silence of the browser that has ended since the last look."""
         line = self._connection
         return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 

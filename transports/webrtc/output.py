@@ -32,14 +32,14 @@ class Cushion:
     def __init__(self) -> None:
         self._waiting: deque[tuple[asyncio.Future[bool], bool]] = deque()
 
-    async def add(self, taken: asyncio.Future[bool], *, must: bool = False) -> None:
-        """Record a piece, and return when another one may be written.
+    async def add(self, taken: asyncio.Future[bool], *, uninterruptible: bool = False) -> None:
+        """Record a piece, and wait until another one may be written.
 
         Args:
             taken: Done when the piece was sent or dropped.
-            must: Whether a barge-in must not drop the piece.
+            uninterruptible: Whether a barge-in must not drop the piece.
         """
-        self._waiting.append((taken, must))
+        self._waiting.append((taken, uninterruptible))
         while len(self._waiting) > AHEAD:
             await self._waiting.popleft()[0]
 
@@ -51,7 +51,7 @@ class Cushion:
             lost: Whether the line was lost. Otherwise the caller barged in: then nothing is dropped
                 while a piece that must be heard is pending.
         """
-        if not lost and any(must and not taken.done() for taken, must in self._waiting):
+        if not lost and any(kept and not taken.done() for taken, kept in self._waiting):
             return False
         self._waiting.clear()
         chunks = track._chunk_queue  # noqa: SLF001 - Pipecat has no method to drop them
@@ -63,7 +63,7 @@ class Cushion:
 
 
 class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
-    """Plays to the browser with pieces in advance.
+    """Plays to the browser, with up to `AHEAD` pieces written in advance.
 
     Pipecat's own output writes one piece and waits until it was sent, so each delay makes a gap.
     """
@@ -74,12 +74,12 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         self.owed = OwedSound(
             rate_hz=SAMPLE_RATE_HZ,
             write=self._write,
-            back=self._line_back,
+            back=self._wait_until_back,
             note_heard=self._note_heard,
         )
         # Pieces that were sent but are not known to be heard: when they were sent, and their names.
         self._sent: deque[tuple[float, str]] = deque()
-        self._must = False  # whether a barge-in must not drop the current sound
+        self._uninterruptible = False  # whether a barge-in must not drop the current sound
         if (line := self._browser) is not None:
             line.quiet.on_back = self._note_back
         self._cut_at = 0  # the id of the last barge-in: frames with a lower id were interrupted
@@ -95,14 +95,14 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio, unless a later barge-in interrupted it."""
-        await self._line_back()
+        await self._wait_until_back()
         await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
             return False
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if track is None or not self._client._can_send():  # noqa: SLF001 - as Pipecat's own asks
             return False
-        self._must = not frame.interruptible
+        self._uninterruptible = not frame.interruptible
         await self.owed.write(frame.audio)
         return True
 
@@ -118,7 +118,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
                 self._sent.append((now(), name))
 
         taken.add_done_callback(note)
-        await self._cushion.add(taken, must=self._must)
+        await self._cushion.add(taken, uninterruptible=self._uninterruptible)
 
     def _note_heard(self, quiet_s: float | None = None) -> None:
         """Count the sound as heard that was sent before the last sign of life.
@@ -151,7 +151,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         line = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
         return line if isinstance(line, BrowserConnection) else None
 
-    async def _line_back(self) -> None:
+    async def _wait_until_back(self) -> None:
         """Wait while the browser is silent, because it may not hear us then."""
         if (line := self._browser) is None:
             return

@@ -42,7 +42,7 @@ class ForPipecat:
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """A message that no call needs."""
+    """A message that no call needs, or that is malformed."""
 
     reason: str
 
@@ -69,9 +69,12 @@ def _parsed(fields: Any) -> PageMessage | None:
             return PageKey(key)
         case {"type": "ear", "turn": int(turn)} if not isinstance(turn, bool):
             return _ear(turn, fields) if 1 <= turn <= MAX_TURN else None
-        case {"type": kind, "message": {"type": "trackStatus", "receiver_index": int(index)} as of}:
-            known = kind == SIGNALLING_TYPE and index in range(RECEIVERS)
-            return ForPipecat() if known and isinstance(of.get("enabled"), bool) else None
+        case {
+            "type": kind,
+            "message": {"type": "trackStatus", "receiver_index": int(index)} as track,
+        }:
+            valid = kind == SIGNALLING_TYPE and index in range(RECEIVERS)
+            return ForPipecat() if valid and isinstance(track.get("enabled"), bool) else None
         case _:
             return None
 
