@@ -42,7 +42,7 @@ KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierServer:
-    """The server, and a caller by each carrier."""
+    """The server, and a caller at each carrier."""
 
     pool: WorkerPool
     twilio: CarrierRest
@@ -101,7 +101,7 @@ class CarrierServer:
         yield ExotelRoutes(host, proof=proof)
 
     async def news(self, call: Carrier, event: str, **payload: str) -> None:
-        """Report a call, as Telnyx."""
+        """Send a webhook about a call, as Telnyx does."""
         url = f"{self.pool.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
             await self.telnyx.emit(session, url, event, telnyx_payload(call.phone) | payload)
@@ -142,11 +142,11 @@ async def carrier_server(
     """Serve every carrier's routes on one free port of loopback.
 
     Args:
-        codec: Of Telnyx.
-        content_type: Of Plivo.
-        rate_hz: Of Exotel.
-        utc_s: Seconds since 1970, to judge signatures.
-        returns_within_s: The wait for a lost line.
+        codec: Telnyx's codec.
+        content_type: Plivo's audio format.
+        rate_hz: Exotel's sample rate.
+        utc_s: Returns the seconds since 1970, to check the age of webhooks.
+        returns_within_s: How long a call waits for a lost line.
         briefs: The briefs of the contacts that campaigns call.
         hands_on: Whether the carriers know the URL of the transfer webhook.
     """

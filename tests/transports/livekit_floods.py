@@ -58,7 +58,7 @@ class Library:
     """Replaces the native part of the library, and counts its objects.
 
     Attributes:
-        rooms: Those that we are in, by name.
+        rooms: The rooms that we are in, by name.
         held: The objects that events own and that were not freed.
         streams: The number of tracks that are being listened to.
     """
@@ -73,7 +73,7 @@ class Library:
 
     @property
     def readers(self) -> int:
-        """How many read the library's events."""
+        """The number of readers of the library's events."""
         return len(self._events._subscribers)
 
     def next_handle(self) -> int:
@@ -87,7 +87,7 @@ class Library:
         return bool(self._native(number))
 
     def tell(self, event: FfiEvent) -> None:
-        """Tell every reader of an event, as the library's thread does."""
+        """Send an event to every reader, as the library's thread does."""
         self._events.put(event)
 
     def room(self) -> "FarRoom":

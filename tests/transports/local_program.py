@@ -67,8 +67,8 @@ class Talk:
         await self.worker.cancel(reason=reason)
 
 
-def told(word: str) -> None:
-    print(word, flush=True)  # noqa: T201 - what the test waits for
+def report(word: str) -> None:
+    print(word, flush=True)  # noqa: T201 - the test reads it
 
 
 async def line() -> str:
@@ -80,10 +80,10 @@ async def echo() -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(talk.run())
         await talk.leg.answered()
-        told("ready")
+        report("ready")
         await line()
         await talk.worker.stop_when_done()
-    told("ended")
+    report("ended")
 
 
 async def said_to_the_end() -> None:
@@ -93,7 +93,7 @@ async def said_to_the_end() -> None:
         await talk.leg.answered()
         await talk.say(500, 0.6)
         await talk.worker.stop_when_done()
-    told("ended")
+    report("ended")
 
 
 async def interrupted() -> None:
@@ -106,7 +106,7 @@ async def interrupted() -> None:
         await talk.leg.output().queue_frame(InterruptionFrame())
         await asyncio.sleep(0.5)
         await talk.worker.stop_when_done()
-    told("ended")
+    report("ended")
 
 
 async def cancelled() -> None:
@@ -118,7 +118,7 @@ async def cancelled() -> None:
             await talk.say(500, 2.0)
             await asyncio.sleep(0.05 + number * 0.005)
             await talk.worker.cancel(reason="test")
-        told(f"cancelled {number + 1}")
+        report(f"cancelled {number + 1}")
 
 
 async def put_down() -> None:
@@ -129,7 +129,7 @@ async def put_down() -> None:
         await talk.say(500, 2.0)
         await talk.leg.put_down()
         await talk.leg.put_down()
-    told(" ".join(talk.reasons))
+    report(" ".join(talk.reasons))
 
 
 async def device_taken() -> None:
@@ -137,8 +137,8 @@ async def device_taken() -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(talk.run())
         await talk.leg.answered()
-        told("ready")
-    told(" ".join(talk.reasons))
+        report("ready")
+    report(" ".join(talk.reasons))
 
 
 PROGRAMS = {

@@ -35,11 +35,11 @@ END_S: Final = 20.0  # for a goodbye
 TONE_S: Final = 0.2
 REST_S: Final = 0.8
 TONES: Final = 5
-SETTLED_S: Final = 3.0  # the mirror has begun
+SETTLED_S: Final = 3.0  # until the mirror has begun
 
 
 class RecordedSink:
-    """The sound played on a sink, at the telephone's rate, with its moments."""
+    """The sound played on a sink, at the telephone's rate, and when it was played."""
 
     def __init__(self, name: str, card: Mapping[str, str]) -> None:
         self._name, self._card = name, card
@@ -69,7 +69,7 @@ class RecordedSink:
         return np.concatenate([np.zeros(0, np.int16), *self._pieces])
 
     async def more(self) -> None:
-        """Return when the next piece is there."""
+        """Wait for the next piece."""
         self.flows.clear()
         await self.flows.wait()
 
@@ -91,11 +91,11 @@ class SoundCardTelephone:
     """A person at this machine; seconds are the call's, from the first sample heard on."""
 
     def __init__(self, config: Path, keys: Mapping[str, str], folder: Path) -> None:
-        """Prepare.
+        """Create a telephone; entering it starts the agent.
 
         Args:
-            config: Of the agent, for `holdline mic`.
-            keys: Environment variables for its configuration.
+            config: The agent's configuration, for `holdline mic`.
+            keys: Environment variables for the configuration.
             folder: For PulseAudio's files; must exist.
         """
         self._config, self._keys, self._folder = config, keys, folder
@@ -105,7 +105,7 @@ class SoundCardTelephone:
         self._ear = self._mouth = RecordedSink("", {})
 
     async def __aenter__(self) -> Self:
-        """Start the agent, and return when it has begun to speak."""
+        """Start the agent, and wait until it has begun to speak."""
         async with AsyncExitStack() as stack:
             self._card = stack.enter_context(pulse.sound_card(self._folder))
             self._ear, self._mouth = (
@@ -149,7 +149,7 @@ class SoundCardTelephone:
 
     @property
     def now_s(self) -> float:
-        """Seconds since then."""
+        """Seconds since `started_at`."""
         return clock.monotonic() - self.started_at
 
     @property
@@ -162,7 +162,7 @@ class SoundCardTelephone:
         return self._ear.heard()
 
     def bursts(self) -> list[tuple[float, float]]:
-        """Return when the agent was heard."""
+        """Return the spans in which the agent was heard, in seconds."""
         return join_spans(stretches(self.heard()), within_s=PAUSE_S)
 
     async def say(self, samples: Pcm) -> float:

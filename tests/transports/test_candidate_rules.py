@@ -127,7 +127,7 @@ def test_a_browser_on_our_networks_is_known_by_its_address(address: str, ours: b
 
 
 async def offer_with(*hosts: str) -> str:
-    """Return a browser's offer with other candidates than its own."""
+    """Return a browser's offer with these candidates in place of its own."""
     browser = RTCPeerConnection()
     browser.addTransceiver("audio")
     await browser.setLocalDescription(await browser.createOffer())

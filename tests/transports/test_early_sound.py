@@ -14,7 +14,7 @@ TICKS = 960  # of 48,000 a second: 20 ms
 
 
 def given_out(buffer: JitterBuffer, order: Iterable[int]) -> dict[int, int]:
-    """Return which packet was released when which one came."""
+    """Return, by released packet, the packet on whose arrival it was released."""
     found: dict[int, int] = {}
     for number in order:
         packet = RtpPacket(sequence_number=number, timestamp=number * TICKS, payload_type=111)
@@ -52,7 +52,7 @@ async def test_the_jitter_buffer_is_installed_where_aiortc_looks_for_it() -> Non
     line = RTCPeerConnection()
     line.addTransceiver("audio")
     line.addTransceiver("video")
-    sound, picture = (gettransceiver.receiver for gettransceiver in line.getTransceivers())
+    sound, picture = (transceiver.receiver for transceiver in line.getTransceivers())
     before = getattr(picture, BUFFER)
     assert getattr(sound, BUFFER).capacity > PLACES  # aiortc's own: 16, of which it keeps 4 back
 

@@ -44,19 +44,19 @@ class Line:
 
     @property
     def dialled(self) -> list[str]:
-        """Return the destination that the caller was connected with."""
+        """The numbers that Plivo was told to ring."""
         return [item.number for item in self.it.plivo.switch.dialled]
 
     @property
     def ordered(self) -> str:
-        """Return the address that Plivo was told to ask."""
+        """The URL that Plivo was told to request."""
         [(_, _, fields)] = self.it.plivo.requests
         return fields["aleg_url"]
 
-    async def asked(
+    async def request(
         self, url: str, *, phone: PhoneCall | None = None, signed: str = "", **more: str
     ) -> tuple[int, str]:
-        """Request one of our addresses as Plivo does; return the answer."""
+        """Request one of our URLs as Plivo does; return the status and text of the answer."""
         form = plivo_form(phone or self.caller.phone, "in-progress") | more
         headers = self.it.plivo.signed(signed or url, form)
         async with (
@@ -123,7 +123,7 @@ async def test_a_transfer_that_plivo_refuses_leaves_the_call_as_it_is() -> None:
         error = "redirect answered 500"
         told = [ProviderFailed(stage="transport", provider="plivo", error=error)]
         assert on.it.pool.told == told
-        _, text = await on.asked(f"{on.it.pool.url}/plivo/after")
+        _, text = await on.request(f"{on.it.pool.url}/plivo/after")
         assert "<Dial" not in text  # the request was withdrawn
 
 
@@ -167,7 +167,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_reported() -> None:
     async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await asyncio.sleep(2)
-        await on.asked(f"{on.it.pool.url}/plivo/status", Event="Hangup")
+        await on.request(f"{on.it.pool.url}/plivo/status", Event="Hangup")
 
         assert await transfer == "failed"
         assert on.call.gone_for == ["caller_hung_up"]
@@ -181,8 +181,8 @@ async def test_only_the_transferred_call_gets_the_destination_and_only_once() ->
         await until(lambda: bool(on.it.plivo.requests))
 
         assert await on.call.leg.transfer(DESK, ring_s=20) == "not_offered"
-        _, stranger = await on.asked(on.ordered, phone=plivo_call())
-        _, first = await on.asked(on.ordered)
+        _, stranger = await on.request(on.ordered, phone=plivo_call())
+        _, first = await on.request(on.ordered)
         assert "<Dial" not in stranger
         assert DESK.number in first
         # Now Plivo asks: there is no order any more, so the caller is back.
@@ -195,7 +195,7 @@ async def test_only_the_transferred_call_gets_the_destination_and_only_once() ->
 async def test_an_address_without_a_transfer_calls_no_one() -> None:
     async with line(Callee()) as on:
         url = f"{on.it.pool.url}/plivo/transfer?order={'0' * 32}&number=%2B19995550000"
-        status, text = await on.asked(url)
+        status, text = await on.request(url)
 
         assert status == 200
         assert "<Dial" not in text
@@ -207,7 +207,7 @@ async def test_an_outdated_transfer_request_calls_no_one() -> None:
         on.caller.action_s = 5.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await until(lambda: bool(on.it.plivo.requests))
-        _, text = await on.asked(on.ordered[:-1] + "x")
+        _, text = await on.request(on.ordered[:-1] + "x")
 
         assert "<Dial" not in text
         assert await transfer == "failed"
@@ -231,7 +231,7 @@ async def test_a_transfer_request_is_found_by_any_process() -> None:
 async def test_the_transfer_request_in_an_address_is_signed(signed: str) -> None:
     async with line(Callee()) as on:
         url = f"{on.it.pool.url}/plivo/transfer"
-        status, _ = await on.asked(f"{url}?order=1", signed=f"{url}{signed}")
+        status, _ = await on.request(f"{url}?order=1", signed=f"{url}{signed}")
 
         assert status == 403
         assert on.it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]

@@ -91,7 +91,7 @@ def whole(caller: Carrier) -> list[str]:
 
 
 def torn(caller: Carrier) -> list[str]:
-    """Return the words that were heard at least in part."""
+    """Return the words that were heard only in part."""
     return [word for word, seconds in heard(caller) if 0.05 < seconds <= WORD_S - 0.05]
 
 

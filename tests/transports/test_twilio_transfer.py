@@ -121,7 +121,7 @@ async def test_a_request_that_never_reached_twilio_is_not_waited_for() -> None:
 
 async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_rings() -> None:
     async def ring(*_: object, **__: object) -> None:
-        """Let it ring for long; the stream was lost before."""
+        """Accept the request; the stream was lost before."""
 
     async with line(Callee(), returns_within_s=30) as on, asyncio.TaskGroup() as tasks:
         leg = on.call.leg

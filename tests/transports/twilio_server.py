@@ -49,7 +49,7 @@ def tone(seconds: float, hz: float = 440.0) -> NDArray[np.int16]:
 
 async def until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
+        while not fact():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 
@@ -72,7 +72,7 @@ class Ears(FrameProcessor):
 
 
 class Below(FrameProcessor):
-    """Replaces the assistant's side of the context; keeps its memory."""
+    """Replaces the assistant's side of the context; keeps the words that reach its memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Call:
 
 
 class WorkerPool:
-    """A switchboard with as many seats as a test wants, and the server before it."""
+    """A switchboard with as many seats as a test wants, and the server in front of it."""
 
     def __init__(self) -> None:
         self.open = True
@@ -157,19 +157,19 @@ class WorkerPool:
             answer=self.answer,
             emit=self.told.append,
             clock=self.clock,
-            pool=self._alone(),
+            pool=self._new_process(),
             has_brief=has_brief,
         )
 
-    def _alone(self) -> SingleProcess:
-        alone = SingleProcess(why_closed=lambda: self.why_closed, clock=self.clock)
-        self._houses.append(alone)
-        return alone
+    def _new_process(self) -> SingleProcess:
+        process = SingleProcess(why_closed=lambda: self.why_closed, clock=self.clock)
+        self._houses.append(process)
+        return process
 
     @property
     def seats_taken(self) -> int:
-        """The number of seats that its routes have taken for running and expected calls."""
-        return sum(alone.seats.taken for alone in self._houses)
+        """The number of seats that the routes have taken for running and expected calls."""
+        return sum(process.seats.taken for process in self._houses)
 
     def clock(self) -> float:
         return time.monotonic() + self.now_ahead_s
@@ -188,7 +188,7 @@ class WorkerPool:
     async def call(self, number: int = 0) -> Call:
         """Return a call as soon as it has been answered."""
         async with asyncio.timeout(20):
-            while len(self.calls) <= number:  # noqa: ASYNC110 - nothing tells of it
+            while len(self.calls) <= number:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         return self.calls[number]
 
@@ -196,8 +196,8 @@ class WorkerPool:
         """Return one caller's call as soon as it has been answered."""
         async with asyncio.timeout(20):
             while True:
-                if own := [call for call in self.calls if call.leg.facts.caller == caller]:
-                    return own[0]
+                if found := [call for call in self.calls if call.leg.facts.caller == caller]:
+                    return found[0]
                 await asyncio.sleep(0.01)
 
 

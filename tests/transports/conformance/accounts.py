@@ -211,12 +211,12 @@ class Dialling:
         return [event for event in self.server.pool.told if isinstance(event, kinds or LEG)]
 
     async def person(self) -> Carrier:
-        """Return the telephone of the person who answered."""
+        """Wait for the person who answers, and return their telephone."""
         await until(lambda: self.account.placed.carrier is not None)
         return self.account.placed.carrier
 
     async def ended(self) -> LegEnded:
-        """Return the end of the leg, as soon as it is known."""
+        """Wait for the end of the leg, and return it."""
         await until(lambda: bool(self.facts(LegEnded)))
         [ended] = self.facts(LegEnded)
         assert isinstance(ended, LegEnded)

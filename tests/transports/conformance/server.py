@@ -20,9 +20,9 @@ FAREWELL: Final = "Thank you, goodbye."
 
 
 async def become(fact: Callable[[], bool]) -> None:
-    """Return when a condition holds."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(TIMEOUT_S):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
+        while not fact():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
 
 
@@ -54,7 +54,7 @@ class CallNotes:
         ]
 
     async def until(self, event: str, **wanted: object) -> dict[str, Any]:
-        """Return the first such event, when there is one."""
+        """Wait for the first such event, and return it."""
         async with asyncio.timeout(TIMEOUT_S):
             while not (found := self.all(event, **wanted)):
                 self._news.clear()
@@ -83,7 +83,7 @@ class WorkerPool:
         return self.one_call._leg
 
     async def empty(self) -> None:
-        """Return when no call is in progress."""
+        """Wait until no call is in progress."""
         async with asyncio.timeout(TIMEOUT_S):
             await self.switchboard._empty.wait()
 
@@ -93,7 +93,7 @@ async def open_pool(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[Work
     """Run a server while the block runs; `more` is its transports' part of the configuration."""
     listener = bind_socket(
         HOST, more.get("port", 0)
-    )  # it knows the agent for calls that a far end reports
+    )  # a far end may report its calls to a fixed port
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     port = listener.getsockname()[1]
     tree = {

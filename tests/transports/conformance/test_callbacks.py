@@ -51,12 +51,12 @@ async def report(
     Args:
         it: The server.
         carrier: A carrier that signs.
-        call_ref: The call; a new one if empty.
+        call_ref: The carrier's id of the call; a new one if empty.
         path: The webhook.
         address: The server's address in the signature; its usual one if empty.
         dial: Our own id of the dial.
-        signed_dial: The one in the signature, if it is another.
-        proof: The signature, if it is another.
+        signed_dial: The id that is signed, if it differs from `dial`.
+        proof: Sent in place of the valid signature.
         more: Further fields.
     """
     signed_dial = dial if signed_dial is None else signed_dial

@@ -34,7 +34,7 @@ class Transferring:
     call: Call
 
     def answer_as(self, callee: Callee, to: Destination = DESK) -> None:
-        """Make the person behave so."""
+        """Make the person at a destination behave like `callee`."""
         it = self.server
         if self.carrier == "twilio":
             it.twilio.exchange.callees[to.number] = callee
@@ -45,7 +45,7 @@ class Transferring:
             it.telnyx.people[to.number] = CAUSES.get(callee.fate, failed)
 
     def refuse_with(self, status: int | None) -> None:
-        """Make the carrier answer every request so."""
+        """Make the carrier answer every request with a status; `None` for its usual answers."""
         it = self.server
         it.twilio.answer_with = it.plivo.answer_with = it.telnyx.answer_with = status
 
