@@ -1,4 +1,4 @@
-"""Passes a carrier's verdict on who picked up to the call that it is about.
+"""Passes a carrier's verdict on who picked up to the call concerned.
 
 A carrier's callback may reach any worker. A worker that does not have the call passes the verdict
 to all others, and the worker that has the call uses it.

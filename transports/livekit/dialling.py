@@ -111,7 +111,7 @@ async def dial(
 ) -> Dialled:
     """Call a person and wait until they answer or it is clear that they will not.
 
-    If it is cancelled, or there is no answer, it hangs up, so that the phone does not ring on.
+    If this is cancelled, or there is no answer, the call is ended, so that the phone stops ringing.
 
     Args:
         lk: A client that does not repeat requests.

@@ -101,7 +101,7 @@ class LivekitLeg(PlainLeg):
         self._begun.set()
 
     async def answered(self) -> None:
-        """Return as soon as the far end has answered and hears us.
+        """Wait until the far end has answered and hears us.
 
         Raises:
             TimeoutError: It did not within `ANSWER_S`.

@@ -212,6 +212,7 @@ class LivekitLine:
         publication: rtc.RemoteTrackPublication,
         person: rtc.RemoteParticipant,
     ) -> None:
+        """Use the caller's newest audio track, and unsubscribe from all other tracks."""
         audio = track.kind == rtc.TrackKind.KIND_AUDIO
         if not (audio and is_person(person) and not self._is_other(person)):
             self._unsubscribe(publication, "unwanted_track")
@@ -296,7 +297,7 @@ class LivekitLine:
     async def _publish_again(self) -> None:
         """Wait for the far end to subscribe; if it does not do so in time, publish our track again.
 
-        After the last time we assume that it hears us: some far ends do not report a subscription.
+        After the last try, the far end is assumed to hear us: some do not report a subscription.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_UP_S):

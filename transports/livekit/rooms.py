@@ -34,7 +34,7 @@ DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls
 TOKEN_S: Final = 24 * 3600.0  # longer than a LiveKit call, because a reconnect needs the token
 NOT_LIVEKIT: Final = (DecodeError, AttributeError)
 """The library's exceptions if another server responds in LiveKit's place. A proxy does so during a
-restart: with a page and status 200, or with JSON that is no object."""
+restart: with a page and status 200, or with JSON that is not an object."""
 FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
 """All exceptions that a request of the library raises."""
 

@@ -85,6 +85,7 @@ class LivekitInput(BaseInputTransport):
         self._listening = self.create_task(self._listen(sound, previous), "hear the caller")
 
     async def _listen(self, sound: rtc.Track, previous: asyncio.Task[None] | None) -> None:
+        """Stop the previous task, and push the sound of a track once the call is answered."""
         if previous:
             await self.cancel_task(previous)
         stream = rtc.AudioStream(
@@ -219,7 +220,7 @@ class LivekitOutput(RepeatingOutput):
         return max(0.0, self._written_s - self._line.source.queued_duration)
 
     def _emit_played(self) -> None:
-        """Report what was played, as it is sent: sound may have waited for a lost server."""
+        """Report sound as played when it is sent, because it may have waited for a lost server."""
         more_s = self._sent_s - self._reported_s
         if self.line_end is not None and more_s > 0:
             self.line_end.line.played(more_s, self._line.clock())

@@ -278,6 +278,7 @@ _T = TypeVar("_T")
 
 
 async def _request(answer: Awaitable[_T], what: str) -> _T:
+    """Return the service's response; raise `ExchangeError` with the reason if it fails."""
     try:
         async with asyncio.timeout(ASK_S):  # the library ignores the session's timeout
             return await answer

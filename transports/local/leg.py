@@ -92,7 +92,7 @@ class LocalLeg(PlainLeg):
         self._gone = gone
 
     async def answered(self) -> None:
-        """Return as soon as the loudspeaker plays.
+        """Wait until the loudspeaker plays.
 
         Raises:
             TimeoutError: It did not within `OPEN_S`.

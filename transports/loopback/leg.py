@@ -220,6 +220,7 @@ class _Input(BaseInputTransport):
         return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s
 
     async def _speak(self) -> None:
+        """Push the caller's frames in real time until the caller hangs up or the line ends."""
         rate_hz = self._line.sample_rate_hz
         started_at_s = self._line.clock()
         for number in itertools.count(1):

@@ -121,7 +121,7 @@ class HeardOrder:
                 await self._push_heard()
 
     async def push_rest(self) -> None:
-        """Push all waiting frames, but no words that the caller did not hear."""
+        """Push all waiting frames, without the words if the line has ended."""
         async with self._in_order:
             for waiting in self.unheard.rest(words=not self._line.over):
                 await self._push(waiting)
@@ -327,6 +327,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return max(self._next_send_time, self._line.clock())
 
     async def _write_frame(self, frame: Frame) -> bool:
+        """Send a frame; a stream that does not accept it within `WRITE_S` counts as lost."""
         if isinstance(frame, InterruptionFrame):
             sender = self._media_senders.get(None)
             if isinstance(sender, WholeSender) and sender.must_be_heard:

@@ -126,7 +126,7 @@ def is_over(form: Mapping[str, str]) -> bool:
 
 
 def _answerer(form: Mapping[str, str]) -> str:
-    """Return who answered; `Machine` means a person only in the detection's own callback."""
+    """Return who answered; `false` means a person only in the machine detection's callback."""
     machine = (form.get("Machine") or form.get("machine") or "").lower()
     if machine == "true":
         return "machine"

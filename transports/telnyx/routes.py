@@ -54,7 +54,7 @@ class TelnyxStreams:
     transfers: TelnyxTransfers
 
     async def open(self, call_id: str, admitted: StreamPass, *, once: str = "") -> Response:
-        """Open a call's stream; end the call if Telnyx does not open one.
+        """Open a call's stream; if Telnyx does not open one, end the call unless it already runs.
 
         Temporary failures of Telnyx are retried here. Telnyx also repeats its webhook, but only a
         few times, and then the call would go on in silence.
@@ -266,6 +266,7 @@ class TelnyxRoutes:
         return await self._progress.is_over(call_id)
 
     async def _handle_initiated(self, call_id: str, payload: dict[str, Any]) -> Response:
+        """Answer an inbound call that gets a seat; reject one that does not."""
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.returns.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat

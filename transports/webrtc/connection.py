@@ -197,6 +197,7 @@ class BrowserConnection(SmallWebRTCConnection):
             logger.warning("a peer connection did not close: {}", type(error).__name__)
 
     def _setup_listeners(self) -> None:
+        """Also record the connection's state, and filter the messages of its one data channel."""
         super()._setup_listeners()
         self._theirs = None  # a new peer connection has not had an offer
         self._closing: asyncio.Task[None] | None = None

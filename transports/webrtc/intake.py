@@ -31,7 +31,7 @@ UNREAD_FRAMES: Final = 50  # one second of sound; above this the oldest frame is
 MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; the first hundred of a call have 30 kB
 CODECS: Final = "_RTCRtpReceiver__codecs"  # the only place with the codec of a payload type
 
-PLACES: Final = 4  # a power of two; after about 60 ms, a missing packet is no longer waited for
+PLACES: Final = 4  # a power of two; a missing packet is given up after about 60 ms
 AHEAD: Final = 1  # a packet is complete when the next one has arrived
 BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # Pipecat replaces it too, for a shared screen
 
@@ -105,7 +105,7 @@ class BrowserIntake:
             _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
 
     def reads(self, channel: RTCDataChannel | None) -> bool:
-        """Return whether the page acknowledges our messages; aiortc keeps all that it does not."""
+        """Return whether the page acknowledges our messages, because aiortc keeps the others."""
         lags = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
         if lags:
             self._refused("page_does_not_read")

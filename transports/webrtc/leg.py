@@ -81,7 +81,7 @@ class WebrtcLeg(PlainLeg):
         self._gone = gone
 
     async def answered(self) -> None:
-        """Return as soon as the browser is connected.
+        """Wait until the browser is connected.
 
         Raises:
             TimeoutError: It did not connect within `CONNECT_S`.
@@ -118,7 +118,7 @@ class WebrtcLeg(PlainLeg):
             end.emit(event)
 
     def send_on_open(self, message: dict[str, Any]) -> None:
-        """Send this message as soon as the data channel is open, before any other."""
+        """Send a message once the data channel is open, before any other."""
         self._connection.send_app_message(message)  # Pipecat queues it until then
 
     def send_on_close(self, make_message: Callable[[], dict[str, Any]]) -> None:

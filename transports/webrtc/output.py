@@ -107,6 +107,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         return True
 
     async def _write(self, sound: bytes, name: str) -> None:
+        """Queue a piece of audio, and record when the track has sent it."""
         self._note_heard()
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if track is None:
