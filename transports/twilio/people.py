@@ -192,7 +192,7 @@ class TwilioPeople:
         return str(placed.get("sid", ""))
 
     async def _find_unconfirmed(self, number: str) -> str:
-        """Return the id of the only unknown call in progress to a number; else return empty.
+        """Return the id of the one unknown call in progress to a number; empty unless there is one.
 
         This finds a call that was placed although the request failed. It would otherwise ring on,
         after the caller was told that no one could be called.
