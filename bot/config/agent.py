@@ -170,7 +170,7 @@ class ToolSettings(Section):
 
     @field_validator("signing_secret")
     @classmethod
-    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_signing_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
             raise ValueError("whsec_ followed by at least 24 bytes in base64")
         return value
@@ -184,7 +184,7 @@ class ToolSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_parts(self) -> Self:
         if self.parameters.get("type") != "object":
             raise ValueError("`parameters` must be a JSON schema of type object")
         if any(length not in range(1, MAX_KEYS + 1) for length in self.digits_asked):
@@ -299,12 +299,12 @@ class AgentSettings(Section):
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:
-        for key, wanted in self.keys.items():
-            if wanted == PERSON and not self.destinations:
+        for key, action in self.keys.items():
+            if action == PERSON and not self.destinations:
                 raise ValueError(f"`keys.{key}` is `person`, but `destinations` is empty")
-            if wanted not in (PERSON, CALLBACK, *self.destinations):
-                there = ", ".join((PERSON, CALLBACK, *self.destinations))
-                raise ValueError(f"`keys.{key}` is {wanted!r}, which is not one of: {there}")
+            if action not in (PERSON, CALLBACK, *self.destinations):
+                choices = ", ".join((PERSON, CALLBACK, *self.destinations))
+                raise ValueError(f"`keys.{key}` is {action!r}, which is not one of: {choices}")
         return self
 
 

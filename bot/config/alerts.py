@@ -72,7 +72,7 @@ class WebhookSettings(Section):
 
     @field_validator("secret")
     @classmethod
-    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_signing_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
             raise ValueError("whsec_ followed by at least 24 bytes in base64")
         return value

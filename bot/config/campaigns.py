@@ -95,7 +95,7 @@ class ContactRetrySettings(Section):
     counts: bool | None = None
     """Count the dial against `attempts`. By default the same as without this rule."""
     most: Count = 5
-    """The most dials of a contact that do not count. Then it is not dialled again."""
+    """The most dials of a contact that do not count. After that many, it is not dialled again."""
 
 
 class WindowSettings(Section):

@@ -23,7 +23,9 @@ SPOKEN: Final = (  # an agent's own words, in addition to its questions to a sil
     ("greeting",), ("disclosure",), ("resumed",), ("farewell",),
     ("recording", "notice"), ("silence", "goodbye"),
 )  # fmt: skip
-UNFILLED: Final = "take it out (the crm fills a greeting, a contact's row a campaign's texts)"
+UNFILLED: Final = (
+    "take it out (the crm fills only greetings, a contact's row fills only a campaign's texts)"
+)
 MIN_TOKEN: Final = 16  # characters; that many random ones cannot be guessed
 
 
@@ -89,14 +91,15 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
 def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
     """Return the variable that holds a rung's key if the file names none.
 
-    `None` if the key would be sent to a host that is neither the vendor's nor in a private network.
+    `None` if the kind needs no key or is unknown, or if the key would be sent to a host that is
+    neither the vendor's nor in a private network.
     """
     found = (item for item in PROVIDERS if (item.stage, item.kind) == (stage, rung.get("kind")))
     vendor, host = next(found, None), _host(str(rung.get("url") or ""))
     if vendor is None:
         return None
-    own = ".".join(_host(vendor.url).split(".")[-2:])
-    is_trusted = not host or is_near(host) or f".{host}".endswith(f".{own}")
+    domain = ".".join(_host(vendor.url).split(".")[-2:])
+    is_trusted = not host or is_near(host) or f".{host}".endswith(f".{domain}")
     return vendor.key_env if is_trusted else None
 
 
@@ -179,17 +182,17 @@ def _numbers(layers: Layers) -> Iterator[Problem]:
             taken[digits] = dotted(agent)
 
 
-def _bare_addresses(layers: Layers) -> Iterator[Problem]:
+def _plain_addresses(layers: Layers) -> Iterator[Problem]:
     """Check that callers' words go to public addresses by https only, unless http is allowed."""
     for agent in agents_in(layers):
         for key, _ in layers.inside((*agent, "tools"), list):
-            yield from _bare(layers, (*key, "url"), "what callers say")
+            yield from _check_plain(layers, (*key, "url"), "what callers say")
     if layers.at(("crm", "kind")) not in NOWHERE:
-        yield from _bare(layers, ("crm", "url"), "what callers say and the key")
-    yield from _bare(layers, ("transfer", "webhook_url"), "what callers say")
+        yield from _check_plain(layers, ("crm", "url"), "what callers say and the key")
+    yield from _check_plain(layers, ("transfer", "webhook_url"), "what callers say")
 
 
-def _bare(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
+def _check_plain(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
     url = layers.text(key)
     try:
         parts = urlsplit(url)
@@ -241,9 +244,9 @@ def _is_ed25519(text: str) -> bool:
 def _names(layers: Layers) -> Iterator[Problem]:
     """Check the values that name another section or a rung."""
     for key, _ in layers.inside(("campaigns",), dict):
-        yield from _named(layers, (*key, "agent"), "agents", "leave it out to use `agent`")
+        yield from _check_name(layers, (*key, "agent"), "agents", "leave it out to use `agent`")
     cure = "leave it out if your staff calls back"
-    yield from _named(layers, ("callbacks", "campaign"), "campaigns", cure)
+    yield from _check_name(layers, ("callbacks", "campaign"), "campaigns", cure)
     known = [
         rung.get("name", rung.get("kind"))
         for _, rung in layers.inside(("stages", "llm"), list)
@@ -255,7 +258,7 @@ def _names(layers: Layers) -> Iterator[Problem]:
             yield layers.problem(key, text)
 
 
-def _named(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Problem]:
+def _check_name(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Problem]:
     name, known = layers.text(key), [at[-1] for at, _ in layers.inside((sections,), dict)]
     if name and name not in known:
         there = ", ".join(map(str, known)) or "none"
@@ -293,7 +296,7 @@ RULES: Final = (
     _stages,
     _server,
     _numbers,
-    _bare_addresses,
+    _plain_addresses,
     _databases,
     _telnyx,
     _names,

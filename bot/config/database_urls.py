@@ -98,7 +98,7 @@ def share_trouble(url: str) -> str | None:
     if scheme is None:
         cure = "use local, sqlite:///FILE, postgresql://… or redis://…"
         return f"health cannot be shared through {name}; {cure}"
-    return _missing_driver(scheme) or (None if scheme is _SQLITE else _unreadable(url, scheme))
+    return _missing_driver(scheme) or (None if scheme is _SQLITE else _address_trouble(url, scheme))
 
 
 def _missing_driver(scheme: Scheme) -> str | None:
@@ -122,7 +122,7 @@ def _split(url: str) -> SplitResult | None:
     return parts if host else None
 
 
-def _unreadable(url: str, scheme: Scheme) -> str | None:
+def _address_trouble(url: str, scheme: Scheme) -> str | None:
     parts = _split(url)
     if not parts or "@" in parts.path or parts.fragment:
         example = _like(f"{scheme.backend}://user:password@host/0")

@@ -1,4 +1,4 @@
-"""Reads YAML and JSON with PyYAML, plain words as in YAML 1.2, and the line of each value."""
+"""Reads YAML and JSON with PyYAML: values, and their lines; plain words as in YAML 1.2."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def read(path: Path) -> FileTree:
         loader = loader_of(text)
         node = loader.get_single_node()
         lines = _lines(node, name=str(path))
-        tree = built(loader, node) if node else {}
+        tree = construct(loader, node) if node else {}
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -151,7 +151,7 @@ def loader_of(text: str) -> Loader:
     return Loader(_as_yaml(text) if _is_json(text) else text)
 
 
-def built(loader: Loader, node: yaml.Node) -> Any:
+def construct(loader: Loader, node: yaml.Node) -> Any:
     """Return the value of a node.
 
     Raises:
@@ -176,7 +176,7 @@ def value_of(text: str) -> Any:
         node = loader.get_single_node()
     except RecursionError as error:
         raise yaml.YAMLError("it is too deep") from error
-    return built(loader, node) if node else None
+    return construct(loader, node) if node else None
 
 
 def _is_json(text: str) -> bool:
@@ -188,11 +188,11 @@ def _is_json(text: str) -> bool:
 
 
 def _as_yaml(text: str) -> str:
-    """Return JSON as PyYAML can read it; all tabs are white space, since no JSON string has any."""
-    return _PAIR.sub(_joined, text.replace("\t", " "))
+    """Return JSON as PyYAML can read it; tabs are white space: no JSON string contains one."""
+    return _PAIR.sub(_join_surrogates, text.replace("\t", " "))
 
 
-def _joined(pair: re.Match[str]) -> str:
-    before, high, low = pair.groups()
-    sign = (int(high, 16) - 0xD800) * 0x400 + int(low, 16) - 0xDC00 + 0x10000
-    return f"{before}\\U{sign:08x}"
+def _join_surrogates(pair: re.Match[str]) -> str:
+    backslashes, high, low = pair.groups()
+    code_point = (int(high, 16) - 0xD800) * 0x400 + int(low, 16) - 0xDC00 + 0x10000
+    return f"{backslashes}\\U{code_point:08x}"

@@ -22,7 +22,7 @@ class KnownSecrets:
     def __init__(self) -> None:
         self.region = ""
         self._values: frozenset[str] = frozenset()
-        self._found: re.Pattern[str] | None = None
+        self._pattern: re.Pattern[str] | None = None
 
     @property
     def longest(self) -> int:
@@ -37,16 +37,16 @@ class KnownSecrets:
             return
         self._values |= new
         longest_first = sorted(self._values, key=len, reverse=True)
-        self._found = re.compile("|".join(map(re.escape, longest_first)))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def forget(self) -> None:
         """Remove all secrets."""
         self.region = ""
-        self._values, self._found = frozenset(), None
+        self._values, self._pattern = frozenset(), None
 
     def hide(self, text: str) -> str:
         """Return text with all secrets replaced."""
-        return self._found.sub(SHOWN, text) if self._found else text
+        return self._pattern.sub(SHOWN, text) if self._pattern else text
 
 
 def _forms(secret: str) -> Iterator[str]:

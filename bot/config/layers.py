@@ -18,7 +18,7 @@ Part: TypeAlias = tuple[Key, Any]
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-NAMES: Final[dict[str, Key]] = {  # the design document's names and their keys
+NAMES: Final[dict[str, Key]] = {  # variables with a name of their own, and their keys
     "HOLDLINE_TOKEN": ("server", "token"),
     "HOLDLINE_VIEW_TOKEN": ("server", "view_token"),
     "DOMAIN": ("server", "public_url"),
@@ -55,7 +55,7 @@ class Layers:
         self._merge(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
-        """Set one value by its key, creating missing parents."""
+        """Set one value by its key, creating missing parents; note a problem if that fails."""
         at: Any = self.tree
         for depth, (part, following) in enumerate(pairwise(key)):
             at = self._step(at, part, fresh=[] if isinstance(following, int) else {})

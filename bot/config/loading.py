@@ -67,22 +67,22 @@ def load(
         file = config_file.read(path)
         text = file.text
         layers.lay(file.tree, file.where)
-        problems += config_secrets.written_in(file)
+        problems += config_secrets.problems_in(file)
     lay_environment(layers, variables)
     _lay_flags(layers, flags or {})
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
-    settings, problems, warnings = _without_keyless(settings, [*problems, *more])
+    settings, problems, warnings = _leave_out_keyless(settings, [*problems, *more])
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
     return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
 
 
-def _without_keyless(
+def _leave_out_keyless(
     settings: Settings | None, problems: list[Problem]
 ) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
-    """Leave out rungs without a key if their stage has another rung.
+    """Leave out rungs without a key if their stage has another rung and nothing else is wrong.
 
     Returns the remaining settings and problems, and a warning for each rung that is left out.
     """
@@ -93,7 +93,9 @@ def _without_keyless(
     for stage in STAGES:
         ladder = getattr(settings.stages, stage)
         ladders[stage] = (
-            tuple(rung for at, rung in enumerate(ladder) if ("stages", stage, at) not in keyless)
+            tuple(
+                rung for index, rung in enumerate(ladder) if ("stages", stage, index) not in keyless
+            )
             or ladder
         )
     left_out = [
@@ -102,9 +104,9 @@ def _without_keyless(
         if len(ladders[str(stage)]) < len(getattr(settings.stages, str(stage)))
     ]
     stages = settings.stages.model_copy(update=ladders)
-    rest = [problem for problem in problems if problem not in left_out]
+    remaining = [problem for problem in problems if problem not in left_out]
     warnings = tuple(f"{problem.line}; the rung is left out" for problem in _in_order(left_out))
-    return settings.model_copy(update={"stages": stages}), rest, warnings
+    return settings.model_copy(update={"stages": stages}), remaining, warnings
 
 
 def _usual() -> Path | None:

@@ -103,17 +103,17 @@ def _name(name: str) -> str:
 def _scalar(value: Any, key: Key) -> str:
     if key in ADDRESSES:
         return json.dumps(masked(str(value)), ensure_ascii=False)
-    text = without_secrets(json.dumps(_hidden(value), ensure_ascii=False, default=str))
+    text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
     return text
 
 
-def _hidden(value: Any) -> Any:
+def _masked(value: Any) -> Any:
     """Return a mapping, such as a rung's options, with its secrets masked."""
     if isinstance(value, Mapping):
-        return {name: MASK if is_secret((name,)) else _hidden(item) for name, item in value.items()}
-    return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: MASK if is_secret((name,)) else _masked(item) for name, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _origin(loaded: Loaded, key: Key) -> str:

@@ -59,9 +59,9 @@ def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
     These are the rungs with another kind or another voice, and the local voice unless that is the
     first one.
     """
-    own = {(rung.kind, rung.voice) for rung in voices[:1]}
-    others = {rung.name for rung in voices if (rung.kind, rung.voice) not in own}
-    return frozenset(others if (LOCAL, None) in own else {*others, LOCAL})
+    first = {(rung.kind, rung.voice) for rung in voices[:1]}
+    others = {rung.name for rung in voices if (rung.kind, rung.voice) not in first}
+    return frozenset(others if (LOCAL, None) in first else {*others, LOCAL})
 
 
 def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:

@@ -34,15 +34,15 @@ def announced(folder: Path, port: int, *, storage: str, logs: Path) -> Iterator[
     values = dict(zip(KEYS, (port, storage, str(logs)), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        first = _locked(file.fileno(), fcntl.LOCK_EX)
-        if first:
+        is_first = _lock(file.fileno(), fcntl.LOCK_EX)
+        if is_first:
             file.truncate(0)
             file.write(json.dumps(values))
             file.flush()
         try:
             yield
         finally:
-            if first:
+            if is_first:
                 (folder / FILE).unlink(missing_ok=True)
 
 
@@ -51,7 +51,7 @@ def running_demo() -> Mapping[str, Any] | None:
     try:
         with (FOLDER / FILE).open("rb") as file:
             text = file.read(MAX_BYTES)
-            if not text or _locked(file.fileno(), fcntl.LOCK_SH):
+            if not text or _lock(file.fileno(), fcntl.LOCK_SH):
                 return None
         found = json.loads(text)
         return {"server.host": HOST, **{key: found[key] for key in KEYS}}
@@ -66,7 +66,7 @@ def demo_addresses() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*here, USUAL)))
 
 
-def _locked(file: int, kind: int) -> bool:
+def _lock(file: int, kind: int) -> bool:
     """Lock an open file until it is closed; return False if another process has locked it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -82,16 +82,16 @@ NAME_ITSELF: Final = "[key]"  # last part of Pydantic's path if a mapping's key 
 
 
 def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
-    """Yield a line for each of Pydantic's errors."""
-    for text in error.errors(include_url=False):
-        key = cast(Key, text["loc"])
-        if text["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
+    """Yield a problem for each of Pydantic's errors, unless another one covers it."""
+    for details in error.errors(include_url=False):
+        key = cast(Key, details["loc"])
+        if details["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
             continue  # reported as a missing kind
-        if text["type"] == "too_short" and text["input"]:
+        if details["type"] == "too_short" and details["input"]:
             continue  # reported for its entries
         if key[:1] == ("agents",) and len(key) > 2 and key[:3] not in layers.origins:
             continue  # inherited from `agent` and reported there
-        yield Problem(where=layers.where(key), text=_text(text, key), key=key)
+        yield Problem(where=layers.where(key), text=_text(details, key), key=key)
 
 
 def _text(error: ErrorDetails, key: Key) -> str:

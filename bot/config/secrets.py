@@ -75,19 +75,19 @@ PATHS: Final = ("credentials_file",)  # fields with the path of a secret, not us
 OWNERS_OWN: Final = "parameters"  # a tool's schema may have a property named `password`
 
 
-def written_in(file: FileTree) -> Iterator[Problem]:
-    """Yield a line for each secret in the file."""
+def problems_in(file: FileTree) -> Iterator[Problem]:
+    """Yield a problem for each secret in the file, and for each `…_env` that names no variable."""
     for key, value in _leaves(file.tree, ()):
         if OWNERS_OWN in key:
             continue
-        if text := _wrong(key, value):
+        if text := _trouble(key, value):
             yield Problem(where=file.where(key), text=text, key=key)
 
 
-def _wrong(key: Key, value: Any) -> str | None:
+def _trouble(key: Key, value: Any) -> str | None:
     name = dotted(key)
     if is_secret(key):
-        return f"{name} is a secret; put it in the environment or .env{_home(key)}"
+        return f"{name} is a secret; put it in the environment or .env{_where_to_put(key)}"
     if str(key[-1]).endswith("_env"):
         if value is None or (isinstance(value, str) and _is_variable(value)):
             return None
@@ -95,16 +95,18 @@ def _wrong(key: Key, value: Any) -> str | None:
             f"{name} must be the name of an environment variable such as DEEPGRAM_API_KEY, "
             "not the secret itself"
         )
-    if isinstance(value, str) and _hidden(key, value) != value:
-        return f"{name} holds a secret; put the value in the environment or .env, as {_named(key)}"
+    if isinstance(value, str) and _mask(key, value) != value:
+        return (
+            f"{name} holds a secret; put the value in the environment or .env, as {_variable(key)}"
+        )
     return None
 
 
-def _hidden(key: Key, value: str) -> str:
+def _mask(key: Key, value: str) -> str:
     return masked(value) if key in ADDRESSES else without_secrets(value)
 
 
-def _home(key: Key) -> str:
+def _where_to_put(key: Key) -> str:
     """Return the end of a message: the `_env` key or the variable that can hold this secret."""
     section, field = model_at(key[:-1]), f"{key[-1]}_env"
     if section and field in section.model_fields:
@@ -113,7 +115,7 @@ def _home(key: Key) -> str:
     return f" as {name}" if name else ""
 
 
-def _named(key: Key) -> str:
+def _variable(key: Key) -> str:
     return "HOLDLINE__" + "__".join(str(part).upper() for part in key)
 
 
@@ -135,13 +137,14 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
 
 
 def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
-    """Store the value of each secret that a `…_env` key names; if required, report unset ones.
+    """Store the value of each secret that a `…_env` key names; yield a problem if it is unusable.
 
+    If `required`, also if it is unset although it is needed.
     A value that a variable has set for the field itself stays. For fields that are not secret, a
     value from the file stays if the variable is unset.
     """
     variables = {environment.where(name) for name in environment.values}
-    for key, field, default, needed in _wanted(layers):
+    for key, field, default, needed in _secret_fields(layers):
         name = layers.at((*key, f"{field}_env")) or default
         if not isinstance(name, str) or not name:
             continue
@@ -169,9 +172,9 @@ def _flaw(field: str, value: str) -> str:
     return "" if re.fullmatch(r"[!-~]+", value) else "is not one printable ASCII word"
 
 
-def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+def _secret_fields(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Yield the section, field and default variable of each secret, and whether it is required."""
-    yield from _wanted_in_lists(layers)
+    yield from _secret_fields_in_lists(layers)
     sip: Key = ("transports", "livekit", "sip")
     for key, section, field, needed in (
         (("crm",), CrmSettings, "token", layers.at(("crm", "kind")) == "hubspot"),
@@ -182,12 +185,12 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
             says_yes(layers.at(("sheets", "enabled"))),
         ),
         (sip, SipSettings, "inbound_password", False),
-        *_wanted_by_carriers(layers),
+        *_secret_fields_of_carriers(layers),
     ):
         yield key, field, section.model_fields[f"{field}_env"].default, needed
 
 
-def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], str, bool]]:
+def _secret_fields_of_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], str, bool]]:
     for name, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
         *((name, carrier, carrier.secrets) for name, carrier in CARRIERS.items()),
@@ -204,7 +207,7 @@ def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], 
             yield key, section, field, enabled and (dials or (needed and not replaced))
 
 
-def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+def _secret_fields_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
         for key, rung in layers.inside(("stages", stage), list):
             if isinstance(rung, dict):

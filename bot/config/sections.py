@@ -132,14 +132,14 @@ class CrmSettings(Section):
 
     @field_validator("token")
     @classmethod
-    def _signs(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _check_signing_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         signs = info.data.get("kind") == "webhook"
         if value and signs and not _is_key(value.get_secret_value()):
             raise ValueError("whsec_ followed by base64 for `kind: webhook`")
         return value
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _require_parts(self) -> Self:
         if self.kind in ("rest", "webhook") and self.url is None:
             raise ValueError(f"`kind: {self.kind}` needs `url`")
         if self.kind == "rest" and self.mapping is None:
@@ -247,7 +247,7 @@ class SheetsSettings(Section):
     """The API's address."""
 
     @model_validator(mode="after")
-    def _whole(self) -> "SheetsSettings":
+    def _require_parts(self) -> "SheetsSettings":
         if not self.enabled:
             return self
         if importlib.util.find_spec("google") is None or not importlib.util.find_spec(
@@ -282,14 +282,14 @@ class TracesSettings(Section):
 
     @model_validator(mode="after")
     def _installed(self) -> "TracesSettings":
-        missing = [need for need in NEEDS if self.enabled and not _is_there(need)]
+        missing = [need for need in NEEDS if self.enabled and not _is_installed(need)]
         if missing:
             cure = 'install it with .venv/bin/pip install "holdline[traces]"'
             raise ValueError(f"it needs {missing[0]}, which is not installed; {cure}")
         return self
 
 
-def _is_there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         version(package)
     except PackageNotFoundError:
@@ -301,6 +301,6 @@ ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def near_address(host: str, port: int | str) -> str:
-    """Return the server's base URL from this machine, such as `http://127.0.0.1:8080`."""
+    """Return the server's base URL as seen from this machine, such as `http://127.0.0.1:8080`."""
     near = "127.0.0.1" if host in ANYWHERE else host
     return f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"

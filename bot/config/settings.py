@@ -130,11 +130,11 @@ class TurnSettings(Section):
     is over if the caller is still silent.
     """
     decide_early: bool = True
-    """Start the turn detector after a tenth of a second of silence already, which costs one
-    inference for each such pause.
+    """Start the turn detector after only a tenth of a second of silence, which costs one inference
+    for each such pause.
     """
     user_turn_stop_timeout_s: Seconds = 2.5
-    """Time without speech or words of the caller that ends any turn."""
+    """Time without speech or words from the caller that ends any turn."""
 
 
 class IceServer(Section):
@@ -151,7 +151,7 @@ class IceServer(Section):
     credential: SecretStr | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _require_account(self) -> Self:
         """Require an account for a TURN server: none works without one."""
         if self.url.startswith("turn") and not (self.username and self.credential_env):
             raise ValueError("is a TURN server and needs `username` and `credential_env`")
@@ -383,7 +383,7 @@ class Settings(Section):
         shared = shared if isinstance(shared, dict) else {}
         return value | {
             "agents": {
-                name: _heir(name, shared, own) if isinstance(own, dict) else own
+                name: _inheriting(name, shared, own) if isinstance(own, dict) else own
                 for name, own in value["agents"].items()
             }
         }
@@ -395,16 +395,17 @@ class Settings(Section):
 
     def agent_for(self, called: str) -> AgentSettings:
         """Return the agent that answers the called number; `agent` if no other one does."""
-        wanted = _digits(called)
+        digits = _digits(called)
         for agent in self.agents.values():
-            if wanted and wanted in map(_digits, agent.numbers):
+            if digits and digits in map(_digits, agent.numbers):
                 return agent
         return self.agent
 
 
-def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    inherited = {key: value for key, value in shared.items() if key not in ("name", "numbers")}
-    merged = {"name": called} | inherited | own
+def _inheriting(key: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return an agent's own keys and those of `agent`; two sections are merged key by key."""
+    inherited = {name: value for name, value in shared.items() if name not in ("name", "numbers")}
+    merged = {"name": key} | inherited | own
     for name in ("silence", "recording"):
         if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
             merged[name] = inherited[name] | own[name]

@@ -29,13 +29,13 @@ def known_keys(section: type[BaseModel]) -> list[str]:
     return [name for name, field in fields if SecretStr not in get_args(field.annotation)]
 
 
-def every_key(section: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+def every_key(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
     """Yield every dotted key that a file may set, without those inside lists and mappings."""
     for name in known_keys(section):
-        yield before + name
+        yield prefix + name
         inner = _present(section.model_fields[name].annotation)
         if _is_model(inner):
-            yield from every_key(cast(type[BaseModel], inner), f"{before}{name}.")
+            yield from every_key(cast(type[BaseModel], inner), f"{prefix}{name}.")
 
 
 def _annotation_at(key: Key) -> Any:

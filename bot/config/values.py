@@ -30,7 +30,7 @@ NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 NUMBER: Final = r"^\+?[0-9*#]{2,20}$"
 DIALLED: Final = r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"
 MIN_LONG: Final = 1_000_000  # no extension has seven digits or more (chosen)
-REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, as DE or GB
+REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, such as DE or GB
 REGION_OR_NONE: Final = r"^([A-Z]{2})?$"
 PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
 OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # used in the EU
@@ -71,7 +71,7 @@ def _not_blank(value: str) -> str:
 
 
 def _url(value: str, *, pattern: str) -> str:
-    """Refuse invalid URLs like text that is not a URL at all."""
+    """Refuse an invalid URL with the same error as text that is not a URL at all."""
     try:
         parts = urlsplit(value)
         reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading the port validates it

@@ -18,8 +18,9 @@ CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
 def guard(command: Callable[[], object]) -> int:
     """Run a command and return its exit code.
 
-    Prints one line on stderr for each problem, never a traceback. A result that is none of our
-    codes, such as the negative one of a child process that a signal ended, counts as a failure.
+    Prints one line on stderr for each problem, never a traceback. An integer that is none of our
+    codes, such as the negative one of a child process that a signal ended, counts as a failure; a
+    result that is no integer, as success.
     """
     try:
         result = command()
@@ -51,12 +52,13 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
 
 def _describe_usage(error: typer.TyperException) -> str:
     """Describe wrong arguments; an invalid value is quoted, which Typer does not do."""
-    at, wrong = getattr(error, "param", None), error.__cause__
-    if at is None or not isinstance(wrong, ValidationError):
+    parameter, cause = getattr(error, "param", None), error.__cause__
+    if parameter is None or not isinstance(cause, ValidationError):
         return f"{error.format_message()} (see holdline --help)"
     from bot.config.schema import valid_for  # noqa: PLC0415 - slow, and only needed for an error
 
-    first, name = wrong.errors(include_url=False)[0], at.get_error_hint().replace("'", "")
+    first = cause.errors(include_url=False)[0]
+    name = parameter.get_error_hint().replace("'", "")
     return f"{name} is {shown(first['input'])}; it must be {valid_for(first, (name,))}"
 
 

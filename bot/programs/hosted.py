@@ -33,12 +33,13 @@ from transports.pool import SwitchboardFullError
 from transports.twilio.dialect import TWILIO
 from transports.webrtc.leg import WebrtcLeg
 
-# Every call in a host opens a `Process` of its own, but all calls must be drained together. A host
-# passes `bot.bot` a connection and nothing else, so a context variable holds the host's calls.
-
 
 class HostedCalls:
-    """The calls in progress of one host; drains them or hangs them up together."""
+    """The calls in progress of one host; drains them or hangs them up together.
+
+    Every call in a host opens a `Process` of its own, but all calls must be drained together. A
+    host passes `bot.bot` a connection and nothing else, so a context variable holds this object.
+    """
 
     def __init__(self) -> None:
         self._switchboards: set[Switchboard] = set()
@@ -48,7 +49,7 @@ class HostedCalls:
         self._empty.set()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def count_call(self) -> Iterator[None]:
         """Count a call, from its connection until all its resources are closed."""
         self._count += 1
         self._empty.clear()
@@ -60,11 +61,11 @@ class HostedCalls:
                 self._empty.set()
 
     @contextmanager
-    def at(self, switchboard: Switchboard) -> Iterator[None]:
+    def include(self, switchboard: Switchboard) -> Iterator[None]:
         """Include this switchboard's call in `close` and `hurry` while the block runs.
 
         Raises:
-            SwitchboardFullError: `close` was called before.
+            SwitchboardFullError: `close` has been called.
         """
         if self._closing:
             raise SwitchboardFullError("We are closing. Please call again in a few minutes.")
@@ -75,16 +76,18 @@ class HostedCalls:
             self._switchboards.discard(switchboard)
 
     async def close(self, *, drain_s: float) -> None:
-        """Take no new calls, and return when those in progress have ended.
+        """Take no new calls; let those in progress end, then say goodbye, then cut them off.
+
+        Returns when all resources of the calls are closed, or `CLOSE_S` after the calls have ended.
 
         Args:
             drain_s: How long a call may continue before it says goodbye.
         """
         self._closing = True
         ends = [switchboard.close(drain_s=drain_s) for switchboard in self._switchboards]
-        for failed in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(failed, Exception):
-                logger.error("{}", failed)
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.error("a call could not be ended: {}", result)
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._empty.wait()
@@ -105,9 +108,7 @@ def calls_of_host() -> HostedCalls:
     return HOSTED.get(None) or HostedCalls()
 
 
-# How long uvicorn waits for open HTTP connections before it cancels them. The wait begins only when
-# all calls and their resources are closed.
-SERVER_CLOSE_S: Final = 3.0
+SERVER_CLOSE_S: Final = 3.0  # for open HTTP connections, after `HostedCalls.close`
 
 
 class HostedServer(uvicorn.Server):
@@ -177,6 +178,7 @@ async def answer(runner_args: Any) -> None:
     Raises:
         TypeError: `runner_args` holds no connection of a known kind.
         ConfigError: The configuration is invalid.
+        UsageError: A tool or a rung does not work as configured.
     """
     connection = getattr(runner_args, "webrtc_connection", None)
     websocket = getattr(runner_args, "websocket", None)
@@ -186,7 +188,7 @@ async def answer(runner_args: Any) -> None:
     keep_private()
     log = settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
-    with calls_of_host().one():
+    with calls_of_host().count_call():
         if isinstance(connection, SmallWebRTCConnection):
             await _unless_too_late(_answer_browser(settings, connection), connection.disconnect)
         elif isinstance(websocket, WebSocket):
@@ -206,10 +208,10 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
     """Open a process for one call, which is drained with the host's other calls.
 
     Raises:
-        SwitchboardFullError: The calls are already being drained.
+        ExceptionGroup: With a `SwitchboardFullError`, if the calls are already being drained.
     """
     async with open_process(settings, words=False, record=True) as process:
-        with calls_of_host().at(process.switchboard):
+        with calls_of_host().include(process.switchboard):
             yield process
 
 

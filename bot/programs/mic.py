@@ -92,7 +92,7 @@ class TerminalLine:
         self._words = ""
 
     async def hear(self, entry: Entry) -> None:
-        """Update the line by an event; a new call replaces the previous one."""
+        """Update the line with an event; a new call replaces the previous one."""
         match entry.event:
             case CallStarted():
                 self._call, self._words = CallState(entry.call_id), ""
@@ -132,7 +132,7 @@ async def talk(settings: Settings) -> None:
     """Hold one call with the person at this machine; Ctrl-C ends it with a goodbye.
 
     Raises:
-        UsageError: There is no usable microphone or loudspeaker.
+        UsageError: There is no usable microphone or loudspeaker, or a tool or a rung does not work.
         CommandError: The call failed.
     """
     card = _choose_card(settings.transports.local)
@@ -172,7 +172,7 @@ def _choose_card(local: LocalSettings) -> SoundCard:
 
 
 async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> None:
-    """Say goodbye at the first Ctrl-C, and hang up at the second."""
+    """Hang up at Ctrl-C, after a goodbye if the agent can be heard; a second one skips the rest."""
     async with _stop_requests() as stop_requested:
         await stop_requested.wait()
         stop_requested.clear()

@@ -86,7 +86,9 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
         async with run_server(
             settings, [], extras=Extras(pool=pool, metrics_folder=Path(parameters["metrics"]))
         ) as server:
-            listening = tasks.create_task(_outlive(pool, server), name="end with the supervisor")
+            outliving = tasks.create_task(
+                _drain_without_supervisor(pool, server), name="end with the supervisor"
+            )
             await server.ready.wait()
             commands = SupervisorCommands(pool, server, tasks)
             commands.over = take_connections(
@@ -95,12 +97,12 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
             server.leave = commands.leave
             pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()
-        for item in (line, listening):
+        for item in (line, outliving):
             item.cancel()
 
 
-async def _outlive(pool: PoolClient, server: "Server") -> None:
-    """Drain when the supervisor is gone: no new connection can arrive."""
+async def _drain_without_supervisor(pool: PoolClient, server: "Server") -> None:
+    """Wait until the supervisor is gone, then drain: no new connection can arrive."""
     await pool.wire.gone.wait()
     server.asked_to_stop.set()
 
@@ -126,7 +128,7 @@ class SupervisorCommands:
         self._tasks.create_task(self._server.take(connection), name="take a connection")
 
     async def leave(self) -> None:
-        """Ask the supervisor for no more connections; return when those already sent are served.
+        """Ask the supervisor for no more connections; wait briefly for those already sent.
 
         Otherwise connections on their way to us would be reset.
         """
@@ -147,7 +149,7 @@ class SupervisorCommands:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:
-        """Stop after the last call, however long that takes; until then, serve new connections.
+        """Stop after the last call, and not within `QUIET_S` of the last connection.
 
         A dial in progress counts as a call: stopping would end the ringing, and the next worker
         could not learn the dial's outcome.

@@ -34,11 +34,11 @@ def given_cookie(request: HTTPConnection, name: str) -> str:
     Our cookie is never quoted. `request.cookies` unquotes every cookie with `http.cookies`, which
     takes quadratic time in some versions of Python (CVE-2024-7592): half a second for one header.
     """
-    pieces = (piece.partition("=") for piece in _pieces(request))
+    pieces = (piece.partition("=") for piece in _cookies_last_first(request))
     return next((value.strip() for key, _, value in pieces if key.strip() == name), "")
 
 
-def _pieces(request: HTTPConnection) -> list[str]:
+def _cookies_last_first(request: HTTPConnection) -> list[str]:
     return ";".join(request.headers.getlist("cookie")).split(";")[::-1]
 
 
@@ -98,11 +98,11 @@ def is_forwarded(head: Headers) -> bool:
     """
     if not any(name in head for name in SIGNS):
         return False
-    clients, others = list(_named(head, CLIENTS, "for")), _named(head, HOSTS, "host", "by")
+    clients, others = list(_values(head, CLIENTS, "for")), _values(head, HOSTS, "host", "by")
     return not (clients and all(map(_is_here, clients)) and all(map(_is_here, others)))
 
 
-def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
+def _values(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
     """Yield the values of these headers, and of these keys in `Forwarded`."""
     for name in names:
         yield from ",".join(head.getlist(name)).split(",") if name in head else ()
@@ -223,7 +223,7 @@ def check_may_act(request: HTTPConnection) -> None:
     """Check that the sender of a request has the role `ACT`.
 
     Raises:
-        HTTPException: It has not (403).
+        HTTPException: The sender does not have it (403).
     """
     if identity_of(request).role is not Role.ACT:
         raise HTTPException(HTTPStatus.FORBIDDEN, ONLY_SEES)
@@ -244,7 +244,10 @@ def _lacks_role(identity: Identity, request: HTTPConnection) -> bool:
 
 
 def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Response:
-    """Return the sign-in page to a person's browser, and a JSON error to any other client."""
+    """Return the sign-in page if a browser has no valid session, otherwise a JSON error.
+
+    `denied` is `None` if the request has no credential.
+    """
     path, wait_s = path_of(request), denied.wait_s if denied else 0
     if _is_by_a_person(request) and (denied is None or denied.way == "session"):
         query = request.scope["query_string"].decode("latin-1")
@@ -294,7 +297,7 @@ class SignIn:
         return sign_in_page(request.query_params.get("next", "/"), status=HTTPStatus.OK)
 
     async def sign_in(self, request: Request) -> Response:
-        """Open a session, or show the form again with the problem."""
+        """Open a session and redirect, or show the form again; without tokens, only redirect."""
         form, address = await _form(request), address_of(request)
         to, name = safe_next(form.get("next", "/")), form.get("name", "")
         if not self._credentials.are_needed:
@@ -305,9 +308,9 @@ class SignIn:
             problem = "This token is wrong." if given.value else "Enter the token."
             return sign_in_page(to, problem=problem, name=name, wait_s=found.wait_s)
         cookie = await self._credentials.sign_in(found.role, name=name, address=address)
-        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(to, HTTPStatus.SEE_OTHER)
         # Lax, so that links in alerts work. Requests that change something need our origin, too.
-        answer.set_cookie(
+        response.set_cookie(
             COOKIE,
             cookie,
             max_age=int(SESSION_S),
@@ -315,7 +318,7 @@ class SignIn:
             samesite="lax",
             secure=self._is_secure,
         )
-        return answer
+        return response
 
     async def show_session(self, request: Request) -> Response:
         """Show who is signed in."""
@@ -329,9 +332,9 @@ class SignIn:
             await self._credentials.sign_out(identity, everybody=everybody)
         except LookupError:
             return _refuse(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
-        answer = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(COOKIE)
-        return answer
+        response = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
+        response.delete_cookie(COOKIE)
+        return response
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -353,7 +356,7 @@ POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake, the server turns 
 
 
 class Guard:
-    """Applies `Access` to HTTP requests and WebSockets; forbids caches to store the responses.
+    """Applies `Access` to HTTP requests and WebSockets; forbids caching of the responses.
 
     An open stream, such as the live view, is closed soon after its session has ended: before a
     message is sent, the session is checked, at most every `LOOK_S`.
@@ -381,10 +384,11 @@ class Guard:
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, identity: Identity
     ) -> None:
+        """Run the application; end its stream when the sender's session has ended."""
         loop, ends = asyncio.get_running_loop(), asyncio.timeout(None)
         look_at = loop.time() + LOOK_S
 
-        async def watched(message: Message) -> None:
+        async def send_in_session(message: Message) -> None:
             nonlocal look_at
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("Cache-Control", NO_STORE)
@@ -397,7 +401,7 @@ class Guard:
 
         try:
             async with ends:
-                await self._app(scope, receive, watched)
+                await self._app(scope, receive, send_in_session)
         except TimeoutError:
             if not ends.expired():
                 raise

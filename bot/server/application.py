@@ -72,19 +72,19 @@ def application(
         public_client=settings.transports.webrtc.public,
         public_url=server.public_url,
     )
-    app = _guarded(access, one_request=extras.pool is not None)
+    app = _bare_application(access, one_request=extras.pool is not None)
     for router in (
         SignIn(access).routes(),
-        *_pages(process, pool, extras),
-        *_carriers(process, tasks, pool),
-        *_watched(process, pool, extras),
+        *_page_routers(process, pool, extras),
+        *_transport_routers(process, tasks, pool),
+        *_call_routers(process, pool, extras),
         *extras.routers,
     ):
         app.include_router(router)
     return app
 
 
-def _guarded(access: Access, *, one_request: bool) -> FastAPI:
+def _bare_application(access: Access, *, one_request: bool) -> FastAPI:
     """Return an application without routes, with the checks that come before routing.
 
     Args:
@@ -101,7 +101,7 @@ def _guarded(access: Access, *, one_request: bool) -> FastAPI:
     return app
 
 
-def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
+def _page_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes of health checks, pages, providers, metrics and reloads."""
     return [
         _health(process, pool),
@@ -113,7 +113,9 @@ def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter
     ]
 
 
-def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iterator[APIRouter]:
+def _transport_routers(
+    process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool
+) -> Iterator[APIRouter]:
     """Yield the routes of each enabled transport."""
     transports = process.settings.transports
     if transports.webrtc.enabled:
@@ -134,7 +136,7 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
         yield livekit_router(process, tasks, pool, transports.livekit)
 
 
-def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
+def _call_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes that show calls, in progress and recorded, and what callers left."""
     settings = process.settings
     calls = PoolCalls(process.listeners.sums, pool)
@@ -166,12 +168,12 @@ def _health(process: Process, pool: WorkerPool) -> APIRouter:
     @router.get("/readyz")
     @router.head("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        found = judge_readiness(
+        readiness = judge_readiness(
             why_closed=process.switchboard.why_closed or pool.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
             recorded=process.listeners.recorded,
         )
-        return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
+        return JSONResponse(asdict(readiness), status_code=200 if readiness.ready else 503)
 
     return router

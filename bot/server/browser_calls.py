@@ -67,7 +67,7 @@ class BrowserCalls:
         return True
 
     async def run(self, connection: BrowserConnection, resumed: str, *, public: str = "") -> None:
-        """Run the call of a connected page.
+        """Run the call of a connected page, or refuse it there if no seat is free.
 
         Args:
             connection: The page's connection.
@@ -119,7 +119,7 @@ class BrowserCalls:
             await running.parked.keep(running.call.resume_state(), last=True)
 
     async def _take_up(self, token: str) -> ParkedCall | None:
-        """Return a lost call's state, `None` without; end the call first if it still runs."""
+        """Return a lost call's state, if there is any; end the call first if it still runs."""
         if not token:
             return None
         await self.pool.peers.ask_all("take_up", token=token)

@@ -1,6 +1,6 @@
-"""`/api/calls/search`: finds recorded calls by date, party, campaign, result or verdict.
+"""`/api/calls/search`: calls on record, by date, party, agent, campaign, result and verdict.
 
-The result is JSON or CSV.
+Calls in progress are on record, too. The list is JSON, and a CSV file at `/search.csv`.
 """
 
 import csv
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from bot.server.call_routes import UNKNOWN, in_utc, plain
+from bot.server.call_routes import NO_DATABASE, in_utc, plain
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, phrase
 from operations.database.database import StorageError
@@ -23,7 +23,7 @@ from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 
 MAX_LISTED: Final = 200  # calls in one page
-MAX_LINES: Final = 10_000  # calls in one CSV file
+MAX_LINES: Final = 10_000  # calls in one CSV file, which ignores `limit`
 COLUMNS: Final = tuple(field.name for field in fields(ListedCall))
 
 Word = Annotated[str, Field(max_length=100)]
@@ -58,7 +58,7 @@ class CallQuery(BaseModel):
         )
 
 
-Wanted = Annotated[CallQuery, Query()]
+QueryParams = Annotated[CallQuery, Query()]
 
 
 def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
@@ -67,27 +67,28 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
 
     @router.get("/search", response_model=None)
     async def search(  # pyright: ignore[reportUnusedFunction]
-        request: Request, query: Wanted
+        request: Request, query: QueryParams
     ) -> JSONResponse | Mapping[str, Any]:
+        """Return matching calls and the values that filters can take; 503 without a database."""
         try:
             rows = await calls.find(query.filter(), limit=query.limit)
             choices = await calls.choices()
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
-        shown = [plain(_shown(row, numbers=query.numbers)) for row in rows]
+        found = [plain(_call_json(row, numbers=query.numbers)) for row in rows]
         says = {code: phrase(OUTCOMES, code) for code in choices.results}
-        return {"calls": shown, "choices": asdict(choices) | {"results_say": says}}
+        return {"calls": found, "choices": asdict(choices) | {"results_say": says}}
 
     @router.get("/search.csv", response_model=None)
     async def lines(  # pyright: ignore[reportUnusedFunction]
-        request: Request, query: Wanted
+        request: Request, query: QueryParams
     ) -> Response:
         try:
-            text = await _file(calls, query)
+            text = await _csv_of(calls, query)
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if query.numbers:
             disclosures.note(request, "unmask", "the file of calls")
         headers = {"Content-Disposition": 'attachment; filename="calls.csv"'}
@@ -97,25 +98,31 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     return router
 
 
-def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
-    """Return a call with its result in words; if its number is masked, the last digits remain."""
+def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
+    """Return a call with its result in words and, as `ending`, its number's last four digits.
+
+    The number itself is masked unless `numbers`.
+    """
     code = call.result or call.reason or call.state
     result = phrase(OUTCOMES if call.result else ENDS, code)
     shown = asdict(call) | {"ending": call.number[-4:], "result_says": result}
     return shown if numbers else shown | {"number": masked(call.number)}
 
 
-async def _file(calls: CallList, query: CallQuery) -> str:
-    """Return the calls as CSV, read page by page, so that calls on this event loop do not wait."""
-    text, wanted = io.StringIO(), query.filter()
+async def _csv_of(calls: CallList, query: CallQuery) -> str:
+    """Return at most `MAX_LINES` calls as CSV.
+
+    They are read page by page, so that calls in progress on this event loop do not wait.
+    """
+    text, page_filter = io.StringIO(), query.filter()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for _ in range(MAX_LINES // MAX_LISTED):
-        page = await calls.find(wanted, limit=MAX_LISTED)
+        page = await calls.find(page_filter, limit=MAX_LISTED)
         for call in page:
-            shown = _shown(call, numbers=query.numbers)
-            writer.writerow([cell(shown[column]) for column in COLUMNS])
+            row = _call_json(call, numbers=query.numbers)
+            writer.writerow([cell(row[column]) for column in COLUMNS])
         if len(page) < MAX_LISTED:
             break
-        wanted = replace(wanted, after=page[-1])
+        page_filter = replace(page_filter, after=page[-1])
     return text.getvalue()

@@ -42,7 +42,7 @@ LOOK_S: Final = 0.5  # between two queries for an open page
 
 
 class PoolCalls:
-    """The calls in progress in all processes; all watchers share one query.
+    """The calls in progress in all processes; the watchers of this process share one query.
 
     Attributes:
         vendors: The vendors' names and keys, for sentences about failures.
@@ -62,7 +62,7 @@ class PoolCalls:
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest first."""
         views = await self._pool.peers.ask_all("calls")
-        return sorted((item for view in views for item in view), key=_begin)
+        return sorted((item for view in views for item in view), key=_started_at)
 
     async def turns(self) -> list[list[Any]]:
         """Return the latest answers, each as time, the caller's wait in seconds, and call id."""
@@ -92,16 +92,16 @@ class PoolCalls:
         return self._sums.recent.turns(clock.utc_now().timestamp())
 
 
-def _begin(call: Mapping[str, Any]) -> str:
+def _started_at(call: Mapping[str, Any]) -> str:
     return call["started_at"]
 
 
 MAX_LISTED: Final = 200  # calls in one response
 USUAL: Final = 25
 LATELY: Final = timedelta(minutes=15)  # the period of the console's figures
-UNKNOWN: Final = "The database does not answer. Calls go on; their records are written later."
+NO_DATABASE: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
-TOLD: Final = frozenset(
+SHOWN: Final = frozenset(
     {
         *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
         *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
@@ -111,7 +111,7 @@ TOLD: Final = frozenset(
 )
 """The events that a call's page shows, without the fields in `HOLDS_WORDS`.
 
-So no caller's words or numbers are shown.
+So they contain none of the caller's words or numbers.
 """
 HOLDS_WORDS: Final = frozenset({"reason"})  # it may quote why the caller wanted a person
 
@@ -149,7 +149,7 @@ def call_router(
         try:
             page = await reader.call(call_id)
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if page is not None:
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
@@ -168,7 +168,7 @@ def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures
         try:
             page = await reader.call(call_id)
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         return await sound(
             page.call.recording if page else "",
             lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
@@ -198,6 +198,7 @@ async def _recorded(
     *,
     numbers: bool,
 ) -> dict[str, Any]:
+    """Return recorded calls and figures; without the database, none of them and a `problem`."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     until = None if before is None else in_utc(before)
     try:
@@ -205,7 +206,7 @@ async def _recorded(
         cost = await reader.cost_since(midnight)
         lately = await reader.figures_since(now - LATELY)
     except StorageError:
-        return {"recent": [], "lately": None, "today": None, "problem": UNKNOWN}
+        return {"recent": [], "lately": None, "today": None, "problem": NO_DATABASE}
     return {
         "recent": [_call(row, numbers=numbers) for row in rows],
         "lately": lately,
@@ -215,7 +216,10 @@ async def _recorded(
 
 
 def in_utc(at: datetime) -> datetime:
-    """Return a time in UTC, as the record stores it, because SQLite ignores time zones."""
+    """Return a time in UTC, as the record stores it, because SQLite ignores time zones.
+
+    A time without a zone counts as UTC.
+    """
     try:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except OverflowError:  # on the first or last representable day
@@ -223,7 +227,7 @@ def in_utc(at: datetime) -> datetime:
 
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
-    """Return a call without its recording's path; its numbers are masked unless `numbers`."""
+    """Return a call without the path of its recording; numbers are masked unless `numbers`."""
     shown = asdict(row) | {"recorded": bool(row.recording)} | in_words(row)
     del shown["recording"]
     if not numbers:
@@ -244,7 +248,7 @@ def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
         "messages": [plain(asdict(message)) for message in page.messages],
         "failures": [_failure(failure, vendors) for failure in page.failures],
         "breaker_moves": [plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
-        "happenings": [_happening(item, vendors) for item in page.happenings if item.kind in TOLD],
+        "happenings": [_happening(item, vendors) for item in page.happenings if item.kind in SHOWN],
         "result": _result(page.result) if page.result else None,
     }
 

@@ -42,7 +42,7 @@ from transports.dialling import DialWithdrawnError
 LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS: Final = "campaign holds"
 VIEW: Final = "campaigns"
-UNKNOWN: Final = "The database does not answer."
+NO_DATABASE: Final = "The database does not answer."
 
 
 class PoolCampaigns:
@@ -80,14 +80,14 @@ class PoolCampaigns:
             yield shown
             return
         while True:
-            seen = await self._seen()
-            if seen is not None and seen != shown:
-                shown = seen
-                yield seen
+            view = await self._leaders_view()
+            if view is not None and view != shown:
+                shown = view
+                yield view
             await asyncio.sleep(LOOK_S)
 
-    async def _seen(self) -> Mapping[str, Any] | None:
-        """Return the leader's view; `None` while there is no leader."""
+    async def _leaders_view(self) -> Mapping[str, Any] | None:
+        """Return the leader's view; `None` while no leader answers."""
         views = await self._pool.peers.ask_all(VIEW)
         return next((view for view in views if view), None)
 
@@ -104,7 +104,7 @@ class PoolCampaigns:
         try:
             return {"campaigns": await self.all(), "problem": ""}
         except StorageError:  # show the last known state
-            return {**self._last, "problem": UNKNOWN}
+            return {**self._last, "problem": NO_DATABASE}
 
     async def _own_holds(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         return why_held(self._outbound) if self._pool.leads else {}
@@ -137,28 +137,28 @@ class CampaignReports:
         return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
 
     async def lines(self, request: Request, name: str, *, numbers: bool = False) -> Response:
-        """Return a CSV file with a line for each contact."""
+        """Return a CSV file with a line for each contact; numbers are masked unless `numbers`."""
         if numbers and name in self._outbound.campaigns:
             self._disclosures.note(request, "unmask", f"the report of campaign {name}")
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
         return await self._answer(name, "csv", headers=headers, numbers=numbers)
 
     async def _answer(
-        self, name: str, ending: str, *, headers: Mapping[str, str], numbers: bool
+        self, name: str, suffix: str, *, headers: Mapping[str, str], numbers: bool
     ) -> Response:
         if name not in self._outbound.campaigns:
-            return _refused("There is no such campaign.", 404)
+            return _refusal("There is no such campaign.", 404)
         if self._writing.locked():
-            return _refused("Another report is being written. Try again in a moment.", 503)
+            return _refusal("Another report is being written. Try again in a moment.", 503)
         url = self._outbound.url
         try:
             async with self._writing:
-                file = await asyncio.to_thread(_write, url, name, ending, numbers=numbers)
+                file = await asyncio.to_thread(_write, url, name, suffix, numbers=numbers)
         except UsageError:
-            return _refused("This campaign has no contacts yet.", 404)
+            return _refusal("This campaign has no contacts yet.", 404)
         except StorageError:
-            return _refused("The database does not answer.", 503)
-        return StreamingResponse(_pieces(file), media_type=KINDS[ending], headers=headers)
+            return _no_database()
+        return StreamingResponse(_pieces(file), media_type=KINDS[suffix], headers=headers)
 
 
 def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
@@ -170,17 +170,17 @@ def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     return router
 
 
-def _write(url: str, name: str, ending: str, *, numbers: bool) -> BinaryIO:
+def _write(url: str, name: str, suffix: str, *, numbers: bool) -> BinaryIO:
     """Write a report and open it; the file is deleted once it is closed. Blocks."""
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
         # In an event loop of this thread, because the server's loop must serve calls.
         asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
-        path = folder / f"{name}.{ending}"
-        return (path if numbers else _masked_file(path)).open("rb")
+        path = folder / f"{name}.{suffix}"
+        return (path if numbers else _mask_numbers(path)).open("rb")
 
 
-def _masked_file(path: Path) -> Path:
+def _mask_numbers(path: Path) -> Path:
     """Write a copy of a CSV report with masked numbers; return its path."""
     copy = path.with_suffix(".masked")
     with (
@@ -201,7 +201,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _refused(why: str, status: int) -> JSONResponse:
+def _refusal(why: str, status: int) -> JSONResponse:
     return JSONResponse({"detail": why}, status_code=status)
 
 
@@ -213,8 +213,8 @@ UNREADABLE: Final = (
 )
 AMBIGUOUS: Final = "The number may be {}; write it with + and the country code."
 
-Wanted = Annotated[str, Body(embed=True, max_length=32)]
-Orderer = Annotated[Literal["api", "command"], Body(embed=True)]
+DialledNumber = Annotated[str, Body(embed=True, max_length=32)]
+OrderSource = Annotated[Literal["api", "command"], Body(embed=True)]
 
 
 def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit) -> APIRouter:
@@ -223,7 +223,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
 
     @router.get("/api/campaigns", response_model=None)
     async def campaigns() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return await _listed(all_campaigns)
+        return await _list(all_campaigns)
 
     @router.post("/api/campaigns/{name}/{move}", response_model=None)
     async def change(  # pyright: ignore[reportUnusedFunction]
@@ -234,30 +234,30 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
         operator = word or OperatorWord()
         try:
             if why := await _why_nobody_called(outbound, name, move):
-                return _refused(f"{why}.", 409)
+                return _refusal(f"{why}.", 409)
             changed = await _move(outbound, name, move, operator)
             if changed:
                 emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
             shown = {item["name"]: item for item in await all_campaigns.all()}[name]
         except StorageError:
-            return _unknown()
+            return _no_database()
         return shown if changed else _not_changed(shown, move)
 
     _add_dials(router, outbound)
     return router
 
 
-async def _listed(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str, Any]]:
+async def _list(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str, Any]]:
     try:
         return await all_campaigns.all()
     except StorageError:
-        return _unknown()
+        return _no_database()
 
 
 def _add_dials(router: APIRouter, outbound: Outbound) -> None:
     @router.post("/api/dials", response_model=None)
     async def dial(  # pyright: ignore[reportUnusedFunction]
-        request: Request, number: Wanted, by: By = "", source: Orderer = "api"
+        request: Request, number: DialledNumber, by: By = "", source: OrderSource = "api"
     ) -> JSONResponse | dict[str, Any]:
         return await _dial(
             outbound,
@@ -271,11 +271,13 @@ def _add_dials(router: APIRouter, outbound: Outbound) -> None:
 
 
 def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse | None:
+    """Return why an action is refused: its name is unknown, or no rule allows its calls."""
     if name not in outbound.campaigns or move not in MOVES:
         body = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
         return JSONResponse(body, status_code=404)
-    calls = MOVES[move][1] == "running"
-    return _refused(NOTHING_ALLOWED, 409) if calls and not outbound.gate.rules.opened else None
+    starts_calls = MOVES[move][1] == "running"
+    is_forbidden = starts_calls and not outbound.gate.rules.opened
+    return _refusal(NOTHING_ALLOWED, 409) if is_forbidden else None
 
 
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
@@ -301,37 +303,37 @@ def _not_changed(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, A
     if shown["state"] == becomes:
         return shown
     needs = " or ".join(sorted(begins))
-    return _refused(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
+    return _refusal(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
 
 
 async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, Any]:
     call = outbound.one_call
     readings = outbound.gate.readings(order.number)
     if len(readings) != 1:
-        return _refused(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE, 400)
+        return _refusal(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE, 400)
     order = replace(order, number=readings[0])
     if call is None:
-        return _refused(NO_CARRIER, 409)
+        return _refusal(NO_CARRIER, 409)
     if call.pool.leaving or call.pool.seats() <= 0:
-        return _refused(LEAVING if call.pool.leaving else NO_SEAT, 503)
+        return _refusal(LEAVING if call.pool.leaving else NO_SEAT, 503)
     try:
         result = await _order(outbound, call, order)
     except StorageError:
-        return _unknown()
+        return _no_database()
     return result if isinstance(result, JSONResponse) else asdict(result)
 
 
 async def _order(outbound: Outbound, call: OneCall, order: Order) -> JSONResponse | DialResult:
     if await outbound.contacts.do_not_call([order.number]):
-        return _refused("This number is on the do-not-call list.", 409)
+        return _refusal("This number is on the do-not-call list.", 409)
     try:
         result = await call.make(order)
     except DialWithdrawnError:
-        return _refused(LEAVING, 503)
+        return _refusal(LEAVING, 503)
     if isinstance(result, OrderRefusal):
-        return _refused(result.text, 429 if result.limit else 409)
+        return _refusal(result.text, 429 if result.limit else 409)
     return result
 
 
-def _unknown() -> JSONResponse:
-    return _refused(UNKNOWN, 503)
+def _no_database() -> JSONResponse:
+    return _refusal(NO_DATABASE, 503)

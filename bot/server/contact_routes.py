@@ -64,12 +64,12 @@ class ContactUploads:
         """Return what a start would do."""
         campaign, outbound = self._outbound.campaigns.get(name), self._outbound
         if campaign is None:
-            return _refused(NO_CAMPAIGN, 404)
+            return _refusal(NO_CAMPAIGN, 404)
         database, now = outbound.figures.database, outbound.now_s()
         try:
             found = await summarize(campaign, database, currency=outbound.currency, now=now)
         except StorageError:
-            return _refused(NO_DATABASE, 503)
+            return _refusal(NO_DATABASE, 503)
         return _summary(found)
 
     async def take(
@@ -78,34 +78,35 @@ class ContactUploads:
         """Import the file in the request's body; with `preview`, only return what that would do."""
         campaign = self._outbound.campaigns.get(name)
         if campaign is None:
-            return _refused(NO_CAMPAIGN, 404)
+            return _refusal(NO_CAMPAIGN, 404)
         if self._reading.locked():
-            return _refused(BUSY, 503)
+            return _refusal(BUSY, 503)
         async with self._reading:
-            shown = await self._read(campaign, await request.body(), preview=preview)
-        if not preview and isinstance(shown, dict):
+            result = await self._read(campaign, await request.body(), preview=preview)
+        if not preview and isinstance(result, dict):
             word = OperatorWord(by=by[:NAME_CHARACTERS])
             emit_action(self._emit, request, "import", target=name, word=word)
-        return shown
+        return result
 
     async def _read(
         self, campaign: Campaign, body: bytes, *, preview: bool
     ) -> JSONResponse | dict[str, Any]:
         try:
-            data = await asyncio.to_thread(_unpacked, body)
+            data = await asyncio.to_thread(_unpack, body)
             if data is None:
-                return _refused(TOO_LARGE, 413)
-            return await _take_in(self._outbound, campaign, data, self._region, preview=preview)
+                return _refusal(TOO_LARGE, 413)
+            return await _import(self._outbound, campaign, data, self._region, preview=preview)
         except ImportRefusedError as error:
-            return _refused(str(error), 400)
+            return _refusal(str(error), 400)
         except StorageError:
-            return _refused(NO_DATABASE, 503)
+            return _refusal(NO_DATABASE, 503)
 
 
-async def _take_in(
+async def _import(
     outbound: Outbound, campaign: Campaign, data: bytes, region: str, *, preview: bool
 ) -> dict[str, Any]:
-    lines: dict[str, list[int]] = {}  # by reason, the numbers of the first refused lines
+    """Import the rows of a file; return their counts, and the first refused lines by reason."""
+    lines: dict[str, list[int]] = {}
 
     def refuse(row: RefusedRow) -> None:
         # After a colon, a reason lists the possible readings of the number.
@@ -122,9 +123,9 @@ async def _take_in(
             region=region,
             orders=outbound.gate.rules,
         )
-        book = replace(outbound.contacts, dry=preview)
+        contacts = replace(outbound.contacts, dry=preview)
         try:
-            tally = await import_contacts(plan, book, refuse)
+            tally = await import_contacts(plan, contacts, refuse)
         except ImportRefusedError as error:
             raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
     return _tally(tally, campaign, lines) | {"preview": preview}
@@ -168,8 +169,8 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
     }
 
 
-def _unpacked(body: bytes) -> bytes | None:
-    """Return a file decompressed; `None` if that is too large. Blocks.
+def _unpack(body: bytes) -> bytes | None:
+    """Return the decompressed file; `None` if that is too large. Blocks.
 
     Raises:
         ImportRefusedError: It is not valid gzip, or incomplete.
@@ -188,5 +189,5 @@ def _unpacked(body: bytes) -> bytes | None:
     return data
 
 
-def _refused(why: str, status: int) -> JSONResponse:
+def _refusal(why: str, status: int) -> JSONResponse:
     return JSONResponse({"detail": why}, status_code=status)

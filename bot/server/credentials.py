@@ -6,8 +6,9 @@ All go through `ConsoleCredentials.check`, which counts, limits and logs wrong o
 - A sign-in opens a session in the pool's key-value store, in the supervisor, so it outlives a
   worker. It ends after `SESSION_S`, by its own sign-out, by a sign-out of all, with the server, and
   when its token changes. The store holds a hash of the cookie.
-- Each wrong credential makes its address wait longer, in every process of the pool. Repeating the
-  same one is not counted: a forgotten tab or scraper does so, and a guesser learns nothing from it.
+- After `FREE` wrong credentials, each further one makes its address wait longer, in every process
+  of the pool. Repeating the same one is not counted: a forgotten tab or scraper does so, and a
+  guesser learns nothing from it.
 """
 
 import hashlib
@@ -53,14 +54,14 @@ class Attempts:
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
 
     def wait_s(self, address: str, now: float) -> float:
-        """Return how long this address must wait before its credentials are checked; 0 if not."""
-        place = network_of(address)
-        wrong, at, _ = self._wrong.get(place, (0, now, ""))
+        """Return how many seconds this address must wait before its next attempt; 0 if none."""
+        network = network_of(address)
+        wrong, at, _ = self._wrong.get(network, (0, now, ""))
         own_s = 0.0
         if wrong > FREE:
             wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
             own_s = at + wait_s - now
-        return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
+        return max(0.0, own_s, 0.0 if network in self._known else self._shared_wait_s(now))
 
     def repeats(self, address: str, mark: str) -> bool:
         """Return whether the last wrong credential from this address had the same hash `mark`."""
@@ -68,9 +69,9 @@ class Attempts:
 
     def note_wrong(self, address: str, now: float, mark: str = "") -> None:
         """Count a wrong credential; `mark` is a hash of it."""
-        place = network_of(address)
-        wrong, at, _ = self._wrong.pop(place, (0, now, ""))
-        self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now, mark)
+        network = network_of(address)
+        wrong, at, _ = self._wrong.pop(network, (0, now, ""))
+        self._wrong[network] = (wrong + 1 if now - at < FORGET_S else 1, now, mark)
         self._latest.append(now)
         while len(self._wrong) > MAX_ADDRESSES:
             self._wrong.popitem(last=False)
@@ -82,14 +83,14 @@ class Attempts:
         """
         if self.wait_s(address, now):
             return
-        place = network_of(address)
-        self._wrong.pop(place, None)
-        self._known.pop(place, None)
-        self._known[place] = None
+        network = network_of(address)
+        self._wrong.pop(network, None)
+        self._known.pop(network, None)
+        self._known[network] = None
         while len(self._known) > KNOWN_ADDRESSES:
             self._known.popitem(last=False)
 
-    def _crowd_s(self, now: float) -> float:
+    def _shared_wait_s(self, now: float) -> float:
         full = len(self._latest) == ALL_TOGETHER
         return self._latest[0] + WINDOW_S - now if full else 0.0
 
@@ -146,7 +147,7 @@ def identity_of(request: HTTPConnection) -> Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """A wrong credential, or one that came too soon after wrong ones from its address."""
+    """A wrong credential, or one that came while its address had to wait."""
 
     way: Way
     wait_s: int = 0
@@ -203,10 +204,10 @@ class ConsoleCredentials:
     async def sign_in(self, role: Role, *, name: str, address: str) -> str:
         """Open a session; return the cookie's value."""
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
-        kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._mark(role)}
-        place = _place(session_id)
-        await self._key_values.keep(place, kept, for_s=SESSION_S)
-        logger.info("session {} from {} begins, role {}", _label(place), address, role)
+        kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._token_mark(role)}
+        key = _session_key(session_id)
+        await self._key_values.keep(key, kept, for_s=SESSION_S)
+        logger.info("session {} from {} begins, role {}", _label(key), address, role)
         return session_id
 
     async def sign_out(self, identity: Identity, *, everybody: bool = False) -> None:
@@ -220,7 +221,10 @@ class ConsoleCredentials:
         logger.info("{}: {}", identity.shown, "all sessions end" if everybody else "signed out")
 
     async def lasts(self, identity: Identity) -> bool:
-        """Return whether the session of an identity still exists; True if it has none."""
+        """Return whether the session of an identity still exists.
+
+        True if it has none, or if the supervisor does not answer.
+        """
         try:
             return not identity.session or await self._read(identity.session) is not None
         except LookupError:
@@ -228,23 +232,23 @@ class ConsoleCredentials:
 
     async def _find(self, given: Credential) -> Identity | None:
         if given.way == "session":
-            known = SESSION_ID.fullmatch(given.value)
-            return await self._read(_place(given.value)) if known else None
+            has_form = SESSION_ID.fullmatch(given.value)
+            return await self._read(_session_key(given.value)) if has_form else None
         value = given.value.encode()
         for role, token in self._tokens.items():
             if hmac.compare_digest(value, token.encode()):
                 return Identity(role=role, shown=given.way)
         return None
 
-    async def _read(self, place: str) -> Identity | None:
-        kept = await self._key_values.read(place)
+    async def _read(self, key: str) -> Identity | None:
+        kept = await self._key_values.read(key)
         role = Role(kept["role"]) if kept else Role.SEE
-        if not kept or kept["token"] != self._mark(role):
+        if not kept or kept["token"] != self._token_mark(role):
             return None
-        shown = f"session {_label(place)}"
-        return Identity(role=role, shown=shown, name=kept["name"], session=place)
+        shown = f"session {_label(key)}"
+        return Identity(role=role, shown=shown, name=kept["name"], session=key)
 
-    def _mark(self, role: Role) -> str:
+    def _token_mark(self, role: Role) -> str:
         """Return a hash that ties a session to the role's token; empty without such a token."""
         token = self._tokens.get(role)
         return hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest() if token else ""
@@ -261,12 +265,12 @@ class ConsoleCredentials:
         self.attempts.note_wrong(message["address"], self._clock(), message["mark"])
 
 
-def _place(session_id: str) -> str:
+def _session_key(session_id: str) -> str:
     return f"{SESSION} {_hash(session_id)}"
 
 
-def _label(place: str) -> str:
-    return place.removeprefix(f"{SESSION} ")[:LABEL]
+def _label(key: str) -> str:
+    return key.removeprefix(f"{SESSION} ")[:LABEL]
 
 
 def _hash(value: str) -> str:

@@ -18,7 +18,7 @@ from operations.numbers import readings_of
 
 PAGE: Final = 50  # entries in a page
 MAX_SKIP: Final = 10_000_000
-UNKNOWN: Final = "The database does not answer."
+NO_DATABASE: Final = "The database does not answer."
 NO_NUMBER: Final = "This is not a telephone number. Write it with + and its country code."
 
 Number = Annotated[str, Body(max_length=60)]
@@ -47,7 +47,7 @@ class DoNotCallRoutes:
         try:
             found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1)
         except StorageError:
-            return _refused(UNKNOWN, 503)
+            return _refusal(NO_DATABASE, 503)
         if numbers:
             self._disclosures.note(request, "unmask", "the do-not-call list", by=by)
         entries = [seen(entry, numbers=numbers) for entry in found[:PAGE]]
@@ -57,7 +57,7 @@ class DoNotCallRoutes:
         self, request: Request, number: Number, words: Words = "", by: By = ""
     ) -> JSONResponse:
         """Put a number on the list."""
-        found = self._read(number)
+        found = self._parse(number)
         if isinstance(found, JSONResponse):
             return found
         source = f"console: {OperatorWord(by=by).name}"
@@ -66,30 +66,31 @@ class DoNotCallRoutes:
                 found, source=source, now=clock.utc_s(), words=words
             )
         except StorageError:
-            return _refused(UNKNOWN, 503)
+            return _refusal(NO_DATABASE, 503)
         self._note(request, "list", masked(found), by)
         return _answer({"number": masked(found), "new": new})
 
     async def remove(self, request: Request, number: Number, by: By = "") -> JSONResponse:
         """Take a number off the list."""
-        found = self._read(number)
+        found = self._parse(number)
         if isinstance(found, JSONResponse):
             return found
         try:
             removed = await self._contacts.remove_do_not_call(found)
         except StorageError:
-            return _refused(UNKNOWN, 503)
+            return _refusal(NO_DATABASE, 503)
         if not removed:
-            return _refused("This number is not on the list.", 404)
+            return _refusal("This number is not on the list.", 404)
         self._note(request, "unlist", masked(found), by)
         return _answer({"number": masked(found)})
 
-    def _read(self, number: str) -> str | JSONResponse:
+    def _parse(self, number: str) -> str | JSONResponse:
+        """Return a number in international format, or a refusal if it is none or ambiguous."""
         readings = readings_of(number, region=self._region)
         if len(readings) == 1:
             return readings[0]
         both = " or ".join(readings)
-        return _refused(f"This may be {both}. Write the one that you mean." if both else NO_NUMBER)
+        return _refusal(f"This may be {both}. Write the one that you mean." if both else NO_NUMBER)
 
     def _note(self, request: Request, action: OperatorAction, target: str, by: str) -> None:
         emit_action(self._emit, request, action, target=target, word=OperatorWord(by=by))
@@ -109,5 +110,5 @@ def _answer(body: Mapping[str, Any]) -> JSONResponse:
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
-def _refused(why: str, status: int = 400) -> JSONResponse:
+def _refusal(why: str, status: int = 400) -> JSONResponse:
     return JSONResponse({"detail": why}, status_code=status)

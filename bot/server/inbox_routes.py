@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from bot import clock
-from bot.server.call_routes import UNKNOWN, in_utc, plain, sound
+from bot.server.call_routes import NO_DATABASE, in_utc, plain, sound
 from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
 from calls.entry import Emit
 from calls.events import OperatorAction
@@ -25,10 +25,10 @@ def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRoute
     router = APIRouter(prefix="/api/inbox")
     routes = InboxRoutes(inbox, emit, disclosures)
     router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
-    one = "/{kind}/{call_id}"
+    entry = "/{kind}/{call_id}"
     for name, act in (("done", routes.done), ("reopen", routes.reopen), ("number", routes.number)):
-        router.add_api_route(f"{one}/{name}", act, methods=["POST"], response_model=None)
-    router.add_api_route(f"{one}/audio", routes.audio, methods=["GET"], response_model=None)
+        router.add_api_route(f"{entry}/{name}", act, methods=["POST"], response_model=None)
+    router.add_api_route(f"{entry}/audio", routes.audio, methods=["GET"], response_model=None)
     return router
 
 
@@ -49,8 +49,8 @@ class InboxRoutes:
             entries = await self._inbox.entries(done=done, limit=limit, before=until)
             waiting = await self._inbox.waiting()
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
-        return {"waiting": waiting, "entries": [_shown(entry) for entry in entries]}
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+        return {"waiting": waiting, "entries": [_entry_json(entry) for entry in entries]}
 
     async def done(
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
@@ -67,7 +67,7 @@ class InboxRoutes:
     async def number(
         self, request: Request, kind: InboxKind, call_id: str
     ) -> JSONResponse | Mapping[str, Any]:
-        """Return the complete number; the disclosure is recorded before."""
+        """Return the complete number; the disclosure is recorded first."""
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
@@ -77,7 +77,7 @@ class InboxRoutes:
     async def audio(
         self, request: Request, kind: InboxKind, call_id: str
     ) -> FileResponse | JSONResponse:
-        """Return a message's recording; the disclosure is recorded before."""
+        """Return a message's recording; the disclosure is recorded first."""
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
@@ -98,22 +98,22 @@ class InboxRoutes:
         try:
             changed = await self._inbox.mark(kind, call_id, done_at=done_at)
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if changed:
             word = word or OperatorWord()
             emit_action(self._emit, request, action, target=call_id, word=word)
         entry = await self._entry(kind, call_id)
-        return entry if isinstance(entry, JSONResponse) else _shown(entry)
+        return entry if isinstance(entry, JSONResponse) else _entry_json(entry)
 
     async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry | JSONResponse:
         try:
             entry = await self._inbox.entry(kind, call_id)
         except StorageError:
-            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         return entry or JSONResponse({"detail": NO_ENTRY}, status_code=404)
 
 
-def _shown(entry: InboxEntry) -> Mapping[str, Any]:
+def _entry_json(entry: InboxEntry) -> Mapping[str, Any]:
     """Return an entry with a masked number and without the path of its recording."""
     return plain(
         {

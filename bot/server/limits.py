@@ -61,9 +61,9 @@ class OpenConnections:
         self._open[new] = None
         return True
 
-    def leave(self, one: "BoundedConnection") -> None:
+    def leave(self, connection: "BoundedConnection") -> None:
         """Remove a connection, if it is in the list."""
-        self._open.pop(one, None)
+        self._open.pop(connection, None)
 
 
 class ConnectionTimer:
@@ -75,10 +75,10 @@ class ConnectionTimer:
 
     def wait(self, for_s: float, then: Callable[[], None]) -> None:
         """Call `then` after `for_s`; replaces an earlier deadline."""
-        self.rest()
+        self.cancel()
         self._timer = self._loop.call_later(for_s, then)
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Cancel the deadline."""
         if self._timer is not None:
             self._timer.cancel()
@@ -93,7 +93,7 @@ class BoundedConnection(H11Protocol):
         super().__init__(*arguments, **more)
         self._others = others
         self._timer = ConnectionTimer(self.loop)
-        self._asking = True  # a request has begun, or the first one is awaited
+        self._asking = True  # a request has begun, or the first one has yet to begin
 
     @property
     def is_served(self) -> bool:
@@ -116,13 +116,13 @@ class BoundedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a piece of a request; start its deadline with the first byte."""
+        """Parse a piece of a request, whose deadline runs from its first byte to its last."""
         if not self._asking:
             self._asking = True
             self._timer.wait(WHOLE_S, self.cut)
         super().data_received(data)
         if self.is_served:
-            self._timer.rest()
+            self._timer.cancel()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Stop counting a connection that becomes a media socket, which has limits of its own."""
@@ -135,7 +135,7 @@ class BoundedConnection(H11Protocol):
         self._timer.wait(UNREAD_S, self.cut)
         super().on_response_complete()
         if self.is_served:  # the next request has already arrived
-            self._timer.rest()
+            self._timer.cancel()
 
     def pause_writing(self) -> None:
         """Start the deadline of a peer that does not read."""
@@ -143,17 +143,17 @@ class BoundedConnection(H11Protocol):
         self._timer.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
-        """Cancel the deadline, because the peer reads again."""
+        """Cancel the deadline if a response is pending, because the peer reads again."""
         super().resume_writing()
         if self.is_served:
-            self._timer.rest()
+            self._timer.cancel()
 
     def cut(self) -> None:
         """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
     def _forget(self) -> None:
-        self._timer.rest()
+        self._timer.cancel()
         self._others.leave(self)
 
 
@@ -211,7 +211,7 @@ def _announced_bytes(scope: Scope) -> int:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the body, or a little more than `limit` of it; `None` if the client disconnected."""
+    """Return the body; if it is too large, only its beginning; `None` after a disconnection."""
     body = bytearray()
     while len(body) <= limit:
         message = await receive()
@@ -241,14 +241,15 @@ def _refuse(limit: int) -> JSONResponse:
     )
 
 
-# If several processes share a port, each connection serves one request. So each request goes to the
-# worker with the most room now, not to the one with the most room when the connection was made.
-
 CLOSES: Final = (b"connection", b"close")
 
 
 class OneRequest:
-    """Closes the connection after each HTTP response; WebSockets stay open."""
+    """Closes the connection after each HTTP response; WebSockets stay open.
+
+    Used if several processes share a port: each request then goes to the worker with the most room
+    now, not to the one with the most room when the connection was made.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -256,12 +257,12 @@ class OneRequest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and add `Connection: close` to the response."""
 
-        async def closing(message: Message) -> None:
+        async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), CLOSES]}
             await send(message)
 
-        await self._app(scope, receive, closing if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
 
 
 MAX_NAME: Final = 60  # characters of a field's name, which the client may have chosen
@@ -350,6 +351,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self._feed_piece()
 
     def _feed_piece(self) -> None:
+        """Parse the next piece if the allowance permits it; otherwise wait, or disconnect."""
         wait_s = self._allowance.wait_s(self.loop.time())
         if wait_s == float("inf"):
             self._refuse()

@@ -14,7 +14,7 @@ from bot.server.campaign_routes import PoolCampaigns
 from bot.workers.pool import WorkerPool
 from operations.telemetry.live import Live
 
-WAITING: Final = 1_000  # entries queued for one watcher; then its sources wait
+MAX_QUEUED: Final = 1_000  # entries queued for one watcher; then its sources wait
 
 Item = TypeVar("Item")
 
@@ -56,7 +56,7 @@ async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
-    """Yield lists of the items of all sources, each with what arrived within `within_s`."""
+    """Yield lists of the items of all sources: one item, and what follows within `within_s`."""
     with _merged_queue(sources) as queue:
         while True:
             first = await queue.get()
@@ -66,14 +66,14 @@ async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterato
 
 @contextmanager
 def _merged_queue(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
-    queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
+    queue: asyncio.Queue[Item] = asyncio.Queue(MAX_QUEUED)
 
-    async def pour(items: AsyncIterator[Item]) -> None:
+    async def enqueue(items: AsyncIterator[Item]) -> None:
         async for item in items:
             await queue.put(item)
 
     loop = asyncio.get_running_loop()  # a task group cannot be left when a generator is closed
-    tasks = [loop.create_task(pour(source), name="watch all processes") for source in sources]
+    tasks = [loop.create_task(enqueue(source), name="watch all processes") for source in sources]
     try:
         yield queue
     finally:
@@ -110,8 +110,8 @@ def live_router(
 
     async def stream() -> AsyncIterator[str]:
         yield opening
-        async for shown in live.watch():
-            yield _message(shown)
+        async for entry in live.watch():
+            yield _message(entry)
 
     def watch_pool() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
@@ -148,20 +148,20 @@ async def _beats() -> AsyncIterator[str]:
 
 
 async def _entries(live: PoolLiveView) -> AsyncIterator[str]:
-    async for shown in live.watch():
-        if shown["event"] not in FREQUENT:
-            yield _message(shown)
+    async for entry in live.watch():
+        if entry["event"] not in FREQUENT:
+            yield _message(entry)
 
 
 async def _calls(calls: PoolCalls) -> AsyncIterator[str]:
-    async for shown in calls.watch():
-        yield f"event: calls\n{_message(shown)}"
+    async for in_progress in calls.watch():
+        yield f"event: calls\n{_message(in_progress)}"
 
 
 async def _campaigns(campaigns: PoolCampaigns) -> AsyncIterator[str]:
-    async for shown in campaigns.watch():
-        yield f"event: campaigns\n{_message(shown)}"
+    async for states in campaigns.watch():
+        yield f"event: campaigns\n{_message(states)}"
 
 
-def _message(shown: object) -> str:
-    return f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"
+def _message(data: object) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -229,16 +229,16 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
         try:
             return [as_json(alert) for alert in await dispatcher.recent()]
         except StorageError:
-            return _unknown()
+            return _no_database()
 
     async def act(
         action: OperatorAction, request: Request, key: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
         word = word or OperatorWord()
         try:
-            found = _one(await dispatcher.change(_change(action, key, word)), key)
+            found = _find_alert(await dispatcher.change(_change(action, key, word)), key)
         except StorageError:
-            return _unknown()
+            return _no_database()
         if found is None:
             return JSONResponse({"detail": "There is no such alert."}, status_code=404)
         emit_action(emit, request, action, target=key, word=word)
@@ -260,9 +260,9 @@ def _change(
     return alter
 
 
-def _one(alerts: Sequence[Alert], key: str) -> Alert | None:
+def _find_alert(alerts: Sequence[Alert], key: str) -> Alert | None:
     return next((alert for alert in alerts if alert.key == key), None)
 
 
-def _unknown() -> JSONResponse:
+def _no_database() -> JSONResponse:
     return JSONResponse({"detail": "The database does not answer."}, status_code=503)

@@ -64,14 +64,14 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
             limits.report()
 
     if joined:
-        for what, event_of in TOLD.items():
+        for what, event_of in SUPERVISOR_EVENTS.items():
             joined.wire.on(what, partial(_emit, process, event_of))
     updating = partial(update_gauges, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(keep_running("updating the gauges", updating), name="gauges")
         try:
-            with process.measuring.heard_by(meter.beat):
+            with process.measuring.pass_beats_to(meter.beat):
                 yield pool
         finally:
             task.cancel()
@@ -92,7 +92,7 @@ def alone(process: Process) -> SingleProcess:
     )
 
 
-TOLD: Final[Mapping[str, Callable[..., Event]]] = {
+SUPERVISOR_EVENTS: Final[Mapping[str, Callable[..., Event]]] = {
     "turned_away": partial(CallRefused, transport="twilio"),
     "reloaded": partial(ConfigurationReloaded, changed=(), workers=0),
     "worker_started": WorkerStarted,  # it may be this worker
@@ -188,8 +188,8 @@ async def run_server(
     """Run the server while the block runs.
 
     Everything that calls need opens before the first call and closes after the last one: first the
-    process, then the worker pool, the background work and the dialler. The port opens last and
-    closes first.
+    process, then the worker pool, the background work and the dialler. The server begins to accept
+    requests last, and stops first.
     """
     database = Database(settings.storage.url)
     outbox = AlertOutbox(database)
@@ -211,10 +211,10 @@ async def run_server(
     ):
         campaigns = PoolCampaigns(outbound, pool)
         reporter.lasting = campaigns.lasting
-        routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
+        routers = [*_operator_routers(process, alerts, outbound, campaigns), *extras.routers]
         more = replace(extras, routers=routers, campaigns=campaigns)
         app = application(process, tasks, more, pool)
-        server = Server(_bounded(app), process)
+        server = Server(_uvicorn_config(app), process)
         server.follows_dials = lambda: outbound.follows_dials
         async with _answering(server, sockets, process, tasks):
             yield server
@@ -255,7 +255,7 @@ def _notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[
     )
 
 
-def _operators(
+def _operator_routers(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
     """Return the routes of alerts, campaigns and the do-not-call list."""
@@ -270,7 +270,7 @@ def _operators(
     ]
 
 
-def _bounded(app: FastAPI) -> uvicorn.Config:
+def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
@@ -317,7 +317,7 @@ async def _drain(server: Server, process: Process) -> None:
 
 
 async def _await_last_dials(server: Server, until: float) -> None:
-    """Wait for the outcomes of the last dials, which were cancelled when the shutdown began.
+    """Wait, until `until`, for the outcomes of the dials that were cancelled at the shutdown.
 
     Not every carrier would report them to the process that takes over later.
     """

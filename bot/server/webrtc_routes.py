@@ -33,7 +33,7 @@ from transports.webrtc.connection import BrowserConnection, TooManyError
 
 def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
     """Return the ICE servers for the browser, with the relay's credentials, which callers need."""
-    return [_described(server) for server in servers]
+    return [_server_json(server) for server in servers]
 
 
 def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
@@ -44,18 +44,14 @@ def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
     ]
 
 
-def _described(server: IceServer) -> Mapping[str, Any]:
-    named = {"username": server.username, "credential": _credential(server)}
-    return {"urls": [server.url], **{name: value for name, value in named.items() if value}}
+def _server_json(server: IceServer) -> Mapping[str, Any]:
+    login = {"username": server.username, "credential": _credential(server)}
+    return {"urls": [server.url], **{name: value for name, value in login.items() if value}}
 
 
 def _credential(server: IceServer) -> str | None:
     return server.credential.get_secret_value() if server.credential else None
 
-
-# The number of offers whose browser is not connected yet is limited, and a call is built only once
-# its browser has connected. Pipecat's own handler begins a call with the offer, leaves a half-open
-# peer connection after an invalid offer, and has no limits.
 
 # Offers whose browser is not connected; chosen: that takes 0.1 s, or a few seconds when slow.
 UNCONNECTED: Final = 12
@@ -79,7 +75,12 @@ class OfferError(Exception):
 
 
 class Offers:
-    """The connections of browsers, from their offers to the end of their calls."""
+    """The connections of browsers, from their offers to the end of their calls.
+
+    The number of offers whose browser is not connected yet is limited, and a call is built only
+    once its browser has connected. Pipecat's own handler begins a call with the offer, leaves a
+    half-open peer connection after an invalid offer, and has no limits.
+    """
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Offers:
 
     @property
     def unconnected(self) -> int:
-        """How many offers were answered whose browser is not connected yet."""
+        """How many offers there are whose browser is not connected yet."""
         return len(self._room)
 
     def knows(self, pc_id: str | None) -> bool:
@@ -177,7 +178,7 @@ class Offers:
         Raises:
             LookupError: There is no such call.
             TooManyError: There are too many candidates, or they arrive too fast.
-            OfferError: A candidate is invalid.
+            OfferError: A candidate is invalid, or takes too long to read.
         """
         line = self._lines[patch.pc_id]
         try:
@@ -195,6 +196,7 @@ class Offers:
             line.give_up()
 
     async def _follow(self, line: BrowserConnection, guest: Guest, begin: Begin) -> None:
+        """Run `begin` once the browser connects; shut the connection after it, or without it."""
         try:
             connected = await line.connects_within(CONNECT_S)
             self._room.remove(guest)
@@ -226,7 +228,7 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
 
 
 def plausible(sdp: str) -> bool:
-    """Check cheaply whether a text looks like an offer of our page.
+    """Check cheaply whether a text looks like an offer from our page.
 
     It must not have a second audio line or video: aiortc would decode and buffer them, although
     nothing reads them. Lines are split as in aiortc, where a carriage return also ends a line.
@@ -319,8 +321,8 @@ class WebrtcRoutes:
                 return _answer_of(await self._pool.peers.ask(worker, "offer", **fields))
             except LookupError:
                 pc_id = None  # that process and its call are gone: this is a new call
-        here = offer.model_copy(update={"pc_id": pc_id})
-        return await self._answer_here(here, address, public=public)
+        local = offer.model_copy(update={"pc_id": pc_id})
+        return await self._answer_here(local, address, public=public)
 
     async def _answer_here(self, offer: Offer, address: str, *, public: bool) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
@@ -363,8 +365,8 @@ class WebrtcRoutes:
         """Answer an offer that arrived at another process."""
         offer = Offer.model_validate(message["offer"])
         pc_id = _split_id(offer.pc_id)[1]
-        here = offer.model_copy(update={"pc_id": pc_id})
-        answer = self._answer_here(here, str(message["address"]), public=bool(message["public"]))
+        local = offer.model_copy(update={"pc_id": pc_id})
+        answer = self._answer_here(local, str(message["address"]), public=bool(message["public"]))
         return await _catch_refusal(answer)
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
@@ -376,7 +378,7 @@ class WebrtcRoutes:
         return {"status": "success"}
 
     def _has_room(self, token: str) -> bool:
-        """Return whether there are more free seats than unconnected offers.
+        """Return whether the pool is open and has more free seats than unconnected offers.
 
         Unconnected browsers hold no seat, so that they cannot keep telephone calls out. A page that
         resumes a call that still runs gets that call's seat.

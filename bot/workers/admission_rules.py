@@ -14,7 +14,8 @@ not too many (docs/decisions/0031).
 A worker that is starting up reports the load of loading models and opening connections, and a
 leaving worker without a call that of shutting down. Neither comes from calls, so neither counts.
 
-A worker without a call always has room for one: refusing its only caller would help no other call.
+A worker without a call counts as having room for one, and a pool without a call always admits one:
+refusing its only caller would help no other call.
 """
 
 import math
@@ -62,7 +63,7 @@ class WorkerLoad:
         # Of each call that ended: when, and which fraction of its load the reports contained.
         self._ended: deque[tuple[float, float]] = deque()
 
-    def heed(self, *, cores: float, lag_s: float, now: float) -> None:
+    def note_load(self, *, cores: float, lag_s: float, now: float) -> None:
         """Store a report: the cores in use, and the loop's lag (75th percentile)."""
         self.cores, self._lag_s, self.reported_at = cores, lag_s, now
 
@@ -80,14 +81,14 @@ class WorkerLoad:
         """Remove a call if it was one of this worker's."""
         since = self.calls.pop(seat, None)
         if since is not None:
-            self._ended.append((now, 1.0 - _left(now - since, SETTLE_S)))
+            self._ended.append((now, 1.0 - _remaining(now - since, SETTLE_S)))
 
     def seen(self, now: float) -> float:
-        """Return the load of how many calls the last report contains; fractions are possible."""
+        """Return how many calls' load the last report contains; fractions are possible."""
         while self._ended and now - self._ended[0][0] >= MEASURED_S:
             self._ended.popleft()
-        over = sum(seen * _left(now - at, MEASURED_S) for at, seen in self._ended)
-        return over + sum(1.0 - _left(now - since, SETTLE_S) for since in self.calls.values())
+        over = sum(seen * _remaining(now - at, MEASURED_S) for at, seen in self._ended)
+        return over + sum(1.0 - _remaining(now - since, SETTLE_S) for since in self.calls.values())
 
     def load(self, call_cores: float, now: float) -> float:
         """Return the cores that its calls use now or will use soon."""
@@ -234,10 +235,10 @@ class PoolAdmission:
         lost = self.workers.pop(worker, None)
         return len(lost.calls) if lost else 0
 
-    def heed(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
+    def note_load(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
         """Store a worker's report, and update the average cost of a call."""
         if load := self.workers.get(worker):
-            load.heed(cores=cores, lag_s=lag_s, now=now)
+            load.note_load(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
     def admit(self, now: float, *, call: str = "", address: str = "") -> int | None:
@@ -291,7 +292,7 @@ class PoolAdmission:
         return self.public.why_closed(address, list(self._public.values()), fit=fit)
 
     def room(self, now: float) -> int:
-        """Return how many more calls can be admitted."""
+        """Free expired seats; return how many more calls can be admitted."""
         self._coming = {
             seat: call for seat, call in self._coming.items() if now - call.since < WAIT_S
         }
@@ -301,9 +302,9 @@ class PoolAdmission:
         staying = [load for load in self.workers.values() if not load.leaving]
         rooms = sum(load.room(self.cost.cores, now) for load in staying)
         used = sum(load.load(self.cost.cores, now) for load in self.workers.values())
-        left = calls_in(self._cores * FULL - used, self.cost.cores)
+        by_cores = calls_in(self._cores * FULL - used, self.cost.cores)
         alone = bool(staying) and not self.taken
-        return max(int(alone), min(free, min(rooms, left) - len(self._coming)))
+        return max(int(alone), min(free, min(rooms, by_cores) - len(self._coming)))
 
     def best(self, now: float) -> int | None:
         """Return the worker with the most spare capacity; `None` if there is no worker."""
@@ -330,7 +331,7 @@ class PoolAdmission:
         self.cost.learn(cores=cores, calls=seen, now=now)
 
 
-def _left(passed_s: float, of_s: float) -> float:
+def _remaining(passed_s: float, of_s: float) -> float:
     """Return a weight that falls linearly from 1 to 0 within `of_s`."""
     return max(0.0, 1.0 - passed_s / of_s)
 

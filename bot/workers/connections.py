@@ -16,16 +16,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from bot.health.readiness_rules import Readiness
 
-# The supervisor's responses to carriers while no worker is ready.
-#
-# If a worker dies, its streams end, and the carrier requests the next instruction. The response
-# says a sentence, pauses and makes the carrier ask again; the URL counts the requests. A response
-# to Telnyx cannot contain commands, so Telnyx's request waits. The responses reveal nothing but our
-# public address, so signatures are not checked.
-
 TOLD_S: Final = 20.0  # how long a call without a worker is held
 WORKER_PAUSE_S: Final = 2  # whole seconds
-SAID: Final = (
+SENTENCES: Final = (
     ("en-US", "One moment, please."),
     ("es-ES", "Un momento, por favor."),
     ("ru-RU", "Одну минуту, пожалуйста."),
@@ -38,6 +31,11 @@ WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # Telnyx gets its comma
 
 def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:
     """Return the response to a carrier's request that no worker can take.
+
+    If a worker dies, its streams end, and the carrier requests the next instruction. The response
+    says a sentence, pauses and makes the carrier ask again; the URL counts the requests. A response
+    to Telnyx cannot contain commands, so Telnyx's request waits. The responses reveal nothing but
+    our public address, so signatures are not checked.
 
     Returns:
         The complete response; empty if the request may wait for a worker, for `TOLD_S`; `None` if
@@ -57,7 +55,7 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     path = matched[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
-    tag, words = next((item for item in SAID if language[:2] == item[0][:2]), SAID[0])
+    tag, words = next((item for item in SENTENCES if language[:2] == item[0][:2]), SENTENCES[0])
     verbs = (
         "" if times else f'<{say} language="{tag}">{words}</{say}>',
         f"<{pause} length={quoteattr(str(WORKER_PAUSE_S))}/>",
@@ -249,16 +247,16 @@ class ConnectionListener:
         return asyncio.get_running_loop().call_later(after_s, respond)
 
     def _dispatch(self, connection: socket.socket, first: bytes) -> None:
-        one = FOR_ONE.match(first)
-        name = one[1].decode() if one else ""
+        resuming = FOR_ONE.match(first)
+        name = resuming[1].decode() if resuming else ""
         if response := self._answer(first):
             _respond(connection, response)
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            self._without_worker(connection, first)
+            self._respond_without_worker(connection, first)
 
-    def _without_worker(self, connection: socket.socket, first: bytes) -> None:
+    def _respond_without_worker(self, connection: socket.socket, first: bytes) -> None:
         """Respond to a request that no worker can take, or let a call's request wait for one."""
         why = self._why_nobody()
         response = self._meanwhile(first) if why == STARTING else None

@@ -62,16 +62,16 @@ def limit_heaps() -> bool:
     return bool(library.mallopt(M_ARENA_MAX, ARENAS))
 
 
-# The parts of a call reference each other in cycles, 0.85 MB per call, which only a full collection
-# frees. Python itself runs one only after eight calls or more, and the process keeps the size that
-# it has reached by then.
-
 EVERY_S: Final = 10.0  # chosen; not shorter, as a collection stalls all calls (docs/decisions/0004)
 
 
 @asynccontextmanager
 async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
     """While the block runs, collect garbage within two rounds of `EVERY_S` after a call has ended.
+
+    The parts of a call reference each other in cycles, 0.85 MB per call, which only a full
+    collection frees. Python itself runs one only after eight calls or more, and the process keeps
+    the size that it has reached by then.
 
     Args:
         ended: Returns how many calls have ended so far.

@@ -84,7 +84,7 @@ class LoopWatch:
 
 
 def frame_of(thread: int) -> FrameType | None:
-    """Return the current frame of a thread.
+    """Return the current frame of a thread; `None` if it has ended.
 
     Python returns the frames of all threads, and while they are referenced, so are the variables in
     them: if another thread ran meanwhile, it could not extend its audio buffer, which would end a
@@ -123,7 +123,7 @@ class LagReporter:
     listeners: list[Beat] = field(default_factory=list[Beat])
 
     @contextmanager
-    def heard_by(self, listener: Beat) -> Iterator[None]:
+    def pass_beats_to(self, listener: Beat) -> Iterator[None]:
         """Pass every beat to another listener while the block runs."""
         self.listeners.append(listener)
         try:

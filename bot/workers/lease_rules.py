@@ -48,7 +48,7 @@ class Leases:
         """Return how many places may be in use."""
         return sum(loan.held for loan in self._loans.values())
 
-    def heed(self, process: str, *, number: int, inside: int, wanted: int) -> None:
+    def note_use(self, process: str, *, number: int, inside: int, wanted: int) -> None:
         """Update a process's lease by its report.
 
         Args:
@@ -83,15 +83,16 @@ class Leases:
     def _aims(self) -> dict[str, int]:
         """Return how many places each process should have: first by need, then evenly."""
         aims = dict.fromkeys(self._loans, 0)
-        left = self.limit
-        for wants in (True, False):
-            while left > 0 and (process := self._next(aims, wants=wants)) is not None:
+        free = self.limit
+        for by_need in (True, False):
+            while free > 0 and (process := self._next(aims, by_need=by_need)) is not None:
                 aims[process] += 1
-                left -= 1
+                free -= 1
         return aims
 
-    def _next(self, aims: Mapping[str, int], *, wants: bool) -> str | None:
-        open_to = [
-            name for name, loan in self._loans.items() if not wants or aims[name] < loan.wanted
+    def _next(self, aims: Mapping[str, int], *, by_need: bool) -> str | None:
+        """Return the process with the fewest places; with `by_need`, among those that need more."""
+        candidates = [
+            name for name, loan in self._loans.items() if not by_need or aims[name] < loan.wanted
         ]
-        return min(open_to, key=lambda name: aims[name], default=None)
+        return min(candidates, key=lambda name: aims[name], default=None)

@@ -101,7 +101,7 @@ ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket
 
 
 def notify_ready() -> None:
-    """Tell the service manager that we are ready, if it wants to know (sd_notify(3))."""
+    """Tell the service manager that we are ready, if it has asked to be told (sd_notify(3))."""
     place = service_manager()
     if not place:
         return

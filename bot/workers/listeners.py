@@ -91,7 +91,7 @@ def own_listeners(
     metrics_folder: Path | None,
     record_listener: RecordListener | None,
 ) -> OwnListeners:
-    """Return the listeners of a process; see `open_process` for the arguments."""
+    """Return the listeners of a process; see `open_process` for `words` and `metrics_folder`."""
     exposition = Exposition(metrics_folder)
     crm = CrmListener(follows=not works_after_calls(settings))
     if record_listener:

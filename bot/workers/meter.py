@@ -55,8 +55,8 @@ class Meter:
             self._reported_at = now
         elif now - self._reported_at >= REPORT_S:
             self._reported_at = now
-            late_s = sorted(self._late_s)[int(len(self._late_s) * USUAL)]
-            self._report(self._cores(), late_s)
+            lag_s = sorted(self._late_s)[int(len(self._late_s) * USUAL)]
+            self._report(self._cores(), lag_s)
 
     def _cores(self) -> float:
         (from_s, from_used), (to_s, to_used) = self._spent[0], self._spent[-1]

@@ -55,7 +55,7 @@ class ServePlan:
         find_own_modules(loaded)
         self.settings = loaded.settings
         self._kept = self._keep(loaded)
-        self._before = self.settings, self._kept
+        self._earlier = self.settings, self._kept
 
     @property
     def wanted(self) -> int:
@@ -76,7 +76,7 @@ class ServePlan:
         )
 
     def renew(self) -> Reread:
-        """Reload the configuration; if it has problems, log them and keep the old one."""
+        """Reload the configuration, or log and return its problems and keep the old one."""
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
@@ -90,13 +90,13 @@ class ServePlan:
             logger.warning("changes of server.host and server.port need a restart")
         changed = changed_keys(self.settings, loaded.settings)
         find_own_modules(loaded)
-        self._before = self.settings, self._kept
+        self._earlier = self.settings, self._kept
         self.settings, self._kept = loaded.settings, kept
         return Reread(changed=changed)
 
     def restore(self) -> None:
         """Go back to the configuration before the last reload."""
-        self.settings, self._kept = self._before
+        self.settings, self._kept = self._earlier
 
     def _keep(self, loaded: Loaded) -> "_KeptText":
         """Save the text of a valid configuration file, which contains no secrets."""

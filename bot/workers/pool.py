@@ -24,7 +24,7 @@ class Claims:
         self._holders: dict[str, str] = {}
 
     def claim(self, what: str, *, holder: str) -> bool:
-        """Return whether the holder gets the work; only one holder does."""
+        """Return whether the holder gets the work; only the first claim succeeds."""
         if what in self._holders:
             # Rooms of calls in progress are claimed again every second, so they stay the newest.
             self._holders[what] = self._holders.pop(what)
@@ -98,7 +98,7 @@ class KeyValueStore:
         return kept.value if kept and kept.until_s > self._clock() else None
 
     async def drop(self, token: str) -> None:
-        """Remove a value, or all values if `token` is a kind."""
+        """Remove a value; if `token` is a kind, all its values."""
         if self._kept.pop(token, None) is None:
             self._kept.get(_kind(token), {}).pop(token, None)
 
@@ -217,8 +217,8 @@ class ViewRelay:
                 worker.wire.send("stream", to=name, watcher=watcher, on=on)
 
     def _pass_on(self, message: Mapping[str, Any]) -> None:
-        if watched_at := self._workers.get(message["to"]):
-            watched_at.wire.send("entry", watcher=message["watcher"], entry=message["entry"])
+        if worker := self._workers.get(message["to"]):
+            worker.wire.send("entry", watcher=message["watcher"], entry=message["entry"])
 
 
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own limit
@@ -317,10 +317,10 @@ class SingleProcess:
 
     def report(self, cores: float, lag_s: float) -> None:
         """Report the cores in use and the event loop's lag in seconds."""
-        self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
+        self.seats.note_load(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
     async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
-        """Reserve a seat in this process."""
+        """Reserve a seat in this process, or say why there is none."""
         now = self._clock()
         seat = None if self._why() else self.seats.admit(now, call=call, address=address)
         if seat is not None:

@@ -28,7 +28,7 @@ class PooledKeyValueStore:
             logger.warning("a value was not stored in the supervisor: {}", gone)
 
     async def take(self, token: str) -> Any:
-        """Take a value from the supervisor; `None` also if it does not answer."""
+        """Take a value from the supervisor; `None` if it has none or does not answer."""
         try:
             return await self._wire.ask("take", token=token)
         except WireError as gone:
@@ -103,7 +103,7 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask all workers in parallel; return our own answer first, and none for silent workers."""
+        """Return our own answer, then those of the other workers that answer."""
         own = await self._answers[what](fields)
         questions = [self.ask(item, what, **fields) for item in self.others]
         answers = await asyncio.gather(*questions, return_exceptions=True)

@@ -19,7 +19,7 @@ from bot.workers.worker_process import Worker
 from fallbacks.limits import MINUTE_S
 from transports.pool import Answer
 
-UNTOLD: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
+MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
 
 
 class PoolMessages:
@@ -28,7 +28,7 @@ class PoolMessages:
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         """Send to `workers`, by name; the owner of the mapping keeps it up to date."""
         self._workers = workers
-        self._pending: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
+        self._pending: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=MAX_PENDING)
 
     def broadcast(self, what: str, **fields: Any) -> None:
         """Send a message to every worker."""
@@ -63,17 +63,17 @@ class Quotas:
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
                 self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
-            pace = getattr(rung.limits, "per_minute", None)
-            known = self._paces.get(rung.name)
-            if pace and (known is None or known.max_rate != pace):
-                self._paces[rung.name] = AsyncLimiter(pace, MINUTE_S)
+            per_minute = getattr(rung.limits, "per_minute", None)
+            pace = self._paces.get(rung.name)
+            if per_minute and (pace is None or pace.max_rate != per_minute):
+                self._paces[rung.name] = AsyncLimiter(per_minute, MINUTE_S)
 
     def receive(self, worker: Worker) -> None:
         """Lease places to a worker that has become ready, and pace its requests to providers."""
         self._workers[worker.name] = worker
         for leases in self._leases.values():
             leases.join(worker.name)
-        worker.wire.on("places", lambda message: self._heed(worker, message))
+        worker.wire.on("places", lambda message: self._note_use(worker, message))
         # Revocable: a request that has given up must not use up a place in the queue.
         worker.wire.answer("pace", self._pace, revocable=True)
         self.divide()
@@ -96,10 +96,10 @@ class Quotas:
         """Return the rungs whose request rate is used up for now."""
         return [name for name, pace in self._paces.items() if not pace.has_capacity()]
 
-    def _heed(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _note_use(self, worker: Worker, message: Mapping[str, Any]) -> None:
         for rung, (number, inside, wanted) in message["rungs"].items():
             if leases := self._leases.get(rung):
-                leases.heed(worker.name, number=number, inside=inside, wanted=wanted)
+                leases.note_use(worker.name, number=number, inside=inside, wanted=wanted)
         self.divide()
 
     async def _pace(self, message: Mapping[str, Any]) -> None:
@@ -116,7 +116,7 @@ class PoolServer:
 
     Attributes:
         workers: The workers by name.
-        news: Sends messages to all workers, and events for one of them to emit.
+        messages: Sends messages to all workers, and events for one of them to emit.
         seats: Admits calls.
         answers: Handlers of further requests by name; to be filled before the first worker.
     """
@@ -129,7 +129,7 @@ class PoolServer:
         self._store = KeyValueStore(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
-        self.news = PoolMessages(self.workers)
+        self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
         self._looked_at = clock()  # when `hung` was last called
@@ -142,7 +142,7 @@ class PoolServer:
         wire.on("ready", lambda message: self._open(worker, message))
         wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
-        wire.on("report", lambda message: self._heed(worker, message))
+        wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
         self._store.serve(wire)
         self._claims.serve(wire, holder=worker.name)
@@ -159,7 +159,7 @@ class PoolServer:
         return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
-        """Let a worker stop after its last call and give it no new ones; kill one still loading.
+        """Give a worker no new calls, and let it stop after its last one; kill one still loading.
 
         A worker that is still loading does not handle the message yet, so it would stay.
         """
@@ -173,7 +173,7 @@ class PoolServer:
     def stop(self, *, drain_s: float) -> None:
         """Refuse new calls, and make every worker drain its calls for up to `drain_s`."""
         self.seats.stop()
-        self.news.broadcast("stop", drain_s=drain_s)
+        self.messages.broadcast("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
         """Return the workers that have not reported for `silent_s`; called every round.
@@ -200,7 +200,7 @@ class PoolServer:
         ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
-        self.news.broadcast(
+        self.messages.broadcast(
             "pool",
             why_closed=self.seats.why_closed,
             calls=self._admission.taken,
@@ -244,8 +244,8 @@ class PoolServer:
         worker.ready.set()
         self._views.receive(worker)
         self.broadcast_state()
-        self.news.catch_up(worker)
-        self.news.send_to_one(
+        self.messages.catch_up(worker)
+        self.messages.send_to_one(
             "worker_started",
             worker=worker.name,
             process=worker.pid,
@@ -254,9 +254,9 @@ class PoolServer:
             after_s=self._clock() - worker.replaces_since_s if worker.replaces else 0.0,
         )
 
-    def _heed(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _note_load(self, worker: Worker, message: Mapping[str, Any]) -> None:
         worker.reported_at = self._clock()
-        self._admission.heed(
+        self._admission.note_load(
             worker.number, cores=message["cores"], lag_s=message["lag_s"], now=worker.reported_at
         )
 

@@ -130,11 +130,11 @@ def load_providers(settings: Settings) -> None:
 def share_providers(settings: Settings) -> dict[str, SharedService]:
     """Return by rung what its calls share, such as a client with open connections."""
     found: dict[str, SharedService] = {}
-    for stage, settings_of in settings.stages.rungs():
-        rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
-        shared = provider(stage, settings_of.kind).share(rung)
+    for stage, rung in settings.stages.rungs():
+        spec = rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        shared = provider(stage, rung.kind).share(spec)
         if shared is not None:
-            found[settings_of.name] = shared
+            found[rung.name] = shared
     return found
 
 
@@ -195,6 +195,7 @@ async def open_process(
 
     Raises:
         UsageError: A tool or a rung does not work as configured.
+        ConfigError: The price list is invalid.
     """
     models = await _load(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)

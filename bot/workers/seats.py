@@ -57,10 +57,13 @@ class SeatTable:
         self._stopping = True
 
     def hold(self, call: str) -> str:
-        """Reserve a seat for a call; return why the call is refused, or empty."""
+        """Reserve a seat for a call; return why the call is refused, or empty.
+
+        Also empty, without a seat, if no worker is ready.
+        """
         if not any(worker.ready.is_set() for worker in self._workers.values()):
             return ""  # not a refusal: only an error makes the carrier use its fallback
-        return "" if self._seat(call) is not None else self._why_not()
+        return "" if self._reserve(call) is not None else self._why_not()
 
     def serve(self, worker: Worker) -> None:
         """Answer a worker's requests for seats, and record when its calls begin and end."""
@@ -71,7 +74,7 @@ class SeatTable:
 
     async def _admit(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         call, address = message["call"], message["address"]
-        seat = self._seat(call, address)
+        seat = self._reserve(call, address)
         return {"reason": self._why_not(address)} if seat is None else {"seat": seat}
 
     def _why_not(self, address: str = "") -> str:
@@ -79,7 +82,7 @@ class SeatTable:
             return DRAINING
         return self._seats.why_closed(self._clock(), address) or "full"
 
-    def _seat(self, call: str, address: str = "") -> int | None:
+    def _reserve(self, call: str, address: str = "") -> int | None:
         if self._stopping:
             return None
         return self._seats.admit(self._clock(), call=call, address=address)

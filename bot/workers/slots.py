@@ -27,7 +27,7 @@ class Relieved:
     """The result of a round of replacements."""
 
     workers: int  # replaced workers
-    whole: bool  # False if the next new worker could not start
+    complete: bool  # False if the next new worker could not start
 
 
 class Slots:
@@ -57,7 +57,10 @@ class Slots:
         self.failed: Worker | None = None
 
     async def begin(self) -> int:
-        """Start all workers; return `DONE` once one is ready, or an exit code if none can start.
+        """Start all workers; return `DONE` if any becomes ready, else an exit code.
+
+        Once one is ready, the others have `TOGETHER_S`. The exit code also means that the pool was
+        closed meanwhile.
 
         The first worker reads the configuration before the others start, so that an error in it is
         printed only once.
@@ -67,7 +70,7 @@ class Slots:
         if not self._closing and not first.ended.is_set():
             self.fill()
         workers = tuple(self._slots)
-        if not await _some_are_ready(workers) or self._closing:
+        if not await _some_become_ready(workers) or self._closing:
             await asyncio.gather(*(item.ended.wait() for item in workers))
             return BAD_USAGE if first.code == BAD_USAGE else FAILED  # negative after a signal
         for worker in workers:
@@ -79,17 +82,17 @@ class Slots:
         return [self._start(slot) for slot in range(len(self._slots), self._plan.wanted)]
 
     async def renew(self) -> Relieved:
-        """Replace the workers one by one and adjust their number, until a new one cannot start."""
+        """Replace the workers one by one, then adjust their number; stop if one cannot start."""
         kept = min(len(self._slots), self._plan.wanted)
         for slot in range(kept):
             if not await self._relieve(slot):
-                return Relieved(workers=slot, whole=False)
+                return Relieved(workers=slot, complete=False)
         for surplus in self._slots[kept:]:
             self._server.retire(surplus)
         del self._slots[kept:]
         for added in self.fill():
             self._tasks.create_task(self._replace_unless_ready(added), name="wait for a worker")
-        return Relieved(workers=kept, whole=True)
+        return Relieved(workers=kept, complete=True)
 
     def close(self) -> None:
         """Replace no more workers, and kill those that are still starting."""
@@ -109,6 +112,7 @@ class Slots:
         return worker
 
     async def _live(self, worker: Worker) -> None:
+        """Run a worker to its end, and replace it if it was lost."""
         began = self._clock()
         try:
             await worker.start()
@@ -126,7 +130,9 @@ class Slots:
         began_work = worker.ready.is_set()
         level = "INFO" if expected and (code == 0 or not began_work) else "ERROR"
         if began_work and not expected:
-            self._server.news.send_to_one("worker_lost", worker=worker.name, code=code, calls=lost)
+            self._server.messages.send_to_one(
+                "worker_lost", worker=worker.name, code=code, calls=lost
+            )
         if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
@@ -170,19 +176,19 @@ class Slots:
             worker = self._start(self._slots.index(worker), "lost")
             worker.replaces, worker.replaces_since_s = lost, lost_at_s
             logger.info("worker {} replaces a lost worker", worker.name)
-            if await _is_ready(worker):
+            if await _becomes_ready(worker):
                 return
 
     async def _replace_unless_ready(self, worker: Worker) -> None:
         """Wait for an initial or additional worker; replace it if it does not become ready."""
-        if not await _is_ready(worker) and not worker.ready.is_set():
+        if not await _becomes_ready(worker) and not worker.ready.is_set():
             await self._replace(worker, lived_s=0.0)
 
     async def _relieve(self, slot: int) -> bool:
         """Replace a slot's worker, which keeps its calls; return False if the new one fails."""
         old = self._slots[slot]
         new = self._start(slot, "relief")
-        if await _is_ready(new):
+        if await _becomes_ready(new):
             logger.info("worker {} replaces {}", new.name, old.name)
             self._server.retire(old)
             return True
@@ -198,7 +204,7 @@ class Slots:
         return False
 
 
-async def _is_ready(worker: Worker) -> bool:
+async def _becomes_ready(worker: Worker) -> bool:
     """Wait until a worker is ready; kill one that does not become ready in time."""
     try:
         async with asyncio.timeout(READY_S):
@@ -210,17 +216,17 @@ async def _is_ready(worker: Worker) -> bool:
     return worker.ready.is_set() and not worker.ended.is_set()
 
 
-async def _some_are_ready(workers: Sequence[Worker]) -> bool:
+async def _some_become_ready(workers: Sequence[Worker]) -> bool:
     """Wait for the first ready worker, then briefly for the others; return whether one is ready."""
     ready = False
     async with asyncio.TaskGroup() as waiting:
-        left = {waiting.create_task(_is_ready(worker), name="wait") for worker in workers}
-        while left and not ready:
-            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        pending = {waiting.create_task(_becomes_ready(worker), name="wait") for worker in workers}
+        while pending and not ready:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             ready = any(item.result() for item in done)
-        if left:
-            await asyncio.wait(left, timeout=TOGETHER_S)
-        for item in left:
+        if pending:
+            await asyncio.wait(pending, timeout=TOGETHER_S)
+        for item in pending:
             item.cancel()
     return ready
 
@@ -310,18 +316,18 @@ class Reloading:
             return
         self._apply(self._plan.settings)
         relieved = await self._slots.renew()
-        if not self.open and not relieved.whole:
+        if not self.open and not relieved.complete:
             # `Slots.close` kills workers that are still loading.
             logger.info("not all workers were replaced, because the server is stopping")
             return
-        if not relieved.whole and not relieved.workers:
+        if not relieved.complete and not relieved.workers:
             self._plan.restore()
             self._apply(self._plan.settings)
             self._report(by, "no_worker", changed=result.changed)
             return
-        if relieved.whole:
+        if relieved.complete:
             logger.info("all workers were replaced; those with calls end with their last call")
-        outcome: ReloadOutcome = "replaced" if relieved.whole else "partly"
+        outcome: ReloadOutcome = "replaced" if relieved.complete else "partly"
         self._report(by, outcome, changed=result.changed, workers=relieved.workers)
 
     async def _reread(self) -> Reread:

@@ -51,7 +51,7 @@ class Supervisor:
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._apply, emit=self._server.news.send_to_one
+            plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
         )
         self._server.answers["reload"] = self._answer_reload
 
@@ -99,7 +99,7 @@ class Supervisor:
         )
 
     def _refuse(self, request: bytes) -> bytes:
-        emit = partial(self._server.news.send_to_one, "turned_away")
+        emit = partial(self._server.messages.send_to_one, "turned_away")
         return refuse(request, self._plan.settings, admit=self._server.seats.hold, emit=emit)
 
     def _meanwhile(self, request: bytes) -> bytes | None:
@@ -128,7 +128,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._server.news.broadcast("hurry")
+            self._server.messages.broadcast("hurry")
             return
         self._reloading.open = False
         self._server.stop(drain_s=self._plan.settings.shutdown.drain_s)

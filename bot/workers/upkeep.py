@@ -22,18 +22,18 @@ from operations.telemetry.metrics import Metrics
 @asynccontextmanager
 async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     """Do the pool's periodic work while the block runs, as long as this process leads the pool."""
-    settings, left = process.settings, process.shared.last_resort.messages
+    settings, messages = process.settings, process.shared.last_resort.messages
     async with (
         _clips(process, pool),
         _messages(process, pool),
         forget_rows_daily(settings, process.database, mine=lambda: pool.leads),
-        voicemails_listed(left, process.database, mine=lambda: pool.leads),
+        voicemails_listed(messages, process.database, mine=lambda: pool.leads),
     ):
         yield
 
 
 def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
-    """Render missing clips while there is no call."""
+    """Render missing clips while this process leads the pool and the pool has no call."""
     settings, providers = process.settings, process.providers
     return keep_clips(
         settings,
@@ -81,7 +81,7 @@ def read_process() -> Gauges:
 
 
 def read_network(path: Path = NETWORK) -> Gauges:
-    """Return the bytes that all interfaces but loopback have received and sent."""
+    """Return the bytes received and sent by all interfaces but loopback; empty without `/proc`."""
     try:
         rows = path.read_text().splitlines()[2:]
     except OSError:

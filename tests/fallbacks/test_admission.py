@@ -28,7 +28,7 @@ def pool(
     admission = PoolAdmission(seats=seats, cores=cores, measured=measured)
     for number in range(1, workers + 1):
         admission.open(number, now=-START_S)
-        admission.heed(number, cores=0.0, lag_s=0.0, now=0.0)
+        admission.note_load(number, cores=0.0, lag_s=0.0, now=0.0)
     return admission
 
 
@@ -43,7 +43,7 @@ def fill(admission: PoolAdmission, now: float) -> list[int]:
 
 def report(admission: PoolAdmission, now: float, *, cores: float, lag_s: float = 0.0) -> None:
     for worker in (1, 2):
-        admission.heed(worker, cores=cores, lag_s=lag_s, now=now)
+        admission.note_load(worker, cores=cores, lag_s=lag_s, now=now)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_new_worker_accepts_its_full_number_of_calls(
     for number in (11, 12):
         admission.open(number, now=0.0)
     for number in admission.workers:
-        admission.heed(number, cores=cores, lag_s=lag_s, now=0.25)
+        admission.note_load(number, cores=cores, lag_s=lag_s, now=0.25)
 
     assert len(fill(admission, now=0.25)) == 2 * CARRIED
 
@@ -212,7 +212,7 @@ def test_the_load_of_a_starting_worker_does_not_count() -> None:
     admission.open(1, now=0.0)
     for seat in range(2):
         admission.begin(admission.admit(0.0) or seat, 1, 0.0)
-    admission.heed(1, cores=FULL, lag_s=0.0, now=START_S - 0.1)
+    admission.note_load(1, cores=FULL, lag_s=0.0, now=START_S - 0.1)
 
     assert admission.why_closed(START_S - 0.1) == ""
     assert admission.cost.cores == pytest.approx(CALL_CORES)  # the start of a worker is no call
@@ -224,15 +224,15 @@ def test_a_leaving_worker_counts_as_long_as_it_has_calls() -> None:
     for _ in range(2):
         admission.begin(admission.admit(0.0) or 0, 1, 0.0)
     admission.workers[1].leaving = True
-    admission.heed(1, cores=FULL, lag_s=0.0, now=SETTLE_S + 1)
+    admission.note_load(1, cores=FULL, lag_s=0.0, now=SETTLE_S + 1)
 
     assert admission.why_closed(SETTLE_S + 1) == "busy"
 
 
 def test_the_next_call_goes_to_the_worker_with_the_most_room() -> None:
     admission = pool()
-    admission.heed(1, cores=0.6, lag_s=0.0, now=1.0)
-    admission.heed(2, cores=0.2, lag_s=0.0, now=1.0)
+    admission.note_load(1, cores=0.6, lag_s=0.0, now=1.0)
+    admission.note_load(2, cores=0.2, lag_s=0.0, now=1.0)
 
     assert admission.best(1.0) == 2
 
@@ -240,7 +240,7 @@ def test_the_next_call_goes_to_the_worker_with_the_most_room() -> None:
 def test_with_load_disabled_the_next_call_goes_to_the_worker_with_the_fewest_calls() -> None:
     admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
-    admission.heed(2, cores=0.9, lag_s=9.0, now=1.0)
+    admission.note_load(2, cores=0.9, lag_s=9.0, now=1.0)
 
     assert admission.best(1.0) == 2
 
@@ -248,7 +248,7 @@ def test_with_load_disabled_the_next_call_goes_to_the_worker_with_the_fewest_cal
 def test_without_load_a_hanging_worker_gets_no_calls_either() -> None:
     admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
-    admission.heed(1, cores=0.1, lag_s=0.0, now=1.0 + STALE_S)
+    admission.note_load(1, cores=0.1, lag_s=0.0, now=1.0 + STALE_S)
 
     assert admission.best(1.0 + STALE_S) == 1
 
@@ -331,7 +331,7 @@ def test_callers_one_by_one_fill_the_machine_and_no_more(
             admission.begin(seat, admission.best(now) or 0, now)
         for number, worker in admission.workers.items():
             used = worker_cores + call_cores * len(worker.calls)
-            admission.heed(number, cores=used, lag_s=0.0, now=now)
+            admission.note_load(number, cores=used, lag_s=0.0, now=now)
 
     for worker in admission.workers.values():
         used = worker_cores + call_cores * len(worker.calls)
@@ -409,7 +409,7 @@ def test_many_workers_learn_no_faster_than_one() -> None:
         for look in range(40):
             for number in range(1, workers + 1):
                 now = SETTLE_S + look / 4
-                admission.heed(number, cores=0.4, lag_s=0.0, now=now)
+                admission.note_load(number, cores=0.4, lag_s=0.0, now=now)
         costs.append(admission.cost.cores)
 
     assert costs[0] < 0.2
@@ -469,7 +469,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     @rule(cores=st.floats(0, 2), lag_s=st.floats(0, 3))
     def a_worker_reports(self, cores: float, lag_s: float) -> None:
         if self.workers:
-            self.it.heed(self.workers[-1], cores=cores, lag_s=lag_s, now=self.now)
+            self.it.note_load(self.workers[-1], cores=cores, lag_s=lag_s, now=self.now)
 
     @rule(seconds=st.floats(0, 20))
     def time_passes(self, seconds: float) -> None:

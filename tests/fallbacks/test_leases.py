@@ -22,20 +22,20 @@ def test_unneeded_places_are_lent_evenly() -> None:
 def test_a_process_short_of_places_gets_returned_ones() -> None:
     leases = two(4)
     first = leases.divide()
-    leases.heed("b", number=first["b"].number, inside=2, wanted=4)
-    leases.heed("a", number=first["a"].number, inside=0, wanted=0)
+    leases.note_use("b", number=first["b"].number, inside=2, wanted=4)
+    leases.note_use("a", number=first["a"].number, inside=0, wanted=0)
 
     asked_back = leases.divide()
 
     assert asked_back == {"a": Lent(places=0, number=2)}
-    leases.heed("a", number=2, inside=0, wanted=0)
+    leases.note_use("a", number=2, inside=0, wanted=0)
     assert leases.divide() == {"b": Lent(places=4, number=2)}
 
 
 def test_a_place_in_use_is_not_lent_again() -> None:
     leases = two(2)
     first = leases.divide()
-    leases.heed("a", number=first["a"].number, inside=1, wanted=1)
+    leases.note_use("a", number=first["a"].number, inside=1, wanted=1)
     leases.limit = 1
     leases.divide()
 
@@ -82,7 +82,7 @@ class LeasesMachine(RuleBasedStateMachine):
     def a_message_comes_up(self, name: str) -> None:
         if self.up[name]:
             number, inside, wanted = self.up[name].pop(0)
-            self.leases.heed(name, number=number, inside=inside, wanted=wanted)
+            self.leases.note_use(name, number=number, inside=inside, wanted=wanted)
 
     @rule(name=names_of, waiting=st.integers(0, 3))
     def a_process_reports(self, name: str, waiting: int) -> None:

@@ -12,7 +12,7 @@ export function onSignedOut(listener) {
   signedOut.add(listener);
 }
 
-/** Return {status, body}; a server that cannot be reached has status 0. */
+/** Return {status, ok, body}; a server that cannot be reached has status 0. */
 export async function ask(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => null);
   return read(response);

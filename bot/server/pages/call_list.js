@@ -1,4 +1,4 @@
-/** The list of calls: by date, party, campaign, result and verdict. */
+/** The list of calls: by date, party, agent, campaign, result and verdict. */
 
 import { ask, problem } from "./asking.js";
 import { heads, link, row, tone } from "./call_columns.js";
@@ -16,35 +16,35 @@ let last = null; // when the oldest call on the page began
 
 /** The filter as query parameters, which the page's own URL has, too. */
 function query() {
-  const said = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) if (value.trim()) said.set(name, value.trim());
-  return said;
+  const parameters = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (value.trim()) parameters.set(name, value.trim());
+  return parameters;
 }
 
 /** The parameters for the server: days in the browser's time zone become times in UTC. */
-function asked(more = {}) {
-  const said = query();
-  const since = said.get("since");
-  const until = said.get("until");
-  said.delete("until");
-  if (since) said.set("since", new Date(`${since}T00:00:00`).toISOString());
-  if (until) said.set("before", new Date(new Date(`${until}T00:00:00`).getTime() + DAY_MS).toISOString());
-  for (const [name, value] of Object.entries(more)) said.set(name, value);
-  return said;
+function serverQuery(more = {}) {
+  const parameters = query();
+  const since = parameters.get("since");
+  const until = parameters.get("until");
+  parameters.delete("until");
+  if (since) parameters.set("since", new Date(`${since}T00:00:00`).toISOString());
+  if (until) parameters.set("before", new Date(new Date(`${until}T00:00:00`).getTime() + DAY_MS).toISOString());
+  for (const [name, value] of Object.entries(more)) parameters.set(name, value);
+  return parameters;
 }
 
 async function look({ older = false } = {}) {
   const more = older && last ? { before: last } : {};
-  const found = await ask(`/api/calls/search?${asked({ limit: PAGE, ...more })}`);
+  const found = await ask(`/api/calls/search?${serverQuery({ limit: PAGE, ...more })}`);
   if (!found.ok) return state(problem(found), false);
   const { calls, choices } = found.body;
-  const rows = calls.map(listed);
+  const rows = calls.map(rowOf);
   if (older) body.append(...rows);
   else body.replaceChildren(...rows);
   last = calls.at(-1)?.started_at ?? last;
   place("older").hidden = calls.length < PAGE;
   place("empty").hidden = body.rows.length > 0;
-  place("csv").href = `/api/calls/search.csv?${asked()}`;
+  place("csv").href = `/api/calls/search.csv?${serverQuery()}`;
   offer("agent", choices.agents);
   offer("campaign", choices.campaigns);
   offer("result", choices.results, choices.results_say);
@@ -66,7 +66,7 @@ function offer(name, values, words = {}) {
   select.value = chosen;
 }
 
-function listed(call) {
+function rowOf(call) {
   const { name, agent, campaign, length_s: length, state: stands, result_says: result, verdict } = call;
   const contents = {
     began: el("time", { datetime: call.started_at }, dayTime(call.started_at)),

@@ -23,7 +23,7 @@ const happenings = new Happenings(place("happenings"), ROWS);
 const colours = new Map(); // by provider
 
 let reached = false; // the call has been shown once
-let told = 0; // number of the last entry shown
+let lastShown = 0; // number of the last entry shown
 const turns = new Turns(TURNS);
 
 async function look() {
@@ -45,7 +45,7 @@ function unfinished({ call, result }) {
   return result?.made_by !== "model" && Date.now() - Date.parse(call.ended_at) < WRITTEN_MS;
 }
 
-/** Show a failure and try again; what is already shown stays. */
+/** Show a failure, and try again unless the call does not exist; what is already shown stays. */
 function fail(found) {
   if (found.status !== 404 || reached) setTimeout(look, AGAIN_MS);
   if (reached) return state(problem(found), false);
@@ -63,25 +63,25 @@ function show({ call, turns: rows, messages, failures, happenings: facts, result
   document.title = `Call ${id} · Holdline`;
   fill("call", summary(call), sound(call));
   for (const entry of facts) {
-    if (entry.number <= told) continue;
-    told = entry.number;
+    if (entry.number <= lastShown) continue;
+    lastShown = entry.number;
     turns.take(entry);
     happenings.take(entry);
   }
   waterfall.draw(turns.of(id));
   reveal("waterfall", turns.of(id).length);
-  reveal("happenings", told);
+  reveal("happenings", lastShown);
   reveal("words", messages.length);
   fill("words", legend(messages), el("ol", { class: "transcript" }, ...messages.slice(-ROWS).map(utterance)));
   reveal("failures", failures.length);
   fill("failures", el("ol", { class: "alerts" }, ...failures.slice(-ROWS).map(failure)));
   fill("call", summary(call), sound(call), served(rows));
   reveal("result", result);
-  if (result) fill("result", ...cameTo(result));
+  if (result) fill("result", ...resultParts(result));
 }
 
 /** The result of the call, written by a model or derived from its events. */
-function cameTo({ says: outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
+function resultParts({ says: outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
   const facts = [
     ["Outcome", outcome],
     ["Call back", at && dayTime(at)],

@@ -128,7 +128,7 @@ function pathOf(name) {
   return `/api/campaigns/${encodeURIComponent(name)}`;
 }
 
-/** The condition of a campaign, in one word. */
+/** The condition of a campaign, in a word or two. */
 function condition({ state, held, waits, on_outage }) {
   if (!waits) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
   if (!held.outage) return { tone: "warn", text: "Held" };
@@ -136,7 +136,7 @@ function condition({ state, held, waits, on_outage }) {
   return HELD;
 }
 
-/** Why a campaign waits or is paused, as a sentence; empty if it does neither. */
+/** Why a campaign has nothing to do, waits or is paused, as a sentence; otherwise empty. */
 function explain({ name, held, waits, says, all_contacts: all }) {
   if (!all) return `It has no contacts. Add a CSV file here, or with: holdline campaign import FILE --campaign ${name}`;
   return waits && held.since_s ? `${says} Since ${clockTime(1000 * held.since_s)}.` : says;

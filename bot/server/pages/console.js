@@ -202,9 +202,9 @@ async function suggest() {
   const response = await fetch("/api/lab/phrases").catch(() => null);
   const phrases = response?.ok ? await response.json() : [];
   if (!phrases.length) return;
-  const whole = phrases.filter((phrase) => phrase.split(" ").length > SHORT_WORDS);
-  const step = Math.max(1, Math.floor(whole.length / SUGGESTED));
-  const some = whole.filter((_, index) => index % step === 0).slice(0, SUGGESTED);
+  const long = phrases.filter((phrase) => phrase.split(" ").length > SHORT_WORDS);
+  const step = Math.max(1, Math.floor(long.length / SUGGESTED));
+  const some = long.filter((_, index) => index % step === 0).slice(0, SUGGESTED);
   const list = (texts) => el("ul", {}, ...texts.map((text) => el("li", {}, text)));
   place("phrases").append(list(some), el("details", {}, el("summary", {}, `All ${phrases.length} phrases`), list(phrases)));
   place("phrases").hidden = false;

@@ -3,7 +3,7 @@
 /** Whether the operator may only read: the server marks the pages that it sends them. */
 export const readOnly = document.body?.dataset.role === "see";
 
-/** Disable controls that such an operator may not use. */
+/** Disable controls that a read-only operator may not use. */
 export function needsAct(...controls) {
   for (const control of controls) {
     control.disabled = readOnly;

@@ -1,4 +1,4 @@
-/** Measures the delay from the network to the loudspeaker by the receiver’s statistics. */
+/** Measures the delay from the network to the loudspeaker from the receiver’s statistics. */
 
 /** The browser's counters so far; missing ones are 0. */
 async function counted(pc) {

@@ -99,7 +99,7 @@ class Card {
     this.show(instance);
   }
 
-  /** Make the button of one fault, with its usual values; `null` if the lab does not know it. */
+  /** Make the button of one fault, with its usual values; `null` if the lab has no such fault. */
   bigFault(fault, text) {
     if (!this.#menu.has(fault)) return null;
     const press = () => {

@@ -8,7 +8,7 @@ const MOST = 600; // points
 const DRAW_MS = 500;
 const HEIGHT = 180; // px
 
-/** The chart; pass it the live entries and, once, the earlier answers. */
+/** The chart; pass it the live entries and the earlier answers. */
 export class Latency {
   #points = new Map(); // by call and moment: {at_s, v2v_s}
   #budget_s;
@@ -18,7 +18,7 @@ export class Latency {
   #told;
   #soon = paced(() => this.#draw(), DRAW_MS);
 
-  /** `told` gets {turns, within, budget_s} whenever they change. */
+  /** `told` is called with {turns, within, budget_s} after each drawing. */
   constructor(place, budget_s, told) {
     this.#budget_s = budget_s;
     this.#told = told;

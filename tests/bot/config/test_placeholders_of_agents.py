@@ -4,7 +4,7 @@ import pytest
 
 from tests.bot.config.reading import read, refused
 
-CURE = "take it out (the crm fills a greeting, a contact's row a campaign's texts)"
+CURE = "take it out (the crm fills only greetings, a contact's row fills only a campaign's texts)"
 WORDS = {
     "greeting": "greeting: 'Hello {name}.'",
     "disclosure": "disclosure: 'Hello {name}.'",

@@ -65,9 +65,9 @@ def switchboard() -> Switchboard:
 
 
 async def answer(calls: HostedCalls, chat: Chat) -> None:
-    with calls.one():
+    with calls.count_call():
         board = switchboard()
-        with calls.at(board):
+        with calls.include(board):
             await board.answer(LINE, chat)
 
 
@@ -92,7 +92,7 @@ async def test_each_call_may_last_for_the_drain_time_and_then_says_goodbye() -> 
 @pytest.mark.virtual_time
 async def test_a_calls_resources_have_their_full_time_to_close() -> None:
     calls = HostedCalls()
-    with calls.one():
+    with calls.count_call():
         await calls.close(drain_s=30.0)
 
     assert passed_s() == pytest.approx(CLOSING_S)
@@ -138,7 +138,7 @@ async def test_a_call_that_uses_its_full_closing_time_is_not_cancelled() -> None
     calls, comes, closed = HostedCalls(), asyncio.Event(), asyncio.Event()
 
     async def call(scope: object, receive: object, send: object) -> None:
-        with calls.one():
+        with calls.count_call():
             comes.set()
             await asyncio.sleep(CLOSING_S - 0.2)
             closed.set()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from bot import clock
 from bot.config.checks import MIN_TOKEN
 from bot.server.access import Access, SignIn
-from bot.server.application import _guarded
+from bot.server.application import _bare_application
 from bot.server.credentials import (
     ALL_TOGETHER,
     FREE,
@@ -40,7 +40,7 @@ async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[ht
     secret = SecretStr(token) if token else None
     credentials = ConsoleCredentials(secret, None, pool=pool, emit=lambda _: None)
     access = Access(credentials, public_client=public, public_url="http://127.0.0.1:8080")
-    app = _guarded(access, one_request=False)
+    app = _bare_application(access, one_request=False)
     app.include_router(SignIn(access).routes())
 
     @app.api_route("/{path:path}", methods=["GET", "POST"])

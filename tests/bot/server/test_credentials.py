@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from bot import clock
 from bot.server.access import COOKIE, LOOK_S, Access, SignIn
-from bot.server.application import _guarded
+from bot.server.application import _bare_application
 from bot.server.credentials import FREE, SESSION_S, ConsoleCredentials, Role
 from bot.server.operator_routes import OperatorWord, describe_operator
 from bot.workers.pool import KeyValueStore, SingleProcess
@@ -87,7 +87,7 @@ async def guarding(
         SecretStr(token), view_token, pool=pool, emit=told.append, clock=now
     )
     access = Access(credentials, public_url=public_url)
-    app = _guarded(access, one_request=False)
+    app = _bare_application(access, one_request=False)
     app.include_router(SignIn(access).routes())
 
     @app.websocket("/api/{path:path}")

@@ -65,7 +65,7 @@ def test_the_meter_reports_four_times_a_second() -> None:
 async def test_the_meter_uses_the_beats_of_the_lag_measurement() -> None:
     loop, beats = asyncio.get_running_loop(), list[tuple[float, float]]()
     async with measure_lag(Lag(), emit=lambda _: None, clock=loop.time) as measuring:
-        with measuring.heard_by(lambda *beat: beats.append(beat)):
+        with measuring.pass_beats_to(lambda *beat: beats.append(beat)):
             await asyncio.sleep(1.0)
         heard = len(beats)
         await asyncio.sleep(1.0)

@@ -48,7 +48,7 @@ async def test_seats_are_shared_by_all_workers() -> None:
 async def test_a_stopping_server_gives_no_seat() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        told = [heard_by(joined, "stop") for joined in it.joined]
+        told = [pass_beats_to(joined, "stop") for joined in it.joined]
         it.office.stop(drain_s=5.0)
 
         assert await it.joined[0].admit() == NoSeat(reason="draining")
@@ -135,7 +135,7 @@ async def test_an_unknown_message_does_not_close_the_connection() -> None:
 
 async def test_a_ready_worker_is_reported_with_its_cause() -> None:
     async with lines(settings_with()) as it:
-        told = [heard_by(joined, "worker_started") for joined in it.joined]
+        told = [pass_beats_to(joined, "worker_started") for joined in it.joined]
         it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
         await it.open()
 
@@ -145,8 +145,8 @@ async def test_a_ready_worker_is_reported_with_its_cause() -> None:
 
 async def test_events_without_a_worker_are_reported_by_the_next_worker() -> None:
     async with lines(settings_with()) as it:
-        told = [heard_by(joined, "worker_lost") for joined in it.joined]
-        it.office.news.send_to_one("worker_lost", worker="w0", code=-9, calls=3)
+        told = [pass_beats_to(joined, "worker_lost") for joined in it.joined]
+        it.office.messages.send_to_one("worker_lost", worker="w0", code=-9, calls=3)
         await it.settle()
         before = [said for heard in told for said in heard]
         await it.open()
@@ -156,7 +156,7 @@ async def test_events_without_a_worker_are_reported_by_the_next_worker() -> None
     assert [(item["worker"], item["code"], item["calls"]) for item in after] == [("w0", -9, 3)]
 
 
-def heard_by(worker: PoolClient, what: str) -> list[Mapping[str, Any]]:
+def pass_beats_to(worker: PoolClient, what: str) -> list[Mapping[str, Any]]:
     heard: list[Mapping[str, Any]] = []
     worker.wire.on(what, heard.append)
     return heard

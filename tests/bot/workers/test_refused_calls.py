@@ -222,7 +222,7 @@ async def test_one_worker_reports_refused_calls() -> None:
         for joined in pool.joined:
             joined.wire.on("turned_away", lambda said: heard.append(said["reason"]))
         await pool.open()
-        pool.office.news.send_to_one("turned_away", reason="busy")
+        pool.office.messages.send_to_one("turned_away", reason="busy")
         await pool.settle()
 
     assert heard == ["busy"]

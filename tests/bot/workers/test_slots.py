@@ -158,7 +158,7 @@ async def test_a_worker_lost_during_a_replacement_leaves_one_in_each_slot(
         await becomes(lambda: it.is_ready("w4"))  # in its slot
         late.touch()
 
-        assert await round_ == Relieved(workers=2, whole=True)
+        assert await round_ == Relieved(workers=2, complete=True)
         assert await stays(lambda: it.names == {"w3", "w5"})
 
 
@@ -175,7 +175,7 @@ async def test_a_removed_slot_may_have_lost_its_worker_meanwhile(
         await becomes(lambda: it.is_ready("w4"))
         late.touch()
 
-        assert await round_ == Relieved(workers=1, whole=True)
+        assert await round_ == Relieved(workers=1, complete=True)
         assert await stays(lambda: it.names == {"w3"})
 
 
@@ -188,7 +188,7 @@ async def test_a_worker_that_was_replaced_while_loading_does_not_stay(
         it.kill("w1")
         await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
 
-        assert (await it.slots.renew()).whole
+        assert (await it.slots.renew()).complete
         late.touch()
         assert await stays(lambda: it.names == {"w3"})
 
@@ -201,7 +201,7 @@ async def test_a_delayed_restart_is_not_needed_after_a_replacement(
         it.kill("w1")
         await becomes(lambda: it.orders.given == 2 and not it.names)
 
-        assert (await it.slots.renew()).whole
+        assert (await it.slots.renew()).complete
         await asyncio.sleep(0.2)
         assert it.names == {"w3"}
 
@@ -214,7 +214,7 @@ async def test_a_new_slot_gets_a_worker_even_if_the_first_one_cannot_start(
     async with pool(orders, monkeypatch) as it:
         orders.wanted = 2
 
-        assert (await it.slots.renew()).whole
+        assert (await it.slots.renew()).complete
         await becomes(lambda: it.is_ready("w5"))
         assert it.names == {"w2", "w5"}
 
@@ -232,7 +232,7 @@ async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
         await becomes(lambda: "w1" not in it.names)
         late.touch()
 
-        assert await round_ == Relieved(workers=0, whole=False)
+        assert await round_ == Relieved(workers=0, complete=False)
         orders.usual = {}
         await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
 
@@ -348,7 +348,7 @@ async def test_workers_with_equal_loading_times_are_waited_for(
         late.touch()  # the first is ready, and now the other one
         return found
 
-    monkeypatch.setattr(slots, "_is_ready", is_ready)
+    monkeypatch.setattr(slots, "_becomes_ready", is_ready)
     orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:
         assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
@@ -365,7 +365,7 @@ async def test_a_round_interrupted_by_a_stop_is_no_error(
             round_ = it.tasks.create_task(it.slots.renew())
             await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
             it.slots.close()
-            assert not (await round_).whole
+            assert not (await round_).complete
     finally:
         logger.remove(sink)
 

@@ -40,7 +40,7 @@ def test_admission_follows_the_new_configuration(
     seats, now = supervisor._seats, START_S  # its own start is over
     seats.open(1, 0.0)
     seats.begin(1, 1, now)
-    seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
+    seats.note_load(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
 
     let_in = [seats.admit(now) is not None]
     supervisor._apply(admitting(then))
