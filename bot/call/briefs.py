@@ -1,7 +1,7 @@
 """Briefs: the agent of a campaign call, with the campaign's script and the contact's data.
 
-The carrier's webhook may reach any worker. So the worker looks up the brief by the dial's id before
-the call begins, and keeps it here until then.
+The carrier's webhook may reach any worker. So that worker looks up the brief by the dial's id
+before the call begins, and keeps it here.
 """
 
 import asyncio
@@ -51,8 +51,9 @@ class Briefs:
     async def load(self, dial_id: str) -> bool:
         """Load the agent of a dial before its call begins.
 
-        Returns False if the dial is unknown or the database fails: then the call is refused. True
-        also if there is nothing to load.
+        Returns:
+            False if the dial is unknown or the database fails: then the call is refused. True if
+            the agent is loaded, or if there is nothing to load.
         """
         if not dial_id or dial_id in self._agents or self.look_up is None:
             return True
@@ -60,7 +61,7 @@ class Briefs:
             async with asyncio.timeout(LOOK_UP_S):
                 agent = await self.look_up(dial_id)
         except Exception as broken:  # noqa: BLE001 - edge of the database; the call is refused
-            logger.warning("the brief of dial {} was not found: {!r}", dial_id, broken)
+            logger.warning("the brief of dial {} could not be loaded: {!r}", dial_id, broken)
             return False
         if agent is None:
             return False
@@ -79,20 +80,20 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     instructions: the model gets it in a message of its own.
     """
     fields = {"name": contact.name, **contact.fields}
-    known = {name: value for name, value in fields.items() if not agent.holds_back(name)}
-    greeting = _filled(campaign.greeting, known) or GREETING
+    usable = {name: value for name, value in fields.items() if not agent.holds_back(name)}
+    greeting = _fill(campaign.greeting, usable) or GREETING
     briefed_agent = agent.knowing(fields).model_copy(
         update={
             "instructions": _instructions(agent, campaign),
-            "disclosure": _filled(campaign.disclosure, known) or agent.disclosure,
+            "disclosure": _fill(campaign.disclosure, usable) or agent.disclosure,
             "greeting": greeting,
         }
     )
     if not campaign.amd.listen:
         return briefed_agent
-    screening = _filled(campaign.amd.screening, known) or greeting
+    screening = _fill(campaign.amd.screening, usable) or greeting
     opening = " ".join(filter(None, (briefed_agent.disclosure, screening)))
-    message = _filled(campaign.voicemail_text, known)
+    message = _fill(campaign.voicemail_text, usable)
     return briefed_agent.listening(AnsweringPlan(who=opening, message=message))
 
 
@@ -108,6 +109,6 @@ def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _filled(text: str, known: Mapping[str, str]) -> str:
-    """Fill in a text's placeholders; empty if a value is missing, rather than half a sentence."""
-    return spoken(text, known) if all(known.get(name) for name in placeholders(text)) else ""
+def _fill(text: str, fields: Mapping[str, str]) -> str:
+    """Return a text with its placeholders filled in; empty if a value is missing."""
+    return spoken(text, fields) if all(fields.get(name) for name in placeholders(text)) else ""

@@ -124,7 +124,7 @@ class Call:
         verdict: VerdictMeter,
         answering: AnsweringPlan | None = None,
     ) -> None:
-        """Prepare the call; nothing runs yet.
+        """Create a call on a leg; nothing runs yet.
 
         Args:
             shared: The resources that all calls of the process share.
@@ -141,14 +141,14 @@ class Call:
         self._emit, self._numbers, self._verdict = emit, numbers, verdict
         self._before = leg.before
         self._answering = None if leg.before else answering
-        goes_on = leg.before is not None and leg.before.call_id == call_id
-        self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
+        is_resumed = leg.before is not None and leg.before.call_id == call_id
+        self._began_at = leg.before.began_at if leg.before and is_resumed else shared.clock()
         gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
-        self._gap_s = max(MIN_GAP_S, gap_s) if goes_on else 0.0
+        self._gap_s = max(MIN_GAP_S, gap_s) if is_resumed else 0.0
         self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None  # why the call ends, once that is known
         self._pipeline: CallPipeline | None = None
-        self._known: KnownCaller | None = None  # `None` without a CRM look-up
+        self._known_caller: KnownCaller | None = None  # `None` without a CRM look-up
         self._started = asyncio.Event()  # set once the StartFrame has passed the whole pipeline
         self._open_end: CallEnded | None = None  # emitted if a lost line does not return
         self._must_tear_down = asyncio.Event()  # set if the pipeline does not react to a cancel
@@ -165,7 +165,7 @@ class Call:
 
     @property
     def reason(self) -> str:
-        """Why the call ended or will end."""
+        """Why the call ended or will end; `agent_hung_up` if nothing else is known."""
         farewell = self._pipeline.farewell.reason if self._pipeline else None
         return self._reason or farewell or "agent_hung_up"
 
@@ -199,42 +199,42 @@ class Call:
         """
         if self._shared.crm and (not self._before or self._agent.after_verification):
             number = self._leg.facts.other_party
-            self._known = KnownCaller(
+            self._known_caller = KnownCaller(
                 self._shared.crm, number, emit=self.emit, is_held=self._is_held
             )
 
     def _is_held(self, field: str) -> bool:
         """Return whether a CRM field is withheld until the caller is verified.
 
-        All fields are if the carrier's attestation of the caller's number failed.
+        All fields are withheld if the carrier's attestation of the caller's number failed.
         """
         return self._agent.holds_back(field) or self._leg.facts.attestation == "failed"
 
-    def _tell_known(self, pipeline: CallPipeline) -> None:
+    def _inform_model(self, pipeline: CallPipeline) -> None:
         """Give the model what it may know of the other party, and restore a resumed call."""
         contact = self._agent.contact
         known = {name: contact[name] for name in contact if not self._agent.holds_back(name)}
         if text := quoted(CALLED_PERSON, known):
             pipeline.dialogue.add("system", text)
-        if self._known:
-            self._known.tell_model(pipeline.dialogue.memory, again=self._before is not None)
+        if self._known_caller:
+            self._known_caller.tell_model(pipeline.dialogue.memory, again=self._before is not None)
         if self._before:
             take_up(pipeline, self._before)
 
-    def _verified(self) -> None:
+    def _disclose_withheld(self) -> None:
         """Give the model the withheld fields, now that a tool has verified the caller."""
         contact, pipeline = self._agent.contact, self._pipeline
         held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
         if pipeline and (text := quoted(VERIFIED_PERSON, held)):
             pipeline.dialogue.add("system", text)
-        if self._known:
-            self._known.verify()
+        if self._known_caller:
+            self._known_caller.verify()
 
     async def _close(self) -> None:
         """Close the call step by step; a step that fails does not stop the others."""
         call_id, pipeline = self.call_id, self._pipeline
-        if self._known:
-            self._known.close()
+        if self._known_caller:
+            self._known_caller.close()
         if pipeline:
             for what, step in closing_steps(pipeline):
                 await take_step(what, step(), call_id=call_id)
@@ -267,7 +267,8 @@ class Call:
             return
         worker = self._pipeline.worker
         call_id = self.call_id
-        if self._started.is_set():  # earlier it overtakes the StartFrame, and Pipecat waits 20 s
+        # Sent earlier, a CancelFrame would overtake the StartFrame, and Pipecat would wait 20 s.
+        if self._started.is_set():
             within = worker.pipeline.queue_frame(CancelFrame())
             await take_step("cancelling from within", within, call_id=call_id)
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
@@ -280,7 +281,7 @@ class Call:
         this one, the resumed call emits its own end.
 
         Args:
-            here: The calls in progress in this process, by id.
+            here: The ids of the calls in progress in this process.
         """
         ended, parked = self._open_end, self._leg.parked
         if ended is None or parked is None:
@@ -298,6 +299,7 @@ class Call:
             self.emit(CallMoved())
 
     async def _talk(self) -> None:
+        """Build the pipeline, greet the caller, and run the pipeline until it has ended."""
         pipeline = CallPipeline(
             self._shared,
             self._leg,
@@ -306,11 +308,11 @@ class Call:
             words=self._words,
             emit=self.emit,
             end=self._end_for_good,
-            verified=self._verified,
+            verified=self._disclose_withheld,
             answering=self._answering,
         )
         self._pipeline = pipeline
-        self._tell_known(pipeline)
+        self._inform_model(pipeline)
         self._leg.on_gone(self.cancel)
         worker = pipeline.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
@@ -328,6 +330,7 @@ class Call:
                 tearing.cancel()
 
     async def _greet(self, pipeline: CallPipeline) -> None:
+        """Speak first once a person answers, then keep saving the state; cancel if none does."""
         try:
             await self._leg.answered()
         except TimeoutError:
@@ -343,11 +346,11 @@ class Call:
         if pipeline.answerer:
             await self._wait_for_person(pipeline.answerer)
         agent = self._agent
-        if self._known:
+        if self._known_caller:
             within_s = self._shared.settings.crm.greeting_s
-            agent = await self._known.greeted_by(agent, within_s=within_s)
+            agent = await self._known_caller.greeted_by(agent, within_s=within_s)
         # A resumed call does not repeat the notice.
-        if pipeline.recording and pipeline.recording.is_noticed:
+        if pipeline.recording and pipeline.recording.has_earlier_notice:
             agent = agent.model_copy(update={"recording": RecordingSettings()})
         await speak_first(pipeline, agent, self._before)
         if self._leg.parked:
@@ -375,9 +378,9 @@ class Call:
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
         """End the call with an apology if a processor crashed.
 
-        Ignored are errors of the STT, LLM and TTS stages, which switch to another provider
-        themselves, and error frames without an exception, with which a processor reports an error
-        that it can recover from.
+        Errors of the STT, LLM and TTS stages are ignored, because these stages switch to another
+        provider themselves. So are frames without an exception, which report an error that the
+        processor can recover from, and errors after the reason for the call's end is known.
         """
         pipeline = self._pipeline
         if pipeline is None or frame.processor in (pipeline.stt, pipeline.llm, pipeline.tts):
@@ -393,7 +396,7 @@ class Call:
         await pipeline.tts.queue_frame(EndFrame())
 
     def emit(self, event: Event) -> None:
-        """Publish an event of this call, and show it on the leg's screen unless it is public."""
+        """Publish an event of this call; show it on the leg's screen unless the leg is public."""
         self._emit(self._words.event(event))
         if self._leg.facts.public:
             return

@@ -1,4 +1,4 @@
-"""Records both sides of a call, from the agent's first word, if the agent is configured to.
+"""Records both sides of a call, from the agent's first word, if the configuration says so.
 
 Nothing is written to disk until the caller has heard that the call is recorded. A thread writes
 once a second. A disk that is too slow ends the recording, never the call.
@@ -21,7 +21,7 @@ from transports.leg import Leg
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`
 EACH_S: Final = 1.0  # between two writes
-HELD_S: Final = 40.0  # of audio kept in memory before the notice was heard or the disk took it
+HELD_S: Final = 40.0  # of audio, at most, that waits in memory for the notice or for the disk
 FRAME_BYTES: Final = 4  # a 16-bit sample of each side
 STEREO: Final = 2
 
@@ -36,17 +36,17 @@ class CallRecording:
         rate_hz: int,
         notice: str,
         clock: Callable[[], float],
-        before: str = "",
+        said_before: str = "",
         hides: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Prepare the recording; this opens no file.
+        """Create the recording of a call, but no file yet.
 
         Args:
             path: The wav file.
             rate_hz: The sample rate of both sides.
             notice: The words that the caller must hear first.
             clock: Monotonic, in seconds.
-            before: What the agent has said before the call was resumed here.
+            said_before: What the agent had said before the call was resumed here.
             hides: Returns whether a sensitive section is open, which is recorded as silence.
         """
         self._path = path
@@ -55,10 +55,10 @@ class CallRecording:
         self._stereo = Stereo(rate_hz)
         self._most_bytes = round(HELD_S * rate_hz) * FRAME_BYTES
         self._notice = words_of(notice)
-        self._said = words_of(before)  # the agent's words, until they contain the notice
-        self.is_noticed = contains(self._said, self._notice)
+        self._said = words_of(said_before)  # the agent's words, until they contain the notice
+        self.has_earlier_notice = contains(self._said, self._notice)
         """Whether the caller heard the notice before the call was resumed here."""
-        self._noticed = False
+        self._notice_heard = False  # true once `note` has found the notice
         self._speaks = False  # the agent has begun to speak
         self._lost = False
         self._written_at = 0.0
@@ -83,34 +83,34 @@ class CallRecording:
 
     def note(self, event: Event) -> CallRecorded | None:
         """Follow the call's events; return `CallRecorded` for the one that completes the notice."""
-        if self._noticed or self._lost or not isinstance(event, AgentSaid):
+        if self._notice_heard or self._lost or not isinstance(event, AgentSaid):
             return None
         self._said += words_of(event.text)
         if not contains(self._said, self._notice):
             return None
-        self._noticed = True
+        self._notice_heard = True
         return CallRecorded(path=str(self._path))
 
     async def close(self) -> None:
-        """Write the rest of the recording, or nothing at all if the notice was not heard."""
+        """Write the rest of the recording, unless it ended early or the notice was not heard."""
         if self._writing:
             await self._writing
-        if self._noticed and not self._lost:
+        if self._notice_heard and not self._lost:
             rest = self._stereo.take_all()
             await asyncio.to_thread(self._put, rest)
             await asyncio.to_thread(self._finish)
-        elif self._speaks and not self._noticed:
+        elif self._speaks and not self._notice_heard:
             logger.warning("a call was not recorded: the caller did not hear the notice")
         if self._lost and self._file:
             await asyncio.to_thread(self._file.leave)
 
     def _write_on(self) -> None:
         if self._stereo.waiting_bytes > self._most_bytes:
-            self._lose("the disk does not keep up" if self._noticed else "no notice was heard")
+            self._lose("the disk does not keep up" if self._notice_heard else "no notice was heard")
             return
         now = self._clock()
         busy = self._writing is not None and not self._writing.done()
-        if self._noticed and not busy and now >= self._written_at + EACH_S:
+        if self._notice_heard and not busy and now >= self._written_at + EACH_S:
             self._written_at = now
             sound = self._stereo.take(now)
             loop = asyncio.get_running_loop()
@@ -141,7 +141,7 @@ class CallRecording:
         self._stereo = Stereo(self._stereo.rate_hz)
 
 
-def recording_of(
+def make_recording(
     agent: AgentSettings,
     leg: Leg,
     folder: Path,
@@ -150,29 +150,29 @@ def recording_of(
     clock: Clock,
     hides: Callable[[], bool],
 ) -> CallRecording | None:
-    """Return the recording of a call, a file in `folder`; `None` if the agent records nothing."""
+    """Return a recording of the call into `folder / RECORDINGS`; `None` if none is configured."""
     if not agent.recording.enabled:
         return None
-    before = leg.before
-    spoken = [
+    earlier_state = leg.before
+    earlier_answers = [
         message.get("content")
-        for message in (before.messages if before else ())
+        for message in (earlier_state.messages if earlier_state else ())
         if message.get("role") == "assistant"
     ]
     # A resumed call already has a file, from an earlier process.
-    name = f"{call_id}-{before.entries}" if before else call_id
+    name = f"{call_id}-{earlier_state.entries}" if earlier_state else call_id
     return CallRecording(
         folder / RECORDINGS / f"{name}.wav",
         rate_hz=leg.facts.sample_rate_hz,
         notice=agent.recording.notice,
         clock=clock,
-        before=" ".join(text for text in spoken if isinstance(text, str)),
+        said_before=" ".join(text for text in earlier_answers if isinstance(text, str)),
         hides=hides,
     )
 
 
-def watched(emit: Emit, recording: CallRecording) -> Emit:
-    """Return an `emit` that passes each event to the recording, too, and adds `CallRecorded`."""
+def emit_to_recording(emit: Emit, recording: CallRecording) -> Emit:
+    """Return an `emit` that also passes each event to the recording, and adds `CallRecorded`."""
 
     def emit_and_note(event: Event) -> None:
         emit(event)
@@ -189,7 +189,7 @@ def words_of(text: str) -> list[str]:
     return plain.split()
 
 
-def contains(said: list[str], wanted: list[str]) -> bool:
-    """Return whether `said` contains the wanted words in a row."""
-    size = len(wanted)
-    return any(said[at : at + size] == wanted for at in range(len(said) - size + 1))
+def contains(words: list[str], phrase: list[str]) -> bool:
+    """Return whether the words of `phrase` follow each other in `words`."""
+    size = len(phrase)
+    return any(words[at : at + size] == phrase for at in range(len(words) - size + 1))

@@ -161,7 +161,7 @@ def make_pair(
     stop: TurnStop,
     emit: Emit,
 ) -> LLMContextAggregatorPair:
-    """Return the two processors that fill a memory; emits an event when it was summarised."""
+    """Return the two processors that fill a memory; emit an event whenever it is summarised."""
     # Pipecat itself ends a turn after this silence.
     longest_s = max(settings.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
     pair = LLMContextAggregatorPair(
@@ -169,7 +169,7 @@ def make_pair(
         user_params=_user_params(vad, stop, longest_s=longest_s),
         assistant_params=LLMAssistantAggregatorParams(
             # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message,
-            # and asks repeatedly to summarise what is too short.
+            # and repeatedly requests a summary of what is too short for one.
             enable_auto_context_summarization=False,
             auto_context_summarization_config=_summaries(agent.context_tokens),
         ),
@@ -193,8 +193,8 @@ def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = Fals
 
     These are the disclosure and the recording notice, which cannot be interrupted, and the
     greeting, verbatim. They are added to the context once heard. A resumed call has no disclosure,
-    and `resumed` replaces the greeting. If an answer is `owed`, that sentence stays out of the
-    context, so that the caller's question remains the last message.
+    and `resumed` replaces the greeting. If an answer is `owed`, the greeting or its replacement
+    stays out of the context, so that the caller's question remains the last message.
     """
     disclosure = None if resumed else agent.disclosure
     notice = agent.recording.notice if agent.recording.enabled else None

@@ -14,13 +14,13 @@ from bot.clock import Clock
 
 STEP_S: Final = 15.0  # for one closing step; an apology may take 10 s, Twilio's hang-up 5 s
 END_S: Final = 3.0  # then interrupt: the EndFrame may be waiting for a processor that hangs
-INTERRUPT_S: Final = 1.0  # then cancel: an interruption empties queues, but ends no hanging work
+INTERRUPT_S: Final = 1.0  # then cancel: an interruption empties queues but ends no hanging work
 LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
 AGAIN_S: Final = 5.0  # between two cancels; a pipeline that can be cancelled has ended by then
 
 
 def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-    """Yield a name and a close function for each part that the pipeline does not close itself."""
+    """Yield the steps between the pipeline's end and the hang-up, each with a name for the log."""
 
     async def observe_end() -> None:
         pipeline.unkept.end()
@@ -53,7 +53,7 @@ async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """End a pipeline with an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
+    """Queue an `EndFrame`; if the pipeline does not end in time, interrupt it, then cancel it."""
     await worker.queue_frame(EndFrame())
     if await finishes_within(END_S, worker, clock):
         return
@@ -63,7 +63,7 @@ async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
 
 
 async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
-    """Return True as soon as the worker has finished, False if it has not after `wait_s`."""
+    """Wait for the worker to finish, for at most `wait_s`; return whether it has finished."""
     until_s = clock() + wait_s
     while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
         await asyncio.sleep(LOOK_S)

@@ -32,7 +32,7 @@ from providers.menu_ear import MenuEar
 from providers.provider import RungSpec
 from transports.leg import Leg
 
-KNOWN: Final = "en"  # used for languages that espeak-ng lacks
+SPARE_LANGUAGE: Final = "en"  # used for languages that espeak-ng lacks
 
 
 def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
@@ -49,7 +49,7 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
     try:
         spoken = [_speak(piece, voice, language, manner, rate_hz) for piece in pieces(text)]
     except UnknownVoiceError:
-        spoken = [_speak(piece, VOICE, KNOWN, manner, rate_hz) for piece in pieces(text)]
+        spoken = [_speak(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in pieces(text)]
     return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
 
 
@@ -62,7 +62,11 @@ APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
 async def apologise(leg: Leg) -> bool:
-    """Speak an apology on a leg without a pipeline, and end it; return whether it was heard."""
+    """Speak an apology on a leg without a pipeline, and end the leg; return whether it was heard.
+
+    Raises:
+        ExceptionGroup: The leg could not be answered.
+    """
     heard = True
     rate_hz = leg.facts.sample_rate_hz
     rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
@@ -113,7 +117,7 @@ class LastResort:
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "LastResort":
-        """Build it from the settings; blocks while it reads the fallback texts.
+        """Return the fallbacks that the settings describe; blocks while it reads the texts.
 
         Raises:
             ConfigError: The owner's texts are wrong.
@@ -161,10 +165,10 @@ def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
 
 
 def menu_ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
-    """Return the recogniser of the menu's words; `NoEar` without that step or a text for it."""
+    """Return the recogniser of the menu's words; `NoEar` without its step or its texts."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
-    there = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
-    return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
+    found = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
+    return shared.ear if Step.WORDS in steps and found >= {menu, *QUESTIONS} else NoEar()
 
 
 def call_voice(

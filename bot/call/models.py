@@ -72,15 +72,15 @@ class SharedSilero(SileroVADAnalyzer):
         return self._vad_state is VADState.QUIET
 
     def voice_confidence(self, buffer: bytes) -> float:
-        """Return the probability that a window is the caller's speech, 0 to 1."""
-        sure = float(np.asarray(super().voice_confidence(buffer)).item())
-        asked = self._params.confidence
+        """Return how probable it is that a window is the caller's speech, 0 to 1."""
+        confidence = float(np.asarray(super().voice_confidence(buffer)).item())
+        required = self._params.confidence
         samples = np.frombuffer(buffer, np.int16)
         if self._echo:
             self._echo.hear_caller(samples)
         starting = self._vad_state is VADState.STARTING
-        score = self._beginning.score(sure, asked=asked, starting=starting)
-        return 0.0 if score >= asked and self._is_not_the_callers(samples) else score
+        score = self._beginning.score(confidence, asked=required, starting=starting)
+        return 0.0 if score >= required and self._is_not_the_callers(samples) else score
 
     def set_sample_rate(self, sample_rate: int) -> None:
         """Set the line's sample rate, here and for the echo."""
@@ -92,8 +92,9 @@ class SharedSilero(SileroVADAnalyzer):
         """Return whether a window that sounds like speech is our echo or background speech."""
         if self._echo and self._echo.goes_on(2 * samples.size):
             return True
-        last = self._vad_starting_count == self._vad_start_frames - 1  # speech would begin here
-        begins = self._vad_state is VADState.STARTING and last
+        # Whether this window would turn the possible beginning into speech.
+        is_last = self._vad_starting_count == self._vad_start_frames - 1
+        begins = self._vad_state is VADState.STARTING and is_last
         if self._echo and begins and self._echo.begins():
             return True
         if self._background is None:
@@ -180,10 +181,6 @@ class VoiceModels:
         )
 
 
-# Warming up: libraries import modules, compile patterns and set up models on first use (eighty
-# modules, a few patterns, both models). Otherwise the first caller would wait for that, and so
-# would all others in the same event loop.
-
 RATES_HZ: Final = (8000, 16_000)  # telephones; everything else
 PIECE_BYTES: Final = 640  # 20 ms at 16 kHz
 PIECES: Final = 10
@@ -192,10 +189,15 @@ TIMES: Final = 2  # rounds; in the first, the judgements may not overlap
 
 
 async def warm_up(models: VoiceModels) -> None:
-    """Run once what every call runs; takes a few tenths of a second."""
+    """Run once what every call runs; takes a few tenths of a second.
+
+    Libraries import modules, compile patterns and set up models on first use (eighty modules, a few
+    patterns, both models). Without this, the first caller would wait for that, and so would all
+    others in the same event loop.
+    """
     await asyncio.to_thread(_listen_once, models)
     await _judge_at_once(models)
-    await asyncio.to_thread(_compile_patterns)
+    await asyncio.to_thread(_fill_caches)
     await asyncio.to_thread(tls_context)
 
 
@@ -231,7 +233,8 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
 LAZY: Final = ("anyio._core._sockets", "anyio._core._streams")  # imported by anyio on first use
 
 
-def _compile_patterns() -> None:
+def _fill_caches() -> None:
+    """Import modules, read source and compile patterns that libraries keep after the first use."""
     for name in LAZY:
         import_module(name)
     inspect.getsource(warm_up)  # FastAPI looks up the source of its handlers

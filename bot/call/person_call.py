@@ -68,7 +68,7 @@ async def summarise(
     """Return the summary of a call, by a model or, if that fails, from the caller's last words.
 
     Args:
-        llm: The call's LLM stage, with the same ladder.
+        llm: The call's LLM stage.
         messages: The conversation without secrets.
         reason: Why the caller needs a person.
         language: The person's language.
@@ -78,11 +78,12 @@ async def summarise(
     began_at = clock()
     text = ""
     if words := transcript(messages):
-        asked = LLMContext(messages=[{"role": "user", "content": words}])
+        context = LLMContext(messages=[{"role": "user", "content": words}])
         prompt = PROMPT.format(language=language)
         try:
             async with asyncio.timeout(limit_s):
-                text = await llm.run_inference(asked, system_instruction=prompt, each_s=limit_s / 2)
+                each_s = limit_s / 2
+                text = await llm.run_inference(context, system_instruction=prompt, each_s=each_s)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
     text = sayable(text or "", SUMMARY_LIMIT)
@@ -102,7 +103,7 @@ FOR_PERSON: Final[Mapping[Situation, str]] = {
 
 
 def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords | None:
-    """Return the recogniser of yes and no; `None` if this line or language allows only keys."""
+    """Return the recogniser of yes and no; `None` if line, texts or settings allow only keys."""
     settings, last_resort = shared.settings, shared.last_resort
     texts = last_resort.texts(language)
     asks = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
@@ -115,11 +116,11 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
 class PersonCall:
     """The leg of a person who has picked up: the agent briefs them, then the caller is connected.
 
-    person = PersonCall(shared, leg, agent, language="en", turn=turn, emit=emit)
-    running = group.create_task(person.run(gone=gone, key=pressed, word=said))
-    await person.brief("It is about a bill.")
-    await person.join(waiting.play, caller_rate_hz=8000)
-    await person.hang_up("caller_hung_up")
+        person = PersonCall(shared, leg, agent, language="en", turn=turn, emit=emit)
+        running = group.create_task(person.run(gone=gone, key=pressed, word=said))
+        await person.brief("It is about a bill.")
+        await person.join(waiting.play, caller_rate_hz=8000)
+        await person.hang_up("caller_hung_up")
 
     Args:
         shared: The resources that all calls share.
@@ -161,8 +162,8 @@ class PersonCall:
         )
         self._voice = PersonVoice(line, say_locally=local, clock=shared.clock)
         self._tts.say_unsaid = self._voice.keep_unsaid
-        listed = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
-        self._worker = _worker(listed, rate_hz)
+        processors = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
+        self._worker = _worker(processors, rate_hz)
 
     async def run(
         self,
@@ -171,7 +172,7 @@ class PersonCall:
         key: Callable[[str], None],
         word: Callable[[Consent], None],
     ) -> None:
-        """Return when the leg is over; raises nothing.
+        """Run the leg until it has ended; raises nothing.
 
         Args:
             gone: Called when the leg has ended; may be called twice.
@@ -195,7 +196,7 @@ class PersonCall:
             gone()
 
     async def brief(self, summary: str, *, again: bool = False) -> None:
-        """Say what the call is about and how to accept; only later answers count.
+        """Say what the call is about and how to accept; answers before the end do not count.
 
         Args:
             summary: What the call is about; may be empty.
@@ -214,7 +215,7 @@ class PersonCall:
         self._ear.listen(on=True)
 
     async def join(self, caller: TakeSound, *, caller_rate_hz: int) -> TakeSound:
-        """Connect both sides: `caller` gets the person's audio, the result takes the caller's."""
+        """Stop the agent; pass the person's audio to `caller`; return what takes the caller's."""
         frame = InterruptionWorkerFrame()
         await self._voice.push_frame(frame, FrameDirection.UPSTREAM)
         self._ear.listen(on=False)
@@ -248,9 +249,9 @@ def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
     return pass_on
 
 
-def _worker(listed: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
+def _worker(processors: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
     return PipelineWorker(
-        Pipeline(order_interruptions(listed)),
+        Pipeline(order_interruptions(processors)),
         params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
         enable_rtvi=False,
         enable_turn_tracking=False,

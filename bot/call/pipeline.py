@@ -3,7 +3,7 @@
 First come the parts of every call: three stages, the dialogue, fallbacks and the farewell. Then the
 optional parts: transfer, opt-out, machine detection. Last, all processors are put into one list.
 Parts get the earlier parts that they need in their constructors. The processors in the list start
-and stop with the pipeline; `bot/call/ending.py` closes everything else.
+and stop with the pipeline; `bot/call/call.py` closes everything else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot import clock
-from bot.call.call_recording import recording_of, watched
+from bot.call.call_recording import emit_to_recording, make_recording
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
 from bot.call.last_resort import LastResort, call_voice, holding_of, menu_ear, menu_steps
 from bot.call.shared import Shared
@@ -75,7 +75,7 @@ class CallPipeline:
 
     Attributes:
         worker: Runs the pipeline.
-        recording: Records the call; `None` if the agent is not recorded.
+        recording: Records the call; `None` if the agent's calls are not recorded.
         outside: Publishes events outside the call.
         turn: The turn in progress. `TurnOpener` opens its deadline, the TTS stage moves that to the
             end of the queued audio, and `CallObserver` numbers the turn.
@@ -117,11 +117,11 @@ class CallPipeline:
         self._shared, self._leg, self._agent = shared, leg, agent
         self._settings, self._clock = shared.settings, shared.clock
         self._call_id, self.words, self._end, self._verified = call_id, words, end, verified
-        folder, now = self._settings.logs.dir, shared.clock
-        self.recording = recording_of(
-            agent, leg, folder, call_id=call_id, clock=now, hides=lambda: words.hides
+        folder, hides = self._settings.logs.dir, lambda: words.hides
+        self.recording = make_recording(
+            agent, leg, folder, call_id=call_id, clock=shared.clock, hides=hides
         )
-        self.outside = watched(emit, self.recording) if self.recording else emit
+        self.outside = emit_to_recording(emit, self.recording) if self.recording else emit
         self._listeners: Sequence[Emit] = ()
         self.turn = turn_of(leg, budget_s=self._settings.latency.budget_s)
         self.line = CallerLine()
@@ -131,13 +131,13 @@ class CallPipeline:
         self._make_fallbacks()
         self._make_farewell()
         self._make_optional(answering)
-        asked = (shared, leg, self.tts, self.phrases, words.text)
-        self.opt_out = opt_out_for(*asked, call_id=call_id, turn=self.turn, emit=self.outside)
+        needed = (shared, leg, self.tts, self.phrases, words.text)
+        self.opt_out = opt_out_for(*needed, call_id=call_id, turn=self.turn, emit=self.outside)
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
         observers = [self.observer, *filter(None, [self._captions])]
-        self.worker = make_worker(self._listed(), observers, rate_hz=leg.facts.sample_rate_hz)
+        self.worker = make_worker(self._processors(), observers, rate_hz=leg.facts.sample_rate_hz)
 
     def emit(self, event: Event) -> None:
         """Publish an event outside the call, then to the parts that follow the call's events."""
@@ -349,7 +349,7 @@ class CallPipeline:
             speaking=lambda: self._agent_sounds() or decision.holding,
             people=self.transfer,
             more=more,
-            late=LateResults(now=is_quiet, ask_with=ask_with),
+            late=LateResults(is_quiet=is_quiet, ask_with=ask_with),
             facts=call_facts(self._call_id, self._leg.facts),
         )
         self.tools.box.verified, self.tools.box.words = self._verified, self.words
@@ -358,7 +358,7 @@ class CallPipeline:
     def _agent_sounds(self) -> bool:
         return self.floor.agent_sounds(self._clock())
 
-    def _listed(self) -> list[FrameProcessor]:
+    def _processors(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, agent, transfer, talk = self._leg, self._agent, self.transfer, self.dialogue
         window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self.outside)
@@ -414,9 +414,9 @@ def turn_of(leg: Leg, *, budget_s: float) -> Turn:
 
 
 def active_rung(stt: SttStage, llm: LlmStage, tts: TtsStage, processor: str) -> str:
-    """Return the active rung of the stage with this Pipecat name; any other name as it is."""
-    working = {stt.name: stt.writer, llm.name: llm.speaker, tts.name: tts.speaker}
-    return working.get(processor) or processor
+    """Return the active rung of the stage with this Pipecat name; without one, the name itself."""
+    active = {stt.name: stt.writer, llm.name: llm.speaker, tts.name: tts.speaker}
+    return active.get(processor) or processor
 
 
 def language_for(
@@ -466,9 +466,9 @@ def opt_out_for(
     facts = leg.facts
     if shared.do_not_call is None:
         return None
-    # Both readings of an ambiguous number are listed, because either may be the one to call.
+    # Both readings of an ambiguous number go on the list, because either may be the one to call.
     readings = as_dialled(facts.other_party, region=shared.settings.server.region)
-    number, also = (*readings, "", "")[:2]
+    number, other_reading = (*readings, "", "")[:2]
 
     async def say(situation: Situation) -> None:
         if found := phrases.choose((situation,), topical=False, again=True):
@@ -483,17 +483,17 @@ def opt_out_for(
         utc_s=lambda: clock.utc_now().timestamp(),
         say=say,
         dial_id=facts.dial_id,
-        also=also,
+        also=other_reading,
         stored=stored,
     )
 
 
 def make_worker(
-    listed: list[FrameProcessor], observers: list[BaseObserver], *, rate_hz: int
+    processors: list[FrameProcessor], observers: list[BaseObserver], *, rate_hz: int
 ) -> PipelineWorker:
     """Return the worker that runs these processors; `observers` see each pushed frame."""
     worker = PipelineWorker(
-        Pipeline(order_interruptions(listed)),
+        Pipeline(order_interruptions(processors)),
         params=PipelineParams(
             audio_in_sample_rate=rate_hz,
             audio_out_sample_rate=rate_hz,

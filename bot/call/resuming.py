@@ -36,13 +36,13 @@ class StateSender:
         self._kept: ResumeState | None = None
 
     async def run(self) -> None:
-        """Save the state whenever it changes, until cancelled."""
+        """Save the state whenever it changes, and at least every `AGAIN_S`, until cancelled."""
         while True:
             await self.keep()
             await asyncio.sleep(EACH_S)
 
     async def keep(self) -> None:
-        """Save the state if it has changed; an error here does not affect the call."""
+        """Save the state if it has changed or is `AGAIN_S` old; an error never affects the call."""
         try:
             state, kept = self._state(), self._kept
             if kept is None or state != kept or state.kept_at - kept.kept_at >= AGAIN_S:
@@ -105,7 +105,7 @@ async def speak_first(
     pipeline: CallPipeline, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
     """Speak the opening of a new or resumed call, and then the rest of a pending answer."""
-    resumed = _resumed(pipeline, agent) if before else ""
+    resumed = _resumed_greeting(pipeline, agent) if before else ""
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
         await pipeline.tts.queue_frame(frame)
@@ -118,13 +118,13 @@ async def speak_first(
 async def keep(
     pipeline: CallPipeline, place: ResumePlace, state: Callable[[], ResumeState]
 ) -> None:
-    """Save the state until cancelled, and before each tool runs, so that no tool runs twice."""
+    """Save the state until cancelled, also before each tool runs, so that no tool runs twice."""
     sender = StateSender(place, state)
     pipeline.tools.box.before_each = sender.keep
     await sender.run()
 
 
-def _resumed(pipeline: CallPipeline, agent: AgentSettings) -> str:
+def _resumed_greeting(pipeline: CallPipeline, agent: AgentSettings) -> str:
     """Return what replaces the greeting in a resumed call."""
     if agent.resumed:
         return agent.resumed

@@ -20,7 +20,7 @@ ASKED: Final = ("webhook", "transfer")
 
 
 class SummaryPosts:
-    """Posts summaries in the background; without a URL it drops them."""
+    """Posts summaries in the background, or drops them if there is no URL."""
 
     def __init__(self, url: str | None, retries: Retries | None = None) -> None:
         self._url = url
@@ -28,7 +28,7 @@ class SummaryPosts:
         self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
 
     def send(self, summary: Mapping[str, Any]) -> None:
-        """Queue a summary; never waits."""
+        """Queue a summary; never waits. A summary that finds the queue full is dropped."""
         if self._url is None:
             return
         try:
@@ -37,7 +37,7 @@ class SummaryPosts:
             logger.error("a summary was not sent: {} are waiting", WAITING)
 
     async def run(self) -> None:
-        """Post the queued summaries one after the other."""
+        """Post the queued summaries one after the other, until cancelled."""
         while True:
             summary = await self._waiting.get()
             try:
@@ -71,8 +71,8 @@ def _classify(error: Exception) -> Failure | None:
     stage, provider = ASKED
     match error:
         case _Refused(status=status):
-            later = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
-            kind = Kind.OVERLOADED if later else Kind.BAD_REQUEST
+            is_temporary = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
+            kind = Kind.OVERLOADED if is_temporary else Kind.BAD_REQUEST
             return failed(kind, stage, provider=provider, reason=f"answered {status}")
         case TimeoutError():
             return failed(Kind.TIMEOUT, stage, provider=provider, reason="no answer in time")

@@ -22,10 +22,10 @@ class LostCall(Protocol):
     call_id: str
 
     async def settle(self, here: Collection[str]) -> None:
-        """Wait until the call has been resumed or can no longer be, and emit how it ended.
+        """Wait until the call has been resumed or can no longer be resumed; emit how it ended.
 
         Args:
-            here: The calls in progress in this process, by id.
+            here: The ids of the calls in progress in this process.
         """
         ...
 
@@ -61,7 +61,7 @@ class Switchboard:
         self._make_call = make_call
         self._taken = 0
         self._closing = self._hurried = False
-        self._on_closing: list[Callable[[], None]] = [self._leave_lost]
+        self._on_closing: list[Callable[[], None]] = [self._stop_settling]
         self._waiting: asyncio.Timeout | None = None  # the timeout of the current wait in `close`
         self._empty = asyncio.Event()
         self._empty.set()
@@ -88,11 +88,11 @@ class Switchboard:
         return "" if self.open else "full"
 
     async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
-        """Run a call on `leg` until it ends: `call`, or a new one.
+        """Run `call`, or a new call, on `leg` until the call ends.
 
         Args:
             leg: The caller's leg.
-            call: A call on that leg; `None` for a new one.
+            call: A call on that leg; `None` to make one.
 
         Raises:
             SwitchboardFullError: No seat is free, or the process is closing; the leg is untouched.
@@ -122,15 +122,15 @@ class Switchboard:
     def await_return(self, call: LostCall, tasks: asyncio.TaskGroup) -> None:
         """Settle a call whose line was lost, in a task of `tasks`.
 
-        Not while this process closes: another process may still resume the call, so it stays open
-        in the record.
+        Does nothing while this process closes: another process may still resume the call, so the
+        call stays open in the record.
         """
         if not self._closing:
             settling = tasks.create_task(call.settle(self.calls), name="the return of a call")
             self._lost.add(settling)
             settling.add_done_callback(self._lost.discard)
 
-    def _leave_lost(self) -> None:
+    def _stop_settling(self) -> None:
         for settling in tuple(self._lost):
             settling.cancel()
 
@@ -143,7 +143,8 @@ class Switchboard:
 
         Args:
             drain_s: How long a call may continue.
-            goodbye_s: How long its goodbye may take after that, before the call is cancelled.
+            goodbye_s: How long the goodbyes may take after that, before the calls are cancelled; 0
+                to cancel them without a goodbye.
 
         Raises:
             CommandError: A call did not end although it was cancelled.
@@ -166,12 +167,13 @@ class Switchboard:
             raise CommandError(f"{calls} did not end although cut off")
 
     def hurry(self) -> None:
-        """Let `close` cancel every call now, even in the middle of a word."""
+        """Make `close` cancel every call now, even in the middle of a word."""
         self._hurried = True
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def _emptied_within(self, wait_s: float) -> bool:
+        """Return whether all calls have ended within `wait_s`; once hurried, without waiting."""
         if self._hurried:
             return self._empty.is_set()
         try:

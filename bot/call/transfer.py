@@ -108,24 +108,24 @@ class Transfer:
         return self._running is not None and not self._running.done()
 
     def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
-        """Begin a transfer; return False if it is impossible or one is in progress.
+        """Begin a transfer; return False if it is impossible, or if another one is in progress.
 
         Args:
             name: A destination of the agent.
             reason: Why the caller needs a person.
             behind_words: Whether the model is writing words that the caller should hear first.
         """
-        wanted = self.agent.destinations.get(name)
-        how = self._how(wanted) if wanted else None
+        destination = self.agent.destinations.get(name)
+        how = self._how(destination) if destination else None
         if self.busy:
             self._hold_line.note_answered()  # the model gives no answer to this turn
             self.waiting.reassure()
-        if wanted is None or how is None or self.busy:
+        if destination is None or how is None or self.busy:
             return False
         if behind_words:
             self.waiting.expect_words()
-        to = Destination(name=name, number=wanted.number)
-        self._attempt = TransferAttempt(self, how, to, ring_s=wanted.ring_s, reason=reason)
+        to, ring_s = Destination(name=name, number=destination.number), destination.ring_s
+        self._attempt = TransferAttempt(self, how, to, ring_s=ring_s, reason=reason)
         self._running = begin_owned(self._attempt.run(), "transfer")
         return True
 
@@ -205,23 +205,23 @@ class Transfer:
         return How.CALL if calls else None
 
     def _pressed(self, key: str) -> None:
-        wanted = self.agent.keys.get(key)
-        if wanted is None or self.busy or self._hold_line.decision.outage.takes_keys:
+        target = self.agent.keys.get(key)
+        if target is None or self.busy or self._hold_line.decision.outage.takes_keys:
             return
         reason = f"pressed {key}"
-        if wanted == CALLBACK:
+        if target == CALLBACK:
             self._noting = begin_owned(self._note_callback(key, reason), "note a callback")
         else:
-            self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
+            self.reach(next(iter(self.names), "") if target == PERSON else target, reason)
 
     async def _note_callback(self, key: str, reason: str) -> None:
         """Read out the number; note the callback when the same key is pressed again.
 
         Without a number to read out, try to note it at once.
         """
-        known, now = bool(self.leg.facts.other_party), self.shared.clock()
+        has_number, now = bool(self.leg.facts.other_party), self.shared.clock()
         asked, self._asked = self._asked, (key, now)
-        if known and (asked[0] != key or now > asked[1] + CONFIRM_S):
+        if has_number and (asked[0] != key or now > asked[1] + CONFIRM_S):
             await self.waiting.say(Situation.CONFIRM_NUMBER)
             return
         self._asked = NOT_ASKED
@@ -261,7 +261,7 @@ class _Tasks:
         self._alarm.ring()
 
     async def wait(self, wake_at: float | None) -> tuple[Report | None, float]:
-        """Return the next report and the time; `None` if none came before `wake_at`."""
+        """Return the next report, or `None` if none came before `wake_at`; and the time."""
         now = await self._alarm.wait(self._now() if self._reports else wake_at)
         return (self._reports.popleft() if self._reports else None), now
 
@@ -319,7 +319,7 @@ class TransferAttempt:
         self._tasks.report(self._decision.caller_gone)
 
     async def run(self) -> Handover | None:
-        """Run the attempt and return its result; `None` if the caller hung up first."""
+        """Run the attempt; return its result, `None` if the caller hung up first or it crashed."""
         decision = self._decision
         try:
             self._transfer.leave_agent()

@@ -1,4 +1,4 @@
-"""The tools that every agent has: end the call, ask for a person, ask for a callback."""
+"""Holdline's own tools: end the call, ask for a person or a callback, open a sensitive section."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -101,7 +101,7 @@ class Tools:
         late: LateResults | None = None,
         facts: Mapping[CallFact, str] | None = None,
     ) -> None:
-        """Offer the tools that `agent` has.
+        """Create the tools of a call.
 
         Args:
             agent: The agent of the call.
@@ -115,17 +115,15 @@ class Tools:
             late: Delivers results that come after the caller has interrupted the wait for them.
             facts: The facts of the call, for the owner's tools.
         """
-        reaches = people is not None and bool(people.names)
-        built_in = (
-            *(() if reaches else (_transfer_to_person(turn, emit),)),
-            _request_callback(callbacks, turn=turn, emit=emit),
-            *more,
-        )
-        every = (*built_in, *owner_tools(agent.tools, facts))
-        self.box = Toolbox(tools=every, turn=turn, emit=emit, clock=clock)
+        can_transfer = people is not None and bool(people.names)
+        boxed = () if can_transfer else (_no_transfer_tool(turn, emit),)
+        boxed += (_callback_tool(callbacks, turn=turn, emit=emit), *more)
+        boxed += owner_tools(agent.tools, facts)
+        self.box = Toolbox(tools=boxed, turn=turn, emit=emit, clock=clock)
         self.box.speaking, self.box.late = speaking, late
-        transfer = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
-        self.schemas = (end_call(agent, turn=turn, emit=emit), *transfer, *self.box.schemas())
+        direct = [_end_call_tool(agent, turn=turn, emit=emit)]
+        direct += [_transfer_tool(people, turn=turn, emit=emit)] if people and can_transfer else []
+        self.schemas = (*direct, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""
 
     async def close(self) -> None:
@@ -133,7 +131,7 @@ class Tools:
         await self.box.close()
 
 
-def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
+def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that hangs up after a goodbye: the model's, or else the agent's."""
 
     async def handle(params: FunctionCallParams) -> None:
@@ -159,7 +157,7 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> Fu
     )
 
 
-def reach_person(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
+def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that transfers the caller to one of the named destinations.
 
     The model never sees a number, so that no caller can talk it into dialling another one.
@@ -198,7 +196,8 @@ def reach_person(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) 
     )
 
 
-def _transfer_to_person(turn: Callable[[], int], emit: Emit) -> Tool:
+def _no_transfer_tool(turn: Callable[[], int], emit: Emit) -> Tool:
+
     async def run(arguments: Mapping[str, Any]) -> str:
         emit(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
         return "Nobody can be connected on this line: tell the caller so, and offer a callback."
@@ -211,7 +210,7 @@ def _transfer_to_person(turn: Callable[[], int], emit: Emit) -> Tool:
     )
 
 
-def _request_callback(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: Emit) -> Tool:
+def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: Emit) -> Tool:
     """Return the tool that stores a callback, once the caller has confirmed the number.
 
     A caller ID may be forged, and a spoken number misheard. So the first use only returns the

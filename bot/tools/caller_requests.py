@@ -111,7 +111,7 @@ class CallerRequests:
         stored: Callable[[str], str] = str,
         read: Callable[[str], str] = lambda number: number,
     ) -> None:
-        """Serve one call.
+        """Create the requests of one call.
 
         Args:
             callbacks: The store of callbacks.
@@ -138,11 +138,11 @@ class CallerRequests:
         """Transfers the caller; returns when they are back, with whether they were connected."""
 
     def callback_number(self, said: str = "") -> str | Unkept:
-        """Return the number that the caller has named, or else the caller's own, for dialling."""
-        wanted = said if is_dialable(said) else self._facts.other_party
-        if not wanted:
+        """Return the named number, or else the caller's own, for dialling; or why there is none."""
+        number = said if is_dialable(said) else self._facts.other_party
+        if not number:
             return Unkept.NO_NUMBER
-        return self._read(wanted) or Unkept.NOT_CALLED
+        return self._read(number) or Unkept.NOT_CALLED
 
     async def call_back(self, reason: str) -> bool:
         """Store a request for a callback to the caller's number; return False if that fails."""
@@ -158,28 +158,28 @@ class CallerRequests:
         number = self.callback_number(said)
         if isinstance(number, Unkept):
             return number
-        wanted = Callback(
+        callback = Callback(
             call_id=self._call_id,
             number=number,
             reason=self.stored(reason),
             asked_at=self._utc_now(),
         )
-        self._owed.append(wanted)  # so that `close` stores it if the caller hangs up first
+        self._owed.append(callback)  # so that `close` stores it if the caller hangs up first
         try:
             async with asyncio.timeout(KEPT_S):
-                await self._callbacks.add(wanted)
+                await self._callbacks.add(callback)
         except (TimeoutError, StorageError) as error:
             logger.error("a callback could not be stored: {}", type(error).__name__)
             return Unkept.NOT_STORED
-        if wanted in self._owed:
-            self._owed.remove(wanted)
+        if callback in self._owed:
+            self._owed.remove(callback)
         return None
 
     async def close(self) -> None:
-        """Store what could not be stored during the call; retries until the call cancels it.
+        """Store the callbacks that could not be stored during the call, and finish the message.
 
-        The caller was not promised this callback and may call again, but two callbacks are better
-        than none.
+        Retries until cancelled. The caller was not promised these callbacks and may call again, but
+        two callbacks are better than none.
         """
         try:
             await self._keep_owed()
@@ -211,7 +211,7 @@ class CallerRequests:
         self._message.add(pcm)
 
     async def keep_message(self) -> bool:
-        """Save the recording as a wav file; return False if the disk fails or is too slow.
+        """Save the message as a wav file; return False if there is none, or if the disk fails.
 
         The file is completed in the background until the end of the call, even if this is cancelled
         because the caller hangs up.

@@ -33,11 +33,6 @@ from operations.database.tables import CONTACT_NUMBER_LENGTH
 from operations.keep_running import at_work, keep_running
 from processors.holding.utterance_rules import Situation
 
-# Lists numbers for all calls of a process, however long the database is unreachable.
-#
-# The process does this, not the call, because an outage may outlast the call. A number that cannot
-# be listed at once is also written to disk, so that other processes can list it if this one ends.
-
 ANSWER_S: Final = 10.0  # a database that takes longer counts as unreachable (chosen)
 FIRST_WAIT_S: Final = 1.0  # before the second attempt; doubles with each attempt
 MAX_WAIT_S: Final = 15.0  # chosen: a dialler may recover before the next attempt, and call
@@ -90,10 +85,15 @@ class _Listing:
 
 
 class OptOuts:
-    """Puts numbers on the list, and retries until that succeeds. `close` it after the calls."""
+    """Puts numbers on the list, and retries until that succeeds. `close` it after the calls.
+
+    The process does this, not the call, because a database outage may outlast the call. A number
+    that cannot be listed at once is also written to disk, so that other processes can list it if
+    this one ends.
+    """
 
     def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, emit: Emit) -> None:
-        """Put numbers on the list `numbers`, and keep pending ones on disk in `kept`."""
+        """Use the list `numbers`, and keep pending numbers on disk in `kept`."""
         self._numbers = numbers
         self._kept = kept
         self._emit = emit
@@ -185,7 +185,7 @@ class OptOuts:
         return True
 
     async def _keep(self, work: _Listing) -> None:
-        """Write a pending number to disk; if that fails, it is repeated after the next attempt."""
+        """Write a pending number to disk; a failed write is repeated after the next attempt."""
         if work.on_disk:
             return
         try:
@@ -210,7 +210,7 @@ class OptOuts:
 
 @asynccontextmanager
 async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
-    """List numbers while the block runs, also those that other processes have left."""
+    """List numbers while the block runs, including those that other processes have left."""
     try:
         async with at_work(looking=keep_running("listing do-not-call numbers", opt_outs.look)):
             yield opt_outs
@@ -219,7 +219,7 @@ async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
 
 
 KEPT_S: Final = 3.0  # how long the person waits for the confirmation, and the call at its end
-MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is no plain request (chosen)
+MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is not a plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
@@ -257,7 +257,7 @@ class DoNotCallRequests:
         also: str = "",
         stored: Callable[[str], str] = str,
     ) -> None:
-        """List `number`, `also` and the dial's number, once the other party asks for it.
+        """Create the opt-out, which lists `number`, `also` and the dial's number on request.
 
         `say` speaks a prepared sentence, for requests that no model has confirmed. `stored` returns
         words of the call as they may be stored.
@@ -288,7 +288,7 @@ class DoNotCallRequests:
             case TranscriptFinal():
                 self._finals = [*self._finals, event.text][-MAX_FINALS:]
             case TurnDecided():
-                self._judge_words()  # the turn before got no answer
+                self._judge_words()  # the previous turn got no answer
                 words, self._finals = " ".join(self._finals), []
                 self._words = self._stored(words)
                 asks = wants_calls_after_all if self._listing else wants_no_calls
@@ -325,9 +325,9 @@ class DoNotCallRequests:
         )
 
     def undo_tool(self) -> Tool:
-        """Return the model's tool to take that back.
+        """Return the model's tool to take the number off the list again.
 
-        A tool of its own, not an argument of the first one, which a model might set by mistake.
+        It is a separate tool: an argument of the other one might be set by mistake.
         """
 
         async def run(arguments: Mapping[str, Any]) -> str:
@@ -371,19 +371,19 @@ class DoNotCallRequests:
         if self._unjudged is None:
             return
         self._unjudged = None
-        back = self._listing is not None
-        if not back:
+        takes_back = self._listing is not None
+        if not takes_back:
             self._begin("words")
         if self._saying:
             self._saying.cancel()
         # Owned by this object, which cancels it: see `close`.
         self._saying = asyncio.get_running_loop().create_task(
-            self._say_back(back=back), name="say back an opt-out"
+            self._confirm(takes_back=takes_back), name="confirm an opt-out"
         )
 
-    async def _say_back(self, *, back: bool) -> None:
-        """Tell the person what was done, once it is committed."""
-        if back:
+    async def _confirm(self, *, takes_back: bool) -> None:
+        """Take the number off if `takes_back`; say what was done once it is committed."""
+        if takes_back:
             with suppress(ToolFailed):
                 await self._take_back("words")
                 await self._say(Situation.CALLED_AGAIN)

@@ -3,9 +3,9 @@
 Rules: the model decides first, with its tool. If it does not use the tool in a turn, the turn is an
 opt-out if one of its sentences is unmistakable: it tells us to stop calling or to take the person
 or their number off a list, or says that the person wants this. It must name the list or the calls:
-"take me off speaker" is no opt-out. It must have no time limit ("before noon"), and must not be a
-question, negated, or a report of what others said. A polite question ("Could you take me off your
-list?") counts as a request.
+"take me off speaker" is not an opt-out. It must not be a question, negated, or a report of what
+others said, and a request about calls must have no time limit ("before noon"). A polite question
+("Could you take me off your list?") counts as a request.
 
 All languages of `opt_out_words` are searched, because a person may not answer in the agent's
 language.
@@ -30,7 +30,7 @@ _LEADS: Final = re.compile(  # fillers at the beginning of a sentence
     r"|nein|ja|hallo|bitte|also|aber|non|oui|bonjour|ecoutez|si|oiga|mire|bueno|por favor|y|нет|да"
     r"|алло|послушаите|пожалуиста|ну|и|а) )+"
 )
-_TAG: Final = re.compile(  # at the end of a request, which they do not make a question
+_TAG: Final = re.compile(  # words at the end of a request that do not make it a question
     r"\b(okay|ok|right|alright|please|understood|clear|ja|verstanden|klar|bitte|vale|entendido"
     r"|de acuerdo"
     r"|daccord|compris|ладно|хорошо|понятно|ясно)$"
@@ -54,7 +54,7 @@ def wants_no_calls(said: str) -> bool:
 
 
 def wants_calls_after_all(said: str) -> bool:
-    """Return whether the words of a turn take back such a request."""
+    """Return whether the words of a turn take back an opt-out."""
     words, _ = _words(said[:MAX_CHARACTERS])
     return any(re.search(rf"\b(?:{language.back})", words) for language in LANGUAGES.values())
 
@@ -63,7 +63,7 @@ def _is_opt_out(sentence: str) -> bool:
     words, starts = _words(sentence)
     asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():
-        for found, limited in _found(language, words):
+        for found, limited in _matches(language, words):
             begin = max((start for start in starts if start <= found.start()), default=0)
             if (
                 not _is_negated_or_reported(
@@ -76,7 +76,8 @@ def _is_opt_out(sentence: str) -> bool:
     return False
 
 
-def _found(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
+def _matches(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
+    """Yield each request, and whether a time limit would make it something else."""
     for pattern, limited in ((language.calls, True), (language.lists, False)):
         for found in re.finditer(rf"\b(?:{pattern})", words):
             yield found, limited
@@ -90,9 +91,9 @@ def _is_negated_or_reported(language: Language, before: str, clause: str) -> boo
 def _is_question(language: Language, words: str, found: re.Match[str], *, asked: bool) -> bool:
     lead = _LEADS.match(words)
     first = lead.end() if lead else 0
-    whole = words[: found.end()]
-    begs = re.search(rf"\b(?:{language.begs})", whole)
-    if begs and len(whole[begs.end() : max(begs.end(), found.start())].split()) <= 3:
+    until_end = words[: found.end()]
+    begs = re.search(rf"\b(?:{language.begs})", until_end)
+    if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= 3:
         return False
     return asked or bool(re.match(language.asks, words[first:]))
 

@@ -14,7 +14,7 @@ class Language:
     """Patterns of a language.
 
     Attributes:
-        calls: A request for no more calls; with a time limit it is no opt-out.
+        calls: A request for no more calls; with a time limit it is not an opt-out.
         lists: A request to be taken off a list, or put on the do-not-call list.
         limits: A time or a condition.
         asks: The beginning of a question.

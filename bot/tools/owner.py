@@ -37,8 +37,8 @@ _JSON_TYPES: Final[Mapping[Any, str]] = {
 
 
 def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
-    """Return the facts of a call, which come from the line only, not from model or caller."""
-    known: dict[CallFact, str] = {
+    """Return the facts of a call; they come from the line, not from what anybody says."""
+    facts: dict[CallFact, str] = {
         "number": leg.other_party,
         "caller": leg.caller,
         "called": leg.called,
@@ -48,7 +48,7 @@ def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
         "direction": leg.direction,
         "transport": leg.transport,
     }
-    return {name: clean(value, FACT_CHARACTERS) for name, value in known.items()}
+    return {name: clean(value, FACT_CHARACTERS) for name, value in facts.items()}
 
 
 def owner_tools(
@@ -57,7 +57,7 @@ def owner_tools(
     """Return the tools that the configuration describes, for a call with these facts.
 
     Raises:
-        ValueError: An entry point names no function; the message says which.
+        ValueError: An entry point cannot be used, or a bound parameter is not one of its function.
     """
     return tuple(
         _bind(
@@ -81,11 +81,12 @@ def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> 
                 raise ToolFailed(f"the {bound[name]} of this call is not known")
         return await tool.run({**arguments, **filled})
 
-    own = {name: of for name, of in (schema.get("properties") or {}).items() if name not in bound}
+    known = (schema.get("properties") or {}).items()
+    offered = {name: described for name, described in known if name not in bound}
     required = [name for name in schema.get("required", ()) if name not in bound]
     return replace(
         tool,
-        parameters={**schema, "properties": own, "required": required},
+        parameters={**schema, "properties": offered, "required": required},
         run=run if bound else tool.run,
         verifies=settings.verifies,
         sensitive=settings.sensitive,
@@ -97,13 +98,13 @@ def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
         name=settings.name or "",
         description=settings.description or "",
         parameters=settings.parameters,
-        run=_request(settings, facts),
+        run=_http_run(settings, facts),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,
     )
 
 
-def _request(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
+def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
         body, sent = b"", dict[str, Any]()
         if settings.method in BODILESS:
@@ -133,10 +134,10 @@ def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
     if settings.secret:
         headers["Authorization"] = f"Bearer {settings.secret.get_secret_value()}"
     if settings.signing_secret:
-        at = str(int(clock.utc_now().timestamp()))
+        timestamp = str(int(clock.utc_now().timestamp()))
         secret = settings.signing_secret.get_secret_value()
-        headers[TIME_HEADER] = at
-        headers[SIGNATURE_HEADER] = signature(secret, f"{at}.{facts}.{body.decode()}")
+        headers[TIME_HEADER] = timestamp
+        headers[SIGNATURE_HEADER] = signature(secret, f"{timestamp}.{facts}.{body.decode()}")
     return headers
 
 
@@ -166,17 +167,17 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
 
 def _from_function(settings: ToolSettings) -> Tool:
     function = _load(settings.entry_point or "")
-    described = inspect.getdoc(function) or ""
+    docstring = inspect.getdoc(function) or ""
     given = settings.parameters.get("properties")
     parameters = settings.parameters if given else _parameters(function, settings)
     for name in settings.bound:
         if name not in parameters["properties"]:
-            raise ValueError(f"tools: `bound.{name}` is no parameter of {settings.entry_point!r}")
+            raise ValueError(f"tools: {settings.entry_point!r} has no parameter `bound.{name}`")
     return Tool(
         name=settings.name or function.__name__,
-        description=settings.description or described.partition("\n\n")[0] or function.__name__,
+        description=settings.description or docstring.partition("\n\n")[0] or function.__name__,
         parameters=parameters,
-        run=_call(function),
+        run=_function_run(function),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,
     )
@@ -195,9 +196,9 @@ def _load(entry_point: str) -> Callable[..., Any]:
 
 
 def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
-    """Return the schema of a function's signature."""
+    """Return the schema of a function's signature; raise `ValueError` if it cannot be read."""
     try:
-        signature = inspect.signature(function, eval_str=True)
+        declared = inspect.signature(function, eval_str=True)
     except Exception as error:  # annotations are the owner's code
         why = f"{type(error).__name__}: {error}; give its `parameters`"
         raise ValueError(
@@ -205,7 +206,7 @@ def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[st
         ) from error
     named = [
         parameter
-        for parameter in signature.parameters.values()
+        for parameter in declared.parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     return {
@@ -221,7 +222,7 @@ def _describe(annotation: Any) -> dict[str, str]:
     return {"type": kind} if kind else {}
 
 
-def _call(function: Callable[..., Any]) -> Run:
+def _function_run(function: Callable[..., Any]) -> Run:
     free = threading.BoundedSemaphore(THREADS)
 
     async def run(arguments: Mapping[str, Any]) -> Any:
@@ -237,7 +238,7 @@ def _call(function: Callable[..., Any]) -> Run:
 
 
 async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a daemon thread: unlike a pool's thread it cannot delay the process's end."""
+    """Run `work` in a daemon thread: unlike a pool's thread, it cannot delay the process's end."""
     loop = asyncio.get_running_loop()
     # The error is part of the result, because a future cannot hold a StopIteration.
     result: asyncio.Future[tuple[Any, Exception | None]] = loop.create_future()

@@ -1,7 +1,7 @@
-"""Runs the model's tool calls: with a time limit, never twice in a turn, always with a result.
+"""Runs the model's tool calls: with a time limit, the same one never twice in a turn.
 
-If the caller interrupts the wait for a tool, the tool continues. Its result is delivered later,
-when the model repeats the call or as soon as both sides are silent.
+Each returns a result, even if it fails. If the caller interrupts the wait for a tool, the tool
+continues, and its result is delivered when the model repeats the request or both sides are silent.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ BRIDGE_AFTER_S: Final = 1.0  # of waiting before the caller hears the tool's bri
 # How long an undelivered result is kept for a repeated request (chosen): an old result does less
 # harm than a second booking.
 UNDELIVERED_S: Final = 300.0
-FINISH_S: Final = 4.0  # for tools at a call's end; a process that ends cuts calls after 5 s
+FINISH_S: Final = 4.0  # for tools at a call's end; a process that ends cuts calls off after 5 s
 QUIET_S: Final = 0.5  # of silence on both sides before a late result is delivered (chosen)
 LOOK_S: Final = 0.1  # between two checks of that silence
 LATE: Final = "The result of a tool that was at work when the caller spoke."
@@ -43,7 +43,7 @@ Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 class ToolFailed(Exception):  # noqa: N818 - an outcome for the model, not a bug
-    """A tool failed; the message is for the model and holds no secrets."""
+    """A tool failed; the message is for the model and contains no secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class _Attempt:
     cut_off: bool = False  # whether another process began it, so that its result is unknown
     follower: asyncio.Task[None] | None = None  # delivers the result if the wait was interrupted
 
-    def holds(self, turn: int, now: float) -> bool:
+    def is_reusable(self, turn: int, now: float) -> bool:
         """Return whether a repeated request gets this attempt's result."""
         fresh = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
         return self.turn == turn or fresh or not self.task.done()
@@ -87,7 +87,7 @@ def _ignore() -> None:
 class LateResults:
     """When and how late results are delivered."""
 
-    now: Callable[[], bool]  # returns whether neither side speaks or is about to
+    is_quiet: Callable[[], bool]  # returns whether neither side speaks or is about to
     ask_with: Callable[[str, str], Awaitable[None]]  # runs the model with a result and a note
 
 
@@ -164,20 +164,21 @@ class Toolbox:
         return handle
 
     async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
+        """Return the result for the model; if the wait is interrupted, let a task deliver it."""
         if wrong := problems(params.arguments, tool.parameters):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
-        attempt = self._attempt(tool, params.arguments)
+        attempt = self._find_or_begin(tool, params.arguments)
         # `wait` does not cancel the task: an interruption ends the wait, not the booking.
         try:
             await self._bridge(tool, attempt.task, params)
             await asyncio.wait({attempt.task})
         except asyncio.CancelledError:
-            known = attempt in self._attempts.values()
-            if self.late and known and attempt.follower is None:
-                asked = {"tool": tool.name, "arguments": params.arguments}
-                late = self._deliver_when_quiet(attempt, self.late, asked)
-                attempt.follower = asyncio.get_running_loop().create_task(late, name="late result")
+            is_current = attempt in self._attempts.values()
+            if self.late and is_current and attempt.follower is None:
+                request = {"tool": tool.name, "arguments": params.arguments}
+                work = self._deliver_when_quiet(attempt, self.late, request)
+                attempt.follower = asyncio.get_running_loop().create_task(work, name="late result")
             raise
         attempt.delivered = True
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
@@ -199,14 +200,14 @@ class Toolbox:
                 await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
                 return
 
-    def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
+    def _find_or_begin(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
         """Return the attempt of the same request if its result may be reused; else begin one.
 
         A caller can interrupt the model while a booking is made. If the model repeats the request
         in the next turn, the booking must not be made twice.
         """
         turn, now = self.turn(), self.clock()
-        self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
+        self._attempts = {k: a for k, a in self._attempts.items() if a.is_reusable(turn, now)}
         key = tool_key(tool.name, arguments)
         if key not in self._attempts:
             # Owned by this object, which cancels and awaits it: see `close`.
@@ -216,21 +217,22 @@ class Toolbox:
         return self._attempts[key]
 
     async def _deliver_when_quiet(
-        self, attempt: _Attempt, quiet: LateResults, asked: Mapping[str, Any]
+        self, attempt: _Attempt, late: LateResults, request: Mapping[str, Any]
     ) -> None:
-        """Give the model a late result in the next silence, unless it has repeated the request."""
+        """Give the model a late result in the next silence, unless delivered by then or too old."""
         await asyncio.wait({attempt.task})
         quiet_since = self.clock()
         while self.clock() < quiet_since + QUIET_S:
             await asyncio.sleep(LOOK_S)
-            quiet_since = quiet_since if quiet.now() else self.clock()
+            quiet_since = quiet_since if late.is_quiet() else self.clock()
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
-        attempt.delivered, attempt.turn = True, self.turn()  # a repeat in this turn joins it
-        result = {**asked, **attempt.task.result()}
-        await quiet.ask_with(f"{LATE} {RULE} {_written(result)}", TELL_LATE)
+        attempt.delivered, attempt.turn = True, self.turn()  # also for a repetition in this turn
+        result = {**request, **attempt.task.result()}
+        await late.ask_with(f"{LATE} {RULE} {_to_json(result)}", TELL_LATE)
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
+        """Run a tool, carry out its effects on the call, emit the outcome and return the result."""
         began = self.clock()
         if self.words and tool.sensitive == "begin":
             self.words.begin()
@@ -253,8 +255,8 @@ def _is_verified(result: Any) -> bool:
 
 def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
     task = attempt.task
-    known = task.done() and not task.cancelled() and not attempt.cut_off
-    return task.result() if known else None
+    has_result = task.done() and not task.cancelled() and not attempt.cut_off
+    return task.result() if has_result else None
 
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -271,12 +273,12 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     return "ok", {"result": result}
 
 
-def _written(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[: 2 * RESULT_LIMIT]
 
 
 def _shorten(result: Any) -> Any:
-    """Return the result as JSON values, or as cut text if it is longer than `RESULT_LIMIT`.
+    """Return the result as JSON values, or as shortened text if longer than `RESULT_LIMIT`.
 
     The encoder stops at the limit: an owner's function may return megabytes, and encoding them
     would hold Python's lock even in a thread, so that all calls would wait.

@@ -82,7 +82,9 @@ class MenuChoices:
             assert note == TELL_LATE  # what the tool said is in a message of its own
             told.append((time.monotonic(), result))
 
-        self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=emit)
+        self.toolbox.late = LateResults(
+            is_quiet=lambda: time.monotonic() >= quiet_at, ask_with=emit
+        )
 
     async def use_until_cut_off(self, name: str, arguments: Any) -> None:
         """Ask, and let the caller speak before the result."""
