@@ -50,22 +50,22 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
             key is sent.
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
-    yield await _port(settings.server)
-    yield await asyncio.to_thread(_disk, "logs.dir", settings.logs.dir)
+    yield await _check_port(settings.server)
+    yield await asyncio.to_thread(_check_folder, "logs.dir", settings.logs.dir)
     yield await check_storage(settings.storage.url)
     if settings.resilience.share != LOCAL:
         yield await check_share(settings.resilience.share)
     for finding in (
-        *_public_url(settings),
-        *_token(settings),
-        *_alerts(settings),
-        *_outbound(settings),
+        *_check_public_url(settings),
+        *_check_token(settings),
+        *_check_alerts(settings),
+        *_check_outbound(settings),
     ):
         yield finding
     for agent in settings.all_agents:
-        for finding in _tools(agent):
+        for finding in _check_tools(agent):
             yield finding
-    for finding in await _providers(settings, online=online):
+    for finding in await _check_providers(settings, online=online):
         yield finding
     for finding in await check_telephony(settings, online=online):
         yield finding
@@ -73,13 +73,13 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         yield finding
 
 
-async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]:
+async def _check_providers(settings: Settings, *, online: bool) -> list[DoctorFinding]:
     """Check all providers in parallel; a failure's text also says what callers get instead."""
     rungs = [
         rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         for stage, rung in settings.stages.rungs()
     ]
-    found = await asyncio.gather(*(_answers(rung, online=online) for rung in rungs))
+    found = await asyncio.gather(*(_check_rung(rung, online=online) for rung in rungs))
     working = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
     findings: list[DoctorFinding] = []
     for rung, finding in zip(rungs, found, strict=True):
@@ -90,7 +90,8 @@ async def _providers(settings: Settings, *, online: bool) -> list[DoctorFinding]
     return findings
 
 
-def _disk(about: str, directory: Path) -> DoctorFinding:
+def _check_folder(about: str, directory: Path) -> DoctorFinding:
+    """Check that a folder, or its first existing parent, can be written and has enough space."""
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
@@ -107,7 +108,8 @@ def _disk(about: str, directory: Path) -> DoctorFinding:
     return DoctorFinding(about=about, text=text, ok=free_bytes >= MIN_FREE_BYTES)
 
 
-def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
+def _check_public_url(settings: Settings) -> Iterator[DoctorFinding]:
+    """Yield for each enabled carrier whether it can reach `public_url`; a simulated one can."""
     url = settings.server.public_url
     parts = urlsplit(url)
     about = "server.public_url"
@@ -125,17 +127,17 @@ def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=about, text=text, ok=at_home)
 
 
-def _token(settings: Settings) -> Iterator[DoctorFinding]:
+def _check_token(settings: Settings) -> Iterator[DoctorFinding]:
     if why := why_exposed(settings.server):
         yield DoctorFinding(about="HOLDLINE_TOKEN", text=why, ok=False)
 
 
-def _alerts(settings: Settings) -> Iterator[DoctorFinding]:
+def _check_alerts(settings: Settings) -> Iterator[DoctorFinding]:
     for text in missing_of(settings.alerts):
         yield DoctorFinding(about="alerts", text=text, ok=False)
 
 
-def _outbound(settings: Settings) -> Iterator[DoctorFinding]:
+def _check_outbound(settings: Settings) -> Iterator[DoctorFinding]:
     """Yield which numbers may be called, then each transfer destination that may not."""
     from campaigns.order_gate import rules_in, uncallable  # noqa: PLC0415 - needs the database's code
     from campaigns.order_rules import NOTHING_ALLOWED  # noqa: PLC0415
@@ -150,7 +152,7 @@ def _outbound(settings: Settings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=key, text=text, ok=False)
 
 
-def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
+def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
     for tool in agent.tools:
         if tool.entry_point is None:
             continue
@@ -166,17 +168,17 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(rung: RungSpec, *, online: bool) -> DoctorFinding:
+async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
-        return await _runs_here(about, rung)
+        return await _check_local(about, rung)
     text, ok = await reach(rung.url)
     if not ok or not online:
         return DoctorFinding(about=about, text=text, ok=ok)
-    return await _accepts(about, rung)
+    return await _check_key(about, rung)
 
 
-async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
+async def _check_local(about: str, local: RungSpec) -> DoctorFinding:
     """Probe a local voice or recogniser, even without `--online`: nothing leaves the machine."""
     try:
         await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
@@ -185,7 +187,7 @@ async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
     return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, rung: RungSpec) -> DoctorFinding:
+async def _check_key(about: str, rung: RungSpec) -> DoctorFinding:
     """Send the cheap probe, which detects a wrong key, then the real one, which needs the model."""
     vendor = provider(rung.stage, rung.kind)
     try:
@@ -209,7 +211,7 @@ ABOUT_PORT: Final = "server.port"
 READINESS_FIELDS: Final = frozenset(field_.name for field_ in fields(Readiness))
 
 
-async def _port(server: ServerSettings) -> DoctorFinding:
+async def _check_port(server: ServerSettings) -> DoctorFinding:
     """Check whether the server could listen on its port.
 
     A Holdline server that already listens there is no problem, but the doctor cannot tell whether

@@ -14,23 +14,23 @@ from bot.doctor.finding import ANSWER_S, DoctorFinding
 if TYPE_CHECKING:
     from operations.database.provider_board import ProviderBoard
 
-LEASE_S: Final = 5.0  # an interrupted check leaves a lease for this long
+LEASE_S: Final = 5.0  # how long the lease of an interrupted check remains
 ABOUT_SHARE: Final = "resilience.share"
 
 
 async def check_share(share: str) -> DoctorFinding:
-    """Check the shared health board at this address, `resilience.share`."""
+    """Check that the board at this address, `resilience.share`, grants leases or can be created."""
     from bot.health.sharing import board_at  # noqa: PLC0415 - SQLAlchemy takes a while
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
     file = file_of(share)
     if file is not None and not file.exists():
-        return _can_be_made(file)
+        return _check_creatable(file)
     holder = f"doctor-{secrets.token_hex(4)}"
     board = board_at(share, holder=holder)
     try:
         async with asyncio.timeout(ANSWER_S):
-            text, ok = await _leases(board, holder)
+            text, ok = await _try_lease(board, holder)
     except StorageError as error:
         text, ok = f"cannot be used: {error}", False
     except TimeoutError:
@@ -39,8 +39,8 @@ async def check_share(share: str) -> DoctorFinding:
     return DoctorFinding(about=ABOUT_SHARE, text=f"{masked(share)} {text}", ok=ok)
 
 
-async def _leases(board: "ProviderBoard", place: str) -> tuple[str, bool]:
-    """Take and return the lease of an invented rung; return the result in words, and as a flag."""
+async def _try_lease(board: "ProviderBoard", place: str) -> tuple[str, bool]:
+    """Take and give up the lease of an invented rung; return the result in words, and as a flag."""
     began_s = clock.monotonic()
     await board.clock_s()
     took_s = clock.monotonic() - began_s
@@ -61,7 +61,7 @@ async def _close(board: "ProviderBoard") -> None:
         return  # the finding already describes the problem
 
 
-def _can_be_made(file: Path) -> DoctorFinding:
+def _check_creatable(file: Path) -> DoctorFinding:
     """Check whether the file could be created, without creating it."""
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -75,7 +75,7 @@ ABOUT_STORAGE: Final = "storage.url"
 
 
 async def check_storage(url: str) -> DoctorFinding:
-    """Check that the database at this address can be written and needs no upgrade.
+    """Check that the database at this address can be written and, if it existed, needs no upgrade.
 
     A database file that did not exist is removed again.
     """
@@ -113,7 +113,7 @@ async def _row_finding(url: str) -> DoctorFinding:
 
 
 async def _version_finding(url: str) -> DoctorFinding | None:
-    """Return a finding if the database needs an upgrade; `None` if it does not."""
+    """Return a finding if the database needs an upgrade or cannot be checked; else `None`."""
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
     from operations.database.upgrading import find_lag  # noqa: PLC0415
 

@@ -17,25 +17,25 @@ DIALLING: Final = "none of the enabled carriers has a number to call from"
 async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
     """Yield a finding for each configured system and campaign.
 
-    Only with `online` are keys sent: to look up a number in the CRM and to read the spreadsheet.
+    Keys are sent only with `online`: to look up a number in the CRM and to read the spreadsheet.
     """
-    reached = [_reached(about, url) for about, url in _addresses(settings)]
+    checks = [_check_connection(about, url) for about, url in _addresses(settings)]
     if settings.alerts.email.sender and settings.alerts.email.to:
-        reached.append(_mail_server(settings))
-    for finding in await asyncio.gather(*reached):
+        checks.append(_check_mail_server(settings))
+    for finding in await asyncio.gather(*checks):
         yield finding
     if settings.crm.kind == "own" and settings.crm.file:
-        yield await _own_file(settings.crm.file, settings.server.region or "")
+        yield await _check_contacts_file(settings.crm.file, settings.server.region or "")
     if settings.crm.kind in ("rest", "hubspot"):
-        yield await _crm(settings, online=online)
+        yield await _check_crm(settings, online=online)
     if settings.sheets.enabled and settings.sheets.credentials_file:
-        yield await _sheets(settings.sheets, settings.sheets.credentials_file, online=online)
-    for finding in _campaigns(settings):
+        yield await _check_sheets(settings.sheets, settings.sheets.credentials_file, online=online)
+    for finding in _check_campaigns(settings):
         yield finding
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield label and URL of each system whose check is only to connect."""
+    """Yield the label and the URL of each system that is checked only by connecting to it."""
     alerts, crm = settings.alerts, settings.crm
     if alerts.telegram.bot_token and alerts.telegram.chat_id:
         yield "alerts.telegram", alerts.telegram.api_url
@@ -51,18 +51,18 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
                 yield f"tool {tool.name}", tool.url
 
 
-async def _reached(about: str, url: str) -> DoctorFinding:
+async def _check_connection(about: str, url: str) -> DoctorFinding:
     text, ok = await reach(url)
     return DoctorFinding(about=about, text=text, ok=ok)
 
 
-async def _mail_server(settings: Settings) -> DoctorFinding:
+async def _check_mail_server(settings: Settings) -> DoctorFinding:
     email = settings.alerts.email
     text, ok = await reach_port(email.server, email.port)
     return DoctorFinding(about="alerts.email", text=text, ok=ok)
 
 
-async def _own_file(file: Path, region: str) -> DoctorFinding:
+async def _check_contacts_file(file: Path, region: str) -> DoctorFinding:
     from operations.contact_files import ContactFileError  # noqa: PLC0415 - as below
     from operations.crm.own import read_contacts  # noqa: PLC0415 - SQLAlchemy takes a while
 
@@ -75,7 +75,7 @@ async def _own_file(file: Path, region: str) -> DoctorFinding:
     )
 
 
-async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
+async def _check_crm(settings: Settings, *, online: bool) -> DoctorFinding:
     """Connect to the CRM; with `online`, look up a number, which shows that it accepts the key."""
     from operations.crm.opening import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
     from operations.crm.rest import HUBSPOT_URL  # noqa: PLC0415
@@ -94,8 +94,11 @@ async def _crm(settings: Settings, *, online: bool) -> DoctorFinding:
     return DoctorFinding(about="crm", text=text, ok=ok)
 
 
-async def _sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> DoctorFinding:
-    """Check the service account's key file; with `online`, read the first column of each tab."""
+async def _check_sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> DoctorFinding:
+    """Connect to the API and check the service account's key file.
+
+    With `online`, also read the first column of each tab.
+    """
     from operations.sheets.sheet import (  # noqa: PLC0415 - google-auth is an extra
         ServiceAccount,
         Sheet,
@@ -116,7 +119,7 @@ async def _sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> Doctor
     return DoctorFinding(about="sheets", text=text, ok=ok)
 
 
-def _campaigns(settings: Settings) -> Iterator[DoctorFinding]:
+def _check_campaigns(settings: Settings) -> Iterator[DoctorFinding]:
     carriers = settings.transports
     dials = [
         name

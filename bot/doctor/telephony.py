@@ -1,4 +1,4 @@
-"""Checks our account, number and webhook at each carrier, and the key of LiveKit."""
+"""Checks our account, number and webhook at each carrier, and our key at LiveKit."""
 
 import asyncio
 import socket
@@ -21,18 +21,20 @@ Reading: TypeAlias = Callable[[], Awaitable["NumberSetup"]]
 async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFinding]:
     """Return a finding for each enabled carrier, LiveKit included.
 
-    With `online`, its account is read, and `server.public_url` is resolved. Otherwise only the
-    connection is checked.
+    With `online`, the carriers' accounts are read, LiveKit's rooms are listed, and a finding for
+    the host of `server.public_url` is added. Otherwise only the connections are checked.
     """
     checks: list[Awaitable[DoctorFinding]] = []
     for name in _enabled(settings):
         url = getattr(settings.transports, name).api_url
-        checks.append(_carrier(settings, name) if online else _reached(name, url))
+        checks.append(_check_carrier(settings, name) if online else _check_connection(name, url))
     if checks and online:
-        checks.append(_resolved(settings.server.public_url))
+        checks.append(_check_host_name(settings.server.public_url))
     livekit = settings.transports.livekit
     if livekit.enabled:
-        checks.append(_livekit(settings) if online else _reached("livekit", livekit.url))
+        checks.append(
+            _check_livekit(settings) if online else _check_connection("livekit", livekit.url)
+        )
     return await asyncio.gather(*checks)
 
 
@@ -42,12 +44,12 @@ def _enabled(settings: Settings) -> Iterator[str]:
             yield name
 
 
-async def _reached(name: str, url: str) -> DoctorFinding:
+async def _check_connection(name: str, url: str) -> DoctorFinding:
     text, ok = await reach(url)
     return DoctorFinding(about=f"transports.{name}", text=text, ok=ok)
 
 
-async def _resolved(public_url: str) -> DoctorFinding:
+async def _check_host_name(public_url: str) -> DoctorFinding:
     """Resolve the host name of `server.public_url`, as carriers do."""
     host = urlsplit(public_url).hostname or ""
     loop = asyncio.get_running_loop()
@@ -63,7 +65,8 @@ async def _resolved(public_url: str) -> DoctorFinding:
     return DoctorFinding(about="server.public_url", text=text, ok=ok)
 
 
-async def _carrier(settings: Settings, name: str) -> DoctorFinding:
+async def _check_carrier(settings: Settings, name: str) -> DoctorFinding:
+    """Check the account, the number and its webhook; no problem if a credential is missing."""
     about, section = f"transports.{name}", getattr(settings.transports, name)
     read, key = _reading(name, section)
     if read is None:
@@ -78,14 +81,16 @@ async def _carrier(settings: Settings, name: str) -> DoctorFinding:
         return DoctorFinding(about=about, text=text, ok=False, cure=cure)
     path = WEBHOOKS.get(name)
     expected = f"{settings.server.public_url}{path}" if path else None
-    wrong = _wrong(setup, name.title(), section.number, expected)
+    wrong = _why_no_calls(setup, name.title(), section.number, expected)
     if wrong:
         return DoctorFinding(about=about, text=wrong, ok=False)
     webhook = f", and {section.number} has our webhook" if setup.webhook else ""
     return DoctorFinding(about=about, text=f"the account is {setup.account}{webhook}", ok=True)
 
 
-def _wrong(setup: "NumberSetup", title: str, number: str | None, expected: str | None) -> str:
+def _why_no_calls(
+    setup: "NumberSetup", title: str, number: str | None, expected: str | None
+) -> str:
     """Return why calls would not arrive; empty if they would."""
     if setup.account != "active":
         return f"{title} says that the account is {setup.account}"
@@ -126,10 +131,10 @@ def _reading(name: str, section: Any) -> tuple[Reading | None, str]:
             auth_id=section.auth_id, auth_token=section.auth_token, api_url=section.api_url
         )
         return lambda: plivo.number_setup(section.number), section.auth_token_env
-    return _exotel(section)
+    return _exotel_reading(section)
 
 
-def _exotel(section: Any) -> tuple[Reading | None, str]:
+def _exotel_reading(section: Any) -> tuple[Reading | None, str]:
     from transports.exotel.rest import ExotelRest  # noqa: PLC0415
 
     for key in ("account_sid", "api_key", "api_token"):
@@ -144,7 +149,7 @@ def _exotel(section: Any) -> tuple[Reading | None, str]:
     return rest.number_setup, section.api_token_env
 
 
-async def _livekit(settings: Settings) -> DoctorFinding:
+async def _check_livekit(settings: Settings) -> DoctorFinding:
     """List the rooms, which works only with a valid key and secret."""
     from transports.livekit.rooms import LivekitRooms, RoomsError  # noqa: PLC0415 - 28 MB
 

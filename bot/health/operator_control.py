@@ -26,7 +26,7 @@ async def show(settings: Settings) -> None:
     """Print the health of every rung.
 
     Raises:
-        CommandError: No server answers.
+        CommandError: No server answers, or it refuses access or fails.
     """
     await _ask_and_print(settings, "GET", "")
 
@@ -36,7 +36,7 @@ async def reset(settings: Settings, name: str) -> None:
 
     Raises:
         UsageError: The server has no rung of that name.
-        CommandError: No server answers.
+        CommandError: No server answers, or it refuses access or fails.
     """
     await _ask_and_print(settings, "POST", f"/{quote(name, safe='')}/reset", name=name)
 
@@ -95,26 +95,26 @@ def addresses(server: ServerSettings) -> tuple[str, ...]:
 async def _ask(
     settings: Settings, method: str, path: str, *, name: str
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Return the address of the first server that answers, and its rungs.
+    """Return the address of the first server that answers, and its rungs; raise as `reset` does.
 
     Only the configured server gets the token: the demo needs none, and another program on the
     demo's port must not see it.
     """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    known, demos = addresses(settings.server), demo_addresses()
+    configured, demos = addresses(settings.server), demo_addresses()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
-        for place in dict.fromkeys((*known, *demos)):
-            url, shown = f"{place}/api/providers{path}", headers if place in known else {}
+        for place in dict.fromkeys((*configured, *demos)):
+            url, sent = f"{place}/api/providers{path}", headers if place in configured else {}
             try:
-                async with session.request(method, url, headers=shown) as answer:
+                async with session.request(method, url, headers=sent) as answer:
                     return place, await _parse_answer(answer, place, name=name)
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
-    others = " or ".join(place for place in demos if place not in known)
+    others = " or ".join(place for place in demos if place not in configured)
     demo = f", and no demo at {others}" if others else ""
     raise CommandError(
-        f"no server answers at {' or '.join(known)}{demo}; start one with `holdline serve`"
+        f"no server answers at {' or '.join(configured)}{demo}; start one with `holdline serve`"
     )
 
 

@@ -22,8 +22,8 @@ from providers.catalog import provider
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
-    # A recogniser that got only a cough ends without a word, which is no failure. Deepgram sends a
-    # message for every second of audio, so after a shorter silence it is not late.
+    # A recogniser that got only a cough ends without a word, which is not a failure. Deepgram sends
+    # a message for every second of audio, so after a shorter silence it is not late.
     "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
@@ -75,7 +75,7 @@ def build_policies(
 
 
 def build_availability(settings: Settings, now: float) -> AvailabilityTable:
-    """Return a table with the availability of every configured rung, all of them closed."""
+    """Return a table with the availability of every configured rung, all breakers closed."""
     return AvailabilityTable(
         [
             Place(

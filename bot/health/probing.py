@@ -61,7 +61,7 @@ class Prober:
 
     Attributes:
         last: The result of the last probe; `None` before the first one.
-        answered: Set after the first probe.
+        answered: Set after the first completed probe.
         lag: The event loop's lag monitor: a time-out that our own lag caused does not count
             against the rung.
     """
@@ -76,7 +76,7 @@ class Prober:
         clock: Clock,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Probe a rung once `run` is called.
+        """Create the prober of a rung; `run` begins to probe.
 
         Args:
             rung: The rung to probe, with its own key.
@@ -84,8 +84,8 @@ class Prober:
             settings: How often to probe.
             emit: Emits `ProviderProbed`, `AttemptFailed` and the breaker's events.
             clock: Monotonic.
-            leads: Returns whether this process probes the rung, not another one that shares its
-                health.
+            leads: Returns whether this process probes the rung, rather than another process that
+                shares the rung's health.
         """
         self.last: Probed | None = None
         self.answered = asyncio.Event()
@@ -128,6 +128,7 @@ class Prober:
             await asyncio.sleep(LOOK_S)
 
     async def _do(self, probe: Probe) -> None:
+        """Send one probe and emit its result; it counts unless our own lag caused a time-out."""
         permit = self.availability.permit(self._clock(), probe=True)
         if permit is None:  # a trial request is in progress; its result will tell as much
             self._probing.reported(probe.number, self._clock(), ok=False)
@@ -140,23 +141,23 @@ class Prober:
             self.availability.breaker.take_back(permit)
             raise
         now = self._clock()
-        most_ours = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
-        unread = most_ours or began_s < now < self.lag.ready_at
-        failure, ours = tried.failure, unread and tried.timed_out
+        mostly_stalled = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
+        unread = mostly_stalled or began_s < now < self.lag.ready_at
+        failure, lagged = tried.failure, unread and tried.timed_out
         self.last = Probed(
             at_s=now,
             real=tried.real,
             ok=failure is None,
             took_s=now - began_s,
-            error=printable(_sentence(failure, self._rung, ours=ours)),
-            kind="" if failure is None else LAG if ours else failure.kind,
+            error=printable(_sentence(failure, self._rung, lagged=lagged)),
+            kind="" if failure is None else LAG if lagged else failure.kind,
         )
         self._emit_probe(self.last)
         self.answered.set()
-        if ours:
+        if lagged:
             self.availability.breaker.take_back(permit)
         else:
-            self._book(permit, failure, now=now, counts=probe.counts or tried.real)
+            self._record_result(permit, failure, now=now, counts=probe.counts or tried.real)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(now, doubted=is_doubted(self.availability))
 
@@ -198,7 +199,9 @@ class Prober:
             return Tried(real=real, failure=odd)
         return Tried(real=real)
 
-    def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
+    def _record_result(
+        self, permit: Permit, failure: Failure | None, *, now: float, counts: bool
+    ) -> None:
         if failure is not None:
             if now >= self.availability.served_until:
                 reason = f"probe: {printable(failure.reason)}"
@@ -226,11 +229,11 @@ class Prober:
         )
 
 
-def _sentence(failure: Failure | None, rung: RungSpec, *, ours: bool) -> str:
+def _sentence(failure: Failure | None, rung: RungSpec, *, lagged: bool) -> str:
     """Return a sentence for the operator about a failed probe; empty if it succeeded."""
     if failure is None:
         return ""
-    kind, reason = (LAG, "") if ours else (failure.kind, failure.reason)
+    kind, reason = (LAG, "") if lagged else (failure.kind, failure.reason)
     return explain(kind, reason, rung.vendor) or kind
 
 

@@ -37,10 +37,10 @@ def judge_readiness(
         recorded: Whether calls can be recorded in the database; they go on without it.
     """
     down = [stage for stage, any_rung in usable.items() if not any_rung]
-    lost = any(not _can_do_without(stage, steps) for stage in down)
+    can_answer = all(_can_do_without(stage, steps) for stage in down)
     missing = down if recorded else [*down, STORAGE]
     reasons = ((why_closed,) if why_closed else ()) + tuple(f"{item}_down" for item in missing)
-    ready = not why_closed and not lost
+    ready = not why_closed and can_answer
     return Readiness(ready=ready, degraded=ready and bool(missing), reasons=reasons)
 
 

@@ -87,7 +87,7 @@ class BoardClient:
         self.synced = asyncio.Event()
 
     def leads(self, place: str) -> bool:
-        """Return whether this process probes a rung: it holds the lease, or the board is down."""
+        """Return whether this process probes a rung: it has the lease, or the last sync failed."""
         return place in self._led or self._misses > 0
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class BoardClient:
     async def sync(self) -> None:
         """Write our new reports to the board, adopt those of others, renew the leases if due.
 
-        Failures of the board are counted, not raised.
+        Failures of the board, and answers later than `ANSWER_S`, are counted, not raised.
         """
         self._collect_reports()
         try:
@@ -112,7 +112,7 @@ class BoardClient:
         finally:
             self.synced.set()
 
-    def sync_failed(self, broken: Exception) -> None:
+    def count_failed_sync(self, broken: Exception) -> None:
         """Count a round that raised an unexpected exception."""
         self._count_miss(StorageError(type(broken).__name__))
 
@@ -128,29 +128,33 @@ class BoardClient:
                 logger.opt(exception=broken).error("the shared health board could not be closed")
 
     def _collect_reports(self) -> None:
-        """Queue our new reports; none before the board's clock was read, which dates them."""
+        """Queue our new reports, once the board's clock, which dates them, has been read."""
         if self._clock_reading is None:
             return
         now = clock.monotonic()
         for rung in self._rungs.values():
-            for word in rung.news(now, utc_s=now + self._clock_reading.ahead_s):
-                self._pending[word.place, word.aspect] = word
+            for report in rung.news(now, utc_s=now + self._clock_reading.ahead_s):
+                self._pending[report.place, report.aspect] = report
 
     async def _exchange(self) -> None:
+        """Write our reports and adopt those of others; if due, read the clock and renew the leases.
+
+        Raises `StorageError` if the board fails; then unwritten reports stay queued.
+        """
         renews = clock.monotonic() >= self._renew_at
         if renews or self._clock_reading is None:
             self._clock_reading = await self._best_clock_reading()
-            self._collect_reports()
+            self._collect_reports()  # before the first reading, `sync` could queue none
         writing = dict(self._pending)
         await self._board.write(writing.values())
-        for key, word in writing.items():
-            if self._pending.get(key) is word:
+        for key, report in writing.items():
+            if self._pending.get(key) is report:
                 del self._pending[key]
-        for word in await self._board.others(self._rungs):
+        for report in await self._board.others(self._rungs):
             now = clock.monotonic()
-            rung = self._rungs[word.place]
-            changed = rung.heed(word, now, utc_s=now + self._clock_reading.ahead_s)
-            if changed and word.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
+            rung = self._rungs[report.place]
+            changed = rung.heed(report, now, utc_s=now + self._clock_reading.ahead_s)
+            if changed and report.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
                 self._emit(_followed_event(rung.rung))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
@@ -267,7 +271,7 @@ async def share_health(
     try:
         async with asyncio.TaskGroup() as tasks:
             running = keep_running(
-                "sharing the providers' health", client.run, on_failure=client.sync_failed
+                "sharing the providers' health", client.run, on_failure=client.count_failed_sync
             )
             syncing = tasks.create_task(running, name="share the providers' health")
             try:
