@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage.
+    """Run a command and return its exit code: 0 done, 1 ran and failed, 2 bad usage.
 
     The files that a command writes are readable by their owner only.
     """

@@ -36,7 +36,7 @@ from transports.twilio.routes import MEDIA_PATH, TwilioRoutes
 def carrier_routers(
     transports: TransportsSettings, host: CarrierHost, people: People
 ) -> Iterator[APIRouter]:
-    """Yield the routes of each enabled carrier that streams over a websocket.
+    """Yield the routes of each enabled carrier that streams over a websocket and has its keys.
 
     Args:
         transports: Settings of the carriers.
@@ -149,7 +149,7 @@ class Closing(Protocol):
 def carrier_of(
     settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return the first configured carrier, in the order below; `None` if there is none.
+    """Return Twilio, Telnyx, Plivo, Exotel or LiveKit: the first that can dial; else `None`.
 
     Args:
         settings: The configuration.

@@ -41,8 +41,8 @@ from providers.provider import RungSpec, Stage, WholeRecording
 ANSWER_S: Final = 5.0  # for a demo to answer
 
 
-def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
-    """Return the configuration, and the error if its ladder of this stage lacks keys.
+def load_for_stage(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
+    """Load the configuration; also return the error if a rung of this stage has no key.
 
     Keys of other stages may be missing.
 
@@ -55,8 +55,8 @@ def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError
     try:
         return load(config).settings, None
     except ConfigError as wrong:
-        own = [problem for problem in wrong.problems if problem.key[:2] == ("stages", stage)]
-        return settings, ConfigError(own or wrong.problems)
+        of_stage = [problem for problem in wrong.problems if problem.key[:2] == ("stages", stage)]
+        return settings, ConfigError(of_stage or wrong.problems)
 
 
 def has_no_key(settings: Settings, stage: Stage) -> bool:
@@ -147,17 +147,17 @@ class Batch:
         availability: AvailabilityTable | None = None,
         emit: Emit = lambda _: None,
     ) -> Self:
-        """Return the configured ladders.
+        """Return a batch that uses the configured ladders.
 
         Args:
             settings: The configuration.
             availability: The table that the calls use; `None` outside a server.
             emit: Emits the events of retries and of changes of rung.
         """
-        known = availability or build_availability(settings, clock.monotonic())
+        table = availability or build_availability(settings, clock.monotonic())
         waits = settings.resilience.retry_settings()
         return cls(
-            settings=settings, retries=Retries(settings=waits, emit=emit, availability=known)
+            settings=settings, retries=Retries(settings=waits, emit=emit, availability=table)
         )
 
     async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
@@ -168,7 +168,7 @@ class Batch:
             language: The spoken language; `None` to let the recogniser detect it.
 
         Raises:
-            UnusableInputError: There is no such file, or it is empty or too large.
+            UnusableInputError: The file is missing, unreadable, empty or too large.
             ServiceError: All rungs failed.
         """
         content = await asyncio.to_thread(read_recording, path)
@@ -226,7 +226,7 @@ def read_recording(path: Path) -> bytes:
     """Return a file's bytes; blocks.
 
     Raises:
-        UnusableInputError: There is no such file, or it is empty or too large.
+        UnusableInputError: The file is missing, unreadable, empty or too large.
     """
     try:
         size = path.stat().st_size

@@ -21,10 +21,10 @@ from bot.batch.batch import (
     BatchSound,
     UnusableInputError,
     check_text,
-    configured,
     find_demo,
     has_no_key,
     line_of,
+    load_for_stage,
 )
 from bot.config.rungs import vendors_of
 from bot.config.settings import Settings
@@ -110,7 +110,7 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
 
 @asynccontextmanager
 async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
-    """Yield the ladders for one command; without any keys, those of a running demo.
+    """Yield the ladders for one command: without a configuration or keys, those of a running demo.
 
     Raises:
         ConfigError: The configuration cannot be used, and no demo replaces it.
@@ -126,7 +126,7 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
 
 
 async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:
-    settings, missing = configured(config, stage)
+    settings, missing = load_for_stage(config, stage)
     if missing is None:
         return settings
     if config is None and has_no_key(settings, stage):

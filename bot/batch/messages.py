@@ -61,7 +61,7 @@ def untranscribed(folder: Path) -> list[Path]:
 
 
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
-    """Transcribe all new messages; return how many seconds to wait before the next check."""
+    """Transcribe new messages until the ladder fails; return the seconds until the next check."""
     wait_s = LOOK_S
     for path in await asyncio.to_thread(untranscribed, folder):
         try:

@@ -83,13 +83,13 @@ def command(
         return campaign_state.print_status(settings, campaign, say=typer.echo)
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
-    asked = not yes and sys.stdin.isatty()
+    confirms = not yes and sys.stdin.isatty()
     return campaign_state.change_state(
         settings,
         str(campaign),
         action,
         say=typer.echo,
-        agrees=lambda: not asked or typer.confirm("Call them?"),
+        agrees=lambda: not confirms or typer.confirm("Call them?"),
     )
 
 
@@ -103,7 +103,7 @@ def _check_action(action: str, file: str | None, *, crm: bool) -> None:
 
 
 def _source(file: str | None, columns: str | None, encoding: str | None, *, crm: bool) -> str:
-    """Return the file or its URL; empty for the CRM."""
+    """Return the file or its URL, empty for the CRM; raise `UsageError` for both or neither."""
     if crm and (file or columns or encoding):
         raise UsageError("campaign import takes --crm or a file with its options, not both")
     if not crm and not file:

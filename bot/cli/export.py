@@ -36,18 +36,20 @@ def command(
         since_of,
     )
 
-    at = since_of(since, now=clock.utc_now())
+    since_time = since_of(since, now=clock.utc_now())
     if what not in COLUMNS:
         raise UsageError(f'export takes {KINDS}, not "{what}"')
     if form not in FORMATS:
         raise UsageError(f'--format is "{form}"; it takes {" or ".join(FORMATS)}')
-    if at is None:
+    if since_time is None:
         raise UsageError(f'--since is "{since}"; it takes 90m, 24h, 7d, 2w, or a date: 2026-03-01')
     file = out or Path(f"{what}.{form}")
     _check_out(file, example=f"{what}.{form}")
     check_database(settings.storage.url)
     try:
-        count = asyncio.run(export(settings.storage.url, what, since=at, form=form, out=file))
+        count = asyncio.run(
+            export(settings.storage.url, what, since=since_time, form=form, out=file)
+        )
     except StorageError as error:
         raise CommandError(f"the database does not answer: {error}") from error
     except OSError as error:

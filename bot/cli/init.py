@@ -54,14 +54,14 @@ def command(
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
     rungs = {stage: _ladder(stage, kind, variables) for stage, kind in chosen.items()}
     config.write_text(SHAPE.format(**rungs), encoding="utf-8")
-    _keep(known, {name: key for name, key in keys.items() if key})
+    _save_keys(known, {name: key for name, key in keys.items() if key})
     usual = config.absolute() == USUAL.absolute()
     file = "" if usual else f" --config {shlex.quote(str(config))}"
     typer.echo(f"Wrote {config}. Next: holdline doctor --online{file}, then holdline serve{file}")
 
 
 def _ladder(stage: Stage, first: str, variables: Environment) -> str:
-    """Return a stage's rungs: the chosen vendor, others whose key is set, and a local voice."""
+    """Return a stage's rungs: the chosen vendor and, unless local, its standbys."""
     others = [
         kind
         for kind in kinds(stage)
@@ -94,8 +94,8 @@ def _ask_key(name: str) -> str:
     return str(key).strip()
 
 
-def _keep(known: str, keys: dict[str, str]) -> None:
-    """Add keys to `.env`, which only its owner may read."""
+def _save_keys(known: str, keys: dict[str, str]) -> None:
+    """Add keys to `.env`; only its owner may read a new file."""
     if not keys:
         return
     lines = "".join(f"{name}={key}\n" for name, key in keys.items())

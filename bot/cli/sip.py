@@ -70,9 +70,6 @@ def _not_set(key: str, variable: str) -> str:
     return f"{key} names {variable}, which is not set; put it in the environment or .env"
 
 
-# -- trunks
-
-
 def _plan(livekit: LivekitSettings) -> "ExchangePlan":
     from transports.livekit.trunks import (  # noqa: PLC0415 - loads slowly
         ExchangePlan,
@@ -129,10 +126,8 @@ def _login(username: str | None, password: SecretStr | None) -> "Credentials | N
     return Credentials(username=username, password=password) if username and password else None
 
 
-# -- advice for the carrier
-
-
 def _advice(settings: Settings) -> Iterator[str]:
+    """Yield the lines that say what to enter at the carrier."""
     sip = settings.transports.livekit.sip
     yield ""
     yield "At the carrier, enter:"

@@ -42,7 +42,7 @@ class Rendered:
     error: str = ""  # empty if the clip exists
 
 
-def wanted(
+def needed_clips(
     settings: Settings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
     """Yield each clip that should exist: the rung with its voice, and the text.
@@ -113,7 +113,9 @@ async def render_missing(
                 try:
                     samples = await voice.say(text)
                 except ServiceError as unspoken:
-                    yield Rendered(rung=rung.name, text=text, error=_line(unspoken.failure, rung))
+                    yield Rendered(
+                        rung=rung.name, text=text, error=_failure_line(unspoken.failure, rung)
+                    )
                     break
                 await asyncio.to_thread(store.save, Clip.of(rung, text), samples)
                 yield Rendered(rung=rung.name, text=text)
@@ -124,7 +126,7 @@ async def _sleep_then(go: Go, wait_s: float, *, sleep: Callable[[float], Awaitab
     await go()
 
 
-def _line(failure: Failure, rung: RungSpec) -> str:
+def _failure_line(failure: Failure, rung: RungSpec) -> str:
     return f"{explain(failure.kind, failure.reason, rung.vendor)}; {cure_of(failure.kind)}"
 
 
@@ -133,7 +135,7 @@ def _missing(
 ) -> list[tuple[RungSpec, str]]:
     return [
         (rung, text)
-        for rung, text in wanted(settings, utterances)
+        for rung, text in needed_clips(settings, utterances)
         if not store.has(Clip.of(rung, text))
     ]
 
@@ -168,7 +170,7 @@ async def keep_clips(
     rendering = partial(
         render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
     )
-    keeping = partial(_keep, rendering, retries.emit)
+    keeping = partial(_render_until_complete, rendering, retries.emit)
     async with at_work(clips=keep_running("rendering clips", keeping)):
         yield
 
@@ -187,15 +189,17 @@ class _Quiet:
             self._quiet_checks = self._quiet_checks + 1 if self._quiet() else 0
 
 
-async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit) -> None:
+async def _render_until_complete(
+    rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit
+) -> None:
     complete = False
     while not complete:
-        complete = await _complete(rendering(), emit)
+        complete = await _render_round(rendering(), emit)
         await asyncio.sleep(0.0 if complete else AGAIN_S)
 
 
-async def _complete(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
-    """Render, log failures and emit a summary; return whether all clips exist now."""
+async def _render_round(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
+    """Render missing clips, log failures and emit a summary; return whether all clips exist now."""
     complete, rendered, failed = True, 0, 0
     try:
         async for item in rendering:
@@ -212,7 +216,7 @@ async def _complete(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
 
 
 async def render_all(settings: Settings) -> bool:
-    """Render all clips and print the results; return False if a voice failed."""
+    """Render the missing clips and print the results; return False if a voice failed."""
     console = Console(soft_wrap=True, highlight=False)
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()

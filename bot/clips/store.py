@@ -106,7 +106,7 @@ class ClipStore:
         partial.replace(self._path(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
-        """Return a clip as 16-bit mono at that rate; `None` if it is missing or takes too long."""
+        """Return 16-bit mono at that rate; `None` if the clip cannot be read within `LOAD_S`."""
         key = (clip.name, rate_hz)
         if key not in self._loaded:
             pcm = await self._read_in_time(clip, rate_hz)
@@ -152,7 +152,7 @@ class CallVoice:
         local: Callable[[str, str], bytes],
         rate_hz: int,
     ) -> None:
-        """Speak with these clips and the local voice.
+        """Create the voice of one call.
 
         Args:
             store: The rendered clips.

@@ -39,7 +39,7 @@ class UnspokenError(Exception):
     """A voice did not speak a text; the message is one redacted line."""
 
     def __init__(self, kind: Kind, text: str, *, failure: Failure | None = None) -> None:
-        """Describe the error; `failure` is what the provider itself reported, if anything."""
+        """Create the error; `failure` is what the provider itself reported, if anything."""
         super().__init__(text)
         self._kind = kind
         self._failure = failure
@@ -161,7 +161,7 @@ class _AudioCollector:
 
 @asynccontextmanager
 async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
-    """Run a rung's service while the block runs; yields a function that returns a text as PCM."""
+    """Run a rung's service; yield what returns a text as PCM or raises `UnspokenError`."""
     collector = _AudioCollector()
     service = provider("tts", rung.kind).build(rung)
     cast("Voice", service).listen(collector)
@@ -200,7 +200,7 @@ def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
     """Return the audio of a text with all but `MARGIN_S` of the silence around it cut off.
 
     Raises:
-        UnspokenError: The audio is silent, or so short that the text must have been cut off.
+        UnspokenError: The audio is silent, or too short for the whole text.
     """
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)

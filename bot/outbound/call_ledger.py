@@ -39,13 +39,13 @@ class CarrierReports:
         """Keep an event if it is a carrier's report.
 
         Returns:
-            The id of the dial whose state may have changed; else empty, even after a report of
-            costs.
+            The id of the dial whose state may have changed. Empty for other events, including
+            reports of costs.
         """
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
-                known = self._legs.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
-                remember(self._legs, leg.ref, known.after(leg))
+                earlier = self._legs.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
+                remember(self._legs, leg.ref, earlier.after(leg))
                 remember(self.refs, leg.ref, leg.call_ref)
                 return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):
@@ -55,7 +55,7 @@ class CarrierReports:
         return ""
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
-        """Return what the carrier reported of a dial to any process; `None` if nothing."""
+        """Return what the carrier reported about a dial to any process; `None` if nothing."""
         answers = await self._ask(dial_id=dial_id, call_ref="")
         return joined(HeardLeg(**item["heard"]) for item in answers if item["heard"])
 
@@ -97,18 +97,18 @@ class CallLedger:
         self._calls: dict[str, CallState] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
         self._changed: dict[str, asyncio.Event] = {}  # by the dial's id
-        self.book = CarrierReports()
+        self.carrier_reports = CarrierReports()
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
         """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
-        self.book.join(pool)
+        self.carrier_reports.join(pool)
         pool.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
         """Record a carrier's report or an event of an outbound call, and end waits for it."""
-        if reported := self.book.note(entry.event):
+        if reported := self.carrier_reports.note(entry.event):
             self._wake(reported)
             return
         match entry.event:
@@ -128,7 +128,7 @@ class CallLedger:
     async def verdict(self, dial_id: str) -> CallVerdict | None:
         """Return the verdict on a dial's call in any process; `None` if no process has the call."""
         if self._pool is None:
-            return self._own(dial_id)
+            return self._own_verdict(dial_id)
         answers = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
         found = [CallVerdict(**answer) for answer in answers if answer]
         return max(found, key=lambda verdict: verdict.over) if found else None
@@ -150,14 +150,14 @@ class CallLedger:
         """Forget a dial."""
         self._calls.pop(dial_id, None)
         self._changed.pop(dial_id, None)
-        self.book.forget(dial_id)
+        self.carrier_reports.forget(dial_id)
 
-    def _own(self, dial_id: str) -> CallVerdict | None:
+    def _own_verdict(self, dial_id: str) -> CallVerdict | None:
         call = self._calls.get(dial_id)
         return judge_call(call) if call else None
 
     async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        verdict = self._own(question["dial_id"])
+        verdict = self._own_verdict(question["dial_id"])
         return asdict(verdict) if verdict else None
 
     def _wake(self, dial_id: str) -> None:

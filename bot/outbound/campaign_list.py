@@ -46,7 +46,7 @@ async def list_campaigns(
         shown.append(
             _shown(campaign, standing, outbound.currency)
             | details
-            | await _left(outbound, standing)
+            | await _usage_and_time_left(outbound, standing)
         )
     return shown
 
@@ -125,7 +125,7 @@ def _shown(campaign: Campaign, standing: CampaignStanding, currency: str) -> dic
     }
 
 
-async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
+async def _usage_and_time_left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
     """Return what was used today, and how long a running campaign may still take."""
     campaign, now = outbound.campaigns[standing.name], outbound.now_s()
     today = standing.day_s == day_began_s(campaign.zone, now=now)

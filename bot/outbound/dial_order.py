@@ -25,7 +25,7 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
 
     Raises:
         UsageError: The number is invalid, or the server's configuration does not allow the call.
-        CommandError: No server answers, it cannot call, or it did not report the outcome.
+        CommandError: No server answers, or it refuses, cannot call or did not report the outcome.
     """
     result = await _ask(settings, number)
     length = f", {result['length_s']:.0f} s" if result["length_s"] else ""
@@ -48,7 +48,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
                 continue  # no request was sent, so trying the next address cannot call twice
             except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(
-                    f"{place} accepted the call but did not report its outcome"
+                    f"{place} may have placed the call but did not report its outcome"
                 ) from lost
     where = " or ".join(places)
     raise CommandError(f"no server answers at {where}; start one with `holdline serve`")

@@ -62,7 +62,7 @@ class PoolCapacity:
         return self.process.switchboard.why_closed == "draining"
 
     def seats(self) -> int:
-        """Return how many calls can be placed now, in the pool and with this process's seats."""
+        """Return how many calls the pool and this process can place now."""
         if self.pool.why_closed:
             return 0
         return min(self.pool.room, self.process.switchboard.free)
@@ -87,9 +87,9 @@ class PlacedCalls:
         self.briefs.keep(claim.dial.id, agent)
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return the verdict on a dial's call; `None` if there was no call.
+        """Return the verdict on a dial's call; `None` if there was none or it cannot be found out.
 
-        If no process has the call, because its process has ended, the record decides.
+        If no process has the call, because the call's process has ended, the record decides.
         """
         return await self.ledger.verdict(dial_id) or await self._recorded(dial_id)
 
@@ -189,7 +189,7 @@ async def open_outbound(
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     async with asyncio.TaskGroup() as tasks:
         calls = _calls(ledger, process, pool, campaigns, dials)
-        carrier = carrier_of(settings, ledger.book, tasks)
+        carrier = carrier_of(settings, ledger.carrier_reports, tasks)
         jobs = background_jobs(settings, database, campaigns, carrier, leads=lambda: pool.leads)
         outbound = _outbound(
             PoolCapacity(process=process, pool=pool),

@@ -41,14 +41,14 @@ class Rehearsal:
     timeout_s: float
     fresh_s: float = FRESH_S
     _well_at: dict[str, float] = field(default_factory=dict[str, float])
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ready(self) -> str:
         """Rehearse where needed; return the reason why an agent could not talk, or empty.
 
         The reason is `stt_down`, `llm_down` or `tts_down`.
         """
-        async with self._turn:
+        async with self._lock:
             for stage in STAGES:
                 await self._rehearse(stage)
         return stage_down({stage: bool(self._usable(stage)) for stage in STAGES})

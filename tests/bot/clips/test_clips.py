@@ -13,7 +13,7 @@ import pytest
 from bot import clock
 from bot.call.last_resort import say_locally
 from bot.clips import rendering as clip_keeping
-from bot.clips.rendering import Rendered, keep_clips, render_missing, wanted
+from bot.clips.rendering import Rendered, keep_clips, needed_clips, render_missing
 from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore, load_utterances
 from bot.clips.voice import UnspokenError, trim
 from bot.config.errors import ConfigError
@@ -88,7 +88,7 @@ async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
     assert {item.rung for item in done} == set(VOICES)
     spoken = [(word.instance, word.text) for word in lab.record.words()]
     assert ("elevenlabs", "goodbye.") in spoken or ("elevenlabs", "goodbye") in spoken
-    for rung, text in wanted(settings, UTTERANCES):
+    for rung, text in needed_clips(settings, UTTERANCES):
         pcm = await store.load(Clip.of(rung, text), 8000)
         assert pcm is not None
         assert 0.3 < len(pcm) / 2 / 8000 < 3.0
@@ -249,7 +249,7 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
     done = await rendered(settings, store)
 
     assert all(item.error for item in done)
-    assert not any(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES))
+    assert not any(store.has(Clip.of(*pair)) for pair in needed_clips(settings, UTTERANCES))
 
 
 async def test_a_server_renders_only_while_there_are_no_calls(
@@ -265,7 +265,7 @@ async def test_a_server_renders_only_while_there_are_no_calls(
         before = len(lab.record.words())
         busy = False
         async with asyncio.timeout(20):
-            while not all(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES)):  # noqa: ASYNC110 - files are waited for
+            while not all(store.has(Clip.of(*pair)) for pair in needed_clips(settings, UTTERANCES)):  # noqa: ASYNC110 - files are waited for
                 await asyncio.sleep(0.02)
             while not told:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.02)
@@ -274,7 +274,7 @@ async def test_a_server_renders_only_while_there_are_no_calls(
     (rendering,) = told
     assert isinstance(rendering, ClipsRendered)
     assert (rendering.clips, rendering.failed, rendering.complete) == (
-        len(list(wanted(settings, UTTERANCES))),
+        len(list(needed_clips(settings, UTTERANCES))),
         0,
         True,
     )

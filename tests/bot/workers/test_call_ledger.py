@@ -91,9 +91,9 @@ async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None
 
     ledger.forget("d-1")
 
-    assert await ledger.book.heard("d-1") is None
-    assert ledger.book.refs == {}
-    assert await ledger.book.charged("v3:x") == pytest.approx(0.007)
+    assert await ledger.carrier_reports.heard("d-1") is None
+    assert ledger.carrier_reports.refs == {}
+    assert await ledger.carrier_reports.charged("v3:x") == pytest.approx(0.007)
 
 
 async def test_a_call_whose_dial_was_settled_before_its_end_is_no_error() -> None:

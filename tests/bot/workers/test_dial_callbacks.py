@@ -103,8 +103,8 @@ async def test_stored_detections_are_bounded() -> None:
         leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
         await ledger.hear(entry_of(leg))
 
-    assert len(ledger.book.refs) == MAX_REMEMBERED
-    assert ledger.book.refs[f"dial-{MAX_REMEMBERED + 49}"] == f"CA{MAX_REMEMBERED + 49}"
+    assert len(ledger.carrier_reports.refs) == MAX_REMEMBERED
+    assert ledger.carrier_reports.refs[f"dial-{MAX_REMEMBERED + 49}"] == f"CA{MAX_REMEMBERED + 49}"
 
 
 def house_of_calls(pool: Any, seats: int) -> PoolCapacity:
