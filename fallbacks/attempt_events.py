@@ -27,7 +27,7 @@ class SignOfLife:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """An attempt waits for us, for text or for its beginning: its silence does not count."""
+    """An attempt waits for us, for text or for a place: its silence does not count."""
 
     attempt: int
 

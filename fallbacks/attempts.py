@@ -51,7 +51,7 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import NextRung, RungChoice, StagePolicy
 from fallbacks.limits import may_wait_until
 
-TIMEOUTS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # as a library's own time-out reports
+TIMEOUTS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # what a library's own time-out reports
 
 
 class LiveAttempt:
@@ -83,7 +83,7 @@ class LiveAttempt:
         hedged: bool = False,
         paused: bool = False,
     ) -> None:
-        """Begin.
+        """Start an attempt.
 
         Args:
             number: Unique within the call.
@@ -147,7 +147,7 @@ class LiveAttempt:
     ) -> list[FallbackEvent]:
         """Restart, pause or resume the measurement of its silence; return events to publish.
 
-        `Resumed` changes nothing if the silence is already measured.
+        `Resumed` does not restart a measurement that is in progress.
         """
         if isinstance(event, Progressed):
             self.spoke, self._last = True, self._lag.provider_s(now)
@@ -192,9 +192,9 @@ class LiveAttempt:
         return events
 
     def won(self, now: float, *, expected: str | None) -> list[FallbackEvent]:
-        """Record the time of its first output, and return the events of that.
+        """Record the time of its first output, unless we stalled meanwhile; return the events.
 
-        `expected` is the rung that was in use or asked first; another one is a failover.
+        `expected` is the rung that was in use or asked first; if this is another, it is a failover.
         """
         stage, provider, after_s = self._policy.stage, self.provider, self.took_s(now)
         if self._lag.stalled_s(now) == self._stalled_s:  # else its arrival time is unknown
@@ -211,7 +211,7 @@ class LiveAttempt:
     def failed(
         self, failure: Failure, now: float, *, call: Hashable, heard_words: int = 0
     ) -> tuple[FallbackEvent, ...]:
-        """Count a failure against its rung, and return the events of that."""
+        """Count a failure against its rung, and return the events to publish."""
         policy, after_s = self._policy, self.took_s(now)
         event = AttemptFailed.of(
             failure, after_s=after_s, attempt=self.number, heard_words=heard_words
@@ -229,7 +229,7 @@ class LiveAttempt:
         )
 
     def limit_reached(self, *, asked: bool, now: float) -> LimitReached:
-        """Return the event that its rung had no free place; `asked` if one was free in time."""
+        """Return the event that its rung had no free place; `asked` if one became free in time."""
         return LimitReached(
             stage=self._policy.stage,
             provider=self.provider,
@@ -277,17 +277,17 @@ class Attempting:
         offered: Callable[[str], bool] = lambda _: True,
         hears: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Prepare.
+        """Create a request; `start` asks the first rung.
 
         Args:
             policy: The stage's settings and state.
             numbers: The call's attempt numbers.
             stay_with: The rung that was used before in this call, if it is preferred.
             queues: Whether an attempt begins only when it has a place at the rung's gate.
-            prompt: Returns until when the caller should hear something. It limits the wait for a
+            prompt: Returns by when the caller should hear something. It limits the wait for a
                 place; if it is `None`, `until` does.
             offered: Returns whether a rung can be asked in this call.
-            hears: Returns whether a recogniser already gets this call's audio.
+            hears: Returns whether a rung (a recogniser) already gets this call's audio.
         """
         self.policy = policy
         self.call: Hashable = numbers
@@ -359,6 +359,7 @@ class Attempting:
         return self._flush()
 
     def _do_due(self, now: float) -> None:
+        """Ask a rung again whose wait is over, or act on the silence of the first attempt due."""
         if self._again is not None and self._again[0] <= now:
             (_, again), self._again = self._again, None
             if again.provider in self._choice.ranked(self.until, now):
@@ -385,6 +386,7 @@ class Attempting:
             attempt.replaceable = fresh is not None
 
     def _progress(self, attempt: LiveAttempt, event: Progressed, now: float) -> None:
+        """Use this attempt's output from now on, and end all other attempts."""
         others = [other for other in self._running.values() if other is not attempt]
         attempt.watch(event, now)
         self._again = None
@@ -419,7 +421,7 @@ class Attempting:
         place, permit = (self.policy.stage, attempt.provider), attempt.permit
         self._events += self.policy.availability.succeeded(place, permit, now=now)
         self._actions.append(Done(attempt=attempt.number, provider=attempt.provider))
-        self._actions = [*self.cancel("outrun")]  # after what there is already
+        self._actions = [*self.cancel("outrun")]  # includes the events and actions collected above
 
     def _drop(
         self, attempt: LiveAttempt, because: Literal["limit", "lag", "length"], now: float
@@ -460,7 +462,7 @@ class Attempting:
         self.winner = None if self.winner == attempt.number else self.winner
 
     def _go_on(self, now: float) -> None:
-        """Ask the next rung if all running attempts are late; without any, end the request."""
+        """Ask the next rung if every attempt is late; end if none runs and none can be asked."""
         if not all(attempt.late for attempt in self._running.values()):
             return
         running = [attempt.provider for attempt in self._running.values()]
@@ -478,15 +480,13 @@ class Attempting:
     def _ask(self, chosen: NextRung, now: float) -> None:
         """Start another attempt; if the rung gives no permit any more, ask the next rung."""
         policy, provider, number = self.policy, chosen.provider, next(self._numbers)
-        found, rung = (
-            self._choice.note_start(chosen),
-            policy.availability.of(policy.stage, provider),
-        )
+        availability = self._choice.note_start(chosen)
+        rung = policy.availability.of(policy.stage, provider)
         hears = self._choice.hears(provider)
         permit = rung.permit(now) or rung.permit(now, hears=hears, last_resort=not hears)
         if permit is None:
-            taken = failed(Kind.OVERLOADED, policy.stage, provider=provider)
-            self._choice.note_failure(provider, taken)
+            no_permit = failed(Kind.OVERLOADED, policy.stage, provider=provider)
+            self._choice.note_failure(provider, no_permit)
             self._go_on(now)
             return
         queues = self._queues and provider in policy.gates
@@ -496,7 +496,7 @@ class Attempting:
             permit,
             policy=policy,
             now=now,
-            chosen=found,
+            chosen=availability,
             hedged=policy.hedges is not None and not chosen.extra,
             paused=queues,
         )

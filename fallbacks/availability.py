@@ -160,8 +160,8 @@ class RungAvailability:
 
     def at(self, now: float) -> Availability:
         """Return the availability at this moment."""
-        # Without probes, one caller must try it, in its usual rank: after a healthy standby it
-        # would never be asked again.
+        # Without probes, one caller must try it, in its usual rank: ranked after a healthy standby,
+        # it would never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
         busy = self.breaker.on_trial(now, by_probe=False)
         admits = self.breaker.state is State.CLOSED or (trial and not busy)
@@ -204,7 +204,7 @@ class RungAvailability:
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
     ) -> tuple[AvailabilityEvent, ...]:
-        """Record a success of an attempt, or of a probe of the real kind.
+        """Record a success of an attempt, or of a probe that counts.
 
         Args:
             permit: The permit of the attempt or probe.
@@ -246,12 +246,12 @@ class RungAvailability:
         events: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
         asked_s = None if failure.permanent else failure.retry_after_s
         outage = asked_s is not None and asked_s > MAX_S
-        carried = _may_be_carried(failure, permit)
+        by_content = _content_may_be_cause(failure, permit)
         trip = self._is_conclusive(permit, failure, call) or outage
-        if not trip and (carried or not failure.verdict.counts):
+        if not trip and (by_content or not failure.verdict.counts):
             self.breaker.take_back(permit)
             return events
-        slow = trip and failure.permanent and not carried
+        slow = trip and failure.permanent and not by_content
         long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
         if now >= self.served_until and self.breaker.state is State.CLOSED:
             self.breaker.failures += self._outweighed
@@ -260,10 +260,10 @@ class RungAvailability:
         if moved or (slow and permit.probe):  # a failed probe does not change an open breaker
             self.retired = slow
         self._paused_until = max(self._paused_until, now + (asked_s or 0.0))
-        return (*events, *self._weighed(moved))
+        return (*events, *self._with_severity(moved))
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Make the rung suspect, unless it is."""
+        """Make the rung suspect, unless it already is."""
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
@@ -281,14 +281,14 @@ class RungAvailability:
         """Open the breaker with a long rest: a rung with the same key has failed permanently."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
-        return (*self.suspect(kind, now), *self._weighed(moved))
+        return (*self.suspect(kind, now), *self._with_severity(moved))
 
     def trip(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open the breaker with an ordinary rest: another key of the same account was refused."""
+        """Open the breaker with an ordinary rest, unless it is retired: the account was refused."""
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Allow a trial at once, for an operator."""
+        """Allow a trial at once: for an operator, or because the key or account works again."""
         self.rests_until = self._paused_until = now
         self._forget_failures()
         reset = ProviderReset(stage=self.stage, provider=self.provider)
@@ -320,7 +320,7 @@ class RungAvailability:
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired = retired
-        return self._weighed(moved)
+        return self._with_severity(moved)
 
     def _is_suspect(self, now: float) -> bool:
         """Return whether the suspicion is still active; without probes it expires with time."""
@@ -331,7 +331,7 @@ class RungAvailability:
 
     def _is_conclusive(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
         """Count a failure by its kind; return whether it opens the breaker at once."""
-        if _may_be_carried(failure, permit):
+        if _content_may_be_cause(failure, permit):
             self._refused_probe |= permit.probe
             if call is not None and len(self._refused_calls) < WITNESSES:
                 self._refused_calls.add(call)
@@ -357,7 +357,7 @@ class RungAvailability:
         self._refused_calls.clear()
         self._refused_probe = False
 
-    def _weighed(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
+    def _with_severity(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
         """Return the events, with a high severity if only a person can fix the rung."""
         if not self.retired:
             return moved
@@ -367,8 +367,8 @@ class RungAvailability:
         )
 
 
-def _may_be_carried(failure: Failure, permit: Permit) -> bool:
-    """Return whether a call's content may be the cause; of a probe's 403, the key is."""
+def _content_may_be_cause(failure: Failure, permit: Permit) -> bool:
+    """Return whether a call's content may be the cause; a probe's 403 is caused by the key."""
     return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
 
 
@@ -419,12 +419,12 @@ class AvailabilityTable:
     ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of one rung, and open the breakers of others with its key or account."""
         rung = self.of(failure.stage, failure.provider)
-        known = rung.retired  # the breakers of the account's other rungs were already opened
+        was_retired = rung.retired  # then the account's other breakers were already opened
         events = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
         if failure.scope is Scope.CREDENTIAL:
             for other in self._sharing(rung, _same_key):
                 events += other.retire(failure.kind, now)
-            for other in () if known else self._sharing(rung, _same_account):
+            for other in () if was_retired else self._sharing(rung, _same_account):
                 events += other.trip(failure.kind, now)
         return tuple(events)
 
@@ -467,7 +467,7 @@ class AvailabilityTable:
         return min((at for rung in self if (at := rung.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """End the rests of breakers that are over."""
+        """Make the breakers half-open whose rests are over."""
         return tuple(event for rung in self for event in rung.breaker.tick(now))
 
     def __iter__(self) -> Iterator[RungAvailability]:

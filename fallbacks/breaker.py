@@ -38,7 +38,7 @@ class Input(StrEnum):
     RESTED = "rested"  # the rest of an open breaker is over
     PROBED = "probe"  # a probe succeeded
     PROVEN = "proven"  # the last of `successes` successes
-    RESET = "reset"  # by an operator
+    RESET = "reset"  # by an operator, or because the key or account works again
 
 
 _C, _O, _H = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -220,7 +220,7 @@ class Breaker:
         return self._transition(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
-        """Allow a trial at once, for an operator."""
+        """Allow a trial at once."""
         self.failures = 0
         return self._transition(Input.RESET, now)
 
@@ -252,22 +252,22 @@ class Breaker:
         return self._transition(Input.RESTED, now) if rested else ()
 
     def spent_s(self, now: float) -> Mapping[State, float]:
-        """Return the seconds spent in each state since the breaker was made."""
+        """Return the seconds spent in each state since the breaker was created."""
         return self._spent_s | {self.state: self._spent_s[self.state] + now - self.since}
 
     def _transition(
-        self, happened: Input, now: float, *, rest_s: float | None = None
+        self, cause: Input, now: float, *, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
-        before, after = self.state, TRANSITIONS[self.state][happened]
+        before, after = self.state, TRANSITIONS[self.state][cause]
         if after is before:
             return ()
         after_s = now - self.since
         self._spent_s[before] += after_s
         self.state, self.since = after, now
-        if happened is not Input.RESTED:  # permits stay valid when only time has passed
+        if cause is not Input.RESTED:  # permits stay valid when only time has passed
             self._era, self._trial = self._era + 1, None
         self.failures = self.successes = 0
-        self.probe_succeeded = after is State.HALF_OPEN and happened is Input.PROBED
+        self.probe_succeeded = after is State.HALF_OPEN and cause is Input.PROBED
         self.wake_at = now + (rest_s or self.settings.open_s) if after is State.OPEN else None
         return (
             BreakerMoved(
@@ -275,7 +275,7 @@ class Breaker:
                 provider=self.provider,
                 before=before,
                 after=after,
-                cause=happened,
+                cause=cause,
                 after_s=after_s,
                 severity=Severity.MEDIUM if after is State.OPEN else Severity.LOW,
             ),

@@ -34,7 +34,7 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
         status: The HTTP status.
         body: The response as parsed JSON of any shape or as text, or `None`.
     """
-    return _first(
+    return _first_match(
         HTTP, provider_kind, code=status, words=_words(body), text=_text(body), moment=None
     )
 
@@ -51,7 +51,7 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
         return finding(Kind.AUTH, Scope.REQUEST)
     if not by_status.unknown:
         return by_status
-    return _first(
+    return _first_match(
         MESSAGES,
         provider_kind,
         code=None,
@@ -75,11 +75,13 @@ def classify_close(
     """
     codes = _codes_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
     if code == 1008 and codes:
-        found = _first(MESSAGES, provider_kind, code=None, words=codes, text="", moment=moment)
+        found = _first_match(
+            MESSAGES, provider_kind, code=None, words=codes, text="", moment=moment
+        )
         if not found.unknown:
             return found
-    return _first(
-        [line for line in CLOSES if line.stage in ("", stage)],
+    return _first_match(
+        [row for row in CLOSES if row.stage in ("", stage)],
         provider_kind,
         code=code,
         words=frozenset(),
@@ -89,7 +91,7 @@ def classify_close(
 
 
 def classify_symptom(symptom: Symptom) -> Finding:
-    """Classify a watcher's observation."""
+    """Classify a failure that we observed ourselves."""
     return SYMPTOMS[symptom]
 
 
@@ -109,8 +111,8 @@ def classify_error(error: Exception) -> Finding:
     return UNKNOWN
 
 
-def _first(
-    lines: Iterable[SymptomRow],
+def _first_match(
+    rows: Iterable[SymptomRow],
     provider_kind: str,
     *,
     code: int | None,
@@ -118,25 +120,25 @@ def _first(
     text: str,
     moment: Moment | None,
 ) -> Finding:
-    for line in lines:
+    for row in rows:
         if (
-            (not line.providers or provider_kind in line.providers)
-            and (not line.codes or code in line.codes)
-            and (not line.words or line.words & words)
-            and line.says in text
-            and (not line.moments or moment in line.moments)
+            (not row.providers or provider_kind in row.providers)
+            and (not row.codes or code in row.codes)
+            and (not row.words or row.words & words)
+            and row.says in text
+            and (not row.moments or moment in row.moments)
         ):
-            return line.found
+            return row.found
     return UNKNOWN
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    at: BaseException | None = error
+    current: BaseException | None = error
     for _ in range(_CHAIN):
-        if at is None:
+        if current is None:
             return
-        yield at
-        at = at.__cause__ or at.__context__
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def _parts(body: object) -> Iterator[Mapping[str, Any]]:
@@ -156,7 +158,7 @@ def _words(body: object) -> frozenset[str]:
 
 
 def message_of(body: object) -> str:
-    """Return the message texts in a response, joined to one line."""
+    """Return the message texts in a response, joined into one line."""
     texts = [value for part in _parts(body) for key, value in part.items() if key in _TEXT_KEYS]
     found = [body] if isinstance(body, str) else map(str, texts)
     return " ".join(" ".join(found).split())

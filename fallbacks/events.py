@@ -277,7 +277,7 @@ class ProviderProbed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderReset:
-    """An operator allowed a rung to be tried again."""
+    """A rung may be tried again: an operator reset it, or its key or account works again."""
 
     stage: str
     provider: str

@@ -19,11 +19,11 @@ from fallbacks.lag import Lag
 from fallbacks.limits import Gate
 
 RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
-ROUNDING_S: Final = 1e-6  # tolerance, so that a rest of exactly the limit is waited for
+ROUNDING_S: Final = 1e-6  # tolerance, so that a rest of exactly the limit is not too long
 SAME_RUNG: Final = 2  # repeated tries of one rung for one request
 RECENT: Final = 100  # attempts that count as recent
 FLOOR: Final = 3  # extra attempts that are always allowed: the first outage has no history
-EARLY_SHARE: Final = 0.25  # dropped early requests, of the ordinary ones; docs/decisions/0009
+EARLY_SHARE: Final = 0.25  # dropped early requests per ordinary request; docs/decisions/0009
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +236,7 @@ class RungChoice:
         offered: Callable[[str], bool] = lambda _: True,
         hears: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Prepare.
+        """Create an empty record for one request.
 
         Args:
             policy: The stage's settings and state.
@@ -249,7 +249,7 @@ class RungChoice:
         self._stay_with = stay_with
         self._offered = offered
         self.hears = hears
-        self._seen: dict[str, Availability] = {}  # the rungs of the last ranking
+        self._last_ranked: dict[str, Availability] = {}  # the rungs of the last ranking
         self._starts: Counter[str] = Counter()
         self._failures: dict[str, Failure | None] = {}  # `None` if it was only late
         self._mended: dict[str, bool] = {}  # rungs that rejected our payload; whether it was fixed
@@ -270,7 +270,7 @@ class RungChoice:
             self._mended[candidate.provider] = True
         if not candidate.extra:
             self._policy.allowance.note()
-        return self._seen.get(candidate.provider)
+        return self._last_ranked.get(candidate.provider)
 
     def take_back(self, provider: str) -> None:
         """Forget one start of a rung: the attempt ended through no fault of the rung."""
@@ -283,10 +283,11 @@ class RungChoice:
             self._mended.setdefault(provider, False)
 
     def find_next(self, until: Deadline, running: Collection[str], now: float) -> NextRung | None:
-        """Return the rung to ask in place of one that failed.
+        """Return the next rung to ask, such as after a failure; `None` if there is none.
 
-        A new rung does not use the allowance, because no work is duplicated. If no new rung is left
-        and no attempt is running, a rung is asked again, at once or after a short wait.
+        A rung that rejected our payload comes first, with a mended one. A new rung does not use the
+        allowance, because no work is duplicated. If no new rung is left and no attempt is running,
+        a rung is asked again, at once or after a short wait.
 
         Args:
             until: The deadline.
@@ -306,8 +307,8 @@ class RungChoice:
     ) -> NextRung | None:
         """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        `None` if two are already being asked, or the allowance is used up. A hedge is asked before
-        the first rung is late, and has an allowance of its own.
+        `None` if two are already being asked, none may be asked at once, or the allowance is used
+        up. A hedge is asked before the first rung is late, and has an allowance of its own.
         """
         if len(running) > 1:
             return None
@@ -319,7 +320,7 @@ class RungChoice:
         return NextRung(provider=second, extra=True, hedge=hedge)
 
     def find_fresh(self, until: Deadline, running: Collection[str], now: float) -> str | None:
-        """Return the best rung that was not asked yet, or else one that has only lost a race."""
+        """Return the best rung not asked yet, else one that only lost a race, else `None`."""
         asked = {*running, *self._failures}
         free = [rung for rung in self.ranked(until, now) if rung not in asked]
         return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
@@ -327,7 +328,7 @@ class RungChoice:
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, best first."""
         allowed = self._allowed(now)
-        self._seen = {rung.provider: rung for rung in allowed}
+        self._last_ranked = {rung.provider: rung for rung in allowed}
         return rank(allowed, until, now=now, stay_with=self._stay_with)
 
     def _allowed(self, now: float) -> list[Availability]:
@@ -345,12 +346,12 @@ class RungChoice:
         return self.hears(rung.provider) and rung.reason is not Reason.ROTATION
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:
-        """Return the rung to ask once more, at once or after a short wait.
+        """Return the rung to ask once more, at once or after a short wait; `None` if none may be.
 
         Asking a rung again that reported a failure does not use the allowance; its breaker limits
         how often that happens. A rung that only timed out may still be working, so asking it again
-        does, unless it is the only one. A rung whose rate limit ends soon may not have been asked
-        for this request: another call may have reached the limit.
+        uses the allowance, unless it is the only one. A rung whose rate limit ends soon may not
+        have been asked for this request: another call may have reached the limit.
         """
         several = len(self.ranked(until, now)) > 1
         for provider, wait_s in self._again_after(until, now):
@@ -366,13 +367,14 @@ class RungChoice:
     def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
         """Yield the rungs that may be asked again, and the seconds until then.
 
-        Resting rungs come last, in the order in which their rests end. The rest counts, and not the
-        pause that the provider asked for, which may be too short. A rung that is a last resort is
-        asked once.
+        Resting rungs come last, in the order in which their rests end. For them the rest counts,
+        not the pause that the provider asked for, which may be too short. A rung that is a last
+        resort is asked only once.
         """
         last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)
-        ready = {rung: 0.0 for rung in ranked if self._seen[rung].state not in last_resort}
+        states = {rung: self._last_ranked[rung].state for rung in ranked}
+        ready = {rung: 0.0 for rung in ranked if states[rung] not in last_resort}
         for provider, left_s in (ready | self._resting(until, now)).items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1
             wait_s = may_ask_again(failure, until, now=now, tries=tries)
@@ -382,11 +384,11 @@ class RungChoice:
     def _resting(self, until: Deadline, now: float) -> dict[str, float]:
         """Return the rungs whose rate limit ends soon, with the seconds left, the soonest first."""
         most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
-        left_s = [
+        rests = [
             (rung.until - now, rung.provider)
             for rung in self._policy.availability.ladder(self._policy.stage, now)
             if rung.state is RungState.RESTING and rung.until is not None
-            if self._offered(rung.provider) and rung.provider not in self._seen
+            if self._offered(rung.provider) and rung.provider not in self._last_ranked
         ]
-        soon = sorted((rest for rest in left_s if rest[0] <= most_s), key=lambda rest: rest[0])
+        soon = sorted((rest for rest in rests if rest[0] <= most_s), key=lambda rest: rest[0])
         return {provider: rest_s for rest_s, provider in soon}

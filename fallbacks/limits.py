@@ -2,11 +2,11 @@
 
 A rung has a number of places. A request that finds none free waits in a queue for as long as the
 turn's deadline permits, and then goes to the next rung. The queue is first come, first served, but
-fair between calls: of a call's waiting requests, only one is admitted before the other calls had
-their turn. Admitted requests pass one by one, at the pace of the limit per minute.
+fair between calls: after one request of a call, each other waiting call has its turn before the
+next. Admitted requests pass one by one, at the pace of the limit per minute.
 
-That we have too many requests says nothing about the provider. So a wait for a place is not counted
-as a failure, and does not make a rung suspect or rest.
+A full queue is caused by our own load, not by the provider. So a wait for a place is not counted as
+a failure, and does not make a rung suspect or rest.
 """
 
 from collections import deque
@@ -106,8 +106,8 @@ class RungLimiter:
     def places(self, now: float) -> int | None:
         """Return the number of places; `None` if it is unlimited."""
         learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None
-        known = [item for item in (self.limits.concurrent, learnt) if item is not None]
-        return min(known, default=None)
+        limits = [item for item in (self.limits.concurrent, learnt) if item is not None]
+        return min(limits, default=None)
 
     def room(self, now: float) -> bool:
         """Return whether a request that arrives now gets a place at once."""
@@ -124,11 +124,13 @@ class RungLimiter:
         return ticket
 
     def join(self, call: Hashable, *, until: Deadline, now: float) -> int | None:
-        """Return a ticket that waits for a place; `None` if none will be free in time.
+        """Queue a request and return its ticket.
+
+        `None` if the pace or the provider's pause alone would keep it past `until`.
 
         Args:
             call: Identifies the call that makes the request.
-            until: Until when it may wait.
+            until: The deadline of the wait.
             now: Monotonic, in seconds.
         """
         if self.soonest(now) > max(until.at, now):
@@ -138,7 +140,10 @@ class RungLimiter:
         return ticket
 
     def soonest(self, now: float) -> float:
-        """Return the earliest time when a request that arrives now may pass."""
+        """Return the earliest time at which a request that arrives now may pass.
+
+        Only the pace and the provider's pause count: when a place becomes free is unknown.
+        """
         ahead = self.waiting if self._passing is not None else 0  # else they wait for places
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
         return max(now, self.opens_at) + ahead * pace_s

@@ -50,8 +50,8 @@ def wait_s(
         return None
     planned_s = settings.initial_s * settings.factor ** (retry - 1)
     spread_s = planned_s * (1 - JITTER + 2 * JITTER * chance)
-    waited_s = max(spread_s, failure.retry_after_s or 0.0)
-    return waited_s if spent_s + waited_s <= settings.within_s else None
+    pause_s = max(spread_s, failure.retry_after_s or 0.0)
+    return pause_s if spent_s + pause_s <= settings.within_s else None
 
 
 def rest_s(sequences: int) -> float:
@@ -115,7 +115,7 @@ class Backoff:
     """
 
     def __init__(self, *, retries_itself: bool = False) -> None:
-        """Prepare.
+        """Create a backoff for a connection that has not been up yet.
 
         Args:
             retries_itself: Whether the service makes the first retry, at once, without us.
@@ -133,7 +133,7 @@ class Backoff:
 
         Args:
             now: Monotonic, in seconds.
-            permanent: Whether the provider refused it for a reason that only a person can remove.
+            permanent: Whether the provider refused it for a reason that only a person can resolve.
         """
         if self._up_at is not None and now - self._up_at > STABLE_S:
             self._tries = self._first

@@ -1,13 +1,13 @@
 """Shares the availability of a rung between several processes, over a common board.
 
 Each process publishes the changes of its own rungs on the board, as words (`BoardWord`): breaker,
-suspicion, rest, whether an operator took the rung out of rotation, and that callers are served, so
-that failed probes do not count. A change that was adopted from another process is not published
+suspicion, rest, whether an operator took the rung out of rotation, and that callers are served (so
+failed probes do not count). A change that was adopted from another process is not published
 again. Of two words on the same aspect, the later one counts.
 
-The times of words are on the board's clock. No process knows this clock to the millisecond, but the
-order of cause and effect is always right: a change that a process makes after it has read or
-published a word is published as later than that word, whatever the process's own clock says.
+The times of words are on the board's clock. No process knows this clock to the millisecond, but
+cause and effect stay in order: a change that a process makes after it has read or published a word
+is published as later than that word, whatever the process's own clock says.
 """
 
 import math
@@ -20,12 +20,9 @@ from fallbacks.breaker import State
 from fallbacks.failure import Kind
 
 STALE_S: Final = 300.0  # an older suspicion is not adopted (chosen)
-
-
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
-SERVED_EACH_S: Final = (
-    10.0  # between two words that callers are served: a third of SERVED_S (chosen)
-)
+# Between two words that callers are served: a third of SERVED_S (chosen).
+SERVED_EACH_S: Final = 10.0
 MIN_S: Final = 0.001  # between a word that was read and a later one that is published
 
 
@@ -65,7 +62,7 @@ class SharedRung:
     def __init__(self, place: str, rung: RungAvailability) -> None:
         self.place = place
         self.rung = rung
-        self._seen = _look(rung)
+        self._published_state = _state_of(rung)
         self._again = False
         self._served_until = -math.inf  # as last published or read
         # For the last word that was adopted: its time, and when it was read.
@@ -79,12 +76,12 @@ class SharedRung:
             now: Monotonic, in seconds.
             utc_s: The board's clock at the same moment.
         """
-        before, self._seen = self._seen, _look(self.rung)
+        before, self._published_state = self._published_state, _state_of(self.rung)
         again, self._again = self._again, False
         aspects = [
             aspect
-            for aspect, seen in self._seen.items()
-            if seen != before[aspect] or (again and self._is_marked(aspect, now))
+            for aspect, value in self._published_state.items()
+            if value != before[aspect] or (again and self._is_marked(aspect, now))
         ]
         served_until = self.rung.served_until
         if served_until > now and (again or served_until >= self._served_until + SERVED_EACH_S):
@@ -98,10 +95,11 @@ class SharedRung:
         if since is None:
             return False
         self._adopted[word.aspect] = _Moment(at_s=word.at_s, at=now)
-        before = _look(self.rung)
+        before = _state_of(self.rung)
         self._adopt(word, since, now, left_s=_left_s(word, utc_s))
-        changed = {key: seen for key, seen in _look(self.rung).items() if seen != before[key]}
-        self._seen |= changed  # so that adopted changes are not published
+        after = _state_of(self.rung)
+        changed = {aspect: value for aspect, value in after.items() if value != before[aspect]}
+        self._published_state |= changed  # so that adopted changes are not published
         return bool(changed)
 
     def tell_again(self) -> None:
@@ -194,7 +192,7 @@ class SharedRung:
         return max(since, published.at + MIN_S) if word.at_s > published.at_s else None
 
 
-def _look(rung: RungAvailability) -> dict[Aspect, object]:
+def _state_of(rung: RungAvailability) -> dict[Aspect, object]:
     """Return the values whose changes are published, by aspect."""
     return {
         Aspect.BREAKER: (rung.breaker.state, rung.breaker.since),
@@ -209,5 +207,5 @@ def _left_s(word: BoardWord, utc_s: float) -> float:
 
     The processes may disagree on the board's clock for a while after it was set.
     """
-    left_s, whole_s = word.until_s - utc_s, word.until_s - word.at_s
-    return max(0.0, min(left_s, whole_s) if whole_s > 0 else left_s)
+    left_s, length_s = word.until_s - utc_s, word.until_s - word.at_s
+    return max(0.0, min(left_s, length_s) if length_s > 0 else left_s)

@@ -36,7 +36,7 @@ class SymptomRow:
     moments: frozenset[Moment] = frozenset()
 
 
-def _line(
+def _row(
     found: Finding,
     *codes: int,
     on: str = "",
@@ -83,82 +83,80 @@ _MODERATION: Final = ("flagged", "moderation", "content policy", "content_policy
 
 HTTP: Final = (
     # Carriers, which have error codes of their own.
-    _line(_AUTH, on="twilio", words="20003"),
-    _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
-    _line(_LIMITED, on="twilio", words="20429 10004"),
-    _line(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # this number is invalid
-    _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # the same: no number, or not in E.164
-    _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's national do-not-call registry
+    _row(_AUTH, on="twilio", words="20003"),
+    _row(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
+    _row(_LIMITED, on="twilio", words="20429 10004"),
+    _row(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # this number is invalid
+    _row(_PAYLOAD, on="telnyx", words="10002 10016"),  # the same: no number, or not in E.164
+    _row(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's national do-not-call registry
     # With any status: a 403 alone would retire every rung with the same key.
-    _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
+    _row(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
     # 429 and 401 each have two meanings.
-    _line(_QUOTA, 429, on="openai", words=_SPENT),
-    _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
-    _line(_QUOTA, 402),
-    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # it exceeds a minute's limit
-    _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
-    _line(_LIMITED, 429),
-    _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
-    *(_line(_BAD, 403, on="openai", says=words) for words in _MODERATION),
-    _line(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or the call's content
-    _line(_AUTH, 401, 403),
-    _line(_NOT_FOUND, 404, 410),
-    _line(
+    _row(_QUOTA, 429, on="openai", words=_SPENT),
+    _row(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
+    _row(_QUOTA, 402),
+    _row(_PAYLOAD, 429, on="openai", says="request too large"),  # it exceeds a minute's limit
+    _row(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
+    _row(_LIMITED, 429),
+    _row(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
+    *(_row(_BAD, 403, on="openai", says=words) for words in _MODERATION),
+    _row(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or the call's content
+    _row(_AUTH, 401, 403),
+    _row(_NOT_FOUND, 404, 410),
+    _row(
         _PAYLOAD,
         400,
         words="context_length_exceeded content_policy_violation invalid_prompt "
         "max_character_limit_exceeded",
     ),
-    _line(_PAYLOAD, 400, on="deepgram", says="failed to process audio"),  # this recording only
-    _line(_PAYLOAD, 413),  # too large: to be split or trimmed
-    _line(_BAD, 400, 405, 411, 414, 415, 422),
-    _line(_TIMEOUT, 408),
-    _line(_OVERLOADED, 409, 425),
-    _line(_PROTOCOL, *range(100, 400)),  # such as a redirect, or a page in place of an upgrade
-    _line(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
+    _row(_PAYLOAD, 400, on="deepgram", says="failed to process audio"),  # this recording only
+    _row(_PAYLOAD, 413),  # too large: to be split or trimmed
+    _row(_BAD, 400, 405, 411, 414, 415, 422),
+    _row(_TIMEOUT, 408),
+    _row(_OVERLOADED, 409, 425),
+    _row(_PROTOCOL, *range(100, 400)),  # such as a redirect, or a page in place of an upgrade
+    _row(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
 )
 """An HTTP response, including one to an upgrade request."""
 
 MESSAGES: Final = (
-    _line(_PROTOCOL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.ASKED,)),
-    _line(_NORMAL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.IDLE,)),
-    _line(_CUT, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.FLOWING,)),
-    _line(_QUOTA, words=f"{_SPENT} quota_exceeded"),
-    _line(
+    _row(_PROTOCOL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.ASKED,)),
+    _row(_NORMAL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.IDLE,)),
+    _row(_CUT, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.FLOWING,)),
+    _row(_QUOTA, words=f"{_SPENT} quota_exceeded"),
+    _row(
         _AUTH,
         words="invalid_api_key needs_authorization missing_permissions detected_unusual_activity",
     ),
-    _line(_NOT_FOUND, words="voice_not_found voice_id_does_not_exist model_not_found"),
-    _line(
-        _LIMITED, on="elevenlabs", words="too_many_concurrent_requests concurrent_limit_exceeded"
-    ),
-    _line(_LIMITED, words="rate_limit_exceeded slow_down concurrency_limited too_many_requests"),
-    _line(_PAYLOAD, words="context_length_exceeded content_policy_violation invalid_prompt"),
-    _line(_PAYLOAD, words="max_character_limit_exceeded"),
-    _line(_PROTOCOL, on="elevenlabs", words="max_active_conversations"),
-    _line(_OVERLOADED, on="elevenlabs", words="system_busy"),
-    _line(_BAD, words="invalid_parameters invalid_value unsupported_parameter unsupported_value"),
+    _row(_NOT_FOUND, words="voice_not_found voice_id_does_not_exist model_not_found"),
+    _row(_LIMITED, on="elevenlabs", words="too_many_concurrent_requests concurrent_limit_exceeded"),
+    _row(_LIMITED, words="rate_limit_exceeded slow_down concurrency_limited too_many_requests"),
+    _row(_PAYLOAD, words="context_length_exceeded content_policy_violation invalid_prompt"),
+    _row(_PAYLOAD, words="max_character_limit_exceeded"),
+    _row(_PROTOCOL, on="elevenlabs", words="max_active_conversations"),
+    _row(_OVERLOADED, on="elevenlabs", words="system_busy"),
+    _row(_BAD, words="invalid_parameters invalid_value unsupported_parameter unsupported_value"),
     # Deepgram rejects one of our messages, and continues to transcribe.
-    _line(finding(Kind.PROTOCOL, goes_on=True), on="deepgram", words="error configurefailure"),
-    _line(_CUT, on="openai", moments=(Moment.FLOWING,)),
-    _line(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
+    _row(finding(Kind.PROTOCOL, goes_on=True), on="deepgram", words="error configurefailure"),
+    _row(_CUT, on="openai", moments=(Moment.FLOWING,)),
+    _row(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
 )
 """An error message inside an open stream, if `HTTP` does not classify it by a status."""
 
 CLOSES: Final = (
-    _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),
-    _line(_NETWORK, 1011, on="deepgram", says="net0001"),  # we sent no audio: check the keep-alive
-    _line(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
-    _line(_OVERLOADED, 1011, on="deepgram", says="net0000"),
+    _row(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),
+    _row(_NETWORK, 1011, on="deepgram", says="net0001"),  # we sent no audio: check the keep-alive
+    _row(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
+    _row(_OVERLOADED, 1011, on="deepgram", says="net0000"),
     # A recogniser always has work, so even a clean close is a cut if we did not request it.
-    _line(_CUT, 1000, 1001, stage="stt"),
-    _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
-    _line(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
-    _line(_NETWORK, 1000, 1001, 1005, 1006),
-    _line(_NETWORK, 1011, on="cartesia"),
-    _line(_OVERLOADED, 1011, 1012, 1013, 1014),
-    _line(_NETWORK, 1015),  # TLS
-    _line(_PROTOCOL, 1002, 1003, 1007, 1008, 1009, 1010),
+    _row(_CUT, 1000, 1001, stage="stt"),
+    _row(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
+    _row(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
+    _row(_NETWORK, 1000, 1001, 1005, 1006),
+    _row(_NETWORK, 1011, on="cartesia"),
+    _row(_OVERLOADED, 1011, 1012, 1013, 1014),
+    _row(_NETWORK, 1015),  # TLS
+    _row(_PROTOCOL, 1002, 1003, 1007, 1008, 1009, 1010),
 )
 """A WebSocket close that we did not request. ElevenLabs' 1008 is classified by its reason first."""
 

@@ -30,7 +30,10 @@ SIGN: Final = f"[{_UNSPACED}]"
 
 
 def _units(whole: str = "") -> re.Pattern[str]:
-    """Return a pattern for words, and for such characters; matches of `whole` are not divided."""
+    """Return a pattern for words, and for characters of scripts without spaces.
+
+    Matches of `whole` are not divided.
+    """
     return re.compile(rf"{SIGN}(?:{whole}[^\w\s])*|(?:{whole}[^\s{_UNSPACED}])+")
 
 
@@ -101,59 +104,66 @@ class WordFollower:
         self._odd_s = 0.0  # when they began
         self._words = words
         self._at = first  # the word that the voice has reached
-        self._spelt = 0  # the number of letters of that word that have matched
+        self._matched = 0  # the number of letters of that word that have matched
 
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
         """Match a reported word, and record its times in `words`."""
         letters = sayable(said)
         while letters and self._at < len(self._words) and not self.left_out:
-            letters = self._spell(letters, start_s=start_s, end_s=end_s)
+            letters = self._match_letters(letters, start_s=start_s, end_s=end_s)
 
-    def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
-        """Match the letters against the current word; return the letters that are left."""
+    def _match_letters(self, letters: str, *, start_s: float, end_s: float | None) -> str:
+        """Match the letters against the current word, or look for a later word after a difference.
+
+        Returns the letters that are still to be matched, perhaps against another word.
+        """
         word = self._words[self._at]
-        left = word.letters[self._spelt :]
-        same = min(len(left), len(letters))
-        if left[:same] != letters[:same]:
+        expected = word.letters[self._matched :]
+        same = min(len(expected), len(letters))
+        if expected[:same] != letters[:same]:
             return self._find(letters, start_s)
         word.start_s = start_s if word.start_s is None else word.start_s
-        self._spelt, self._odd = self._spelt + same, ""
+        self._matched, self._odd = self._matched + same, ""
         self._spoken_s = start_s if end_s is None else end_s
-        if same == len(left):
-            word.end_s = end_s if left else start_s  # a dash is not spoken
-            self._at, self._spelt = self._at + 1, 0
+        if same == len(expected):
+            # A word without letters, such as a dash, takes no time.
+            word.end_s = end_s if expected else start_s
+            self._at, self._matched = self._at + 1, 0
         self.begun = True
         return letters[same:]
 
-    def _ahead(self, letters: str) -> int | None:
+    def _find_ahead(self, letters: str) -> int | None:
         ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
     def _find(self, letters: str, start_s: float) -> str:
-        """Continue at one of the next words that matches; stay if none does."""
+        """Continue at the next word that is reported as written; stay if there is none.
+
+        Returns the letters of the word found; empty if there is none, or words were left out.
+        """
         self._odd_s = self._odd_s if self._odd else start_s
-        whole = self._odd + letters  # a word may be reported in several pieces
-        found, since_s = self._ahead(whole), self._odd_s
+        odd = self._odd + letters  # a word may be reported in several pieces
+        found, since_s = self._find_ahead(odd), self._odd_s
         if found is not None and self._leaves_out(found, since_s):
             self.left_out, self._words[self._at].start_s = True, None
             return ""
         if found is None:
-            found, since_s = self._ahead(letters), start_s
+            found, since_s = self._find_ahead(letters), start_s
         for word in self._words[self._at : self._at + 1 if found is None else found]:
             word.start_s = since_s if word.start_s is None else word.start_s
             word.end_s = word.end_s if found is None else since_s
         if found is None:
-            self._odd = whole
+            self._odd = odd
             return ""
-        self._at, self._spelt, self.begun, self._odd = found, 0, True, ""
+        self._at, self._matched, self.begun, self._odd = found, 0, True, ""
         self._words[found].start_s = since_s
         return self._words[found].letters
 
     def _leaves_out(self, found: int, start_s: float) -> bool:
-        """Return whether there was no time to speak the words before this one."""
+        """Return whether there was no time to speak the words before the one at `found`."""
         skipped = sum(len(word.letters) for word in self._words[self._at : found])
         room_s = _LEFT_OUT_SHARE * CHARACTER_S * skipped
-        enough = skipped >= _LEFT_OUT_LETTERS and not self._spelt
+        enough = skipped >= _LEFT_OUT_LETTERS and not self._matched
         return enough and start_s - self._spoken_s < room_s
 
 
@@ -185,14 +195,14 @@ class WordTimes:
             may_join: Whether the last word may still grow, because it was not spoken yet.
         """
         grows = self._open and may_join and not text[:1].isspace()
-        whole = self.words[-1].text + text if grows else text
-        pieces = list(_WORD.finditer(whole))
+        joined = self.words[-1].text + text if grows else text
+        pieces = list(_WORD.finditer(joined))
         if grows and pieces:
             self.words[-1].text = pieces.pop(0)[0]
             self.words[-1].letters = sayable(self.words[-1].text)
         for piece in pieces:
             word = TimedWord(piece[0], sayable(piece[0]), self._offset(len(self.words)))
-            word.joined = piece.start() > 0 and not whole[piece.start() - 1].isspace()
+            word.joined = piece.start() > 0 and not joined[piece.start() - 1].isspace()
             self.words.append(word)
         self._open = text[-1:] != "" and not text[-1].isspace()
 
@@ -280,9 +290,9 @@ class WordTimes:
         """Estimate when a word of a voice without word times begins, by the letters before it."""
         while self._filled < at and self.words[self._filled].end_s is not None:
             self._filled += 1
-        known = min(at, self._filled)
-        begun = self.base_s if known == self.first else self.words[known - 1].end_s
-        return (begun or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(known))
+        base = min(at, self._filled)  # the words before it have times
+        base_s = self.base_s if base == self.first else self.words[base - 1].end_s
+        return (base_s or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(base))
 
     def _offset(self, at: int) -> int:
         """Return the number of characters before a word, or before the next one to come."""

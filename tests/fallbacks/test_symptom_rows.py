@@ -1,13 +1,13 @@
 """The rows of the symptom tables."""
 
 from fallbacks.failure import Kind, finding
-from fallbacks.symptoms import Moment, SymptomRow, _line
+from fallbacks.symptoms import Moment, SymptomRow, _row
 
 QUOTA = finding(Kind.QUOTA)
 
 
 def test_a_row_has_its_providers_and_conditions() -> None:
-    line = _line(
+    line = _row(
         QUOTA,
         402,
         429,
@@ -28,7 +28,7 @@ def test_a_row_has_its_providers_and_conditions() -> None:
 
 
 def test_a_row_without_conditions_matches_everything() -> None:
-    assert _line(QUOTA) == SymptomRow(
+    assert _row(QUOTA) == SymptomRow(
         found=QUOTA,
         providers=frozenset(),
         codes=frozenset(),
