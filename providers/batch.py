@@ -21,7 +21,7 @@ MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
 REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
 PIECE_BYTES: Final = 64 << 10
 SCHEMES: Final = {"wss": "https", "ws": "http"}
-ASKED: Final[Mapping[str, str]] = {"stt": "recording", "tts": "text"}
+INPUTS: Final[Mapping[str, str]] = {"stt": "recording", "tts": "text"}
 
 Query: TypeAlias = Mapping[str, str | int]
 
@@ -60,23 +60,24 @@ def http_base(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
+async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
     """Send a request and return its answer.
 
     Raises:
-        ServiceError: The provider refused, or sent no complete answer in time. The text names the
-            host, but no header and no text of the provider, which may contain the key.
+        ServiceError: The provider refused, could not be reached, or sent no complete answer of at
+            most `MAX_BYTES` in time. The text names the host, but no header and no text of the
+            provider, which may contain the key.
     """
-    url = f"{asked.url}?{urlencode(asked.query)}" if asked.query else asked.url
-    timeout = aiohttp.ClientTimeout(total=asked.within_s, sock_connect=rung.timeout_s)
+    url = f"{batch.url}?{urlencode(batch.query)}" if batch.query else batch.url
+    timeout = aiohttp.ClientTimeout(total=batch.within_s, sock_connect=rung.timeout_s)
     body = bytearray()
     try:
         async with request(
             "POST",
             url,
             twice=True,  # may be repeated: it changes nothing
-            data=asked.body,
-            headers=dict(asked.headers),
+            data=batch.body,
+            headers=dict(batch.headers),
             allow_redirects=False,
             timeout=timeout,
         ) as answer:
@@ -89,7 +90,7 @@ async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
     except TimeoutError as error:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER
-        raise rung_error(symptom, rung, f"no complete answer in {asked.within_s:.0f} s") from error
+        raise rung_error(symptom, rung, f"no complete answer in {batch.within_s:.0f} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         found = Kind.CUT if body else classify_error(error)
         raise rung_error(found, rung, type(error).__name__) from error
@@ -99,10 +100,10 @@ def rung_error(
     found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
 ) -> ServiceError:
     """Return the exception for a rung's failure; `text` is shown, so it must contain no secret."""
-    what = classify_symptom(found) if isinstance(found, Symptom) else found
+    cause = classify_symptom(found) if isinstance(found, Symptom) else found
     host = urlsplit(rung.url).netloc
     reason = f"{host}: {text}" if host else text
-    failure = failed(what, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
+    failure = failed(cause, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
     return error_of(failure)
 
 
@@ -115,7 +116,7 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
     found = classify_http(rung.kind, answer.status, body)
     reason = f"answered {answer.status}{MEANS.get(answer.status, '')}"
     if found.scope is Scope.PAYLOAD:
-        reason = f"answered {answer.status}: it does not accept this {ASKED[rung.stage]}"
+        reason = f"answered {answer.status}: it does not accept this {INPUTS[rung.stage]}"
     return error_of(
         failed(
             found,

@@ -35,8 +35,8 @@ class Cartesia(TappedVoice, CartesiaTTSService):
             case "timestamps" if context:
                 times: Mapping[str, Any] = message.get("word_timestamps") or {}
                 lists = (times.get(key) or [] for key in ("words", "start", "end"))
-                for word, *at in zip(*lists, strict=False):
-                    start_s, end_s = map(float, at)  # a malformed time counts as garbage
+                for word, *span in zip(*lists, strict=False):
+                    start_s, end_s = map(float, span)  # a malformed time counts as garbage
                     await ear.word(context.attempt, str(word), start_s=start_s, end_s=end_s)
             case "done" if context:
                 await self.tap.tell_done(ear, context)
@@ -77,7 +77,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No audio arrived in time.
+        ProbeFailedError: Cartesia refused, or no audio arrived in time.
     """
     request = {
         "transcript": WORDS,

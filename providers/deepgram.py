@@ -40,15 +40,9 @@ from providers.probing import ask_http, http_twin
 from providers.provider import RungSpec
 from providers.sockets import DirectSocket, SoundSocket, tls_for
 
-# A client of the SDK for streams only: cheap enough to create during a call.
-#
-# The SDK gives each client its own HTTP client, which we never use. It reads all CA certificates,
-# which blocks the event loop for 20 ms for each recogniser of each call. The SDK's websockets would
-# read the certificates again, for each socket.
-
 OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
-_ABOUT: Final = BaseClientWrapper(
+_SDK_HEADERS: Final = BaseClientWrapper(
     api_key="", environment=DeepgramClientEnvironment.PRODUCTION
 ).get_headers()
 _connect: Final = deepgram.listen.v1.client.websockets_client_connect
@@ -63,25 +57,29 @@ class _ConnectHere(_connect):  # type: ignore[misc, valid-type] # whichever the 
 
 
 class StreamingClient(deepgram.AsyncDeepgramClient):
-    """Opens streams; every HTTP call raises."""
+    """Opens streams; every HTTP call raises. It is cheap enough to create during a call.
+
+    The SDK would give each client an HTTP client that we never use. That one would read all CA
+    certificates, which blocks the event loop for 20 ms for each recogniser of each call.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, httpx_client=_NoHttp())
         wrapper = self._client_wrapper  # would read the SDK's version from disk for each stream
-        headers = {**_ABOUT, **(wrapper.get_custom_headers() or {})}
+        headers = {**_SDK_HEADERS, **(wrapper.get_custom_headers() or {})}
         headers["Authorization"] = f"Token {wrapper.api_key}"
         wrapper.get_headers = lambda: dict(headers)
 
 
 class _NoHttp:
-    """Stands in for the HTTP client."""
+    """Takes the place of the HTTP client; every use raises."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise NotImplementedError(f"the streaming client has no HTTP client: {name}")
 
 
-def make_clients_cheap() -> None:
-    """Make Pipecat's service create such clients; it accepts neither a client nor a TLS context."""
+def use_streaming_clients() -> None:
+    """Make Pipecat's service create streaming clients: it accepts no client and no TLS context."""
     pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
     deepgram.listen.v1.client.websockets_client_connect = _connect_lightly
 
@@ -89,8 +87,8 @@ def make_clients_cheap() -> None:
 def _connect_lightly(url: str, **kwargs: Any) -> Any:
     """Connect as the SDK does, with cached certificates and without compression.
 
-    The compression state would take 160 kB for each recogniser of a call, and audio is sent
-    uncompressed anyway (`providers/sockets.py`).
+    The SDK would read the certificates for each socket. The compression state would take 160 kB for
+    each recogniser of a call, and audio is sent uncompressed anyway (`providers/sockets.py`).
     """
     kwargs.setdefault("open_timeout", OPEN_S)
     return _ConnectHere(url, ssl=tls_for(url), compression=None, **kwargs)
@@ -98,8 +96,8 @@ def _connect_lightly(url: str, **kwargs: Any) -> Any:
 
 MODEL: Final = "nova-3"
 FINALIZE: Final = '{"type":"Finalize"}'  # requests pending transcripts. Source: deepgram-docs
-OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
-# NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
+# Silence sent at once: a stream with only KeepAlives is closed with NET-0001 10 s after it opens.
+OPENING_S: Final = 0.02  # source: deepgram-docs, "Audio Keep Alive"
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
 MAX_REASON: Final = 80  # characters of what Deepgram says about a refusal
 BAD_REQUEST: Final = 400
@@ -119,21 +117,21 @@ class DeepgramRung(DeepgramSTTService):
     """
 
     def __init__(self, *, rung_name: str, alternatives: int = 1, **kwargs: Any) -> None:
-        """Prepare.
+        """Create a recogniser for one call.
 
         Args:
             rung_name: The rung that failures are reported for.
             alternatives: The number of readings to request, the best one included.
             kwargs: Pipecat's arguments.
         """
-        make_clients_cheap()
+        use_streaming_clients()
         super().__init__(**kwargs)
         self._alternatives = alternatives
         self.supervised = False
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
         self._answered = False  # with a result, on this connection
-        self._complained = False  # about one of our messages, on this connection
+        self._rejection_logged = False  # of one of our messages, on this connection
         self._socket: SoundSocket | None = None  # of this connection, if it is accessible
         self._waiting = 0  # pieces of audio in our queue
 
@@ -213,7 +211,7 @@ class DeepgramRung(DeepgramSTTService):
         if not self.supervised:
             await super()._connection_handler()
             return
-        self._ended_by, self._answered, self._complained = None, False, False
+        self._ended_by, self._answered, self._rejection_logged = None, False, False
         try:
             await self._run_connection_or_retry()
         except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
@@ -294,9 +292,9 @@ class DeepgramRung(DeepgramSTTService):
 
     def _note_complaint(self, message: Any) -> None:
         """Log that Deepgram rejected a message. The stream continues, so this is not a failure."""
-        complaint = None if self._complained else complaint_of(message)
+        complaint = None if self._rejection_logged else complaint_of(message)
         if complaint:
-            self._complained = True
+            self._rejection_logged = True
             logger.warning(
                 "{}: Deepgram rejected one of our messages and goes on: {}",
                 self._rung_name,
@@ -357,7 +355,7 @@ def _words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
 
 @functools.cache
 def log_missing_alternatives(rung_name: str) -> None:
-    """Log, once for a rung and process, that the model has no alternatives."""
+    """Log, once per rung and process, that the model does not support alternatives."""
     logger.warning(
         "{}: Deepgram refuses `alternatives` with this model (nova-2 and nova-3 have none); "
         "requests omit it from now on",
@@ -403,7 +401,7 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
     """
     match error:
         case ApiError(status_code=int() as status):
-            return _refused(status, getattr(error.__context__, "headers", None) or {}, rung_name)
+            return _refusal(status, getattr(error.__context__, "headers", None) or {}, rung_name)
         case ConnectionClosed():
             code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
             found = classify_close("deepgram", code, text, stage="stt", moment=moment)
@@ -419,7 +417,7 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
     return failed(found, "stt", provider=rung_name, reason=reason[:MAX_REASON])
 
 
-def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
+def _refusal(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
     text = str(headers.get("dg-error", ""))[:MAX_REASON]
     return failed(
         classify_http("deepgram", status, text or None),

@@ -22,7 +22,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Send half a second of speech; any result is an answer, whatever the language.
 
     Raises:
-        ProbeFailedError: No result arrived in time.
+        ProbeFailedError: Deepgram refused, or no result arrived in time.
     """
     samples, rate_hz = speech()
     query = {
@@ -134,8 +134,8 @@ def _text(reading: Mapping[str, Any]) -> str:
     return text
 
 
-def _confidence(found: Mapping[str, Any]) -> float | None:
-    confidence = found.get("confidence")
+def _confidence(item: Mapping[str, Any]) -> float | None:
+    confidence = item.get("confidence")
     return None if confidence is None else float(confidence)
 
 

@@ -81,14 +81,15 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         two of speech.
         """
         is_same, self._last = message == self._last, message
-        return is_same and any(word for word, _, _ in spelt(_alignment(message)))
+        return is_same and any(word for word, _, _ in timed_words(_alignment(message)))
 
     async def _report_words(
         self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
+        """Report a message's words; times count from the start of the context's audio."""
         context_before, base_s = self._timed
         base_s = base_s if context_before is context else 0.0
-        words = list(spelt(_alignment(message)))
+        words = list(timed_words(_alignment(message)))
         upto_s = base_s + words[-1][2] if words else base_s
         for at, (word, start_s, end_s) in enumerate(words, 1):
             if word:
@@ -112,7 +113,7 @@ def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return message.get("alignment") or message.get("normalizedAlignment") or {}
 
 
-def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+def timed_words(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Yield a message's words with their start and end in the message's audio, in seconds.
 
     Blanks are yielded as empty words. The last word may continue in the next message, which does
@@ -120,8 +121,8 @@ def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []
-    lasts_ms = alignment.get("charDurationsMs") or []
-    letters = list(zip(chars, starts_ms, lasts_ms, strict=False))
+    durations_ms = alignment.get("charDurationsMs") or []
+    letters = list(zip(chars, starts_ms, durations_ms, strict=False))
     for blank, group in groupby(letters, key=lambda letter: letter[0].isspace()):
         run = list(group)
         word = "".join(char for char, _, _ in run)
@@ -150,7 +151,7 @@ def build(rung: RungSpec) -> ElevenLabs:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Read the subscription: checks key and quota, and is free of charge."""
+    """Read the subscription: authenticated, free of charge, without synthesis."""
     await ask_http(
         http_twin(rung.url, "/v1/user/subscription"),
         headers={"xi-api-key": rung.api_key},
@@ -165,7 +166,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No audio arrived in time.
+        ProbeFailedError: ElevenLabs refused, or no audio arrived in time.
     """
     voice = quote(rung.voice or VOICE, safe="")
     query = {

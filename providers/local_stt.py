@@ -1,4 +1,4 @@
-"""Local speech to text: pocketsphinx in its own process, without network and key."""
+"""Local speech to text: pocketsphinx in its own process, without a network or a key."""
 
 import asyncio
 import io
@@ -43,10 +43,10 @@ ENDS: Final = 3  # of the process in a row; then it is not restarted
 
 
 class PendingResults:
-    """Counts the results that the recogniser still has to deliver, and which are no longer wanted.
+    """Counts the results that the recogniser still has to deliver, and those no longer wanted.
 
-    When another recogniser has delivered an utterance, the stage cancels this one's by finishing
-    it. The recogniser may be far behind by then, and its results carry no times that would identify
+    When another recogniser has delivered an utterance, the stage cancels it here by finishing it.
+    This recogniser may be far behind by then, and its results have no times that would identify
     late words, but they come in the order of the requests. If an utterance begins after a cancelled
     one without audio in between, all results pending at that moment are late: the stage sends the
     audio that it still wants again.
@@ -55,7 +55,7 @@ class PendingResults:
     def __init__(self) -> None:
         self._pending = 0
         self._late = 0  # the first of these, which are late
-        self._is_cancelled = False  # the last request was, and no audio was sent since
+        self._is_cancelled = False  # the last request was cancelled, and no audio was sent since
 
     @property
     def pending(self) -> int:
@@ -130,10 +130,10 @@ class LocalSTTService(STTService):
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Pass audio to the recogniser; results arrive separately."""
         self._answers.hear()
-        taken = self._process.send(Command.AUDIO, audio)
-        if not taken and not self._behind:
+        sent = self._process.send(Command.AUDIO, audio)
+        if not sent and not self._behind:
             await self.push_error("the local recogniser does not keep up; audio is lost")
-        self._behind = not taken
+        self._behind = not sent
         yield None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -269,7 +269,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Recognise half a second of speech; any result will do, whatever the language.
 
     Raises:
-        ProbeFailedError: The recogniser does not start, or does not answer.
+        ProbeFailedError: The recogniser does not start, fails, or does not answer in time.
     """
     samples, rate_hz = speech()
     process = SphinxProcess(Ear(**{**rung.options, "rate_hz": rate_hz}))
@@ -300,7 +300,7 @@ async def _problem_of(process: SphinxProcess) -> str:
 
 RATE_HZ: Final = 16_000  # the model's rate
 PIECE_S: Final = 1.0
-SLOWEST: Final = 2.0  # times the recording's length; a busy machine takes half as long (measured)
+SLOWEST: Final = 2.0  # times the recording's length; a busy machine needs half of that (measured)
 UNREADABLE: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
 
 
@@ -308,12 +308,13 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     """Return what a recording says, without word times.
 
     Raises:
-        ServiceError: The file is unreadable or the recogniser fails; holds the failure.
+        ServiceError: The file is unreadable, or the recogniser fails or is too slow; holds the
+            failure.
     """
-    asked = replace(rung, sample_rate_hz=RATE_HZ, language=recording.language or rung.language)
+    spec = replace(rung, sample_rate_hz=RATE_HZ, language=recording.language or rung.language)
     try:
         samples = await asyncio.to_thread(_decode, recording.content)
-        process = SphinxProcess(ear_of(asked))
+        process = SphinxProcess(ear_of(spec))
     except soundfile.LibsndfileError as error:
         raise rung_error(UNREADABLE, rung, "the recording cannot be read") from error
     except ValueError as error:
@@ -328,7 +329,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
         raise rung_error(Kind.NETWORK, rung, "the recogniser cannot be started") from error
     finally:
         await process.close()
-    return _transcript(finals, asked, duration_s=duration_s)
+    return _transcript(finals, spec, duration_s=duration_s)
 
 
 def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":

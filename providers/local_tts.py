@@ -1,4 +1,4 @@
-"""Local text to speech: espeak-ng in this process, without network and key."""
+"""Local text to speech: espeak-ng in this process, without a network or a key."""
 
 import asyncio
 import bisect
@@ -33,9 +33,8 @@ from providers.probing import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
-DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differ
+DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differs
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
-
 
 _loading: Final = threading.Lock()
 
@@ -132,7 +131,7 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
 
 
 def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[tuple[str, float]]:
-    """Return each word between blanks and its first sample.
+    """Return each blank-separated word and its first sample.
 
     espeak-ng announces some words together ("of the") and others in parts ("$1,234"). The first
     part counts; a word without an event is interpolated between its neighbours by its position.
@@ -148,11 +147,11 @@ def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[
     first_samples: dict[int, int] = {}
     for position, sample in events:
         first_samples.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
-    known = {starts[index]: sample for index, sample in sorted(first_samples.items())} | {
+    anchors = {starts[index]: sample for index, sample in sorted(first_samples.items())} | {
         len(text): total
     }
-    places = np.interp(starts, [*known.keys()], [*known.values()])
-    return [(token, float(place)) for (_, token), place in zip(tokens, places, strict=True)]
+    samples = np.interp(starts, [*anchors.keys()], [*anchors.values()])
+    return [(token, float(sample)) for (_, token), sample in zip(tokens, samples, strict=True)]
 
 
 MODEL: Final = "espeak-ng"
@@ -250,7 +249,7 @@ class LocalTTSService(TTSService):
         self._reports.ear = ear
 
     async def revive(self) -> None:
-        """Do nothing: there is no connection to restore."""
+        """Report that the voice is ready; it has no connection to restore."""
         await self.set_usable(True)
         await self._reports.connected()
 
@@ -314,7 +313,7 @@ class LocalTTSService(TTSService):
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
-            await asyncio.to_thread(_find, str(voice), str(language))
+            await asyncio.to_thread(_check_voice, str(voice), str(language))
         except UnknownVoiceError as error:
             await self.push_error(str(error), category=ErrorCategory.APPLICATION)
             return {}
@@ -333,7 +332,7 @@ def build(rung: RungSpec) -> LocalTTSService:
         UnknownVoiceError: espeak-ng has no such voice or language.
     """
     voice = rung.voice or VOICE
-    _find(voice, rung.language)
+    _check_voice(voice, rung.language)
     return LocalTTSService(
         rung_name=rung.name,
         settings=TTSSettings(model=rung.model or MODEL, voice=voice, language=rung.language),
@@ -346,12 +345,13 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Check that the voice exists, without any request."""
     del timeout_s
     try:
-        await asyncio.to_thread(_find, rung.voice or VOICE, rung.language)
+        await asyncio.to_thread(_check_voice, rung.voice or VOICE, rung.language)
     except (UnknownVoiceError, RuntimeError) as error:
         raise ProbeFailedError(str(error)) from error
 
 
-def _find(voice: str, language: str) -> None:
+def _check_voice(voice: str, language: str) -> None:
+    """Raise `UnknownVoiceError` if espeak-ng has no such voice or language."""
     espeak().find(names(voice, language))
 
 
@@ -359,7 +359,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Synthesise two words.
 
     Raises:
-        ProbeFailedError: The voice does not exist, or produces no sound.
+        ProbeFailedError: The voice does not exist, hangs, or produces no sound.
     """
     try:
         async with asyncio.timeout(timeout_s):

@@ -49,7 +49,7 @@ class MenuEar:
         return self._failures < FAILURES
 
     async def warm(self) -> None:
-        """Load the process before a caller speaks; a failure shows at the next request."""
+        """Load the process before a caller speaks; a failure is logged."""
         await self.understand(b"", EAR_HZ)
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
@@ -62,7 +62,7 @@ class MenuEar:
         async with self._one_at_a_time:
             if not self.usable:
                 return ""
-            samples = await asyncio.to_thread(_prepared, pcm, rate_hz)
+            samples = await asyncio.to_thread(_prepare, pcm, rate_hz)
             result = await self._answer(samples)
         return result.text.replace("_", " ") if result.quiet >= QUIET else ""
 
@@ -72,6 +72,7 @@ class MenuEar:
         await self._process.close()
 
     async def _answer(self, pcm: bytes) -> SphinxResult:
+        """Return the process's answer; without one, end the process and return an empty answer."""
         reason, answered = "no answer in time", False
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -101,7 +102,7 @@ class MenuEar:
         return SphinxResult(what="failed", text="its process ended")
 
 
-def _prepared(pcm: bytes, rate_hz: int) -> bytes:
+def _prepare(pcm: bytes, rate_hz: int) -> bytes:
     """Return the audio at the process's rate, with silence appended."""
     samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
     if not samples.size:

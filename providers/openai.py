@@ -33,12 +33,6 @@ from providers.probing import ask_http
 from providers.provider import PenAnswer, PenQuestion, ProbeFailedError, RungSpec
 from providers.sockets import tls_context
 
-# Decodes event streams of OpenAI-compatible servers as tolerantly as the specification asks.
-#
-# Source: WHATWG HTML 9.2 (server-sent events). The SDK's decoder handles fields and line ends, but
-# it returns events without data, which the SDK then takes for broken JSON; it keeps a byte order
-# mark, which hides the first event; and it does not report `[DONE]`.
-
 DONE: Final = "[DONE]"
 FINISHED: Final = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 """The final piece of an answer: `[DONE]` from a server that sent no `finish_reason`."""
@@ -48,6 +42,10 @@ class EventStream(SSEDecoder):
     """Decodes one answer: yields its pieces and errors, and skips keep-alives.
 
     Data that begins like a JSON object belongs to the answer, which fails if it is not valid JSON.
+
+    The SDK's decoder handles fields and line ends. But it returns events without data, which the
+    SDK then takes for broken JSON; it keeps a byte order mark, which hides the first event; and it
+    does not report `[DONE]`. Source: WHATWG HTML 9.2 (server-sent events).
     """
 
     def __init__(self, rung_name: str) -> None:
@@ -116,8 +114,8 @@ def _error_in(name: str | None, data: object) -> object:
     error = body.get("error")
     if isinstance(error, Mapping) and error:
         return cast("Mapping[str, Any]", error)
-    named = "error" in (name, body.get("object"), body.get("type"))
-    if error or named:
+    is_named_error = "error" in (name, body.get("object"), body.get("type"))
+    if error or is_named_error:
         return body
     choices = body.get("choices")
     candidates = (
@@ -207,7 +205,7 @@ class OneTryOpenAI(OpenAILLMService):
         return failure_of(error, self._rung.name, flowing=flowing)
 
     async def close(self) -> None:
-        """Close our own client's sockets; Pipecat leaves them to the garbage collector."""
+        """Close the client's sockets unless calls share it; Pipecat would leave them open."""
         if self._client is not self._rung.shared:
             await self._client.close()
 
@@ -226,7 +224,7 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
     moment, wait_s = Moment.FLOWING if flowing else Moment.ASKED, None
     match error:
         case openai.APIStatusError():
-            return _refused(error, rung_name)
+            return _refusal(error, rung_name)
         case openai.APITimeoutError():
             found = finding(Kind.STALLED if flowing else Kind.TIMEOUT)
         case openai.APIConnectionError():
@@ -240,7 +238,7 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
     return failed(found, "llm", provider=rung_name, reason=reason, retry_after_s=wait_s)
 
 
-def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
+def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
     headers = error.response.headers
     parts = (error.status_code, error.type, error.code, error.param)
     return failed(
@@ -297,7 +295,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     )
 
 
-# The prompt bounds the answer's length, not a parameter: servers disagree on the parameter's name,
+# The prompt, not a parameter, bounds the answer's length: servers disagree on the parameter's name,
 # and a probe must not be refused for something that no caller's request contains.
 PROMPT: Final = "Answer with one word: yes."
 
@@ -306,7 +304,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Request one word, with the options of callers' requests.
 
     Raises:
-        ProbeFailedError: The word did not arrive in time.
+        ProbeFailedError: The server refused, or the word did not arrive in time.
     """
     model = build(replace(rung, instructions=""))
     try:
@@ -314,12 +312,13 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     finally:
         await model.close()
     if failure is not None:
-        raise _probe_failed(rung, failure)
+        raise _probe_error(rung, failure)
 
 
 async def _probe_failure(
     model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float
 ) -> Failure | None:
+    """Return why no word arrived, or `None` if one did; a time-out raises `ProbeFailedError`."""
     symptom = Symptom.NO_ANSWER
     try:
         async with asyncio.timeout(timeout_s):
@@ -332,7 +331,7 @@ async def _probe_failure(
                     if chunk.choices and (chunk.choices[0].delta.content or "").strip():
                         return None
     except TimeoutError as error:
-        raise _probe_failed(rung, _symptom_failure(symptom, rung)) from error
+        raise _probe_error(rung, _symptom_failure(symptom, rung)) from error
     except (openai.OpenAIError, ValueError, OSError) as error:
         return failure_of(error, rung.name, flowing=False)
     return _symptom_failure(symptom, rung)
@@ -342,7 +341,7 @@ def _symptom_failure(symptom: Symptom, rung: RungSpec) -> Failure:
     return failed(classify_symptom(symptom), "llm", provider=rung.name, reason=f"{symptom}")
 
 
-def _probe_failed(rung: RungSpec, failure: Failure) -> ProbeFailedError:
+def _probe_error(rung: RungSpec, failure: Failure) -> ProbeFailedError:
     host = urlsplit(rung.url).netloc
     return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
 
@@ -357,7 +356,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     parameters' names, and some refuse unknown ones.
 
     Raises:
-        ServiceError: The rung did not answer, or refused this request.
+        ServiceError: The rung failed, or refused this request; holds the failure.
     """
     client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
     try:

@@ -152,30 +152,33 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
             await _talk(question, rung, socket)
     except TimeoutError as error:
         symptom = question.silence if opened else Symptom.NO_ANSWER
-        raise _failed(rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s") from error
+        raise _probe_error(
+            rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s"
+        ) from error
     except InvalidStatus as refused:
-        raise _refused(rung, refused) from refused
+        raise _refusal_error(rung, refused) from refused
     except ConnectionClosed as closed:
-        raise _closed(rung, closed) from closed
+        raise _close_error(rung, closed) from closed
     except (OSError, EOFError, WebSocketException) as error:
-        raise _failed(rung, classify_error(error), type(error).__name__) from error
+        raise _probe_error(rung, classify_error(error), type(error).__name__) from error
 
 
 async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
+    """Send the messages, read until the answer has arrived, then send the goodbye."""
     for item in question.messages:
         await socket.send(item)
     while True:
         message = await socket.recv()
         verdict = _judge(question, message)
         if isinstance(verdict, Finding):
-            raise _failed(rung, verdict, f"says {verdict.kind} {_message(message)}")
+            raise _probe_error(rung, verdict, f"says {verdict.kind} {_text_of(message)}")
         if verdict:
             break
     if question.goodbye:
         await socket.send(question.goodbye)
 
 
-def _message(message: str | bytes) -> str:
+def _text_of(message: str | bytes) -> str:
     try:
         return message_of(parse_json(message))
     except ValueError:
@@ -192,7 +195,7 @@ def _judge(question: Question, message: str | bytes) -> Verdict:
     return question.read(parsed)
 
 
-def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
+def _refusal_error(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     answer = refused.response
     text = answer.body.decode(errors="replace")
     try:
@@ -202,16 +205,16 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     message = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
     found = classify_http(rung.kind, answer.status_code, body or message)
     wait_s = retry_after_s(dict(answer.headers.raw_items()))
-    return _failed(rung, found, f"answered {answer.status_code} {message}", wait_s=wait_s)
+    return _probe_error(rung, found, f"answered {answer.status_code} {message}", wait_s=wait_s)
 
 
-def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
+def _close_error(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
     code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
     found = classify_close(rung.kind, code, reason, stage=rung.stage, moment=Moment.ASKED)
-    return _failed(rung, found, f"closed with {code} {reason}")
+    return _probe_error(rung, found, f"closed with {code} {reason}")
 
 
-def _failed(
+def _probe_error(
     rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
     redacted = text.replace(rung.api_key, "...") if rung.api_key else text

@@ -132,7 +132,7 @@ class ProviderModule(Protocol):
         """Ask for one word written, spoken or recognised, as a caller needs it.
 
         Raises:
-            ProbeFailedError: The word did not arrive in time.
+            ProbeFailedError: The provider refused, or the word did not arrive in time.
         """
         ...
 
@@ -197,9 +197,7 @@ class Provider:
     kind: str
     module: str  # loaded only when a call needs it
     title: str  # the vendor's name
-    requests: str = (
-        ""  # the module of the real probe, and of work outside calls; by default `module`
-    )
+    requests: str = ""  # the module of the real probe and of work outside calls; else `module`
     url: str = ""
     schemes: tuple[str, ...] = ()  # the allowed beginnings of `url`, the safe one first
     key_env: str | None = None  # `None`: needs no key
@@ -227,26 +225,26 @@ class Provider:
         """Ask the rung for one word written, spoken or recognised, as a caller needs it.
 
         Raises:
-            ProbeFailedError: The word did not arrive in time.
+            ProbeFailedError: The provider refused, or the word did not arrive in time.
         """
-        await cast(ProviderModule, self._requests()).probe_real(rung, timeout_s=timeout_s)
+        await cast(ProviderModule, self._load_requests()).probe_real(rung, timeout_s=timeout_s)
 
     def load_batch_ear(self) -> BatchEar:
         """Import the module for whole recordings."""
-        return cast(BatchEar, self._requests())
+        return cast(BatchEar, self._load_requests())
 
     def load_batch_voice(self) -> BatchVoice:
         """Import the module for whole texts."""
-        return cast(BatchVoice, self._requests())
+        return cast(BatchVoice, self._load_requests())
 
     def load_batch_pen(self) -> BatchPen:
         """Import the module for complete answers."""
-        return cast(BatchPen, self._requests())
+        return cast(BatchPen, self._load_requests())
 
     def load(self) -> ProviderModule:
         """Import the provider's modules. The first import takes up to 3 s: do it before a call."""
-        self._requests()
+        self._load_requests()
         return cast(ProviderModule, importlib.import_module(self.module))
 
-    def _requests(self) -> ModuleType:
+    def _load_requests(self) -> ModuleType:
         return importlib.import_module(self.requests or self.module)

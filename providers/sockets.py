@@ -11,36 +11,29 @@ from websockets.frames import Frame, Opcode
 
 from bot.hosts import proxy_for
 
-# Redirects are refused: a provider's socket connects only to the configured address.
-#
-# The libraries follow a redirect to any host. They drop `Authorization` from that request, but
-# voices send their keys in other headers, and the caller's words would go there, too.
-
 
 class ConnectHere(connect):
     """Connects as the library does, but treats a redirect as a refusal.
 
+    The libraries follow a redirect to any host. They drop `Authorization` from that request, but
+    voices send their keys in other headers, and the caller's words would go there, too.
+
     It uses the proxy that `bot/hosts.py` names; the library would use one even for loopback.
     """
 
-    def __init__(self, uri: str, **asked: Any) -> None:
+    def __init__(self, uri: str, **options: Any) -> None:
         """Prepare to connect to `uri`."""
-        super().__init__(uri, **{"proxy": proxy_for(uri), **asked})
+        super().__init__(uri, **{"proxy": proxy_for(uri), **options})
 
     def process_redirect(self, exc: Exception) -> Exception:
-        """Return the refusal itself, without following it."""
+        """Return the error itself, so that a redirect is not followed."""
         return exc
 
 
 def forbid_redirects() -> None:
-    """Make Pipecat's services use `ConnectHere`: they take no connector as an argument."""
+    """Make Pipecat's services use `ConnectHere`: they accept no connector as an argument."""
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 
-
-# A direct path for audio: uncompressed, and written at once while the far end keeps up.
-#
-# Pipecat, the SDK and the library treat each piece of 20 ms as a message that may have to wait.
-# Deflate barely shrinks speech, and took a third of a recogniser's CPU time.
 
 BEHIND_BYTES: Final = 4096  # in our own buffer: a quarter of a second of telephone audio (chosen)
 
@@ -63,7 +56,12 @@ class DirectSocket(Protocol):
 
 
 class SoundSocket:
-    """The sending side of an open connection, for audio and short text messages."""
+    """The sending side of an open connection, for audio and short text messages.
+
+    It writes at once, while the far end keeps up: Pipecat, the SDK and the library treat each piece
+    of 20 ms as a message that may have to wait. It does not compress: deflate barely shrinks
+    speech, and took a third of a recogniser's CPU time.
+    """
 
     def __init__(self, websocket: DirectSocket) -> None:
         """Send through an open socket, uncompressed even if compression was agreed.

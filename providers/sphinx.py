@@ -21,7 +21,7 @@ from providers.sphinx_ear import Ear, SphinxResult
 
 Samples = npt.NDArray[np.int16]
 
-# Audio from before an utterance that is decoded, too: a voice is detected 0.2 s late, a soft one
+# The audio before an utterance that is decoded with it: a voice is detected 0.2 s late, a soft one
 # even later.
 BEFORE_S: Final = 0.6
 INTERIM_S: Final = 0.4  # between interim results
@@ -55,8 +55,8 @@ class Recogniser:
         self._resampler = (
             None if is_model_rate else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
         )
-        self._before: deque[Samples] = deque()
-        self._before_samples = 0
+        self._kept: deque[Samples] = deque()
+        self._kept_samples = 0
         self._open = False
         self._decoded_samples = 0
         self._reported_samples = 0
@@ -70,9 +70,9 @@ class Recogniser:
         self._open = True
         self._decoded_samples = self._reported_samples = 0
         self._reported = ""
-        for samples in self._before:
+        for samples in self._kept:
             self._decode(samples)
-        self._drop_before()
+        self._drop_kept()
 
     def hear(self, audio: bytes) -> Iterator[SphinxResult]:
         """Yield the results of the next piece of audio."""
@@ -93,9 +93,9 @@ class Recogniser:
     def finish(self) -> SphinxResult:
         """End the utterance and return its words; empty if none was begun.
 
-        Audio that was kept from before is dropped: the stage sends it again if it needs it.
+        Audio kept from before an utterance is dropped: the stage sends it again if it needs it.
         """
-        self._drop_before()
+        self._drop_kept()
         return self._final(finished=True)
 
     def understand(self, audio: bytes) -> SphinxResult:
@@ -109,14 +109,14 @@ class Recogniser:
         return self.finish()
 
     def _keep(self, samples: Samples) -> None:
-        self._before.append(samples)
-        self._before_samples += len(samples)
-        while self._before_samples - len(self._before[0]) >= BEFORE_S * MODEL_HZ:
-            self._before_samples -= len(self._before.popleft())
+        self._kept.append(samples)
+        self._kept_samples += len(samples)
+        while self._kept_samples - len(self._kept[0]) >= BEFORE_S * MODEL_HZ:
+            self._kept_samples -= len(self._kept.popleft())
 
-    def _drop_before(self) -> None:
-        self._before.clear()
-        self._before_samples = 0
+    def _drop_kept(self) -> None:
+        self._kept.clear()
+        self._kept_samples = 0
 
     def _decode(self, samples: Samples, *, whole: bool = False) -> None:
         if not len(samples):

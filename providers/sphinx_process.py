@@ -44,7 +44,7 @@ class SphinxProcess:
         """Send a command without waiting.
 
         Returns:
-            False if the command was dropped: the worker has ended, or is too far behind.
+            False if the command was dropped: the worker has ended, or is too far behind for audio.
         """
         stdin = self._process.stdin if self._process is not None else None
         if stdin is None or stdin.transport.is_closing():

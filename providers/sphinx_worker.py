@@ -83,7 +83,7 @@ def _answer(answers: BinaryIO, result: SphinxResult) -> None:
 
 if __name__ == "__main__":
     # Pocketsphinx prints grammar parts that it cannot read: keep them out of the results.
-    own = os.dup(sys.stdout.fileno())
+    results_fd = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with os.fdopen(own, "wb") as answers:
+    with os.fdopen(results_fd, "wb") as answers:
         serve(sys.stdin.buffer, answers)

@@ -58,7 +58,7 @@ class VoiceTap:
     """
 
     def __init__(self, rung_name: str, *, kind: str) -> None:
-        """Prepare.
+        """Create a tap without a context.
 
         Args:
             rung_name: The rung that failures are reported for.
@@ -87,7 +87,7 @@ class VoiceTap:
         last: bool = False,
         socket: object = None,
     ) -> None:
-        """Report an error message.
+        """Report an error message of the context being spoken; ignore any other.
 
         Args:
             ear: The stage's listener.
@@ -179,18 +179,17 @@ class TappedVoice(ClosedVoice):
     """A voice over a socket with contexts; a provider's subclass reads its messages."""
 
     def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
-        """Prepare.
+        """Create a voice for one call.
 
         Args:
             rung_name: The rung that failures are reported for.
             kind: The provider, as in the symptom tables.
             kwargs: Pipecat's arguments.
         """
-        # Metrics carry the rung's name. The texts of a context are joined without a separator.
         forbid_redirects()
         super().__init__(
-            name=rung_name,
-            append_trailing_space=True,
+            name=rung_name,  # metrics carry this name
+            append_trailing_space=True,  # the texts of a context are joined without a separator
             max_consecutive_zero_audio_contexts=0,  # the ladder counts them, not Pipecat
             **kwargs,
         )
@@ -249,7 +248,7 @@ class TappedVoice(ClosedVoice):
         settings, self._held_settings = self._held_settings, None
         if settings:
             await super().process_frame(settings, direction)
-            # Pipecat has named one for later text, but nothing was requested yet.
+            # Pipecat has named a context for later text, but nothing was requested yet.
             self.tap.context = None
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
@@ -309,14 +308,14 @@ class TappedVoice(ClosedVoice):
     async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
         """Report a message; return what Pipecat should get, or `None`."""
         try:
-            read = parse_json(message)
-            passed = self.for_pipecat(read)
+            parsed = parse_json(message)
+            for_pipecat = self.for_pipecat(parsed)
             if ear:
-                await self.read_message(ear, read)
+                await self.read_message(ear, parsed)
         except (ValueError, TypeError, AttributeError, KeyError) as error:  # malformed
             if ear:
                 await self.tap.tell_garbage(ear, error)
             return message
-        if passed is None:
+        if for_pipecat is None:
             return None
-        return message if passed is read else json.dumps(passed)
+        return message if for_pipecat is parsed else json.dumps(for_pipecat)

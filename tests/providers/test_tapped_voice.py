@@ -19,7 +19,7 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers import elevenlabs
 from providers.catalog import provider
-from providers.elevenlabs import spelt
+from providers.elevenlabs import timed_words
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
 from tests.kit.bench import rung_spec, running
@@ -138,7 +138,7 @@ def test_elevenlabs_letters_make_words_with_their_ends() -> None:
         "charDurationsMs": [100, 100, 50, 50, 50, 50, 50, 50, 50],
     }
 
-    words = [word for word in spelt(alignment) if word[0]]
+    words = [word for word in timed_words(alignment) if word[0]]
 
     assert words == [("Hi", 0.0, 0.2), ("there", 0.25, 0.5)]
 
@@ -150,7 +150,7 @@ def test_elevenlabs_letters_of_a_script_without_spaces_have_a_time_each() -> Non
         "charDurationsMs": [200, 200, 100, 200],
     }
 
-    assert list(spelt(alignment)) == [("九", 0.0, 0.2), ("点、", 0.2, 0.5), ("好", 0.5, 0.7)]
+    assert list(timed_words(alignment)) == [("九", 0.0, 0.2), ("点、", 0.2, 0.5), ("好", 0.5, 0.7)]
 
 
 def sockets_opened(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
