@@ -1,8 +1,8 @@
 """Reads files of contacts: format, encoding, separator, rows, and the meaning of the columns.
 
 `campaign import`, `dnc import` and `crm: {kind: own}` read through `open_contacts`. At most one
-row is held in memory. Only a line that is too long, or has an unclosed quotation mark, is lost; the
-next line is read normally.
+row is held in memory. If a line is too long, or has an unclosed quotation mark, only that line is
+lost; the next line is read normally.
 """
 
 import csv
@@ -258,15 +258,16 @@ def _with_cells(
 
 
 def _check_format(file: Path) -> None:
+    """Raise `NotTextError` if the file begins like another format; blocks."""
     with file.open("rb") as data:
         head = data.read(PIECE_BYTES)
         data.seek(max(0, file.stat().st_size - PIECE_BYTES))
         ends = head + data.read(PIECE_BYTES)  # an archive lists its files at its end
     begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:16].lower()
-    known = FORMATS
+    formats = FORMATS
     if head.startswith(b"PK\x03\x04"):
-        known = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in ends)
-    for signature, form, cure in known:
+        formats = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in ends)
+    for signature, form, cure in formats:
         if begin.startswith(signature.lower()):
             raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")
 
@@ -303,7 +304,7 @@ def read_rows(text: TextIO) -> Iterator[CsvRow]:
         if line is not None and not line.strip():
             continue
         separator = separator or _separator(line or "")
-        yield _read(lines, number, line, separator)
+        yield _read_row(lines, number, line, separator)
 
 
 class _Lines:
@@ -333,13 +334,13 @@ class _Lines:
         self._pushed_back.extendleft(reversed(lines))
 
 
-def _read(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
+def _read_row(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
     if line is None:
         return CsvRow(line=number, trouble="line_too_long")
-    whole = _complete_row(lines, line, separator)
-    if whole is None:
+    row = _complete_row(lines, line, separator)
+    if row is None:
         return CsvRow(line=number, trouble="quote_not_closed")
-    cells = _cells_of(whole, separator)
+    cells = _cells_of(row, separator)
     if isinstance(cells, str):
         return CsvRow(line=number, trouble=cells)
     return CsvRow(line=number, cells=cells)
@@ -363,17 +364,17 @@ def _complete_row(lines: _Lines, line: str, separator: str) -> str | None:
     if '"' not in line:
         return line
     ahead: list[tuple[int, str | None]] = []
-    whole = line
-    while _is_open(whole, separator):
+    row = line
+    while _is_open(row, separator):
         following = lines.take()
         if following is not None:
             ahead.append(following)
         text = following[1] if following else None
-        if text is None or len(ahead) >= MAX_LINES or len(whole) + len(text) > MAX_LINE:
+        if text is None or len(ahead) >= MAX_LINES or len(row) + len(text) > MAX_LINE:
             lines.give_back(ahead)
             return None
-        whole += text
-    return whole
+        row += text
+    return row
 
 
 def _is_open(row: str, separator: str) -> bool:

@@ -49,7 +49,7 @@ async def keep_running(
 async def keep_repeating(
     what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
 ) -> None:
-    """Repeat `work` until cancelled, also after failures.
+    """Repeat `work` until cancelled, even after failures.
 
     Args:
         what: Its name in the log; a database outage is logged once.

@@ -88,13 +88,13 @@ def without_phones(text: str) -> str:
     Numbers with a plus, or with the zero that most countries put before a national number, are
     always detected; others only for the countries in `REGIONS` and for `server.region`.
     """
-    found = [match for match in SHAPED.finditer(text) if _may_be_one(match)]
+    found = [match for match in SHAPED.finditer(text) if _may_be_number(match)]
     if not found:
         return text
     parts, at = [], 0
-    for number, match in enumerate(found):
+    for index, match in enumerate(found):
         parts.append(text[at : match.start()])
-        parts.append(_shown(match, _regions() if number < MAX_ASKED else None))
+        parts.append(_mask_number(match, _regions() if index < MAX_ASKED else None))
         at = match.end()
     return "".join((*parts, text[at:]))
 
@@ -103,7 +103,7 @@ def _regions() -> Sequence[str]:
     return (*REGIONS, KNOWN.region) if KNOWN.region else REGIONS
 
 
-def _may_be_one(found: re.Match[str]) -> bool:
+def _may_be_number(found: re.Match[str]) -> bool:
     if found["plus"]:
         return True
     digits = _digits(found[0])
@@ -112,19 +112,20 @@ def _may_be_one(found: re.Match[str]) -> bool:
     )
 
 
-def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
+def _mask_number(found: re.Match[str], regions: Sequence[str] | None) -> str:
+    """Return the match masked if it is a phone number; with `None`, no number is looked up."""
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
         return masked(f"+{digits}")
     if regions is None or TRUNK.fullmatch(digits):
         return masked(digits)
     if len(digits) < NATIONAL_DIGITS:
-        is_one = _is_valid(digits, KNOWN.region)
+        is_number = _is_valid(digits, KNOWN.region)
     elif digits == found[0]:
-        is_one = _is_number(digits, regions)
+        is_number = _is_number(digits, regions)
     else:
-        is_one = _is_abroad(digits) or any(_holds_number(found[0], item) for item in regions)
-    return masked(digits) if is_one else found[0]
+        is_number = _is_abroad(digits) or any(_holds_number(found[0], item) for item in regions)
+    return masked(digits) if is_number else found[0]
 
 
 def _is_number(digits: str, regions: Sequence[str]) -> bool:
@@ -218,21 +219,21 @@ def bounded(text: str) -> str:
 
 def without_cards(text: str) -> str:
     """Mask card and account numbers, except for their last four digits."""
-    text = IBAN_SHAPED.sub(_masked_iban, text)
-    text = CARD_FORM.sub(lambda found: _last_shown(_digits(found[0])), text)
-    return CARD_SHAPED.sub(_masked_card, text)
+    text = IBAN_SHAPED.sub(_mask_iban, text)
+    text = CARD_FORM.sub(lambda found: _show_last(_digits(found[0])), text)
+    return CARD_SHAPED.sub(_mask_card, text)
 
 
-def _masked_card(found: re.Match[str]) -> str:
+def _mask_card(found: re.Match[str]) -> str:
     digits = [int(item) for item in found[0] if item.isdigit()]
-    return _last_shown("".join(map(str, digits))) if _passes_luhn(digits) else found[0]
+    return _show_last("".join(map(str, digits))) if _passes_luhn(digits) else found[0]
 
 
-def _last_shown(digits: str) -> str:
+def _show_last(digits: str) -> str:
     return "*" * (len(digits) - SHOWN_DIGITS) + digits[-SHOWN_DIGITS:]
 
 
-def _masked_iban(found: re.Match[str]) -> str:
+def _mask_iban(found: re.Match[str]) -> str:
     """Mask an account number; keep following words, which the pattern also matches."""
     ends = [place + 1 for place, item in enumerate(found[0]) if item.isalnum()]
     length = IBAN_LENGTHS.get(found[0][:2].upper(), 0)
@@ -241,7 +242,7 @@ def _masked_iban(found: re.Match[str]) -> str:
     end = ends[length - 1]
     number, rest = "".join(filter(str.isalnum, found[0][:end])), found[0][end:]
     return (
-        _last_shown(number) + rest
+        _show_last(number) + rest
         if _passes_mod_97(number) and not rest[:1].isalnum()
         else (found[0])
     )
@@ -299,10 +300,10 @@ def redacted(text: str) -> str:
 
     Also without the words that Pipecat logs as `not speaking [...]`. A very long text is cut.
     """
-    whole = len(text) <= READ_CHARACTERS
+    is_complete = len(text) <= READ_CHARACTERS
     text = UNSPOKEN_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
     text = without_keys(text)
-    if not whole:  # a secret that was cut at the end would not be recognised
+    if not is_complete:  # a secret that was cut at the end would not be recognised
         text = text[: -max(KNOWN.longest, MAX_ADDRESS)]
     return without_people(text)
 
@@ -334,7 +335,7 @@ def printable(text: str) -> str:
 
 
 def masked_event(event: Event) -> Event:
-    """Return an event with quoted texts masked; in a caller's own words only keys are."""
+    """Return an event with quoted texts masked; in a caller's own words, only keys are masked."""
     mask = without_keys if isinstance(event, CALLERS_WORDS) else redacted
     changed: dict[str, Any] = {}
     for name in FROM_OTHERS:

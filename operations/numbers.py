@@ -33,7 +33,7 @@ from calls.caller import AROUND, MIN_DIGITS, is_dialable
 
 UNKNOWN: Final = "Etc/Unknown"  # the library's answer for an unknown zone
 LONGEST: Final = 60  # characters; a longer text is not a number
-# Spreadsheets turn numbers into these.
+# What spreadsheets turn numbers into.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
@@ -86,7 +86,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
     """
     if len(text) > LONGEST:  # before any pattern: some take quadratic time
         return "too_long"
-    bare = _cleaned(text)
+    bare = _clean(text)
     if not bare:
         return "no_number"
     if problem := next((why for form, why in MANGLED.items() if form.fullmatch(bare)), ""):
@@ -97,9 +97,9 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
         return PARSE_REASONS.get(error.error_type, "not_a_number")
     number, kind = readings[0], phonenumbers.number_type(readings[0])
     return (
-        _ambiguous(readings, kind)
-        or _trouble(number, kind)
-        or _letters(bare, number, kind)
+        _ambiguity(readings, kind)
+        or _problem_of(number, kind)
+        or _letter_problem(bare, number, kind)
         or CallableNumber(
             e164=_e164(number),
             zones=tuple(_zones(number, kind)),
@@ -117,7 +117,7 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
         text: A number, or a SIP address whose user is one.
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
-    bare = _bare(_cleaned(text[: LONGEST + 1]))
+    bare = _bare(_clean(text[: LONGEST + 1]))
     if (
         len(text) > LONGEST
         or any(form.fullmatch(bare) for form in MANGLED)
@@ -144,8 +144,8 @@ def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
         region: As for `readings_of`.
     """
     bare = _bare(text)
-    whole = (_whole(bare),) if is_dialable(bare) else ()
-    return readings_of(bare, region=region) or whole
+    with_plus = (_with_plus(bare),) if is_dialable(bare) else ()
+    return readings_of(bare, region=region) or with_plus
 
 
 def one_reading(text: str, *, region: str | None) -> str:
@@ -164,7 +164,7 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
 
     def same(text: str) -> bool:
         bare = _bare(text)
-        return wanted in (*readings_of(bare, region=region), _whole(bare), bare)
+        return wanted in (*readings_of(bare, region=region), _with_plus(bare), bare)
 
     return same
 
@@ -179,8 +179,8 @@ def _bare(text: str) -> str:
     return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
 
 
-def _whole(bare: str) -> str:
-    # Many carriers leave out the plus, or write it as most countries dial it (ITU-T E.164).
+def _with_plus(bare: str) -> str:
+    """Add the plus: many carriers omit it, or write it as most countries dial it (ITU-T E.164)."""
     return f"+{_digits(bare).removeprefix(ABROAD)}"
 
 
@@ -250,17 +250,17 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
     return time_zones_for_number(number)
 
 
-def _cleaned(text: str) -> str:
+def _clean(text: str) -> str:
     plain = " ".join(UNSEEN.sub("", text).split())  # to the library, a thin space is not a space
     return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
 
-def _ambiguous(readings: Sequence[PhoneNumber], kind: int) -> str:
+def _ambiguity(readings: Sequence[PhoneNumber], kind: int) -> str:
     ambiguous = len(readings) > 1 and kind != PhoneNumberType.UNKNOWN
     return f"{AMBIGUOUS}: {' or '.join(map(_e164, readings))}" if ambiguous else ""
 
 
-def _trouble(number: PhoneNumber, kind: int) -> str:
+def _problem_of(number: PhoneNumber, kind: int) -> str:
     if number.extension:
         return "has_extension"  # another person answers the main number
     if kind == PhoneNumberType.UNKNOWN:  # the library's answer for all invalid numbers
@@ -269,8 +269,8 @@ def _trouble(number: PhoneNumber, kind: int) -> str:
     return ""
 
 
-def _letters(text: str, number: PhoneNumber, kind: int) -> str:
-    """Refuse letters that do not mean digits: the library would dial or drop them.
+def _letter_problem(text: str, number: PhoneNumber, kind: int) -> str:
+    """Return an error code if letters do not mean digits: the library would dial or drop them.
 
     `030 901820 (Ada)` would become another number. Words are dialled in North America, where all
     numbers have the same length, and for toll-free numbers.

@@ -156,15 +156,15 @@ async def post_signed(
     if secret:
         headers["webhook-signature"] = signature(secret, f"{message_id}.{at}.{body}")
     # The body of the answer is ignored: many servers say "Accepted".
-    status, answered, _ = await ask(
+    status, answer_headers, _ = await ask(
         "POST", url, timeout_s=timeout_s, body=body.encode(), headers=headers
     )
-    return status, answered
+    return status, answer_headers
 
 
 def signature(secret: str, signed: str) -> str:
     """Return the value of `webhook-signature`: version, comma, HMAC-SHA256 in base64."""
     packed = secret.removeprefix(PREFIX)
     key = base64.b64decode(packed + "=" * (-len(packed) % 4))
-    found = hmac.new(key, signed.encode(), hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(found).decode()}"
+    digest = hmac.new(key, signed.encode(), hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"

@@ -120,7 +120,7 @@ class RetrySequence:
         permit, began_s = self._permit(), self._retries.clock()
         self._tries += 1
         try:
-            done = await work()
+            result = await work()
         except Exception as error:
             failure = self._classify(error)
             if failure is None:
@@ -132,7 +132,7 @@ class RetrySequence:
             self._return_permit(permit)
             raise
         self._record_success(permit)
-        return done
+        return result
 
     def _permit(self) -> Permit | None:
         """Return a permit to ask; `None` if the provider's health is not tracked.
@@ -210,16 +210,13 @@ class RetrySequence:
             self._retries.emit(event)
 
 
-# Runs work outside a turn down a ladder; `fallbacks/retrying.py` chooses the next rung.
-#
-# Each rung has its own `RetrySequence`: a standby is tried at once, without waiting for the retries
-# of the rung above, and breakers are updated as for any other work outside a turn.
-
-
 async def run_down_ladder(
     works: Mapping[str, Callable[[], Awaitable[T]]], *, stage: str, retries: Retries
 ) -> T:
     """Return the result of the first rung to succeed; safe to cancel at any time.
+
+    Each rung has its own `RetrySequence`: a standby is tried at once, without waiting for the
+    retries of the rung above. `fallbacks/retrying.py` chooses the next rung.
 
     Args:
         works: Makes one attempt, by the rung's name; raises `ServiceError` on failure.
@@ -231,10 +228,10 @@ async def run_down_ladder(
     """
     if retries.availability is None:
         raise ValueError("a ladder needs a health table")
-    return await _Descent(works, stage, retries, retries.availability).run()
+    return await _LadderRun(works, stage, retries, retries.availability).run()
 
 
-class _Descent(Generic[T]):
+class _LadderRun(Generic[T]):
     """One run of a piece of work down its ladder."""
 
     def __init__(
@@ -264,13 +261,13 @@ class _Descent(Generic[T]):
             if name is None:
                 at = self._rounds.wake_at(rungs)
                 if at is None:
-                    raise self._exhausted()
+                    raise self._give_up()
                 await self._retries.sleep(max(0.0, at - now))
                 continue
             try:
                 return await self._ask(name)
             except ServiceError as error:
-                self._rule_out(name, error.failure)
+                self._record_failure(name, error.failure)
 
     async def _ask(self, name: str) -> T:
         self._tries += 1
@@ -279,13 +276,14 @@ class _Descent(Generic[T]):
             self._retries.emit(chosen(before=self._last.provider, after=name))
         return await self._sequences[name].attempt(self._works[name])
 
-    def _rule_out(self, name: str, failure: Failure) -> None:
+    def _record_failure(self, name: str, failure: Failure) -> None:
         self._last = failure
         wait_s = self._sequences[name].wait_s
         again_at = None if wait_s is None else self._retries.clock() + wait_s
         self._rounds.fail(name, again_at=again_at)
 
-    def _exhausted(self) -> ServiceError:
+    def _give_up(self) -> ServiceError:
+        """Report that no rung is left; return the error to raise."""
         self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
         unavailable = failed(
             Kind.OVERLOADED,

@@ -57,11 +57,11 @@ KEYED: Final = re.compile(rf"({re.escape(KEYS_SAID)})\S+")
 def without_spoken_cards(text: str) -> str:
     """Mask card numbers, including those with commas and full stops between their digits."""
     for shape in (CARD_SHAPED, PAUSED):
-        text = shape.sub(_masked_digits, text)
+        text = shape.sub(_mask_digits, text)
     return text
 
 
-def _masked_digits(found: re.Match[str]) -> str:
+def _mask_digits(found: re.Match[str]) -> str:
     digits = "".join(item for item in found[0] if item.isdecimal())
     is_phone = found.string[: found.start()].endswith("+")
     shown = without_cards(digits) if digits[0] in STARTS and not is_phone else digits
@@ -91,14 +91,14 @@ class StoredWords:
         self.said: deque[str] = deque(said, MAX_REMEMBERED)
         self._clock = clock
         self._ending = False
-        self._speaks = False  # the caller, who began within the section
+        self._caller_speaks = False  # and began within the section
         self._turn = 0  # of `_digits`
         self._digits = ""  # so far, of a number that the caller says in pieces
 
     @property
     def hides(self) -> bool:
         """Whether a sensitive section is open, so that nothing of the call may be stored."""
-        return self._clock() < self.until + (FINISH_S if self._speaks else 0.0)
+        return self._clock() < self.until + (FINISH_S if self._caller_speaks else 0.0)
 
     def begin(self) -> None:
         """Begin a sensitive section; if one is open, its time starts again."""
@@ -112,12 +112,12 @@ class StoredWords:
         """Return an event as it may be stored."""
         hides = self.hides
         if isinstance(event, CallerStarted):
-            self._speaks = hides
+            self._caller_speaks = hides
         elif isinstance(event, TurnDecided):
-            self._speaks = False
-        shown = self._shown(event, hidden=hides) if type(event) in WORDS else event
+            self._caller_speaks = False
+        shown = self._redact(event, hidden=hides) if type(event) in WORDS else event
         if self._ending and isinstance(event, AgentSaid | TurnDecided):
-            self.until, self._ending, self._speaks = 0.0, False, False
+            self.until, self._ending, self._caller_speaks = 0.0, False, False
         return shown
 
     def text(self, text: str) -> str:
@@ -127,7 +127,7 @@ class StoredWords:
     def messages(self, messages: Iterable[Any]) -> list[dict[str, Any]]:
         """Return a conversation without keypad digits, card numbers and sensitive sections.
 
-        For everyone except the model that holds it.
+        For every reader except the model whose conversation it is.
         """
         plain = (dict(message) for message in messages if isinstance(message, Mapping))
         return [self._without_secrets(message) for message in plain]
@@ -142,7 +142,7 @@ class StoredWords:
             "content": HIDDEN if hidden else without_spoken_cards(KEYED.sub(r"\1****", content))
         }
 
-    def _shown(self, event: Any, *, hidden: bool) -> Event:
+    def _redact(self, event: Any, *, hidden: bool) -> Event:
         changed: dict[str, Any] = {}
         for name in WORDS[type(event)]:
             words = getattr(event, name)

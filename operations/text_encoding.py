@@ -92,12 +92,12 @@ def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding
             # parts may overlap; the line feed keeps their words apart.
             begin = error.object.rfind(b"\n", 0, error.start) + 1
             late = error.object[begin : begin + SAMPLE_BYTES]
-            return _best(sample[: SAMPLE_BYTES // 2] + b"\n" + late, region)
+            return _guess(sample[: SAMPLE_BYTES // 2] + b"\n" + late, region)
     return TextEncoding(name="utf-8")
 
 
-def _sampled(text: str) -> tuple[str, ...]:
-    """Return a few cells that contain other characters than ASCII."""
+def _sample_cells(text: str) -> tuple[str, ...]:
+    """Return a few cells that contain characters other than ASCII."""
     found = re.findall(r"[^,;|\t\r\n\"]*[^\x00-\x7f,;|\t\r\n\"][^,;|\t\r\n\"]*", text)
     cells = dict.fromkeys(cell.strip()[:SHOWN_LENGTH] for cell in found)
     return tuple(cells)[:MAX_SHOWN]
@@ -116,11 +116,11 @@ def _obvious_encoding(sample: bytes) -> str | None:
     return None
 
 
-def _best(sample: bytes, region: str) -> TextEncoding:
+def _guess(sample: bytes, region: str) -> TextEncoding:
     hinted = [name for place in _regions(sample, region) for name in OF_REGION.get(place, ())]
-    read = {name: sample.decode(name, "replace") for name in (*hinted, *EVERYWHERE)}
-    name = min(read, key=lambda name: _odd_words(read[name], hinted=name in hinted))
-    return TextEncoding(name=name, sample=_sampled(read[name]))
+    decoded = {name: sample.decode(name, "replace") for name in (*hinted, *EVERYWHERE)}
+    name = min(decoded, key=lambda name: _count_odd(decoded[name], hinted=name in hinted))
+    return TextEncoding(name=name, sample=_sample_cells(decoded[name]))
 
 
 def _regions(sample: bytes, region: str) -> Iterator[str]:
@@ -137,8 +137,11 @@ def _country_code(digits: str) -> int | None:
     return next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), None)
 
 
-def _odd_words(text: str, *, hinted: bool) -> int:
-    """Return the number of words that no person would have written."""
+def _count_odd(text: str, *, hinted: bool) -> int:
+    """Count the words that no person would have written, and invalid bytes.
+
+    A word that mixes alphabets counts twice. Words of accents alone count unless `hinted` and rare.
+    """
     words = [word for word in re.findall(r"[^\x00-@\[-`{-\x7f]+", text) if not word.isascii()]
     words = words[:MAX_WORDS]
     odd = sum(_mixes_alphabets(word) + _is_odd(word) for word in words) + text.count(INVALID)
@@ -166,6 +169,7 @@ def _mixes_alphabets(word: str) -> bool:
 
 
 def _is_odd(word: str) -> bool:
+    """Return whether a word mixes alphabets, has a symbol inside, or changes to capitals in it."""
     kinds = _scripts(word)
     if len(kinds) > 1 or "HALFWIDTH" in kinds:
         return True

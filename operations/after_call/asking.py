@@ -56,7 +56,7 @@ def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> 
 
 
 def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAnswer | str:
-    """Parse a model's answer; return an error in words that the model can use."""
+    """Return a model's answer parsed, or else an error in words that the model can use."""
     answer = _object(text)
     if answer is None:
         return "the answer must be one JSON object"
@@ -110,7 +110,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 STAGE: Final = "llm"
 GATE_S: Final = 10.0  # to wait for a rate-limited rung; callers go first (chosen)
-GUEST: Final = "after the call"  # a single turn for all of this work; each call has its own
+GUEST: Final = "after the call"  # identifies all of this work to the gates, as if it were one call
 ASKED: Final = 2  # times: an invalid answer is sent back once, with the error
 TOKEN_CHARACTERS: Final = 4  # in English; help.openai.com, "What are tokens"
 NO_PRICES: Final = PriceTable(currency="", rates={})
@@ -159,7 +159,7 @@ class ResultPen:
         within_s: float,
         call_id: str = "",
     ) -> WrittenResult:
-        """Return the model's result for a transcript; never raises, and respects the time limit."""
+        """Return the model's result for a transcript within a time limit, or why there is none."""
         try:
             async with asyncio.timeout(within_s):
                 return await self._ask(question, text, ended, call_id)
@@ -172,11 +172,12 @@ class ResultPen:
     async def _ask(
         self, question: ResultQuestion, text: str, ended: datetime, call_id: str
     ) -> WrittenResult:
+        """Return the result of the first valid answer; an invalid one is sent back once."""
         instruction = question.prompt
         for _ in range(ASKED):
-            asked = PenQuestion(instruction=instruction, text=text)
-            name, answer = await self._run_down_ladder(asked)
-            used = use_of(name, asked, answer)  # an unreadable answer is billed, too
+            pen_question = PenQuestion(instruction=instruction, text=text)
+            name, answer = await self._run_down_ladder(pen_question)
+            used = use_of(name, pen_question, answer)  # an unreadable answer is billed, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
             self.retries.emit(priced)
             read = read_answer(answer.text, question, ended)
@@ -187,11 +188,11 @@ class ResultPen:
 
     async def _run_down_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
         works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
-            rung.name: partial(self._at_gate, rung, question) for rung in self.rungs
+            rung.name: partial(self._write_at_gate, rung, question) for rung in self.rungs
         }
         return await run_down_ladder(works, stage=STAGE, retries=replace(self.retries))
 
-    async def _at_gate(self, rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
+    async def _write_at_gate(self, rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
         gate = self.gates.get(rung.name)
         if gate is None:
             return await _write(rung, question)

@@ -82,13 +82,13 @@ class CallResults:
             row[name] = row[name][:CODE_LENGTH]
         row["number"] = row["number"][:NUMBER_LENGTH]
         added = self.database.insert(CALL_RESULTS).values(**row)
-        kept = added.on_conflict_do_update(
+        upsert = added.on_conflict_do_update(
             index_elements=["call_id"],
             set_={name: added.excluded[name] for name in row if name != "call_id"},
             where=CALL_RESULTS.c.made_by == "facts",
         )
         async with self.database.transaction() as connection:
-            return (await connection.execute(kept)).rowcount > 0
+            return (await connection.execute(upsert)).rowcount > 0
 
     async def find(self, call_id: str) -> CallResult | None:
         """Return the result of a call; `None` if there is none."""
@@ -170,15 +170,15 @@ class AfterCalls:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_all(), name="keep the results of calls")
+            tasks.create_task(self._store_all(), name="keep the results of calls")
             for _ in range(self._at_once):
                 tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
-        """Store the known results of the last calls; those without a model's answer keep theirs."""
+        """Store the results without a model of the calls that have just ended; log what is lost."""
         try:
             async with asyncio.timeout(LAST_S):
-                while self._ended and await self._keep_next():
+                while self._ended and await self._store_next():
                     pass
         except TimeoutError:
             pass
@@ -193,16 +193,16 @@ class AfterCalls:
         self._ended.append((call, self._utc_s()))
         self._queued.set()
 
-    async def _keep_all(self) -> None:
+    async def _store_all(self) -> None:
         while True:
             await self._queued.wait()
             self._queued.clear()
             while self._ended:
-                if not await self._keep_next():
+                if not await self._store_next():
                     await asyncio.sleep(UNWELL_S)
 
-    async def _keep_next(self) -> bool:
-        """Commit the next call's result without a model; return False if the database is down."""
+    async def _store_next(self) -> bool:
+        """Commit the next call's result, so far without a model; False if the database is down."""
         call, ended_s = self._ended[0]
         try:
             ended = await self._gather(call, ended_s)
@@ -250,13 +250,13 @@ class AfterCalls:
         while True:
             ended = await self._to_ask.get()
             result = await self._ask(ended)
-            kept = await _put(self._results, result)
+            stored = await _put(self._results, result)
             if self._reporter:
                 self._reporter.complete(reported(ended.report, result))
             await self._finish(ended, result)
-            while not kept:  # no other call's result could be stored meanwhile
+            while not stored:  # no other call's result could be stored meanwhile
                 await asyncio.sleep(UNWELL_S)
-                kept = await _put(self._results, result)
+                stored = await _put(self._results, result)
 
     async def _ask(self, ended: EndedCall) -> CallResult:
         known, purpose = ended.result, ended.purpose

@@ -1,7 +1,7 @@
 """A CRM's information about a caller, and our report of a call.
 
 Also paths and templates for a CRM's JSON: a path such as `results.0.id` finds a value in an answer,
-and `{call_id}` in a template is replaced by a value of the report.
+and `{call_id}` in a template is replaced with a value of the report.
 """
 
 import re
@@ -138,11 +138,11 @@ def dig(answer: Any, path: str) -> Any:
     """Return the value at a path of keys and positions; `None` if there is none."""
     found = answer
     for step in filter(None, path.split(".")):
-        found = _at(found, step)
+        found = _value_at(found, step)
     return found
 
 
-def _at(value: Any, step: str) -> Any:
+def _value_at(value: Any, step: str) -> Any:
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).get(step)
     if isinstance(value, list) and step.isdecimal():

@@ -20,7 +20,7 @@ VERIFIED: Final = "The caller is verified. What our register says of them beside
 class KnownCaller:
     """The CRM look-up of one caller; the constructor starts it.
 
-    The caller may be someone else than the contact with this number, so fields that are held back
+    The caller may be someone other than the contact with this number, so fields that are held back
     reach the model only after the caller is verified.
     """
 
@@ -45,12 +45,12 @@ class KnownCaller:
     def tell_model(self, context: LLMContext, *, again: bool = False) -> None:
         """Add the CRM's fields to the conversation once the look-up is done.
 
-        Withheld fields are added only if the caller is verified.
+        Fields that are held back are added only if the caller is verified.
 
         Args:
             context: The conversation.
             again: Whether the call was resumed, so that the conversation already contains the
-                fields that are not withheld.
+                fields that are not held back.
         """
         self._context = context
 

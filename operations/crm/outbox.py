@@ -67,15 +67,15 @@ class CrmOutbox:
         the CRM may already have it.
         """
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
-        whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
+        replaced = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
         async with self.database.transaction() as connection:
             values = {"report": json.dumps(asdict(report)), "due_s": now}
-            if (await connection.execute(whole.values(**values))).rowcount:
+            if (await connection.execute(replaced.values(**values))).rowcount:
                 return True
         return await self.put(report, now=now)
 
     async def lend(self, *, now_s: Callable[[], float]) -> LentReport | None:
-        """Lend the report that has waited longest; other senders cannot lend it meanwhile."""
+        """Lend the report that was due first, or `None`; other senders cannot lend it meanwhile."""
         rows = await self._rows.lend(now_s=now_s, tries=CRM_REPORTS.c.tries + 1)
         return next((_lent(row) for row in rows), None)
 

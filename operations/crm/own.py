@@ -32,7 +32,7 @@ class OwnContacts:
         self._file_contacts: dict[str, CrmContact] | None = None
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return our newest contact with a number, or else the one in the file."""
+        """Return our newest contact with a number, or else the one in the file, or else `None`."""
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:
             async with self._database.reading() as connection:

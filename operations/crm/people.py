@@ -15,8 +15,8 @@ from operations.crm.rest import (
     HUBSPOT_URL,
     KNOWN,
     RestRequest,
-    is_whole,
-    path_here,
+    is_full_url,
+    path_on_host,
     text_of,
 )
 from operations.remote import RemoteError
@@ -69,8 +69,8 @@ class PeopleMapping:
             RemoteError: The address is at another host.
         """
         request = self.request
-        if is_whole(after):
-            path = path_here(after, self.url)
+        if is_full_url(after):
+            path = path_on_host(after, self.url)
             if path is None:
                 raise RemoteError(Kind.PROTOCOL, "its next page is not at crm.url")
             return RestRequest(method=request.method, path=path, body=request.body, rooted=True)

@@ -31,7 +31,7 @@ class Crm(Protocol):
         """Return the CRM's contact with a number; `None` if there is none.
 
         Raises:
-            RemoteError: The CRM refused, or did not answer.
+            RemoteError: The CRM refused, did not answer, or sent an invalid answer.
         """
         ...
 
@@ -74,7 +74,7 @@ class CrmLookup:
     )
 
     def begin(self, number: str, *, emit: Emit) -> asyncio.Task[CrmContact | None]:
-        """Start a look-up; the task's result is `None` if it finds nothing, or not in time."""
+        """Start a look-up; the task's result is `None` if it finds nothing, or fails."""
         task = asyncio.get_running_loop().create_task(
             self.look_up(number, emit=emit), name="look a caller up"
         )
@@ -83,7 +83,7 @@ class CrmLookup:
         return task
 
     async def look_up(self, number: str, *, emit: Emit) -> CrmContact | None:
-        """Return the CRM's contact, and emit the outcome of the look-up."""
+        """Return the CRM's contact or `None`, and emit the outcome of the look-up."""
         began = self.clock()
         readings = as_dialled(number, region=self.region)
         # An ambiguous number is not looked up: the model could get another person's record.

@@ -36,12 +36,12 @@ class KeptReport:
 
     Attributes:
         due_s: The earliest time to send it; `None` for now.
-        whole: Whether it replaces the waiting report with the same key.
+        replaces: Whether it replaces the waiting report with the same key.
     """
 
     report: CrmReport
     due_s: float | None = None
-    whole: bool = False
+    replaces: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,13 +65,13 @@ class CrmReporter:
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Queue a report, to be sent at `due_s` at the earliest; `None` for now."""
-        self._keep(KeptReport(report=report, due_s=due_s))
+        self._queue(KeptReport(report=report, due_s=due_s))
 
     def complete(self, report: CrmReport) -> None:
         """Queue a report to be sent now, in place of the waiting one with the same key."""
-        self._keep(KeptReport(report=report, whole=True))
+        self._queue(KeptReport(report=report, replaces=True))
 
-    def _keep(self, report: KeptReport) -> None:
+    def _queue(self, report: KeptReport) -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1
@@ -102,7 +102,7 @@ class CrmReporter:
         return True
 
     async def _put(self, kept: KeptReport) -> None:
-        if kept.whole:
+        if kept.replaces:
             await self.outbox.complete(kept.report, now=self.utc_s())
         else:
             await self.outbox.put(kept.report, now=self.utc_s(), due_s=kept.due_s)

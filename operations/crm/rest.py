@@ -15,23 +15,22 @@ from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.remote import RemoteError, check_accepted
 from operations.remote import ask as send
 
-# A next page that is given as a full URL is followed only to the CRM's own host.
-#
-# Each request carries the CRM's key, so a link in an answer must not decide where it is sent.
-
 PORTS: Final = {"http": 80, "https": 443}
 WHOLE: Final = re.compile(r"https?://", re.IGNORECASE)
 PLAIN: Final = re.compile(r"[!-\[\]-~]{1,2000}")
 """ASCII without spaces, line breaks and backslashes: parsers disagree about those."""
 
 
-def is_whole(link: str) -> bool:
+def is_full_url(link: str) -> bool:
     """Return whether a next page is given as a full URL, not as a cursor."""
     return WHOLE.match(link) is not None
 
 
-def path_here(link: str, url: str) -> str | None:
-    """Return a link's path and query; `None` if it leads to another host than the CRM's."""
+def path_on_host(link: str, url: str) -> str | None:
+    """Return a link's path and query; `None` if it is invalid or leads to a host not the CRM's.
+
+    Each request carries the CRM's key, so a link in an answer must not decide where it is sent.
+    """
     if PLAIN.fullmatch(link) is None:
         return None
     try:
@@ -147,7 +146,7 @@ class RestCrm:
 
     async def ask(
         self,
-        asked: RestRequest,
+        request: RestRequest,
         values: Mapping[str, Any],
         *,
         headers: Mapping[str, str] | None = None,
@@ -156,19 +155,19 @@ class RestCrm:
         """Send a request with these values; return the answer's JSON, or `None`.
 
         Raises:
-            RemoteError: The CRM refused, did not answer, or sent no JSON.
+            RemoteError: The CRM refused, did not answer, or sent too much or no JSON.
         """
-        url = self._address(asked, values)
-        body = None if asked.body is None else json.dumps(fill(asked.body, values)).encode()
-        status, answered, text = await send(
-            asked.method,
+        url = self._address(request, values)
+        body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
+        status, answer_headers, text = await send(
+            request.method,
             url,
             timeout_s=self._timeout_s,
             body=body,
             headers={**self._headers, **(headers or {})},
             most_bytes=most_bytes,
         )
-        check_accepted(status, answered)
+        check_accepted(status, answer_headers)
         try:
             return await asyncio.to_thread(parse_json, text) if text.strip() else None
         except ValueError:
@@ -189,10 +188,6 @@ def text_of(value: Any) -> str:
     """
     return "" if value is None or isinstance(value, dict | list) else without_halves(str(value))
 
-
-# HubSpot: contacts by their number, and calls as engagements.
-#
-# Source: developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
 
 HUBSPOT_URL: Final = "https://api.hubapi.com"
 KNOWN: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
@@ -235,4 +230,8 @@ HUBSPOT: Final = RestMapping(
     # Whether HubSpot checks this header is not documented.
     key_header="Idempotency-Key",
 )
-"""An engagement is not linked to its contact here: a template cannot omit the contact's id."""
+"""HubSpot's contacts by their number, and calls as engagements.
+
+An engagement is not linked to its contact: a template cannot omit the contact's id. Source:
+developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
+"""

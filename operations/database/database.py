@@ -91,14 +91,14 @@ def _refuses(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return isinstance(error, OverflowError | UnicodeEncodeError)
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    given = getattr(error.orig, "__cause__", None)
-    by_driver = isinstance(given, ValueError | OverflowError)  # it could not even be sent
+    cause = getattr(error.orig, "__cause__", None)
+    by_driver = isinstance(cause, ValueError | OverflowError)  # the rows could not even be sent
     by_class = isinstance(error, DataError | IntegrityError)
     return by_class or by_driver or state.startswith(("22", "23"))
 
 
 def line_of(error: BaseException, *, hidden: str | None) -> str:
-    """Return an error as one line without its statement, a file's path, and the password."""
+    """Return an error as one line without its statement, a file's path, or the password."""
     text = error.strerror if isinstance(error, OSError) and error.filename else error
     line = f"{type(error).__name__}: {text}".partition("\n")[0]
     return line.replace(hidden, "********") if hidden else line
@@ -202,8 +202,8 @@ class Database:
         In SQLite there is no other writer meanwhile.
 
         Args:
-            tries: How often to wait for another process that writes, for `BUSY_S` each; also a
-                bound on the wait for our own writers.
+            tries: In SQLite, how often to wait for another process that writes, for `BUSY_S` each;
+                also a bound on the wait for our own writers.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(storage_errors(self.url))

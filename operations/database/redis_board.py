@@ -79,7 +79,7 @@ class RedisBoard:
 
     async def clock_s(self) -> float:
         """Return Redis's time, in seconds since 1970."""
-        with self._edge():
+        with self._storage_errors():
             seconds, micros = await self._redis.time()
             return float(seconds) + float(micros) / 1e6
 
@@ -94,13 +94,13 @@ class RedisBoard:
             arguments += [repr(word.at_s), value, round(keep_s * 1000)]
         if not keys:
             return
-        with self._edge():
+        with self._storage_errors():
             await self._write(keys=keys, args=arguments)
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return other processes' entries about these rungs."""
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
-        with self._edge():
+        with self._storage_errors():
             found = await self._redis.mget(keys) if keys else []
         entries = [_read(str(item)) for item in found if item]
         return [
@@ -113,23 +113,23 @@ class RedisBoard:
         """Take or renew each lease that is free or ours; return the rungs whose lease we hold."""
         self._leased = tuple(places)
         keys = [f"{LEASES}{place}" for place in self._leased]
-        with self._edge():
+        with self._storage_errors():
             held = await self._lease(keys=keys, args=[self._holder, round(for_s * 1000)])
         return frozenset(self._leased[index - 1] for index in cast("list[int]", held))
 
     async def leave(self) -> None:
         """Release our leases."""
         keys = [f"{LEASES}{place}" for place in self._leased]
-        with self._edge():
+        with self._storage_errors():
             await self._leave(keys=keys, args=[self._holder])
 
     async def close(self) -> None:
         """Close the connections."""
-        with self._edge():
+        with self._storage_errors():
             await self._redis.aclose(close_connection_pool=True)
 
     @contextmanager
-    def _edge(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         try:
             yield
         except (RedisError, OSError, UnicodeError) as error:  # the last: unresolvable names

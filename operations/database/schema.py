@@ -38,7 +38,9 @@ def prepare(connection: Connection) -> None:
     if version_of(connection) is not None:
         return
     lock_schema(connection)
-    if version_of(connection) is None and _empty(connection):  # unless another process was faster
+    if version_of(connection) is None and _is_empty(
+        connection
+    ):  # unless another process was faster
         METADATA.create_all(connection, tables=BOARD)
         rest = [table for table in METADATA.sorted_tables if table not in BOARD]
         METADATA.create_all(connection, tables=rest, checkfirst=False)
@@ -81,7 +83,7 @@ def lag_of(connection: Connection) -> str | None:
     """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
     found, newest = version_of(connection), known_versions()[-1]
     if found is None:
-        if _empty(connection):
+        if _is_empty(connection):
             return None
         found = version_of(connection)  # another process created the tables in between
     if found == newest:
@@ -101,6 +103,6 @@ def unknown_version(found: str | None) -> str | None:
     return f"is at version {found}, which this Holdline does not know; install a newer one"
 
 
-def _empty(connection: Connection) -> bool:
+def _is_empty(connection: Connection) -> bool:
     ours = set(METADATA.tables) - {item.name for item in BOARD}
     return not ours & set(inspect(connection).get_table_names())

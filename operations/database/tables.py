@@ -90,7 +90,7 @@ ALERT_FACTS: Final = Table(  # accepted, but not yet decided on
     Column("id", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
     Column("holder", String(32), nullable=False),  # the process that reported it
-    Column("turns", Integer, nullable=False, server_default="0"),  # of the previous version
+    Column("turns", Integer, nullable=False, server_default="0"),  # for the previous version
     Column("fact", Text, nullable=False),  # JSON
 )
 
@@ -341,7 +341,7 @@ CALLS: Final = Table(
     Column("seen_at", UtcDateTime(), nullable=False),  # its process's last heartbeat
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
-    Column("touched", Boolean, nullable=False, server_default=false()),  # of the previous version
+    Column("touched", Boolean, nullable=False, server_default=false()),  # for the previous version
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),  # of the verdict
     Column("hurt_at", UtcDateTime()),  # when its caller was first hurt; NULL if never

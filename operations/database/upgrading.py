@@ -28,7 +28,8 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
     """Apply all missing migrations; return the version before and after.
 
     Raises:
-        StorageError: The upgrade failed; one line with the reason, without the password.
+        StorageError: The version is unknown to us, or the upgrade failed; one line with the reason,
+            without the password.
     """
     url = make_url(address)
     with storage_errors(url):

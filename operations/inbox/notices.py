@@ -27,7 +27,7 @@ TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
 
 
 class InboxNotices:
-    """Sends the notices; runs in each process, and acts in the leader of the worker pool."""
+    """Sends the notices; runs in each process, but acts only in the leader of the worker pool."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class InboxNotices:
         leads: Callable[[], bool],
         utc_s: Callable[[], float],
     ) -> None:
-        """Prepare; `quiet` returns whether a moment is in quiet hours, when notices wait."""
+        """Create a sender; `quiet` returns whether notices wait at a moment, in quiet hours."""
         self._inbox = inbox
         self._channels = channels
         self._retries = retries
@@ -55,7 +55,7 @@ class InboxNotices:
             await asyncio.sleep(LOOK_S)
 
     async def send_waiting(self) -> None:
-        """Send a notice of each entry without one.
+        """Send a notice of each recent entry without one, at most `AT_ONCE` of them.
 
         Raises:
             StorageError: The database does not answer.
@@ -80,7 +80,7 @@ class InboxNotices:
 async def send_notices(
     settings: AlertsSettings, inbox: Inbox, *, retries: Retries, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Send notices during the block, if they are wanted and there is a channel."""
+    """Send notices during the block, if they are enabled and there is a channel."""
     channels = channels_of(settings) if settings.inbox else []
     if not channels:
         yield

@@ -55,11 +55,11 @@ class Inbox:
             before: Only entries from before this moment, UTC.
         """
 
-        def wanted(table: Table) -> ColumnElement[bool]:
+        def condition(table: Table) -> ColumnElement[bool]:
             state = table.c.done_at.is_not(None) if done else table.c.done_at.is_(None)
             return state if before is None else state & (_at(table) < before)
 
-        return await self._read(wanted, limit=limit)
+        return await self._read(condition, limit=limit)
 
     async def waiting(self) -> int:
         """Return the number of waiting entries."""
@@ -88,15 +88,15 @@ class Inbox:
             return (await connection.execute(changed)).rowcount > 0
 
     async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
-        """Return recent entries of ended calls without a notice so far."""
+        """Return recent entries that wait and have no notice so far, of calls that have ended."""
         settled, old = now - timedelta(seconds=SETTLED_S), now - timedelta(seconds=NEWS_S)
 
-        def wanted(table: Table) -> ColumnElement[bool]:
+        def condition(table: Table) -> ColumnElement[bool]:
             over = or_(CALLS.c.state.is_(None), CALLS.c.state != "live")
             fresh = (_at(table) > old) & (_at(table) <= settled)
             return table.c.told_at.is_(None) & table.c.done_at.is_(None) & over & fresh
 
-        return await self._read(wanted, limit=limit)
+        return await self._read(condition, limit=limit)
 
     async def mark_told(self, entry: InboxEntry, *, at: datetime) -> None:
         """Record that a notice of an entry was sent."""
@@ -107,7 +107,7 @@ class Inbox:
 
     async def _read(
         self,
-        wanted: Callable[[Table], ColumnElement[bool]],
+        condition: Callable[[Table], ColumnElement[bool]],
         *,
         limit: int,
         kinds: Sequence[InboxKind] = KINDS,
@@ -116,7 +116,7 @@ class Inbox:
         async with self.database.reading() as connection:
             for kind in kinds:
                 table = TABLES[kind]
-                newest = _columns(kind).where(wanted(table)).order_by(_at(table).desc())
+                newest = _columns(kind).where(condition(table)).order_by(_at(table).desc())
                 rows = (await connection.execute(newest.limit(limit))).mappings()
                 found += (InboxEntry(kind=kind, **row) for row in rows)
         return sorted(found, key=lambda entry: entry.at, reverse=True)[:limit]

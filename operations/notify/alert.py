@@ -15,9 +15,9 @@ from fallbacks.failure import Severity
 LASTING: Final = STAGES | {DISK, STORAGE}
 """The stages whose incidents are confirmed by the reporting process (`IncidentLasted`)."""
 WHOLE_CALL: Final = "call"
-"""Stands for the stage if a call could not be served at all."""
+"""Used as the stage if a call could not be served at all."""
 CHANNELS: Final = "alert"
-"""Stands for the stage if an alert channel fails."""
+"""Used as the stage if an alert channel fails."""
 RECOVERED: Final = "recovered"
 """How an alert ends if a process reports its end."""
 UNHEARD: Final = "unheard"
@@ -25,7 +25,7 @@ UNHEARD: Final = "unheard"
 REPLACED: Final = "replaced"
 """How an alert ends if each process that reported it was replaced or stopped."""
 CALLERS: Final = "callers"
-"""Stands for the stage if many callers get no answer, whatever the cause."""
+"""Used as the stage if many callers get no answer, whatever the cause."""
 LEAD_S: Final = 15.0  # a turn begins before the failure that spoils it is reported
 COUNTED: Final = STAGES | {CALLERS, WORKER, WHOLE_CALL}
 """The stages whose failures hurt callers; for others, hurt callers are not counted."""
@@ -138,7 +138,7 @@ class TellAlert:
 
 
 def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
-    """Return the alerts that ended without a process's report."""
+    """Return events for the alerts that ended without a process's report of the end."""
     over = (after.get(alert.key) for alert in before if alert.ended_s is None)
     return tuple(
         AlertClosed(stage=item.stage, rung=item.rung, how=item.how, lasted_s=item.lasted_s)
@@ -148,7 +148,7 @@ def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertCl
 
 
 def opened(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[IncidentBegan, ...]:
-    """Return the alerts about hurt callers that began: no process reports these."""
+    """Return events for the alerts about hurt callers that began: no process reports these."""
     known = {alert.key for alert in before if alert.ended_s is None}
     return tuple(
         IncidentBegan(

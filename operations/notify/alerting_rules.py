@@ -113,7 +113,7 @@ class Alerting:
             rules: When to notify operators.
             alerts: The known alerts.
             quiet: Returns whether a moment is in quiet hours.
-            complete: Whether all reports have been read; if not, none ends for lack of reports.
+            complete: Whether all reports have been read; if not, no alert ends for lack of them.
         """
         self.rules = rules
         self._complete = complete
@@ -128,17 +128,17 @@ class Alerting:
             now: When it was reported.
             by: The process that reported it.
         """
-        known = self._open(fact.stage, fact.rung)
+        known = self._find_open(fact.stage, fact.rung)
         match fact:
             case IncidentBegan() | IncidentGrew():
-                alert = self._met(known, fact, now)
+                alert = self._alert_of(known, fact, now)
             case IncidentEnded():
                 known = known or self._recently_ended(fact, now)
-                alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
+                alert = known and _end(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
-                alert = known or _reopened(self.alerts.values(), fact)
+                alert = known or _reopen_last(self.alerts.values(), fact)
             case IncidentLeft():
-                alert = known and _left(known, now, by=by)
+                alert = known and _without_reporter(known, now, by=by)
         if alert:
             if by and not isinstance(fact, IncidentEnded | IncidentLeft):
                 alert = replace(alert, reporters=tuple(sorted({*alert.reporters, by})))
@@ -157,21 +157,24 @@ class Alerting:
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)
-            self.alerts[key] = _ended(seen, now, how=f"resolved by {by}")
+            self.alerts[key] = _end(seen, now, how=f"resolved by {by}")
         return self.tick(now)
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
         """Return the messages that are due because time has passed."""
         for alert in tuple(self.alerts.values()):
             if alert.ended_s is None:
-                self.alerts[alert.key] = self._aged(alert, now)
+                self.alerts[alert.key] = self._age(alert, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
         messages = (self._emit(alert, now) for alert in heaviest)
         return tuple(action for action in messages if action)
 
-    def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
-        alert = known or self._returned(fact, now)
+    def _alert_of(
+        self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float
+    ) -> Alert:
+        """Return the alert of a problem: the known one updated, one that returned, or a new one."""
+        alert = known or self._reopen_recent(fact, now)
         if alert is None:
             alert = begun(fact, now)
             is_used = alert.key in self.alerts
@@ -186,7 +189,7 @@ class Alerting:
             failures=max(alert.failures, failures),
         )
 
-    def _open(self, stage: str, rung: str) -> Alert | None:
+    def _find_open(self, stage: str, rung: str) -> Alert | None:
         place = (stage, rung)
         found = (alert for alert in self.alerts.values() if (alert.stage, alert.rung) == place)
         return next((alert for alert in found if alert.ended_s is None), None)
@@ -206,7 +209,7 @@ class Alerting:
         ]
         return max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
 
-    def _returned(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
+    def _reopen_recent(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
         alert = self._recently_ended(fact, now)
         if alert is None:
             return None
@@ -215,11 +218,11 @@ class Alerting:
         again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
         return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
 
-    def _aged(self, alert: Alert, now: float) -> Alert:
+    def _age(self, alert: Alert, now: float) -> Alert:
         rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if self._complete and now >= alert.heard_s + silent_s:
-            return _ended(alert, now, how=UNHEARD)
+            return _end(alert, now, how=UNHEARD)
         late = now >= alert.open_s + rules.escalate_s
         if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
             return replace(alert, severity=step_up(alert.severity), escalated=True)
@@ -254,7 +257,7 @@ class Alerting:
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
-    """Update the numbers of hurt callers; return the messages if they are too many."""
+    """Update the numbers of hurt callers; return the messages that this causes."""
     known = None
     for alert in tuple(alerting.alerts.values()):
         if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
@@ -263,7 +266,7 @@ def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellA
             known = alert
     if found := many_hurt(census, alerting.rules, now):
         return alerting.handle(found, now)
-    return alerting.handle(_over(known), now) if known else ()
+    return alerting.handle(_end_of(known), now) if known else ()
 
 
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
@@ -288,20 +291,20 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
     )
 
 
-def _over(alert: Alert) -> IncidentEnded:
+def _end_of(alert: Alert) -> IncidentEnded:
     place = {"stage": alert.stage, "rung": alert.rung, "kind": alert.kind}
     return IncidentEnded(**place, lasted_s=0.0, failures=0)
 
 
-def _left(alert: Alert, now: float, *, by: str) -> Alert:
+def _without_reporter(alert: Alert, now: float, *, by: str) -> Alert:
     """Return an alert without a reporter that stops; it ends with its last reporter."""
     others = tuple(name for name in alert.reporters if name != by)
     if others or by not in alert.reporters:
         return replace(alert, reporters=others)
-    return replace(_ended(alert, now, how=REPLACED), reporters=())
+    return replace(_end(alert, now, how=REPLACED), reporters=())
 
 
-def _reopened(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
+def _reopen_last(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
     """Return the alert that ended last, open again, unless a report ended it.
 
     It ended because its reporter could not write, or because the clock was set forward; the
@@ -314,7 +317,7 @@ def _reopened(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
     return replace(last, ended_s=None, how="", lasted_s=0.0)
 
 
-def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
+def _end(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
     """Return an alert as ended; a second report of the end changes nothing."""
     if alert.ended_s is not None:
         return alert

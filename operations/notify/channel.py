@@ -41,9 +41,9 @@ def alert_text(alert: Alert) -> AlertText:
         *([sentence(alert.then)] if alert.then and alert.ended_s is None else []),
         *([sentence(cure_of(alert.kind))] if cure_of(alert.kind) and alert.ended_s is None else []),
         *_line_if("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside)),
-        *(_hurt(alert, " so far.") if alert.ended_s is None else []),
+        *(_hurt_lines(alert, " so far.") if alert.ended_s is None else []),
         *_line_if("Seen by", alert.seen_by),
-        *_ended(alert),
+        *_end_lines(alert),
         f"[{alert.key}]",
     ]
     return AlertText(title=masked(f"{state}: {what}"), lines=tuple(masked(line) for line in lines))
@@ -78,12 +78,12 @@ def _line_if(name: str, what: str) -> list[str]:
     return [f"{name}: {what}"] if what else []
 
 
-def _ended(alert: Alert) -> list[str]:
+def _end_lines(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
     how = HOW.get(alert.how, alert.how)
     over = f"Over at {for_people(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
-    return [" ".join([over, *_hurt(alert, ".")])]
+    return [" ".join([over, *_hurt_lines(alert, ".")])]
 
 
 HOW: Final = {
@@ -92,7 +92,7 @@ HOW: Final = {
 }
 
 
-def _hurt(alert: Alert, end: str) -> list[str]:
+def _hurt_lines(alert: Alert, end: str) -> list[str]:
     """Return how many callers an alert's failure hurt, if such failures hurt callers."""
     plural = "" if alert.callers == 1 else "s"
     return [f"{alert.callers} caller{plural} got no answer{end}"] if alert.stage in COUNTED else []

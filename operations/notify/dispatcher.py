@@ -121,17 +121,17 @@ def reached_others(error: ServiceError) -> bool:
     return isinstance(cause, RemoteError) and cause.reached_others
 
 
-# Notifies operators, without using the database, that the database refuses to write.
-#
-# Every other alert goes through the outbox, which is in the database. There this one would wait
-# until it is useless. So it is sent once to each channel, with a few retries. Its end is reported
-# through the outbox, which works again by then.
-
 THEN: Final = "calls go on; the record and all other alerts wait until it accepts writes again"
 
 
 class PastOutbox:
-    """Sends alerts about the database; runs in each process, and acts in the pool's leader."""
+    """Notifies operators, without the database, that the database refuses to write.
+
+    Every other alert goes through the outbox, which is in the database. There this one would wait
+    until it is useless. So it is sent once to each channel, with a few retries. Its end is reported
+    through the outbox, which works again by then. Runs in each process, but acts only in the pool's
+    leader.
+    """
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class PastOutbox:
         leads: Callable[[], bool],
         again_s: float,
     ) -> None:
-        """Prepare.
+        """Create a sender without alerts.
 
         Args:
             channels: Each gets every message once.
@@ -157,7 +157,10 @@ class PastOutbox:
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(1)
 
     def emit(self, reported: ReportedEvent) -> None:
-        """Send a report that the outbox refused; never waits."""
+        """Queue a report that the outbox refused, if this process leads; never waits.
+
+        Only the beginning of an incident is sent, and a repeat within `again_s` is not.
+        """
         fact, at_s = reported.fact, reported.at_s
         lately = self._told_s is not None and at_s < self._told_s + self._again_s
         if not isinstance(fact, IncidentBegan) or lately or not self._leads():
@@ -195,7 +198,7 @@ COUNT_S: Final = 5.0  # between two counts of the hurt callers
 
 
 class AlertDispatcher:
-    """Decides and sends; runs in each process, and acts in the pool's leader.
+    """Decides and sends; runs in each process, but acts only in the pool's leader.
 
     Attributes:
         sending: Sends the alerts to the channels.
@@ -213,7 +216,7 @@ class AlertDispatcher:
         utc_s: Callable[[], float],
         instead: Callable[[str, str], str],
     ) -> None:
-        """Prepare.
+        """Create a dispatcher; `run` starts the work.
 
         Args:
             outbox: The reports and the alerts.
@@ -243,10 +246,14 @@ class AlertDispatcher:
     async def run(self) -> None:
         """Decide and send until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep("deciding on alerts", self.decide), name="alerts")
+            tasks.create_task(
+                self._repeat_if_leading("deciding on alerts", self.decide), name="alerts"
+            )
             for channel in self._channels:
                 send = partial(self.sending.send_next, channel)
-                tasks.create_task(self._keep(f"alerts by {channel.name}", send), name=channel.name)
+                tasks.create_task(
+                    self._repeat_if_leading(f"alerts by {channel.name}", send), name=channel.name
+                )
 
     async def decide(self) -> bool:
         """Decide once on the reports; return whether there is something to send."""
@@ -273,7 +280,7 @@ class AlertDispatcher:
 
         def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
             nonlocal changes  # called twice: the second result is committed
-            alerting, messages = self._read(known, facts, census)
+            alerting, messages = self._apply_reports(known, facts, census)
             result = alter(alerting, self._utc_s()) if alter else ()
             more = result if isinstance(result, tuple) else ()
             changes = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
@@ -298,9 +305,9 @@ class AlertDispatcher:
         since_s = self._utc_s() - KNOWN_S
         counted = (with_callers(alert, census) for alert in alerts if alert.open_s >= since_s)
         found = {alert.key: alert for alert in (*alerts, *counted)}
-        return [self._shown(alert) for alert in found.values()]
+        return [self._with_current_action(alert) for alert in found.values()]
 
-    def _shown(self, alert: Alert) -> Alert:
+    def _with_current_action(self, alert: Alert) -> Alert:
         """Return an alert with what is done instead now."""
         if alert.ended_s is not None or alert.stage not in STAGES:
             return alert
@@ -312,13 +319,13 @@ class AlertDispatcher:
             self._census, self._counted_s = await self._outbox.census(now), now
         return self._census
 
-    def _read(
+    def _apply_reports(
         self, known: Sequence[Alert], reports: Sequence[ReportedEvent], census: Census
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
         # After an outage, reports from that time are still waiting to be written.
         now = self._utc_s()
         complete = not 0.0 <= now - self._failed_s < LASTS_S
-        shown = [self._shown(alert) for alert in known]
+        shown = [self._with_current_action(alert) for alert in known]
         alerting = Alerting(self._rules, shown, quiet=self._quiet, complete=complete)
         messages = [
             action
@@ -327,7 +334,7 @@ class AlertDispatcher:
         ]
         return alerting, (*messages, *count_callers(alerting, census, now), *alerting.tick(now))
 
-    async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
+    async def _repeat_if_leading(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
         async def work_if_leading() -> bool:
             return self._leads() and await work()
 

@@ -85,7 +85,7 @@ class Incidents:
         steps: Sequence[str] = (),
         vendors: Vendors | None = None,
     ) -> None:
-        """Prepare; see `KnownRungs` for the arguments."""
+        """Start without incidents; see `KnownRungs` for the arguments."""
         self.rungs = KnownRungs(ladders, steps=steps, vendors=vendors)
         self.wordless: Counter[Place] = Counter()
         self._open: dict[Place, Incident] = {}
@@ -237,9 +237,9 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
 
 
 def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
-    """Return the events for a change of a rung's health that another process found out.
+    """Return the events for a change of a rung's health that another process discovered.
 
-    This process may be that one's replacement: then only it can report the incident.
+    This process may have replaced the other one: then only it can report the incident.
     """
     place = (event.stage, event.provider)
     rung = incidents.rungs.get(*place)
@@ -318,7 +318,7 @@ def _campaign(
 ) -> Facts:
     """Return the events for a campaign that stands still: one incident until it is resumed.
 
-    Another process may report that, because the dialling process may change.
+    Another process may report the end, because the dialling process may change.
     """
     if isinstance(event, CampaignResumed):
         own = incidents.end((CAMPAIGN, event.campaign), now)
@@ -347,7 +347,7 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
 def _worker(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
     """Return the events for a lost worker, and for its replacement.
 
-    No state is kept: the process that reports the first may be lost before the second.
+    No state is kept: the process that reports the loss may be lost before the replacement starts.
     """
     if isinstance(event, WorkerLost):
         calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"

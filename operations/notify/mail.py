@@ -187,7 +187,7 @@ def _remote_error(error: Exception) -> RemoteError:
             kind = Kind.OVERLOADED if _is_temporary(code) else Kind.AUTH
             return RemoteError(kind, f"answered {code} to the password")
         case aiosmtplib.SMTPResponseException(code=code):
-            return _answered(code, "")
+            return _reply_error(code, "")
         case _:
             kind, reason = next(
                 (
@@ -211,7 +211,7 @@ def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
         return None
     code = max(answers[address] for address in later or refused_by)
     share = f"to {len(later or refused_by)} of {len(answers)} recipients"
-    return _answered(
+    return _reply_error(
         code,
         share if len(answers) > 1 else "to the recipient",
         whom=refused_by,
@@ -224,7 +224,7 @@ def _is_temporary(code: int) -> bool:
     return code < 500 and code != ACCEPTED
 
 
-def _answered(
+def _reply_error(
     code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
 ) -> RemoteError:
     """Return the error for a reply: 4yz is temporary, 5yz permanent (RFC 5321 4.2.1)."""

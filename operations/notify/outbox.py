@@ -61,7 +61,7 @@ def read_fact(text: str) -> AlertEvent | None:
     try:
         stored = json.loads(text)
         kind = FACTS[stored.pop("fact")]
-        return kind(**_known(kind, stored))
+        return kind(**_restore_fields(kind, stored))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -74,24 +74,18 @@ def write_alert(alert: Alert) -> str:
 def read_alert(text: str) -> Alert | None:
     """Parse a stored alert; return `None` if it is unreadable."""
     try:
-        return Alert(**_known(Alert, json.loads(text)))
+        return Alert(**_restore_fields(Alert, json.loads(text)))
     except (AttributeError, TypeError, ValueError):
         return None
 
 
-def _known(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def _restore_fields(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that our class knows, with types that JSON lacks restored."""
     names = {field_.name for field_ in fields(kind)}
     found = {name: value for name, value in stored.items() if name in names}
     found |= {name: Severity(found[name]) for name in SEVERITIES if name in found}
     return found | {name: tuple(found[name]) for name in TUPLES if name in found}
 
-
-# The outbox of alerts: reports, known alerts, and each channel's pending messages.
-#
-# A report is committed when `report` returns. A round reads all reports, decides, and stores each
-# channel's pending messages, in one transaction: a killed process leaves either the reports or
-# their result.
 
 KNOWN_S: Final = 86_400.0  # an alert that ended longer ago is final; longer than any night
 MAX_FACTS: Final = 500  # reports in one round
@@ -130,7 +124,12 @@ class AlertChannel:
 
 
 class AlertOutbox:
-    """The alerts in the database; methods raise `StorageError` on failure."""
+    """Reports, known alerts and each channel's pending messages, in the database.
+
+    A report is committed when `report` returns. A round reads all reports, decides, and stores each
+    channel's pending messages, in one transaction: a killed process leaves either the reports or
+    their result. Methods raise `StorageError` on failure.
+    """
 
     def __init__(self, database: Database) -> None:
         """Keep the alerts in this database."""
@@ -171,7 +170,7 @@ class AlertOutbox:
                 first_round.on_conflict_do_update(index_elements=["id"], set_=rounds)
             )
             known = await _known_alerts(connection, now)
-            ids, facts = await _reported(connection)
+            ids, facts = await _read_reports(connection)
             outcome = decide(known, facts)
             before = {item.key: item for item in known}
             for alert in outcome.known:
@@ -188,12 +187,12 @@ class AlertOutbox:
             return False
         async with self.database.reading() as connection:
             known = await _known_alerts(connection, now)
-            _, facts = await _reported(connection)
+            _, facts = await _read_reports(connection)
         outcome = decide(known, facts)
         return bool(facts or outcome.messages) or list(outcome.known) != known
 
     async def lend(self, channel: str, *, now_s: Callable[[], float]) -> ChannelPost | None:
-        """Lend a channel's oldest pending alert; no other sender gets it meanwhile.
+        """Lend a channel's oldest pending alert, or `None`; no other sender gets it meanwhile.
 
         An alert that another version stored in an unreadable form is skipped and stays pending.
         """
@@ -263,7 +262,7 @@ async def _known_alerts(connection: AsyncConnection, now: float) -> list[Alert]:
     return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
-async def _reported(connection: AsyncConnection) -> tuple[list[int], list[ReportedEvent]]:
+async def _read_reports(connection: AsyncConnection) -> tuple[list[int], list[ReportedEvent]]:
     oldest = ALERT_FACTS.select().order_by(ALERT_FACTS.c.id).limit(MAX_FACTS)
     rows = (await connection.execute(oldest)).all()
     facts = [
@@ -297,8 +296,8 @@ async def _put_pending(
         if (alert.stage, alert.rung) == (CHANNELS, channel.name):
             continue  # it cannot report its own failure
         own = (ALERT_SENDINGS.c.key == alert.key) & (ALERT_SENDINGS.c.channel == channel.name)
-        wanted = update(ALERT_SENDINGS).where(own).values(wanted=alert.revision)
-        if not (await connection.execute(wanted)).rowcount:
+        updated = update(ALERT_SENDINGS).where(own).values(wanted=alert.revision)
+        if not (await connection.execute(updated)).rowcount:
             row = {"key": alert.key, "channel": channel.name, "wanted": alert.revision}
             await connection.execute(
                 insert(ALERT_SENDINGS).values(**row, sent=0, handle="", due_s=now)
@@ -319,32 +318,32 @@ class SentAlert:
 
 @dataclass(slots=True)
 class AlertHistory:
-    """Every method raises `StorageError` when the database does not answer."""
+    """Reads the stored alerts; methods raise `StorageError` when the database does not answer."""
 
     database: Database
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
         """Return the alerts that were open at some time between two moments, the oldest first."""
         open_then = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s >= since_s)
-        wanted = (
+        query = (
             select(ALERTS.c.key, ALERTS.c.alert)
             .where(ALERTS.c.began_s < until_s, open_then)
             .order_by(ALERTS.c.began_s, ALERTS.c.key)
             .limit(MAX_ALERTS)
         )
         of_alerts = select(ALERT_SENDINGS).where(
-            ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
+            ALERT_SENDINGS.c.key.in_(query.with_only_columns(ALERTS.c.key))
         )
         async with self.database.reading() as connection:
-            alerts = (await connection.execute(wanted)).all()
+            alerts = (await connection.execute(query)).all()
             sendings = (await connection.execute(of_alerts)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)
-        shown: dict[str, dict[str, int]] = defaultdict(dict)
+        wanted: dict[str, dict[str, int]] = defaultdict(dict)
         for sending in sendings:
             sent[sending.key][sending.channel] = sending.sent
-            shown[sending.key][sending.channel] = sending.wanted
+            wanted[sending.key][sending.channel] = sending.wanted
         return [
-            SentAlert(alert=alert, sent=sent.get(row.key, {}), wanted=shown.get(row.key, {}))
+            SentAlert(alert=alert, sent=sent.get(row.key, {}), wanted=wanted.get(row.key, {}))
             for row in alerts
             if (alert := read_alert(row.alert))
         ]

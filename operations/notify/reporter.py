@@ -62,9 +62,9 @@ class AlertReporter:
             case IncidentBegan(stage=stage) if stage == CALLERS:
                 pass  # emitted by the dispatcher itself
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
-                self._put([fact], at_s)
+                self._queue([fact], at_s)
             case CallFailed() as event:
-                self._put([not_served(event)], at_s)
+                self._queue([not_served(event)], at_s)
             case _:
                 pass
 
@@ -86,14 +86,14 @@ class AlertReporter:
                     await self._queued.wait()
             except TimeoutError:
                 pass
-            self._look(self._utc_s())
+            self._report_lasting(self._utc_s())
             if not await self.write():
                 await asyncio.sleep(AGAIN_S)
 
     async def leave(self) -> None:
         """Report that this process stops: it will not report the end of its incidents."""
         left = [IncidentLeft(stage=stage, rung=rung) for stage, rung in sorted(self._open)]
-        self._put(left, self._utc_s())
+        self._queue(left, self._utc_s())
         await self.write()
 
     async def write(self) -> bool:
@@ -122,8 +122,8 @@ class AlertReporter:
     ) -> tuple[ReportedEvent, ...]:
         """Set aside reports that the database fails, until it recovers; return the rest.
 
-        Operators are notified of it without the outbox. If such a report were stored after the
-        recovery, they would be notified again of something that is over.
+        Operators are notified of that failure without the outbox. If such a report were stored
+        after the recovery, they would be notified again of something that is over.
         """
         about_database = [report for report in taken if _place_of(report.fact) == (STORAGE, RECORD)]
         if any(isinstance(report.fact, IncidentEnded) for report in about_database):
@@ -134,14 +134,14 @@ class AlertReporter:
                 self.emit_refused(report)
         return tuple(report for report in taken if report not in about_database)
 
-    def _look(self, now: float) -> None:
+    def _report_lasting(self, now: float) -> None:
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now
         places = (*self._open, *self.lasting())
-        self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
+        self._queue([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
-    def _put(self, facts: Iterable[AlertEvent], at_s: float) -> None:
+    def _queue(self, facts: Iterable[AlertEvent], at_s: float) -> None:
         for fact in facts:
             place = _place_of(fact)
             if isinstance(fact, IncidentEnded):

@@ -145,7 +145,7 @@ def find_outages(
             if not _begins(event):
                 continue
             running = current[rung] = _RunningOutage(event.at, event.at)
-        _enter(running, event)
+        _add_event(running, event)
     found += [_outage(rung, running) for rung, running in current.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
@@ -155,13 +155,13 @@ def latency_around(
     outage: Outage, turns: Sequence[TurnRow], until: datetime, *, budget_s: float
 ) -> dict[str, Latency]:
     """Return the delays of answers before, during and after an outage."""
-    of = partial(latency_of, budget_s=budget_s)
+    measure = partial(latency_of, budget_s=budget_s)
     ended = outage.ended or until
     compared = max(MIN_COMPARED, ended - outage.began)
     return {
-        "before": of(_began(turns, outage.began - compared, outage.began)),
-        "during": of(_began(turns, outage.began, ended)),
-        "after": of(_began(turns, ended, ended + compared) if outage.ended else []),
+        "before": measure(_began(turns, outage.began - compared, outage.began)),
+        "during": measure(_began(turns, outage.began, ended)),
+        "after": measure(_began(turns, ended, ended + compared) if outage.ended else []),
     }
 
 
@@ -189,9 +189,9 @@ def breaker_states(
     states: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for transition in transitions:
         rung = (transition.stage, transition.provider)
-        known = states_by_process.setdefault(rung, {})
-        known[transition.holder] = transition.after
-        worst = max(known.values(), key=SEVERITY.index)
+        process_states = states_by_process.setdefault(rung, {})
+        process_states[transition.holder] = transition.after
+        worst = max(process_states.values(), key=SEVERITY.index)
         changes = states.setdefault(rung, [])
         if not changes or changes[-1][1] != worst:
             changes.append((transition.at, worst))
@@ -205,7 +205,7 @@ def _begins(event: FailureRow | BreakerMoveRow) -> bool:
     return isinstance(event, FailureRow) or event.after != CLOSED
 
 
-def _enter(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> None:
+def _add_event(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> None:
     running.last = event.at
     if isinstance(event, FailureRow):
         running.failures.append(event)
@@ -312,7 +312,7 @@ def _of_living_processes(
 
 
 async def _all(
-    ask: Callable[[datetime, datetime], Awaitable[Sequence[Row]]],
+    read_page: Callable[[datetime, datetime], Awaitable[Sequence[Row]]],
     since: datetime,
     until: datetime,
     moment: str,
@@ -321,7 +321,7 @@ async def _all(
     """Return all rows of a query with a row limit, page by page."""
     found: dict[tuple[Any, ...], Row] = {}
     while len(found) < MAX_ROWS:
-        rows = await ask(since, until)
+        rows = await read_page(since, until)
         fresh = {tuple(getattr(row, name) for name in key): row for row in rows}
         if fresh.keys() <= found.keys():
             break

@@ -58,7 +58,7 @@ def tell_story(
         "latency": asdict(latency_of(turns, budget_s=budget_s)),
         "outages": [_outage(outage, found, vendors, budget_s=budget_s) for outage in outages],
         "alerts": [_alert(alert) for alert in found.alerts],
-        "operators": [_done(operator) for operator in found.operators],
+        "operators": [_action(operator) for operator in found.operators],
         "breakers": _breakers(moves),
         "failures": [_failure(failure, vendors) for failure in found.failures],
         "calls": calls,
@@ -88,7 +88,7 @@ def _outage(
         "says": list(dict.fromkeys(_sentence(failure, vendors) for failure in outage.failures)),
         "breakers_opened": outage.opened,
         "calls_hurt": sorted(hurt),
-        "alerts": [sent.alert.key for sent in found.alerts if _is_of(sent, outage, ended)],
+        "alerts": [sent.alert.key for sent in found.alerts if _concerns(sent, outage, ended)],
         "latency": {
             name: asdict(latency)
             for name, latency in latency_around(
@@ -98,7 +98,7 @@ def _outage(
     }
 
 
-def _is_of(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
+def _concerns(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
     """Return whether an alert is about the rung or its whole stage, during the outage."""
     alert = sent.alert
     last_s = alert.ended_s if alert.ended_s is not None else ended.timestamp()
@@ -119,7 +119,7 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
     }
 
 
-def _done(row: HappeningRow) -> dict[str, Any]:
+def _action(row: HappeningRow) -> dict[str, Any]:
     fields = {name: _clean(value) for name, value in row.data.items()}
     return {"at": _iso(row.at), "kind": row.kind, **fields}
 
@@ -144,7 +144,7 @@ def _move(row: BreakerMoveRow) -> dict[str, Any]:
         "at": _iso(row.at),
         "process": row.holder,
         "call": row.call_id,
-        **_picked(row, "before", "after"),
+        **_pick(row, "before", "after"),
         "cause": masked(row.cause),
         "severity": row.severity,
     }
@@ -158,8 +158,8 @@ def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     return {
         "at": _iso(row.at),
         "call": row.call_id,
-        **_picked(row, "turn", "stage", "provider", "kind", "scope"),
-        **_picked(row, "severity", "attempt", "permanent"),
+        **_pick(row, "turn", "stage", "provider", "kind", "scope"),
+        **_pick(row, "severity", "attempt", "permanent"),
         "reason": masked(row.reason),
         "says": _sentence(row, vendors),
     }
@@ -176,14 +176,14 @@ def _call(row: CallRow) -> dict[str, Any]:
         "id": row.id,
         "started_at": _iso(row.started_at),
         "ended_at": _iso(row.ended_at),
-        **_picked(row, "transport", "direction", "agent"),
+        **_pick(row, "transport", "direction", "agent"),
         "caller": masked_number(row.caller),
         "called": masked_number(row.called),
-        **_picked(row, "state", "reason", "outcome"),
-        **_picked(row, "length_s", "turns", "failures", "failovers"),
+        **_pick(row, "state", "reason", "outcome"),
+        **_pick(row, "length_s", "turns", "failures", "failovers"),
         "process": row.holder,
-        **_picked(row, "cost", "currency"),
-        **_picked(row, "verdict", "why"),
+        **_pick(row, "cost", "currency"),
+        **_pick(row, "verdict", "why"),
     }
 
 
@@ -191,13 +191,13 @@ def _turn(row: TurnRow) -> dict[str, Any]:
     return {
         "at": _iso(row.began_at),
         "call": row.call_id,
-        **_picked(row, "turn", "v2v_s", "verdict", "why"),
+        **_pick(row, "turn", "v2v_s", "verdict", "why"),
         "parts": dict(row.parts),
-        **_picked(row, "stt", "llm", "tts"),
+        **_pick(row, "stt", "llm", "tts"),
     }
 
 
-def _picked(row: Any, *names: str) -> dict[str, Any]:
+def _pick(row: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 

@@ -45,9 +45,9 @@ class Callbacks:
 
     async def waiting(self) -> Sequence[Callback]:
         """Return the requests that are not done."""
-        open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
+        pending = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
         async with self.database.reading() as connection:
-            found = await connection.execute(open_ones)
+            found = await connection.execute(pending)
         return [
             Callback(
                 call_id=row.call_id,
@@ -64,7 +64,7 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     before = (await connection.execute(select(CALLBACKS.c.reason).where(own))).scalar_one_or_none()
     values = {
         "number": storable(wanted.number)[:NUMBER_LENGTH],
-        "reason": _together(before, storable(wanted.reason)),
+        "reason": _join_reasons(before, storable(wanted.reason)),
         "asked_at": wanted.asked_at,
         "done_at": None,
         "told_at": None,
@@ -76,7 +76,7 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     return before is None
 
 
-def _together(before: str | None, now: str) -> str:
+def _join_reasons(before: str | None, now: str) -> str:
     """Return both reasons in one text, cut at its beginning to fit."""
     reasons = (before or "").split(AND)
     return AND.join([word for word in reasons if word not in ("", now)] + [now])[-REASON_LENGTH:]

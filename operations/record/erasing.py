@@ -51,14 +51,6 @@ from operations.database.tables import (
     VOICEMAILS,
 )
 
-# Rows about a number that belong to no call, and contacts that are being called.
-#
-# A contact that is being called stays, with its consent and its dial, until the dial has its
-# outcome. Without the contact the dial could not be completed. SQLite might also reuse the
-# contact's id, and in the ledger the new contact's first dial would already exist. A dial that was
-# not renewed for the longest possible time belongs to a campaign that no longer exists: it is never
-# completed.
-
 SameNumber: TypeAlias = Callable[[str], bool]
 """Compares a number, in any notation, with the wanted one."""
 
@@ -74,7 +66,14 @@ AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
 
 
 def _erasable(now: float) -> Mapping[str, ColumnElement[bool]]:
-    """Return by table the condition for rows that belong to no contact being called."""
+    """Return by table the condition for rows that belong to no contact being called.
+
+    A contact that is being called stays, with its consent and its dial, until the dial has its
+    outcome. Without the contact the dial could not be completed. SQLite might also reuse the
+    contact's id, and in the ledger the new contact's first dial would already exist. A dial that
+    was not renewed for the longest possible time belongs to a campaign that no longer exists: it is
+    never completed.
+    """
     settled = DIALS.c.state == "settled"
     abandoned = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
     # Not "no dial is active": PostgreSQL does not see one that was claimed just now.
@@ -172,12 +171,8 @@ BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
 }
 """By kind: each table, and the column with a row's age."""
 
-OF_CALLS: Final = (
-    TURNS,
-    MESSAGES,
-    HAPPENINGS,
-    CALL_RESULTS,
-)  # tables with a call's data about its caller
+OF_CALLS: Final = (TURNS, MESSAGES, HAPPENINGS, CALL_RESULTS)
+"""The tables with a call's data about its caller."""
 
 SWAPPED_PARTIES: Final = "livekit"
 """Calls we placed over this transport had caller and called swapped until 2026-11-25."""
@@ -203,7 +198,7 @@ class Unlinked:
 
 @dataclass(slots=True)
 class Erasure:
-    """Methods raise `StorageError` on failure; rows that were erased by then stay erased."""
+    """Erases rows; methods raise `StorageError` on failure, and what is erased stays erased."""
 
     database: Database
 
@@ -262,13 +257,11 @@ class Erasure:
         self, call_ids: Iterable[str], same: SameNumber
     ) -> Sequence[tuple[str, str]]:
         """Return call id and path of the number's voicemails, and of those in `call_ids`."""
-        own, found = (
-            set(call_ids),
-            select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
-        )
+        ids = set(call_ids)
+        query = select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path)
         async with self.database.reading() as connection:
-            rows = (await connection.execute(found)).all()
-        return [(row.call_id, row.path) for row in rows if row.call_id in own or same(row.number)]
+            rows = (await connection.execute(query)).all()
+        return [(row.call_id, row.path) for row in rows if row.call_id in ids or same(row.number)]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
         """Erase the calls' data about their callers; return how many rows of each table."""
@@ -284,7 +277,7 @@ class Erasure:
         return erased
 
     async def erase_voicemails(self, call_ids: Sequence[str]) -> int:
-        """Erase voicemails whose calls have no row any more; return how many."""
+        """Erase the voicemails of calls that have no row any more; return how many."""
         count = 0
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
@@ -371,7 +364,7 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
 
 
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
-    """Return which rows to erase: not calls in progress, nor voicemails whose file remains.
+    """Return a condition for old rows, except calls in progress and voicemails whose file remains.
 
     Accepted CRM reports are erased after `KEPT_S` instead: until then they prevent a repeat.
     """

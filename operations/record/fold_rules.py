@@ -134,8 +134,8 @@ class RecordFold:
     def _happenings(self, entry: Entry) -> Iterator[RecordRow]:
         """Yield an entry's row, but for each kind of refusal only one in ten minutes.
 
-        Its `times` also counts the refusals since the previous row. Unauthenticated clients can
-        cause any number of refusals, and rows are kept for weeks.
+        The row's `times` also counts the refusals since the previous row. Unauthenticated clients
+        can cause any number of refusals, and rows are kept for weeks.
         """
         row, event = happening(entry), entry.event
         if not isinstance(event, InputRefused | CallRefused):
@@ -153,10 +153,10 @@ class RecordFold:
     def _breaker_moves(
         self, entry: Entry, event: BreakerMoved | RungFollowed
     ) -> Iterator[RecordRow]:
-        """Yield the transition of this process's breaker, if it is one.
+        """Yield the row of a transition of this process's breaker, if the event is one.
 
-        If another process closes a breaker, this one follows. That is recorded only if its own
-        breaker is recorded as not closed, so that the outage ends.
+        If another process closes a breaker, this one's follows. That is recorded only if this one's
+        is recorded as not closed, so that the outage ends.
         """
         rung = (event.stage, event.provider)
         if isinstance(event, RungFollowed):
@@ -181,13 +181,13 @@ class RecordFold:
         if (number := call.turn_of(event)) is not None:
             self._changed_turns.setdefault(call.call_id, set()).add(number)
 
-    def _voicemail(self, entry: Entry, left: MessageLeft, call: CallState) -> RecordRow:
+    def _voicemail(self, entry: Entry, message: MessageLeft, call: CallState) -> RecordRow:
         started = call.started
         return {
             "call_id": entry.call_id,
             "number": (started.called if call.outbound else started.caller) if started else "",
             "path": f"{self._messages}/{entry.call_id}.wav",
-            "length_s": left.length_s,
+            "length_s": message.length_s,
             "at": entry.at,
             "transcript": "",
         }
@@ -298,8 +298,8 @@ def failure(entry: Entry, event: AttemptFailed | ProviderFailed, turn: int | Non
         "provider": event.provider,
     }
     if isinstance(event, ProviderFailed):
-        plain = {"scope": "", "severity": "low", "attempt": 0, "permanent": False}
-        return row | plain | {"kind": "error", "reason": event.error}
+        defaults = {"scope": "", "severity": "low", "attempt": 0, "permanent": False}
+        return row | defaults | {"kind": "error", "reason": event.error}
     return row | {
         "kind": str(event.kind),
         "scope": str(event.scope),

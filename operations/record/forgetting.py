@@ -1,4 +1,8 @@
-"""Erases old data every day, and all data about one number: rows, audio files and journals."""
+"""Erases old data every day, and all data about one number: rows, audio files and journals.
+
+Each process deletes old files, by their age. One process for all erases old rows, by the age for
+each kind.
+"""
 
 import asyncio
 import json
@@ -24,11 +28,6 @@ from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink
 from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
 
-# Deletes callers' words after the configured time: at the start, and then once a day.
-#
-# Each process deletes files, by their age; one process for all erases rows, by the age for each
-# kind.
-
 DAY_S: Final = 86_400.0
 AGAIN_S: Final = 600.0  # after a failure of the database
 LOOK_S: Final = 60.0  # between two checks whether this process leads the worker pool
@@ -48,7 +47,7 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 
 @asynccontextmanager
 async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]:
-    """Delete old files once a day during the block.
+    """Delete old files at the start of the block, and then once a day.
 
     Unfinished files of dead processes are completed more often: they are too new when the process
     is replaced, and callers wait for an answer to their messages.
@@ -59,7 +58,7 @@ async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]
         for folder in (MESSAGES, RECORDINGS):
             await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
 
-    async def look() -> None:
+    async def finish_regularly() -> None:
         while True:
             await asyncio.sleep(LEFT_S)
             await finish()
@@ -74,7 +73,7 @@ async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]
 
     async with at_work(
         forgetting=keep_running("deletion of old calls", repeat),
-        finishing=keep_running("completion of unfinished recordings", look),
+        finishing=keep_running("completion of unfinished recordings", finish_regularly),
     ):
         yield
 

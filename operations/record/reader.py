@@ -184,13 +184,13 @@ class RecordReader:
             before: Only calls that began earlier, for the next page; `None` for the newest.
             live: Only calls in progress, or only ended ones; `None` for both.
         """
-        wanted = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
+        query = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
         if before is not None:
-            wanted = wanted.where(CALLS.c.started_at < before)
+            query = query.where(CALLS.c.started_at < before)
         if live is not None:
-            wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
+            query = query.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
         async with self.database.reading() as connection:
-            return await ask(connection, wanted, CallRow)
+            return await ask(connection, query, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return a call with all its data; `None` if it does not exist."""
@@ -216,18 +216,18 @@ class RecordReader:
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return breakers' transitions from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
-            wanted = _between(BREAKER_MOVES, "at", since, until)
-            return await ask(connection, wanted, BreakerMoveRow)
+            query = _between(BREAKER_MOVES, "at", since, until)
+            return await ask(connection, query, BreakerMoveRow)
 
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
     ) -> Sequence[HappeningRow]:
         """Return the timeline between two moments, the oldest first; all kinds by default."""
-        wanted = _between(HAPPENINGS, "at", since, until)
+        query = _between(HAPPENINGS, "at", since, until)
         if kinds:  # a busy installation has two million events a day
-            wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
+            query = query.where(HAPPENINGS.c.kind.in_(kinds))
         async with self.database.reading() as connection:
-            return await ask(connection, wanted, HappeningRow)
+            return await ask(connection, query, HappeningRow)
 
     async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
         """Return the calls that began between two moments, the oldest first."""
@@ -241,9 +241,9 @@ class RecordReader:
 
     async def cost_since(self, at: datetime) -> float:
         """Return the cost of the calls that began since `at`, as far as prices are known."""
-        wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
+        query = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
         async with self.database.reading() as connection:
-            return float((await connection.execute(wanted)).scalar_one())
+            return float((await connection.execute(query)).scalar_one())
 
     async def figures_since(self, at: datetime) -> Mapping[str, int]:
         """Return how many calls since `at` have each verdict, and the sum of their `failovers`.
@@ -251,22 +251,22 @@ class RecordReader:
         Calls that were in progress at `at` count, too.
         """
         lasted = (CALLS.c.state == "live") | (CALLS.c.ended_at >= at)
-        wanted = (
+        query = (
             select(CALLS.c.verdict, func.count(), func.sum(CALLS.c.failovers))
             .where(CALLS.c.started_at >= at - MAX_CALL, lasted)
             .group_by(CALLS.c.verdict)
         )
         async with self.database.reading() as connection:
-            rows = (await connection.execute(wanted)).all()
+            rows = (await connection.execute(query)).all()
         found = {verdict: count for verdict, count, _ in rows}
         figures = {verdict.value: found.get(verdict.value, 0) for verdict in CallerVerdict}
         return figures | {"failovers": int(sum(failovers for *_, failovers in rows))}
 
     async def last_seen(self) -> Mapping[str, datetime]:
         """Return when each process last wrote; processes that ended long ago are missing."""
-        wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
+        query = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with self.database.reading() as connection:
-            return {row.holder: row.seen_at for row in await connection.execute(wanted)}
+            return {row.holder: row.seen_at for row in await connection.execute(query)}
 
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
@@ -282,8 +282,8 @@ def _between(table: Table, name: str, since: datetime, until: datetime) -> Selec
     return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
 
 
-async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
+async def ask(connection: AsyncConnection, query: Select[Any], kind: type[Row]) -> Sequence[Row]:
     """Run a query; return its rows as instances of `kind`, which has a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
-    found = (await connection.execute(wanted)).mappings()
+    found = (await connection.execute(query)).mappings()
     return [kind(**{name: row[name] for name in names}) for row in found]

@@ -55,7 +55,7 @@ class CutCalls:
     async def look(self, *, within_s: float) -> Sequence[RecordRow]:
         """Mark the calls of dead processes if a check is due; return their rows.
 
-        An outage of the database is not reported here: the next batch does that.
+        An outage of the database is not reported here: the next batch reports it.
 
         Nothing is marked at the first check after an outage: without heartbeats, the calls of all
         processes, including this one, look dead. The same holds after the clock was set forward,
@@ -111,7 +111,7 @@ class RecordListener:
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Prepare; nothing is opened yet."""
+        """Create a listener; nothing is opened yet."""
         self._writer = writer
         self._fold = fold
         self._utc_now = utc_now
@@ -244,13 +244,13 @@ class RecordListener:
         await self.write()
 
     async def _next_batch(self) -> RecordBatch | None:
-        beats = self._clock() >= self._beat_at
+        is_heartbeat = self._clock() >= self._beat_at
         taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
         self._left_over = bool(self._waiting)
-        if not taken and not (beats and (self._fold.live or self._fold.is_troubled)):
+        if not taken and not (is_heartbeat and (self._fold.live or self._fold.is_troubled)):
             return None
         batch = await asyncio.to_thread(self._fold_all, taken)
-        if beats:
+        if is_heartbeat:
             self._beat_at = self._clock() + HEARTBEAT_S
             batch.live = self._fold.live
         self._number += 1
@@ -277,7 +277,7 @@ def make_record_listener(settings: Settings, database: Database) -> RecordListen
 async def keep_record(
     record_listener: RecordListener | None, settings: Settings, *, emit: Emit
 ) -> AsyncIterator[None]:
-    """Write the record during the block, and what is left afterwards."""
+    """Write the record during the block, and afterwards the entries that still wait."""
     if record_listener is None:
         yield
         return
@@ -299,7 +299,7 @@ async def keep_record(
 
 
 async def _log_lag(url: str) -> None:
-    """Log whether the database is outdated."""
+    """Log how the database is outdated, if it is."""
     try:
         async with asyncio.timeout(ANSWER_S):
             lag = await find_lag(url)

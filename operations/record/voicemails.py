@@ -26,9 +26,8 @@ from operations.keep_running import at_work, keep_running
 
 PART: Final = ".part"  # suffix of an incomplete file
 LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has no writer
-HEADER: Final = struct.Struct(
-    "<4sI4s4sIHHIIHH4sI"
-)  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
+# RIFF, WAVE, fmt and data (Microsoft RIFF, 1991).
+HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
 class MessageFile:
@@ -103,13 +102,14 @@ def finish_left(folder: Path, *, utc_s: float) -> int:
 
 
 def _finish_left(part: Path, until_s: float) -> bool:
+    """Complete a file last written before `until_s`, or delete it if it has no audio."""
     try:
         stat = part.stat()
         if stat.st_mtime >= until_s:
             return False
         with part.open("r+b") as file:
-            whole = _write_head(file, max(0, stat.st_size - HEADER.size))
-        if not whole:
+            has_audio = _write_head(file, max(0, stat.st_size - HEADER.size))
+        if not has_audio:
             part.unlink()
             return False
         part.replace(part.with_name(part.name.removesuffix(PART)))
@@ -179,7 +179,7 @@ class Voicemails:
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
-        """Create missing rows; the number is the other party's in the call's row."""
+        """Create missing rows, with the other party's number from the call's row."""
         async with self.database.transaction() as connection:
             for voicemail in found:
                 other_party = select(THEIRS).where(CALLS.c.id == voicemail.call_id)
@@ -219,7 +219,7 @@ async def voicemails_listed(
     """
     voicemails = Voicemails(database)
 
-    async def look() -> None:
+    async def list_regularly() -> None:
         is_down = False
         while True:
             try:
@@ -232,13 +232,13 @@ async def voicemails_listed(
                 is_down = True
             await asyncio.sleep(LOOK_S)
 
-    async with at_work(voicemails=keep_running("listing messages", look)):
+    async with at_work(voicemails=keep_running("listing messages", list_regularly)):
         yield
 
 
 async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
     """Create missing rows, and store the messages' texts."""
-    found = await asyncio.to_thread(_messages, folder)
+    found = await asyncio.to_thread(_read_messages, folder)
     for start in range(0, len(found), AT_ONCE):
         part = found[start : start + AT_ONCE]
         known = await voicemails.known([entry.call_id for entry in part])
@@ -246,18 +246,18 @@ async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
         if missing:
             await voicemails.add(missing)
         for entry in part:
-            text = "" if known.get(entry.call_id) else await asyncio.to_thread(_text, entry)
+            text = "" if known.get(entry.call_id) else await asyncio.to_thread(_read_text, entry)
             if text:
                 await voicemails.write_text(entry.call_id, text)
 
 
-def _messages(folder: Path) -> list[KeptVoicemail]:
-    return [found for path in sorted(folder.glob("*.wav")) if (found := _message(path))]
+def _read_messages(folder: Path) -> list[KeptVoicemail]:
+    return [found for path in sorted(folder.glob("*.wav")) if (found := _read_message(path))]
 
 
-def _message(path: Path) -> KeptVoicemail | None:
+def _read_message(path: Path) -> KeptVoicemail | None:
     try:
-        stat, head = path.stat(), _head(path)
+        stat, head = path.stat(), _read_head(path)
     except FileNotFoundError:  # deleted meanwhile
         return None
     rate_hz = HEADER.unpack(head)[7] if len(head) == HEADER.size else 0
@@ -270,7 +270,7 @@ def _message(path: Path) -> KeptVoicemail | None:
     )
 
 
-def _head(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(HEADER.size)
@@ -280,7 +280,7 @@ def _head(path: Path) -> bytes:
         return b""  # perhaps another user's; it is listed without its length
 
 
-def _text(message: KeptVoicemail) -> str:
+def _read_text(message: KeptVoicemail) -> str:
     try:
         stored = json.loads(Path(message.path).with_suffix(TEXT).read_text(encoding="utf-8"))
         return str(stored.get("text") or "")

@@ -66,7 +66,7 @@ class RecordWriter:
         """Write to this database, as `holder`: the name of this process."""
         self.database = database
         self._holder = holder
-        self._newer = self._numbering()
+        self._record_number = self._number_statement()
         self._statements: dict[Table, Any] = {}  # by table, whose rows always have the same columns
         self._earlier: dict[str, RecordRow] = {}  # the calls' rows from other processes
 
@@ -120,9 +120,9 @@ class RecordWriter:
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Record the batch's number; return False if the batch is already written."""
         numbered = {"holder": self._holder, "batch": number, "seen_at": now}
-        return connection.execute(self._newer, numbered).rowcount > 0
+        return connection.execute(self._record_number, numbered).rowcount > 0
 
-    def _numbering(self) -> Any:
+    def _number_statement(self) -> Any:
         added = self.database.insert(RECORD_WRITERS)
         return added.on_conflict_do_update(
             index_elements=["holder"],
@@ -131,9 +131,9 @@ class RecordWriter:
         )
 
     def _put(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
-        self._earlier |= _earlier(connection, batch.taken_over, but=self._holder)
+        self._earlier |= _read_earlier(connection, batch.taken_over, but=self._holder)
         calls = [
-            {**_whole(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
+            {**_merge(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
         ]
         self._replace(connection, CALLS, calls, keep=LATER)
         self._replace(connection, TURNS, batch.turns)
@@ -172,11 +172,11 @@ class RecordWriter:
         if rows:
             statement = self._statements.get(table)
             if statement is None:
-                statement = self._replacing(table, names=rows[0], by=by, keep=keep)
+                statement = self._replace_statement(table, names=rows[0], by=by, keep=keep)
                 self._statements[table] = statement  # building it takes as long as writing a batch
             connection.execute(statement, as_rows(table, rows))
 
-    def _replacing(
+    def _replace_statement(
         self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
     ) -> Any:
         keys = by or [item.name for item in table.primary_key]
@@ -187,17 +187,17 @@ class RecordWriter:
         return added.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 
-def _earlier(
+def _read_earlier(
     connection: Connection, call_ids: Sequence[str], *, but: str
 ) -> Mapping[str, RecordRow]:
-    """Return the rows of calls that other processes wrote."""
+    """Return the calls' rows that processes other than `but` wrote."""
     if not call_ids:
         return {}
     found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != but)
     return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
 
 
-def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
+def _merge(row: RecordRow, before: RecordRow | None) -> RecordRow:
     """Return a call's row merged with its earlier one."""
     if before is None:
         return row

@@ -73,14 +73,12 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
 
 
-# Retries for a tab that could not be written: sequences of attempts, with pauses between them.
-#
-# `fallbacks/retrying.py` decides, as for all work outside a turn. No row is ever given up: after
-# the last attempt of a sequence, and after a permanent failure, the tab pauses.
-
-
 class TabTries:
     """Counts a tab's failures since it was last written, and decides when to try again.
+
+    Attempts are made in sequences, as for all work outside a turn (`fallbacks/retrying.py`). No row
+    is ever given up: after the last attempt of a sequence, and after a permanent failure, the tab
+    pauses.
 
     Attributes:
         failing: Whether the last attempt failed.
@@ -119,6 +117,7 @@ class TabTries:
         self.failing = self.alarming = False
 
     def _next_s(self, failure: Failure) -> float:
+        """Return the wait before the next attempt; report the retry, or the end of the sequence."""
         retries, tries = self._retries, self._tries
         planned_s = wait_s(retries.settings, tries, failure=failure, chance=retries.chance())
         stage, provider, kind = failure.stage, failure.provider, failure.kind
@@ -138,14 +137,12 @@ class TabTries:
         return max(rest_s(self._sequences), failure.retry_after_s or 0.0)
 
 
-# An outage that another process reported: the next process that writes reports its end.
-#
-# The process that reported an outage may stop before its end. Its successor never failed, so it
-# would report no end, and the alert would stay open until it ends for lack of reports.
-
-
 class InheritedOutage:
-    """The outage that an earlier leader of the worker pool reported, if it is still open."""
+    """The outage that an earlier leader of the worker pool reported, if it is still open.
+
+    The process that reported an outage may stop before its end. Its successor never failed, so it
+    would report no end, and the alert would stay open until it ends for lack of reports.
+    """
 
     def __init__(self, emit: Emit) -> None:
         """Start without an outage."""
@@ -159,8 +156,8 @@ class InheritedOutage:
             return
         self._looked = True
         open_now = (alert for alert in alerts if alert.ended_s is None)
-        ours = (alert for alert in open_now if (alert.stage, alert.rung) == (SHEETS, GOOGLE))
-        self._alert = next(ours, None)
+        of_sheets = (alert for alert in open_now if (alert.stage, alert.rung) == (SHEETS, GOOGLE))
+        self._alert = next(of_sheets, None)
 
     def leave(self) -> None:
         """Stop leading: other processes report from now on."""
@@ -195,7 +192,7 @@ TIDY_S: Final = 3600.0  # between two checks for rows that were sent long ago
 
 
 class SheetMirror:
-    """Writes the rows; runs in each process, and acts in the leader of the worker pool."""
+    """Writes the rows; runs in each process, but acts only in the leader of the worker pool."""
 
     def __init__(
         self,
@@ -208,7 +205,7 @@ class SheetMirror:
         leads: Callable[[], bool],
         utc_now: Callable[[], datetime],
     ) -> None:
-        """Prepare; `tabs` names our tabs in this spreadsheet, `retries` has the policy."""
+        """Create a mirror; `tabs` names our tabs in this spreadsheet, `retries` has the policy."""
         self._sheet = sheet
         self._outbox = outbox
         self._alerts = alerts
@@ -246,7 +243,7 @@ class SheetMirror:
         for tab in (CALLS, ALERTS):
             while await self.write(tab):
                 written = True
-        if written and not any(try_.failing for try_ in self._tries.values()):
+        if written and not any(tries.failing for tries in self._tries.values()):
             self._inherited.end(self._now_s())
 
     async def write(self, tab: str) -> bool:
@@ -258,7 +255,7 @@ class SheetMirror:
             return False
         rows = list(batch.rows)
         try:
-            rows = await self._missing(tab, batch)
+            rows = await self._find_missing(tab, batch)
             await self._append(tab, rows)
         except SheetError as error:
             await self._put_off(tab, batch, rows, error)
@@ -267,7 +264,7 @@ class SheetMirror:
         self._tries[tab].succeed(SHEETS, GOOGLE)
         return True
 
-    async def _missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
+    async def _find_missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
         """Return the rows that are not in the sheet; reads it only if in doubt."""
         if not batch.doubtful and tab in self._headed:
             return list(batch.rows)

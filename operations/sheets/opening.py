@@ -15,9 +15,9 @@ from operations.retrying import Retries
 async def mirror_in_sheet(
     settings: Settings, database: Database, *, emit: Emit, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Mirror calls and alerts during the block."""
-    wanted = settings.sheets
-    if not wanted.enabled or wanted.credentials_file is None:
+    """Mirror calls and alerts during the block, if that is configured."""
+    sheets = settings.sheets
+    if not sheets.enabled or sheets.credentials_file is None:
         yield
         return
     # Not at the top: google-auth is an extra.
@@ -27,10 +27,10 @@ async def mirror_in_sheet(
     from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
 
     mirror = SheetMirror(
-        Sheet(wanted, ServiceAccount(wanted.credentials_file, clock=clock.monotonic)),
+        Sheet(sheets, ServiceAccount(sheets.credentials_file, clock=clock.monotonic)),
         SheetOutbox(database),
         AlertHistory(database),
-        tabs={CALLS: wanted.calls_tab, ALERTS: wanted.alerts_tab},
+        tabs={CALLS: sheets.calls_tab, ALERTS: sheets.alerts_tab},
         retries=Retries(settings=settings.resilience.retry_settings(), emit=emit),
         leads=leads,
         utc_now=clock.utc_now,

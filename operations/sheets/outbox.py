@@ -58,14 +58,14 @@ class SheetOutbox:
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not queued, the oldest first."""
         queued = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
-        wanted = (
+        query = (
             select(CALLS)
             .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~queued)
             .order_by(CALLS.c.ended_at)
             .limit(MAX_NEW)
         )
         async with self._database.reading() as connection:
-            return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]
+            return [dict(mapping) for mapping in (await connection.execute(query)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
         """Queue rows; rows that are already queued do not change."""

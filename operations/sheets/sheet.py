@@ -67,7 +67,7 @@ def status_error(status: int, why: str = "", *, retry_after_s: float | None = No
 
 
 def connection_error(error: Exception) -> SheetError:
-    """Return the error for a connection; if it was never made, nothing was written."""
+    """Return the error for a failed connection; if it was never made, nothing was written."""
     certain = isinstance(error, aiohttp.ClientConnectorError)
     if isinstance(error, TimeoutError):
         return SheetError(Kind.TIMEOUT, "no answer in time", certain=False)
@@ -143,12 +143,12 @@ async def _ask_token(address: str, assertion: str) -> str:
             request("POST", address, data=form, allow_redirects=False) as answer,
         ):
             status = answer.status
-            answered = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
+            body = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
         raise SheetError(Kind.NETWORK, "the token server does not answer") from None
-    if status in (400, 401, 403) and answered:
+    if status in (400, 401, 403) and body:
         raise SheetError(Kind.AUTH, "no token for this service account")
-    token = answered.get("access_token")
+    token = body.get("access_token")
     if status != 200 or not isinstance(token, str):
         raise SheetError(Kind.NETWORK, "the token server does not answer")
     return token
@@ -177,18 +177,20 @@ class Sheet:
         await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=body)
 
     async def keys(self, tab: str) -> set[str]:
-        """Return the first column."""
+        """Return the texts in the first column."""
         column = await self._ask("GET", _range(tab, "A:A"))
         return {str(row[0]) for row in column.get("values", ()) if row}
 
     async def _ask(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
         headers = {"Authorization": f"Bearer {await self._account.token()}"}
         async with self._pace:
-            status, answer, heads = await self._request(method, path, headers=headers, **options)
+            status, answer, answer_headers = await self._request(
+                method, path, headers=headers, **options
+            )
         if status == UNAUTHORIZED:
             self._account.forget()
         if status >= 300:  # including redirects: we follow none
-            wait_s = retry_after_s(heads, utc_s=clock.utc_now().timestamp())
+            wait_s = retry_after_s(answer_headers, utc_s=clock.utc_now().timestamp())
             raise status_error(status, _why(answer), retry_after_s=wait_s)
         if answer is None:
             raise invalid_answer()

@@ -34,7 +34,10 @@ class Repeats:
         return False
 
     def due(self, now: float) -> Iterator[tuple[str, int]]:
-        """Yield the kinds suppressed for at least `APART_S`, and how often; start them again."""
+        """Yield the kinds suppressed since a line `APART_S` or longer ago, and how often.
+
+        Their counts start again; kinds that were not suppressed are forgotten.
+        """
         for kind, (at, times) in tuple(self._times.items()):
             if abs(now - at) < APART_S:  # absolute: the clock may have been set back
                 continue
@@ -200,7 +203,7 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def bridge_logging() -> None:
-    """Send everything to our log that libraries and threads would write to stderr."""
+    """Send to our log everything that libraries and threads would write to stderr."""
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         if isinstance(handler, Bridge):

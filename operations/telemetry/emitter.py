@@ -250,7 +250,7 @@ class Emitter:
         return emit
 
     def _schedule(self) -> None:
-        """Pass all pending events on together when the event loop is free.
+        """Pass all pending events on together when the event loop is free, or now if too many wait.
 
         The code that emits them is serving a call; creating entries and waking listeners takes ten
         times as long as this.
@@ -318,8 +318,8 @@ class Emitter:
             task = self._group.create_task(subscription.run(), name=f"telling {subscription.name}")
             self._tasks.append(task)
         if self._incidents is not None:
-            over = _end_incidents(self._incidents, self.emit_for(""), self._clock)
-            ticking = self._group.create_task(over, name="incidents")
+            ending = _end_incidents(self._incidents, self.emit_for(""), self._clock)
+            ticking = self._group.create_task(ending, name="incidents")
             self._tasks.append(ticking)
         return self
 

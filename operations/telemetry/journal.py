@@ -33,14 +33,14 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     oldest_s = utc_s - keep_days * DAY_S
     files = [path for pattern in RECORDS for path in folder.glob(pattern)]
     left: list[OSError] = []
-    count = sum(_forget(file, oldest_s, left) for file in files)
+    count = sum(_delete_old(file, oldest_s, left) for file in files)
     if left:
         message = "{} files are too old but cannot be deleted; the first: {}"
         logger.error(message, len(left), left[0])
     return count
 
 
-def _forget(file: Path, oldest_s: float, left: list[OSError]) -> bool:
+def _delete_old(file: Path, oldest_s: float, left: list[OSError]) -> bool:
     try:
         if file.stat().st_mtime >= oldest_s:
             return False
@@ -69,18 +69,19 @@ class Journal:
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
         """Write a batch in one thread call."""
-        pages: dict[str, list[Entry]] = {}
+        entries_by_call: dict[str, list[Entry]] = {}
         ended: dict[str, Outcome] = {}
         for item in entries:
             for entry in self._spread(item):
-                pages.setdefault(entry.call_id, []).append(entry)
+                entries_by_call.setdefault(entry.call_id, []).append(entry)
                 self._calls.add(entry)
                 if call := self._calls.ended.get(entry.call_id):
                     ended[entry.call_id] = outcome_of(call)
-        if pages:
-            await asyncio.to_thread(self._write, pages, ended)
+        if entries_by_call:
+            await asyncio.to_thread(self._write, entries_by_call, ended)
 
     def _spread(self, entry: Entry) -> Iterator[Entry]:
+        """Yield the entry for each journal that it belongs to."""
         if entry.call_id:
             yield entry
         elif isinstance(entry.event, ProcessLagged):
@@ -90,9 +91,11 @@ class Journal:
             if ended_call in self._calls.ended:
                 yield replace(entry, call_id=ended_call, number=0)
 
-    def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
+    def _write(
+        self, entries_by_call: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]
+    ) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for call_id, entries in pages.items():
+        for call_id, entries in entries_by_call.items():
             lines = (json.dumps(entry.as_json(), ensure_ascii=False) for entry in entries)
             text = "".join(f"{line}\n" for line in lines)
             _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))

@@ -46,20 +46,14 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "verdict": call.verdict,  # what its caller got at worst, so far
         "step_says": phrase(CHOICES, call.step) if call.step else "",
         "last": f"{last.provider}: {last.kind}" if last else "",
-        "last_says": _explained(last, vendors) if last else "",
+        "last_says": _explain(last, vendors) if last else "",
     }
 
 
-def _explained(failed: AttemptFailed, vendors: Vendors) -> str:
+def _explain(failed: AttemptFailed, vendors: Vendors) -> str:
     vendor = vendor_at(vendors, failed.stage, failed.provider)
     return explain(failed.kind, failed.reason, vendor)
 
-
-# The rungs' work for callers within the last 15 minutes: a sliding window.
-#
-# Each minute has its own counts, so that old ones are dropped minute by minute. Delays of answers
-# are counted in buckets that grow by 5 %: counts from several processes add up exactly, and a
-# percentile is accurate to one bucket.
 
 WINDOW_S: Final = 900.0
 SLICE_S: Final = 60.0
@@ -105,7 +99,12 @@ class RungWindow:
 
 
 class RecentWork:
-    """Counts the attempts in a process's calls; attempts outside calls are probes."""
+    """Counts the attempts in a process's calls within the last `WINDOW_S`; others are probes.
+
+    Each minute has its own counts, so that old ones are dropped minute by minute. Delays of answers
+    are counted in buckets that grow by 5 %: counts from several processes add up exactly, and a
+    percentile is accurate to one bucket.
+    """
 
     def __init__(self, vendors: Vendors = NO_VENDORS) -> None:
         self._vendors = vendors
@@ -129,7 +128,7 @@ class RecentWork:
     def rungs(self, now: float) -> list[dict[str, Any]]:
         """Return the rungs' counts as JSON values; `now` in seconds since 1970."""
         return [
-            {"stage": stage, "name": name} | _counted(window, now)
+            {"stage": stage, "name": name} | _count(window, now)
             for (stage, name), window in self._rungs.items()
         ]
 
@@ -149,12 +148,12 @@ class RecentWork:
             "at": entry.at,
             "kind": str(failed.kind),
             "reason": failed.reason,
-            "says": _explained(failed, self._vendors),
+            "says": _explain(failed, self._vendors),
         }
         self._rungs[failed.stage, failed.provider].last_failure = failure
 
 
-def _counted(window: RungWindow, now: float) -> dict[str, Any]:
+def _count(window: RungWindow, now: float) -> dict[str, Any]:
     minutes = window.kept(now)
     began = sum((minute.began for minute in minutes), Counter[int]())
     return {
@@ -177,19 +176,19 @@ NOTHING: Final[Mapping[str, Any]] = {
 
 def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge one rung's counts from all processes; each call is in one process only."""
-    known = list(views)
-    if not known:
+    counts = list(views)
+    if not counts:
         return dict(NOTHING)
     began = Counter[int]()
-    for rung in known:
+    for rung in counts:
         began.update({int(step): times for step, times in rung["began"].items()})
-    last = [rung["last_failure"] for rung in known if rung["last_failure"]]
+    last = [rung["last_failure"] for rung in counts if rung["last_failure"]]
     return {
         "answers": began.total(),
         "p50_s": percentile(began, 0.5),
         "p95_s": percentile(began, 0.95),
-        "failures": sum(rung["failures"] for rung in known),
-        "failovers": sum(rung["failovers"] for rung in known),
+        "failures": sum(rung["failures"] for rung in counts),
+        "failovers": sum(rung["failovers"] for rung in counts),
         "last_failure": max(last, key=lambda failure: failure["at"], default=None),
     }
 
@@ -206,11 +205,11 @@ def step_of(after_s: float) -> int:
 
 
 def percentile(began: Mapping[int, int], share: float) -> float | None:
-    """Return the delay that this share of the answers did not exceed (nearest rank)."""
-    wanted = math.ceil(share * sum(began.values()))
+    """Return the delay that this share of the answers did not exceed; `None` without answers."""
+    remaining = math.ceil(share * sum(began.values()))
     for step in sorted(began):
-        wanted -= began[step]
-        if wanted <= 0:
+        remaining -= began[step]
+        if remaining <= 0:
             return round(MIN_S * STEP**step, 3)
     return None
 

@@ -121,12 +121,12 @@ class LogFile:
     def _follow(self) -> None:
         """Reopen the file by its name: another process may have rotated ours."""
         try:
-            there = self._path.stat().st_ino
+            inode = self._path.stat().st_ino
         except FileNotFoundError:
-            there = None
-        if there != os.fstat(self._file.fileno()).st_ino:
-            ours, self._file = self._file, self._open()
-            ours.close()
+            inode = None
+        if inode != os.fstat(self._file.fileno()).st_ino:
+            rotated, self._file = self._file, self._open()
+            rotated.close()
 
     def _rotate(self) -> None:
         fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes rotates
@@ -266,7 +266,7 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
 
 
 def flush(wait_s: float = 5.0) -> None:
-    """Wait until all lines so far are written."""
+    """Wait until all lines so far are written, for at most `wait_s` for each output."""
     for writer in WRITERS:
         writer.flush_within(wait_s)
 
@@ -323,16 +323,14 @@ class Log:
         if name in REFUSALS and not self._may_log(name, asdict(shown(entry).event), at_s):
             return
         # Built only for lines that are written: most entries are below the log level.
-        line = partial(_words_of, entry, shown, fields, self._vendors)
+        line = partial(_line_of, entry, shown, fields, self._vendors)
         logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", line)
 
     def _may_log(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
         return self._repeats.may_log(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
-def _words_of(
-    entry: Entry, show: Callable[[Entry], Entry], fields: Fields, vendors: Vendors
-) -> str:
+def _line_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields, vendors: Vendors) -> str:
     """Return the line: call, event, context, a sentence for its codes, and its fields as JSON."""
     shown, name = asdict(show(entry).event), type(entry.event).__name__
     more = ((field, fields[field]) for field in CONTEXT_FIELDS if field not in shown)

@@ -124,18 +124,18 @@ class RecordFiles:
         self._again_s = again_s
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
-        self._refused = False  # whether the last write was
+        self._refused = False  # whether the last write failed
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
         """Queue one entry's rows."""
         if type(entry.event) in TOLD:
-            self._keep_rows(self._maker.rows(without_words(entry)))
+            self._queue_rows(self._maker.rows(without_words(entry)))
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
-                self._keep(ALERTS, [(fact, entry.at)])
+                self._queue(ALERTS, [(fact, entry.at)])
             case CallFailed() as event:
-                self._keep(ALERTS, [(not_served(event), entry.at)])
+                self._queue(ALERTS, [(not_served(event), entry.at)])
             case _:
                 pass
 
@@ -191,7 +191,7 @@ class RecordFiles:
             with closing(LogFile(path)) as file:
                 file.write("".join(f"{form(clean(item))}\n" for item in taken))
 
-    def _keep_rows(self, rows: Rows) -> None:
+    def _queue_rows(self, rows: Rows) -> None:
         for name, added in (
             (ERRORS, rows.errors),
             (RECORD, rows.record),
@@ -199,9 +199,9 @@ class RecordFiles:
             (APP, rows.app),
             (WORDS, rows.app),
         ):
-            self._keep(name, added)
+            self._queue(name, added)
 
-    def _keep(self, name: str, rows: Iterable[Any]) -> None:
+    def _queue(self, name: str, rows: Iterable[Any]) -> None:
         waiting = self._waiting.get(name)
         if waiting is None:
             return

@@ -198,9 +198,9 @@ def apply_alerts(
                 alerts[place] = _resolved(alerts[place], fact, at)
         elif place is not None:
             alerts[place] = _worse_row(alerts[place], fact, at)
-        elif (place := _find_lately(alerts, fact, at, again_s=again_s)) is not None:
+        elif (place := _find_recent(alerts, fact, at, again_s=again_s)) is not None:
             began = {"timestamp": alerts[place]["timestamp"], "reopened_at": seconds(at)}
-            alerts[place] = {**alert_row(fact, at), **_known(alerts[place], fact), **began}
+            alerts[place] = {**alert_row(fact, at), **_known_cause(alerts[place], fact), **began}
         else:
             alerts.append(alert_row(fact, at))
     return alerts
@@ -213,10 +213,10 @@ def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
 def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     kept = {name: row[name] for name in ("timestamp", "reopened_at") if name in row}
     severity = _heavier(row["severity"], fact.severity.upper())
-    return {**alert_row(fact, at), **_known(row, fact), **kept, "severity": severity}
+    return {**alert_row(fact, at), **_known_cause(row, fact), **kept, "severity": severity}
 
 
-def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
+def _known_cause(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
     """Return the cause that a row already has, if the new report does not know it."""
     if fact.kind != UNKNOWN:
         return {}
@@ -224,9 +224,9 @@ def _known(row: Row, fact: IncidentBegan | IncidentGrew) -> Row:
 
 
 def seconds(at: str) -> str:
-    """Return a moment in those files' format: to the second, UTC, without an offset.
+    """Return a moment in the format of these files: to the second, UTC, without an offset.
 
-    All our other files have an offset; the tools for these expect none.
+    Moments in all our other files have an offset; the tools for these expect none.
     """
     return at[:19]
 
@@ -246,7 +246,7 @@ def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
     return None
 
 
-def _find_lately(
+def _find_recent(
     alerts: list[Row], fact: IncidentBegan | IncidentGrew, at: str, *, again_s: float
 ) -> int | None:
     found = _find(alerts, fact, RESOLVED)

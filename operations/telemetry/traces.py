@@ -39,19 +39,19 @@ from fallbacks.events import (
 )
 from operations.masking import clean
 
-# The spans of a call: the call, its turns, its attempts; without callers' words.
-#
-# A turn's span lasts from the caller's last sound to the end of the answer. An attempt's span lasts
-# from its start to its first useful content, its failure, or its cancellation. Spans of a turn are
-# its children; all others are the call's children.
-
 Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 AttemptOver: TypeAlias = AttemptWon | AttemptFailed | AttemptDropped
 
 
 class CallSpans:
-    """The open spans of one call; moments are in seconds since 1970."""
+    """The open spans of one call, its turns and its attempts, without callers' words.
+
+    A turn's span lasts from the caller's last sound to the end of the answer. An attempt's span
+    lasts from its start to its first useful content, its failure, or its cancellation. Spans within
+    a turn are children of the turn's; all others are the call's children. Moments are in seconds
+    since 1970.
+    """
 
     def __init__(self, tracer: Tracer, call_id: str, started: CallStarted, at_s: float) -> None:
         self._tracer = tracer
@@ -81,7 +81,7 @@ class CallSpans:
             case _ if fields := SPAN_EVENTS.get(type(event)):
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
                 name = type(event).__name__
-                self._now().add_event(name, clean(attributes), timestamp=_ns(at_s))
+                self._current_span().add_event(name, clean(attributes), timestamp=_ns(at_s))
             case _:
                 pass
 
@@ -104,7 +104,7 @@ class CallSpans:
                 self._turn_at(at_s).set_attribute("holdline.interrupted", event.interrupted)
                 self._end_turn(at_s)
 
-    def _now(self) -> Span:
+    def _current_span(self) -> Span:
         """Return the span that current events belong to: the turn's, or the call's."""
         return self._call if self._stopped_s is None else self._turn_at(self._stopped_s)
 
@@ -127,7 +127,7 @@ class CallSpans:
             "holdline.provider": event.provider,
             "holdline.attempt": event.attempt,
         }
-        return self._start("attempt", began_s, attributes, parent=self._now())
+        return self._start("attempt", began_s, attributes, parent=self._current_span())
 
     def _end_attempt(self, event: AttemptOver, at_s: float) -> None:
         attempt = self._attempts.pop(event.attempt, None)
@@ -153,9 +153,9 @@ class CallSpans:
     def _start(
         self, name: str, at_s: float, attributes: Attributes, *, parent: Span | None = None
     ) -> Span:
-        above = set_span_in_context(parent) if parent else None
+        context = set_span_in_context(parent) if parent else None
         return self._tracer.start_span(
-            name, above, attributes=clean(attributes), start_time=_ns(at_s)
+            name, context, attributes=clean(attributes), start_time=_ns(at_s)
         )
 
 

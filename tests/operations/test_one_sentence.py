@@ -22,7 +22,7 @@ from operations.postmortem.page import _failures as in_the_evidence
 from operations.postmortem.story import _failure as in_the_evidence_file
 from operations.record.reader import FailureRow
 from operations.telemetry.live import ConsoleSums, Live
-from operations.telemetry.logs import LogFields, _words_of
+from operations.telemetry.logs import LogFields, _line_of
 
 VENDORS = {
     ("llm", "openai"): Vendor(title="OpenAI", key="OPENAI_API_KEY", place="stages.llm openai"),
@@ -83,7 +83,7 @@ async def test_each_surface_shows_the_sentence(name: str) -> None:
     (rung,) = sums.recent.rungs(datetime.fromisoformat(AT).timestamp())
     page = in_the_evidence({"failures": [in_the_evidence_file(row, VENDORS)]})
     on_page = on_the_calls_page(row, VENDORS)
-    line = _words_of(entry, without_words, LogFields().read(entry), VENDORS)
+    line = _line_of(entry, without_words, LogFields().read(entry), VENDORS)
 
     assert alert_text(alert).title.endswith(f": {says}")
     assert f"{cure[0].upper()}{cure[1:]}." in alert_text(alert).lines

@@ -184,9 +184,9 @@ class TestSchema:
             monkeypatch.undo()
             with ThreadPoolExecutor() as threads:
                 threads.submit(asyncio.run, use(url)).result()
-            return schema._empty(connection)
+            return schema._is_empty(connection)
 
-        monkeypatch.setattr(schema, "_empty", created_meanwhile)
+        monkeypatch.setattr(schema, "_is_empty", created_meanwhile)
 
         assert await find_lag(url) is None
         assert "calls" in await shape_of(url)

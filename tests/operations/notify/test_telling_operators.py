@@ -267,7 +267,7 @@ async def two_hours_of_looks(shift: Shift) -> None:
     """Advance time; the reporter checks lasting incidents once a minute."""
     for _ in range(120):
         shift.now += 60.0
-        shift.reporter._look(shift.now)
+        shift.reporter._report_lasting(shift.now)
         await shift.reporter.write()
         await shift.desk.decide()
 
@@ -313,7 +313,7 @@ async def test_a_lasting_report_is_not_queued_for_a_database_that_refuses_it(
     await shift.hear(RecordHalted(reason="database or disk is full"))
     for _ in range(3):
         shift.now += 60.0
-        shift.reporter._look(shift.now)
+        shift.reporter._report_lasting(shift.now)
         assert not await shift.reporter.write()
 
     assert [type(reported_fact.fact) for reported_fact in refused] == [IncidentBegan]
@@ -426,7 +426,7 @@ async def test_a_lasting_incident_is_not_over_because_the_database_refused_its_r
     await shift.desk.decide()  # before its reporter tries again
     (first,) = await shift.desk.recent()
     if reported:
-        shift.reporter._look(shift.now)
+        shift.reporter._report_lasting(shift.now)
         await shift.reporter.write()
     shift.now += LASTS_S
     await shift.desk.decide()
