@@ -113,7 +113,7 @@ def _may_be_number(found: re.Match[str]) -> bool:
 
 
 def _mask_number(found: re.Match[str], regions: Sequence[str] | None) -> str:
-    """Return the match masked if it is a phone number; with `None`, no number is looked up."""
+    """Return the match masked if it is a phone number; `None` masks it without a look-up."""
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
         return masked(f"+{digits}")

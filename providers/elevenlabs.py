@@ -101,7 +101,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
 
 
 def normalised(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message with the keys that Pipecat reads, also in nested objects."""
+    """Return a message with the keys that Pipecat reads, including those in nested objects."""
     inner = {key: normalised(part) for key, part in message.items() if isinstance(part, Mapping)}
     if message.keys().isdisjoint(SPELLINGS) and all(message[key] is inner[key] for key in inner):
         return message

@@ -102,7 +102,10 @@ def finish_left(folder: Path, *, utc_s: float) -> int:
 
 
 def _finish_left(part: Path, until_s: float) -> bool:
-    """Complete a file last written before `until_s`, or delete it if it has no audio."""
+    """Complete a file last written before `until_s`; return whether that was done.
+
+    A file without audio is deleted.
+    """
     try:
         stat = part.stat()
         if stat.st_mtime >= until_s:

@@ -215,7 +215,7 @@ def test_the_load_of_a_starting_worker_does_not_count() -> None:
     admission.note_load(1, cores=FULL, lag_s=0.0, now=START_S - 0.1)
 
     assert admission.why_closed(START_S - 0.1) == ""
-    assert admission.cost.cores == pytest.approx(CALL_CORES)  # the start of a worker is no call
+    assert admission.cost.cores == pytest.approx(CALL_CORES)  # the start of a worker is not a call
     assert admission.why_closed(START_S) == "busy"
 
 
@@ -380,7 +380,7 @@ def test_a_caller_right_after_a_hang_up_gets_the_seat() -> None:
 
     assert admission.room(now) == 1
     assert admission.best(now) == 1
-    report(admission, now + MEASURED_S, cores=cores)  # it was not that call: others take its time
+    report(admission, now + MEASURED_S, cores=cores)  # the load stays: other work causes it
     assert admission.why_closed(now + MEASURED_S) == "busy"
 
 

@@ -490,7 +490,7 @@ def test_an_attempt_is_reported_with_the_remaining_time() -> None:
 def test_an_unexpected_rung_is_reported_and_expected_from_then_on(stay_with: str | None) -> None:
     stage = Stage("a", "b")
     if stay_with == "b":
-        stage.close("b")  # the caller knows it, and it is out
+        stage.close("b")  # the rung used so far is unavailable
     work = stage.work(stay_with=stay_with)
     work.start(UNTIL, NOW)
     work.handle(Progressed(attempt=1), NOW + 0.25)

@@ -103,7 +103,7 @@ def test_a_calls_content_never_opens_a_breaker(refusal: Finding) -> None:
 @pytest.mark.parametrize(
     ("met", "opens"),
     [
-        (["one", "two"], False),  # callers may say the same: no probe has met it
+        (["one", "two"], False),  # perhaps all callers say the same: no probe was refused
         (["one", "two", "probe"], True),
         (["probe", "one", "two"], True),
         (["one", "probe", "two"], True),
@@ -112,7 +112,7 @@ def test_a_calls_content_never_opens_a_breaker(refusal: Finding) -> None:
         (["one", "probe", "success", "two"], False),
         (["one", "two", "good probe", "probe"], False),
         (["one", "two", "reset", "probe"], False),
-        ([None, None, "probe"], False),  # of no call
+        ([None, None, "probe"], False),  # none of a call
     ],
 )
 def test_a_refused_request_of_two_calls_and_a_probe_opens_a_breaker(
@@ -120,7 +120,7 @@ def test_a_refused_request_of_two_calls_and_a_probe_opens_a_breaker(
 ) -> None:
     asked, now = rung(), 0.0
     for result in met:
-        now += 40.0  # a served caller outweighs a probe for less time
+        now += 40.0  # longer than a served caller outweighs a probe
         match result:
             case "success":
                 asked.succeeded(leave(asked, now), now)

@@ -279,7 +279,7 @@ def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
     assert PassOn(None) in written
     assert (owed, utterance.owed(bench.now)) == (True, False)
     assert exhausted(bench.done) == []
-    bench.begin()  # and so in the next turn
+    bench.begin()  # and the same in the next turn
     assert exhausted(bench.done) == []
 
 

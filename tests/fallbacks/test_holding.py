@@ -30,8 +30,8 @@ def test_a_late_answer_gets_one_filler() -> None:
         (101.15, 101.25),
         (101.3, 101.4),
         (101.43, 101.43),  # just in time
-        (101.42, 101.43),  # no caller is left in silence for a hope
-        (101.5, 101.05),  # too late to be waited for
+        (101.42, 101.43),  # the caller does not wait for an answer that may be late
+        (101.5, 101.05),  # too late to wait for
     ],
 )
 def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
@@ -212,7 +212,7 @@ def test_a_prepared_answer_gets_no_filler_when_a_pause_was_the_end_after_all(
 ) -> None:
     line = turn(Holding())
     line.paused()
-    line.expected(100.8)  # that it will be there was known in the pause
+    line.expected(100.8)  # known in the pause
     line.decided(decided_at)
     line.expected(decided_at + 0.13)
 

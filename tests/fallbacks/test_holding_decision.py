@@ -224,7 +224,7 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "a caller who thinks, then stops",
         "the model was asked and can be in time",
         "the model has answered and its voice can be in time",
-        "the model was asked too late to be waited for",
+        "the model was asked too late to wait for it",
         "the model was asked early and is late",
         "a model that failed is not waited for",
         "a voice was asked with time for another",
@@ -309,7 +309,7 @@ def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None
     assert decision.tick(at) == (filler,)
     assert not decision.awaits_answer
     decision.handle(Spoken(action=filler, dry_at=at + 0.4), at)
-    assert decision.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
+    assert decision.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is available
     decision.report(CLOSED, at + 3.0)
     assert decision.wake_at is None
 

@@ -41,7 +41,7 @@ MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 
 def owing_keeper(*steps: Step) -> HeldCaller:
-    """Return one whose caller has just finished."""
+    """Return a keeper whose caller has just finished."""
     settings = OutageSettings(steps=steps) if steps else OutageSettings()
     decision = HeldCaller(settings)
     decision.handle(BEGAN, STOP - 1.0)
@@ -151,7 +151,7 @@ def won(stage: str) -> AttemptWon:
 
 
 def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HeldCaller:
-    """Return one that has announced an outage, with a clip that ends at `dry_at`."""
+    """Return a keeper that has announced an outage, with a clip that ends at `dry_at`."""
     decision = owing_keeper()
     decision.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
     at = decision.wake_at

@@ -153,7 +153,7 @@ def test_the_share_of_attempts_is_each_processs_own() -> None:
 
     allowance.share(4)
 
-    assert taken(allowance) == 11  # a tenth of 100, and of those that it makes itself
+    assert taken(allowance) == 11  # a tenth of 100 and of the extra ones themselves
     assert allowance.spent == 11
 
 

@@ -176,7 +176,7 @@ def test_a_late_rung_is_not_given_up_before_sound_from_our_stall_was_read() -> N
     beaten(lag, since=NOW - 1.0, until=NOW + 1.0)
     asked, availability = work(lag, "a")
     asked.start(UNTIL, NOW)
-    asked.tick(NOW + 0.8)  # late, by its own doing
+    asked.tick(NOW + 0.8)  # late, through its own fault
 
     after = NOW + 4.0
     at_once = asked.tick(after)

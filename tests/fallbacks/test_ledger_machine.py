@@ -1,4 +1,4 @@
-"""Every word once, wherever voices die, as the caller's ear would judge it.
+"""Every word once, wherever voices die, as the caller would hear it.
 
 The machine plays the voices: it knows exactly which sound is which word, sends sound and word times
 in any order and any portions, lets voices die at any sample, and keeps the sound that a leg keeps.

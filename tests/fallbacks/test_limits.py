@@ -37,7 +37,7 @@ LATER = Deadline(at=NOW + 5)
 
 
 def served(turnstile: RungLimiter, now: float = NOW) -> int | None:
-    """Let the next one pass."""
+    """Let the next request pass."""
     ticket = turnstile.call_in(now)
     if ticket is not None:
         turnstile.passed(ticket)
@@ -96,7 +96,7 @@ def test_requests_wait_for_the_pace_one_at_a_time() -> None:
 
 
 def test_a_request_that_cannot_pass_in_time_does_not_wait_at_all() -> None:
-    turnstile = RungLimiter(Limits(per_minute=6))  # one in ten seconds
+    turnstile = RungLimiter(Limits(per_minute=6))  # one request every ten seconds
     for call in ("a", "b"):
         turnstile.join(call, until=LATER, now=NOW)
     turnstile.call_in(NOW)  # it is first in the queue, and another is after it

@@ -209,7 +209,7 @@ def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_voice_may_cont
     bench.speak(first, 2 * WORD)
     bench.pass_s(0.45)
     second = bench.asks[1]
-    bench.sound(second, np.zeros(10, "<i2"))  # silence wins no race
+    bench.sound(second, np.zeros(10, "<i2"))  # silence does not win a race
 
     bench.speak(first)  # as if it had begun again; the line gets the first two words once
     assert MuteVoice(provider="second") in bench.done

@@ -3,7 +3,8 @@
 The suites are `stt_conformance`, `llm_conformance` and `tts_conformance`.
 
 A test class defines how its rung is built (`kind`, and for a simulated one the lab's options) and
-how to break its far end (`broken`, `mended`); the behaviour is tested here, once for all providers.
+how to break its far end (`break_peer`, `wait_until_mended`); the behaviour is tested here, once for
+all providers.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class Conformance:
     model: ClassVar[str]  # the model in its measurements when the rung names none
 
     def rung(self, peer: Any, **changes: Any) -> RungSpec:
-        """Return the rung that speaks to `peer`."""
+        """Return a rung at `peer`."""
         given = {"name": "it", "stage": self.stage, "kind": self.kind, "sample_rate_hz": RATE_HZ}
         return RungSpec(**{**given, "url": "", **changes})
 
@@ -46,26 +47,26 @@ class Conformance:
         return provider(rung.stage, rung.kind).build(rung)
 
     async def probe(self, peer: Any, *, timeout_s: float = 5.0, **changes: Any) -> None:
-        """Send the rung the cheap request, as the doctor does."""
+        """Send the cheap probe, as `holdline doctor` does."""
         rung = self.rung(peer, **changes)
         await provider(rung.stage, rung.kind).probe(rung, timeout_s=timeout_s)
 
-    async def broken(self, peer: Any, bench: Bench) -> None:
+    async def break_peer(self, peer: Any, bench: Bench) -> None:
         """Break the far end while the service is in use."""
         raise NotImplementedError
 
-    async def mended(self, peer: Any, bench: Bench) -> None:
+    async def wait_until_mended(self, peer: Any, bench: Bench) -> None:
         """Wait until it is healthy again."""
 
-    async def nothing_left(self, peer: Any, bench: Bench) -> None:
+    async def check_nothing_left(self, peer: Any, bench: Bench) -> None:
         """Check that the service holds no resource any more."""
         raise NotImplementedError
 
-    async def asked(self, bench: Bench) -> None:
+    async def give_work(self, bench: Bench) -> None:
         """Give the service work, without waiting for its completion."""
         raise NotImplementedError
 
-    async def used(self, bench: Bench) -> None:
+    async def finish_work(self, bench: Bench) -> None:
         """Give the service work and wait until it is done."""
         raise NotImplementedError
 
@@ -93,11 +94,11 @@ class Simulated(Conformance):
     def rung(self, peer: Instance, **changes: Any) -> RungSpec:
         return super().rung(peer, **{"url": peer.url, "api_key": peer.api_key, **changes})
 
-    async def broken(self, peer: Instance, bench: Bench) -> None:
+    async def break_peer(self, peer: Instance, bench: Bench) -> None:
         del bench
         peer.drop_connections()
 
-    async def nothing_left(self, peer: Instance, bench: Bench) -> None:
+    async def check_nothing_left(self, peer: Instance, bench: Bench) -> None:
         del bench
         async with asyncio.timeout(3.0):
             while any(request.outcome == "open" for request in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
@@ -107,7 +108,7 @@ class Simulated(Conformance):
         self, peer: Instance
     ) -> None:
         async with running(self.service(peer)) as bench:
-            await self.used(bench)
+            await self.finish_work(bench)
 
         requests = peer.record.requests("it")
         assert requests
@@ -115,7 +116,7 @@ class Simulated(Conformance):
 
     async def test_a_wrong_key_is_refused_and_reported(self, peer: Instance) -> None:
         async with running(self.service(peer, api_key="not-the-key")) as bench:
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.first(ErrorFrame)
 
         assert not bench.service.is_usable

@@ -30,16 +30,16 @@ class LlmConformance(Simulated):
 
     stage: ClassVar[Stage] = "llm"
 
-    async def asked(self, bench: Bench) -> None:
+    async def give_work(self, bench: Bench) -> None:
         await bench.put(LLMContextFrame(LLMContext(list(ASKED))))
 
-    async def used(self, bench: Bench) -> None:
+    async def finish_work(self, bench: Bench) -> None:
         await self.answers(bench)
 
     async def answers(self, bench: Bench) -> str:
         """Ask, and return the whole answer."""
         since = len(bench.out)
-        await self.asked(bench)
+        await self.give_work(bench)
         await bench.first(LLMFullResponseEndFrame, since=since)
         return "".join(frame.text for frame in bench.all(LLMTextFrame, since=since))
 
@@ -57,13 +57,13 @@ class LlmConformance(Simulated):
     async def test_a_barge_in_ends_the_answer_and_the_request(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.SlowRate(factor=0.05))])
         async with running(self.service(peer)) as bench:
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.first(LLMTextFrame)
             await bench.put(InterruptionFrame())
             await bench.first(InterruptionFrame)
             since = bench.index(InterruptionFrame)
             await asyncio.sleep(QUIET_S)
-            await self.nothing_left(peer, bench)
+            await self.check_nothing_left(peer, bench)
 
             assert not bench.all(LLMTextFrame, since=since)
             assert peer.record.requests("it")[-1].outcome != "done"
@@ -74,7 +74,7 @@ class LlmConformance(Simulated):
         slow = [Window(fault=faults.SlowRate(factor=0.05), requests=1)]
         async with running(self.service(peer)) as bench:
             peer.set_faults(slow)
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.first(LLMTextFrame)
             await bench.put(InterruptionFrame())
             await bench.first(InterruptionFrame)
@@ -89,7 +89,7 @@ class LlmConformance(Simulated):
     ) -> None:
         peer.set_faults([Window(fault=faults.Http(status=status))])
         async with running(self.service(peer)) as bench:
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.first(ErrorFrame)
             await asyncio.sleep(QUIET_S)
 
@@ -98,7 +98,7 @@ class LlmConformance(Simulated):
     async def test_a_silent_server_is_given_up_in_the_rungs_time(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Silent(where="handshake"))])
         async with running(self.service(peer, timeout_s=0.3)) as bench:
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.until(lambda: bench.all(ErrorFrame), limit_s=3.0)
 
         assert len(peer.record.requests("it")) == 1
@@ -106,7 +106,7 @@ class LlmConformance(Simulated):
     async def test_it_is_used_again_after_an_error(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Http(status=503), requests=1)])
         async with running(self.service(peer)) as bench:
-            await self.asked(bench)
+            await self.give_work(bench)
             await bench.first(ErrorFrame)
 
             answer = await self.answers(bench)
@@ -126,7 +126,7 @@ class LlmConformance(Simulated):
         async with running(self.service(peer)) as bench:
             await self.answers(bench)
 
-        await self.nothing_left(peer, bench)
+        await self.check_nothing_left(peer, bench)
 
     async def test_its_tokens_are_measured(self, peer: Instance) -> None:
         async with running(self.service(peer)) as bench:

@@ -60,10 +60,10 @@ class SttConformance(Conformance):
 
     stage: ClassVar[Stage] = "stt"
 
-    async def asked(self, bench: Bench) -> None:
+    async def give_work(self, bench: Bench) -> None:
         await bench.put(*utterance(FIRST))
 
-    async def used(self, bench: Bench) -> None:
+    async def finish_work(self, bench: Bench) -> None:
         assert words(await self.hears(bench, FIRST)) == words(FIRST)
 
     async def hears(self, bench: Bench, text: str, *, rate_hz: int = RATE_HZ) -> str:
@@ -119,9 +119,9 @@ class SttConformance(Conformance):
     async def test_it_is_used_again_after_an_error(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             await self.hears(bench, FIRST)
-            await self.broken(peer, bench)
+            await self.break_peer(peer, bench)
             await bench.first(ErrorFrame)
-            await self.mended(peer, bench)
+            await self.wait_until_mended(peer, bench)
 
             assert words(await self.hears(bench, SECOND)) == words(SECOND)
 
@@ -141,7 +141,7 @@ class SttConformance(Conformance):
             await bench.put(*utterance(FIRST))
 
         assert bench.all(EndFrame)
-        await self.nothing_left(peer, bench)
+        await self.check_nothing_left(peer, bench)
 
     async def test_heard_sound_is_measured_in_seconds(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
@@ -185,7 +185,7 @@ class SimulatedStt(SttConformance, Simulated):
         service.supervised = True
         return service
 
-    async def mended(self, peer: Instance, bench: Bench) -> None:
+    async def wait_until_mended(self, peer: Instance, bench: Bench) -> None:
         """Reconnect, as the stage does in a call."""
         del peer
         assert await bench.service.reconnect()
@@ -289,7 +289,7 @@ class SimulatedStt(SttConformance, Simulated):
             await bench.first(ErrorFrame)
 
             assert not bench.service.send_at_once(PIECE)
-            bench.service.ask_for_words()  # is nothing, and no error
+            bench.service.ask_for_words()  # does nothing, without an error
 
     async def test_requested_words_come_without_an_event_of_the_vad(self, peer: Instance) -> None:
         async with running(self.service(peer)) as bench:

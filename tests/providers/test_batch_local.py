@@ -69,7 +69,7 @@ async def test_text_of_a_long_recording_is_read_while_that_is_sent(
     assert found.text.startswith("so it goes on")
 
 
-async def test_an_unreadable_recording_is_no_fault_of_the_recogniser() -> None:
+async def test_an_unreadable_recording_is_not_the_recognisers_fault() -> None:
     with pytest.raises(ServiceError, match="recording cannot be read") as wrong:
         await local_stt.transcribe(rung("stt"), WholeRecording(content=b"no sound"))
 

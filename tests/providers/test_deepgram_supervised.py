@@ -1,4 +1,4 @@
-"""Deepgram's service under a stage, beyond the contract of every such recogniser."""
+"""Deepgram's service under a stage, beyond the contract of every recogniser."""
 
 import asyncio
 import inspect
@@ -129,7 +129,7 @@ def test_a_complaint_is_logged_by_its_codes_without_words(
 
 
 @pytest.mark.parametrize("kind", ["Metadata", "SpeechStarted", "UtteranceEnd", "ConfigureSuccess"])
-def test_other_messages_of_deepgram_are_no_complaint(kind: str) -> None:
+def test_other_messages_of_deepgram_are_not_complaints(kind: str) -> None:
     read = read_by_sdk({"type": kind})
 
     assert complaint_of(read) is None
@@ -139,7 +139,7 @@ def test_other_messages_of_deepgram_are_no_complaint(kind: str) -> None:
 async def take_a_stream_and_go_dark(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Open a stream, and then send nothing, not even a close: the path there is cut."""
+    """Open a stream, and then send nothing, not even a close, as if the network were cut."""
     asked = (await reader.readuntil(b"\r\n\r\n")).decode()
     key = next(line for line in asked.splitlines() if line.lower().startswith("sec-websocket-key"))
     accepted = accept_key(key.partition(":")[2].strip())

@@ -48,10 +48,10 @@ class TestLocal(SttConformance):
     def rung(self, peer: Any, **changes: Any) -> Any:
         return super().rung(peer, **{"options": peer, **changes})
 
-    async def broken(self, peer: Any, bench: Bench) -> None:
+    async def break_peer(self, peer: Any, bench: Bench) -> None:
         os.kill(worker_of(bench).pid, signal.SIGKILL)
 
-    async def nothing_left(self, peer: Any, bench: Bench) -> None:
+    async def check_nothing_left(self, peer: Any, bench: Bench) -> None:
         assert worker_of(bench) is None
 
     async def test_its_process_ends_with_the_call(self, peer: Any) -> None:
@@ -91,7 +91,7 @@ class TestLocal(SttConformance):
         async with running(self.service(peer)) as bench:
             for deaths in (1, 2, 3):
                 await self.ready(bench)
-                await self.broken(peer, bench)
+                await self.break_peer(peer, bench)
                 await bench.until(lambda many=deaths: len(bench.all(ErrorFrame)) == many)
 
         assert not bench.service.is_usable
@@ -102,7 +102,7 @@ class TestLocal(SttConformance):
         async with running(self.service(peer)) as bench:
             await self.ready(bench)
             monkeypatch.setattr(sphinx_process, "_ROOT", Path("/nowhere"))  # it was replaced
-            await self.broken(peer, bench)
+            await self.break_peer(peer, bench)
             await bench.first(ErrorFrame)
 
         assert not bench.service.is_usable

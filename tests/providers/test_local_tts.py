@@ -38,11 +38,11 @@ class TestLocal(TtsConformance):
     def peer(self) -> None:
         return None
 
-    async def broken(self, peer: Any, bench: Bench) -> None:
+    async def break_peer(self, peer: Any, bench: Bench) -> None:
         await bench.put(TTSUpdateSettingsFrame(delta=TTSSettings(voice="nobody")))
         await bench.first(ErrorFrame)
 
-    async def nothing_left(self, peer: Any, bench: Bench) -> None:
+    async def check_nothing_left(self, peer: Any, bench: Bench) -> None:
         assert not bench.service.get_audio_contexts()
 
     async def test_a_missing_voice_fails_the_probe_and_the_construction(self) -> None:
@@ -51,7 +51,7 @@ class TestLocal(TtsConformance):
         with pytest.raises(UnknownVoiceError, match="no voice xx"):
             self.service(None, language="xx")
 
-    async def test_text_without_a_sound_is_silence_and_no_failure(self) -> None:
+    async def test_text_without_a_sound_is_silence_and_not_a_failure(self) -> None:
         async with running(self.service(None)) as bench:
             for text in ("...", "—", '"', "()"):  # Pipecat gives a voice up after three silent ones
                 since = len(bench.out)
@@ -207,4 +207,4 @@ def test_spoken_text_is_not_kept() -> None:
     finally:
         tracemalloc.stop()
 
-    assert kept_bytes < 10_000  # the sound of one such text has half a megabyte
+    assert kept_bytes < 10_000  # the audio of such a text takes half a megabyte

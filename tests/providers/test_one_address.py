@@ -34,8 +34,8 @@ class Elsewhere:
 
     def __init__(self, scheme: str) -> None:
         self.scheme = scheme
-        self.asked = 0  # the one in the provider's place
-        self.reached: list[bytes] = []  # the other host
+        self.asked = 0  # requests to the host in the provider's place
+        self.reached: list[bytes] = []  # requests to the other host
         self.port = 0
 
     async def point(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

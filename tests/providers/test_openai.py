@@ -85,7 +85,7 @@ async def test_an_unneeded_connection_is_closed() -> None:
             await asyncio.sleep(IDLE_S + 1.0)
             await client.models.list()
 
-            while not all(line.is_closing() for line in lines[:3]):  # noqa: ASYNC110 - it comes
+            while not all(line.is_closing() for line in lines[:3]):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.1)
             assert not lines[-1].is_closing()
 

@@ -79,7 +79,7 @@ async def test_a_broken_provider_fails_the_probe_with_the_kind_of_its_fault(
 ) -> None:
     peer.set_faults([Window(fault=fault)])
     if STAGE_OF[peer.kind] == "stt" and isinstance(fault, faults.Alive):
-        await probe(peer, timeout_s=0.7)  # a recogniser that answers is healthy, also without words
+        await probe(peer, timeout_s=0.7)  # a recogniser that answers is healthy, even without words
         return
 
     with pytest.raises(ProbeFailedError) as failed:
@@ -89,7 +89,7 @@ async def test_a_broken_provider_fails_the_probe_with_the_kind_of_its_fault(
     assert failed.value.__notes__ == [kind]
 
 
-async def test_garbage_is_no_answer(peer: Instance) -> None:
+async def test_garbage_is_not_an_answer(peer: Instance) -> None:
     peer.set_faults([Window(fault=faults.Garbage())])
 
     with pytest.raises(ProbeFailedError):

@@ -71,7 +71,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the value that grows with every reading of the certificates."""
+    """Return a list that grows with every reading of the certificates."""
     times: list[str] = []
 
     def noting(whole: Callable[..., None]) -> Callable[..., None]:
@@ -88,11 +88,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncIterator[str]:
-    """Open a socket with TLS that accepts everything, and yield its address.
+    """Run a TLS websocket server that accepts everything, and yield its address.
 
     Args:
         both: Key and certificate.
-        offers: Notes the extensions that were offered, of each connection.
+        offers: Receives the extensions that each connection offers.
     """
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     secure.load_cert_chain(both)

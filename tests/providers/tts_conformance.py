@@ -38,10 +38,10 @@ class TtsConformance(Conformance):
 
     stage: ClassVar[Stage] = "tts"
 
-    async def asked(self, bench: Bench) -> None:
+    async def give_work(self, bench: Bench) -> None:
         await bench.put(*reply(HELLO))
 
-    async def used(self, bench: Bench) -> None:
+    async def finish_work(self, bench: Bench) -> None:
         assert await self.says(bench, HELLO) == HELLO
 
     async def says(self, bench: Bench, *sentences: str) -> str:
@@ -75,7 +75,7 @@ class TtsConformance(Conformance):
 
     async def test_its_words_are_those_of_the_text_and_each_has_its_time(self, peer: Any) -> None:
         if not provider("tts", self.kind).word_times:
-            pytest.skip("this voice tells no times of words; the ledger estimates them")
+            pytest.skip("this voice reports no word times; the ledger estimates them")
         async with running(self.service(peer)) as bench:
             heard = await self.says(bench, HELLO, NEXT)
 
@@ -118,8 +118,8 @@ class TtsConformance(Conformance):
     async def test_it_is_used_again_after_an_error(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             await self.says(bench, HELLO)
-            await self.broken(peer, bench)
-            await self.mended(peer, bench)
+            await self.break_peer(peer, bench)
+            await self.wait_until_mended(peer, bench)
 
             assert await self.says(bench, NEXT) == NEXT
 
@@ -136,7 +136,7 @@ class TtsConformance(Conformance):
         async with running(self.service(peer)) as bench:
             await self.says(bench, HELLO)
 
-        await self.nothing_left(peer, bench)
+        await self.check_nothing_left(peer, bench)
 
     async def test_spoken_text_is_measured_in_characters(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
@@ -153,7 +153,7 @@ class TtsConformance(Conformance):
 class SimulatedTts(TtsConformance, Simulated):
     """A voice that the lab simulates."""
 
-    async def broken(self, peer: Instance, bench: Bench) -> None:
+    async def break_peer(self, peer: Instance, bench: Bench) -> None:
         await self.cut(peer, bench, faults.Cut(after_words=2))
 
     async def cut(self, peer: Instance, bench: Bench, fault: Fault) -> None:

@@ -155,7 +155,7 @@ class Bench:
             return self.purpose
 
         self.after_calls = AfterCalls(
-            results=RoadToResults(self),
+            results=FailingResults(self),
             pen=self.pen,
             reporter=self.reporter,
             take_callback=self.queue.take_wish if self.campaign else None,
@@ -191,7 +191,7 @@ class Bench:
         await self.database.close()
 
 
-class RoadToResults(CallResults):
+class FailingResults(CallResults):
     """The table of results, which can be made to fail."""
 
     def __init__(self, bench: Bench) -> None:
@@ -200,7 +200,7 @@ class RoadToResults(CallResults):
 
     async def put(self, result: CallResult) -> bool:
         if self._bench.away:
-            raise StorageError("the road is shut")
+            raise StorageError("the table refuses writes")
         return await super().put(result)
 
 

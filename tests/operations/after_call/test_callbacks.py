@@ -36,7 +36,7 @@ DAY_S = 86_400.0
 
 
 async def write_end(url: str, call_id: str) -> None:
-    """Let the record have a call that has just ended."""
+    """Record a call that has just ended."""
     database, ended = Database(url), datetime.fromtimestamp(utc_s(), UTC)
     values = call_values(call_id, 0, started_at=ended, ended_at=ended, seen_at=ended)
     async with (await database.engine()).begin() as connection:
@@ -170,7 +170,7 @@ async def test_a_callback_is_not_delayed_while_a_model_is_asked_for_its_time(
         asked = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
         await Callbacks(database).add(asked)
         async with working(bench), asyncio.timeout(600.0):
-            for index in range(20):  # that ended before, and are asked about first
+            for index in range(20):  # calls that ended before, and are asked about first
                 await bench.call(call_id=f"before-{index}", words=WORDS)
             await bench.call(CallbackWanted(turn=1, when="", reason="r"), words=WORDS)
             while not queued(bench):

@@ -69,7 +69,7 @@ def _key(headers: Mapping[str, str]) -> str:
 
 @asynccontextmanager
 async def register_at() -> AsyncIterator[tuple[Register, str]]:
-    """Run one, and return its address."""
+    """Run a register; yield it and its address."""
     register = Register()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", register.answer)

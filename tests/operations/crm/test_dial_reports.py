@@ -1,4 +1,4 @@
-"""Reports of dials to a CRM: each once, also of unanswered ones."""
+"""Reports of dials to a CRM: each once, including those of unanswered dials."""
 
 from pathlib import Path
 

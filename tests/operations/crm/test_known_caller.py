@@ -1,4 +1,4 @@
-"""A caller known to the CRM: no greeting waits for it, and the model learns of it."""
+"""A caller known to the CRM: the greeting waits only briefly, and the model gets the fields."""
 
 import asyncio
 import json

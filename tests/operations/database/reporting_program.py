@@ -1,4 +1,4 @@
-"""Reports one incident after the other, and prints the number of each stored one."""
+"""Reports one incident after another, and prints the number of each stored one."""
 
 import asyncio
 import sys

@@ -40,7 +40,7 @@ MAIL, CHAT = AlertChannel(name="email", edits=False), AlertChannel(name="telegra
 NOW = 1_800_000_000.0
 
 Open = Callable[[], AlertOutbox]
-"""Gives one more process its side of the outbox."""
+"""Opens the outbox for one more process."""
 
 
 def reported(fact: IncidentBegan | IncidentEnded | IncidentLasted, at_s: float) -> ReportedEvent:

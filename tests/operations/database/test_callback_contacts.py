@@ -53,7 +53,7 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
 
 
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
-    """Dial the next contact, and let it end so."""
+    """Dial the next contact, and let the dial end with this outcome."""
     store = Queue(Database(url), holder="b")
     found = await store.claim("back", RULES, now_s=always(now), lease_s=30.0)
     assert isinstance(found, Claim)

@@ -556,7 +556,7 @@ class TestQueue:
 
     @on_sqlite
     async def test_the_next_in_turn_is_found_by_the_index(self, queue: OpenQueue, url: str) -> None:
-        import sqlite3  # noqa: PLC0415 - only to ask how it looks
+        import sqlite3  # noqa: PLC0415 - only for the query plan
 
         await queue.fill(new_contacts(3))
 

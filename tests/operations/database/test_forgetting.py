@@ -217,7 +217,7 @@ class TestForgetting:
             await wish(url, name, days_old=31)
             await record(url, name, tmp_path / f"{name}.wav")
         (tmp_path / "stuck.wav").unlink()
-        (tmp_path / "stuck.wav").mkdir()  # no more than a file of another user can it be deleted
+        (tmp_path / "stuck.wav").mkdir()  # like another user's file, it cannot be deleted
         keep_days = {kind: 30, "messages": 30, "callbacks": 30}
 
         with pytest.raises(StorageError, match=r"stuck\.wav"):

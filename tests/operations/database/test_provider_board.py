@@ -23,10 +23,10 @@ OPEN = BoardWord(
     place=PLACE, aspect=Aspect.BREAKER, at_s=AT_S, value="open", until_s=AT_S + 900.5, retired=True
 )
 LONG_S = 60.0
-WITHIN_S = 10.0  # far longer than anything takes, also on a busy machine
+WITHIN_S = 10.0  # far longer than anything takes, even on a busy machine
 
 Join = Callable[[], ProviderBoard]
-"""Gives one more process its side of the board."""
+"""Opens the board for one more process."""
 
 
 def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> BoardWord:
@@ -85,7 +85,7 @@ class BoardContract:
 
         assert await there.others([PLACE, OTHER]) == [OPEN]
 
-    async def test_empty_writes_and_reads_are_no_error(self, join: Join) -> None:
+    async def test_empty_writes_and_reads_are_not_errors(self, join: Join) -> None:
         board = join()
         await board.write([])
 
@@ -114,7 +114,7 @@ class BoardContract:
         first = await there.lease([PLACE], for_s=LONG_S)
 
         async with asyncio.timeout(WITHIN_S):
-            while not await there.lease([PLACE], for_s=LONG_S):  # noqa: ASYNC110 - a board has no bell
+            while not await there.lease([PLACE], for_s=LONG_S):  # noqa: ASYNC110 - a board has no event
                 await asyncio.sleep(0.05)
 
         assert first == frozenset()
@@ -132,7 +132,7 @@ class BoardContract:
     ) -> None:
         boards = [join() for _ in range(8)]
         places = [f"llm/rung-{number}/0" for number in range(6)]
-        await boards[0].clock_s()  # its tables are there
+        await boards[0].clock_s()  # creates its tables
 
         held = await asyncio.gather(
             *[

@@ -46,7 +46,7 @@ MOVED = BreakerMoved(
 )
 
 Open = Callable[[str], RecordWriter]
-"""Gives one more process its side of the record."""
+"""Opens the record for one more process."""
 
 
 def entries(*events: Event, call_id: str = "c1", at: datetime = AT) -> list[Entry]:

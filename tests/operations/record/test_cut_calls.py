@@ -39,7 +39,7 @@ class WorkerPool:
         return MORNING + timedelta(seconds=time.monotonic() + self.ahead_s)
 
     def keeper(self, holder: str) -> RecordListener:
-        writer = RoadToDatabase(self, holder)
+        writer = FailingWriter(self, holder)
         fold = RecordFold(holder=holder, messages="")
         keeper = RecordListener(writer, fold, utc_now=self.utc_now, clock=time.monotonic)
         keeper.emit = self.told.append
@@ -72,7 +72,7 @@ class WorkerPool:
         return [event for event in self.told if isinstance(event, CallCut)]
 
 
-class RoadToDatabase(RecordWriter):
+class FailingWriter(RecordWriter):
     """A real writer, which can be made to fail."""
 
     def __init__(self, pool: WorkerPool, holder: str) -> None:
@@ -93,7 +93,7 @@ class RoadToDatabase(RecordWriter):
 
     def _pass(self) -> None:
         if self._pool.away:
-            raise StorageError("the road is shut")
+            raise StorageError("the database is unavailable")
 
 
 async def hear(keeper: RecordListener, call_id: str, event: Event) -> None:

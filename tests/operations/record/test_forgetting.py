@@ -507,7 +507,7 @@ def test_an_undeletable_file_is_named_and_keeps_only_its_own_call(
         asyncio.run(keep(settings, call_id, events(MARY)))
     stuck = tmp_path / "recordings" / name
     stuck.unlink(missing_ok=True)
-    stuck.mkdir()  # no more than a file of another user can it be deleted
+    stuck.mkdir()  # like another user's file, it cannot be deleted
     with configured(tmp_path) as config:
         assert run(["forget", MARY, "--config", config]) == 1
 

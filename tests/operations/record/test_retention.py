@@ -114,7 +114,7 @@ async def test_a_file_that_another_process_took_first_blocks_nothing(tmp_path: P
 async def test_an_unwritable_file_blocks_nothing(tmp_path: Path, name: str) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     stuck, old = tmp_path / "messages" / name, record(tmp_path / "recordings", days_old=40)
-    stuck.mkdir(parents=True)  # no more than a file of another user can it be opened or deleted
+    stuck.mkdir(parents=True)  # it cannot be opened or deleted
     os.utime(stuck, (0, 0))
     left = tmp_path / "recordings" / "c1.wav"
     MessageFile(left, rate_hz=8000).add(b"\1\0" * 100)

@@ -9,7 +9,7 @@ from tests.operations.database.kept_voicemails import kept_voicemails
 
 async def test_an_unreadable_file_does_not_hide_others(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
-    (tmp_path / "m1.wav").mkdir()  # no more than a file of another user can it be opened
+    (tmp_path / "m1.wav").mkdir()  # like another user's file, it cannot be opened
     (tmp_path / "m2.wav").symlink_to(tmp_path / "gone")  # listed, and missing when opened
     message = MessageFile(tmp_path / "m3.wav", rate_hz=8000)
     message.add(b"\1\0" * 8000)

@@ -21,7 +21,7 @@ from bot import clock
 EMAIL = "mirror@holdline.iam.example"
 SPREADSHEET = "a-spreadsheet"
 TOKEN = "ya29.a-token"
-AUDIENCE = "https://oauth2.googleapis.com/token"  # also where another address gives tokens
+AUDIENCE = "https://oauth2.googleapis.com/token"  # even if another address gives tokens
 KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
 REFUSALS: dict[str, tuple[int, str]] = {
     "429": (429, "RESOURCE_EXHAUSTED"),
@@ -52,7 +52,7 @@ class Google:
             case _:
                 pass
         (assertion,) = parse_qs(await request.text())["assertion"]
-        own = {"verify_exp": False, "verify_iat": False}  # it reads the real time
+        own = {"verify_exp": False, "verify_iat": False}  # the library reads the real time
         said = jwt.decode(assertion, KEY.public_key(), ["RS256"], audience=AUDIENCE, options=own)
         assert said["iat"] <= clock.utc_now().timestamp() < said["exp"]
         assert said["iss"] == EMAIL
@@ -121,12 +121,12 @@ def refusal(status: int, why: str) -> web.Response:
 
 
 def garbage() -> web.Response:
-    """Return the answer of a proxy in between."""
+    """Return the sign-in page of a proxy in between."""
     return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
 
 
 async def half_an_answer(request: web.Request) -> web.StreamResponse:
-    """Serve, and stop."""
+    """Send the beginning of an answer, and close the connection."""
     answer = web.StreamResponse(headers={"Content-Length": "100"})
     await answer.prepare(request)
     await answer.write(b"{")

@@ -229,7 +229,7 @@ class TestMirror:
         self, it: Mirrored
     ) -> None:
         await it.alert()
-        it.google.faults = ["429"]  # the end of the outage: too short to be told as one
+        it.google.faults = ["429"]  # the end of the outage: too short to be reported
         await it.round()
         assert (it.keys(), len(it.keys("alerts"))) == ([], 4)  # one of the tabs still fails
         assert it.ended() == []

@@ -47,7 +47,7 @@ class Heard:
 
 
 class Slow(Heard):
-    """One with a name of its own in the counts."""
+    """A listener with a name of its own in the counts."""
 
 
 @dataclass
