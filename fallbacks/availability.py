@@ -284,7 +284,7 @@ class RungAvailability:
         return (*self.suspect(kind, now), *self._with_severity(moved))
 
     def trip(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open the breaker with an ordinary rest, unless the rung is retired: the account failed."""
+        """Open the breaker with an ordinary rest, unless retired: the account was refused."""
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:

@@ -38,9 +38,8 @@ def prepare(connection: Connection) -> None:
     if version_of(connection) is not None:
         return
     lock_schema(connection)
-    if version_of(connection) is None and _is_empty(
-        connection
-    ):  # unless another process was faster
+    # Checked again: another process may have been faster.
+    if version_of(connection) is None and _is_empty(connection):
         METADATA.create_all(connection, tables=BOARD)
         rest = [table for table in METADATA.sorted_tables if table not in BOARD]
         METADATA.create_all(connection, tables=rest, checkfirst=False)
