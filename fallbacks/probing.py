@@ -80,7 +80,7 @@ class Probing:
             return ()
         if self._running is not None:  # it never reported
             self._running = None
-            self._failed(now)
+            self._record_failure(now)
             return ()
         real = self._doubted and self._affords(now)
         if real:
@@ -99,9 +99,9 @@ class Probing:
             self._fails = 0
             self._plan(now)
         else:
-            self._failed(now)
+            self._record_failure(now)
 
-    def _failed(self, now: float) -> None:
+    def _record_failure(self, now: float) -> None:
         self._fails += 1
         self._plan(now)
 

@@ -50,10 +50,10 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
         return
     _answer(answers, SphinxResult(what="ready"))
     while (request := _next(commands)) is not None:
-        _do(recogniser, *request, answers=answers)
+        _execute(recogniser, *request, answers=answers)
 
 
-def _do(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO) -> None:
+def _execute(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO) -> None:
     match kind:
         case Command.AUDIO:
             for result in recogniser.hear(content):

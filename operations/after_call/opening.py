@@ -34,8 +34,8 @@ class AfterCallListener:
 
 def asks_a_model(settings: Settings) -> bool:
     """Return whether a model is asked for the results of calls."""
-    wanted = settings.after_call.enabled
-    return bool(settings.crm.kind != "none" or settings.campaigns) if wanted is None else wanted
+    enabled = settings.after_call.enabled
+    return bool(settings.crm.kind != "none" or settings.campaigns) if enabled is None else enabled
 
 
 def works_after_calls(settings: Settings) -> bool:

@@ -92,9 +92,9 @@ class CallResults:
 
     async def find(self, call_id: str) -> CallResult | None:
         """Return the result of a call; `None` if there is none."""
-        own = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
+        query = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
         async with self.database.reading() as connection:
-            row = (await connection.execute(own)).mappings().first()
+            row = (await connection.execute(query)).mappings().first()
             return CallResult(**row) if row else None
 
 

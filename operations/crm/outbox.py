@@ -56,9 +56,9 @@ class CrmOutbox:
             "due_s": now if due_s is None else due_s,
             "tries": 0,
         }
-        kept = self.database.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
+        statement = self.database.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
         async with self.database.transaction() as connection:
-            return (await connection.execute(kept)).rowcount > 0
+            return (await connection.execute(statement)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
         """Send this report now, in place of the stored one with its key.
@@ -66,8 +66,8 @@ class CrmOutbox:
         Return False if the stored one was tried or accepted before: it is left unchanged, because
         the CRM may already have it.
         """
-        own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
-        replaced = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
+        untried = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
+        replaced = update(CRM_REPORTS).where(untried, CRM_REPORTS.c.done_s.is_(None))
         async with self.database.transaction() as connection:
             values = {"report": json.dumps(asdict(report)), "due_s": now}
             if (await connection.execute(replaced.values(**values))).rowcount:

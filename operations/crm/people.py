@@ -88,8 +88,8 @@ class PeopleMapping:
         numbers = (text_of(dig(person, item)) for item in self.number)
         name = " ".join(filter(None, (text_of(dig(person, text)) for text in self.name)))
         more = (text_of(dig(person, column)) for column in self.columns.values())
-        own = (next(filter(None, numbers), ""), name, text_of(dig(person, self.contact_id)))
-        return (*own, *more)
+        known = (next(filter(None, numbers), ""), name, text_of(dig(person, self.contact_id)))
+        return (*known, *more)
 
 
 def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
@@ -114,9 +114,9 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
 
 
 def _hubspot(crm: CrmSettings) -> PeopleMapping:
-    asked = ("phone", "mobilephone", *KNOWN, *crm.columns.values())
-    properties = quote(",".join(dict.fromkeys(asked)), safe=",")
-    own = {name: f"properties.{name}" for name in KNOWN[2:]}
+    names = ("phone", "mobilephone", *KNOWN, *crm.columns.values())
+    properties = quote(",".join(dict.fromkeys(names)), safe=",")
+    known = {name: f"properties.{name}" for name in KNOWN[2:]}
     configured = {column: f"properties.{name}" for column, name in crm.columns.items()}
     return PeopleMapping(
         request=RestRequest(
@@ -126,7 +126,7 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
         next="paging.next.after",
         number=("properties.phone", "properties.mobilephone"),
         name=HUBSPOT.name,
-        columns=_columns({**own, **configured}),
+        columns=_columns({**known, **configured}),
     )
 
 

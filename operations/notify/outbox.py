@@ -198,8 +198,8 @@ class AlertOutbox:
         """
         if await self._is_missing():
             return None
-        own = ALERT_SENDINGS.c.channel == channel
-        while rows := await self._rows.lend(now_s=now_s, which=own):
+        of_channel = ALERT_SENDINGS.c.channel == channel
+        while rows := await self._rows.lend(now_s=now_s, which=of_channel):
             row = rows[0]
             stored = select(ALERTS.c.alert).where(ALERTS.c.key == row["key"])
             async with self.database.reading() as connection:
@@ -295,8 +295,8 @@ async def _put_pending(
             continue
         if (alert.stage, alert.rung) == (CHANNELS, channel.name):
             continue  # it cannot report its own failure
-        own = (ALERT_SENDINGS.c.key == alert.key) & (ALERT_SENDINGS.c.channel == channel.name)
-        updated = update(ALERT_SENDINGS).where(own).values(wanted=alert.revision)
+        sending = (ALERT_SENDINGS.c.key == alert.key) & (ALERT_SENDINGS.c.channel == channel.name)
+        updated = update(ALERT_SENDINGS).where(sending).values(wanted=alert.revision)
         if not (await connection.execute(updated)).rowcount:
             row = {"key": alert.key, "channel": channel.name, "wanted": alert.revision}
             await connection.execute(

@@ -90,12 +90,12 @@ def _listed() -> Select[Any]:
         .outerjoin(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id)
         .outerjoin(CALL_RESULTS, CALL_RESULTS.c.call_id == CALLS.c.id)
     )
-    own = (
+    from_calls = (
         "id", "started_at", "state", "transport", "direction", "agent", "length_s", "reason",
         "verdict", "cost", "currency",
     )  # fmt: skip
     return select(
-        *(CALLS.c[name] for name in own),
+        *(CALLS.c[name] for name in from_calls),
         THEIRS.label("number"),
         func.coalesce(CONTACTS.c.name, "").label("name"),
         func.coalesce(DIALS.c.campaign, "").label("campaign"),

@@ -60,8 +60,9 @@ class Callbacks:
 
 
 async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
-    own = CALLBACKS.c.call_id == wanted.call_id
-    before = (await connection.execute(select(CALLBACKS.c.reason).where(own))).scalar_one_or_none()
+    of_call = CALLBACKS.c.call_id == wanted.call_id
+    query = select(CALLBACKS.c.reason).where(of_call)
+    before = (await connection.execute(query)).scalar_one_or_none()
     values = {
         "number": storable(wanted.number)[:NUMBER_LENGTH],
         "reason": _join_reasons(before, storable(wanted.reason)),
@@ -72,7 +73,7 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     if before is None:
         await connection.execute(insert(CALLBACKS).values(call_id=wanted.call_id, **values))
     else:
-        await connection.execute(update(CALLBACKS).where(own).values(**values))
+        await connection.execute(update(CALLBACKS).where(of_call).values(**values))
     return before is None
 
 

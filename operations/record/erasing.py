@@ -110,8 +110,8 @@ async def erase_rows(
     for table in tables:
         found = select(table.c.number).where(_about(table, ending)).distinct()
         numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
-        own = (table.c.number.in_(numbers), over.get(table.name, true()))
-        erased[table.name] = (await connection.execute(delete(table).where(*own))).rowcount
+        conditions = (table.c.number.in_(numbers), over.get(table.name, true()))
+        erased[table.name] = (await connection.execute(delete(table).where(*conditions))).rowcount
     return erased
 
 
@@ -120,8 +120,8 @@ async def erase_words(connection: AsyncConnection, ending: str, same: SameNumber
     has_words = DO_NOT_CALL.c.words != ""
     found = select(DO_NOT_CALL.c.number).where(_about(DO_NOT_CALL, ending), has_words)
     numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
-    own = update(DO_NOT_CALL).where(DO_NOT_CALL.c.number.in_(numbers)).values(words="")
-    return (await connection.execute(own)).rowcount
+    statement = update(DO_NOT_CALL).where(DO_NOT_CALL.c.number.in_(numbers)).values(words="")
+    return (await connection.execute(statement)).rowcount
 
 
 async def count_called(
@@ -269,10 +269,10 @@ class Erasure:
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
                 for table in (*OF_CALLS, VOICEMAILS):
-                    own = delete(table).where(table.c.call_id.in_(part))
-                    erased[table.name] += (await connection.execute(own)).rowcount
-                own = delete(CALLS).where(CALLS.c.id.in_(part))
-                erased["calls"] += (await connection.execute(own)).rowcount
+                    statement = delete(table).where(table.c.call_id.in_(part))
+                    erased[table.name] += (await connection.execute(statement)).rowcount
+                statement = delete(CALLS).where(CALLS.c.id.in_(part))
+                erased["calls"] += (await connection.execute(statement)).rowcount
             await asyncio.sleep(REST_S)
         return erased
 
@@ -281,8 +281,8 @@ class Erasure:
         count = 0
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
-                own = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
-                count += (await connection.execute(own)).rowcount
+                statement = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
+                count += (await connection.execute(statement)).rowcount
         return count
 
     async def erase_numbered(

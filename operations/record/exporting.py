@@ -38,9 +38,9 @@ async def rows_of(
     """
     table, name = KINDS[kind]
     keys = (table.c[name], *table.primary_key)
-    wanted = select(table).where(table.c[name] >= since).order_by(*keys)
+    query = select(table).where(table.c[name] >= since).order_by(*keys)
     async with database.reading() as connection:
-        found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
+        found = await connection.stream(query.execution_options(yield_per=AT_ONCE))
         async for row in found.mappings():
             yield dict(row)
 

@@ -175,10 +175,10 @@ class Voicemails:
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
         """Return those of the calls that have a row, and whether it has a text."""
-        own = VOICEMAILS.c.call_id.in_(sorted(call_ids))
+        of_calls = VOICEMAILS.c.call_id.in_(sorted(call_ids))
         async with self.database.reading() as connection:
-            wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
-            rows = (await connection.execute(wanted)).all()
+            query = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(of_calls)
+            rows = (await connection.execute(query)).all()
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
@@ -199,9 +199,9 @@ class Voicemails:
 
     async def write_text(self, call_id: str, text: str) -> None:
         """Store a message's text."""
-        own = update(VOICEMAILS).where(VOICEMAILS.c.call_id == call_id)
+        statement = update(VOICEMAILS).where(VOICEMAILS.c.call_id == call_id)
         async with self.database.transaction() as connection:
-            await connection.execute(own.values(transcript=storable(text)))
+            await connection.execute(statement.values(transcript=storable(text)))
 
 
 LOOK_S: Final = 30.0  # between two checks of the folder (chosen)

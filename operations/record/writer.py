@@ -111,8 +111,8 @@ class RecordWriter:
                 length_s = (seen_at - row["started_at"]).total_seconds()
                 values = {**INTERRUPTED, "ended_at": seen_at, "length_s": length_s}
                 values["hurt_at"] = row["hurt_at"] or seen_at
-                own = update(CALLS).where(CALLS.c.id == row["id"], cut)
-                if (await connection.execute(own.values(**values))).rowcount:
+                statement = update(CALLS).where(CALLS.c.id == row["id"], cut)
+                if (await connection.execute(statement.values(**values))).rowcount:
                     marked.append({**row, **values})
             await connection.execute(delete(RECORD_WRITERS).where(old))
         return marked
@@ -143,13 +143,13 @@ class RecordWriter:
             if rows:
                 connection.execute(insert(table), rows)
         for call_ref, outcome in batch.outcomes.items():
-            own = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
-            connection.execute(own.values(outcome=outcome))
+            statement = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
+            connection.execute(statement.values(outcome=outcome))
         if batch.live:
             connection.execute(self._heartbeat(batch.live, now))
 
     def _heartbeat(self, live: Iterable[str], now: datetime) -> Any:
-        own = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
+        own_calls = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
         alive = {"seen_at": now, "ended_at": None, "length_s": None}
         alive |= {"state": "live", "reason": ""}
         marked = CALLS.c.state == INTERRUPTED["state"]  # its next change restores the verdict
@@ -157,7 +157,7 @@ class RecordWriter:
             name: case((marked, empty), else_=CALLS.c[name])
             for name, empty in (("verdict", ""), ("why", ""), ("hurt_at", None))
         }
-        return update(CALLS).where(own).values(alive)
+        return update(CALLS).where(own_calls).values(alive)
 
     def _replace(
         self,

@@ -106,8 +106,8 @@ class SheetOutbox:
     ) -> None:
         """Record that rows were not written, or may not have been, and when to try again."""
         state = SENDING if doubtful else WAITING
-        own = [(key,) for key in keys]
-        await self._rows.put_off(own, lent_until_s=batch.lent_until_s, due_s=due_s, state=state)
+        tuples = [(key,) for key in keys]
+        await self._rows.put_off(tuples, lent_until_s=batch.lent_until_s, due_s=due_s, state=state)
 
     async def forget(self, *, now: float) -> None:
         """Delete rows that were sent long ago."""

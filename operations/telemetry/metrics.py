@@ -174,7 +174,7 @@ class Metrics:
             name, label = named
             getattr(self._meters, name).labels(label).inc()
         self._count_call(entry, self._calls.add(entry))
-        self._count_particular(event)
+        self._count_details(event)
 
     def look(self, gauges: Mapping[str, float]) -> None:
         """Set the sampled gauges; names as in `operations.telemetry.meters.PROCESS`."""
@@ -220,7 +220,7 @@ class Metrics:
             case _:
                 pass
 
-    def _count_particular(self, event: Event) -> None:
+    def _count_details(self, event: Event) -> None:
         meters = self._meters
         match event:
             case AnswerHeard(parts=parts):
