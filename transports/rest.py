@@ -77,7 +77,7 @@ class RestClient:
         authorization: The value of the header `Authorization`.
         read: Reads a response.
         error_in: Returns the part of an error response that explains it, and the carrier's code.
-        may_be_empty: Whether a successful response may have no JSON.
+        may_be_empty: Whether a successful response to a change may have no JSON.
     """
 
     carrier: str
@@ -92,7 +92,7 @@ class RestClient:
     ) -> dict[str, Any] | None:
         """Return a response's JSON object, for work outside a call; `None` for a status in `but`.
 
-        If a response may be empty, `{}` is returned for a successful one without JSON.
+        If a response to a change may be empty, `{}` is returned for one without JSON.
 
         Raises:
             ServiceError: The request failed, or the response was not understood; the error says
@@ -106,7 +106,8 @@ class RestClient:
             raise dial_error(self.carrier, found, type(error).__name__) from error
         if status in but:
             return None
-        if status < HTTPStatus.BAD_REQUEST and body is None and self.may_be_empty:
+        may_be_empty = self.may_be_empty and method != "GET"
+        if status < HTTPStatus.BAD_REQUEST and body is None and may_be_empty:
             return {}
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
             raise self._refusal(status, body)

@@ -71,9 +71,11 @@ def posted(channel: Channel, handle: str = "") -> Awaitable[object]:
 
 
 @asynccontextmanager
-async def answering(body: bytes, *, status: int = 200) -> AsyncIterator[str]:
+async def answering(
+    body: bytes, *, status: int = 200, content_type: str = "application/json"
+) -> AsyncIterator[str]:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, status=status, content_type="application/json")
+        return web.Response(body=body, status=status, content_type=content_type)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
@@ -91,6 +93,25 @@ async def test_an_unreadable_answer_is_a_failure_of_its_system(name: str, body: 
     async with answering(body, status=500) as url:
         with pytest.raises(FAILURES):
             await READERS[name](url)
+
+
+@pytest.mark.parametrize("may_be_empty", [True, False])
+async def test_a_page_instead_of_a_calls_state_is_a_failure(*, may_be_empty: bool) -> None:
+    async with answering(b"<html>Sign in</html>", content_type="text/html") as url:
+        client = RestClient(
+            carrier="plivo", url=url, authorization=SecretStr("x"), may_be_empty=may_be_empty
+        )
+        with pytest.raises(ServiceError):
+            await client.ask("GET", "Call/1/")
+
+
+async def test_a_change_may_be_confirmed_without_a_body() -> None:
+    async with answering(b"", status=204, content_type="text/html") as url:
+        client = RestClient(
+            carrier="plivo", url=url, authorization=SecretStr("x"), may_be_empty=True
+        )
+
+        assert await client.ask("DELETE", "Call/1/") == {}
 
 
 ODD: list[Any] = [
