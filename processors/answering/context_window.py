@@ -26,7 +26,7 @@ class Memory(LLMContext):
     """
 
     def __init__(self, *, heard_s: Callable[[], float]) -> None:
-        """Begin without messages.
+        """Create an empty context.
 
         Args:
             heard_s: Returns how much of our audio the caller has heard so far, in seconds.
@@ -100,8 +100,8 @@ class ContextWindow(FrameProcessor):
     """Cuts requests to the window; there is one instance above and one below the LLM stage.
 
     A request comes from above after the caller's turn, and from below after a tool's result. The
-    model gets a shortened copy, and the shared context stays whole. If the context itself were cut
-    while a summary is being written, the summary would replace the wrong messages.
+    model gets a shortened copy, and the shared context stays complete. If the context itself were
+    cut while a summary is being written, the summary would replace the wrong messages.
     """
 
     def __init__(self, *, limit_tokens: int, emit: Emit) -> None:
@@ -115,13 +115,13 @@ class ContextWindow(FrameProcessor):
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
             return
-        grown = self._grown(frame.context)
+        long = self._needs_summary(frame.context)
         frame.context = self._fit(frame.context)
         await self.push_frame(frame, direction)
-        if grown and direction is FrameDirection.DOWNSTREAM:
+        if long and direction is FrameDirection.DOWNSTREAM:
             await self.push_frame(LLMSummarizeContextFrame())  # handled after the answer's speech
 
-    def _grown(self, context: LLMContext) -> bool:
+    def _needs_summary(self, context: LLMContext) -> bool:
         """Return whether a summary is needed, and there are enough messages for one."""
         messages = [message for message in context.messages if isinstance(message, Mapping)]
         conversation = [message for message in messages if message.get("role") != "system"]

@@ -53,7 +53,7 @@ class ReplyLimit:
         start = max(0, before - 8)  # an end may have begun up to 8 characters earlier
         used = 0
         while match := _ENDS.search(self._sentence, start):
-            self._judge(self._sentence[: match.end()])
+            self._check(self._sentence[: match.end()])
             self._sentence, used = self._sentence[match.end() :], used + match.end()
             start = 0
             self._size = _letters(self._sentence)
@@ -70,7 +70,8 @@ class ReplyLimit:
         """Forget the last characters."""
         self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
 
-    def _judge(self, sentence: str) -> None:
+    def _check(self, sentence: str) -> None:
+        """Count a complete sentence; set the reason if the reply must end with it."""
         self._written += _letters(sentence)
         words = [word for token in sentence.split() if (word := sayable(token))]
         wide = _letters(sentence) - len(sentence)
@@ -89,7 +90,7 @@ def _letters(text: str) -> int:
     return len(text) + (WIDE - 1) * wide
 
 
-RESTART: Final = 3  # repeated words from the beginning that show a restart, even if it then differs
+RESTART: Final = 3  # repeated first words that show a restart, even if the text then differs
 LOOKED_AT: Final = 400  # words already said to compare with; no telephone answer is longer
 # A word is complete when a space follows; in a script without spaces, when another letter does.
 _WHOLE: Final = re.compile(rf"\s*(?:\S*?{SIGN}[^\w\s]*(?=[\w\s])|\S+\s+)")
@@ -117,7 +118,7 @@ class Answer:
     """
 
     def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
-        """Begin without a word.
+        """Create an empty answer.
 
         Args:
             rule: What is removed; `None` for everything that is not speech.
@@ -128,9 +129,9 @@ class Answer:
         self._text = SpokenText(rule)  # cleans the current attempt's text
         self._said = ""
         self._held = ""  # text of the current attempt that is not passed on yet
-        self._judging = False  # it is not clear yet whether the held text was already said
+        self._comparing = False  # it is not clear yet whether the held text was already said
         self._complete = False
-        self._joins = False  # the next words follow another attempt's, with one space between
+        self._joins = False  # the next words follow another attempt's, with a space if needed
         self._attempt: int | None = None
         self.taken_back = 0
         """The number of characters that the last `begin` took back; they were passed on before."""
@@ -148,7 +149,7 @@ class Answer:
     @property
     def whole(self) -> str:
         """The complete words passed on, after which another attempt would continue."""
-        return self._said[: len(self._said) - self._incomplete()].strip()
+        return self._said[: len(self._said) - self._incomplete_length()].strip()
 
     def may_be_whole(self, attempt: int) -> bool:
         """Return whether the answer may be complete if this attempt ends without a word.
@@ -168,13 +169,13 @@ class Answer:
         Returns:
             The text that it must continue; if empty, it gets the same request as the first.
         """
-        self.taken_back = self._incomplete()
+        self.taken_back = self._incomplete_length()
         self._said = self._said[: len(self._said) - self.taken_back]
         self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
         self._text = SpokenText(self.rule)
         self._joins = True
-        self._judging = bool(self.said)
+        self._comparing = bool(self.said)
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
@@ -182,9 +183,9 @@ class Answer:
         if attempt != self._attempt:
             return ""
         self._held += self._text.write(text)
-        if self._judging:
+        if self._comparing:
             words = UNIT.findall("".join(_WHOLE.findall(self._held)))
-            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
+            dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
             if dropped is None:
                 return ""
             self._drop(dropped)
@@ -195,14 +196,14 @@ class Answer:
         if attempt != self._attempt:
             return ""
         self._held += self._text.finish()
-        if self._judging:
+        if self._comparing:
             words = UNIT.findall(self._held)
-            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
+            dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
             self._drop(dropped or 0)
         self._complete = True
         return self._pass_on()
 
-    def _incomplete(self) -> int:
+    def _incomplete_length(self) -> int:
         """Return the length of the last word if it may be incomplete; else 0."""
         if self._complete or not self._said or self._said[-1].isspace():
             return 0
@@ -211,7 +212,8 @@ class Answer:
         return 0 if closed else len(last)
 
     def _drop(self, words: int) -> None:
-        self._judging = False
+        """Drop the first words of the held text, which were already said."""
+        self._comparing = False
         units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
         end = units[-1].end() if units else 0
         if units and _ONE_SIGN.match(last) and units[-1][0].startswith(last):
@@ -230,7 +232,7 @@ class Answer:
         return text
 
 
-def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
+def count_repeated(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
     """Return how many of the first words were already said; `None` if that is not clear yet.
 
     Args:
@@ -245,9 +247,9 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
         return None
     repeated = next((n for n in range(len(old), 0, -1) if _is_repeated(old, spoken, n)), 0)
     if repeated == 0:
-        top = _in_common(old, spoken)
-        repeated = top if top >= RESTART or top == len(spoken) else 0
-    return _with_silent(new, repeated)
+        common = _common_start(old, spoken)
+        repeated = common if common >= RESTART or common == len(spoken) else 0
+    return _count_with_silent(new, repeated)
 
 
 def _may_go_on(old: list[str], spoken: list[str]) -> bool:
@@ -278,12 +280,12 @@ def _is_figure(word: str) -> bool:
     return any(item.isdigit() for item in word) and not any(item.isalpha() for item in word)
 
 
-def _in_common(old: list[str], spoken: list[str]) -> int:
+def _common_start(old: list[str], spoken: list[str]) -> int:
     pairs = list(zip(old, spoken, strict=False))
     return next((n for n, (left, right) in enumerate(pairs) if left != right), len(pairs))
 
 
-def _with_silent(new: list[str], repeated: int) -> int:
+def _count_with_silent(new: list[str], repeated: int) -> int:
     """Return how many words contain `repeated` spoken ones: a dash alone is not spoken."""
     if repeated == 0:
         return 0

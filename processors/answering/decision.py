@@ -5,8 +5,8 @@
 - An empty answer is not an outage: the rung is asked once more, then each other rung once, and then
   the caller is asked to repeat.
 - An answer without words, such as an emoji, is complete, but silent.
-- A request that begins late, after a slow tool or as a kept question, gets a deadline of its own:
-  until then the caller has heard only fillers, which do not move the turn's deadline.
+- A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
+  because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
 """
 
 from collections.abc import Callable
@@ -104,7 +104,7 @@ class Answering:
         leaves_out: bool = False,
         answer: Answer | None = None,
     ) -> None:
-        """Prepare.
+        """Create the decision for one answer; `start` asks the first rung.
 
         Args:
             begin: Makes a new request on the ladder.
@@ -161,8 +161,8 @@ class Answering:
     ) -> tuple[AnswerAction, ...]:
         """Decide on the end of an attempt's answer.
 
-        It completes the answer, unless it is empty or truncated. A continuation after a complete
-        sentence may be empty.
+        The end of the stream completes the answer, unless it is empty, or truncated inside a
+        sentence. A continuation after a complete sentence may be empty.
 
         Args:
             attempt: The attempt's number.
@@ -267,9 +267,9 @@ class Answering:
         return tuple(done)
 
     def _keep_question(self, now: float) -> tuple[Exhausted, ...]:
-        """Keep the question until a rung is available; give up if that takes too long or cannot be.
+        """Keep the question until a rung is available, for `recovers_s` at most.
 
-        It cannot be if all failures were permanent.
+        Give up at once if all failures were permanent.
         """
         if self._wordless:
             return ()  # the caller is asked to repeat
@@ -289,14 +289,14 @@ def _no_sooner_than(
     return lambda now: turn_until(now).no_sooner_than(at)
 
 
-def _empty_answer(stage: str, provider: str, before: int) -> Failure:
+def _empty_answer(stage: str, provider: str, empty_before: int) -> Failure:
     """Return the failure of an empty answer; the rung is asked again only after the first one."""
     return failed(
         finding(Kind.SILENT, Scope.PAYLOAD),
         stage,
         provider=provider,
         reason="an answer without a word",
-        same_rung=before == 0,
+        same_rung=empty_before == 0,
     )
 
 
@@ -310,7 +310,7 @@ def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
 
 
 def _without_end(action: AnswerAction) -> AnswerAction:
-    """Replace `Done` by `Stop`: the answer is long enough, so what follows its words is dropped."""
+    """Replace `Done` with `Stop`: what follows the words of a limited answer is dropped."""
     if not isinstance(action, Done):
         return action
     return Stop(attempt=action.attempt, provider=action.provider, because="text")

@@ -32,7 +32,7 @@ class EarlyQuestion:
     words: str
 
     def differs(self, other: "EarlyQuestion") -> DropReason | None:
-        """Return what differs in another question; capitals and punctuation do not count."""
+        """Return what differs, or `None`; capitals and punctuation do not count."""
         if self.before != other.before:
             return "context"
         return None if plain(self.words) == plain(other.words) else "words"
@@ -75,7 +75,7 @@ class EarlyAnswer:
     """
 
     def __init__(self, budget: EarlyBudget) -> None:
-        """Prepare.
+        """Create the decision for one call.
 
         Args:
             budget: Limits early requests, for all calls. The caller of this class settles each
@@ -96,12 +96,12 @@ class EarlyAnswer:
             complete: Whether no more words are expected.
         """
         self._words, self._complete = words, complete
-        return self._look()
+        return self._update()
 
     def pause(self) -> tuple[EarlyAction, ...]:
         """Record that the caller has paused, and ask if there are words."""
         self._may_ask = True
-        return self._look()
+        return self._update()
 
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
         """Drop the pending answer, and do not ask again before the next pause."""
@@ -122,12 +122,12 @@ class EarlyAnswer:
         self._may_ask, self._words, self._complete = False, "", True
         return None if early is None else early.differs(question)
 
-    def _look(self) -> tuple[EarlyAction, ...]:
+    def _update(self) -> tuple[EarlyAction, ...]:
         """Ask about words that were not asked about; drop the answer to other words."""
         if not self._may_ask:
             return ()
-        other = self.question is not None and plain(self._asked_for) != plain(self._words)
-        dropped = self._drop("words") if other else ()
+        outdated = self.question is not None and plain(self._asked_for) != plain(self._words)
+        dropped = self._drop("words") if outdated else ()
         if self.question is not None or not (self._complete and plain(self._words)):
             return dropped
         if not self._budget.reserve():

@@ -52,7 +52,7 @@ MakeAnswer: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """At this point another rung writes, or the same rung restarts."""
+    """Marks where another rung begins to write, or the same rung restarts."""
 
     provider: str
     taken_back: int
@@ -61,8 +61,9 @@ class Writer:
 class PreparedAnswer:
     """An answer that is read at the model's pace, and kept until it is used.
 
-    The failures of its requests are reported at once, because they matter to all calls. That no
-    rung is left is reported only after the answer is used: before that, no caller waits.
+    The failures of its requests are reported at once, because they matter to all calls. An
+    exhausted ladder or an empty answer is reported only while the answer is in use. Before that, no
+    caller waits, and `on_exhausted` is called instead.
 
     Attributes:
         context: The question.
@@ -126,7 +127,7 @@ class PreparedAnswer:
         return self.answer.answering.attempting.attempts
 
     def gained_s(self, now: float) -> float:
-        """Return how much sooner its first word is ready, or will be, than if it was asked now."""
+        """Return how much sooner its first word is ready, or will be, than if it were asked now."""
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
 
     async def _pull(self) -> None:
@@ -164,7 +165,7 @@ class AnswerBill:
     """Publishes the usage of each request, once."""
 
     def __init__(self, models: Mapping[str, Model], *, turn: Turn, emit: Emit) -> None:
-        """Prepare.
+        """Create the bill of one call.
 
         Args:
             models: The rungs, by name.
@@ -197,9 +198,9 @@ class AnswerBill:
                 unreported.append(request)
                 continue
             self._prompt_tokens = prompt_tokens = usage.prompt_tokens
-            self._measure(request.provider, request.usage.model, usage, turn=turn)
+            self._emit_reported(request.provider, request.usage.model, usage, turn=turn)
         for billed in unreported:
-            self._estimate(
+            self._emit_estimate(
                 billed.provider,
                 prompt_tokens=prompt_tokens,
                 completion_tokens=billed.characters // TOKEN_CHARACTERS,
@@ -208,14 +209,16 @@ class AnswerBill:
 
     def emit_estimated(self, provider: str, *, asked: str, answered: str) -> None:
         """Publish an estimate of the usage of an answer in one piece, which reports none."""
-        self._estimate(
+        self._emit_estimate(
             provider,
             prompt_tokens=len(asked) // TOKEN_CHARACTERS,
             completion_tokens=len(answered) // TOKEN_CHARACTERS,
             turn=self._turn.number,
         )
 
-    def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
+    def _emit_reported(
+        self, provider: str, model: str, usage: CompletionUsage, *, turn: int
+    ) -> None:
         details = usage.prompt_tokens_details  # some servers send none
         self._emit(
             UsageMeasured(
@@ -229,7 +232,7 @@ class AnswerBill:
             )
         )
 
-    def _estimate(
+    def _emit_estimate(
         self, provider: str, *, prompt_tokens: int, completion_tokens: int, turn: int
     ) -> None:
         self._emit(
@@ -303,7 +306,7 @@ class EarlyAnswers:
         floor.listeners.append(self._follow)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
-        """Return the prepared answer if it answers this question; drop it if it does not."""
+        """Return the prepared answer if it answers this question, or `None`; drop any other."""
         self._budget.note()
         differs = self._decision.decide(question_of(context))
         if self._prepared is None:
@@ -369,10 +372,10 @@ class EarlyAnswers:
             self._budget.settle(extra=0)
             return
         memory = self._memory
-        whole = LLMContext(
+        full = LLMContext(
             messages=memory.with_words(words), tools=memory.tools, tool_choice=memory.tool_choice
         )
-        context = fit_context(whole, self._window_tokens)[0]
+        context = fit_context(full, self._window_tokens)[0]
         self._number = self._turn.number + 1
         self._decision.asked(question_of(context))
         self._emit(EarlyAnswerAsked(turn=self._number))

@@ -193,7 +193,7 @@ class ModelAnswer:
                 case UseModel():
                     await self.change_writer(action.provider, action.taken_back)
                 case WriteText():
-                    chunks += self._streams[action.attempt].written(action.text)
+                    chunks += self._streams[action.attempt].text_chunks(action.text)
                 case Done() | Stop():
                     chunks += await self._end(action)
                 case Exhausted():
@@ -259,7 +259,7 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
-    mute = must_speak and not stream.words and not stream.goes_on
+    mute = must_speak and not stream.has_text and not stream.goes_on
     if stream.finish == FILTERED or mute:  # not the rung's fault, and half an answer is useless
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
         reason = "called_a_tool_again" if mute else FILTERED

@@ -91,15 +91,16 @@ class ModelStream:
     # Only complete calls are run, and only those of the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
     usage: ChatCompletionChunk | None = None  # the latest chunk with usage
-    words: bool = False  # text has come
+    has_text: bool = False
     form: ChatCompletionChunk | None = None  # a chunk with text, as a template for other text
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
-        """Read a chunk, and return its text; `None` if it has no content for the caller.
+        """Read a chunk, and return the text to pass on, after text that was held before.
 
-        The text is empty if it has only a piece of a tool call. Tool calls and usage are kept.
+        The text is empty if the chunk has only a piece of a tool call, and `None` if there is no
+        content for the caller yet. Tool calls and usage are kept.
         """
-        self.usage = chunk if _tells_usage(chunk) else self.usage
+        self.usage = chunk if _has_usage(chunk) else self.usage
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
             return None
@@ -114,12 +115,12 @@ class ModelStream:
         ]
         self.characters += len(text) + sum(map(len, called))
         self.form = chunk if text else self.form
-        begun, text = self._begun_by(text), self.unsaid + text
+        begun, text = self._has_begun(text), self.unsaid + text
         if not begun and not tools:
             self.unsaid = text.lstrip()
             return None  # a role, a keep-alive, reasoning
         self.spoke, self.unsaid = True, ""
-        self.words = self.words or bool(text)
+        self.has_text = self.has_text or bool(text)
         if tools:
             self.calls.add(chunk, tools)
         return text
@@ -139,10 +140,11 @@ class ModelStream:
         """
         if self.spoke or not (self._is_answer(self.begins.finish()) or runs(self.begins.calls)):
             return ""
-        self.spoke = self.words = True
+        self.spoke = self.has_text = True
         return self.unsaid
 
-    def _begun_by(self, text: str) -> bool:
+    def _has_begun(self, text: str) -> bool:
+        """Read text, and return whether the answer has begun, with it or before."""
         return self.spoke or self._is_answer(self.begins.write(text))
 
     def _is_answer(self, text: str) -> bool:
@@ -162,8 +164,8 @@ class ModelStream:
         """The usage of the request so far."""
         return Billed(provider=self.provider, characters=self.characters, usage=self.usage)
 
-    def written(self, text: str) -> list[ChatCompletionChunk]:
-        """Return text as a chunk of this stream; nothing if no chunk had text."""
+    def text_chunks(self, text: str) -> list[ChatCompletionChunk]:
+        """Return text as one chunk in the form of this stream; none if no chunk had text."""
         if self.form is None:
             return []
         new = self.form.model_copy(deep=True)
@@ -245,7 +247,7 @@ async def _pass_on(
     try:
         async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await report(ModelUpdate(number, _readable(chunk)))
+                await report(ModelUpdate(number, _check_types(chunk)))
                 finished = finished or _finishes(chunk)
                 if finished:
                     patience.reschedule(asyncio.get_running_loop().time() + USAGE_S)
@@ -255,7 +257,7 @@ async def _pass_on(
         await report(ModelUpdate(number, None))
 
 
-def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
+def _check_types(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     """Return the chunk after checking its fields' types, which the SDK does not do.
 
     Raises:
@@ -278,7 +280,7 @@ def _finishes(chunk: ChatCompletionChunk) -> bool:
     return bool(chunk.choices) and chunk.choices[0].finish_reason in FINISHES
 
 
-def _tells_usage(chunk: ChatCompletionChunk) -> bool:
+def _has_usage(chunk: ChatCompletionChunk) -> bool:
     """Return whether a chunk has complete usage; on incomplete usage, Pipecat raises an error."""
     if chunk.usage is None:
         return False

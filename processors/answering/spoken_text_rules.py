@@ -423,12 +423,12 @@ class SpokenText:
         return _Found(1, first)
 
     def _is_next(self, mark: _Mark, found: _Found) -> bool:
-        """Return whether a numbered item begins or continues a list; "3. Mai" begins none."""
+        """Return whether a numbered item begins or continues a list; "3. Mai" does neither."""
         if mark.said != _ITEM:
             return True
         number = int(found.said[: -len(", ")])
-        before, self._item = self._item, number
-        return number in (1, before + 1)
+        previous, self._item = self._item, number
+        return number in (1, previous + 1)
 
     def _note_mark(self, mark: _Mark, first: str) -> None:
         if mark.where == "item":

@@ -86,10 +86,10 @@ class AsideAnswers:
             kwargs: Passed to the rung.
 
         Returns:
-            The answer; `None` if the last rung had no place, or gave no answer.
+            The answer; `None` if the rung's answer was empty, or the last rung had no place.
 
         Raises:
-            Exception: The last rung's error, if none answered.
+            Exception: The last rung's error, or `TimeoutError`, if none answered.
         """
         *others, last = self._usable_roomy_first() or [speaker]
         wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
@@ -222,7 +222,7 @@ class LlmStage(OpenAILLMService):
             kwargs: Passed to the rung.
 
         Raises:
-            Exception: The last rung's error, if none answered.
+            Exception: The last rung's error, or `TimeoutError`, if none answered.
         """
         del args
         return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
@@ -269,8 +269,9 @@ class LlmStage(OpenAILLMService):
         del tokens
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        """Yield one answer, prepared early or asked for now, and then calls written as text."""
         prepared = self.early.take(context) if self.early else None
-        asked = _bounded(context)
+        asked = _limit_tool_calls(context)
         if prepared:
             answer, chunks = prepared.answer, prepared.chunks(self._change_writer)
         else:
@@ -284,7 +285,7 @@ class LlmStage(OpenAILLMService):
                 yield chunk
             written = answer.answering.answer.written_calls
             # Some models write a call as text and make it as well; then the text is not run.
-            for chunk in [] if called else _run_written(written, asked):
+            for chunk in [] if called else _calls_to_run(written, asked):
                 yield chunk
         finally:  # also if the caller interrupted the answer
             if reason := answer.answering.answer.limit.reason:
@@ -336,7 +337,7 @@ class LlmStage(OpenAILLMService):
         return first is not None and (gate is None or gate.room)
 
 
-def _bounded(context: LLMContext) -> LLMContext:
+def _limit_tool_calls(context: LLMContext) -> LLMContext:
     """Return the context to ask about; after too many tool calls in one turn, without tools."""
     if not is_given(context.tools) or not must_speak(context.messages):
         return context
@@ -345,7 +346,7 @@ def _bounded(context: LLMContext) -> LLMContext:
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
-    """Remove messages that every model refuses from the conversation: every answer would fail."""
+    """Remove messages that every model refuses; with them, every later answer would fail."""
     logger.warning("every model refused the caller's last message: it is left out")
     gone = {id(message) for message in refused}
 
@@ -355,7 +356,7 @@ async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> N
     await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 
 
-def _run_written(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+def _calls_to_run(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
     calls = written_calls(written, context)
     if written:
         logger.warning(

@@ -90,7 +90,7 @@ class ToolCalls:
     """
 
     def __init__(self) -> None:
-        """Begin without a call."""
+        """Create an empty collection."""
         self._calls: list[_Call] = []
         self._latest: dict[int | None, _Call] = {}  # the latest call by the model's index
         self._form: ChatCompletionChunk | None = None
@@ -113,7 +113,7 @@ class ToolCalls:
         return next((why for call in self._calls if (why := call.broken(cut=cut))), "")
 
     def whole(self, taken: Iterable[str] = ()) -> list[ChatCompletionChunk]:
-        """Return each complete call in its own chunk.
+        """Return each call in its own chunk; none of them may be `broken`.
 
         Args:
             taken: Call ids that are already in the conversation. If an id was used twice, Pipecat
@@ -121,7 +121,7 @@ class ToolCalls:
         """
         ids = _ids_of(self._calls, taken)
         return [
-            self._written(
+            self._chunk_of(
                 ChoiceDeltaToolCall(
                     index=index,
                     id=ids[index],
@@ -144,7 +144,7 @@ class ToolCalls:
             self._latest[piece.index] = latest
         return latest
 
-    def _written(self, call: ChoiceDeltaToolCall) -> ChatCompletionChunk:
+    def _chunk_of(self, call: ChoiceDeltaToolCall) -> ChatCompletionChunk:
         assert self._form is not None  # noqa: S101 - set with the first call
         choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
         return self._form.model_copy(update={"choices": [choice], "usage": None})
@@ -193,12 +193,13 @@ def _parsed(text: str) -> list[tuple[str, Any]]:
         return []
     try:
         found = json.JSONDecoder().raw_decode(text, begins.start())[0]
-        return _named(text, found)
+        return _calls_in(text, found)
     except (ValueError, RecursionError):
         return []
 
 
-def _named(text: str, found: Any) -> list[tuple[str, Any]]:
+def _calls_in(text: str, found: Any) -> list[tuple[str, Any]]:
+    """Return the calls in the JSON found in a text; raise `ValueError` for invalid inner JSON."""
     named = _NAMED.match(text)
     if named and named[1] and isinstance(found, dict) and "arguments" not in found:
         return [(named[1], found)]

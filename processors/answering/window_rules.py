@@ -26,7 +26,7 @@ _ASCII_PER_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A conversation that fits its window."""
+    """A conversation as it may be sent."""
 
     messages: tuple[Message, ...]
     tokens_before: int
@@ -48,7 +48,7 @@ def estimate(message: Message) -> int:
 
 
 def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
-    """Return the messages cut to `limit_tokens`, unchanged if they fit."""
+    """Return the messages cut to `limit_tokens` as far as possible, unchanged if they fit."""
     before = sum(map(estimate, messages))
     if before <= limit_tokens:
         return Fitted(messages=tuple(messages), tokens_before=before, tokens_after=before)
@@ -64,8 +64,8 @@ def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
     turns = _turns(rest[len(summary) :])
     left = limit_tokens - sum(map(estimate, system))
     if not turns:
-        return [*system, *_shortened(summary, left)]
-    newest = _squeezed(turns[-1], left)
+        return [*system, *_shorten(summary, left)]
+    newest = _squeeze(turns[-1], left)
     left -= sum(map(estimate, newest))
     head = summary if sum(map(estimate, summary)) <= left else []
     left -= sum(map(estimate, head))
@@ -97,32 +97,32 @@ def _split(messages: Sequence[Message], begins: Callable[[Message], bool]) -> li
     return [list(messages[a:b]) for a, b in pairwise([*starts, len(messages)])]
 
 
-def _squeezed(turn: list[Message], left: int) -> list[Message]:
+def _squeeze(turn: list[Message], left: int) -> list[Message]:
     """Shorten the newest turn until it fits: first its texts, then its older steps."""
     steps = _steps(turn)
     while True:
         flat = [item for step in steps for item in step]
-        short = _shortened(flat, left)
+        short = _shorten(flat, left)
         if sum(map(estimate, short)) <= left or len(steps) <= 1:
             return short
         steps.pop(1)  # the oldest step after the caller's words, which open the turn
 
 
-def _shortened(messages: Sequence[Message], left: int) -> list[Message]:
+def _shorten(messages: Sequence[Message], left: int) -> list[Message]:
     """Cut all texts to the same length, the greatest that fits; shorter texts stay."""
     low, high = 0, max((len(_content(message)) for message in messages), default=0)
     if sum(map(estimate, messages)) <= left:
         return list(messages)
     while low < high:  # find the greatest `low` that fits
         middle = (low + high + 1) // 2
-        if sum(estimate(_clipped(message, middle)) for message in messages) <= left:
+        if sum(estimate(_clip(message, middle)) for message in messages) <= left:
             low = middle
         else:
             high = middle - 1
-    return [_clipped(message, low) for message in messages]
+    return [_clip(message, low) for message in messages]
 
 
-def _clipped(message: Message, characters: int) -> Message:
+def _clip(message: Message, characters: int) -> Message:
     content = _content(message)
     if len(content) <= characters + len(CUT):  # cutting would not make it shorter
         return message
