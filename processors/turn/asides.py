@@ -20,7 +20,7 @@ from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
 WRITTEN_S: Final = 1.5  # from a sound to its transcript
-PATIENT: Final = 2  # resumptions in a row from which on a sentence cannot be interrupted
+PATIENT: Final = 2  # from this resumption in a row on, the next sentence cannot be interrupted
 
 GO_ON: Final = (
     "The caller made a sound while you were speaking, perhaps to show that they are listening. "
@@ -56,12 +56,12 @@ class Asides:
     def __init__(
         self, memory: LLMContext, speech: OwedWords, *, floor: Floor, clock: Callable[[], float]
     ) -> None:
-        """Prepare.
+        """Create the tracker of one call.
 
         Args:
             memory: The conversation as it was heard.
             speech: What the agent has to say.
-            floor: Of the call.
+            floor: The call's floor.
             clock: Monotonic, in seconds.
         """
         self.partial: Callable[[], str] = lambda: ""
@@ -92,18 +92,19 @@ class Asides:
 
     def _judge(self, text: str) -> Aside | None:
         now, floor = self._now(), self._floor
-        written = floor.agent_sounds_until >= now - WRITTEN_S
-        late = floor.quiet_at >= now - WRITTEN_S  # perhaps the last words of the turn before
+        recently_audible = floor.agent_sounds_until >= now - WRITTEN_S
+        # A transcript that comes late may belong to the previous turn.
+        late = floor.quiet_at >= now - WRITTEN_S
         spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at or late
         current = self._speech.cut
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
-        *_, last = ["", *_said(self._memory.messages)]
+        *_, last = ["", *_agent_texts(self._memory.messages)]
         return aside_of(
             text,
             heard=f"{last} {self.partial()}",
             rest=self._rest(current) if current else "",
-            over_agent=self._over_agent if spoken else written,
+            over_agent=self._over_agent if spoken else recently_audible,
             spoken=spoken,
             echoes=self.echoes(),
         )
@@ -143,10 +144,10 @@ class Asides:
         messages = self._memory.messages
         if len(messages) < cut.since:  # a summary has replaced them
             return ""
-        return unheard(cut.text, " ".join([*_said(messages[cut.since :]), self.partial()]))
+        return unheard(cut.text, " ".join([*_agent_texts(messages[cut.since :]), self.partial()]))
 
 
-def _said(messages: Sequence[Any]) -> list[str]:
+def _agent_texts(messages: Sequence[Any]) -> list[str]:
     """Return the texts of the agent's messages."""
     agent = [
         item for item in messages if isinstance(item, dict) and item.get("role") == "assistant"

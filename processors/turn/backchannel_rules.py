@@ -28,11 +28,11 @@ _PHRASES: Final = (
     "|верно|точно|вижу|ну|ага|угу"  # noqa: RUF001 - Russian
 )
 _BACKCHANNELS: Final = frozenset(tuple(found.split()) for found in _PHRASES.split("|"))
-_LONGEST: Final = max(map(len, _BACKCHANNELS))
-_MOST: Final = 4  # words: "yeah, okay, I see" and the like
-_REPEATED: Final = 0.7  # share of the words: a recogniser mishears some words of an echo
-_FEW: Final = 2  # words; a caller may repeat that many by chance
-_LATELY: Final = 40  # words, which take about twelve seconds
+_MOST_PHRASE_WORDS: Final = max(map(len, _BACKCHANNELS))
+_MOST_WORDS: Final = 4  # words: "yeah, okay, I see" and the like
+_REPEATED_SHARE: Final = 0.7  # share of the words: a recogniser mishears some words of an echo
+_CHANCE_WORDS: Final = 2  # words; a caller may repeat that many by chance
+_RECENT_WORDS: Final = 40  # words, which take about twelve seconds
 
 
 class Aside(StrEnum):
@@ -50,11 +50,11 @@ def words_of(text: str) -> list[str]:
 def is_backchannel(text: str) -> bool:
     """Return whether a text is a short backchannel and nothing else."""
     words = words_of(text)
-    if not 0 < len(words) <= _MOST:
+    if not 0 < len(words) <= _MOST_WORDS:
         return False
     at = 0
     while at < len(words):
-        lengths = range(min(_LONGEST, len(words) - at), 0, -1)
+        lengths = range(min(_MOST_PHRASE_WORDS, len(words) - at), 0, -1)
         found = (size for size in lengths if tuple(words[at : at + size]) in _BACKCHANNELS)
         if not (size := next(found, 0)):
             return False
@@ -91,20 +91,20 @@ def repeats(text: str, said: str, *, spoken: bool) -> bool:
         said: The agent's words up to now.
         spoken: The VAD heard speech, so one or two words may be the caller's own.
     """
-    words, lately = words_of(text), words_of(said)[-_LATELY:]
-    if not words or (spoken and len(words) <= _FEW):
+    words, recent = words_of(text), words_of(said)[-_RECENT_WORDS:]
+    if not words or (spoken and len(words) <= _CHANCE_WORDS):
         return False
-    return _in_order(words, lately) >= _REPEATED * len(words)
+    return _count_common(words, recent) >= _REPEATED_SHARE * len(words)
 
 
-def _in_order(words: list[str], lately: list[str]) -> int:
+def _count_common(words: list[str], recent: list[str]) -> int:
     """Return the length of the longest common subsequence."""
-    row = [0] * (len(lately) + 1)
+    row = [0] * (len(recent) + 1)
     for word in words:
-        before = row
-        row = [0]
-        for at, other in enumerate(lately):
-            row.append(before[at] + 1 if word == other else max(before[at + 1], row[at]))
+        previous_row, row = row, [0]
+        for at, other in enumerate(recent):
+            skipped = max(previous_row[at + 1], row[at])
+            row.append(previous_row[at] + 1 if word == other else skipped)
     return row[-1]
 
 

@@ -24,12 +24,6 @@ from processors.turn.ending import PauseBegan, PauseEnded, PauseFrame, PauseSoun
 from processors.turn.judging_rules import Look, LookQueue
 from processors.turn.sound_path import Faintness
 
-# The model's input: log-mel features, as in Whisper.
-#
-# The values are those of Pipecat's `compute_whisper_log_mel_features`, computed for 50 frames at a
-# time. Pipecat computes all 800 at once: each analysis allocates and frees 6.7 MB, and OpenBLAS
-# splits one small product among threads that mostly wait for each other (docs/decisions/0004).
-
 SAMPLES: Final = 8 * 16_000  # the model's input: 8 s at 16 kHz
 WINDOW: Final = 400  # samples; as the hop, from Whisper's feature extractor
 HOP: Final = 160  # samples
@@ -43,7 +37,11 @@ FRAMES: Final = 50  # per step: their windows and their spectra take 160 kB each
 
 
 def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the features of the last 8 s of audio, padded with silence before it.
+    """Return Whisper's log-mel features of the last 8 s of audio, padded with silence before it.
+
+    The values are those of Pipecat's `compute_whisper_log_mel_features`, computed for 50 frames at
+    a time. Pipecat computes all 800 at once: each analysis allocates and frees 6.7 MB, and OpenBLAS
+    splits one small product among threads that mostly wait for each other (docs/decisions/0004).
 
     Args:
         sound: Samples at 16 kHz, from -1 to 1.
@@ -98,6 +96,7 @@ class PendingJudgement:
     """The pending result of an analysis.
 
     Attributes:
+        look: The queued request.
         began: Whether the analysis has started in a thread.
         took_s: How long it took; 0 until it has ended, and if it was skipped or failed.
         on_end: Called with the result, or with `None` if it was skipped or failed.
@@ -112,7 +111,7 @@ class PendingJudgement:
         self._ended = asyncio.Event()
 
     async def wait(self, wait_s: float) -> Judgement | None:
-        """Return the result if it comes within `wait_s` seconds, else `None`."""
+        """Return the result; `None` if it takes longer than `wait_s`, was skipped, or failed."""
         if not self._ended.is_set() and wait_s > 0:
             try:
                 async with asyncio.timeout(wait_s):
@@ -138,12 +137,12 @@ class TurnJudges:
     def __init__(
         self, *, clock: Callable[[], float], width: int = WIDTH, run: RunBeside | None = None
     ) -> None:
-        """Prepare.
+        """Create a queue without requests.
 
         Args:
             clock: Monotonic, in seconds.
             width: How many analyses may run at once.
-            run: Runs one in another thread; `None` to use a pool of threads.
+            run: Runs an analysis in another thread; `None` to use a pool of threads.
         """
         self._now = clock
         self._queue = LookQueue(width=width)
@@ -155,38 +154,39 @@ class TurnJudges:
         """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
         answer = PendingJudgement(Look(call, due_at))
         self._asked[answer.look] = (answer, examine)
-        self._forget(self._queue.add(answer.look))
-        self._begin()
+        self._skip(self._queue.add(answer.look))
+        self._start_due()
         return answer
 
     def drop(self, answer: PendingJudgement) -> None:
-        """Drop a request that is no longer needed."""
+        """Drop a request that is no longer needed; an analysis that has started continues."""
         self._queue.drop(answer.look)
         if not answer.began:
-            self._forget(answer.look)
+            self._skip(answer.look)
 
     def close(self) -> None:
         """Shut the threads down, without waiting."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self) -> None:
+    def _start_due(self) -> None:
+        """Drop the requests that would end too late, and start the most urgent ones."""
         for late in self._queue.expire(self._now()):
-            self._forget(late)
+            self._skip(late)
         while (look := self._queue.take()) is not None:
             answer, examine = self._asked.pop(look)
             answer.began = True
             begun_at = self._now()
-            self._run(examine).add_done_callback(partial(self._ended, answer, begun_at))
+            self._run(examine).add_done_callback(partial(self._finish, answer, begun_at))
 
-    def _ended(
+    def _finish(
         self, answer: PendingJudgement, begun_at: float, found: "asyncio.Future[Any]"
     ) -> None:
         failed = found.cancelled() or found.exception() is not None
         self._queue.ended(took_s=self._now() - begun_at)
         answer.end(None if failed else found.result())
-        self._begin()
+        self._start_due()
 
-    def _forget(self, look: Look | None) -> None:
+    def _skip(self, look: Look | None) -> None:
         if look is not None and (asked := self._asked.pop(look, None)):
             asked[0].end(None)
 
@@ -256,7 +256,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         clock: Callable[[], float],
         emit: Emit,
     ) -> None:
-        """Prepare.
+        """Create the detector of one call.
 
         Args:
             session: The loaded model.
@@ -291,7 +291,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return state
 
     def note_silence(self) -> None:
-        """Start an analysis when the caller has paused; drop it if they go on."""
+        """Start an analysis when the caller has paused; drop it if they go on; report both."""
         silence_s = silence_of(self._vad)
         if silence_s is None or not self._settings.early:
             self._paused = False
@@ -305,12 +305,12 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
                 self.tell_pause(PauseEnded)
         elif self._begun is None and ahead_s > 0:
             self._begun = self._ask(self._clock() + ahead_s + self._settings.within_s, ahead_s)
-            self._begun.on_end = partial(self._found_early, self._begun)
+            self._begun.on_end = partial(self._report_early, self._begun)
             self._paused = True
             self.tell_pause(PauseBegan)
 
-    def _found_early(self, look: PendingJudgement, judgement: Judgement | None) -> None:
-        of_this_pause = self._paused and self._begun is look  # a dropped analysis may still end
+    def _report_early(self, analysis: PendingJudgement, judgement: Judgement | None) -> None:
+        of_this_pause = self._paused and self._begun is analysis  # a dropped one may still end
         if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
 
@@ -322,7 +322,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._begun = None
 
     async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        """Return whether the caller has finished, within the time limit."""
+        """Return within the time limit whether the caller has finished, and the metrics."""
         if not self._audio_buffer:  # after a long silence there is nothing to analyse
             return EndOfTurnState.INCOMPLETE, None
         begin_s = self._clock()
@@ -337,11 +337,13 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         if judgement is None:  # it may have been skipped before the limit
             await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
-        self._emit_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
+        self._emit_decision(
+            judgement, finished=finished, early=early, waited_s=self._clock() - begin_s
+        )
         state = EndOfTurnState.COMPLETE if finished else EndOfTurnState.INCOMPLETE
         if finished:
             self._clear(state)
-        return state, _measured(judgement)
+        return state, _metrics_of(judgement)
 
     def clear(self) -> None:
         """Reset: the turn is over."""
@@ -349,7 +351,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         super().clear()
 
     async def _answer(self, until: float) -> Judgement | None:
-        """Return the result of the analysis in progress, or `None`."""
+        """Return the result of the analysis in progress, or `None` if there is none in time."""
         if self._begun is None:
             return None
         judgement = None
@@ -362,24 +364,24 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return judgement
 
     def _ask(self, due_at: float, ahead_s: float = 0.0) -> PendingJudgement:
-        look = partial(self._look, self._sound(), round(ahead_s * self.sample_rate))
-        return self._judges.ask(self, look, due_at=due_at)
+        examine = partial(self._run_model, self._sound(), round(ahead_s * self.sample_rate))
+        return self._judges.ask(self, examine, due_at=due_at)
 
     def _sound(self) -> list[NDArray[np.int16]]:
         """Return the audio to analyse, the end of the turn, without copying it."""
         lead_s = self._params.pre_speech_ms / 1000 + self._vad_start_secs
         since = self._speech_start_time - lead_s
-        left = round(self._params.max_duration_secs * self.sample_rate)
+        missing = round(self._params.max_duration_secs * self.sample_rate)  # samples
         pieces: list[NDArray[np.int16]] = []
         for at, piece in reversed(self._audio_buffer):
-            if at < since or left <= 0:
+            if at < since or missing <= 0:
                 break
             pieces.append(piece)
-            left -= len(piece)
+            missing -= len(piece)
         return pieces[::-1]
 
-    def _look(self, pieces: list[NDArray[np.int16]], ahead: int) -> Judgement:
-        """Run the model, in a thread."""
+    def _run_model(self, pieces: list[NDArray[np.int16]], ahead: int) -> Judgement:
+        """Run the model on the pieces and `ahead` samples of silence; called in a thread."""
         begin_s = self._clock()
         silence = np.zeros(ahead, dtype=np.int16)
         sound: Sound = np.concatenate([*pieces, silence]).astype(np.float32) / 32768.0
@@ -387,7 +389,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         (found,) = self._session.run(None, {"input_features": features[np.newaxis]})
         return Judgement(probability=float(found[0].item()), took_s=self._clock() - begin_s)
 
-    def _emit_of(
+    def _emit_decision(
         self, judgement: Judgement | None, *, finished: bool, early: bool, waited_s: float
     ) -> None:
         dropped, self._dropped = self._dropped, []
@@ -404,7 +406,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         )
 
 
-def _measured(judgement: Judgement | None) -> TurnMetricsData | None:
+def _metrics_of(judgement: Judgement | None) -> TurnMetricsData | None:
     if judgement is None:
         return None
     return TurnMetricsData(

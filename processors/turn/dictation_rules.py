@@ -105,7 +105,7 @@ class Dictation:
     def __init__(
         self, *, pause_s: float = PAUSE_S, questions: Mapping[str, float] | None = None
     ) -> None:
-        """Prepare.
+        """Create the rules of one agent.
 
         Args:
             pause_s: The silence that ends a turn which may be dictation; 0 to disable the wait.
@@ -117,7 +117,7 @@ class Dictation:
         self.longest_s = max(pause_s, *self._questions.values(), 0.0)
 
     def pause_s(self, words: str, *, asked: str) -> float:
-        """Return how much silence after these words ends the turn; 0 if they are no dictation.
+        """Return how much silence after these words ends the turn; 0 if they are not dictation.
 
         Args:
             words: The caller's words in this turn.

@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 COMPARED_S: Final = 0.19  # six of the VAD's windows: as many as begin speech
 LATEST_S: Final = 1.0  # the longest delay of an echo: two mobile networks and a jitter buffer
-KEPT_S: Final = 2.0  # more than the sum of both
+KEPT_S: Final = 2.0  # more than `COMPARED_S` plus `LATEST_S`
 # Measured: other voices reach 0.6 in a fifth of a second, an echo at -24 dB through mu-law 0.97.
 SAME: Final = 0.85  # least correlation of an echo while its delay is unknown
 STILL: Final = 0.6  # least correlation at the known delay
@@ -65,7 +65,7 @@ class EchoEar:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Prepare.
+        """Create it for one call; `set_rate` must be called before any audio arrives.
 
         Args:
             clock: Monotonic, in seconds.
@@ -103,10 +103,10 @@ class EchoEar:
         return self._last_at is not None and self._now() - self._last_at <= FRESH_S
 
     def begins(self) -> bool:
-        """Return whether the caller's latest audio is an echo; find the delay, if so."""
+        """Return whether the caller's latest audio is an echo; if so, store its delay."""
         size = round(COMPARED_S * self._rate_hz)
         theirs, latest = self._latest(size), round(LATEST_S * self._rate_hz)
-        ours = self._ours.between(self._there() - size - latest, self._there())
+        ours = self._ours.between(self._end_for_agent() - size - latest, self._end_for_agent())
         found = match(theirs, ours)
         if found is None or found[1] < SAME:
             return False
@@ -119,7 +119,7 @@ class EchoEar:
         if self.delay is None:
             return False
         theirs, drift = self._latest(size), round(DRIFT_S * self._rate_hz)
-        end = self._there() - self.delay + drift
+        end = self._end_for_agent() - self.delay + drift
         found = match(theirs, self._ours.between(end - size - 2 * drift, end))
         if found is None or found[1] < STILL:
             return False
@@ -130,7 +130,7 @@ class EchoEar:
     def _latest(self, size: int) -> Floats:
         return self._theirs.between(self._theirs.end - size, self._theirs.end)
 
-    def _there(self) -> int:
+    def _end_for_agent(self) -> int:
         """Return the end of the caller's audio as a sample number of the agent's."""
         return self._theirs.end + round(self._offset_s * self._rate_hz)
 
@@ -138,7 +138,7 @@ class EchoEar:
 def match(theirs: Floats, ours: Floats) -> tuple[int, float] | None:
     """Return the offset in `ours` where `theirs` matches best, and the correlation, 0 to 1.
 
-    `None` if `ours` is silent, or quieter than `theirs`: an echo is weaker than its source.
+    `None` if either is silent, or if `ours` is quieter there: an echo is weaker than its source.
     """
     size = theirs.size
     energy = float(theirs @ theirs)

@@ -52,7 +52,7 @@ class PauseEnded(PauseFrame):
 class TurnOpener(SoundPath):
     """Updates the floor, and opens the turn's deadline when the caller stops.
 
-    Stands directly above the user context aggregator, which sends the VAD's reports in both
+    It is directly above the user context aggregator, which sends the VAD's reports in both
     directions. The stages above get them through this processor. The processor below the aggregator
     gets them a few event loop steps later, when the floor is up to date and the deadline exists.
     Transcripts are read here because the aggregator does not pass them on.
@@ -61,10 +61,10 @@ class TurnOpener(SoundPath):
     def __init__(
         self, floor: Floor, *, turn: Turn, faintness: Faintness, clock: Callable[[], float]
     ) -> None:
-        """Prepare.
+        """Create an opener for one call.
 
         Args:
-            floor: Of the call.
+            floor: The call's floor.
             turn: The turn in progress.
             faintness: Measures the same audio as the VAD.
             clock: Monotonic, in seconds.
@@ -82,7 +82,7 @@ class TurnOpener(SoundPath):
             case VADUserStartedSpeakingFrame():
                 self._floor.caller_started(self._now())
             case VADUserStoppedSpeakingFrame():
-                self._stop(frame.stop_secs, self._now())
+                self._record_stop(frame.stop_secs, self._now())
             case PauseFrame():
                 self._note_pause(frame)
             case InterimTranscriptionFrame() | TranscriptionFrame():
@@ -97,10 +97,10 @@ class TurnOpener(SoundPath):
                 pass
         await self.push_frame(frame, direction)
 
-    def _stop(self, stop_s: float, now: float) -> None:
-        at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
-        self._turn.caller_stopped(at)
-        self._floor.caller_stopped(at, now)
+    def _record_stop(self, stop_s: float, now: float) -> None:
+        stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
+        self._turn.caller_stopped(stopped_at)
+        self._floor.caller_stopped(stopped_at, now)
 
     def _note_words(self, frame: InterimTranscriptionFrame | TranscriptionFrame) -> None:
         final, spaced = isinstance(frame, TranscriptionFrame), frame.includes_inter_frame_spaces
@@ -130,11 +130,11 @@ class DictationWait:
         clock: Callable[[], float],
         emit: Emit,
     ) -> None:
-        """Prepare.
+        """Create the wait for one call.
 
         Args:
-            dictation: How long a pause may be.
-            floor: Of the call.
+            dictation: Returns how long a pause may be.
+            floor: The call's floor.
             turn: The turn in progress.
             asked: Returns the agent's last words.
             clock: Monotonic, in seconds.
@@ -150,7 +150,7 @@ class DictationWait:
         self._reported: tuple[float, float] | None = None
 
     def left_s(self, words: str) -> float:
-        """Return how much longer the turn stays open after these words; 0 to end it."""
+        """Return how much longer the turn stays open after these words; report a new wait."""
         stopped_at, now = self._floor.stopped_at, self._now()
         if stopped_at is None:  # the words were too soft for the VAD
             return 0.0
@@ -200,11 +200,11 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         after_sound: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
-        """Prepare.
+        """Create the rule for one call.
 
         Args:
-            owed: Returns whether transcripts of spoken words are pending; after a time limit,
-                it returns `False`.
+            owed: Returns whether transcripts of spoken words are pending; `False` after a
+                time limit.
             after_sound: Called after the VAD has processed a piece of audio, while the caller
                 speaks or may have stopped.
             kwargs: Passed to Pipecat's class.
@@ -222,10 +222,10 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         await self._stop_deciding()
         await super().cleanup()
 
-    def tell_above(self, news: type[PauseFrame]) -> None:
-        """Report a pause to the processors above, without waiting."""
-        pushed = self.push_frame(news(), FrameDirection.UPSTREAM)
-        self.task_manager.create_task(pushed, f"{self}: {news.__name__}")
+    def tell_above(self, report: type[PauseFrame]) -> None:
+        """Send a report about a pause to the processors above, without waiting."""
+        pushing = self.push_frame(report(), FrameDirection.UPSTREAM)
+        self.task_manager.create_task(pushing, f"{self}: {report.__name__}")
 
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None

@@ -3,7 +3,7 @@
 Each call has one `Floor`. Each frame updates it in one place, and all other code reads it:
 
 - `TurnOpener` reports the VAD's decisions, the pauses before them, the recogniser's words, and the
-  beginning and end of each turn. It stands directly above the VAD, so the floor is up to date
+  beginning and end of each turn. It is directly above the VAD, so the floor is up to date
   before any other processor gets the frame.
 - `Keypad` reports an entry, which is a turn without speech.
 - `CallObserver` reports that the model was asked.
@@ -78,7 +78,7 @@ class Floor:
         listeners: Called with each change.
         caller_since: When the VAD began to hear the caller speak; `None` if it does not.
         stopped_at: Time of the caller's last voiced sample or keypad digit; `None` before any.
-        quiet_at: When the VAD last reported that the caller stopped.
+        quiet_at: When the VAD last reported a stop, or when an entry outside a turn was keyed.
         turn_open: Whether the caller's turn has begun and is not over: words may be pending.
         turn_over_at: When the caller's last turn ended.
         worded: Whether the latest turn has words from a recogniser, or keypad digits.
@@ -86,7 +86,7 @@ class Floor:
     """
 
     def __init__(self, line: CallerLine) -> None:
-        """Begin in silence.
+        """Create the floor of a new call, on which nobody has spoken.
 
         Args:
             line: The caller's line, on which the agent is heard.
@@ -102,7 +102,7 @@ class Floor:
         self._line = line
         self._between_turns = False  # no speech, words or digits since the last turn
         self._interim = False  # the latest result is not final
-        self._untranscribed = False  # there was speech since the last final transcript
+        self._untranscribed = False  # there was speech since the last final transcript or VAD stop
 
     @property
     def caller_speaking(self) -> bool:
@@ -111,7 +111,7 @@ class Floor:
 
     @property
     def transcribed(self) -> bool:
-        """Whether all that the caller has said is transcribed."""
+        """Whether no words of the caller are known to be pending."""
         return not (self._interim or self._untranscribed)
 
     @property

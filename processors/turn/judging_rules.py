@@ -38,7 +38,7 @@ class LookQueue:
         self._takes_s = 0.0  # the expected time of one analysis
 
     def add(self, look: Look) -> Look | None:
-        """Queue a request; return the older one of the same call that it replaces."""
+        """Queue a request; return the older one of the same call that it replaces, or `None`."""
         older = self._waiting.get(look.call)
         self._waiting[look.call] = look
         return older

@@ -84,7 +84,7 @@ class SoundWindows(SoundPath):
 
     While there is no speech and no open turn, four windows are passed on together. The first one
     loads the VAD's model into the CPU cache; each of the others then takes a quarter of the time.
-    Detection is no later for that: when one of them may be speech, the next windows are passed on
+    This does not delay detection: when one of them may be speech, the next windows are passed on
     one by one again, and speech begins only with the sixth in a row.
     """
 
@@ -98,7 +98,7 @@ class SoundWindows(SoundPath):
         """Join pieces of audio into windows.
 
         Args:
-            floor: Of the call.
+            floor: The call's floor.
             quiet: Returns whether there was no speech in the last window, nor right before it.
             hear: Called with each piece as it arrives.
         """
@@ -107,7 +107,7 @@ class SoundWindows(SoundPath):
         self._quiet = quiet
         self._hear = hear
         self._held = bytearray()
-        self._begun_bytes = 0  # of an incomplete window that was already passed on
+        self._begun_bytes = 0  # bytes of an incomplete window that were already passed on
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Collect audio, and pass everything else on."""
@@ -154,20 +154,18 @@ class SoundEnd(SoundPath):
             await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass a piece to the recorder, if there is one."""
+        """Call `hear` with a piece of audio; pass nothing on."""
         self._hear(frame)
 
 
-# Drops frames that were interrupted while they waited in a processor's input queue.
-#
-# Pipecat's input queue sorts system frames first. If a word and an interruption arrive before the
-# processor's task runs, the interruption is handled first: it empties the next queue, and the word
-# follows afterwards. A caller who had barged in then heard a last piece of the old answer, and in
-# the model's context the next answer began with that word.
-
-
 class InputQueue(FrameProcessorQueue):
-    """Pipecat's input queue of a processor, in which an interruption drops waiting frames."""
+    """Pipecat's input queue of a processor, in which an interruption drops waiting frames.
+
+    Pipecat's queue sorts system frames first. If a word and an interruption arrive before the
+    processor's task runs, the interruption is handled first: it empties the next queue, and the
+    word follows afterwards. A caller who had barged in then heard a last piece of the old answer,
+    and in the model's context the next answer began with that word.
+    """
 
     async def put(self, item: tuple[Frame, FrameDirection, FrameCallback | None]) -> None:
         """Add a frame; an interruption first drops the frames that it interrupts."""
@@ -195,7 +193,7 @@ def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | N
 def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
     """Install an `InputQueue` in processors that have not been started, and return them."""
     for processor in listed:
-        processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
+        processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no parameter for it
     return listed
 
 
@@ -208,7 +206,9 @@ VAD_LATE_S: Final = 0.1
 
 
 class Faintness:
-    """Measures how long one caller's audio has been faint, in pieces of a few hundredths of 1 s.
+    """Measures how long one caller's audio has been faint.
+
+    The pieces of audio are a few hundredths of a second long.
 
     A speech detector with a model is more reliable, but up to 0.1 s later, because its output
     decays slowly after a word. This measure may be wrong, so it shifts the caller's stop by at most

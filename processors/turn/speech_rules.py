@@ -25,19 +25,19 @@ class BeginningOfSpeech:
     def __init__(self) -> None:
         self._doubted = False
 
-    def score(self, sure: float, *, asked: float, starting: bool) -> float:
+    def score(self, probability: float, *, asked: float, starting: bool) -> float:
         """Return the probability to use for a window.
 
         Args:
-            sure: The model's probability that it is speech.
-            asked: The probability from which a window counts as speech.
+            probability: The model's probability that the window is speech.
+            asked: The lowest probability at which a window counts as speech.
             starting: The previous window was speech, and speech has not begun yet.
         """
         if not starting:
             self._doubted = False
-            return sure
-        if sure >= asked or self._doubted:
-            return sure
+            return probability
+        if probability >= asked or self._doubted:
+            return probability
         self._doubted = True
         return asked
 
