@@ -56,7 +56,7 @@ class PartFrame(ControlFrame):
 
 
 class Farewell(FrameProcessor):
-    """Ends the call after the last words. Stands between LLM and TTS stage, and delays no frame.
+    """Ends the call after the last words. It is between the LLM and TTS stages; it delays no frame.
 
     The request to end is a frame after the last words: the TTS stage passes on a frame only when
     the speech before it was played. If the caller barges in, both are dropped and the call goes on,
@@ -71,11 +71,12 @@ class Farewell(FrameProcessor):
         sounds: Callable[[], bool] = lambda: False,
         last_words: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare.
+        """Create it for one call.
 
         Args:
             end: Ends the call if a goodbye is not spoken in time.
-            patience_s: The time that a goodbye may take; it is extended while the agent is audible.
+            patience_s: The time that a goodbye may take; it runs up to `PATIENT` times while the
+                agent is audible.
             sounds: Returns whether the agent is audible now.
             last_words: Called when a `final` goodbye is sent to the TTS stage.
         """
@@ -87,15 +88,18 @@ class Farewell(FrameProcessor):
         self._patience_s = patience_s
         self._last_words = last_words
         self._words: str | None = None
-        # The requested end cannot be interrupted; the model is writing an answer, which contains
-        # words; the end was sent to the TTS stage; answers are dropped, as the end is final.
-        self._final = self._answering = self._spoke = self._asked = self._answers_dropped = False
+        self._final = False  # the requested end cannot be interrupted
+        self._answering = self._spoke = False  # the model is writing an answer; it contains words
+        self._end_sent = False  # the end was sent to the TTS stage
+        self._answers_dropped = False  # a final end was sent, so answers are dropped
         self._alarm: asyncio.Task[None] | None = None
         self.cut_off: str | None = None
         """The reason for the end that the latest interruption cancelled, until the next answer."""
 
     async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
         """End the call after the current answer, and after `words` if there are any.
+
+        If the call is already ending, only the first `final` request has an effect.
 
         Args:
             reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
@@ -108,7 +112,7 @@ class Farewell(FrameProcessor):
         if self._alarm is None:
             self._alarm = self.create_task(self._give_up(), "give up on the goodbye")
         if not self._answering:
-            await self._ask()
+            await self._send_end()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass frames on, except those of `_withholds`; send a requested end after the answer."""
@@ -123,18 +127,18 @@ class Farewell(FrameProcessor):
                 self._spoke = self._spoke or bool(sayable(frame.text))
             case LLMFullResponseEndFrame():
                 self._answering = False
-                await self._ask()
+                await self._send_end()
             case InterruptionFrame():
                 await self._drop_interrupted()
             case EndFrame() | CancelFrame():
-                await self._quiet()
+                await self._stop_alarm()
             case _:
                 pass
 
     async def cleanup(self) -> None:
         """Stop waiting."""
         await super().cleanup()
-        await self._quiet()
+        await self._stop_alarm()
 
     async def _withholds(self, frame: Frame, direction: FrameDirection) -> bool:
         """Return whether a frame must not be passed on; handle it if it is a `PartFrame`.
@@ -151,10 +155,10 @@ class Farewell(FrameProcessor):
         from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
         return from_below and self.reason is not None
 
-    async def _ask(self) -> None:
-        if self.reason is None or self._asked:
+    async def _send_end(self) -> None:
+        if self.reason is None or self._end_sent:
             return
-        self._asked, self._answers_dropped = True, self._final
+        self._end_sent, self._answers_dropped = True, self._final
         if self._final and self._last_words is not None:
             self._last_words()
         if self._words:
@@ -168,14 +172,15 @@ class Farewell(FrameProcessor):
     async def _drop_interrupted(self) -> None:
         self._answering = False
         if self._final:
-            self._asked = self._answers_dropped  # an earlier, not final goodbye has been dropped
-            await self._ask()
+            self._end_sent = self._answers_dropped  # an earlier, not final goodbye has been dropped
+            await self._send_end()
             return
         self.cut_off = self.reason
-        self.reason, self._words, self._asked = None, None, False
-        await self._quiet()
+        self.reason, self._words, self._end_sent = None, None, False
+        await self._stop_alarm()
 
     async def _give_up(self) -> None:
+        """End the call if the goodbye takes too long."""
         for _ in range(PATIENT):
             await asyncio.sleep(self._patience_s)
             if not self._sounds():
@@ -184,7 +189,7 @@ class Farewell(FrameProcessor):
         if self._end is not None and self.reason is not None:
             await self._end(self.reason)
 
-    async def _quiet(self) -> None:
+    async def _stop_alarm(self) -> None:
         alarm, self._alarm = self._alarm, None
         if alarm is not None and alarm is not asyncio.current_task():
             await self.cancel_task(alarm)
@@ -206,7 +211,7 @@ class AnsweredFrame(SystemFrame):
 
 
 class CallerSilence(FrameProcessor):
-    """Speaks to a silent caller. Stands directly after `Farewell`, and delays no frame.
+    """Speaks to a silent caller. It is directly after `Farewell`, and delays no frame.
 
     Timing starts with `AnsweredFrame`, because an outbound call has a pipeline while it rings.
     """

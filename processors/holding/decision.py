@@ -67,7 +67,7 @@ class HoldDecision:
         *,
         word_until: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Prepare.
+        """Create the decision for one call.
 
         Args:
             holding: Decides what to say when an answer is late.
@@ -148,7 +148,7 @@ class HoldDecision:
             self.answer.sounded(dry_at, now)
 
     def part(self) -> None:
-        """Record that a goodbye was requested which ends the call, whatever the caller says."""
+        """Record the request for a goodbye that ends the call, whatever the caller says."""
         self.outage.parting = True
 
     def tick(self, now: float) -> Actions:
@@ -183,8 +183,8 @@ class HoldDecision:
             since = None if self._floor.caller_speaking else self.outage.quiet_since
             # The outage menu allows longer silences. If this one is too long for `Holding`, wait
             # for the usual time of an answer before speaking.
-            at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
-            self._holding.answered(pending_from=now if since is None else max(since, at_hand))
+            shifted_since = now + USUALLY_S["llm"] - self._holding.settings.silence_s
+            self._holding.answered(pending_from=now if since is None else max(since, shifted_since))
             if event.stage == "stt" and not self._floor.worded:
                 self._holding.paused()  # the caller was asked to repeat, but may not do so
         return actions

@@ -1,6 +1,6 @@
 """Speaks to a caller whose answer is late, and runs the outage menu while no rung can answer.
 
-`HoldLine` stands directly before the output, so that no hanging stage can block it. It turns the
+`HoldLine` is directly before the output, so that no hanging stage can block it. It turns the
 call's frames and events into events of `HoldDecision`, which decides when to speak and about what.
 `HoldActions` (`processors/holding/line_executor.py`) carries out the resulting actions.
 """
@@ -164,14 +164,14 @@ class HoldLine(FrameProcessor):
         else:
             executor.words.sound(frame.audio, frame.sample_rate)
 
-    async def speak_locally(self, rest: str, *, must: bool = False) -> None:
+    async def speak_locally(self, rest: str, *, protected: bool = False) -> None:
         """Queue words for the local voice that no provider's voice could say.
 
         Args:
             rest: The words.
-            must: Whether the words cannot be interrupted.
+            protected: Whether the words cannot be interrupted.
         """
-        self.voice.keep_rest(rest, must=must)
+        self.voice.keep_rest(rest, protected=protected)
         self._executor.alarm.ring()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:

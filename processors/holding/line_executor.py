@@ -30,8 +30,8 @@ from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
 
-# With more audio than this queued on a line, live audio is dropped: else the delay between two
-# people who talk would grow.
+# With more audio than this queued on a line, live audio is dropped: otherwise the delay between
+# two people who talk would grow.
 MAX_QUEUED_S: Final = 0.4
 
 
@@ -164,10 +164,10 @@ class HoldActions:
     async def speak_rest(self) -> None:
         """Say queued words in the local voice.
 
-        After a menu choice or the goodbye, only those that cannot be interrupted.
+        After a menu choice or the goodbye, say only those that cannot be interrupted.
         """
-        must = self.decision.outage.has_the_line
-        await self.voice.speak_rest(self._take_rest, must=must)
+        only_protected = self.decision.outage.has_the_line
+        await self.voice.speak_rest(self._take_rest, only_protected=only_protected)
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
@@ -183,7 +183,7 @@ class HoldActions:
         return self.words.usable and heard_here(self.voice.phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
-        """Process the meaning of an utterance; `None` if it was no word of the menu."""
+        """Process the meaning of an utterance; `None` if it was not a word of the menu."""
         self.alarm.ring()  # announcements no longer wait for the result
         if meaning is not None:
             self.follow(self.decision.outage.hear(meaning, self._now()))

@@ -58,7 +58,7 @@ def heard_here(language: str) -> bool:
     return language.partition("-")[0].lower() == LANGUAGE
 
 
-LIMIT_S: Final = 120.0  # the longest message; those that people leave are far shorter (chosen)
+LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
 QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
 OVER_TONE_S: Final = (
     0.5  # speech that began before the tone's end and lasts this long after it counts
@@ -137,7 +137,7 @@ class SpeakFor:
 
     situations: tuple[Situation, ...]
     then: Then
-    must: bool = False  # it cannot be interrupted
+    protected: bool = False  # it cannot be interrupted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Cuts a caller's answers to the menu out of the audio, for a recogniser on this machine.
 
-Until a stage is down, this does nothing. Then it keeps the latest moment of the caller's audio,
-because speech is detected late. After the menu of words was read, each utterance that is short
-enough to be a choice is recognised. This happens one by one, in a task of its own.
+Until `start` is called, because a stage is down or a person was called, this does nothing. Then it
+keeps the latest moment of the audio, because speech is detected late. While words are expected,
+each utterance that is short enough to be a choice is recognised, one by one, in a separate task.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class OnDeviceWords:
             self._before_bytes -= len(self._before.popleft())
 
     def began(self, *, listens: bool) -> None:
-        """Record that the caller speaks; the words count only while the menu listens."""
+        """Record that the caller speaks; the words count only if `listens`."""
         if listens and self._spoken is None:
             self._spoken = bytearray(b"".join(self._before))
         self._forget()
@@ -119,7 +119,7 @@ class OnDeviceWords:
 
         Args:
             owner: Owns the task.
-            said: Called with the meaning of each utterance; `None` if it was no word of the menu.
+            said: Called with the meaning of each utterance; `None` if it was not a menu word.
         """
         if self._hearing is None:
             self._hearing = owner, owner.create_task(self._hear(said), "the menu's words")

@@ -2,8 +2,8 @@
 
 Its steps depend on less and less: a clip that fits the caller's request; a menu, which needs no
 provider, to be answered by keypad and, if this machine can recognise them, by words; the caller's
-choice; a goodbye. Each turn that finds the stage down takes the next step, and so does each silence
-that is too long. Repetition is limited: `clips` turns get clips, the menu is read `menus` times,
+choice; a goodbye. The next step is taken in each turn in which the stage is down, and after each
+silence that is too long. At most `clips` clips are said, the menu is read at most `menus` times,
 then the goodbye follows. When the stage works again, the conversation continues where it was. If a
 stage then fails again before the caller has spoken, the menu continues after its last step.
 
@@ -44,9 +44,9 @@ from processors.turn.floor import Floor, TurnBegan
 
 QUESTIONS: Final = 3  # confirmations while a stage is down
 REPLY_S: Final = 3.5  # silence in which the caller may reply to a clip or the menu
-CLIPS: Final = 2  # turns that get clips before the next step
+CLIPS: Final = 2  # clips before the next step
 MENUS: Final = 2  # times that the menu is read
-BURST_S: Final = 0.8  # the longest pause between the digits of a number that is typed (chosen)
+BURST_S: Final = 0.8  # the longest pause between the digits of a typed number (chosen)
 
 
 class Step(StrEnum):
@@ -114,7 +114,7 @@ class OutageSteps:
     """
 
     def __init__(self, stage: str, settings: OutageSettings, *, now: float) -> None:
-        """Begin before the first step."""
+        """Create an outage before its first step."""
         self.stage = stage
         self.since = now
         self.asked: Choice | None = None
@@ -184,7 +184,7 @@ class OutageMenu:
     """
 
     def __init__(self, floor: Floor, settings: OutageSettings | None = None) -> None:
-        """Begin with no stage down.
+        """Create the menu while no stage is down.
 
         Args:
             floor: The call's floor.
@@ -329,7 +329,7 @@ class OutageMenu:
         """Take a step for a turn that finds no rung in this stage.
 
         There is only one step in a turn, because an unstable stage would otherwise cause one clip
-        after the other. If an earlier outage was announced in this turn and is over, it continues:
+        after another. If an earlier outage was announced in this turn and is over, it continues:
         its next step is taken when a silence is too long.
         """
         self._down.add(stage)
@@ -377,9 +377,9 @@ class OutageMenu:
             return _carry_out(choice, stage, has_keys=self._settings.has_keys)
         result: Actions = ()
         if event.lost:
-            result = (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
+            result = (_speak(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
         elif event.choice in DONE:
-            result = (_speak(Then.NOTHING, DONE[event.choice], must=True),)
+            result = (_speak(Then.NOTHING, DONE[event.choice], protected=True),)
         return (*result, *self._say_goodbye())
 
     def _go(self, now: float, *, chosen: Choice | None = None) -> Actions:
@@ -391,12 +391,12 @@ class OutageMenu:
         if chosen is not None:
             if not self._outage.choose():
                 return self._say_goodbye()
-            return (_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
+            return (_step_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
         step = self._outage.go(words=self.hears_words)
         if step is None:
             return self._say_goodbye()
         situations = _situations_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
-        return (_taken(stage, step), _speak(Then.WAIT, *situations))
+        return (_step_taken(stage, step), _speak(Then.WAIT, *situations))
 
     def _say_goodbye(self) -> Actions:
         """Return the actions for a goodbye and the hang-up; none if they were returned before."""
@@ -404,15 +404,15 @@ class OutageMenu:
             return ()
         self.over = True
         stage = self._outage.stage if self._outage else ""
-        goodbye = _speak(Then.HANG_UP, Situation.GOODBYE, must=True)
-        return (_taken(stage, Step.GOODBYE), goodbye)
+        goodbye = _speak(Then.HANG_UP, Situation.GOODBYE, protected=True)
+        return (_step_taken(stage, Step.GOODBYE), goodbye)
 
 
-def _speak(then: Then, *situations: Situation, must: bool = False) -> SpeakFor:
-    return SpeakFor(situations=situations, then=then, must=must)
+def _speak(then: Then, *situations: Situation, protected: bool = False) -> SpeakFor:
+    return SpeakFor(situations=situations, then=then, protected=protected)
 
 
-def _taken(stage: str, step: Step) -> StepTaken:
+def _step_taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
 
 
@@ -421,8 +421,8 @@ def _situations_at(
 ) -> tuple[Situation, ...]:
     """Return the situations whose texts may be said at a step, in order of preference."""
     if step is Step.CLIP:
-        own = OF_STAGE.get(stage, Situation.DOWN)
-        return (Situation.DOWN, own) if several else (own, Situation.DOWN)
+        situation = OF_STAGE.get(stage, Situation.DOWN)
+        return (Situation.DOWN, situation) if several else (situation, Situation.DOWN)
     words = step is Step.WORDS
     return (MENU_OF[words, not words or has_keys],)
 
@@ -432,4 +432,4 @@ def _carry_out(choice: Choice, stage: str, *, has_keys: bool) -> Actions:
     if choice is not Choice.MESSAGE:
         return (RunMenuChoice(choice=choice, stage=stage),)
     after_tone = () if has_keys else (Situation.MESSAGE_WORDS,)
-    return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, must=True), RecordMessage())
+    return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, protected=True), RecordMessage())

@@ -1,10 +1,10 @@
 """The call's own speech, without a provider: clips, and the local voice for the rest of answers.
 
 This speech is not part of an answer, and is not added to the assistant's context, with two
-exceptions. Texts for the situation that no model can answer are added: they may ask the caller
+exceptions. A text for `Situation.LLM` is added unless it only holds the line: it may ask the caller
 something, and a model that works again must know the question. The rest of an answer that no
-provider's voice could say is added, too, as far as it was heard. All words that were heard are
-published, with the voice that said them.
+provider's voice could say is added, too. In both cases only the words that were heard are added.
+All words that were heard are published, with the voice that said them.
 """
 
 import asyncio
@@ -107,9 +107,9 @@ class Speaker:
         self._cuts += 1
 
     async def speak_clip(
-        self, clip: Awaitable[SpokenClip], *, must: bool = False
+        self, clip: Awaitable[SpokenClip], *, protected: bool = False
     ) -> tuple[float | None, str]:
-        """Speak a clip as `speak` does; return its length in seconds, or `None`, and its voice."""
+        """Speak a clip as `speak` does; return its length in seconds or `None`, and its voice."""
         voice = ""
 
         async def sound() -> bytes:
@@ -117,37 +117,37 @@ class Speaker:
             pcm, voice = await clip
             return pcm
 
-        length_s = await self.speak(sound(), must=must)
+        length_s = await self.speak(sound(), protected=protected)
         return length_s, voice
 
     async def speak(
-        self, sound: Awaitable[bytes], *, must: bool = False, answer: bool = False
+        self, sound: Awaitable[bytes], *, protected: bool = False, answer: bool = False
     ) -> float | None:
         """Speak as soon as the audio is ready.
 
         Args:
             sound: 16-bit mono at `rate_hz`.
-            must: Whether it cannot be interrupted.
+            protected: Whether it cannot be interrupted.
             answer: Whether it is part of the pending answer.
 
         Returns:
             Its length in seconds; `None` if the caller spoke first, and it was dropped.
         """
         cuts = self._cuts
-        self._making += not must
+        self._making += not protected
         try:
             pcm = await sound
         finally:
-            self._making -= not must
-        if self._cuts != cuts and not must:
+            self._making -= not protected
+        if self._cuts != cuts and not protected:
             return None
         kind = TTSAudioRawFrame if answer else ClipAudioRawFrame
         for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
-            frame.interruptible = not must
+            frame.interruptible = not protected
             await self._push(frame)
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
-        self._line.add(length_s, self._now(), must=must)
-        if not must:
+        self._line.add(length_s, self._now(), must=protected)
+        if not protected:
             self._until = self._line.dry_at
         return length_s
 
@@ -270,8 +270,8 @@ class Phrases:
         """
         heard = self.heard if topical else ""
         found = (
-            self.chooser.choose(situation, self.language, heard=heard, again=worn)
-            for worn in (False, again)
+            self.chooser.choose(situation, self.language, heard=heard, again=repeat)
+            for repeat in (False, again)
             for situation in situations
         )
         chosen = next((item for item in found if item), None)
@@ -308,18 +308,10 @@ class OwnVoice:
         clock: Callable[[], float],
         push: Callable[[Frame], Awaitable[None]],
     ) -> None:
-        """Prepare.
+        """Create it for one call; the class describes most arguments.
 
-        Args:
-            phrases: The texts.
-            voice: Renders them.
-            remember: Adds text to the assistant's context.
-            line: The caller's line.
-            floor: The call's floor.
-            turn: The turn in progress.
-            emit: Publishes events.
-            clock: Monotonic, in seconds.
-            push: Sends audio to the line.
+        `voice` renders the texts, `remember` adds text to the assistant's context, `push` sends
+        audio to the line, and `turn` is the turn in progress.
         """
         self.speaker = Speaker(line, push=push, clock=clock)
         self.phrases = phrases
@@ -340,14 +332,14 @@ class OwnVoice:
         """When the next words will have been heard, or `None`."""
         return self._unheard.wake_at
 
-    def keep_rest(self, rest: str, *, must: bool) -> None:
+    def keep_rest(self, rest: str, *, protected: bool) -> None:
         """Queue words that no provider's voice could say for `speak_rest`.
 
         Args:
             rest: The words.
-            must: Whether the words cannot be interrupted.
+            protected: Whether the words cannot be interrupted.
         """
-        self._rest.append((rest, must))
+        self._rest.append((rest, protected))
 
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
         """Say a text for the first situation that has one left, and publish `HeldTheLine`.
@@ -363,51 +355,55 @@ class OwnVoice:
         utterance = self.phrases.choose(action.situations, topical=topical, again=holds)
         if utterance is None:
             return None
-        if over_caller and not action.must:
+        if over_caller and not action.protected:
             return inf
         kept = topical and utterance.situation is Situation.LLM
         text_and_language = (utterance.text, utterance.language)
-        if not await self.say(*text_and_language, kept=kept, must=action.must):
+        if not await self.say(*text_and_language, kept=kept, protected=action.protected):
             return inf
         stopped_at = self.floor.stopped_at
         after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
         self.emit(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
         return self.line.dry_at
 
-    async def say(self, text: str, language: str, *, kept: bool, must: bool) -> bool:
-        """Say a text in the agent's voice; return False if the caller spoke first.
+    async def say(self, text: str, language: str, *, kept: bool, protected: bool) -> bool:
+        """Say a text in the agent's current voice, or else in the local voice.
+
+        Return False if the caller spoke first, so that it was dropped; never if `protected`.
 
         Args:
             text: The text.
             language: The text's language.
             kept: Whether the words that were heard are added to the assistant's context.
-            must: Whether the text cannot be interrupted.
+            protected: Whether the text cannot be interrupted.
         """
         clip = self._voice.say(text, language)
-        length_s, voice = await self.speaker.speak_clip(clip, must=must)
+        length_s, voice = await self.speaker.speak_clip(clip, protected=protected)
         if length_s is not None:
-            self._expect_heard(text, length_s, by=voice, kept=kept, must=must)
+            self._expect_heard(text, length_s, by=voice, kept=kept, protected=protected)
         return length_s is not None
 
-    async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
+    async def speak_rest(
+        self, report: Callable[[float | None], None], *, only_protected: bool
+    ) -> None:
         """Say the queued words in the local voice.
 
         Args:
             report: Called for each entry: with `None` when it is taken from the queue, and with the
                 end of the audio on the line when it was put there. The second call is left out if
                 the caller spoke first.
-            must: Say only words that cannot be interrupted; the others stay in the queue.
+            only_protected: Whether words that can be interrupted stay in the queue.
         """
         async with self._speaking_rest:
-            while rest := next((item for item in self._rest if item[1] or not must), None):
+            while rest := next((r for r in self._rest if r[1] or not only_protected), None):
                 self._rest.remove(rest)
                 text, protected = rest
                 report(None)
                 self.emit(StepTaken(stage="tts", step="local"))
                 sound = self._voice.say_locally(text, self.phrases.language)
-                length_s = await self.speaker.speak(sound, must=protected, answer=True)
+                length_s = await self.speaker.speak(sound, protected=protected, answer=True)
                 if length_s is not None:
-                    self._expect_heard(text, length_s, by=LOCAL, kept=True, must=protected)
+                    self._expect_heard(text, length_s, by=LOCAL, kept=True, protected=protected)
                     report(self.line.dry_at)
 
     async def sound_tone(self) -> float:
@@ -416,7 +412,7 @@ class OwnVoice:
         async def sound() -> bytes:
             return tone(self.speaker.rate_hz)
 
-        await self.speaker.speak(sound(), must=True)
+        await self.speaker.speak(sound(), protected=True)
         return self.line.dry_at
 
     def stop(self) -> None:
@@ -429,7 +425,7 @@ class OwnVoice:
     def end(self) -> None:
         """Publish the words that were heard: the line ends."""
         now = self.clock()
-        for sentence in (*self._unheard.heard(now), *self._unheard.cut(now, whole=True)):
+        for sentence in (*self._unheard.heard(now), *self._unheard.cut(now, line_ends=True)):
             self._publish(sentence)
 
     def note_heard(self, now: float) -> None:
@@ -437,9 +433,13 @@ class OwnVoice:
         for sentence in self._unheard.heard(now):
             self._publish(sentence)
 
-    def _expect_heard(self, text: str, length_s: float, *, by: str, kept: bool, must: bool) -> None:
-        turn = self._turn.number
-        self._unheard.add(OwnSentence(text=text, by=by, turn=turn, kept=kept, must=must), length_s)
+    def _expect_heard(
+        self, text: str, length_s: float, *, by: str, kept: bool, protected: bool
+    ) -> None:
+        sentence = OwnSentence(
+            text=text, by=by, turn=self._turn.number, kept=kept, protected=protected
+        )
+        self._unheard.add(sentence, length_s)
         self.added()
 
     def _publish(self, sentence: OwnSentence) -> None:

@@ -23,7 +23,7 @@ class OwnSentence:
         by: The voice: a rung's name, or `local`.
         turn: The turn in which they are said.
         kept: Whether the words that were heard are added to the assistant's context.
-        must: Whether the words cannot be interrupted.
+        protected: Whether the words cannot be interrupted.
         begin_s: Where they begin in the line's audio, in seconds.
         end_s: Where they end.
     """
@@ -32,7 +32,7 @@ class OwnSentence:
     by: str = ""
     turn: int = 0
     kept: bool = False
-    must: bool = False
+    protected: bool = False
     begin_s: float = 0.0
     end_s: float = 0.0
 
@@ -61,7 +61,7 @@ class OwnWords:
             found.append(self._waiting.popleft())
         return found
 
-    def cut(self, now: float, *, whole: bool = False) -> list[OwnSentence]:
+    def cut(self, now: float, *, line_ends: bool = False) -> list[OwnSentence]:
         """Return the heard part of interrupted sentences, in whole words, and forget the rest.
 
         Sentences that cannot be interrupted stay, because the line plays them; they end sooner if
@@ -69,11 +69,11 @@ class OwnWords:
 
         Args:
             now: Monotonic, in seconds.
-            whole: The line ends, and no sentence stays.
+            line_ends: Whether no sentence stays, because the line ends.
         """
         heard_s, end_s = self._line.heard_s(now), self._line.end_s
-        cut = [entry for entry in self._waiting if whole or not entry.must]
-        kept = [entry for entry in self._waiting if not whole and entry.must]
+        cut = [entry for entry in self._waiting if line_ends or not entry.protected]
+        kept = [entry for entry in self._waiting if not line_ends and entry.protected]
         self._waiting = deque(replace(entry, end_s=min(entry.end_s, end_s)) for entry in kept)
         found = [replace(entry, text=_beginning(entry, heard_s)) for entry in cut]
         return [entry for entry in found if entry.text]
@@ -192,8 +192,8 @@ def _parts(entry: object) -> tuple[str, object]:
         return (entry.strip() if isinstance(entry, str) else "", [])
     fields = cast(Mapping[str, Any], entry)
     text = fields.get("text")
-    known = fields.keys() <= {"text", "when"}
-    return (text.strip() if isinstance(text, str) and known else "", fields.get("when", []))
+    valid = fields.keys() <= {"text", "when"}
+    return (text.strip() if isinstance(text, str) and valid else "", fields.get("when", []))
 
 
 class Chooser:
@@ -223,7 +223,7 @@ class Chooser:
             if utterance.situation is situation
             and (again or self._played[utterance.name] < self._plays)
         ]
-        spoken = _spoken(heard)
+        spoken = _words_in(heard)
         on_topic = [
             utterance
             for utterance in fresh
@@ -241,7 +241,7 @@ class Chooser:
 
 
 def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
-    """Return the texts for a tag such as `es-MX`; without any, for `es`; without those, English."""
+    """Return the texts for a tag such as `es-MX`, or else for `es`, or else the English ones."""
     for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
         found = tuple(utterance for utterance in utterances if utterance.language == tag)
         if found:
@@ -249,6 +249,6 @@ def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[Fall
     return ()
 
 
-def _spoken(heard: str) -> str:
+def _words_in(heard: str) -> str:
     letters = "".join(item if item.isalnum() else " " for item in heard.casefold())
     return " " + " ".join(letters.split())

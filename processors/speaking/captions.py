@@ -76,9 +76,9 @@ class Captions(BaseObserver):
     def _hear(self, frame: TTSTextFrame) -> None:
         spaced = frame.includes_inter_frame_spaces
         self._spoken = joined(self._spoken, frame.text, spaced=spaced)
-        known = self._voices[-1]["provider"] if self._voices else ""
-        provider = frame.metadata.get(RUNG) or known
-        if not self._voices or known != provider:
+        last_provider = self._voices[-1]["provider"] if self._voices else ""
+        provider = frame.metadata.get(RUNG) or last_provider
+        if not self._voices or last_provider != provider:
             self._voices.append({"provider": provider, "words": ""})
         last = self._voices[-1]
         last["words"] = joined(last["words"], frame.text, spaced=spaced)
@@ -97,7 +97,7 @@ def _caption(who: str, text: str, *, final: bool) -> dict[str, Any]:
 
 
 def joined(before: str, more: str, *, spaced: bool = False) -> str:
-    """Return two pieces of speech, with one space between them unless the second has its own."""
+    """Join two pieces of speech, with one space between them unless the second has its own."""
     if spaced:
         return f"{before}{more}".strip()
     return f"{before.rstrip()} {more.lstrip()}".strip()

@@ -26,7 +26,7 @@ class FirstClause:
     """
 
     def __init__(self, rule: ClauseRule | None) -> None:
-        """Prepare; without a rule, the voice gets no part of a sentence."""
+        """Create it for one reply; without a rule, the voice gets no part of a sentence."""
         self._rule = rule
         self._began_at: float | None = None
 
@@ -36,25 +36,25 @@ class FirstClause:
             return 0
         if self._began_at is None:
             self._began_at = now
-        whole = text[: whole_end(text)]
-        words = whole.split()
+        complete = text[: complete_end(text)]
+        words = complete.split()
         if not words or (now - self._began_at) / len(words) > QUICK_S:
             return 0
         commas = (n for n, word in enumerate(words, 1) if word[-1] in ",;:" and n >= COMMA_WORDS)
         if comma := next(commas, 0):
-            return _end_of(whole, comma)
+            return _end_of(complete, comma)
         enough = self._rule.words is not None and len(words) >= self._rule.words
-        return len(whole) if enough and _may_end(whole) else 0
+        return len(complete) if enough and _may_end(complete) else 0
 
 
-def whole_end(text: str) -> int:
+def complete_end(text: str) -> int:
     """Return the end of the last complete word and its space; a word at the end may still grow."""
     return len(text) if text[-1:].isspace() else text.rfind(" ") + 1
 
 
 def hurried_end(text: str) -> int:
     """Return how many characters a voice may get if the line is about to fall silent."""
-    end = whole_end(text)
+    end = complete_end(text)
     return end if _may_end(text[:end]) else 0
 
 

@@ -114,7 +114,7 @@ class _Live:
     idle_since: float | None = None  # when it had sent the audio of all its text
 
     def idle_until(self, *, accepts: bool) -> float | None:
-        """Return until when it may be idle: waiting for text (`accepts`), or before its end."""
+        """Return until when it may be idle, waiting for text (`accepts`) or before its end."""
         wait_s = IDLE_S if accepts else DONE_S
         return None if self.idle_since is None else self.idle_since + wait_s
 
@@ -142,23 +142,23 @@ class SpokenUtterance:
         line: CallerLine,
         rate_hz: int,
         until: Deadline,
-        must: bool = False,
+        protected: bool = False,
     ) -> None:
-        """Prepare.
+        """Create an utterance without text; `start` asks the first rung.
 
         Args:
             attempting: Decides which rung is asked.
             line: The caller's line.
             rate_hz: The sample rate of all audio.
             until: When even a late answer is given up.
-            must: Whether the utterance cannot be interrupted.
+            protected: Whether the utterance cannot be interrupted.
         """
         self.accepts = True
         self.over = False
         self.idle = False
         self._attempting = attempting
         self._line = line
-        self._outlet = SoundOutlet(line, rate_hz=rate_hz, must=must)
+        self._outlet = SoundOutlet(line, rate_hz=rate_hz, protected=protected)
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt whose audio is used
@@ -191,7 +191,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, and give it to the voices that are at work."""
+        """Add a sentence, and give it to the voices that are working."""
         if not self.over:
             self._ledger.hand_over(f"{sentence} ")
             self._actions += [
@@ -258,11 +258,11 @@ class SpokenUtterance:
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
         """Fail a voice that left words unspoken, so that the next one is asked for them.
 
-        If two voices leave the same words unspoken, the text is at fault, and the utterance ends:
-        the local voice gets the rest. See `StagePolicy.unspoken`.
+        If two voices leave the same number of words unspoken, the text is at fault, and the
+        utterance ends: the local voice gets the rest. See `StagePolicy.unspoken`.
         """
-        left, _ = self._ledger.words.untold(self._ledger.received_s)
-        voices = self._unspoken.setdefault(left, set())
+        unspoken, _ = self._ledger.words.untold(self._ledger.received_s)
+        voices = self._unspoken.setdefault(unspoken, set())
         voices.add(live.provider)
         policy, text = self._attempting.policy, (self._attempting.call, self._ledger.rest)
         if len(voices) > 1:
@@ -319,8 +319,8 @@ class SpokenUtterance:
                     self.accepts, self.over = False, True
 
     def _ask(self, ask: Ask) -> None:
-        before = [n for n, live in self._live.items() if live.provider == ask.provider]
-        for attempt in before:  # a rung has one attempt at a time
+        earlier = [n for n, live in self._live.items() if live.provider == ask.provider]
+        for attempt in earlier:  # a rung has one attempt at a time
             self._drop(attempt)
         if self._voice != NOBODY and self._outlet.hold_s is None:
             self._outlet.hold()
@@ -342,7 +342,7 @@ class SpokenUtterance:
             self._outlet.hold()
 
     def _end_voice(self, now: float) -> None:
-        """End the utterance: the voice has sent every word, but has not reported its end."""
+        """End the utterance: the voice sent every word, but then failed or reported no end."""
         self._ledger.done(self._voice)
         self._drop(self._voice)
         self._follow(self._attempting.handle(Finished(attempt=self._voice), now), now)

@@ -3,9 +3,9 @@
 A word has arrived when its last sample has, with a margin, because the providers' word times are
 not exact. If a rung fails, the next voice continues with the first word that has not arrived.
 Partial audio of that word is dropped, so that every word is heard once. For this, no more audio may
-go to the line than `releasable_s` permits: that of whole words, or all of it if the line would
-otherwise fall silent. While another voice is asked for the rest, no audio is released beyond the
-words that have arrived.
+go to the line than `releasable_s` permits: the audio of whole words, or all of it if the line
+would otherwise fall silent. While another voice is asked for the rest, no audio is released beyond
+the words that have arrived.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class _Voice:
     follower: WordFollower
     done: int  # all words before this one are spoken, as the voice has reported
     done_s: float  # the end of their audio
-    arrived: int  # the first word that has not fully arrived; it only grows
+    arrived: int  # the index of the first word that has not fully arrived; it only grows
     received_s: float = 0.0  # seconds of audio from this voice
 
 
@@ -98,10 +98,10 @@ class SpeechLedger:
 
     @property
     def arrived(self) -> int:
-        """The first word whose audio has not fully arrived."""
+        """The index of the first word whose audio has not fully arrived."""
         voice = self._voice
         voice.arrived = max(voice.arrived, voice.done)
-        while voice.arrived < len(self.words.words) and _is_whole(self, voice.arrived):
+        while voice.arrived < len(self.words.words) and _has_arrived(self, voice.arrived):
             voice.arrived += 1
         return voice.arrived
 
@@ -115,9 +115,9 @@ class SpeechLedger:
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
         mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
-        there_s = self.received_s + ROUNDING_S
+        arrived_s = self.received_s + ROUNDING_S
         ends = (words[at].end_s for at in pending if mute or words[at].letters)
-        return all(end_s is not None and end_s <= there_s for end_s in ends)
+        return all(end_s is not None and end_s <= arrived_s for end_s in ends)
 
     @property
     def received_s(self) -> float:
@@ -188,19 +188,19 @@ class SpeechLedger:
         return self.received_s if queued_s < LEAD_S else self.keep_s
 
 
-def _is_whole(ledger: SpeechLedger, at: int) -> bool:
-    """Return whether the audio of a word has certainly arrived."""
+def _has_arrived(ledger: SpeechLedger, at: int) -> bool:
+    """Return whether the audio of a word has certainly arrived, or was released anyway."""
     words = ledger.words.words
     if not words[at].letters:
         if at > 0:
             return True  # the audio of a dash is part of the word before it
         first = next((n for n, word in enumerate(words) if word.letters), None)
-        return first is not None and _is_whole(ledger, first)
+        return first is not None and _has_arrived(ledger, first)
     end_s, received_s = ledger.words.end_s(at), ledger.received_s
     if end_s is None or end_s > received_s + ROUNDING_S:
         return False
     sure = end_s + MARGIN_S <= received_s
-    return sure or end_s - MARGIN_S <= ledger.released_s  # or its audio was released anyway
+    return sure or end_s - MARGIN_S <= ledger.released_s
 
 
 class SoundOutlet:
@@ -210,22 +210,22 @@ class SoundOutlet:
         ledger: The words of the utterance, and which of them have arrived.
         said: The number of words released.
         hold_s: Up to where audio may be released while another voice is asked for the rest;
-            `None` if none is.
+            `None` if no other voice is asked.
     """
 
-    def __init__(self, line: CallerLine, *, rate_hz: int, must: bool = False) -> None:
+    def __init__(self, line: CallerLine, *, rate_hz: int, protected: bool = False) -> None:
         self.ledger = SpeechLedger()
         self.said = 0
         self.hold_s: float | None = None
         self._line = line
-        self._must = must  # it cannot be interrupted
+        self._protected = protected  # it cannot be interrupted
         self._rate_hz = rate_hz
         self._pcm = bytearray()  # audio that has arrived and is not released
         self._released = 0  # the number of samples released
 
     @property
     def drained_at(self) -> float | None:
-        """When the line will be so empty that half words are released, or `None`."""
+        """When the line will be so empty that half words are released; `None` if none are held."""
         if not self._pcm or self.hold_s is not None:
             return None
         return self._line.dry_at - LEAD_S + DRAIN_S
@@ -266,7 +266,7 @@ class SoundOutlet:
         return self._release_until(self.hold_s, now)
 
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
-        """Release all words that have arrived: no more audio will."""
+        """Release all words that have arrived: no more audio will come."""
         released = self._release_until(self.ledger.keep_s, now)
         return [*released, *map(self._word, range(self.said, self.ledger.arrived))]
 
@@ -285,14 +285,14 @@ class SoundOutlet:
         return PlayWord(word=text, spaced=spaced)
 
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
-        there = len(self._pcm) // SAMPLE_BYTES
-        samples = min(round(until_s * self._rate_hz) - self._released, there)
+        available = len(self._pcm) // SAMPLE_BYTES
+        samples = min(round(until_s * self._rate_hz) - self._released, available)
         if until_s >= self.ledger.received_s:  # leave no sample behind because of rounding
-            samples = there
+            samples = available
         if samples <= 0:
             return []
         pcm = bytes(memoryview(self._pcm)[: SAMPLE_BYTES * samples])  # copied once
         del self._pcm[: SAMPLE_BYTES * samples]
         self._released += samples
-        self._line.add(samples / self._rate_hz, now, must=self._must)
+        self._line.add(samples / self._rate_hz, now, must=self._protected)
         return [PlaySound(pcm=pcm)]

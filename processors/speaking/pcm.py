@@ -17,7 +17,7 @@ def audible(pcm: bytes) -> bool:
 
 
 def quiet_end(pcm: bytes) -> int:
-    """Return the number of inaudible samples at the end of such PCM."""
+    """Return the number of inaudible samples at the end of 16-bit little-endian PCM."""
     levels = np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32))
     loud = np.flatnonzero(levels > AUDIBLE)
     return levels.size - int(loud[-1]) - 1 if loud.size else levels.size
@@ -42,12 +42,12 @@ class Pieces:
             return b""
         self._last = piece
         pcm = self._torn + piece
-        whole = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
-        self._torn = pcm[whole:]
-        return pcm[:whole]
+        end = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
+        self._torn = pcm[end:]
+        return pcm[:end]
 
     def speaking(self, pcm: bytes) -> bool:
-        """Return whether the voice speaks, or has spoken and pauses shortly."""
+        """Return whether the voice speaks, or has spoken and pauses briefly."""
         if audible(pcm):
             self._quiet_s, self._spoke = 0.0, True
         else:

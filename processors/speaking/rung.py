@@ -1,6 +1,6 @@
-"""One rung of the TTS stage: its connection, its requests, and the receiver of its events.
+"""One rung of the TTS stage: its connection, its requests, and the receiver of its voice's events.
 
-An attempt fails at once if the rung is known to be unreachable, and waits shortly if it is
+An attempt fails at once if the rung is known to be unreachable, and waits briefly if it is
 connecting. A lost connection is restored in the background, with repeated tries. A cold standby is
 set up when it is first asked.
 """
@@ -173,7 +173,7 @@ class VoiceRung(Rung):
         self.rate_hz = setup.audio_out_sample_rate
 
     async def speak(self, ask: AskVoice) -> Dropped | Failed | Paused | None:
-        """Start an attempt, now or when the rung is connected; return an event if it is known."""
+        """Start an attempt, now or when the rung is connected; return its first event, if any."""
         attempt = ask.attempt
         if not self.opened:
             if not self.open():
@@ -210,9 +210,9 @@ class VoiceRung(Rung):
 
     async def mute(self) -> None:
         """End the attempt, and the voice's work on it."""
-        asked = self.attempt is not None and not self._waiting
+        sent = self.attempt is not None and not self._waiting
         self.forget_attempt()
-        if asked:
+        if sent:
             await self.pipe.mute()
 
     async def _send(self, frame: Frame) -> None:
@@ -222,7 +222,7 @@ class VoiceRung(Rung):
             await self.pipe.send(frame)
 
     async def begin(self) -> bool:
-        """Send the frames that wait for the connection; return False if it is not open."""
+        """Send the frames that wait for the connection; return False if nothing was sent."""
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
         frames, self._waiting = self._waiting, []
@@ -244,7 +244,7 @@ class VoiceRung(Rung):
             self._unsettled.append(frame)
 
     def give_up(self, now: float) -> Failed | None:
-        """Return the failure of an attempt that has waited too long for the connection."""
+        """End an attempt that has waited too long for the connection, and return its failure."""
         self._lag.see(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
@@ -288,15 +288,15 @@ class VoiceRungEar:
         self._attempt: int | None = None  # the attempt that `_pieces` belongs to
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Report audio: whole samples, each piece once."""
+        """Report audio, in whole samples and each piece once."""
         if attempt != self._rung.attempt:
             return
         if attempt != self._attempt:
             self._attempt, self._pieces = attempt, Pieces(self._rung.rate_hz)
-        whole = self._pieces.take(pcm)
-        if whole:
-            speaking = self._pieces.speaking(whole)
-            await self._stage.report(SoundCame(attempt=attempt, pcm=whole, speaking=speaking))
+        samples = self._pieces.take(pcm)
+        if samples:
+            speaking = self._pieces.speaking(samples)
+            await self._stage.report(SoundCame(attempt=attempt, pcm=samples, speaking=speaking))
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
@@ -330,7 +330,7 @@ class VoiceRungEar:
         """Record that the connection was refused, and fail an attempt that waited for it."""
         waited = self._rung.attempt if self._rung.due_at is not None else None
         self._rung.connection.refused(failure, waited_for=waited is not None)
-        self._went_down(failure)
+        self._restore_connection(failure)
         if waited is not None:
             self._rung.forget_attempt()
             await self._stage.report(Failed(attempt=waited, failure=failure))
@@ -339,7 +339,7 @@ class VoiceRungEar:
         """Record that the connection is lost, and fail an attempt that used it."""
         self._rung.connection.lost()
         asked = self._rung.attempt if self._rung.due_at is None else None
-        self._went_down(failure)
+        self._restore_connection(failure)
         if asked is not None:
             reason = "closed while idle"
             idle = failed(Kind.NETWORK, "tts", provider=self._rung.name, reason=reason)
@@ -359,7 +359,7 @@ class VoiceRungEar:
             failure = failed(found, "tts", provider=self._rung.name, reason=reason)
             await self._stage.report(Failed(attempt=self._rung.attempt, failure=failure))
 
-    def _went_down(self, failure: Failure | None) -> None:
+    def _restore_connection(self, failure: Failure | None) -> None:
         if failure:
             self._rung.seat.learn(failure)
         permanent = failure is not None and failure.permanent

@@ -84,11 +84,11 @@ class SpokenPiece:
             queued_s: The seconds of audio that the line still has to play.
         """
         if self.utterance is None:
-            before = sum(map(len, self.sentences))
+            waiting = sum(map(len, self.sentences))
             queued_s = NEXT_S if self.follows else queued_s
         else:
-            before = self.utterance.characters_left
-        return not before or queued_s + CHARACTER_S * (before + len(sentence)) <= AHEAD_S
+            waiting = self.utterance.characters_left
+        return not waiting or queued_s + CHARACTER_S * (waiting + len(sentence)) <= AHEAD_S
 
     @property
     def starved(self) -> bool:
@@ -170,12 +170,12 @@ class Sentences(SimpleTextAggregator):
     """Pipecat's rules for the end of a sentence, with text that can be taken back.
 
     Pipecat waits for the first character after a sentence. If no character could change the result,
-    the sentence is released without the wait, which is one word of the model sooner. If the voice
+    the sentence is released without the wait, one of the model's words sooner. If the voice
     accepts partial text, the first clause of a reply is released before its sentence ends.
     """
 
     def __init__(self, *, language: Any = None, clock: Callable[[], float] = lambda: 0.0) -> None:
-        """Prepare.
+        """Create an aggregator without text.
 
         Args:
             language: The language, as for Pipecat's aggregators.
@@ -200,14 +200,14 @@ class Sentences(SimpleTextAggregator):
         async for sentence in super().aggregate(text):
             self._first, self._begun = None, False
             yield sentence
-        if self._ended and (sentence := await self.flush()):
+        if self._is_complete and (sentence := await self.flush()):
             yield sentence
-        elif self._first and (clause := self._let_go(self._first.end(self._text, self._now()))):
+        elif self._first and (clause := self._release(self._first.end(self._text, self._now()))):
             yield clause
 
     def hurry(self) -> Aggregation | None:
-        """Return the complete words so far of a sentence whose beginning was released, if any."""
-        return self._let_go(hurried_end(self._text)) if self._begun else None
+        """Return the complete words of a sentence whose beginning was released, or `None`."""
+        return self._release(hurried_end(self._text)) if self._begun else None
 
     async def flush(self) -> Aggregation | None:
         """Return the collected text."""
@@ -219,7 +219,7 @@ class Sentences(SimpleTextAggregator):
         self._first, self._begun = None, False
         await super().handle_interruption()
 
-    def _let_go(self, end: int) -> Aggregation | None:
+    def _release(self, end: int) -> Aggregation | None:
         if end == 0:
             return None
         clause, rest = self._text[:end].strip(), self._text[end:]
@@ -228,7 +228,7 @@ class Sentences(SimpleTextAggregator):
         return Aggregation(text=clause, type=TextType.SENTENCE)
 
     @property
-    def _ended(self) -> bool:
+    def _is_complete(self) -> bool:
         """Whether the collected text is a complete sentence, whatever follows."""
         text = self._text
         if not _ENDING.search(text) or not _OPEN.isdisjoint(text):
@@ -268,7 +268,7 @@ class SpeechQueue:
         clause_rule: Callable[[], ClauseRule | None] = lambda: None,
         queued_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Prepare.
+        """Create an empty queue.
 
         Args:
             language: The language of the sentences, as for Pipecat's aggregators.
@@ -364,8 +364,8 @@ class SpeechQueue:
 
     async def _complete(self) -> list[Said]:
         self.in_reply = False
-        left = await self._sentences.flush()
-        return [*(self._say(left.text) if left else ()), *self._close()]
+        last = await self._sentences.flush()
+        return [*(self._say(last.text) if last else ()), *self._close()]
 
     async def _add_text(self, frame: TextFrame) -> list[Said]:
         if isinstance(frame, AggregatedTextFrame):
@@ -376,7 +376,7 @@ class SpeechQueue:
         return said
 
     def _say(self, sentence: str, piece: SpokenPiece | None = None) -> list[Said]:
-        """Add a sentence to the open piece, or to a new one."""
+        """Add a sentence to the open piece, or to `piece` or a new one; return what was added."""
         if not sayable(sentence):
             return []
         closed: list[Said] = []
@@ -397,5 +397,5 @@ class SpeechQueue:
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:
-    known = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
-    return not known and not frame.skip_tts
+    other = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
+    return not other and not frame.skip_tts

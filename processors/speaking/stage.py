@@ -59,12 +59,12 @@ ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
 class Unsaid(Protocol):
     """Takes over words that no voice could say. It must be fast, because the stage waits for it."""
 
-    async def __call__(self, rest: str, *, must: bool) -> None:
-        """Take over the rest of an answer.
+    async def __call__(self, rest: str, *, protected: bool) -> None:
+        """Take over words that no rung could say.
 
         Args:
             rest: The words.
-            must: Whether the words cannot be interrupted.
+            protected: Whether the words cannot be interrupted.
         """
         ...
 
@@ -146,7 +146,7 @@ class TtsStage(Stage[VoiceEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Queue text and the frames between; pass on system and upstream frames at once."""
+        """Queue text and the frames between texts; pass on system and upstream frames at once."""
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
@@ -186,10 +186,10 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
-        now, before = self.now(), self.queue.head
+        now, head = self.now(), self.queue.head
         self._line.flush(now)  # keeps audio that cannot be interrupted
         stopped = await self.queue.interrupt()
-        if before is None or before in stopped:
+        if head is None or head in stopped:
             self._turn.flushed(now)
         self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))
         await self.push_frame(frame, direction)
@@ -241,7 +241,7 @@ class TtsStage(Stage[VoiceEvent]):
             line=self._line,
             rate_hz=self._rate_hz,
             until=until,
-            must=not piece.interruptible,
+            protected=not piece.interruptible,
         )
         self._spoken = piece
         self._plan(piece, piece.begin(utterance, now))
@@ -259,7 +259,7 @@ class TtsStage(Stage[VoiceEvent]):
                 for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
                     await self.push_frame(frame)
                 if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
-                    await self.say_unsaid(action.unsaid, must=not piece.interruptible)
+                    await self.say_unsaid(action.unsaid, protected=not piece.interruptible)
 
     async def _tell_voice(
         self, piece: SpokenPiece, action: AskVoice | AddSentence | EndText | MuteVoice

@@ -88,9 +88,9 @@ class TransferDecision:
         self.talked_s = 0.0
         self._how = how
         self._ring_s = ring_s
-        # The announcement was heard; the summary is ready; the person has answered; the person was
-        # called by us.
-        self._announced = self._summed = self._there = self._called = False
+        self._announced = False  # the caller has heard the announcement
+        self._has_summary = False
+        self._called = self._answered = False  # we have called the person; the person has answered
         self._asked = 0  # how often the person was asked to accept
         self._joined_at = 0.0
 
@@ -114,20 +114,20 @@ class TransferDecision:
         match self.at:
             case At.ANNOUNCING:
                 steps = self.announced(now)
-            case At.BRIEFING if not self._summed:
+            case At.BRIEFING if not self._has_summary:
                 steps = self.summary_ready(now)
             case At.ASKING if self._asked < ASKED:
                 steps = self._move(At.BRIEFING, now + SAID_S, TransferStep.ASK_AGAIN)
             case At.JOINING | At.LEAVING:
                 steps = self._fail("failed", "not_in_time")
             case _:
-                why = "not_accepted" if self._there else "no_answer"
+                why = "not_accepted" if self._answered else "no_answer"
                 steps = self._fail("no_answer", why)
         return steps
 
     def caller_gone(self, now: float) -> Steps:
         """Record that the caller's leg or the call has ended."""
-        del now  # all these methods have it
+        del now  # a parameter of all these methods
         drops = self._called and self.at is not At.OVER
         self.drop_reason = "caller_hung_up"
         return self._move(At.OVER, None, *((TransferStep.DROP,) if drops else ()))
@@ -144,7 +144,7 @@ class TransferDecision:
 
     def summary_ready(self, now: float) -> Steps:
         """Record that the summary is ready."""
-        first, self._summed = not self._summed, True
+        first, self._has_summary = not self._has_summary, True
         awaited = first and self.at is At.BRIEFING
         return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
 
@@ -155,10 +155,10 @@ class TransferDecision:
         if self.at is not At.RINGING:
             self.drop_reason = "too_late"
             return (TransferStep.DROP,) if self.at is At.OVER else ()
-        self._there = True
+        self._answered = True
         if self._how is How.CALL:
             return self._move(At.JOINING, now + JOIN_S, TransferStep.JOIN)
-        if self._summed:
+        if self._has_summary:
             return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF)
         return self._move(At.BRIEFING, now + SUMMARY_S)
 
@@ -184,7 +184,7 @@ class TransferDecision:
         if self.at is At.TOGETHER:
             self.talked_s = now - self._joined_at
             return self._move(At.OVER, None, TransferStep.TAKE_BACK)
-        return self._fail("declined" if self._there else "no_answer", "person_hung_up")
+        return self._fail("declined" if self._answered else "no_answer", "person_hung_up")
 
     def joined(self, now: float, *, ok: bool) -> Steps:
         """Record whether the two legs were joined."""
@@ -197,7 +197,7 @@ class TransferDecision:
 
     def handed_on(self, now: float, outcome: Handover) -> Steps:
         """Record whether the line has transferred the call (`connected`)."""
-        del now  # all these methods have it
+        del now  # a parameter of all these methods
         if self.at is not At.LEAVING:
             return ()
         if outcome != "connected":

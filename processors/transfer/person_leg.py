@@ -28,18 +28,19 @@ from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
 
-# A called person accepts the call or declines it with a yes or a no, which is recognised on this
-# machine. Only words after our question count: before it, the line may return an echo of the
-# agent's voice, or a mailbox may still play its greeting.
-
 RATES_HZ: Final = (8000, 16000)  # sample rates that the speech detector supports. Source: Silero
 
 
 class PersonWords:
-    """Recognises yes and no on a person's leg, until the caller and the person are joined."""
+    """Recognises yes and no on a person's leg, until the caller and the person are joined.
+
+    A called person accepts or declines the call with these words, which are recognised on this
+    machine. Only words after our question count: before it, the line may return an echo of the
+    agent's voice, or a mailbox may still play its greeting.
+    """
 
     def __init__(self, ear: WordEar, speech: SpeechDetector, *, clock: Callable[[], float]) -> None:
-        """Prepare.
+        """Create it for one leg.
 
         Args:
             ear: Recognises a short utterance.
@@ -109,7 +110,7 @@ class SaidFrame(ControlFrame):
 
 
 class PersonEar(SoundPath):
-    """Receives the person's audio and keys. Stands directly after the input; passes no audio on.
+    """Receives the person's audio and keys, directly after the input; passes no audio on.
 
     Attributes:
         take: Called with the person's audio; `None` before the caller and the person are joined.
@@ -170,7 +171,7 @@ class PersonEar(SoundPath):
 
 
 class PersonVoice(FrameProcessor):
-    """Speaks to the person in the local voice if no other voice can. Stands before the output."""
+    """Speaks to the person in the local voice if no other voice can; it is before the output."""
 
     def __init__(
         self, line: CallerLine, *, say_locally: SayLocally, clock: Callable[[], float]
@@ -190,9 +191,9 @@ class PersonVoice(FrameProcessor):
         await super().setup(setup)
         self._other.rate_hz = setup.audio_out_sample_rate
 
-    async def keep_unsaid(self, rest: str, *, must: bool) -> None:
+    async def keep_unsaid(self, rest: str, *, protected: bool) -> None:
         """Keep words that no voice could say until the end of the speech."""
-        del must  # the person can interrupt everything
+        del protected  # the person can interrupt everything
         self._unsaid.append(rest)
 
     async def heard(self) -> None:

@@ -22,6 +22,8 @@ NOTHING: Final[Mapping[str, str]] = {
 def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, language: str) -> str:
     """Return a sentence with the caller's last words, or else with the reason for the transfer.
 
+    Without either, it says that the caller has not said what the call is about.
+
     Args:
         messages: The conversation, oldest first.
         reason: The model's reason; may be empty.

@@ -1,6 +1,6 @@
 """The caller's line while the caller waits for a person, and then talks to them.
 
-`WaitingLine` stands directly before the output, so that no hanging stage can block it. It plays
+`WaitingLine` is directly before the output, so that no hanging stage can block it. It plays
 tones when the line is silent, and says the result in the agent's voice. While the caller and the
 person talk, it drops the agent's words.
 """
@@ -37,7 +37,7 @@ TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 
 class JoinedSound(SoundPath):
-    """Sends the caller's audio to a person instead of the agent. Stands directly after the input.
+    """Sends the caller's audio to a person instead of the agent, directly after the input.
 
     Meanwhile the recognisers get silence of the same length: without audio, a recogniser would
     close its connection after ten seconds, which would count as a failure.
@@ -84,7 +84,7 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
     ),
     Situation.BACK: "I am back with you. Is there anything else?",
 }
-"""Texts for situations without a configured text that is not yet played."""
+"""Texts for situations whose configured texts are missing or used up."""
 
 
 class WaitingLine(FrameProcessor):
@@ -97,7 +97,7 @@ class WaitingLine(FrameProcessor):
 
     Args:
         phrases: The fallback texts.
-        say: Says a text in a language; with `must`, it cannot be interrupted.
+        say: Says a text in a language; with `protected`, it cannot be interrupted.
         line: The caller's line.
         floor: The call's floor.
         clock: Monotonic, in seconds.
@@ -136,7 +136,7 @@ class WaitingLine(FrameProcessor):
         self._words_out.clear()
 
     async def words_out(self) -> None:
-        """Wait until the words of that answer are on the line, or for at most `WORDS_S`."""
+        """Wait for at most `WORDS_S` until the words of an expected answer are on the line."""
         try:
             async with asyncio.timeout(WORDS_S):
                 await self._words_out.wait()
@@ -156,19 +156,19 @@ class WaitingLine(FrameProcessor):
         self._rhythm.hurry(self._now())
         self._alarm.ring()
 
-    async def say(self, situation: Situation, *, must: bool = True) -> bool:
+    async def say(self, situation: Situation, *, protected: bool = True) -> bool:
         """Say a text in the agent's voice; return False if there is none.
 
         Args:
             situation: The situation that the text is for.
-            must: Whether it cannot be interrupted.
+            protected: Whether it cannot be interrupted.
         """
         chosen = self._phrases.choose((situation,), topical=False)
         text = chosen.text if chosen else self._phrases.fill(NEVER_SILENT.get(situation, ""))
         if not text:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
-        await self._say(text, language, must=must)
+        await self._say(text, language, protected=protected)
         return True
 
     async def play(self, pcm: bytes) -> None:
@@ -185,7 +185,7 @@ class WaitingLine(FrameProcessor):
         await super().process_frame(frame, direction)
         spoken = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
         if spoken and self.together and frame.interruptible:
-            self.line.drop(_length_s(frame), self._now())  # else the person's audio would wait
+            self.line.drop(_length_s(frame), self._now())  # otherwise the person's audio would wait
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -213,7 +213,7 @@ class WaitingLine(FrameProcessor):
         due = self._rhythm.tick(now, self.line.dry_at)
         if due is None:
             return
-        said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, must=False)
+        said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, protected=False)
         if not said:
             await self._other.put(hold_tone(self._other.rate_hz))
 

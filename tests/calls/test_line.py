@@ -120,7 +120,7 @@ def test_protected_words_are_remembered_when_they_have_been_heard() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(2.0, 10.0, must=True)
-    words.add(OwnSentence(text="This call is recorded.", must=True), 2.0)
+    words.add(OwnSentence(text="This call is recorded.", protected=True), 2.0)
     line.flush(10.4)
 
     assert words.cut(10.4) == []

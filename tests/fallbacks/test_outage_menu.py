@@ -50,8 +50,8 @@ def exhausted(stage: str = "llm") -> StageExhausted:
     return StageExhausted(stage=stage, attempts=2)
 
 
-def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) -> SpeakFor:
-    return SpeakFor(situations=situations, then=then, must=must)
+def speak(*situations: Situation, then: Then = Then.WAIT, protected: bool = False) -> SpeakFor:
+    return SpeakFor(situations=situations, then=then, protected=protected)
 
 
 def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageMenu:
@@ -203,7 +203,7 @@ def test_the_menu_offers_the_possible_choices(
     [
         ("1", (RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),)),
         ("0", (RunMenuChoice(choice=Choice.PERSON, stage="llm"),)),
-        ("2", (speak(Situation.MESSAGE, then=Then.NOTHING, must=True), RecordMessage())),
+        ("2", (speak(Situation.MESSAGE, then=Then.NOTHING, protected=True), RecordMessage())),
     ],
 )
 def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> None:
@@ -274,7 +274,7 @@ def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
     menu.hear(Choice.MESSAGE, 1.0)
 
     assert menu.hear(Consent.YES, 2.0)[2:] == (
-        speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, must=True),
+        speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, protected=True),
         RecordMessage(),
     )
 
@@ -313,9 +313,9 @@ def test_the_result_is_announced_and_then_goodbye() -> None:
     menu, _ = carrying(Choice.CALLBACK, "1")
 
     assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=True), 2.0) == (
-        speak(Situation.CALLBACK, then=Then.NOTHING, must=True),
+        speak(Situation.CALLBACK, then=Then.NOTHING, protected=True),
         StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 
@@ -324,7 +324,7 @@ def test_a_caller_who_was_with_a_person_hears_only_a_goodbye() -> None:
 
     assert menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0) == (
         StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 
@@ -335,7 +335,7 @@ def test_an_impossible_step_is_replaced_by_the_next_best() -> None:
         RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),
     )
     assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=False), 3.0) == (
-        speak(Situation.MESSAGE, then=Then.NOTHING, must=True),
+        speak(Situation.MESSAGE, then=Then.NOTHING, protected=True),
         RecordMessage(),
     )
 
@@ -345,7 +345,7 @@ def test_after_a_failed_message_only_the_goodbye_follows() -> None:
 
     assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=False), 2.0) == (
         StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 
@@ -353,9 +353,9 @@ def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
     menu, _ = carrying(Choice.MESSAGE, "2")
 
     assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=True, lost=True), 2.0) == (
-        speak(Situation.NOT_KEPT, then=Then.NOTHING, must=True),
+        speak(Situation.NOT_KEPT, then=Then.NOTHING, protected=True),
         StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 
@@ -479,7 +479,7 @@ def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
 
     assert menu.handle(exhausted("tts"), 0.0) == (
         StepTaken(stage="tts", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 

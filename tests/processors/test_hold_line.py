@@ -331,7 +331,7 @@ async def test_the_last_goodbye_is_heard_during_a_message(level: int) -> None:
             goodbye.interruptible = False
             await call.put(goodbye)
         else:
-            await call.hold.speak_locally("We are closing.", must=True)
+            await call.hold.speak_locally("We are closing.", protected=True)
         await asyncio.sleep(0.5)
 
     assert call.line.level(level)
@@ -408,7 +408,7 @@ async def test_the_unspoken_rest_of_an_answer_is_said_by_the_local_voice() -> No
 async def test_protected_words_of_the_local_voice_cannot_be_interrupted() -> None:
     notice = "one two three four five six seven eight nine ten"
     async with held() as call:
-        await call.hold.speak_locally(notice, must=True)
+        await call.hold.speak_locally(notice, protected=True)
         await call.hold.speak_locally("eleven twelve")
         await call.until(lambda: call.line.level(LOCAL))
         await call.starts()
@@ -423,8 +423,8 @@ async def test_protected_words_are_said_though_the_caller_speaks_before_they_beg
     async with held() as call:
         await call.stops(decided=False)
         voice = call.hold._executor.voice
-        voice.keep_rest("This call is recorded.", must=True)
-        voice.keep_rest("How can I help?", must=False)
+        voice.keep_rest("This call is recorded.", protected=True)
+        voice.keep_rest("How can I help?", protected=False)
         await call.put(InterruptionFrame())
         await call.starts()
         await call.until(lambda: call.remembered)

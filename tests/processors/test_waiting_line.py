@@ -25,7 +25,7 @@ async def test_a_text_is_spoken_in_its_own_language(
 ) -> None:
     said: list[tuple[str, str]] = []
 
-    async def say(text: str, language: str, *, must: bool) -> None:
+    async def say(text: str, language: str, *, protected: bool) -> None:
         said.append((text, language))
 
     line = CallerLine()

@@ -340,7 +340,7 @@ async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_reported
         await talk.until(lambda: talk.unsaid)
 
         assert talk.unsaid == [TEXT]
-        assert talk.must == [False]
+        assert talk.protected == [False]
         assert talk.facts(StageExhausted)
         assert talk.kept_of(LLMFullResponseEndFrame)
         assert not talk.kept_of(TTSTextFrame)
@@ -356,7 +356,7 @@ async def test_unspoken_protected_words_are_reported_as_protected(lab: Lab) -> N
         await talk.until(lambda: talk.unsaid)
 
     assert talk.unsaid == ["This call is recorded."]
-    assert talk.must == [True]
+    assert talk.protected == [True]
 
 
 async def test_a_rung_that_gave_up_is_revived_and_speaks_again(lab: Lab) -> None:

@@ -65,7 +65,9 @@ class Talk:
     caller_line: CallerLine
     told: list[Any] = field(default_factory=list)
     unsaid: list[str] = field(default_factory=list)
-    must: list[bool] = field(default_factory=list)  # of each that was unsaid
+    protected: list[bool] = field(
+        default_factory=list
+    )  # whether words that no voice said cannot be interrupted
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, *frames: Frame) -> None:
@@ -73,7 +75,7 @@ class Talk:
             await self.worker.queue_frame(frame)
 
     async def reply(self, *texts: str) -> float:
-        """Let the model answer; return when."""
+        """Let the model answer; return when the caller stopped."""
         at = time.monotonic()
         self.turn.caller_stopped(at)
         words = [LLMTextFrame(f"{text} ") for text in texts]
@@ -174,9 +176,9 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         told=told,
     )
 
-    async def unsaid(rest: str, *, must: bool) -> None:
+    async def unsaid(rest: str, *, protected: bool) -> None:
         talk.unsaid.append(rest)
-        talk.must.append(must)
+        talk.protected.append(protected)
 
     stage.say_unsaid = unsaid
     return talk
@@ -205,7 +207,7 @@ async def laboratory(**options: Any) -> AsyncIterator[Lab]:
 
 
 def usage(talk: Talk) -> list[str]:
-    """The processors that told what they will bill."""
+    """Return the processors that reported what they will bill."""
     frames = talk.kept_of(MetricsFrame)
     return [
         value.processor
