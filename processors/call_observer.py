@@ -42,7 +42,7 @@ from processors.readings import READINGS, Seen
 from processors.speaking.captions import joined
 from processors.turn.floor import Floor, FloorEvent
 
-# Read when the output passes them on: `UnkeptWords`, `Captions`.
+# Read again, after the first push, when the output passes them on: by `UnkeptWords`, `Captions`.
 READ_AGAIN: Final = (TTSTextFrame, TTSStoppedFrame, InterruptionFrame)
 
 
@@ -112,13 +112,13 @@ class CallObserver(BaseObserver):
         self._played: set[type[Frame]] = set()  # types of audio since the agent began to speak
         self._heard_at_s: float | None = None  # not published yet
         self._reads: Mapping[type[Frame], Read] = {
-            LLMContextFrame: self._decided,
-            LLMTextFrame: self._first_token,
-            TTSAudioRawFrame: self._first_speech,
-            ClipAudioRawFrame: self._first_speech,
-            BotStartedSpeakingFrame: self._speaking,
-            InterruptionFrame: self._interrupted,
-            BotStoppedSpeakingFrame: self._silent,
+            LLMContextFrame: self._note_question,
+            LLMTextFrame: self._note_first_token,
+            TTSAudioRawFrame: self._note_first_speech,
+            ClipAudioRawFrame: self._note_first_speech,
+            BotStartedSpeakingFrame: self._note_speech,
+            InterruptionFrame: self._note_interruption,
+            BotStoppedSpeakingFrame: self._note_silence,
         }
 
     async def on_push_frame(self, data: FramePushed) -> None:
@@ -130,9 +130,9 @@ class CallObserver(BaseObserver):
         kind = type(data.frame)
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
-                self._say(*reading(data.frame, self._seen(data)))
+                self._say(*reading(data.frame, self._locate(data)))
             elif read := self._reads.get(kind):
-                read(data.frame, data, self._seen(data).at_s)
+                read(data.frame, data, self._locate(data).at_s)
         self._emit_heard()
 
     def heard(self, at_s: float) -> None:
@@ -164,11 +164,12 @@ class CallObserver(BaseObserver):
         """Record that the call is over."""
         self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
-    def _seen(self, data: FramePushed) -> Seen:
-        """Return when and where a frame was pushed, with the time on the monotonic clock.
+    def _locate(self, data: FramePushed) -> Seen:
+        """Return when and where a frame was pushed, and the state of the call.
 
         The pipeline's clock started at an unknown moment, and frames wait in the observer's queue.
-        The smallest difference between the clocks so far contains the least waiting time.
+        The smallest difference between the clocks so far contains the least waiting time. It is
+        added to the pipeline's time, to get a time on the monotonic clock.
         """
         pushed_s = data.timestamp / 1e9
         now = self._clock()
@@ -188,7 +189,7 @@ class CallObserver(BaseObserver):
             self._emit(event)
             self._timeline.handle(event)
 
-    def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
+    def _note_question(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
         if not self._floor.unanswered:  # a tool's result, or a reply that our own code requested
             return
         if isinstance(data.source, LLMAssistantAggregator):  # it only stores the heard words
@@ -199,14 +200,14 @@ class CallObserver(BaseObserver):
         self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
         self._say(*self.phase.transition_to(Phase.PROCESSING, "turn_decided"))
 
-    def _first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
+    def _note_first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
         if LLMTextFrame in self._awaited and frame.text.strip():
             self._awaited.discard(LLMTextFrame)
             turn = self._timeline.number
             provider = self._provider_of(data.source.name)
             self._say(FirstToken(turn=turn, at_s=at_s, provider=provider))
 
-    def _first_speech(self, frame: TTSAudioRawFrame, data: FramePushed, at_s: float) -> None:
+    def _note_first_speech(self, frame: TTSAudioRawFrame, data: FramePushed, at_s: float) -> None:
         if isinstance(data.source, BaseOutputTransport):
             self._played.add(type(frame))
         if type(frame) in self._awaited:
@@ -215,18 +216,18 @@ class CallObserver(BaseObserver):
             provider = self._provider_of(data.source.name)
             self._say(FirstSpeech(turn=turn, at_s=at_s, provider=provider))
 
-    def _speaking(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
+    def _note_speech(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
         self._cut_short = False
         self._played.clear()
         self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
 
-    def _interrupted(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
+    def _note_interruption(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
             self._say(BargedIn(turn=self._timeline.number, at_s=at_s))
         self._say(*self.phase.transition_to(Phase.LISTENING, "caller_speaks"))
 
-    def _silent(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
+    def _note_silence(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
             self._say(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
         if self._played == {ClipAudioRawFrame}:
@@ -252,7 +253,7 @@ class UnkeptWords:
         self._words = ""
 
     def take(self, data: FramePushed) -> None:
-        """Collect such words, and publish them when other words, a stop or a barge-in follow."""
+        """Collect unkept words; publish them before other words, a stop or a barge-in."""
         if data.source.name != self._output or data.direction is not FrameDirection.DOWNSTREAM:
             return
         match data.frame:

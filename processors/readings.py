@@ -82,7 +82,7 @@ USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 }
 
 
-def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
+def _read_transcript(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
     heard = frame.result if isinstance(frame.result, Heard) else Heard()
     yield TranscriptFinal(
         turn=seen.turn + 1,
@@ -95,22 +95,22 @@ def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
     )
 
 
-def _agent_said(frame: LLMContextAssistantTurnFrame, seen: Seen) -> Iterable[Event]:
+def _read_agent_turn(frame: LLMContextAssistantTurnFrame, seen: Seen) -> Iterable[Event]:
     if frame.text:
         yield AgentSaid(turn=seen.turn, text=frame.text)
 
 
-def _key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
+def _read_key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
     yield KeyPressed(key=MASKED)
 
 
-def _keyed(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
+def _read_entry(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
     yield TranscriptFinal(
         turn=seen.turn + 1, at_s=seen.at_s, provider=KEYPAD, text=frame.recorded, language=None
     )
 
 
-def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
+def _read_error(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
     if isinstance(frame.exception, NoModelLeftError):
         return  # already reported: each rung's failure, and that no rung is left
     source = frame.processor.name if frame.processor else seen.source
@@ -122,7 +122,7 @@ def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
     )
 
 
-def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
+def _read_metrics(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
     for value in frame.data:
         if measured := usage(value):
             stage, amounts = measured
@@ -137,10 +137,10 @@ def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
 
 
 READINGS: Final[Mapping[type[Frame], Reading]] = {
-    TranscriptionFrame: _transcribed,
-    LLMContextAssistantTurnFrame: _agent_said,
-    InputDTMFFrame: _key,
-    KeyedFrame: _keyed,
-    ErrorFrame: _failed,
-    MetricsFrame: _measured,
+    TranscriptionFrame: _read_transcript,
+    LLMContextAssistantTurnFrame: _read_agent_turn,
+    InputDTMFFrame: _read_key,
+    KeyedFrame: _read_entry,
+    ErrorFrame: _read_error,
+    MetricsFrame: _read_metrics,
 }

@@ -68,7 +68,7 @@ class AnswererJudge:
             return course.part()
         if course.state is AnsweringState.MAILBOX:
             return course.leave_message(now, at_end=True)
-        if not _is_mailboxs(course, now):
+        if not _is_mailbox_beep(course, now):
             return ()
         stops = (StopTalking(),) if course.state is AnsweringState.OPEN else ()
         actions = course.decide(Answerer.VOICEMAIL, "beep", now)
@@ -143,7 +143,7 @@ def _talker_at(course: AnsweringCourse) -> float:
     return course.round_at + course.rules.talker_s
 
 
-def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
+def _is_mailbox_beep(course: AnsweringCourse, now: float) -> bool:
     """Return whether a beep is that of a mailbox, by the speech before it."""
     if course.state not in BEEP_TELLS:
         return False
@@ -190,11 +190,11 @@ def _judge_time(course: AnsweringCourse, now: float) -> Actions:
 def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
     actions = course.meet_machine(cue, now)
     parts = course.state is AnsweringState.PARTING
-    return (*actions, *_await_its_end(course, now)) if parts else actions
+    return (*actions, *_await_machine_end(course, now)) if parts else actions
 
 
-def _await_its_end(course: AnsweringCourse, now: float) -> Actions:
-    """Hang up when it is certainly a machine, or when a likely machine pauses."""
+def _await_machine_end(course: AnsweringCourse, now: float) -> Actions:
+    """Hang up at once on a certain machine, or in the pause of a likely one; else greet."""
     cues = course.heard.cues
     if course.heard.person_after_all:
         return course.take_back(now)
@@ -205,7 +205,10 @@ def _await_its_end(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _await_beep(course: AnsweringCourse, now: float) -> Actions:
-    """Leave the message after a greeting without a beep, unless it may be a person's."""
+    """Leave the message after a greeting without a beep; hang up if the mailbox is full.
+
+    If the greeting may be a person's, talk to them instead.
+    """
     cues = course.heard.cues
     if course.by_words and course.heard.person_after_all:
         return course.take_back(now)
@@ -219,7 +222,7 @@ def _await_beep(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _tell_who(course: AnsweringCourse, now: float) -> Actions:
-    """Tell an assistant who calls, when it pauses."""
+    """Tell an assistant who calls, when it pauses, unless a person speaks after all."""
     if course.heard.person_after_all:
         return course.take_back(now)
     return course.say_who(now) if _is_due(course, now) else ()
@@ -245,6 +248,6 @@ STEPS: Final[Mapping[AnsweringState, Callable[[AnsweringCourse, float], Actions]
     AnsweringState.PAUSING: _judge,
     AnsweringState.ASKED: _tell_who,
     AnsweringState.MAILBOX: _await_beep,
-    AnsweringState.PARTING: _await_its_end,
+    AnsweringState.PARTING: _await_machine_end,
     AnsweringState.OPEN: _look_back,
 }

@@ -1,6 +1,6 @@
 """Detects who answered an outbound call, and keeps the greeting out of the conversation.
 
-`AnswererWatch` stands directly after the STT stage. Until a person is on the line, it withholds all
+`AnswererWatch` is directly after the STT stage. Until a person is on the line, it withholds all
 audio and words, because the agent must neither answer a mailbox nor say fillers in the pauses of a
 menu. It has a speech detector of its own, and sends the STT stage the reports that the call's VAD
 would send. When the conversation has begun, it delays no frame. `processors/answerer/decision.py`
@@ -66,7 +66,7 @@ class BeepDetector:
     """Detects the end of a beep in audio that arrives in pieces."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Prepare.
+        """Create a detector that has heard nothing.
 
         Args:
             rate_hz: The line's sample rate; at least 8000, for a tone of 2000 Hz.
@@ -94,18 +94,19 @@ class BeepDetector:
         return ended
 
     def _hear_window(self, samples: npt.NDArray[np.float64]) -> bool:
+        """Return whether a tone that may be a beep ended before this window."""
         hz = self._tone_of(samples)
         steady = hz is not None and (not self._windows or abs(hz - self._hz) <= DRIFT_HZ)
         if hz is not None and steady:
             self._windows, self._hz = self._windows + 1, hz
             return False
         length_s = self._windows * STEP_S
-        before_hz = self._hz
+        ended_hz = self._hz
         self._windows = 0 if hz is None else 1
         self._hz = hz or 0.0
         # The first and the last window of a tone contain some of the sound around it.
-        warned = abs(before_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
-        return not warned and MIN_S - 2 * STEP_S <= length_s <= MAX_S + STEP_S
+        from_recorder = abs(ended_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
+        return not from_recorder and MIN_S - 2 * STEP_S <= length_s <= MAX_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
         """Return the frequency of a window that is a single tone; `None` for anything else."""
@@ -115,8 +116,8 @@ class BeepDetector:
         peak = int(energy.argmax())
         hz = peak * self._rate_hz / self._size
         near = energy[max(0, peak - _BESIDE) : peak + _BESIDE + 1]
-        whole = float(energy.sum())
-        pure = whole > 0 and float(near.sum()) / whole >= PURE
+        total = float(energy.sum())
+        pure = total > 0 and float(near.sum()) / total >= PURE
         return hz if pure and LOW_HZ <= hz <= HIGH_HZ else None
 
 
@@ -222,7 +223,7 @@ class AnswererWatch(SoundPath):
         speech: SpeechDetector,
         rules: AnsweringRules | None = None,
     ) -> None:
-        """Prepare.
+        """Create the watch of one call.
 
         Args:
             plan: The words for machines.

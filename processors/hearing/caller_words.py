@@ -65,7 +65,7 @@ class TurnLanguage:
 class CallerLanguage(SoundPath):
     """Switches the voices to the caller's language, before the model can answer.
 
-    Stands after the STT stage. The change is sent ahead of the words that caused it, because the
+    It is after the STT stage. The change is sent ahead of the words that caused it, because the
     model may begin to answer with these words, and later frames wait for the answer. An
     interruption does not drop the change.
     """
@@ -98,19 +98,19 @@ class CallerLanguage(SoundPath):
         match frame:
             case StartFrame() if not self._is_first:
                 await self.push_frame(frame, direction)
-                await self._emit(self._language.current)
+                await self._switch(self._language.current)
                 return
             case TranscriptionFrame():
                 language = str(frame.language) if frame.language else None
                 if self._language.heard(frame.text, language):
-                    await self._emit(self._language.current)
+                    await self._switch(self._language.current)
             case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
                 self._language.turn_over()
             case _:
                 pass
         await self.push_frame(frame, direction)
 
-    async def _emit(self, language: str) -> None:
+    async def _switch(self, language: str) -> None:
         self._follow(language)
         for voice in self._voices:
             change = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
@@ -118,14 +118,13 @@ class CallerLanguage(SoundPath):
             await self.push_frame(change)
 
 
-# How to end a caller's turn that produced no transcript.
-#
-# After a laugh, a door or a neighbour's voice, the VAD detects speech and the agent is interrupted,
-# but there is nothing to answer. An earlier question of the caller may still be pending.
-
-
 class AfterSound(StrEnum):
-    """What to do after a turn without a transcript."""
+    """What to do after a turn without a transcript.
+
+    After a laugh, a door or a neighbour's voice, the VAD detects speech and the agent is
+    interrupted, but there is nothing to answer. An earlier question of the caller may still be
+    pending.
+    """
 
     RESUME = "resume"  # say the rest of the speech that the sound interrupted
     ANSWER = "answer"  # answer an earlier question
@@ -206,6 +205,7 @@ class WordlessTurns:
                 pass
 
     async def _end(self, _user: object, _strategy: Any, message: UserTurnStoppedMessage) -> None:
+        """Act on a turn without a transcript; after any other turn, only reset the state."""
         if message.content:
             self._asked = False
             self._asides.turn_over(worded=True)
@@ -262,11 +262,11 @@ class CallerWords(SoundPath):
     """
 
     def __init__(self, *, emit: Emit, limit: int = LIMIT, asides: Asides | None = None) -> None:
-        """Prepare.
+        """Create it for one call.
 
         Args:
             emit: Publishes events.
-            limit: The most characters in a turn.
+            limit: The largest number of characters in a turn.
             asides: Decides which words are not a turn; `None` if all words are.
         """
         super().__init__()

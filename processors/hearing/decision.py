@@ -37,7 +37,7 @@ from processors.hearing.utterance_rules import CallerUtterance
 IDLE_KEPT_S: Final = 2.0  # audio that is kept between utterances; a VAD reports 0.2 s late
 AIM_S: Final = 1.0  # earlier audio for a rung whose feed begins between utterances
 RECHECK_S: Final = 1.0  # of audio, between two checks for a better rung
-AGAIN_S: Final = 0.1  # audio from before the last utterance's end that may be replayed
+AGAIN_S: Final = 0.1  # audio before the last utterance's end that may be replayed
 TURN_HELD_S: Final = 1.0  # between two delays of a turn's end: Pipecat ends it after 2.5 s
 # How long to wait for a final result before the interim one is used: finals take 0.1 to 0.3 s, and
 # an answer must be heard after 1.5 s (chosen).
@@ -90,7 +90,7 @@ class CallerHearing:
         turn: Turn,
         offered: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """Prepare.
+        """Create the ladder of one call.
 
         Args:
             rungs: For each rung's name, whether we reconnect it ourselves; the preferred one first.
@@ -120,7 +120,7 @@ class CallerHearing:
         self._recheck_s = 0.0  # when to check for a better rung, in seconds of the caller's audio
         self._stopped_s = 0.0  # when the VAD last reported a stop, in seconds of the caller's audio
         # When the caller stopped, words were passed on, or the turn's end was delayed: the latest.
-        self._said_at = 0.0
+        self._last_event_at = 0.0
 
     @property
     def wake_at(self) -> float | None:
@@ -131,9 +131,9 @@ class CallerHearing:
         moments = [feed.mute_at for feed in self.feeds.values() if feed.attempt is not None]
         moments += [
             utterance.attempting.wake_at,
-            _guess_at(utterance, self._transcripts, self._said_at),
+            _guess_at(utterance, self._transcripts, self._last_event_at),
         ]
-        moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
+        moments += [] if utterance.speaking else [self._last_event_at + TURN_HELD_S]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
@@ -148,16 +148,16 @@ class CallerHearing:
         if utterance is None:
             return tuple(actions)
         winner = utterance.attempting.winner
-        guess_at = _guess_at(utterance, self._transcripts, self._said_at)
+        guess_at = _guess_at(utterance, self._transcripts, self._last_event_at)
         if winner is not None and guess_at is not None and now >= guess_at:
-            actions += _guessed(self._transcripts)
+            actions += _pass_on_guess(self._transcripts)
             actions += self._carry_out(
                 utterance.attempting.handle(Finished(attempt=winner), now), now
             )
             return tuple(actions)
         actions += self._carry_out(utterance.tick(now), now)
-        if not utterance.speaking and now >= self._said_at + TURN_HELD_S:
-            self._said_at = now
+        if not utterance.speaking and now >= self._last_event_at + TURN_HELD_S:
+            self._last_event_at = now
             actions += [KeepTurnOpen()] if utterance.owed(now) else []
         return tuple(actions)
 
@@ -172,22 +172,22 @@ class CallerHearing:
         ]
         if self.sound.end_s >= self._recheck_s:  # a rung's recovery is not reported to us
             self._recheck_s = self.sound.end_s + RECHECK_S
-            fed += self._aim(now)
+            fed += self._feed_next_rung(now)
         return tuple(fed)
 
-    def begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
-        """Ask for the words of an utterance that began `sure_s` ago, which is the VAD's delay.
+    def begin_speech(self, vad_delay_s: float, now: float) -> tuple[HearingAction, ...]:
+        """Ask for the words of an utterance that began `vad_delay_s` ago.
 
         If words of the last utterance are still pending, that utterance continues.
         """
-        going_on, before = _in_progress(self.utterance), self.utterance
-        if going_on:
-            going_on.go_on()
+        current, latest = _in_progress(self.utterance), self.utterance
+        if current:
+            current.go_on()
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
-        began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
-        if before and before.untranscribed(now):  # its words are still needed
-            began_s, not_before_s = before.began_s, before.not_before_s
+        began_s, not_before_s = self.sound.end_s - vad_delay_s, self._stopped_s - AGAIN_S
+        if latest and latest.untranscribed(now):  # its words are still needed
+            began_s, not_before_s = latest.began_s, latest.not_before_s
         self.utterance = utterance = CallerUtterance(
             self._begin, began_s=began_s, not_before_s=not_before_s, turn=self._turn
         )
@@ -211,14 +211,14 @@ class CallerHearing:
         hearing = (feed for feed in self.feeds.values() if feed.open and feed.attempt is not None)
         return tuple(AskForWords(feed.provider) for feed in hearing)
 
-    def stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
-        """Wait for the last words: the caller stopped `sure_s` ago, which is the VAD's delay."""
-        self._said_at, self._stopped_s = now, self.sound.end_s
+    def stop_speech(self, vad_delay_s: float, now: float) -> tuple[HearingAction, ...]:
+        """Wait for the last words: the caller stopped `vad_delay_s` ago."""
+        self._last_event_at, self._stopped_s = now, self.sound.end_s
         marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
         actions = tuple(item for marked in marks for item in marked)
         if self.utterance is None:
             return actions
-        stopped = self.utterance.stop(self._stopped_s, sure_s, now)
+        stopped = self.utterance.stop(self._stopped_s, vad_delay_s, now)
         return (*actions, *self._carry_out(stopped, now))
 
     def read_result(self, provider: str, result: Heard, now: float) -> tuple[HearingAction, ...]:
@@ -238,7 +238,7 @@ class CallerHearing:
         if not used:
             return actions
         if heard.final and not heard.text and utterance:
-            return (*actions, *_guessed(self._transcripts))
+            return (*actions, *_pass_on_guess(self._transcripts))
         if heard.text or not utterance:  # between utterances there is no speech to guess
             self._transcripts.guess = None if heard.final or not utterance else heard
         new_text = _new_text(
@@ -246,7 +246,7 @@ class CallerHearing:
         )
         if new_text == "":
             return actions
-        self._said_at = now
+        self._last_event_at = now
         return (*actions, PassOn(new_text=new_text))
 
     def fail(self, provider: str, failure: Failure, now: float) -> tuple[HearingAction, ...]:
@@ -261,10 +261,10 @@ class CallerHearing:
             event = Failed(attempt=attempt, failure=failure)
             actions += self._carry_out(utterance.handle(event, now), now)
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
-            actions += _book(
+            actions += _count_failure(
                 failure, self._policy, self._turn, now
             )  # not counted if the time-out may have expired because we stalled
-        return (*actions, *self._aim(now))
+        return (*actions, *self._feed_next_rung(now))
 
     def opened(self, provider: str, now: float) -> None:
         """Record that a rung's first connection is being opened."""
@@ -281,7 +281,7 @@ class CallerHearing:
             actions = utterance.feed(feed, self.sound, now)
         elif utterance and utterance.untranscribed(now):
             actions = self._carry_out(utterance.start_again(now), now)
-        return (*actions, *self._aim(now))
+        return (*actions, *self._feed_next_rung(now))
 
     def no_place(self, attempt: int, now: float) -> tuple[HearingAction, ...]:
         """End an attempt whose rung has no place for this call, so that the next one is asked."""
@@ -307,26 +307,28 @@ class CallerHearing:
                 case Stop():
                     done += _drop(self.feeds[action.provider], action)
                 case Exhausted():
-                    done += _guessed(self._transcripts)
+                    done += _pass_on_guess(self._transcripts)
                 case Done():
                     self.feeds[action.provider].transcribed()
-                    done += self._aim(now)
+                    done += self._feed_next_rung(now)
                 case _:
                     pass
         return tuple(done)
 
-    def _aim(self, now: float) -> tuple[HearingAction, ...]:
+    def _feed_next_rung(self, now: float) -> tuple[HearingAction, ...]:
         """Between utterances, feed the rung that will be asked next; count overdue connections."""
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
-                actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now)
+                actions += _count_failure(
+                    _failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now
+                )
         if _in_progress(self.utterance):
             return tuple(actions)
         until = self.utterance.until(now) if self.utterance else self._turn.unhurried_until(now)
         ranked = [self.feeds[item] for item in rank(self._policy.usable(now), until, now=now)]
-        known = (item for item in ranked if item.connected or item.opening.under_way)
-        best = next(known, None)
+        reachable = (item for item in ranked if item.connected or item.opening.under_way)
+        best = next(reachable, None)
         if best is None or not best.connected or best.open:
             return tuple(actions)
         if best is not self.writer:
@@ -347,7 +349,9 @@ def _hears(feed: Feed) -> bool:
     return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
 
 
-def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: float) -> float | None:
+def _guess_at(
+    utterance: CallerUtterance, transcripts: Transcripts, last_event_at: float
+) -> float | None:
     """Return when to pass on the last interim result as final; `None` if there is no complete one.
 
     It is complete if it reaches the end of the caller's speech.
@@ -355,11 +359,11 @@ def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: flo
     guess = transcripts.guess
     if guess is None or utterance.speaking:
         return None
-    whole = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
-    return said_at + GUESS_S if whole else None
+    complete = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
+    return last_event_at + GUESS_S if complete else None
 
 
-def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
+def _pass_on_guess(transcripts: Transcripts) -> tuple[PassOn, ...]:
     """Return the action that passes on the last interim result as final, if it has new words."""
     new_text = transcripts.deliver_guess()
     return (PassOn(new_text, guess=True),) if new_text else ()
@@ -384,8 +388,10 @@ def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
 
 
-def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tuple[EmitEvent, ...]:
-    """Count a failure outside an attempt, such as a lost standby or a refused connection."""
+def _count_failure(
+    failure: Failure, policy: StagePolicy, turn: Turn, now: float
+) -> tuple[EmitEvent, ...]:
+    """Count a failure outside an attempt, such as a lost standby, and return its events."""
     permit = policy.availability.of(policy.stage, failure.provider).permit(now)
     if permit is None:
         return ()  # already known

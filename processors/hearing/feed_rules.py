@@ -164,7 +164,7 @@ class Feed:
     """
 
     def __init__(self, provider: str, *, reconnected_by_us: bool, lag: Lag | None = None) -> None:
-        """Prepare.
+        """Create a closed feed.
 
         Args:
             provider: The rung's name.
@@ -248,7 +248,7 @@ class Feed:
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
     def end(self) -> tuple[FeedAction, ...]:
-        """End the feed; its transcript is finalised, so that no words appear in the next one."""
+        """End the feed, and finalise its transcript, so that the next one has none of its words."""
         was_open, self.open = self.open, False
         self.attempt, self.waits = None, False
         return (FlushWords(self.provider),) if was_open else ()
@@ -272,7 +272,7 @@ class Feed:
             for word in heard.words
             if (word.start_s + word.end_s) / 2 >= self._began_s
         )
-        whole = len(words) == len(heard.words)
-        text = heard.text if whole else " ".join(word.text for word in words)
+        complete = len(words) == len(heard.words)
+        text = heard.text if complete else " ".join(word.text for word in words)
         end_s = None if heard.end_s is None else heard.end_s + ahead_s
         return replace(heard, text=text, words=words, end_s=end_s)

@@ -34,7 +34,7 @@ class KeyedFrame(LLMMessagesAppendFrame):
 
 
 class Keypad(SoundPath):
-    """Collects digits to entries. Stands above the user context aggregator, and delays no frame.
+    """Collects digits into entries, above the user context aggregator. It delays no frame.
 
     The first digit of an entry interrupts the agent, as speech does.
     """
@@ -50,7 +50,7 @@ class Keypad(SoundPath):
         clock: Callable[[], float],
         recorded: Collection[int] | None = None,
     ) -> None:
-        """Prepare.
+        """Create it for one call.
 
         Args:
             lengths: The numbers of digits that the tools expect.
@@ -75,16 +75,16 @@ class Keypad(SoundPath):
         await super().process_frame(frame, direction)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()
-        if isinstance(frame, InputDTMFFrame) and self._is_of_entry(frame.button.value):
+        if isinstance(frame, InputDTMFFrame) and self._belongs_to_entry(frame.button.value):
             await self._press(frame.button.value)
             if frame.button.value in self._own:  # within an entry it has no meaning of its own
                 return
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(self, lambda: self._entry.wake_at, self._look)
+                self._alarm.start(self, lambda: self._entry.wake_at, self._tick)
             case UserStartedSpeakingFrame():
-                await self._give(self._entry.end())
+                await self._add_entry(self._entry.end())
             case _:
                 pass
 
@@ -93,7 +93,8 @@ class Keypad(SoundPath):
         await super().cleanup()
         await self._alarm.stop()
 
-    def _is_of_entry(self, key: str) -> bool:
+    def _belongs_to_entry(self, key: str) -> bool:
+        """Return whether a key belongs to an entry; drop the entry if keys belong elsewhere now."""
         if self._taken():
             self._entry.end()
             return False
@@ -102,13 +103,13 @@ class Keypad(SoundPath):
     async def _press(self, key: str) -> None:
         if self._entry.wake_at is None:
             await self.broadcast_interruption()
-        await self._give(self._entry.press(key, self._now()))
+        await self._add_entry(self._entry.press(key, self._now()))
         self._alarm.ring()
 
-    async def _look(self, now: float) -> None:
-        await self._give(self._entry.tick(now))
+    async def _tick(self, now: float) -> None:
+        await self._add_entry(self._entry.tick(now))
 
-    async def _give(self, entry: str | None) -> None:
+    async def _add_entry(self, entry: str | None) -> None:
         """Add an entry to the conversation; ask the model, unless the caller's turn is open."""
         if not entry:
             return

@@ -19,7 +19,7 @@ KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio cannot be repla
 LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
 JUDGED: Final = 50  # chunks after speech was noticed in which to find the loudest sample
 SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
-ALIKE: Final = 0.7  # share of words that may differ in two transcripts of the same speech
+MAX_DIFFERENCE: Final = 0.7  # share of the words of two transcripts of the same speech
 
 
 class SoundRing:
@@ -157,8 +157,8 @@ class Transcripts:
         if words and self._until_s is not None:
             new = self._new_by_time(words, self._until_s)
         else:
-            left = self._new_by_words(text.split())
-            new = [HeardWord(text=item, start_s=math.inf, end_s=math.inf) for item in left]
+            new_words = self._new_by_words(text.split())
+            new = [HeardWord(text=item, start_s=math.inf, end_s=math.inf) for item in new_words]
             self._until_s = None if new else self._until_s
         self._delivered += new
         return " ".join(heard_word.text for heard_word in new)
@@ -193,11 +193,11 @@ def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
     row = list(range(len(right) + 1))
     edge: list[tuple[int, int, int]] = []
     for used, word in enumerate(left, start=1):
-        before, row = row, [used]
+        previous_row, row = row, [used]
         for at, other in enumerate(right, start=1):
-            same = before[at - 1] + (word != other)
-            row.append(min(same, before[at] + 1, row[-1] + 1))
+            same = previous_row[at - 1] + (word != other)
+            row.append(min(same, previous_row[at] + 1, row[-1] + 1))
         edge.append((row[-1], used, len(right)))
     edge += [(cost, len(left), at) for at, cost in enumerate(row)]
     cost, used, skipped = min(edge, key=lambda cut: (cut[0] / max(cut[1], cut[2], 1), -cut[2]))
-    return (used, skipped) if cost <= ALIKE * max(used, skipped) else (0, 0)
+    return (used, skipped) if cost <= MAX_DIFFERENCE * max(used, skipped) else (0, 0)

@@ -1,7 +1,7 @@
 """One STT rung: its connection, its results and its errors.
 
-If the service leaves that to us, a lost connection is restored in the background, with repeated
-tries. A standby that is not connected from the start is set up when it is needed.
+If the service leaves reconnecting to us, a lost connection is restored in the background, with
+repeated tries. A standby that is not connected from the start is set up when it is needed.
 """
 
 from collections.abc import Callable, Iterable

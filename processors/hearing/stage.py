@@ -107,7 +107,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         return self._hearing.writer.provider
 
     def listens(self) -> bool:
-        """Return whether a recogniser is working on the caller's latest utterance."""
+        """Return whether a recogniser has lately sent a result for the latest utterance."""
         utterance = self._hearing.utterance
         return utterance is not None and utterance.listens(self.now())
 
@@ -255,7 +255,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
 
 
 def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
-    """Return an interim transcript as a final one."""
+    """Return an interim transcript as a final one; `None` if there is none."""
     if guess is None:
         return None
     final = TranscriptionFrame(

@@ -52,7 +52,7 @@ class CallerUtterance:
         not_before_s: float,
         turn: Turn,
     ) -> None:
-        """Prepare.
+        """Create an utterance; `start` asks the first rung.
 
         Args:
             begin: Makes a new request on the ladder.
@@ -72,9 +72,8 @@ class CallerUtterance:
         self._held_until: Deadline | None = None
         self.spoken_until_s = math.inf
         self._reached_s: dict[int, float] = {}  # by attempt: the end of its last final result
-        self._lived_at: dict[
-            int, float
-        ] = {}  # by attempt: its last result, on the provider's clock
+        # By attempt: when its last result came, on the provider's clock.
+        self._lived_at: dict[int, float] = {}
 
     @property
     def speaking(self) -> bool:
@@ -93,7 +92,7 @@ class CallerUtterance:
         return self._turn.patient_until(now).no_sooner_than(held_until)
 
     def owed(self, now: float) -> bool:
-        """Return whether the caller has stopped, and words of this utterance are pending."""
+        """Return whether the caller has stopped, and words are pending and not yet given up."""
         self._lag.see(now)
         return not self.speaking and not self.attempting.over and not self.until(now).passed(now)
 
@@ -117,17 +116,17 @@ class CallerUtterance:
         self._reached_s, self._lived_at = {}, {}
         return self.start(now)
 
-    def stop(self, at_s: float, sure_s: float, now: float) -> tuple[AttemptAction, ...]:
+    def stop(self, at_s: float, vad_delay_s: float, now: float) -> tuple[AttemptAction, ...]:
         """Record that the caller stopped.
 
         Args:
             at_s: When the VAD reported it, in seconds of the caller's audio.
-            sure_s: The VAD's delay.
+            vad_delay_s: How long the caller had been silent by then.
             now: The time of the report, monotonic, in seconds.
         """
         now_s = self._lag.provider_s(now)
         self._held_until = self._turn.unhurried_until(now_s)
-        self.spoken_until_s = at_s - max(sure_s, SLACK_S)
+        self.spoken_until_s = at_s - max(vad_delay_s, SLACK_S)
         self.attempting.until = self.until(now)
         winner = self.attempting.winner
         if winner is not None and self._reached_s.get(winner, 0.0) >= self.spoken_until_s:
@@ -176,7 +175,7 @@ class CallerUtterance:
         return (ask,)
 
     def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
-        """Feed a recogniser from the first word without a transcript, unless it got that before."""
+        """Feed a recogniser from the first word without a transcript, unless it has that audio."""
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)
         if feed.open and feed.from_s <= from_s:

@@ -33,7 +33,7 @@ class RungGate:
     """
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
-        """Prepare.
+        """Create the gate with all places free.
 
         Args:
             limits: As configured.
@@ -104,7 +104,7 @@ class RungGate:
         return ticket
 
     def seat(self) -> int | None:
-        """Take a place at once; `None` if there is none."""
+        """Take a place at once; return its ticket, or `None` if no place is free."""
         ticket = self._limiter.seat(self._clock())
         self._short = ticket is None
         if self._short:

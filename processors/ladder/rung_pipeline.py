@@ -59,12 +59,12 @@ class RungPipeline:
         self._ended = asyncio.Event()
         self._pipe = Pipeline(
             [service],
-            source=PipelineSource(self._pushed, name=f"{service.name}::above"),
-            sink=PipelineSink(self._pushed, name=f"{service.name}::below"),
+            source=PipelineSource(self._receive, name=f"{service.name}::above"),
+            sink=PipelineSink(self._receive, name=f"{service.name}::below"),
         )
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Begin to set the service up; returns at once.
+        """Begin to set the service up, and return at once.
 
         Args:
             owner: The stage, which owns the tasks; it must already be set up.
@@ -83,7 +83,7 @@ class RungPipeline:
     async def send(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> bool:
-        """Give the service a frame; return False if it was dropped because it is not ready."""
+        """Give the service a frame; return False if it was dropped: not ready, or ending."""
         if not self.takes:
             return False
         await self._pipe.queue_frame(frame, direction)
@@ -95,7 +95,7 @@ class RungPipeline:
         return self.ready.is_set() and not self._ending
 
     async def mute(self) -> None:
-        """Stop the service's work, and drop frames that it still pushes."""
+        """Stop the service's work, and drop frames that it pushes before it has stopped."""
         fence = InterruptionFrame()
         self._fence = fence
         for _ in range(PASSES):
@@ -104,13 +104,16 @@ class RungPipeline:
             self._fence = None  # it is not ready, or is ending, so no fence will come back
 
     def end(self, frame: EndFrame | CancelFrame) -> None:
-        """Close the service's connection; returns at once."""
+        """Begin to close the service's connection, and return at once."""
         if self.ready.is_set() and not self._ending:
             self._do(self._pipe.queue_frame(frame), "end")
         self._ending = True
 
     async def cleanup(self, *, within_s: float = STOP_S) -> None:
-        """Cancel the tasks and release the service, after at most `within_s` for an orderly end."""
+        """Wait for an orderly end, cancel the tasks and release the service.
+
+        The end and the release have `within_s` each.
+        """
         try:
             async with asyncio.timeout(within_s):
                 if self._ending and self.ready.is_set():
@@ -134,7 +137,7 @@ class RungPipeline:
         if self._on_ready:
             await self._on_ready(self)
 
-    async def _pushed(self, frame: Frame, direction: FrameDirection) -> None:
+    async def _receive(self, frame: Frame, direction: FrameDirection) -> None:
         match frame:
             case StartFrame():
                 pass

@@ -103,7 +103,7 @@ class Alarm:
             self._running = owner, task
 
     async def stop(self) -> None:
-        """End the task, unless it is the caller of this method: that ends with its owner."""
+        """End the task; a task that calls this itself ends with its owner instead."""
         running, self._running = self._running, None
         if running is not None:
             owner, task = running
@@ -135,7 +135,7 @@ class Alarm:
     async def run(self, wake_at: WakeAt, act: Act) -> None:
         """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
 
-        After an exception, `act` is logged and called again: perhaps only one report was faulty,
+        An exception is logged, and `act` is called again: perhaps only one report was faulty,
         and without this task a stage would stay silent until the end of the call.
         """
         now, again_s = self._now(), AGAIN_S
@@ -176,10 +176,10 @@ class Reconnector:
         allowed: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
     ) -> None:
-        """Prepare.
+        """Create it without a try; `begin` starts.
 
         Args:
-            name: Of the rung.
+            name: The rung's name.
             connect: Makes one try.
             clock: Monotonic, in seconds.
             allowed: Returns whether the rung may be asked now; if not, the try is skipped.
@@ -200,7 +200,7 @@ class Reconnector:
         return self._task is not None and not self._task.done()
 
     def begin(self, owner: TaskOwner) -> None:
-        """Begin to reconnect, unless that has begun; returns at once."""
+        """Begin to reconnect, unless that has begun or `close` was called; return at once."""
         if not self.busy and not self._closed:
             self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
 
