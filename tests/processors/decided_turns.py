@@ -61,7 +61,7 @@ class LoudnessVad(VADAnalyzer):
 
 
 class Session:
-    """A model with the given certainty."""
+    """A model that returns these probabilities, and then the last one again."""
 
     def __init__(self, *says: float) -> None:
         self.says = says
@@ -74,7 +74,7 @@ class Session:
 
 
 def slowly(takes_s: float) -> Callable[[Examine], "asyncio.Future[Judgement]"]:
-    """Return an executor whose result comes after this much time of the loop."""
+    """Return an executor whose result comes after `takes_s` of the event loop's time."""
 
     def run(examine: Examine) -> "asyncio.Future[Judgement]":
         loop = asyncio.get_running_loop()
@@ -118,7 +118,7 @@ class Above(FrameProcessor):
 
 @dataclass
 class Caller:
-    """A caller whose words arrive as soon as they stop."""
+    """A caller whose transcript arrives at the end of each piece of speech."""
 
     session: Session
     judges: TurnJudges
@@ -126,7 +126,9 @@ class Caller:
     context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
     watch: Watch = field(default_factory=Watch)
     told: list[Any] = field(default_factory=list)
-    pauses: list[tuple[str, float]] = field(default_factory=list)  # what was told above, and when
+    pauses: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # the reports to processors above, and when they came
     above: Sequence[FrameProcessor] = ()
     silent_s: float = 2.0  # at the end
     says: Sequence[str] = ()  # instead of numbered words
@@ -134,7 +136,7 @@ class Caller:
     observers: Sequence[BaseObserver] = ()
 
     async def speaks(self, *lengths_s: float) -> "Caller":
-        """Speak and be silent in turns, for these lengths, and then silent."""
+        """Speak and pause in turns, for these lengths, and then stay silent."""
         vad = LoudnessVad(
             params=VADParams(start_secs=0.2, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
         )
@@ -181,12 +183,12 @@ class Caller:
 
     @property
     def stops(self) -> list[float]:
-        """When the VAD was sure that the caller had stopped."""
+        """When the VAD reported that the caller had stopped."""
         return self.watch.at(VADUserStoppedSpeakingFrame)
 
     @property
     def starts(self) -> list[float]:
-        """When the VAD was sure that the caller spoke."""
+        """When the VAD reported that the caller spoke."""
         return self.watch.at(VADUserStartedSpeakingFrame)
 
     @property

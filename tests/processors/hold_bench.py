@@ -69,7 +69,7 @@ TEXTS = {
 
 
 class Voices(FrameProcessor):
-    """Replaces the TTS stage; records the sound that it passes to the line."""
+    """Replaces the TTS stage; adds the sound that it passes on to the line's queue."""
 
     def __init__(self, line: CallerLine) -> None:
         super().__init__()
@@ -165,8 +165,8 @@ class Call:
         """Let the caller speak; return when they stopped.
 
         Args:
-            decided: Whether the turn ends with it.
-            worded: Whether the recogniser has written down a word of it by then.
+            decided: Whether the turn ends with this speech.
+            worded: Whether the recogniser has transcribed a word by then.
         """
         if not self.floor.caller_speaking:
             await self.starts()
@@ -198,7 +198,7 @@ class Call:
         await self.stops(decided=False)
 
     async def says(self, length_s: float) -> None:
-        """Speak into the line, as long as the sound lasts."""
+        """Speak into the line for `length_s`, in real time."""
         await self.put(VADUserStartedSpeakingFrame())
         for _ in range(round(length_s / 0.02)):
             await self.put(InputAudioRawFrame(sound(500, 0.02), RATE_HZ, 1))

@@ -38,7 +38,7 @@ class Answered:
         )
 
     async def open(self, *, said: str = "") -> None:
-        """Let the far end say something short and pause; without `said` it is not written yet."""
+        """Let the far end say something short and pause; it is transcribed if `said` is given."""
         self.watch.answered()
         self.watch.judge.voiced(10.5)
         self.watch.judge.silent(11.0)
@@ -49,7 +49,7 @@ class Answered:
         assert not self.watch.judge.listens
 
     async def write(self, text: str) -> bool:
-        """Let it be written; return whether it is a turn of the talk."""
+        """Transcribe text; return whether it is a turn of the conversation."""
         return await self.watch.read(TranscriptionFrame(text, "", ""))
 
     async def _say(self, _: Frame) -> None:

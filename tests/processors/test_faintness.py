@@ -1,4 +1,4 @@
-"""How soon a caller's faint sound is detected, and that noise is no silence."""
+"""How soon a caller's faint sound is detected, and that noise is not silence."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def sound(length_s: float, level: float) -> NDArray[np.int16]:
 
 
 def heard(*parts: NDArray[np.int16], piece: int = PIECE) -> float:
-    """Return for how long it has been faint at the end."""
+    """Return for how long the sound has been faint at the end."""
     faintness, samples = Faintness(), np.concatenate(parts)
     for at in range(0, len(samples), piece):
         faintness.hear(samples[at : at + piece], RATE_HZ)

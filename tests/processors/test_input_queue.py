@@ -77,7 +77,7 @@ def names(out: Sequence[Frame]) -> list[str]:
 async def test_a_queued_word_is_not_said_after_the_caller_speaks(
     *, ordered: bool, came: list[str]
 ) -> None:
-    """The first is the reason for our queue: if it fails, Pipecat has fixed it."""
+    """The case `pipecat` is the reason for our queue: if it fails, Pipecat has fixed its own."""
     overtaken = (word("old"), DOWN), (InterruptionFrame(), DOWN)
 
     assert await came_through(*overtaken, ordered=ordered) == came
@@ -125,7 +125,7 @@ async def test_other_frames_keep_their_order_and_none_is_lost() -> None:
 
 
 async def test_kept_frames_keep_their_order_after_some_have_passed() -> None:
-    """The least number that shows it: a heap without some of it need not be one."""
+    """Eight frames are the fewest that show it: a heap with entries removed may be out of order."""
     queue = InputQueue()
     frames = [word(str(at), interruptible=at == 2) for at in range(8)]
     for frame in frames:

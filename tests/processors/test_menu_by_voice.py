@@ -40,7 +40,7 @@ class Ear:
 
 
 async def deaf(call: Call) -> None:
-    """Let a turn find no recogniser, and its menu be read."""
+    """End a turn without a recogniser, and wait until the menu was read."""
     await call.stops()
     call.exhausted("stt")
     await call.until(lambda: call.steps)

@@ -17,7 +17,7 @@ TIMEOUT_S = 5.0
 
 
 class Service(FrameProcessor):
-    """Repeats its input, as slowly as told."""
+    """Repeats its input, with the given delays."""
 
     def __init__(self, *, setup_s: float = 0.0, work_s: float = 0.0, end_s: float = 0.0) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Service(FrameProcessor):
 
 
 class Stage(FrameProcessor):
-    """Owns one rung, and acts as the test says."""
+    """Owns one rung, and carries out the test's actions."""
 
     def __init__(self, service: Service, act: Any) -> None:
         super().__init__()

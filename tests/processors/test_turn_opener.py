@@ -40,7 +40,7 @@ BUDGET_S = 1.5
 
 
 class StageAbove(FrameProcessor):
-    """Asks for the deadline when it hears of the stop."""
+    """Reads the deadline when it gets the report of the stop."""
 
     def __init__(self, turn: Turn) -> None:
         super().__init__()

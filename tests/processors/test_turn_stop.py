@@ -36,7 +36,7 @@ EXPECTED_S = 0.1  # from the recogniser, after the caller's last sample
 
 
 class SlowDetector(BaseTurnAnalyzer):
-    """Always sure, and slower than the recogniser."""
+    """Always finds the turn complete, and is slower than the recogniser."""
 
     @property
     def speech_triggered(self) -> bool:

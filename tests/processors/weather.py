@@ -17,7 +17,7 @@ from lab.simulators.schedule import Window
 
 SPELL_S = (3.0, 40.0)  # how long a fault lasts
 FAIR_S = (35.0, 70.0)  # how long everything works after a fault
-REST_S = 20.0  # of a breaker, whatever opened it: shorter than that
+REST_S = 20.0  # of a breaker, whatever opened it; shorter than `FAIR_S`
 TALK_S = (2.0, 12.0)  # between two turns
 LENGTHS = [
     pytest.param(600.0, id="ten minutes", marks=pytest.mark.slow),
@@ -48,8 +48,8 @@ def weather(
     Args:
         names: The providers, the preferred one first.
         kinds: Possible faults.
-        length_s: Of the call.
-        seed: Of the random numbers.
+        length_s: The length of the call.
+        seed: The seed of the random numbers.
         first: The share of the spells that the preferred one has.
     """
     dice, spells = random.Random(seed), []  # noqa: S311 - weather, not a secret

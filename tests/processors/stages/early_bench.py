@@ -223,7 +223,7 @@ class EarlyBench:
         return len(self.lab.record.requests(name))
 
     def told_at(self, kind: type) -> float:
-        """Return when the first event of a kind was told."""
+        """Return when the first event of a kind was published."""
         return next(self.at[n] for n, each in enumerate(self.told) if isinstance(each, kind))
 
     def _emit(self, event: Event) -> None:

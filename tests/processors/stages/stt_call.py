@@ -76,7 +76,7 @@ class Call:
             await self._wait(FRAME_S / self.pace)
 
     async def starts(self) -> None:
-        """Let the VAD be sure that the caller speaks."""
+        """Let the VAD report that the caller speaks."""
         await self.bench.put(VADUserStartedSpeakingFrame(start_secs=SURE_S))
 
     async def stops(self) -> None:
@@ -93,7 +93,7 @@ class Call:
         return pcm[sure:]
 
     async def says(self, text: str) -> str:
-        """Say something, and return what is passed on of it."""
+        """Say something, and return the words that are passed on."""
         self.seen = len(self.bench.out)
         await self.sound(await self.begins(caller.say(text)))
         await self.stops()
@@ -142,7 +142,7 @@ class Call:
 
 
 def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
-    """Return the services that speak to them."""
+    """Return services that are connected to these simulated providers."""
     return {
         instance.name: provider("stt", "deepgram").build(
             rung_spec(
@@ -172,7 +172,7 @@ async def calling(
     """Run a call on a ladder of simulated recognisers.
 
     Args:
-        names: Of the recognisers; none: `a` and `b`.
+        names: The recognisers' names; without any, `a` and `b`.
         faults: What is wrong with them from the start.
         pace: How much faster than the clock the caller speaks.
         limits: Of the recognisers.

@@ -1,4 +1,4 @@
-"""The cost of a turn's requests: each answered one is billed once, whatever its fate."""
+"""The cost of a turn's requests: each answered one is billed once, whatever happens to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,14 +27,14 @@ FINISH = chunk({}, "stop")
 
 
 def bills(it: Bench, *, of: str | None = None) -> list[tuple[str, bool]]:
-    """Return the billed rungs, and whether by our own count."""
+    """Return the billed rungs, and whether the usage is our own estimate."""
     told = [attempt for attempt in it.told_of(UsageMeasured) if of in (None, attempt.provider)]
     return [(item.provider, item.estimated) for item in told]
 
 
 @asynccontextmanager
 async def served(it: Bench, *events: Any, **how: bool) -> AsyncIterator[None]:
-    """Replace the first rung by a server that sends these events."""
+    """Replace the first rung with a server that sends these events."""
     async with streaming(*events, **how) as url:
         it.urls["openai"] = url
         yield

@@ -135,7 +135,7 @@ def rung(lab: Lab, name: str) -> RungSpec:
 
 
 def written(frames: Sequence[Frame]) -> str:
-    """Return the answer as a voice would have it, partial words dropped."""
+    """Return the answer as a voice would get it, without incomplete words."""
     text = ""
     for frame in frames:
         if isinstance(frame, LLMTextFrame):

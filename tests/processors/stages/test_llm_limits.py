@@ -37,7 +37,7 @@ PACE = Pace(late_min_s=0.2, late_max_s=0.3, gap_s=0.2)
 @dataclass
 class LimitedBench(Bench):
     async def ask_after(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
-        """Ask in a call of its own; this long after the caller stopped."""
+        """Ask in a separate call, `waited_s` after the caller stopped."""
         self.budget_s, self.stopped_at = budget_s, time.monotonic() - waited_s
         return await self.ask()
 

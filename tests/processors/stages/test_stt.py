@@ -1,4 +1,4 @@
-"""The caller's words are written once, whatever the recognisers do."""
+"""The caller's words are transcribed once, whatever the recognisers do."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""An hour of a caller's words for recognisers that fail at intervals: each is written once."""
+"""An hour of a caller's words for recognisers that fail at intervals: each is transcribed once."""
 
 import random
 import time

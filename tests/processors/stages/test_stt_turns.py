@@ -55,7 +55,7 @@ class Line:
             await asyncio.sleep(max(0.0, self.at - time.monotonic()))
 
     async def asks(self, text: str, *, fault: Fault | None = None, after_s: float = 0.0) -> float:
-        """Say something; break `a` in it; return how long the turn took from the last sample."""
+        """Say something, break `a` meanwhile, and return how long the turn then took."""
         since = len(self.bench.out)
         pcm, cut = caller.say(text), int(after_s * RATE_HZ) * 2
         await self.carries(pcm[:cut])

@@ -53,7 +53,7 @@ def played(
     loud: Pcm | None = None,
     missing: tuple[float, float] = (0.0, 0.0),
 ) -> list[tuple[bool, bool]]:
-    """Return of each audible window of the caller's whether it begins, or goes on as, an echo."""
+    """Return for each audible window of the caller's whether it begins or continues an echo."""
     clock = Clock()
     ear, found, sent = EchoEar(clock), list[tuple[bool, bool]](), 0
     ear.set_rate(RATE_HZ)
