@@ -34,7 +34,7 @@ _FEELS: Final = (
     r"(?:smil|laugh|sigh|chuckl|nod|giggl|gasp|wink|grin|shrug|frown|groan)e?s\b"
     r"|clears (?:[a-z]+ )?throat"
 )
-_MONTH: Final = (  # of languages that write "1. Mai", where the number is no list item
+_MONTH: Final = (  # of languages that write "1. Mai", where the number is not a list item
     r"(?:jan|feb|apr|jun|jul|aug|sep|okt|nov|dez|dec|m[a\u00e4][ijr](?:z|s|ts|e|us)?\b)"
 )
 _ATTRIBUTE: Final = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'<>]+)"

@@ -52,7 +52,7 @@ ASIDE_S: Final = 10.0  # the longest wait for a place when no caller waits for t
 
 
 class AsideAnswers:
-    """Answers requests outside the conversation, such as for a summary."""
+    """Answers requests outside the conversation, such as one for a summary."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ with a tool call does not count as prepared: the tool, the model and the voice s
 than is left of the budget. So a filler is said at once, or a clip within the budget.
 
 An announcement that a stage has no rung left replaces the answer. When the stage is back, the
-answer is pending again from the end of the announcement on. The same applies while a tool runs:
+answer is pending again from the end of the announcement. The same applies while a tool runs:
 words before and during the tool call ("let me see", "one moment") are not the answer, which the
 model gives after the result.
 """
@@ -31,7 +31,7 @@ FIRST_S: Final = 1.05  # any earlier, a filler would delay an answer that is mer
 LAST_S: Final = 1.43  # of a budget of 1.5 s; the rest is the time from the line to the ear
 CLIP_S: Final = 1.4
 # Other durations, in seconds.
-LATE_S: Final = 0.1  # an answer that is later than expected by more than this is not waited for
+LATE_S: Final = 0.1  # how long past its expected time an answer is awaited
 PREPARED_S: Final = 0.3  # from a late decision to the first word of a prepared answer
 AT_ONCE_S: Final = 0.05  # after a late decision, in which a transfer may announce itself instead
 SILENCE_S: Final = 1.9  # 2 s are the limit, and the way to the ear takes 0.06 to 0.08 s

@@ -127,11 +127,11 @@ class Speaker:
 
         Args:
             sound: 16-bit mono at `rate_hz`.
-            protected: Whether it cannot be interrupted.
-            answer: Whether it is part of the pending answer.
+            protected: Whether the audio cannot be interrupted.
+            answer: Whether the audio is part of the pending answer.
 
         Returns:
-            Its length in seconds; `None` if the caller spoke first, and it was dropped.
+            The audio's length in seconds; `None` if it was dropped, because the caller spoke first.
         """
         cuts = self._cuts
         self._making += not protected

@@ -36,7 +36,7 @@ class Announcements:
     def __init__(
         self, floor: Floor, *, pause_s: float, word_until: Callable[[], float] = lambda: 0.0
     ) -> None:
-        """Prepare.
+        """Create it for one call, without reports.
 
         Args:
             floor: The call's floor.

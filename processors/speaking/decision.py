@@ -171,7 +171,7 @@ class SpokenUtterance:
     @property
     def characters_left(self) -> int:
         """The length of the text that has not gone to the line."""
-        return self._ledger.words.characters_from(self._outlet.said)
+        return self._ledger.words.characters_from(self._outlet.released_words)
 
     @property
     def wake_at(self) -> float | None:
@@ -249,7 +249,7 @@ class SpokenUtterance:
             case Failed() | Dropped():
                 self._drop(event.attempt)
                 if isinstance(event, Failed):
-                    heard = self._outlet.said - self._first_word if is_voice else 0
+                    heard = self._outlet.released_words - self._first_word if is_voice else 0
                     event = replace(event, heard_words=max(0, heard))
                 self._follow(self._attempting.handle(event, now), now)
             case Paused() | Resumed():

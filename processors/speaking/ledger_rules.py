@@ -208,14 +208,14 @@ class SoundOutlet:
 
     Attributes:
         ledger: The words of the utterance, and which of them have arrived.
-        said: The number of words released.
+        released_words: The number of words released.
         hold_s: Up to where audio may be released while another voice is asked for the rest;
             `None` if no other voice is asked.
     """
 
     def __init__(self, line: CallerLine, *, rate_hz: int, protected: bool = False) -> None:
         self.ledger = SpeechLedger()
-        self.said = 0
+        self.released_words = 0
         self.hold_s: float | None = None
         self._line = line
         self._protected = protected  # it cannot be interrupted
@@ -268,14 +268,16 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Release all words that have arrived: no more audio will come."""
         released = self._release_until(self.ledger.keep_s, now)
-        return [*released, *map(self._word, range(self.said, self.ledger.arrived))]
+        return [*released, *map(self._word, range(self.released_words, self.ledger.arrived))]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []
-        while (heard_s := self.ledger.words.heard_at(self.said)) is not None and heard_s <= until_s:
+        while (
+            heard_s := self.ledger.words.heard_at(self.released_words)
+        ) is not None and heard_s <= until_s:
             released += self._release_sound(heard_s, now)
-            released.append(self._word(self.said))
-            self.said += 1
+            released.append(self._word(self.released_words))
+            self.released_words += 1
         released += self._release_sound(until_s, now)
         self.ledger.released_s = self._released / self._rate_hz
         return released

@@ -161,7 +161,7 @@ class WaitingLine(FrameProcessor):
 
         Args:
             situation: The situation that the text is for.
-            protected: Whether it cannot be interrupted.
+            protected: Whether the text cannot be interrupted.
         """
         chosen = self._phrases.choose((situation,), topical=False)
         text = chosen.text if chosen else self._phrases.fill(NEVER_SILENT.get(situation, ""))

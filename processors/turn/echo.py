@@ -32,7 +32,7 @@ class Track:
     """The latest samples of one direction, by sample number."""
 
     def __init__(self, rate_hz: int) -> None:
-        self.end = 0  # the number after that of the last sample
+        self.end = 0  # the number of the sample after the last one
         self._kept: Floats = np.zeros(round(KEPT_S * rate_hz))
 
     def put(self, samples: Samples, start: int) -> None:

@@ -14,7 +14,7 @@ SPEAKING, STOPPING = VADState.SPEAKING, VADState.STOPPING
 
 
 class ToldDetector:
-    """Returns its states one after the other."""
+    """Returns the given states one after another."""
 
     def __init__(self, states: Sequence[VADState]) -> None:
         self.params = VADParams(start_secs=0.2, stop_secs=0.5)

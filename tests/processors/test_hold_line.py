@@ -286,7 +286,7 @@ async def test_a_message_is_kept_if_the_caller_does_not_wait_for_the_tone() -> N
     assert call.desk.message_s > 5.0
 
 
-async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
+async def test_a_message_is_kept_when_the_caller_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")

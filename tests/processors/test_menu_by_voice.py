@@ -21,7 +21,7 @@ MENU = "Say callback or press one."
 
 
 class Ear:
-    """Understands the scripted utterances, one after the other."""
+    """Understands the scripted utterances, one after another."""
 
     def __init__(self, *understood: str, takes_s: float = 0.05) -> None:
         self.usable = True

@@ -140,21 +140,21 @@ async def test_stages_above_learn_of_a_pause_before_the_vad_with_its_verdict() -
 async def test_stages_above_learn_when_the_caller_continues_and_of_the_next_pause() -> None:
     one = await caller(SURE).speaks(1.0, 0.14, 1.0)
 
-    told = [news for news, _ in one.pauses]
+    told = [report for report, _ in one.pauses]
     assert told == ["PauseBegan", "PauseEnded", "PauseBegan", "PauseSoundsFinal"]
 
 
 async def test_a_dropped_analysis_does_not_affect_the_next_pause() -> None:
     one = await caller(SURE, UNSURE, takes_s=0.27).speaks(1.0, 0.14, 0.1, 0.14, 1.0)
 
-    assert "PauseSoundsFinal" not in [news for news, _ in one.pauses]
-    assert [news for news, _ in one.pauses].count("PauseBegan") == 3
+    assert "PauseSoundsFinal" not in [report for report, _ in one.pauses]
+    assert [report for report, _ in one.pauses].count("PauseBegan") == 3
 
 
 async def test_a_pause_that_sounds_unfinished_is_reported_without_its_end() -> None:
     one = await caller(UNSURE).speaks(1.0)
 
-    assert [news for news, _ in one.pauses] == ["PauseBegan"]
+    assert [report for report, _ in one.pauses] == ["PauseBegan"]
 
 
 async def test_no_pause_is_reported_if_the_early_analysis_is_disabled() -> None:

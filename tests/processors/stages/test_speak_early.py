@@ -78,7 +78,7 @@ async def test_a_model_that_slows_down_is_followed_word_by_word(lab: Lab) -> Non
         await talk.until(lambda: talk.said, within_s=30.0)
 
     assert talk.said == [TEXT]
-    assert max(talk.line.gaps_s) < 0.5  # a whole sentence would have been waited for: 3 s
+    assert max(talk.line.gaps_s) < 0.5  # waiting for a whole sentence would take 3 s
 
 
 async def test_a_slow_model_gets_time_for_its_sentence(lab: Lab) -> None:

@@ -65,9 +65,7 @@ class Talk:
     caller_line: CallerLine
     told: list[Any] = field(default_factory=list)
     unsaid: list[str] = field(default_factory=list)
-    protected: list[bool] = field(
-        default_factory=list
-    )  # whether words that no voice said cannot be interrupted
+    protected: list[bool] = field(default_factory=list)  # for each of `unsaid`
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, *frames: Frame) -> None:
