@@ -223,6 +223,7 @@ class Answering:
         return self._carry_out(self.attempting.cancel("caller"), now)
 
     def _fail(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on a failure; if every rung refused the content, ask without the last message."""
         self._transient |= not event.failure.permanent
         self._refused &= event.failure.scope in OF_REQUEST
         event = replace(event, heard_words=len(self.answer.said.split()))
@@ -239,6 +240,7 @@ class Answering:
     def _carry_out(
         self, actions: tuple[AttemptAction, ...], now: float, *, rest: str = ""
     ) -> tuple[AnswerAction, ...]:
+        """Carry out the actions of `Attempting` on the answer; return those for the stage."""
         done: list[AnswerAction] = []
         for action in actions:
             match action:

@@ -368,6 +368,7 @@ class EarlyAnswers:
                     self._drop(action.because)
 
     def _prepare(self, words: str) -> None:
+        """Ask for an answer to these words, unless that would have to wait for a place."""
         if not self._has_room():
             self._budget.settle(extra=0)
             return
@@ -389,6 +390,7 @@ class EarlyAnswers:
         )
 
     def _drop(self, because: DropReason) -> None:
+        """Drop the prepared answer, if any: publish its usage, and close it in a task."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             return

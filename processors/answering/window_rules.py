@@ -58,6 +58,7 @@ def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
 
 
 def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
+    """Return the messages to keep: system, summary, the turns that fit, and the newest turn."""
     system = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     summary = rest[:1] if rest and _is_summary(rest[0]) else []

@@ -291,6 +291,7 @@ class CallerHearing:
     def _carry_out(
         self, actions: tuple[AttemptAction, ...], now: float
     ) -> tuple[HearingAction, ...]:
+        """Carry out the actions of `Attempting` on the feeds; return those for the stage."""
         done: list[HearingAction] = []
         for action in actions:
             match action:

@@ -156,6 +156,7 @@ class Farewell(FrameProcessor):
         return from_below and self.reason is not None
 
     async def _send_end(self) -> None:
+        """Send the last words and the end to the TTS stage, once."""
         if self.reason is None or self._end_sent:
             return
         self._end_sent, self._answers_dropped = True, self._final

@@ -169,6 +169,7 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
 
 
 def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
+    """Yield the texts of a situation; raise `ValueError` if one is invalid."""
     where = f"{language}.{name}"
     if name not in set(Situation):
         raise ValueError(f"{where} is not a situation ({', '.join(Situation)})")

@@ -138,6 +138,7 @@ class RungPipeline:
             await self._on_ready(self)
 
     async def _receive(self, frame: Frame, direction: FrameDirection) -> None:
+        """Give the service's frame to `output`, unless it is late; note the fence and the end."""
         match frame:
             case StartFrame():
                 pass

@@ -235,6 +235,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
+        """Decide on an event of an attempt in progress."""
         is_voice = event.attempt == self._voice
         match event:
             case SoundCame() | WordTimed():
@@ -298,6 +299,7 @@ class SpokenUtterance:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
     def _follow(self, actions: tuple[AttemptAction, ...], now: float) -> None:
+        """Carry out the actions of `Attempting`, and collect actions for the stage."""
         for action in actions:
             match action:
                 case EmitEvent():
@@ -319,6 +321,7 @@ class SpokenUtterance:
                     self.accepts, self.over = False, True
 
     def _ask(self, ask: Ask) -> None:
+        """Ask a rung for the rest; meanwhile, release only words that have arrived."""
         earlier = [n for n, live in self._live.items() if live.provider == ask.provider]
         for attempt in earlier:  # a rung has one attempt at a time
             self._drop(attempt)

@@ -287,6 +287,7 @@ class SoundOutlet:
         return PlayWord(word=text, spaced=spaced)
 
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
+        """Release the audio up to `until_s` of the utterance, and add it to the line."""
         available = len(self._pcm) // SAMPLE_BYTES
         samples = min(round(until_s * self._rate_hz) - self._released, available)
         if until_s >= self.ledger.received_s:  # leave no sample behind because of rounding

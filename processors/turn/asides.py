@@ -91,6 +91,7 @@ class Asides:
         return self._judge(text) is Aside.ECHO
 
     def _judge(self, text: str) -> Aside | None:
+        """Return why words are not a turn, by their sound and the agent's speech; else `None`."""
         now, floor = self._now(), self._floor
         recently_audible = floor.agent_sounds_until >= now - WRITTEN_S
         # A transcript that comes late may belong to the previous turn.

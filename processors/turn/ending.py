@@ -150,7 +150,7 @@ class DictationWait:
         self._reported: tuple[float, float] | None = None
 
     def left_s(self, words: str) -> float:
-        """Return how much longer the turn stays open after these words; report a new wait."""
+        """Return how much longer the turn stays open, 0 to end it; report a new wait."""
         stopped_at, now = self._floor.stopped_at, self._now()
         if stopped_at is None:  # the words were too soft for the VAD
             return 0.0
