@@ -126,9 +126,8 @@ class Caller:
     context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
     watch: Watch = field(default_factory=Watch)
     told: list[Any] = field(default_factory=list)
-    pauses: list[tuple[str, float]] = field(
-        default_factory=list
-    )  # the reports to processors above, and when they came
+    # The reports to processors above, and when they came.
+    pauses: list[tuple[str, float]] = field(default_factory=list)
     above: Sequence[FrameProcessor] = ()
     silent_s: float = 2.0  # at the end
     says: Sequence[str] = ()  # instead of numbered words

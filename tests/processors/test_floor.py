@@ -90,7 +90,7 @@ def test_speech_is_transcribed_once_a_final_result_follows_it() -> None:
         lambda: floor.words("I would", final=False),
         lambda: floor.words("I would like", final=True),
         floor.caller_resumed,
-        lambda: floor.caller_stopped(101.0, now=101.2),  # there was no more word
+        lambda: floor.caller_stopped(101.0, now=101.2),  # there were no more words
         lambda: floor.words("a table", final=False),
         lambda: floor.turn_ended(101.5),
     ):

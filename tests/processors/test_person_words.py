@@ -21,7 +21,7 @@ Pcm: TypeAlias = NDArray[np.int16]
 RATE_HZ = 8000
 PIECE = 160
 QUESTION_S = 1.0
-LISTENED_S = 3.0  # of sound, by which the words are over
+LISTENED_S = 3.0  # of sound; the words are over by then
 
 
 def silence(length_s: float) -> Pcm:
@@ -89,7 +89,7 @@ async def leg() -> AsyncIterator[Leg]:
     [
         ("Yes.", [Consent.YES]),
         ("No.", [Consent.NO]),
-        ("One.", []),  # a digit is a key's
+        ("One.", []),  # digits count only as keys
         ("You have reached the billing office. Please leave a message after the tone.", []),
     ],
 )

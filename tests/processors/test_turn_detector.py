@@ -102,7 +102,7 @@ async def test_a_failing_detector_causes_no_wait() -> None:
 
 
 async def test_silence_has_its_full_time_if_no_analysis_will_follow() -> None:
-    judges = judges_of(0.2, width=1)  # the second of them would be too late, and is not begun
+    judges = judges_of(0.2, width=1)  # the second of them would be too late, and is not started
     callers = [Caller(Session(SURE), judges) for _ in range(2)]
 
     async with asyncio.TaskGroup() as calls:

@@ -56,9 +56,9 @@ from providers.openai import build
 from tests.processors.stages.test_llm import rung
 
 QUESTION = "What are your opening hours?"
-STOP_S = 0.2  # of silence, after which the VAD is sure
+STOP_S = 0.2  # of silence, after which the VAD reports the stop
 WINDOW = 4000  # tokens
-DETECTOR_S = 0.5  # of a busy machine
+DETECTOR_S = 0.5  # the detector's time on a busy machine
 
 
 class Detector(BaseTurnAnalyzer):
@@ -133,7 +133,7 @@ class EarlyBench:
     context: Memory = field(default_factory=lambda: Memory(heard_s=lambda: 0.0))
     called: list[str] = field(default_factory=list)  # tools that ran
     called_at: list[float] = field(default_factory=list)
-    at: dict[int, float] = field(default_factory=dict)  # when an event was told, by its index
+    at: dict[int, float] = field(default_factory=dict)  # when an event was published, by its index
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))

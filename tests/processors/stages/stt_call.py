@@ -34,16 +34,16 @@ from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
 
 RATE_HZ = 16_000
-FLOOR_RMS = 3.0  # of a line: samples of exactly zero are on no line, and cost this recogniser words
-SURE_S = 0.2  # how long a VAD takes to be sure, both of speech and of its end
+FLOOR_RMS = 3.0  # the noise of a line; this recogniser loses words in exact silence
+SURE_S = 0.2  # a VAD's delay, at the beginning of speech and at its end
 TIMEOUT_S = 20.0  # a guard: far longer than anything takes, on a busy machine too
 PACE = Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True)
 
 E = TypeVar("E")
 
 
-# The synthesiser's breath differs each time, and now and then the recogniser takes one
-# for the other. The test only asks that no word is lost and none comes twice.
+# The synthesised speech differs a little each time, and the recogniser sometimes confuses these
+# words. The test requires only that no word is lost and none comes twice.
 ALIKE = {"where": "when"}
 
 
@@ -135,7 +135,7 @@ class Call:
 
     async def _wait(self, seconds: float) -> None:
         self._debt_s += seconds
-        if self._debt_s >= FRAME_S:  # a sleep of less is never exact
+        if self._debt_s >= FRAME_S:  # shorter sleeps are inexact
             began = time.monotonic()
             await asyncio.sleep(self._debt_s)
             self._debt_s -= time.monotonic() - began

@@ -76,7 +76,7 @@ class Bench:
     urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
     shared: Mapping[str, RungSpec] = field(default_factory=dict)  # with a client for all calls
     budget_s: float = 1.5
-    stopped_at: float | None = None  # the caller; `None` if none waits
+    stopped_at: float | None = None  # when the caller stopped; `None` if no caller waits
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
@@ -250,7 +250,7 @@ async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() ->
             now = time.monotonic()
             if permit := availability.of(*place).permit(
                 now, probe=True
-            ):  # else a caller is quicker
+            ):  # otherwise a caller is quicker
                 availability.succeeded(place, permit, now=now)
 
     async with bench() as it, asyncio.TaskGroup() as tasks:

@@ -184,7 +184,7 @@ async def test_a_tool_is_run_though_the_usage_after_its_call_is_incomplete(usage
     assert ran == [("look_up", "a", {"day": "Monday"})]
     (told,) = it.told_of(UsageMeasured)
     assert told.estimated
-    assert told.completion_tokens > 0  # the call is written, too
+    assert told.completion_tokens > 0  # the tool call counts, too
 
 
 async def test_a_call_with_a_used_id_gets_one_of_its_own() -> None:
@@ -201,7 +201,7 @@ async def test_a_call_with_a_used_id_gets_one_of_its_own() -> None:
         ((name, number, given),) = await asked_with_tools(it, had)
 
     assert (name, given) == ("look_up", {"day": "Tuesday"})
-    assert number not in ("", "a")  # else its result is written over the earlier one
+    assert number not in ("", "a")  # otherwise its result would replace the earlier one
 
 
 HOW_ENDED = pytest.mark.parametrize(

@@ -99,7 +99,7 @@ async def test_a_recogniser_that_fails_in_an_utterance_loses_no_word(fault: Faul
 
         assert words(said) == words(FIRST)
         assert words(again) == words(SECOND)
-        assert call.asked[asked:] == ["b"]  # the second utterance pays nothing
+        assert call.asked[asked:] == ["b"]  # the second utterance loses no time
         assert {name for name, _ in call.failures} == {"a"}
         assert [(fact.before, fact.after) for fact in call.facts(RungChosen)] == [("a", "b")]
 
@@ -251,7 +251,7 @@ async def test_the_first_rung_writes_again_when_it_is_no_longer_suspect() -> Non
         assert permit is not None
         health.succeeded(permit, time.monotonic())  # as a probe does
         await call.silence(1.1)
-        assert call.stage.writer == "a"  # it hears already when the caller begins
+        assert call.stage.writer == "a"  # it already gets the audio when the caller begins
         said = await call.says(SECOND)
 
         assert words(said) == words(SECOND)
@@ -298,7 +298,7 @@ async def test_heard_sound_is_billed_to_its_recogniser() -> None:
         await asyncio.sleep(0.05)
 
         billed = {measured.processor for measured in call.bench.measured(STTUsageMetricsData)}
-        assert billed == {"b"}  # the other died before it could report its sound
+        assert billed == {"b"}  # `a` died before it could report its sound
 
 
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
@@ -345,7 +345,7 @@ def local() -> FrameProcessor:
     return provider("stt", "local").build(rung)
 
 
-@pytest.mark.real_time  # it is a process of its own
+@pytest.mark.real_time  # the recogniser is a separate process
 async def test_the_local_recogniser_is_started_when_no_other_is_left() -> None:
     away = faults.Http(status=401)
     async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
@@ -354,7 +354,7 @@ async def test_the_local_recogniser_is_started_when_no_other_is_left() -> None:
         said = await call.says(FIRST)
 
         assert cold
-        assert words(said)[-1] == "appointment"  # it takes the others for what else they may be
+        assert words(said)[-1] == "appointment"  # it may take the others for similar words
         assert call.stage.writer == "local"
 
 

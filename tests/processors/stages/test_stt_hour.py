@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
 NAMES = ("a", "b")
 KINDS = {**DEATHS, **DEAD}
-SAID = (  # what this recogniser hears well; of an article before a pause it is not sure
+SAID = (  # this recogniser is certain of these; of an article before a pause it is not
     "I would like to book an appointment.",
     "When are you open on Saturday?",
     "What are your opening hours?",

@@ -93,7 +93,7 @@ async def test_a_turn_comes_once_and_whole(
             turn=Turn(budget_s=1.5),
         )
         models = await asyncio.to_thread(VoiceModels.load)
-        memory = Memory(heard_s=time.monotonic)  # between two questions they hear something
+        memory = Memory(heard_s=time.monotonic)  # between two questions the caller hears something
         turn, judges = TurnSettings(), TurnJudges(clock=time.monotonic)
         vad = models.vad(turn)
         detector = models.turn_detector(

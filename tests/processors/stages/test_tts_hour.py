@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
 NAMES = ("cartesia", "elevenlabs")
 ALL = DEAD | MUTE | BROKEN | ODD
-SELDOM = {"reset", "no websocket"}  # they meet only new connections, and a voice opens few
+SELDOM = {"reset", "no websocket"}  # only new connections have them, and a voice opens few
 KINDS = {name: fault for name, fault in ALL.items() if name not in SELDOM}
 ANSWERS = (GREETING, *SAYS.values(), hours(""), hours("Saturday"), price("haircut"), price(""))
 ONCE = (LLMFullResponseStartFrame, LLMFullResponseEndFrame)
