@@ -41,7 +41,7 @@ def voices(*, cold: bool = False, limits: Mapping[str, int] | None = None) -> St
 
 
 def sockets(lab: Lab, name: str) -> int:
-    """How many connections a simulated provider was asked for."""
+    """Return how many connections were requested from a simulated provider."""
     return len([request for request in lab.record.requests(name) if request.method == "GET"])
 
 

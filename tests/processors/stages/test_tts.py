@@ -87,7 +87,7 @@ async def spoken(talk: Talk, text: str = TEXT) -> None:
 
 
 def sound_s(talk: Talk, rung: str | None = None) -> float:
-    """The seconds of sound that left the stage, of one rung or of all."""
+    """Return the seconds of sound that left the stage, from one rung or from all."""
     frames = [f for f in talk.kept_of(TTSAudioRawFrame) if rung in (None, f.metadata[RUNG])]
     return sum(len(frame.audio) for frame in frames) / 2 / RATE_HZ
 
