@@ -36,7 +36,7 @@ class Moments:
         return self.heard_s - self.stopped_s
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Return the begin and end of each part; a part that was ready early takes no time."""
+        """Return the start and end of each part; a part that was ready early takes no time."""
         marks = [self.stopped_s]
         for item in (
             self.noticed_s,
@@ -133,11 +133,11 @@ class Comparison:
 
 def compare(ours: Sequence[Account], theirs: Sequence[Account]) -> Comparison:
     """Return the comparison; both sequences have the pairs in the same order."""
-    own, bare = [account.own_s for account in ours], [account.own_s for account in theirs]
-    mine, other = spread(own), spread(bare)
+    our_s, their_s = [turn.own_s for turn in ours], [turn.own_s for turn in theirs]
+    our_spread, their_spread = spread(our_s), spread(their_s)
     return Comparison(
-        ours=mine,
-        theirs=other,
-        ratio=mine.p50_s / other.p50_s if other.p50_s else float("inf"),
-        difference=spread([a - b for a, b in zip(own, bare, strict=True)]),
+        ours=our_spread,
+        theirs=their_spread,
+        ratio=our_spread.p50_s / their_spread.p50_s if their_spread.p50_s else float("inf"),
+        difference=spread([a - b for a, b in zip(our_s, their_s, strict=True)]),
     )

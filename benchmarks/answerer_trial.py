@@ -86,8 +86,8 @@ class Trial:
         )
 
     @property
-    def heard_to_be_one_s(self) -> float:
-        """When a recogniser without mistakes would have transcribed the machine's telling words."""
+    def recognisable_s(self) -> float:
+        """When a recogniser without mistakes has the words that give the machine away."""
         return self.rendered.told_s + WORD_LAG_S
 
     @property
@@ -106,7 +106,7 @@ async def _nothing(_: object) -> None:
     """Do nothing, in place of speaking and hanging up."""
 
 
-class _Noting(AnswererWatch):
+class _RecordingWatch(AnswererWatch):
     """The processor outside any pipeline: frames that it pushes are dropped."""
 
     def __init__(self, speech: SpeechDetector, clock: Callable[[], float]) -> None:
@@ -141,7 +141,7 @@ async def try_greeting(
 ) -> Trial:
     """Return the decisions about a greeting; audio before `answered_s` is early media."""
     now = 0.0
-    watch = _Noting(speech, clock=lambda: now)
+    watch = _RecordingWatch(speech, clock=lambda: now)
     watch.ear.prepare(RATE_HZ)
     ringing = True
     for at in range(0, len(rendered.pcm) - PIECE_BYTES, PIECE_BYTES):

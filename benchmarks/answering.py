@@ -51,12 +51,12 @@ def _measure_set(name: str, options: argparse.Namespace) -> bool:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{name} greetings, words {options.words}")
     if options.each:
-        console.print(_each(trials))
+        console.print(_trial_table(trials))
     met = True
     for what, value, target, reached in _figures(trials):
         console.print(f"  {what}: {value}; target {target}: {'met' if reached else 'NOT met'}")
         met = met and reached
-    for what, value in _beside(trials):
+    for what, value in _further_figures(trials):
         console.print(f"  {what}: {value}")
     return met
 
@@ -84,14 +84,15 @@ def _recogniser(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise
 
 
 def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
+    """Return what is judged: its name, value and target, and whether the target is met."""
     people, machines = _split(trials)
-    away = [person for person in people if person.turned_away]
+    hung_up_on = [person for person in people if person.turned_away]
     found = [machine for machine in machines if machine.right_s is not None]
     share = len(found) / len(machines)
     first = _p95([trial.first_s for trial in trials])
     right = _p95([_right_s(person) for person in [*people, *_early(machines)]])
     return [
-        ("people hung up on", f"{len(away)} of {len(people)}", "0", not away),
+        ("people hung up on", f"{len(hung_up_on)} of {len(people)}", "0", not hung_up_on),
         (
             "machines found",
             f"{len(found)} of {len(machines)}",
@@ -100,7 +101,7 @@ def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
         ),
         ("first word, p95 from the answer", f"{first:.2f} s", f"{DECIDED_S} s", first <= DECIDED_S),
         (
-            "right word, p95, of people and of machines that were heard to be one by then",
+            "right word, p95, of people and of machines that could be recognised by then",
             f"{right:.2f} s",
             f"{DECIDED_S} s",
             right <= DECIDED_S,
@@ -108,19 +109,20 @@ def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def _beside(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+def _further_figures(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+    """Return the names and values of figures that are not judged."""
     people, machines = _split(trials)
     right = [machine.right_s for machine in machines if machine.right_s is not None]
     greeted = [person.opened_s for person in people if person.opened_s is not None]
     talked_to = sum(1 for machine in machines if machine.opened_s is not None)
     behind = [
-        machine.right_s - machine.heard_to_be_one_s
+        machine.right_s - machine.recognisable_s
         for machine in machines
-        if machine.right_s is not None and math.isfinite(machine.heard_to_be_one_s)
+        if machine.right_s is not None and math.isfinite(machine.recognisable_s)
     ]
     early = f"{len(_early(machines))} of {len(machines)}"
     return [
-        ("machines that were heard to be one by then", early),
+        ("machines that could be recognised by then", early),
         ("right word on all, p95", f"{_p95([_right_s(trial) for trial in trials]):.2f} s"),
         ("right word on machines, p50 and p95", f"{_p50(right):.2f} s, {_p95(right):.2f} s"),
         ("behind the telling words, p50 and p95", f"{_p50(behind):.2f} s, {_p95(behind):.2f} s"),
@@ -134,8 +136,8 @@ def _right_s(trial: Trial) -> float:
 
 
 def _early(machines: Sequence[Trial]) -> list[Trial]:
-    """Return the machines whose telling words had been spoken in time."""
-    return [machine for machine in machines if machine.heard_to_be_one_s <= DECIDED_S]
+    """Return the machines that could be recognised within `DECIDED_S`."""
+    return [machine for machine in machines if machine.recognisable_s <= DECIDED_S]
 
 
 def _split(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
@@ -143,14 +145,14 @@ def _split(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     return people, [trial for trial in trials if trial.who.value != "human"]
 
 
-def _each(trials: Sequence[Trial]) -> Table:
-    table = Table("greeting", "is", "heard to be one", "decided", "done")
+def _trial_table(trials: Sequence[Trial]) -> Table:
+    table = Table("greeting", "is", "recognisable", "decided", "done")
     for trial in trials:
         decisions = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in trial.verdicts)
         done = ", ".join(
             f"{type(a).__name__} {at:.2f}" for at, a in trial.done if type(a).__name__ != "Decide"
         )
-        telling = f"{trial.heard_to_be_one_s:.2f}"
+        telling = f"{trial.recognisable_s:.2f}"
         table.add_row(trial.rendered.greeting.name, trial.who.value, telling, decisions, done)
     return table
 

@@ -28,13 +28,13 @@ from operations.telemetry import logs
 STOCK: Final = "stock-pipecat"
 WITHIN_S: Final = 0.3  # all callers ring, and later speak, within this time
 GREETING_S: Final = 1.5  # the limit for the slowest greeting, from the ring
-NOW_S: Final = 0.5  # from the fault to the first question: time to signal all callers
+SIGNAL_S: Final = 0.5  # from the fault to the first question: time to signal all callers
 CUT: Final = {"fault": "cut", "after_words": 7}  # as in the drill's rows
 DYING: Final = "cartesia"
 
 
 def main() -> int:
-    """Measure and print; return 0, or 1 if a caller did not hear everything."""
+    """Measure and print; return 0, or 1 if a run missed the target."""
     options = _options()
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
@@ -50,18 +50,20 @@ async def _measure(options: argparse.Namespace) -> int:
             for number in range(1, options.runs + 1):
                 for side in sides:
                     kind = workers if side == OURS else ""
-                    result = await _one(side, kind, options, folder=Path(folder) / "server")
+                    result = await _run_once(side, kind, options, folder=Path(folder) / "server")
                     found.append({"run": number, "side": side, "workers": kind, **result})
-                    console.print(f"run {number} {side}: {_say(result, callers=options.callers)}")
+                    console.print(
+                        f"run {number} {side}: {_describe(result, callers=options.callers)}"
+                    )
                     for item in result["wrong"]:
                         console.print(f"    {item}")
     good = [_good(row, callers=options.callers) for row in found if row["side"] == OURS]
     beside = f", {options.busy} other busy processes" if options.busy else ""
-    kept = "met" if all(good) else "MISSED"
+    verdict = "met" if all(good) else "MISSED"
     console.print(
         f"{options.callers} callers within {WITHIN_S:g} s while the first voice dies{beside}: "
         f"each greeted within {GREETING_S:g} s and every word once in {sum(good)} of "
-        f"{len(good)} runs: {kept}"
+        f"{len(good)} runs: {verdict}"
     )
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -72,7 +74,7 @@ def _good(result: dict[str, Any], *, callers: int) -> bool:
     return result["whole"] == callers and result["greeting_s"] <= GREETING_S
 
 
-def _say(result: dict[str, Any], *, callers: int) -> str:
+def _describe(result: dict[str, Any], *, callers: int) -> str:
     firsts = (
         f"first word p50 {seconds(result['p50_s'])}, worst {seconds(result['worst_s'])} "
         f"(any speech {seconds(result['speech_s'])})"
@@ -85,7 +87,7 @@ def _say(result: dict[str, Any], *, callers: int) -> str:
     )
 
 
-async def _one(
+async def _run_once(
     side: str, workers: str, options: argparse.Namespace, *, folder: Path
 ) -> dict[str, Any]:
     """Run once; return the figures over all callers."""
@@ -99,16 +101,16 @@ async def _one(
         )
         for number in range(options.callers)
     ]
-    wanted = load.Load(
+    settings = load.Load(
         side=side, workers=workers, calls=options.callers, turns=1, delays=options.delays
     )
     try:
-        evidence = await load.put_load(wanted, folder=folder, callers=callers, meanwhile=_break)
+        evidence = await load.put_load(settings, folder=folder, callers=callers, meanwhile=_break)
     except CommandError as broken:
         nothing = {"greeting_s": NEVER_S, "p50_s": NEVER_S, "worst_s": NEVER_S}
         nothing |= {"speech_s": NEVER_S, "gap_s": 0.0}
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
-    run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
+    run, judged = await asyncio.to_thread(load.settle, settings, evidence)
     turns = [turn for call in judged for turn in call.turns]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
@@ -130,15 +132,15 @@ async def _break(site: Any, groups: Sequence[Any]) -> None:
 
     await asyncio.gather(*(group.greeted() for group in groups))
     await site.control.set_faults(DYING, [CUT])
-    at = clock.monotonic() + NOW_S
+    ask_at = clock.monotonic() + SIGNAL_S
     for group in groups:
-        group.go(at)
+        group.go(ask_at)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Callers at once while the first voice dies.")
     parser.add_argument("--callers", type=int, default=8, help="default 8")
-    parser.add_argument("--runs", type=int, default=5, help="running, default 5")
+    parser.add_argument("--runs", type=int, default=5, help="in a row, default 5")
     parser.add_argument("--workers", default="auto", help="1 or auto, default auto")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="other busy processes")
     parser.add_argument("--beside", choices=[STOCK], help="measure this, too, run by run")

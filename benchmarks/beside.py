@@ -1,7 +1,7 @@
 """Compares our server with stock Pipecat, by what a caller hears: two servers, two calls, in turn.
 
 Each server has its own simulated providers, so its requests are counted separately. The two callers
-never ask at the same time: one waits until the other's answer has begun.
+never ask at the same time: after one has asked, the other waits for `ALONE_S`.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class OneAtATime:
 async def compare_sides(
     turns: int, *, delays: str, folder: Path, workers: Sequence[str] = ()
 ) -> Mapping[str, SideFigures]:
-    """Hold calls with both servers until each has been asked `turns` questions.
+    """Ask both servers `turns` questions each, in calls; return what was heard, by side.
 
     Args:
         turns: Questions to each side.
@@ -84,7 +84,7 @@ async def compare_sides(
         for first in range(0, turns, TURNS_A_CALL):
             questions = questions_of(0, min(TURNS_A_CALL, turns - first))
             cue = OneAtATime()
-            for side, held in (await _pair(sites, questions, cue=cue)).items():
+            for side, held in (await _call_both(sites, questions, cue=cue)).items():
                 calls[side].append(held)
         asked = {
             side: await asked_of_models(site.control) - before[side] for side, site in sites.items()
@@ -119,14 +119,14 @@ async def two_sites(
         yield {OURS: ours, STOCK: stock}
 
 
-async def _pair(
+async def _call_both(
     sites: Mapping[str, Site], questions: Sequence[str], *, cue: OneAtATime
 ) -> dict[str, HeldCall]:
     held = {side: HeldCall(number=0, rang_at=clock.monotonic()) for side in sites}
     async with asyncio.TaskGroup() as group:
         for side, site in sites.items():
             group.create_task(
-                hold_call(script_for(site.agent.url), held[side], questions=questions, before=cue)
+                hold_call(script_for(site.agent.url), held[side], questions=questions, cue=cue)
             )
     return held
 
@@ -138,7 +138,7 @@ async def call_once(script: Script, question: str) -> HeldCall:
     async def at_once(_index: int) -> None:
         pass
 
-    await hold_call(script, held, questions=[question], before=at_once)
+    await hold_call(script, held, questions=[question], cue=at_once)
     return held
 
 

@@ -30,7 +30,7 @@ LOST_S: Final = 5.0  # silence that ends any answer
 HURRY_S: Final = 12.0  # after this time without any sound a caller gives up
 ANSWER_S: Final = 30.0  # the longest wait for the end of an answer
 ENOUGH: Final = 0.85  # of the expected length: with this much, an answer may be complete
-LOOK_S: Final = 0.05
+POLL_S: Final = 0.05
 
 Cue: TypeAlias = Callable[[int], Awaitable[None]]
 """Waits until the question with this index may be asked."""
@@ -78,7 +78,7 @@ class HeldCall:
         number: The caller's number.
         rang_at: When the caller rang, on the monotonic clock.
         connected_s: From the ring until media flowed; `None` if it never did.
-        refused: Whether the server said at once that it has no free seat.
+        refused: Whether the server answered the ring without connecting the call.
         error: Why the call ended early, if it did.
         arrivals: For each message its time in seconds of the call, its kind (`media` or `clear`)
             and its payload.
@@ -117,7 +117,13 @@ class CheapLine:
         self._marks: list[tuple[float, str]] = []
 
     async def __aenter__(self) -> "CheapLine":
-        """Place the call, and return when media flows."""
+        """Place the call, and return when media flows.
+
+        Raises:
+            NotConnectedError: The server answered without a media stream.
+            TimeoutError: There was no connection in time.
+            aiohttp.ClientError: The connection failed.
+        """
         try:
             async with asyncio.timeout(CONNECTED_S):
                 await self._connect(self._script)
@@ -173,10 +179,13 @@ class CheapLine:
         return began_s, self._said_s - padding_s
 
     async def hear_out(self, wanted_s: float, *, within_s: float) -> None:
-        """Wait until this much sound came and the line is quiet, or no more is expected."""
+        """Wait until this much sound came and the line is quiet, or no more is expected.
+
+        Return after `within_s`, or when the call is over, in any case.
+        """
         since_s, before_s = self.now_s, self._amount_s
         while not self.over.is_set() and self.now_s - since_s < within_s:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             amount_s = self._amount_s - before_s
             quiet_s = self.now_s - max(self._sounded_s, since_s)
             if not amount_s and quiet_s > HURRY_S:
@@ -185,6 +194,7 @@ class CheapLine:
                 return
 
     async def _talk(self) -> None:
+        """Send speech or silence every 20 ms, and return due marks, until the call is over."""
         chunk, worst_s, sid = 0, 0.0, self._phone.stream_sid
         while not self.over.is_set():
             chunk += 1
@@ -215,10 +225,10 @@ class CheapLine:
     async def _listen(self) -> None:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.TEXT:
-                self._take(message.data)
+                self._receive(message.data)
         self.over.set()
 
-    def _take(self, text: str) -> None:
+    def _receive(self, text: str) -> None:
         event = EVENT.search(text)
         now_s = self.now_s
         match event.group(1) if event else "":
@@ -251,23 +261,21 @@ def _mute(payload: str) -> bool:
     return payload.count("/") >= len(payload) - 4
 
 
-async def hold_call(
-    script: Script, held: HeldCall, *, questions: Sequence[str], before: Cue
-) -> None:
+async def hold_call(script: Script, held: HeldCall, *, questions: Sequence[str], cue: Cue) -> None:
     """Hold one call from ring to hang-up; `held` records it, even if it ends early.
 
     Args:
         script: Data that callers share.
         held: Gets the recording of the call.
         questions: Asked in this order.
-        before: Waits until the question with an index may be asked.
+        cue: Waits until the question with the given index may be asked.
     """
     expected = answers(list(questions), greeting=script.greeting)
     try:
         async with CheapLine(script, held) as line:
             await line.hear_out(script.length_s(script.greeting), within_s=GREETED_S)
             for index, question in enumerate(questions):
-                await before(index)
+                await cue(index)
                 if line.over.is_set():
                     raise ConnectionError("the agent hung up")  # noqa: TRY301 - noted below
                 began_s, stop_s = await line.say(script.phrases[question])

@@ -14,10 +14,10 @@ from benchmarks.caller import HeldCall, Script, hold_call
 from bot import clock
 
 PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers drift apart
-LEAVES_S: Final = 5.0  # time for the process to end by itself
+EXIT_S: Final = 5.0  # time for the process to end by itself
 GO: Final = "go"
 
-Told: TypeAlias = "HeldCall | str"
+Message: TypeAlias = "HeldCall | str"
 """A call that has ended, or a signal: `greeted` or `done`."""
 
 
@@ -66,29 +66,29 @@ class Crowd:
     def __init__(self, pid: int, pipe: Connection) -> None:
         self.pid = pid
         self._pipe = pipe
-        self._over: list[HeldCall] = []
+        self._ended: list[HeldCall] = []
 
     async def calls(self) -> list[HeldCall]:
-        """Wait until the last call has ended; return all calls."""
+        """Wait until the last call, or the process, has ended; return all calls."""
         while await self._next() != "done":
             pass
-        return self._over
+        return self._ended
 
     async def greeted(self) -> None:
-        """Wait until each caller has been greeted or has given up, a minute at most."""
+        """Wait until each caller has been greeted or has given up, or the process has ended."""
         while await self._next() not in ("greeted", "done"):
             pass
 
     async def _next(self) -> str:
-        """Return the next signal, and keep the calls that end before it."""
+        """Return the next signal, `done` at the end of the process; keep calls sent before it."""
         while True:
             try:
-                received: Told = await asyncio.to_thread(self._pipe.recv)
+                received: Message = await asyncio.to_thread(self._pipe.recv)
             except EOFError:
                 return "done"
             if isinstance(received, str):
                 return received
-            self._over.append(received)
+            self._ended.append(received)
 
     def go(self, at: float) -> None:
         """Give the signal to ask, effective at a moment on the monotonic clock."""
@@ -107,10 +107,10 @@ async def crowd(plan: CrowdPlan) -> AsyncIterator[Crowd]:
         yield Crowd(process.pid or 0, ours)
     finally:
         ours.close()
-        await asyncio.to_thread(process.join, LEAVES_S)
+        await asyncio.to_thread(process.join, EXIT_S)
         if process.is_alive():
             process.kill()
-            await asyncio.to_thread(process.join, LEAVES_S)
+            await asyncio.to_thread(process.join, EXIT_S)
 
 
 def _run_child(pipe: Connection, plan: CrowdPlan) -> None:
@@ -124,10 +124,10 @@ class _Sender:
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def send(self, told: Told) -> None:
-        """Send; blocks."""
+    def send(self, message: Message) -> None:
+        """Send a message; blocks."""
         with self._lock:
-            self._pipe.send(told)
+            self._pipe.send(message)
 
 
 async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
@@ -137,10 +137,10 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
     asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, together, gone))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_one(sender, plan, caller, together=together))
+            group.create_task(_call_as_planned(sender, plan, caller, together=together))
             for caller in plan.callers
         ]
-        watch = group.create_task(_leave(gone, tasks))
+        watch = group.create_task(_cancel_when_gone(gone, tasks))
         await asyncio.wait(tasks)
         watch.cancel()
     asyncio.get_running_loop().remove_reader(pipe.fileno())
@@ -148,7 +148,7 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
         sender.send("done")
 
 
-async def _leave(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancel_when_gone(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
     await gone.wait()  # the parent process has ended
     for task in tasks:
         task.cancel()
@@ -170,7 +170,7 @@ class _Together:
 
     def __init__(self, sender: _Sender, callers: int) -> None:
         self._sender = sender
-        self._left = callers
+        self._awaited = callers
         self._asked = asyncio.Event()
         self._at = 0.0
 
@@ -180,8 +180,8 @@ class _Together:
 
     def ready(self) -> None:
         """Count one caller who has been greeted, or never will be."""
-        self._left -= 1
-        if self._left == 0:
+        self._awaited -= 1
+        if self._awaited == 0:
             self._sender.send("greeted")
 
     async def wait(self, speaks_s: float) -> None:
@@ -190,7 +190,7 @@ class _Together:
         await asyncio.sleep(max(0.0, self._at + speaks_s - clock.monotonic()))
 
 
-async def _one(
+async def _call_as_planned(
     sender: _Sender, plan: CrowdPlan, caller: CallerPlan, *, together: _Together | None
 ) -> None:
     dice = random.Random(caller.number)  # noqa: S311 - pauses, not a secret
@@ -199,7 +199,7 @@ async def _one(
         held = HeldCall(number=caller.number, rang_at=clock.monotonic())
         waited = False
 
-        async def before(index: int) -> None:
+        async def cue(index: int) -> None:
             nonlocal waited
             if together is not None and index == 0:
                 waited = True
@@ -210,7 +210,7 @@ async def _one(
             elif index:
                 await asyncio.sleep(dice.uniform(*PAUSE_S))
 
-        await hold_call(plan.script, held, questions=caller.questions, before=before)
+        await hold_call(plan.script, held, questions=caller.questions, cue=cue)
         if together is not None and not waited:
             together.ready()  # the others do not wait for a caller who was refused
         await asyncio.to_thread(sender.send, held)

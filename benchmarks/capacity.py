@@ -25,7 +25,7 @@ WIDE: Final = 210  # columns of a table that goes to a file
 
 
 def main() -> int:
-    """Measure, print and write; return 0, or 1 if fewer calls are held than required."""
+    """Measure, print and write; return 0, or 1 if fewer calls than required passed."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -44,13 +44,13 @@ async def _measure(options: argparse.Namespace) -> int:
     workers = options.workers if await takes_workers() else ("",)
     if workers == ("",):
         console.print("this `holdline serve` has no --workers: it is one process in every run")
-    known = await _circumstances()
+    circumstances = await _circumstances()
     runs: list[Any] = []
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         async with busy(options.busy):
             for side, kind, calls in _order(options, workers):
-                wanted = load.Load(
+                settings = load.Load(
                     side=side,
                     workers=kind,
                     calls=calls,
@@ -58,15 +58,15 @@ async def _measure(options: argparse.Namespace) -> int:
                     apart_s=options.apart,
                     delays=options.delays,
                 )
-                run, _ = await load.measure(wanted, folder=Path(folder) / "server")
+                run, _ = await load.measure(settings, folder=Path(folder) / "server")
                 runs.append(run)
                 console.print("  ".join(capacity_report.cells(run)))
-                _write_json(options.json, runs, known)
+                _write_json(options.json, runs, circumstances)
     console.print(capacity_report.table(runs))
     console.print(capacity_report.verdict(runs, cores=cores))
     console.print(capacity_report.arithmetic(runs, cores=cores))
     if options.report:
-        text = capacity_report.page(runs, known=known, cores=cores)
+        text = capacity_report.page(runs, circumstances=circumstances, cores=cores)
         options.report.write_text(text, encoding="utf-8")
     return 0 if capacity_report.met(runs) else 1
 
@@ -74,7 +74,7 @@ async def _measure(options: argparse.Namespace) -> int:
 def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """Yield the runs (side, workers, calls): for each number of calls all sides in turn.
 
-    The side that is first alternates.
+    The sides take turns in going first.
     """
     from lab.drill.servers import OURS  # noqa: PLC0415
 
@@ -97,9 +97,9 @@ async def _circumstances() -> dict[str, str]:
     }
 
 
-def _write_json(file: Path | None, runs: Sequence[Any], known: dict[str, str]) -> None:
+def _write_json(file: Path | None, runs: Sequence[Any], circumstances: dict[str, str]) -> None:
     if file is not None:  # written after each run, so results are kept if a later one fails
-        everything = {**known, "runs": [run.as_json() for run in runs]}
+        everything = {**circumstances, "runs": [run.as_json() for run in runs]}
         file.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
 
 

@@ -5,16 +5,17 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from benchmarks.figures import BUDGET_S, LoadRun, most_calls, reach, seconds
+from benchmarks.figures import BUDGET_S, TORN_S, LoadRun, most_calls, reach, seconds
 from lab.drill.servers import OURS, STOCK
 
 TARGET: Final = (2, 10)  # cores, and calls to hold on them next to callers and simulators
 REACHED: Final = (1, 2, 4, 8, 16)  # cores that the page reports on
+WORKERS: Final = {"": "one process", "1": "one worker", "auto": "the default number of workers"}
 COLUMNS: Final = (
     "calls",
     "side",
     "workers",
-    "cores a call",
+    "cores per call",
     "first word p50",
     "p95",
     f"within {BUDGET_S:g} s",
@@ -23,13 +24,28 @@ COLUMNS: Final = (
     "slowest greeting",
     "refused",
     "memory MB",
-    "requests a turn",
+    "requests per turn",
     "cores: server",
     "simulators",
     "callers",
     "others",
     "callers late",
     "simulators late",
+)
+LEGEND: Final = (
+    "Each row is one run of one server; the table has all runs. ✗ marks a run that failed: a "
+    f"caller was refused, p95 was over {BUDGET_S:g} s, or words were lost or doubled. *Side*: the "
+    "server, Holdline or stock Pipecat with its own failover. *Workers*: Holdline's processes that "
+    "answer calls; `auto`: the default, one per core, at least two; `-`: the server has no such "
+    "option. *Cores per call*: the server's processor time per second of a call. *First word*: "
+    f"from the end of the question, p50 and p95; *within {BUDGET_S:g} s*: the share of all turns. "
+    "*Not whole*: turns with words lost, doubled or out of place in the recording. *Torn*: turns "
+    f"with gaps inside words, or unexpected silence of over {TORN_S:g} s: "
+    "audio that was late, not lost. *Slowest greeting*: from the ring. *Cores*: how many cores the "
+    "server, the simulators, the callers and all other processes kept busy. *Callers late*: how "
+    "late the callers sent their audio: p95 of the worst delay in each second. *Simulators late*: "
+    "how much longer than usual the simulated voices took until their first sound, p95. Where "
+    "these values are high, the machine was saturated and the measurement is unreliable."
 )
 
 
@@ -68,31 +84,32 @@ def table(runs: Sequence[LoadRun]) -> Table:
 
 
 def ordered(runs: Sequence[LoadRun]) -> list[LoadRun]:
-    """Return the runs in an order in which those to be compared follow each other."""
+    """Return the runs sorted by number of calls, stock Pipecat first in each group."""
     return sorted(runs, key=lambda run: (run.calls, run.side != STOCK, run.workers))
 
 
 def best_of_ours(runs: Sequence[LoadRun]) -> LoadRun | None:
-    """Return our run with the most calls that held, with several workers if that was measured."""
+    """Return our largest run that passed, with the default workers if measured, or `None`."""
     kinds = {run.workers for run in runs if run.side == OURS}
     kind = next((name for name in ("auto", "", "1") if name in kinds), "")
     return most_calls(runs, side=OURS, workers=kind)
 
 
 def met(runs: Sequence[LoadRun]) -> bool:
-    """Return whether ours holds the required calls on two cores."""
+    """Return whether ours passed with the required number of calls; callers check the cores."""
     best = best_of_ours(runs)
     return best is not None and best.calls >= TARGET[1]
 
 
 def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
-    """Return one line: how many calls each side holds, and whether that is enough."""
+    """Return one line: how many calls each side holds, and whether ours meets the target."""
     ours, stock = best_of_ours(runs), most_calls(runs, side=STOCK, workers="")
-    kind = f"workers {ours.workers}" if ours and ours.workers else "one process"
-    text = f"on {cores} cores, callers and simulators on the same, {kind}: "
-    text += f"{ours.calls if ours else 0} calls with p95 within {BUDGET_S:g} s and every turn whole"
+    kind = WORKERS.get(ours.workers, f"{ours.workers} workers") if ours else "one process"
+    text = f"On {cores} cores, shared with callers and simulators, with {kind}: "
+    text += f"{ours.calls if ours else 0} calls with p95 within {BUDGET_S:g} s "
+    text += "and no word lost or doubled"
     if any(run.side == STOCK for run in runs):
-        text += f" (stock: {stock.calls if stock else 0})"
+        text += f" (stock Pipecat: {stock.calls if stock else 0})"
     if cores != TARGET[0]:
         return f"{text}; the target is for {TARGET[0]} cores"
     most = max((run.calls for run in runs if run.side == OURS), default=0)
@@ -105,44 +122,46 @@ def arithmetic(runs: Sequence[LoadRun], *, cores: int) -> str:
     """Return a text on how many calls other machines would hold, derived from the runs."""
     best = best_of_ours(runs)
     if best is None:
-        return "No number of calls was held, so nothing can be said of other machines."
+        return "No number of calls passed, so nothing can be said about other machines."
     busy = sum(best.shares.values())
     outside = busy - best.shares.get("server", 0.0)
     kept = ", ".join(f"{reach(best, cores=n, machine_cores=cores)} on {n}" for n in REACHED)
     return (
-        f"At {best.calls} calls, the most that were held, {busy:.2f} of {cores} cores were busy "
-        f"({busy / cores:.0%}): {best.shares.get('server', 0.0):.2f} with the server and "
-        f"{outside:.2f} with callers, simulators and whatever else ran, which a machine that only "
-        f"answers calls does not have. One call takes {best.cores_a_call:.3f} cores. If the same "
-        f"share of a machine may be busy before answers are late, and there is a worker for each "
-        f"core, n cores carry n x {min(1.0, busy / cores):.2f} / {best.cores_a_call:.3f} calls: "
-        f"{kept}. One process alone uses one core, however many there are."
+        f"At {best.calls} calls, the highest number that passed, {busy:.2f} of {cores} cores were "
+        f"busy ({busy / cores:.0%}): {best.shares.get('server', 0.0):.2f} by the server and "
+        f"{outside:.2f} by callers, simulators and other processes, which would not run on a "
+        f"production machine. One call takes {best.cores_a_call:.3f} cores. If the same share of "
+        f"a machine may be busy before answers are late, and each core has a worker, n cores "
+        f"carry n x {min(1.0, busy / cores):.2f} / {best.cores_a_call:.3f} calls: {kept}. A single "
+        f"process uses only one core."
     )
 
 
-def page(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> str:
+def page(runs: Sequence[LoadRun], *, circumstances: Mapping[str, Any], cores: int) -> str:
     """Return the report.
 
     Args:
         runs: All runs, including those that missed.
-        known: The circumstances: `machine`, `commit`, `began`, `options`.
+        circumstances: `machine`, `commit`, `began`, `options`.
         cores: The number of the machine's cores.
     """
-    return "\n".join(_lines(runs, known=known, cores=cores)) + "\n"
+    return "\n".join(_lines(runs, circumstances, cores=cores)) + "\n"
 
 
-def _lines(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> Iterator[str]:
+def _lines(
+    runs: Sequence[LoadRun], circumstances: Mapping[str, Any], *, cores: int
+) -> Iterator[str]:
     yield "# How many calls a machine carries"
     yield ""
     yield (
-        "Written by `benchmarks/capacity.py`; how it measures stands in "
+        "Written by `benchmarks/capacity.py`; the method is described in "
         "[benchmarks/README.md](../benchmarks/README.md)."
     )
     yield ""
-    yield f"- Machine: {known['machine']}"
-    yield f"- Commit: {known['commit']}"
-    yield f"- Began: {known['began']}"
-    yield f"- Options: `{known['options']}`"
+    yield f"- Machine: {circumstances['machine']}"
+    yield f"- Commit: {circumstances['commit']}"
+    yield f"- Started: {circumstances['began']}"
+    yield f"- Options: `{circumstances['options']}`"
     yield ""
     yield f"**{verdict(runs, cores=cores)}.**"
     yield ""
@@ -155,13 +174,4 @@ def _lines(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> 
         row = cells(run)
         yield f"| {row[0]}{mark} | {' | '.join(row[1:])} |"
     yield ""
-    yield (
-        "Each row is one run of one server, all runs are here; ✗: a caller was refused, answered "
-        "late, or not answered word by word. *Cores a call*: the server's processor time for each "
-        "second of a call. *Not whole*: words lost or doubled, by what was heard. *Torn*: holes in "
-        "words, or a silence of more than 0.2 s between two. *Greeting*: from the ring. *Callers "
-        "late*: how late the callers themselves sent, p95 of each second's worst. *Simulators "
-        "late*: how much longer than usual the simulated voices took, p95. Where these are much, "
-        "the machine was full, "
-        "and the measure itself suffered."
-    )
+    yield LEGEND

@@ -51,7 +51,7 @@ LATE: Final = ("first_speech_s", "quiet_s")  # measures that include the line's 
 AGREE_S: Final = 0.06  # allowed difference between both measurements, beyond the known delay
 PACKET_S: Final = 0.02  # of a carrier: one on its way in, one on its way out
 EARLY_S: Final = 0.3  # an answer may be reported as heard this long after the far end heard it
-LIMIT_S: Final = 300.0  # a line that takes longer for its answers counts as not measurable
+LIMIT_S: Final = 300.0  # a line that takes longer for its answers counts as unproven
 
 OpenRig: TypeAlias = Callable[[Row, Path], AbstractAsyncContextManager[Rig]]
 
@@ -124,7 +124,7 @@ async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool
                 asyncio.timeout(LIMIT_S),
                 door.open_rig(rows["healthy"], folder / "ears") as rig,
             ):
-                turns = await _answers(door, rig, options.turns)
+                turns = await _ask_all(door, rig, options.turns)
             good = _print_answers(name, turns)
             healthy_s = statistics.median(turn.ear_s for turn in turns) if turns else None
         for row in ROWS if door.rows and "rows" in options.parts else ():
@@ -140,8 +140,8 @@ async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool
 # -- answers
 
 
-async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
-    """Ask; return what both ends report about each answer."""
+async def _ask_all(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
+    """Ask `count` questions; return what both ends report about each answer."""
     ears: list[float] = []
     telephone = rig.ring()
     async with Conversation(telephone, rig.lab, greeting=GREETING, path=rig.path) as call:
@@ -153,7 +153,7 @@ async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
             if verdict.first_speech_s is None or not verdict.whole:
                 print(f"answer {number} was not whole: {verdict.missing}, {verdict.extra}")
             ears.append(verdict.first_speech_s or float("nan"))
-    events = list(_told(rig.calls))
+    events = list(_read_entries(rig.calls))
     known_s = door.line_s - (door.held_s or 0.0)
     held = {
         item["turn"]: known_s + item["buffer_s"]
@@ -174,19 +174,20 @@ async def _answers(door: Door, rig: Rig, count: int) -> Sequence[EarTurn]:
     ]
 
 
-def _told(calls: Path) -> Iterator[Mapping[str, Any]]:
+def _read_entries(calls: Path) -> Iterator[Mapping[str, Any]]:
     for path in sorted(calls.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             yield json.loads(line)
 
 
 def _print_answers(name: str, turns: Sequence[EarTurn]) -> bool:
+    """Print each answer; return whether the median difference is close to the known delay."""
     beyond = []
     for number, turn in enumerate(turns, start=1):
         later_s = turn.ear_s - turn.v2v_s
         row = f"{name:12}{number:6}{turn.v2v_s:8.3f}{turn.ear_s:8.3f}{later_s:8.3f}"
         if turn.known_s is None:
-            print(f"{row}  the far end did not tell its delay")
+            print(f"{row}  the far end did not report its delay")
             continue
         beyond.append(later_s - turn.known_s)
         print(f"{row}{turn.known_s:8.3f}{beyond[-1]:+8.3f}")
@@ -204,18 +205,18 @@ def _print_answers(name: str, turns: Sequence[EarTurn]) -> bool:
 
 
 def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: float | None) -> bool:
-    """Print a measure and its target; return whether the target is met."""
-    told, worst, why = f"{name}: {target.measure} {value:.3f}", target.worst, ""
+    """Print a measure and its target; return whether it is met, or could not be judged."""
+    text, limit, note = f"{name}: {target.measure} {value:.3f}", target.worst, ""
     if target.over and healthy_s is None:
-        print(f"{told}, not compared: no healthy answers were measured")
+        print(f"{text}, not compared: no healthy answers were measured")
         return True
     if target.over and healthy_s is not None:
-        worst, why = worst + healthy_s, f" ({worst:g} and a healthy answer)"
+        limit, note = limit + healthy_s, f" ({limit:g} plus a healthy answer)"
     elif target.measure in LATE:
-        worst, why = worst + line_s, f" ({worst:g} and the line)"
-    good = value >= worst if target.least else value <= worst
-    bound = f"{'at least' if target.least else 'at most'} {worst:.3f}{why}"
-    print(f"{told}, {bound}: {'met' if good else 'MISSED'}")
+        limit, note = limit + line_s, f" ({limit:g} plus the line)"
+    good = value >= limit if target.least else value <= limit
+    bound = f"{'at least' if target.least else 'at most'} {limit:.3f}{note}"
+    print(f"{text}, {bound}: {'met' if good else 'MISSED'}")
     return good
 
 
@@ -239,7 +240,7 @@ async def _browser(_: Path) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def _carrier(_: Path) -> AsyncIterator[Door]:
-    """Open the carrier's line, for answers only: the drill itself plays its rows there."""
+    """Open the carrier's line, for answers only: the drill itself plays its rows on it."""
     yield Door(open_rig=_carrier_rig, line_s=2 * PACKET_S, rows=False)
 
 

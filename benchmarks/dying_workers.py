@@ -186,7 +186,7 @@ def _try(name: str, fault: str, options: argparse.Namespace) -> int:
     p50, p95 = (percentile(again, share) for share in (0.5, 0.95))
     good = p95 <= WITHIN_S[fault] and whole == len(found)
     print(
-        f"  next speech after p50 {p50:.2f} s, p95 {p95:.2f} s ({WITHIN_S[fault]:g} s asked);",
+        f"  next speech after p50 {p50:.2f} s, p95 {p95:.2f} s (target {WITHIN_S[fault]:g} s);",
         end=" ",
     )
     print(f"{whole} of {len(found)} whole: {'met' if good else 'missed'}", flush=True)
@@ -244,22 +244,22 @@ async def _open(
 
 async def _die(place: Place, fault: str, into_s: float) -> Death:
     """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
-    death, before = Death(), len(place.ran())
-    known = {entry["call_id"] for entry in entries_of(place.served)}
+    death, runs_before = Death(), len(place.ran())
+    earlier_calls = {entry["call_id"] for entry in entries_of(place.served)}
     telephone = place.door.ring(place.served.url)
     try:
         async with asyncio.timeout(RUN_S):
             async with telephone:
                 times = await _talk(place, telephone, FAULTS[fault], into_s)
                 sound, began_at = telephone.heard(), telephone.started_at
-            await becomes(lambda: "CallEnded" in _events(place, known), within_s=20.0)
+            await becomes(lambda: "CallEnded" in _events(place, earlier_calls), within_s=20.0)
     except (TimeoutError, ConnectionError, ExceptionGroup) as broken:
         death.wrong = f"{type(broken).__name__} {broken}".strip()
         return death
-    death.tools = len(place.ran()) - before
-    death.calls = len({entry["call_id"] for entry in _entries(place, known)})
-    if _events(place, known).count("CallEnded") != 1:
-        death.wrong = f"{_events(place, known).count('CallEnded')} ends in the record"
+    death.tools = len(place.ran()) - runs_before
+    death.calls = len({entry["call_id"] for entry in _entries(place, earlier_calls)})
+    if (ends := _events(place, earlier_calls).count("CallEnded")) != 1:
+        death.wrong = f"{ends} ends in the record"
     since_s = began_at - place.lab.started_at_s
     await _ask_lab(place, death, since_s, times)
     sent = await sent_between(place.control, since_s, since_s + times.end_s)
@@ -269,7 +269,7 @@ async def _die(place: Place, fault: str, into_s: float) -> Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Moments of a call, in its seconds."""
+    """Moments of a call, in seconds since its start."""
 
     asked_s: float
     fault_s: float
@@ -300,11 +300,12 @@ async def _talk(place: Place, telephone: Telephone, fault: signal.Signals, into_
 
 
 def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPath) -> None:
+    """Find in the recording what was heard of the answer, and add it to `death`."""
     answer = sound[round(times.asked_s * RATE_HZ) : round(times.rested_s * RATE_HZ)]
     words = heard_words(answer, reply_words(sent, ANSWER), line=path)
     death.missing, death.extra = compare_words(words, ANSWER)
     early = [word for word in words if word.end_s < times.fault_s - times.asked_s]
-    if early and (first := _place(early, bare_words(ANSWER))):
+    if early and (first := _count_covered(early, bare_words(ANSWER))):
         before = compare_words(early, " ".join(ANSWER.split()[:first]))
         death.torn = before[0]
         death.missing = _without(death.missing, death.torn)
@@ -320,7 +321,7 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
     death.greetings = len(heard_words(after, hello, line=path))
 
 
-def _place(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
+def _count_covered(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
     """Return how many words of the answer precede or include the last of these words."""
     same = difflib.SequenceMatcher(
         a=answer, b=[bare(word.text) for word in early], autojunk=False
@@ -337,7 +338,7 @@ def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> None:
-    """Check what the models were asked after the fault."""
+    """Set `remembered` and `messages` from what the models were asked after the fault."""
     asked = [
         (request["at_s"] - since_s, request["details"])
         for name in place.control.names
@@ -347,21 +348,22 @@ async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> 
     asked.sort(key=lambda request: request[0])
     earlier = [details["caller"] for at_s, details in asked if at_s <= times.fault_s][-1:]
     later = [details for at_s, details in asked if at_s > times.fault_s]
-    again = any(at_s > times.rested_s for at_s, _ in asked)
-    death.remembered = again and all(set(*earlier) <= set(details["caller"]) for details in later)
+    asked_again = any(at_s > times.rested_s for at_s, _ in asked)
+    kept = all(set(*earlier) <= set(details["caller"]) for details in later)
+    death.remembered = asked_again and kept
     death.messages = later[0]["messages"] if later else 0
 
 
-def _entries(place: Place, known: set[str]) -> list[dict[str, Any]]:
-    return [entry for entry in entries_of(place.served) if entry["call_id"] not in known]
+def _entries(place: Place, earlier_calls: set[str]) -> list[dict[str, Any]]:
+    return [entry for entry in entries_of(place.served) if entry["call_id"] not in earlier_calls]
 
 
-def _events(place: Place, known: set[str]) -> list[str]:
-    return [entry["event"] for entry in _entries(place, known)]
+def _events(place: Place, earlier_calls: set[str]) -> list[str]:
+    return [entry["event"] for entry in _entries(place, earlier_calls)]
 
 
 def _gaps(place: Place) -> list[dict[str, Any]]:
-    """Return the recorded calls that another process continued."""
+    """Return the entries about calls that another process continued."""
     return [
         entry
         for entry in entries_of(place.served)

@@ -81,10 +81,11 @@ class Ear:
         self._quiet.clear()
 
     async def answer(self, *, within_s: float) -> tuple[Moments, tuple[Busy, ...]]:
-        """Wait for the answer; return its moments, and when parts on our side were busy.
+        """Wait for the answer; return its moments, and the periods of VAD, detector and lead-in.
 
         Raises:
-            UnhealthyTurnError: No answer was heard in time, or a moment is missing.
+            UnhealthyTurnError: No answer was heard in time, a moment is missing, the turn detector
+                was unsure, or the turn was decided twice.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -172,7 +173,7 @@ class Ear:
             state, measured = await analyze()
             if isinstance(measured, TurnMetricsData):  # Pipecat's own timer, without our queue
                 took_s = measured.e2e_processing_time_ms / 1000
-                end_s = min(begin_s + took_s, self._clock())  # it may have begun before
+                end_s = min(begin_s + took_s, self._clock())  # the work may have begun earlier
                 self._busy.append(Busy(who="turn detector", begin_s=begin_s, end_s=end_s))
             self._unsure = self._unsure or state is not EndOfTurnState.COMPLETE
             return state, measured

@@ -58,7 +58,7 @@ class HeardTurn:
         return self.torn_words > 0 or self.gap_s > TORN_S
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The problems of this turn, in words."""
         missing, extra = (" ".join(item) or "-" for item in (self.missing, self.extra))
         return (
@@ -116,9 +116,9 @@ class Slope:
     start: float
 
     def drifts(self, over_minutes: float, *, allowed: float) -> bool:
-        """Return whether the measure surely grows, and by more than `allowed` in this time.
+        """Return whether the measure certainly grows, and by more than `allowed` in this time.
 
-        It surely grows if the whole interval is above zero.
+        It certainly grows if the whole interval is above zero.
         """
         return self.a_minute > self.give_or_take and self.a_minute * over_minutes > allowed
 
@@ -137,7 +137,7 @@ def slope(points: Iterable[tuple[float, float]]) -> Slope:
     mean_y = sum(y for _, y in points) / count
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     if not spread:
-        raise ValueError("all points are of one moment")
+        raise ValueError("all points have the same time")
     a_minute = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
     start = mean_y - a_minute * mean_x
     rest = sum((y - start - a_minute * x) ** 2 for x, y in points)
@@ -151,7 +151,7 @@ class LoadRun:
 
     Attributes:
         side: The server.
-        workers: Its option `--workers`; empty if it has no such option.
+        workers: Its number of workers, `auto` for the default; empty if it has no such option.
         calls: How many callers rang.
         refused: How many callers were refused at once, because all seats were taken.
         figures: The figures of the turns in answered calls.
@@ -159,8 +159,8 @@ class LoadRun:
         cores_a_call: The server's CPU time for each second of a call.
         memory_mb: The peak memory of the server's processes, shared pages counted once.
         shares: How many cores were kept busy by `server`, `simulators`, `callers` and `others`.
-        callers_late_s: How late the callers sent, p95 of each second's worst.
-        simulators_late_s: How late the simulated voices began, p95.
+        callers_late_s: How late the callers sent: p95 of the worst delay in each second.
+        simulators_late_s: How much longer than usual the simulated voices took to begin, p95.
         requests_a_turn: Requests to the model for each turn.
         wrong: Descriptions of the turns that were not whole.
         error: Why the run failed, if it did.
@@ -183,7 +183,7 @@ class LoadRun:
 
     @property
     def holds(self) -> bool:
-        """Whether every caller was answered in time and completely."""
+        """Whether nobody was refused, no word was lost or doubled, and p95 is within the budget."""
         found = self.figures
         in_time = found.first_word_p95_s <= BUDGET_S
         return not self.error and not self.refused and in_time and not found.not_whole
@@ -199,9 +199,9 @@ def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun |
     A number of calls that was run several times holds if each of its runs does.
     """
     best: LoadRun | None = None
-    own = [run for run in runs if (run.side, run.workers) == (side, workers)]
-    for run in sorted(own, key=lambda run: run.calls):
-        if not all(other.holds for other in own if other.calls == run.calls):
+    candidates = [run for run in runs if (run.side, run.workers) == (side, workers)]
+    for run in sorted(candidates, key=lambda run: run.calls):
+        if not all(other.holds for other in candidates if other.calls == run.calls):
             break
         best = run
     return best

@@ -22,7 +22,7 @@ from lab.drill.judge import compare_words
 from lab.drill.sound import Pcm, silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
-POLITE: Final = 10
+POLITE: Final = 10  # niceness of the judging processes
 TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticeable
 
 
@@ -44,7 +44,7 @@ class JudgedCall:
 
 
 def judge_all(calls: Sequence[HeldCall], *, started_at: float) -> list[JudgedCall]:
-    """Judge calls, on all cores.
+    """Judge calls, on all cores; return the verdicts in the same order.
 
     Args:
         calls: The recorded calls.
@@ -65,7 +65,7 @@ def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
     speech = stretches(sound.played)
     first_s = speech[0][0] + (held.connected_s or 0.0) if speech else NEVER_S
     if held.turns and speech and speech[0][0] > held.turns[0].began_s:
-        first_s = NEVER_S  # the first sound was that of an answer
+        first_s = NEVER_S  # the first sound belongs to an answer
     since_s = held.rang_at + (held.connected_s or 0.0) - started_at
     voices: dict[str, int] = {}
     turns = [
@@ -87,8 +87,8 @@ def _judge_turn(
     found = spoken(sound.seamless[first:last], turn.answer)
     words = [_as_played(word, sound, first=first) for word in found]
     missing, extra = compare_words(words, turn.answer)
-    until = sound.played[: round(turn.end_s * RATE_HZ)]
-    speech = stretches(until, from_s=turn.stop_s)
+    played = sound.played[: round(turn.end_s * RATE_HZ)]
+    speech = stretches(played, from_s=turn.stop_s)
     for word in words:
         voices[word.provider] = voices.get(word.provider, 0) + 1
     return HeardTurn(
@@ -98,8 +98,8 @@ def _judge_turn(
         first_sound_s=speech[0][0] - turn.stop_s if speech else NEVER_S,
         gap_s=longest_gap(sound.played, words),
         torn_words=sum(
-            one.end_s - one.at_s - (each.end_s - each.at_s) >= TORN_WORD_S
-            for one, each in zip(words, found, strict=True)
+            played.end_s - played.at_s - (sent.end_s - sent.at_s) >= TORN_WORD_S
+            for played, sent in zip(words, found, strict=True)
         ),
         missing=missing,
         extra=extra,
@@ -123,12 +123,12 @@ def spoken(recording: Pcm, answer: str) -> tuple[RecordedWord, ...]:
     searching for a missing word takes longest.
     """
     words: tuple[RecordedWord, ...] = ()
-    known: list[Sent] = []
+    vocabulary: list[Sent] = []
     if not stretches(recording):
         return ()
     for voice in VOICES:
-        known += _vocabulary(answer, voice)
-        words = heard_words(recording, known)
+        vocabulary += _vocabulary(answer, voice)
+        words = heard_words(recording, vocabulary)
         if compare_words(words, answer) == ((), ()):
             break
     return words

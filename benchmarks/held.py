@@ -58,10 +58,12 @@ class Held:
 class _Voice:
     worker: PipelineWorker
     turn: Turn
-    told: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
+    events: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
 
     def when(self, kind: type, name: str) -> float | None:
-        found = (at for at, what in self.told if isinstance(what, kind) and what.provider == name)
+        found = (
+            at for at, event in self.events if isinstance(event, kind) and event.provider == name
+        )
         return next(found, None)
 
 
@@ -81,12 +83,12 @@ async def failovers(
     took_s: list[float] = []
     async with LabControl(lab) as control, AsyncExitStack() as ways:
         if away_s:
-            settings = await _away(settings, ways, away_s=away_s)
+            settings = await _behind_relay(settings, ways, away_s=away_s)
         await control.set_faults(FIRST, [CUT])
         for _ in range(times):
-            async with _voice(settings, cold=cold) as voice:
+            async with _open_voice(settings, cold=cold) as voice:
                 await asyncio.sleep(SETTLE_S)
-                took_s.append(await _broken(voice))
+                took_s.append(await _fail_over(voice))
         await control.mend_all()
     return sorted(took_s)
 
@@ -99,24 +101,27 @@ def held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
 
 async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
     settings: Any = with_lab(lab, {"logs": {"dir": folder}})
-    async with _voice(settings, cold=cold):  # loads what is not part of a call's cost
+    async with _open_voice(
+        settings, cold=cold
+    ):  # loads modules and data that are not part of a call's cost
         await asyncio.sleep(SETTLE_S)
-    async with AsyncExitStack() as all_of_them:
-        before, sockets = _rss_mb(), _sockets()
+    async with AsyncExitStack() as voices:
+        rss_before, sockets_before = _rss_mb(), _sockets()
         for _ in range(calls):
-            await all_of_them.enter_async_context(_voice(settings, cold=cold))
+            await voices.enter_async_context(_open_voice(settings, cold=cold))
         await asyncio.sleep(SETTLE_S)
         began, began_cpu_s = time.monotonic(), _cpu_s()
         await asyncio.sleep(IDLE_S)
         cpu_share = (_cpu_s() - began_cpu_s) / (time.monotonic() - began)
         return Held(
-            rss_mb=(_rss_mb() - before) / calls,
+            rss_mb=(_rss_mb() - rss_before) / calls,
             cpu_share=cpu_share / calls,
-            sockets=(_sockets() - sockets) / calls,
+            sockets=(_sockets() - sockets_before) / calls,
         )
 
 
-async def _broken(voice: _Voice) -> float:
+async def _fail_over(voice: _Voice) -> float:
+    """Speak a text; return the time from the first voice's failure to the second one's audio."""
     voice.turn.caller_stopped(clock.monotonic())
     for frame in (LLMFullResponseStartFrame(), LLMTextFrame(TEXT), LLMFullResponseEndFrame()):
         await voice.worker.queue_frame(frame)
@@ -129,10 +134,10 @@ async def _broken(voice: _Voice) -> float:
 
 
 @asynccontextmanager
-async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
+async def _open_voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
     policy = build_policies(settings, clock.monotonic())["tts"]
     turn = Turn(budget_s=settings.latency.budget_s)
-    told: list[tuple[float, Any]] = []
+    events: list[tuple[float, Any]] = []
     stage = TtsStage(
         {
             item.name: provider("tts", item.kind).build(
@@ -142,7 +147,7 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
             if item.name in (FIRST, SECOND)
         },
         policy=replace(policy, cold=frozenset({SECOND}) if cold else frozenset()),
-        emit=lambda fact: told.append((clock.monotonic(), fact)),
+        emit=lambda event: events.append((clock.monotonic(), event)),
         clock=clock.monotonic,
         turn=turn,
     )
@@ -156,11 +161,11 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
     await runner.add_workers(worker)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runner.run())
-        yield _Voice(worker, turn, told)
+        yield _Voice(worker, turn, events)
         await worker.queue_frame(EndFrame())
 
 
-async def _away(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
+async def _behind_relay(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
     """Return settings in which the second voice is behind a relay with a delay of `away_s`."""
     rungs = []
     for item in settings.stages.tts:

@@ -89,7 +89,10 @@ def compare(urls: dict[str, tuple[str, str]], folder: Path) -> bool:
 
 
 def main() -> int:
-    """Measure SQLite, and PostgreSQL if it is installed."""
+    """Measure SQLite and PostgreSQL; return 0, or 1 if a target was missed.
+
+    With `--url` and `--file`, only import that file, and print the counts for `in_process`.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url")
     parser.add_argument("--file", type=Path)

@@ -51,7 +51,6 @@ async def _measure(callers: int, runs: int) -> int:
 
 async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
     """Return the answers that refused callers got, by the moment at which they rang."""
-
     options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
     async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
         ready = await _refused(callers, agent.url)
@@ -60,6 +59,7 @@ async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
 
 
 async def _refused(callers: int, url: str) -> list[str]:
+    """Call from all callers; return what the refused ones were told."""
     apart_s = WITHIN_S / max(1, callers - 1)
     answers = await asyncio.gather(*(_call(url, number * apart_s) for number in range(callers)))
     return [said for said in answers if said]
@@ -81,21 +81,21 @@ async def _reload(url: str, folder: Path) -> None:
     tree: dict[str, Any] = yaml.safe_load(config.read_text())
     tree["agent"]["farewell"] = "Goodbye."
     config.write_text(yaml.safe_dump(tree))
-    wanted = 2 * log.read_text().count(READY)
+    expected = 2 * log.read_text().count(READY)
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{url}/api/reload", json={"by": "benchmark"}) as answer,
     ):
         answer.raise_for_status()
     async with asyncio.timeout(RELOADED_S):
-        while log.read_text().count(READY) < wanted:  # noqa: ASYNC110 - it is only in the log
+        while log.read_text().count(READY) < expected:  # noqa: ASYNC110 - it is only in the log
             await asyncio.sleep(0.02)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Callers together on a server that is just ready.")
     parser.add_argument("--callers", type=int, default=8, help="default 8")
-    parser.add_argument("--runs", type=int, default=10, help="running, default 10")
+    parser.add_argument("--runs", type=int, default=10, help="in a row, default 10")
     return parser.parse_args()
 
 

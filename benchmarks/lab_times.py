@@ -39,14 +39,15 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
     asks the model, in a pause of which the VAD is not sure yet.
 
     Raises:
-        UnhealthyTurnError: A provider did not answer, or model or voice were asked more than once.
+        UnhealthyTurnError: A provider was not asked or did not answer, or the model or the voice
+            was asked more than once.
     """
     span = (
         moments.began_s - lab_started_at_s,
         moments.heard_s - lab_started_at_s,
     )
-    text, audio = _one("voice", _voice(requests["cartesia"], span))
-    sentence, words_after = _one("model", _model(requests["openai"], span, text=text))
+    text, audio = _only("voice", _voice(requests["cartesia"], span))
+    sentence, words_after = _only("model", _model(requests["openai"], span, text=text))
     found = [
         Busy(who="stt", begin_s=begin_s, end_s=end_s)
         for begin_s, end_s in _recogniser(requests["deepgram"], span)
@@ -82,6 +83,7 @@ def _recogniser(
 def _model(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, text: Mapping[str, Any]
 ) -> Iterator[tuple[Busy, Busy]]:
+    """Yield for each request when the model worked, and when the client waited for more words."""
     for request in requests:
         if span[0] <= request["at_s"] <= span[1]:
             sentences = (
@@ -109,8 +111,9 @@ def _voice(
             yield texts[0], sounds[0]
 
 
-def _one(who: str, found: Iterator[tuple[Any, Any]]) -> tuple[Any, Any]:
-    every = list(found)
-    if len(every) != 1:
-        raise UnhealthyTurnError(f"the {who} was asked {len(every)} times")
-    return every[0]
+def _only(who: str, found: Iterator[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Return the single item; raise `UnhealthyTurnError` if there are none or several."""
+    candidates = list(found)
+    if len(candidates) != 1:
+        raise UnhealthyTurnError(f"the {who} was asked {len(candidates)} times")
+    return candidates[0]

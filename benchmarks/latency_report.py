@@ -53,11 +53,11 @@ def show(console: Console, sides: Mapping[str, SideFigures], *, delays: str) -> 
         )
     console.print(table)
     median, slowest = ratios(sides)
-    kept = "met" if met(sides) else "MISSED"
+    verdict = "met" if met(sides) else "MISSED"
     console.print(
         f"ratio to stock, delays {delays}: p50 {median:.2f} (target {MEDIAN:.2f}), "
         f"p95 {slowest:.2f} (target {SLOWEST:.2f}), extra requests "
-        f"{sides[OURS].extra_requests:.0%} (target {EXTRA:.0%}), every turn whole: {kept}"
+        f"{sides[OURS].extra_requests:.0%} (target {EXTRA:.0%}), every turn whole: {verdict}"
     )
 
 
@@ -82,8 +82,8 @@ def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> 
         table.add_column("requests", justify="right")
     for item in zip(*found.values(), strict=True):
         cells = [item[0].name, f"{item[0].length_s:.1f} s"]
-        for one in item:
-            cells += [seconds(one.first_word_s), "yes" if one.split else "", str(one.requests)]
+        for clip in item:
+            cells += [seconds(clip.first_word_s), "yes" if clip.split else "", str(clip.requests)]
         table.add_row(*cells)
     console.print(table)
     for side, clips in found.items():

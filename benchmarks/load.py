@@ -29,7 +29,7 @@ from lab.process import LabOptions, RunningLab, lab_process
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 SETTLED_S: Final = 2.0  # a server that has just started is still busy with its own start
-LOOK_S: Final = 2.0  # between two samples of the memory
+SAMPLE_S: Final = 2.0  # between two samples of the memory
 A_PROCESS: Final = 8  # callers in a process; together they take a tenth of a core
 SOON_S: Final = 2.0  # time for the callers' processes to start
 
@@ -87,8 +87,8 @@ async def open_site(
     """Start a lab and a server, and stop both when the block ends.
 
     Args:
-        side: The server.
-        folder: For its files; those of an earlier run are removed.
+        side: The server, `holdline` or `stock-pipecat`.
+        folder: For the server's files; those of an earlier run are removed.
         delays: The lab's delays.
         options: The server's options.
         phrases: Possible questions and their audio; `None` for the usual ones.
@@ -129,17 +129,17 @@ def questions_of(number: int, turns: int) -> tuple[str, ...]:
 class Watched:
     """Resources of a server at each sample."""
 
-    looks: list[tuple[float, HeldResources]] = field(default_factory=list)
+    samples: list[tuple[float, HeldResources]] = field(default_factory=list)
 
-    async def follow(self, pid: int, *, every_s: float = LOOK_S) -> None:
+    async def follow(self, pid: int, *, every_s: float = SAMPLE_S) -> None:
         """Sample until cancelled."""
         while True:
-            self.looks.append((clock.monotonic(), await asyncio.to_thread(holding, pid)))
+            self.samples.append((clock.monotonic(), await asyncio.to_thread(holding, pid)))
             await asyncio.sleep(every_s)
 
 
 @asynccontextmanager
-async def follow(watched: Watched, pid: int, *, every_s: float = LOOK_S) -> AsyncIterator[None]:
+async def follow(watched: Watched, pid: int, *, every_s: float = SAMPLE_S) -> AsyncIterator[None]:
     """Sample the resources of a server during the block."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watched.follow(pid, every_s=every_s))
@@ -196,7 +196,7 @@ async def put_load(
         load: Settings of the run.
         folder: For the server's files.
         callers: The callers; `None` for callers with one call each, as `load` says.
-        meanwhile: If given, callers wait for a signal, and this runs after their greetings.
+        meanwhile: Runs during the calls. If given, callers wait for its signal before they ask.
 
     Raises:
         CommandError: The lab or the server did not start.
@@ -233,7 +233,7 @@ async def put_load(
             calls=[call for group in by_group for call in group],
             server_s=seconds["server"],
             shares=add_up(cores.items()),
-            memory_mb=max((each.memory_mb for _, each in watched.looks), default=0.0),
+            memory_mb=max((sample.memory_mb for _, sample in watched.samples), default=0.0),
             requests=await asked_of_models(site.control) - before,
             voices_late_s=await lateness_of_voices(site.control),
         )
@@ -273,7 +273,9 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
     answered = [call for call in found.calls if not call.refused]
     turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]
     greetings = [
-        one.greeting_s for one, held in zip(judged, found.calls, strict=True) if not held.refused
+        verdict.greeting_s
+        for verdict, held in zip(judged, found.calls, strict=True)
+        if not held.refused
     ]
     late = [item for call in found.calls for item in call.late_s]
     seconds = sum(call.ended_s for call in answered)
@@ -290,7 +292,7 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
         callers_late_s=percentile(late, 0.95) if late else 0.0,
         simulators_late_s=percentile(found.voices_late_s, 0.95) if found.voices_late_s else 0.0,
         requests_a_turn=found.requests / len(turns) if turns else 0.0,
-        wrong=tuple(heard_turn.told for heard_turn in turns if not heard_turn.whole),
+        wrong=tuple(heard_turn.summary for heard_turn in turns if not heard_turn.whole),
         error="; ".join(dict.fromkeys(call.error for call in answered if call.error)),
     )
     return run, judged

@@ -28,7 +28,7 @@ PHRASES: Final = (("01_hours", 0), ("08_barge_in", 1))  # of the recorded caller
 
 
 def main() -> int:
-    """Measure and print; return 0, or 1 if the target was missed."""
+    """Measure and print; return 0, or 1 if a pause was too long or a call on Twilio was split."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--line", choices=TARGET_S, default="twilio")
     parser.add_argument("--times", type=int, default=8)
@@ -63,14 +63,15 @@ async def _twilio(times: int, folder: Path) -> list[float]:
 
 
 async def _lose(call: Carrier, into_s: float) -> float:
+    """Break the line in the next answer; return when it was lost, in seconds of the call."""
     count = len(call.ear.bursts)
-    while len(call.ear.bursts) <= count:  # noqa: ASYNC110 - nothing tells of it
+    while len(call.ear.bursts) <= count:  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.01)
     begun_s = call.heard_at[count]
-    while call.now_s < begun_s + into_s:  # noqa: ASYNC110 - nothing tells of it
+    while call.now_s < begun_s + into_s:  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.01)
     await call.break_off()
-    while not call.lost_at or call.lost_at[-1] < call.now_s - 5:  # noqa: ASYNC110 - nothing tells of it
+    while not call.lost_at or call.lost_at[-1] < call.now_s - 5:  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.01)
     return call.lost_at[-1]
 

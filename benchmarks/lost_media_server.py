@@ -1,8 +1,8 @@
 """Measures how long a SIP caller hears nothing when the media server dies during an answer.
 
-    .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,bare]
+    .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,bare,stopped]
 
-benchmarks/README.md describes the measurement, and which time is due to which part.
+benchmarks/README.md describes the measurement, and which program accounts for which time.
 """
 
 import argparse
@@ -133,7 +133,7 @@ async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | 
         server.kill_server()
     await asyncio.to_thread(server.start_server, bare=how == "bare")
     async with asyncio.timeout(PATIENT_S):
-        while (at := _after_a_pause(phone.heard()[before:])) is None:
+        while (at := _first_new_sound(phone.heard()[before:])) is None:
             if phone.told("CALL_CLOSED"):
                 return None
             await asyncio.sleep(0.02)
@@ -160,20 +160,23 @@ def _said_something_and_rests(sound: np.ndarray) -> bool:
     return voiced.size > 25 and (sound.size // SAMPLES - int(voiced[-1])) > 50
 
 
-def _after_a_pause(sound: np.ndarray) -> int | None:
-    """Return the first audible sample after a silence."""
-    rest = _voiced(sound)
-    later = rest[rest * SAMPLES > BUFFERED_S * RATE_HZ]
+def _first_new_sound(sound: np.ndarray) -> int | None:
+    """Return the first audible sample after `BUFFERED_S`; `None` if there is none."""
+    voiced = _voiced(sound)
+    later = voiced[voiced * SAMPLES > BUFFERED_S * RATE_HZ]
     return int(later[0]) * SAMPLES if later.size else None
 
 
 def _moment(folder: Path, name: str, died_at: datetime) -> float:
-    """Return when a log line was last written, in seconds after the crash."""
-    file, words, also = MARKS[name]
+    """Return when a mark was logged, in seconds after the crash; NaN if it was not.
+
+    Of several lines, the first one counts for `opened`, and the last one for the others.
+    """
+    file, words, detail = MARKS[name]
     times = [
         (at - died_at).total_seconds()
         for at, line in _lines(folder / file)
-        if at > died_at and words in line and also in line
+        if at > died_at and words in line and detail in line
     ]
     if not times:
         return float("nan")
@@ -190,6 +193,7 @@ def _lines(path: Path) -> Iterator[tuple[datetime, str]]:
 
 
 def _print(how: str, found: Sequence[LostServer | None]) -> bool:
+    """Print the times of each crash; return whether all callers heard the agent in time."""
     print(f"the server {how}; seconds each part took:")
     print("".join(f"{name:>10}" for name in PARTS))
     for lost_server in found:

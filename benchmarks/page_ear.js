@@ -1,8 +1,8 @@
-// Put into the page before its own scripts: a mouth that says what it is told to, and an ear that notes
-// when the received sound begins and ends, both by the page's own clock.
+// Runs in the page before its own scripts. Replaces the microphone with one that plays given audio, and
+// records the received audio and when its sounds begin, by the page's own clock.
 (() => {
-  const AUDIBLE = 164 / 32768; // as transports/leg_output.py: above comfort noise, below any syllable
-  const GAP_MS = 300; // so long nothing audible: what follows is a new sound
+  const AUDIBLE = 164 / 32768; // as in transports/leg_output.py: above comfort noise, below any syllable
+  const GAP_MS = 300; // after this much silence, the next sound counts as new
   const QUEUED = 1000;
 
   let context, microphone;
@@ -10,14 +10,14 @@
     if (!context) {
       context = new AudioContext();
       microphone = context.createMediaStreamDestination();
-      const hiss = new ConstantSourceNode(context, { offset: 1e-5 }); // without any input RTP would stop
+      const hiss = new ConstantSourceNode(context, { offset: 1e-5 }); // without input, no RTP would be sent
       hiss.connect(microphone);
       hiss.start();
     }
     return microphone.stream.clone();
   };
 
-  // Says it; returns when it began. Where in it speech ends is the caller's to know.
+  // Plays the audio to its end; returns when it began.
   window.say = async (base64) => {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     const buffer = await context.decodeAudioData(bytes.buffer);
@@ -29,8 +29,8 @@
     return began;
   };
 
-  // `startedAt` is when its first sample was there: no sample is read before it is, and most at once.
-  // What was received, as Int16Array pieces; `take` hands over those since it last did, in base64.
+  // The received audio, as Int16Array pieces; `take` returns those since its last call, in base64.
+  // `startedAt` is the time of the first sample: the earliest estimate, as some samples are read late.
   const ear = (window.ear = { rate: 0, pieces: [], startedAt: 0 });
   ear.take = async () => {
     const reader = new FileReader();
@@ -40,7 +40,7 @@
   };
 
   const onsets = (window.onsets = []); // when each sound began
-  window.audibleAt = 0; // when something audible last came
+  window.audibleAt = 0; // when audible sound was last received
   const listen = async (track) => {
     const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: QUEUED }).readable.getReader();
     let read = 0;
@@ -61,7 +61,7 @@
     }
   };
 
-  const told = (window.told = []); // what the server said of its call
+  const told = (window.told = []); // what the server said about its call
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...settings) {
       super(...settings);

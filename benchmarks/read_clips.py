@@ -94,7 +94,7 @@ def load_clips(folder: Path) -> dict[str, Pcm]:
     for name, words in CLIPS.items():
         path = folder / name
         if not path.is_file():
-            raise NoClipsError(f"{path} is not there; scripts/fetch_read_clips.py fetches it")
+            raise NoClipsError(f"{path} is missing; scripts/fetch_read_clips.py fetches it")
         found[words] = _for_telephone(*_read(path))
     return found
 
@@ -124,11 +124,11 @@ async def call_with_clips(
     async with two_sites(delays=delays, folder=folder, workers=workers, phrases=clips) as sites:
         for words in clips:
             for side, site in sites.items():
-                found.setdefault(side, []).append(await _one(site, words, clips))
+                found.setdefault(side, []).append(await _play_clip(site, words, clips))
     return found
 
 
-async def _one(site: Site, words: str, clips: Mapping[str, Pcm]) -> ClipVerdict:
+async def _play_clip(site: Site, words: str, clips: Mapping[str, Pcm]) -> ClipVerdict:
     since = len(await asked_texts(site, since=0))
     held = await call_once(script_for(site.agent.url, {words: clips[words]}), words)
     asked = await asked_texts(site, since=since)

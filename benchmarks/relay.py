@@ -12,12 +12,12 @@ PIECES: Final = 1000  # in transit at most; then the sender waits
 
 @asynccontextmanager
 async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
-    """Yield a port that relays to `port` with this delay each way, also for the handshake.
+    """Yield a port that relays to `port` with this delay each way, including the handshake.
 
     A TCP handshake takes one round trip before anything is sent.
     """
 
-    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await asyncio.sleep(2 * away_s)
             far_reader, far_writer = await asyncio.open_connection(HOST, port)
@@ -27,7 +27,7 @@ async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
         except* OSError:
             writer.close()
 
-    server = await asyncio.start_server(lead, HOST, 0)
+    server = await asyncio.start_server(connect, HOST, 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
 

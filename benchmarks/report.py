@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmarks.accounting import PARTS, TARGET, Account, compare
 from calls.outcome import Spread, spread
 
-TELLS: Final[Mapping[str, str]] = {
+PART_NAMES: Final[Mapping[str, str]] = {
     "vad_s": "the VAD is sure",
     "transcript_s": "final transcript",
     "decision_s": "turn decided",
@@ -37,10 +37,10 @@ def show(
     unwaited = [_ms(spread([turn.unwaited_s for turn in turns])) for turns in (ours, theirs)]
     console.print(f"  without waiting for further words: {unwaited[0]}   {beside} {unwaited[1]}")
     console.print(f"ratio of the medians {found.ratio:.2f}")
-    console.print(f"Holdline less {beside}, pair by pair: {_ms(found.difference)}")
+    console.print(f"Holdline minus {beside}, pair by pair: {_ms(found.difference)}")
     first = [spread([turn.v2v_s for turn in turns]) for turns in (ours, theirs)]
     p50, p95 = (getattr(first[0], at) / getattr(first[1], at) for at in ("p50_s", "p95_s"))
-    console.print(f"first word, Holdline's by {beside}'s: p50 {p50:.2f}, p95 {p95:.2f}")
+    console.print(f"first word, Holdline's divided by {beside}'s: p50 {p50:.2f}, p95 {p95:.2f}")
     console.print(f"turns set aside: {sum(aside.values())}")
     for reason, count in aside.most_common():
         console.print(f"  {count} x {reason}")
@@ -74,21 +74,21 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> T
     table.add_column("until")
     for side in ("Holdline", beside):
         table.add_column(side, justify="right")
-        table.add_column("of it own", justify="right")
+        table.add_column("of which own", justify="right")
     for part in PARTS:
         cells = [
             _ms(spread([values[part] for values in side]))
             for turns in (ours, theirs)
             for side in ([turn.parts for turn in turns], [turn.own for turn in turns])
         ]
-        table.add_row(TELLS[part], *cells)
+        table.add_row(PART_NAMES[part], *cells)
     table.add_section()
-    whole = [
+    totals = [
         _ms(spread(values))
         for turns in (ours, theirs)
         for values in ([turn.v2v_s for turn in turns], [turn.own_s for turn in turns])
     ]
-    table.add_row("v2v", *whole)
+    table.add_row("v2v", *totals)
     return table
 
 
@@ -98,7 +98,7 @@ def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> 
     table.add_column("Holdline", justify="right")
     table.add_column(beside, justify="right")
     parts = dict.fromkeys(part for turn in (*ours, *theirs) for part in turn.others)
-    for part in parts:  # an answer that began early may have no turn detector on its way
+    for part in parts:  # an answer that began early may not have waited for the turn detector
         spreads = [spread([turn.others.get(part, 0.0) for turn in side]) for side in (ours, theirs)]
         table.add_row(part, *map(_ms, spreads))
     return table

@@ -65,10 +65,10 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
         folder: For the calls' journals.
         beside_late: Whether the other side is Holdline as well, without early answers and speech.
     """
-    phrases_said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
+    rendered = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
     models = await asyncio.to_thread(sides.load)
     results = Results()
-    left = round(turns * (1 + SPARE))
+    attempts = round(turns * (1 + SPARE))
     async with lab_process() as lab:
         settings: Any = with_lab(lab, {"logs": {"dir": folder}, "agent": AGENT})
         late = settings.model_copy(update={"latency": LatencySettings(**LATE)})
@@ -76,17 +76,17 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
             open_process(settings, words=False, models=models, listeners=[results]) as process,
             open_process(late, words=False, models=models) as other,
         ):
-            while len(results.ours) < turns and left > 0:
-                count = min(TURNS_A_CALL, turns - len(results.ours), left)
+            while len(results.ours) < turns and attempts > 0:
+                count = min(TURNS_A_CALL, turns - len(results.ours), attempts)
                 theirs = (
                     sides.holdline(other, models)
                     if beside_late
                     else sides.bare(process.settings, models)
                 )
                 ours = sides.holdline(process, models)
-                pairs = await _calls(ours, theirs, phrases_said, count=count, aside=results.aside)
+                pairs = await _calls(ours, theirs, rendered, count=count, aside=results.aside)
                 await _settle(lab, pairs, results)
-                left -= count
+                attempts -= count
     return results
 
 

@@ -46,7 +46,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "docs" / "capacity-results.json"
 SHARE: Final = 0.8  # of the measured capacity
 TURNS: Final = 8  # of each call: a minute and a half
-LOOK_S: Final = 1.0  # between two measurements of the lag
+POLL_S: Final = 1.0  # between two measurements of the lag
 HELD_S: Final = 5.0  # between two measurements of memory and descriptors
 ASK_S: Final = 30.0  # the longest wait for the answer to a health check
 WARM: Final = 0.15  # of the time: the warm-up, in which caches fill
@@ -59,7 +59,7 @@ ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is 
 
 
 def main() -> int:
-    """Measure and print; return 0, or 1 if a measure drifts or a turn was lost."""
+    """Measure and print; return 0, 1 if the target was missed, 2 without a number of calls."""
     options = _options()
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
@@ -67,11 +67,11 @@ def main() -> int:
 
 async def _measure(options: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False)
-    calls = options.calls or _most_of_measured(console)
+    calls = options.calls or _share_of_capacity(console)
     if calls is None:
         return 2
     workers = options.workers if await takes_workers() else ""
-    wanted = Soak(
+    plan = Soak(
         side=OURS,
         workers=workers,
         calls=calls,
@@ -82,7 +82,7 @@ async def _measure(options: argparse.Namespace) -> int:
     console.print(f"{calls} seats for {options.minutes:g} minutes, then the calls are judged")
     with tempfile.TemporaryDirectory() as folder:
         async with busy(options.busy):
-            found = await soak(wanted, folder=Path(folder) / "server")
+            found = await soak(plan, folder=Path(folder) / "server")
     for line in lines(found):
         console.print(line)
     if options.json:
@@ -91,12 +91,12 @@ async def _measure(options: argparse.Namespace) -> int:
     return 0 if found.good else 1
 
 
-def _most_of_measured(console: Console) -> int | None:
-    """Return four fifths of the calls that held in the last run of `capacity.py`."""
+def _share_of_capacity(console: Console) -> int | None:
+    """Return four fifths of the calls that passed in `capacity.py`; `None` without its results."""
     try:
         runs: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
     except (OSError, ValueError, KeyError):
-        console.print(f"--calls is not given, and {RESULTS} tells none; run capacity.py first")
+        console.print(f"--calls is not given, and {RESULTS} has no results; run capacity.py first")
         return None
     ours = [run for run in runs if run["side"] == "holdline"]
     kind = next((name for name in ("auto", "") if any(r["workers"] == name for r in ours)), "1")
@@ -164,7 +164,7 @@ class SoakFindings:
 
     @property
     def drifting(self) -> tuple[str, ...]:
-        """The measures that surely grow by more than allowed, or have too few values."""
+        """The measures that certainly grow by more than allowed, or have too few values."""
         return tuple(
             name
             for name, found in self.slopes.items()
@@ -173,27 +173,27 @@ class SoakFindings:
 
     @property
     def good(self) -> bool:
-        """Whether no measure drifts and no turn was lost."""
+        """Whether no measure drifts, every turn was whole and every call succeeded."""
         return not (self.drifting or self.figures.not_whole or self.errors)
 
 
-async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
-    """Hold calls for the wanted time, then judge them."""
-    over_s = wanted.minutes * 60
+async def soak(plan: Soak, *, folder: Path) -> SoakFindings:
+    """Hold calls for the planned time, then judge them."""
+    over_s = plan.minutes * 60
     callers = [
         CallerPlan(
             number=number,
             rings_s=number * 0.7,
-            questions=questions_of(number, wanted.turns),
+            questions=questions_of(number, plan.turns),
             until_s=over_s,
         )
-        for number in range(wanted.calls)
+        for number in range(plan.calls)
     ]
-    load = Load(side=wanted.side, workers=wanted.workers, calls=wanted.calls, turns=wanted.turns)
+    load = Load(side=plan.side, workers=plan.workers, calls=plan.calls, turns=plan.turns)
     watched = Watched()
     lag: Points = []
     async with open_site(
-        wanted.side, folder=folder, delays=wanted.delays, options=load.options
+        plan.side, folder=folder, delays=plan.delays, options=load.options
     ) as site:
         started_at = clock.monotonic() + SOON_S
         async with (
@@ -209,17 +209,17 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
     judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
     turns = [turn for call in judged for turn in call.turns]
     heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]
-    looks = [(at - started_at, look) for at, look in watched.looks]
-    looks = [look for look in looks if 0 <= look[0] <= over_s]  # before callers begin to leave
+    samples = [(at - started_at, sample) for at, sample in watched.samples]
+    samples = [sample for sample in samples if 0 <= sample[0] <= over_s]  # before callers leave
     return SoakFindings(
-        minutes=wanted.minutes,
+        minutes=plan.minutes,
         calls=len(held),
-        figures=sum_up(turns, expected=wanted.turns * sum(not call.refused for call in held)),
+        figures=sum_up(turns, expected=plan.turns * sum(not call.refused for call in held)),
         points={
             "first word, s": [point for point in heard if point[0] <= over_s],
             "lag, ms": [(at - started_at, 1000 * took_s) for at, took_s in lag],
-            "memory, MB": [(at_s, look.memory_mb) for at_s, look in looks],
-            "descriptors": [(at_s, float(look.descriptors)) for at_s, look in looks],
+            "memory, MB": [(at_s, sample.memory_mb) for at_s, sample in samples],
+            "descriptors": [(at_s, float(sample.descriptors)) for at_s, sample in samples],
         },
         shares=add_up(cores.items()),
         errors=[
@@ -250,7 +250,7 @@ async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
         except (aiohttp.ClientError, TimeoutError):
             pass  # the time until the failure counts
         lag.append((asked_at, clock.monotonic() - asked_at))
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
 
 
 def lines(found: SoakFindings) -> Iterator[str]:
@@ -263,17 +263,17 @@ def lines(found: SoakFindings) -> Iterator[str]:
     )
     yield "cores: " + ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
     for name, trend in found.slopes.items():
-        yield f"{name}: {_told(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
+        yield f"{name}: {_describe(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
     yield from (f"calls that ended early, {line}" for line in found.errors)
     drifting = ", ".join(found.drifting) or "nothing"
     yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
 
 
-def _told(found: Slope | None, *, minutes: float, allowed: float) -> str:
+def _describe(found: Slope | None, *, minutes: float, allowed: float) -> str:
     if found is None:
-        return "too few looks"
+        return "too few measurements"
     change = f"{found.a_minute:+.4f} a minute, give or take {found.give_or_take:.4f}"
-    over = f"{found.a_minute * minutes:+.2f} in {minutes:g} minutes (may be {allowed:g})"
+    over = f"{found.a_minute * minutes:+.2f} in {minutes:g} minutes (limit {allowed:g})"
     return f"from {found.start:.2f}, {change}; {over}"
 
 

@@ -48,8 +48,8 @@ def main() -> int:
         context = multiprocessing.get_context("spawn")
         for mode in MODES:
             with ProcessPoolExecutor(1, mp_context=context) as fresh:  # to measure its memory
-                asked = fresh.submit(held, lab, folder, cold=mode == "cold", calls=options.calls)
-                found = asked.result()
+                future = fresh.submit(held, lab, folder, cold=mode == "cold", calls=options.calls)
+                found = future.result()
             table.add_row(
                 mode,
                 str(options.calls),

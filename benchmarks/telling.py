@@ -70,7 +70,7 @@ for line in urllib.request.urlopen(sys.argv[1]):
 
 
 def main() -> int:
-    """Measure and print; return 0, 1 if a target was missed, 3 if a verdict is uncertain."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if a verdict is *cannot tell*."""
     options = _options()
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
 def _even(text: str) -> int:
     number = int(text)
     if number < 2 or number % 2:
-        raise argparse.ArgumentTypeError(f"{text} is no even number of at least 2")
+        raise argparse.ArgumentTypeError(f"{text} is not an even number of at least 2")
     return number
 
 
@@ -281,8 +281,8 @@ async def _console(url: str, found: Found) -> AsyncIterator[None]:
         yield
     finally:
         page.terminate()
-        said, _ = await page.communicate()
-        found.shown = int(said or 0)
+        output, _ = await page.communicate()
+        found.shown = int(output or 0)
 
 
 async def _recorded(url: str) -> int:

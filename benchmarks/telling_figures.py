@@ -83,7 +83,7 @@ def cpu_share(pairs: Sequence[Pair]) -> float:
 
 
 def cores_more(pairs: Sequence[Pair]) -> float:
-    """Return how many more cores are used with events than without."""
+    """Return how many more cores are used with events than without, as the mean over the pairs."""
     return float(np.mean([pair.told.cores - pair.untold.cores for pair in pairs]))
 
 
@@ -181,12 +181,13 @@ class Figures:
         }
 
     def _alone(self) -> str:
+        """Return the verdict on single events; a miss is uncertain if the control misses, too."""
         verdict = self.emit.verdict(TELL_P99_S)
         disturbed = self.control.verdict(TELL_P99_S) != MET
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
     def _together(self, compared: Estimate, counted: Estimate, target: float) -> str:
-        """Return the verdict of the count, unless the comparison of windows surely fails.
+        """Return the verdict of the count, unless the comparison of windows certainly fails.
 
         A count of zero means that counting failed; then the comparison decides.
         """
@@ -264,8 +265,8 @@ def _facts(found: Found, figures: Figures) -> Iterator[str]:
 
 
 def _listeners(costs: dict[str, float]) -> Iterator[str]:
-    dear = sorted(costs.items(), key=lambda each: -each[1])
-    each = ", ".join(f"{name} {cost_s * 1e6:.0f}" for name, cost_s in dear)
+    by_cost = sorted(costs.items(), key=lambda each: -each[1])
+    each = ", ".join(f"{name} {cost_s * 1e6:.0f}" for name, cost_s in by_cost)
     yield f"an event costs each listener, in µs of CPU time: {each}"
 
 
@@ -285,7 +286,7 @@ def _sum(windows: Sequence[Window]) -> str:
     collecting = fmean(window.collecting_s / len(window.lags_s) for window in windows) * 100.0
     return (
         f"{fmean(window.cores for window in windows):.3f} cores, "
-        f"{fmean(window.counted_cores for window in windows):.3f} counted as the events'; lag p95 "
+        f"{fmean(window.counted_cores for window in windows):.3f} counted for events; lag p95 "
         f"{lag_p95_s(windows) * 1e3:.2f} ms; garbage collected {young}, {middle} and {old} times "
         f"(young to old), {collecting:.1%} of a core"
     )

@@ -3,7 +3,7 @@
 A comparison of windows with and without events gives the total cost, but only coarsely, because
 other work on the machine costs more. `Account` times each loop step and each thread job that
 processes events, by the thread's own clock, so other work hardly counts. It does not include colder
-caches, nor the way from a thread's end back into the loop.
+caches, nor the switch from a finished thread back to the loop.
 """
 
 import asyncio
@@ -200,7 +200,7 @@ class Account:
         return self.loop_s - loop_s + self.threads_s - threads_s
 
     def note_told(self, took_s: float) -> None:
-        """Count the cost of emitting an event in a call's own step."""
+        """Count the cost of emitting an event in a step of a call."""
         self.loop_s += took_s
 
     def is_telling(self, owner: object) -> bool:
@@ -210,7 +210,7 @@ class Account:
         task: asyncio.Task[Any] = owner
         known = self._known.get(task)
         if known is None:
-            known = self._known[task] = _tells(task)
+            known = self._known[task] = _processes_events(task)
         return known
 
     @contextmanager
@@ -275,7 +275,7 @@ def _clock_s(thread: int) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread))
 
 
-def _tells(task: asyncio.Task[Any]) -> bool:
+def _processes_events(task: asyncio.Task[Any]) -> bool:
     if task.get_name() in NAMES:
         return True
     code = getattr(task.get_coro(), "cr_code", None)

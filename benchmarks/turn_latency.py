@@ -1,4 +1,4 @@
-"""Measures how long answers take: our own part, a caller's comparison with stock, read clips.
+"""Measures how long answers take: our own part, compared with stock Pipecat, on read clips.
 
     .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--beside-late]
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure how the time of a healthy answer is split."""
+    """Measure how the time of a healthy answer is split; return whether the target was met."""
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure what callers of both sides hear, with each set of delays."""
+    """Measure what callers of both sides hear; return whether the targets were met."""
     from benchmarks import beside, latency_report  # noqa: PLC0415 - after the log's rules
 
     found = {}
@@ -77,7 +77,7 @@ def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Play recordings of people reading, as callers."""
+    """Play recordings of people reading, as callers; return whether the targets were met."""
     from benchmarks import latency_report, read_clips  # noqa: PLC0415 - after the log's rules
 
     try:
@@ -94,19 +94,19 @@ def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure turns.")
     parser.add_argument("--turns", type=int, default=100, help="of each side, default 100")
-    parser.add_argument("--only", type=_names, default=PARTS, help="of own,heard,read")
-    parser.add_argument("--delays", type=_names, default=DELAYS, help="of usual,quick")
+    parser.add_argument("--only", type=_names, default=PARTS, help="any of own,heard,read")
+    parser.add_argument("--delays", type=_names, default=DELAYS, help="any of usual,quick")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="of people reading")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, part by part")
     parser.add_argument(
         "--beside-late",
         action="store_true",
-        help="beside Holdline with `latency.answer_early` and `speak_early` off, not bare Pipecat",
+        help="compare with Holdline without `latency.answer_early` and `speak_early`",
     )
     options = parser.parse_args()
-    for given, known in ((options.only, PARTS), (options.delays, DELAYS)):
-        if unknown := set(given) - set(known):
-            parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(known)}")
+    for given, valid in ((options.only, PARTS), (options.delays, DELAYS)):
+        if unknown := set(given) - set(valid):
+            parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(valid)}")
     return options
 
 

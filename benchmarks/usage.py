@@ -35,9 +35,9 @@ def family(pid: int) -> list[int]:
             children.setdefault(int(fields[PARENT]), []).append(int(path.name))
     found, waiting = [], [pid]
     while waiting:
-        one = waiting.pop()
-        found.append(one)
-        waiting += children.get(one, [])
+        current = waiting.pop()
+        found.append(current)
+        waiting += children.get(current, [])
     return found
 
 
@@ -97,14 +97,14 @@ class Shares:
         self._before |= {name: spent_s(pid) for name, pid in pids.items()}
 
     def until_now(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return by name the CPU seconds that were used, and the cores that were kept busy."""
+        """Return by name the CPU seconds used, and the cores kept busy, with `others` if known."""
         seconds = {name: spent_s(pid) - self._before[name] for name, pid in self._pids.items()}
         now = read_cpu_times()
         took_s = _took_s(self._machine, now)
         cores = {name: used / took_s for name, used in seconds.items()}
         if self._machine is not None and now is not None:
-            everybody = (now.machine_s - self._machine.machine_s) / took_s
-            cores["others"] = max(0.0, everybody - sum(cores.values()))
+            machine = (now.machine_s - self._machine.machine_s) / took_s
+            cores["others"] = max(0.0, machine - sum(cores.values()))
         return seconds, cores
 
 

@@ -103,7 +103,7 @@ async def at_once(_index: int) -> None:
 async def hold(each: Door) -> HeldCall:
     held = HeldCall(number=0, rang_at=asyncio.get_running_loop().time())
     async with door(each) as url:
-        await hold_call(script(url), held, questions=[QUESTION], before=at_once)
+        await hold_call(script(url), held, questions=[QUESTION], cue=at_once)
     return held
 
 

@@ -4,7 +4,7 @@ from benchmarks.capacity_report import arithmetic, met, page, verdict
 from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, sum_up
 from lab.drill.servers import OURS, STOCK
 
-KNOWN = {"machine": "M", "commit": "abc", "began": "now", "options": "--calls 10"}
+CIRCUMSTANCES = {"machine": "M", "commit": "abc", "began": "now", "options": "--calls 10"}
 
 
 def run(side: str, calls: int, *, first_s: float = 0.9, workers: str = "") -> LoadRun:
@@ -33,8 +33,8 @@ RUNS = [
 def test_the_verdict_names_both_sides_and_the_target() -> None:
     told = verdict(RUNS, cores=2)
 
-    assert "workers auto: 10 calls" in told
-    assert "(stock: 4)" in told
+    assert "with the default number of workers: 10 calls" in told
+    assert "(stock Pipecat: 4)" in told
     assert told.endswith("target 10: met")
 
 
@@ -61,7 +61,7 @@ def test_the_calls_of_other_machines_are_estimated_from_the_runs() -> None:
 
 
 def test_the_page_shows_every_run_and_marks_those_that_missed() -> None:
-    lines = page(RUNS, known=KNOWN, cores=2).splitlines()
+    lines = page(RUNS, circumstances=CIRCUMSTANCES, cores=2).splitlines()
     rows = [line for line in lines if line.startswith("| ") and line[2].isdigit()]
 
     assert len(rows) == len(RUNS)

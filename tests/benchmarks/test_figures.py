@@ -74,8 +74,8 @@ def test_a_turn_without_a_first_word_is_not_whole() -> None:
 
 
 def test_the_problems_of_a_turn_are_named() -> None:
-    assert "first word 0.80 s" in turn(0.8, missing=("euros",)).told
-    assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).told
+    assert "first word 0.80 s" in turn(0.8, missing=("euros",)).summary
+    assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).summary
 
 
 def test_the_capacity_is_the_highest_load_below_the_first_miss() -> None:
