@@ -42,7 +42,7 @@ def _first_fixed(fixed: Sequence[str], after: Version) -> str | None:
 
 
 def merge(known: Sequence[Advisory], found: Iterator[Advisory]) -> list[Advisory]:
-    """Return all advisories; known ones keep their entry."""
+    """Return all advisories, sorted; those already in the list keep their entry."""
     kept = {(item["package"], item["id"]): item for item in known}
     for item in found:
         kept.setdefault((item["package"], item["id"]), item)

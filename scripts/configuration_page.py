@@ -48,7 +48,7 @@ def _sections(
 
 
 def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """Return the model inside a value's type, and how its position in the value is written."""
+    """Return the model inside a value's type, and its path in the value: `""`, `.NAME` or `.0`."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return annotation, ""
     origin, parts = get_origin(annotation), get_args(annotation)

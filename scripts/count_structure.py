@@ -1,7 +1,7 @@
 """Counts measures of the code's structure; docs/architecture.md quotes the figures.
 
     .venv/bin/python scripts/count_structure.py            # the source
-    .venv/bin/python scripts/count_structure.py --calls    # also calls; takes a minute
+    .venv/bin/python scripts/count_structure.py --calls    # and two calls; takes a minute
 
 With --calls, two calls are traced: a turn of a recorded caller, and a voice that is cut in
 mid-sentence. A crossing is a function of ours that calls, or awaits, a function in another of our
@@ -59,7 +59,7 @@ class SourceCount:
 
 
 def count_source() -> SourceCount:
-    """Return the classes and functions over their limits, and names of several classes."""
+    """Return the classes and functions over their limits, and class names used in several files."""
     files, large, long = defaultdict[str, set[Path]](set), list[str](), list[str]()
     for path, node in definitions():
         match node:
@@ -95,7 +95,7 @@ class Crossings:
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, str, str]] = []
-        self.told: list[tuple[float, Any]] = []
+        self.events: list[tuple[float, Any]] = []
         self._names: dict[Any, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
@@ -106,7 +106,7 @@ class Crossings:
         if callee is None:
             return
         if callee.endswith(".emit") and "event" in frame.f_locals:
-            self.told.append((self._now(), frame.f_locals["event"]))
+            self.events.append((self._now(), frame.f_locals["event"]))
         caller = self._name(frame.f_back)
         if caller is not None and caller.split(":")[0] != callee.split(":")[0]:
             self.seen.append((self._now(), caller, callee))
@@ -142,24 +142,24 @@ def _folder(name: str) -> Path:
 
 
 def count_calls() -> None:
-    """Play a healthy call and one whose voice is cut, and print their crossings."""
+    """Play a healthy call and one in which a voice is cut, and print their crossings."""
     from calls.events import AnswerHeard, CallerStopped  # noqa: PLC0415
     from fallbacks.events import AttemptFailed, AttemptWon  # noqa: PLC0415
 
-    healthy = _played(None)
-    stops = [event for _, event in healthy.told if isinstance(event, CallerStopped)]
-    heard = next(event for _, event in healthy.told if isinstance(event, AnswerHeard))
+    healthy = _trace_call(None)
+    stops = [event for _, event in healthy.events if isinstance(event, CallerStopped)]
+    heard = next(event for _, event in healthy.events if isinstance(event, AnswerHeard))
     stop = max(event.at_s for event in stops if event.at_s < heard.at_s)
     print("a caller's turn:")
     healthy.between(stop, heard.at_s)
-    cut = _played(CUT)
-    failed_at = next(at for at, each in cut.told if isinstance(each, AttemptFailed))
-    won_at = next(at for at, each in cut.told if isinstance(each, AttemptWon) and at > failed_at)
+    cut = _trace_call(CUT)
+    failed_at = next(at for at, each in cut.events if isinstance(each, AttemptFailed))
+    won_at = next(at for at, each in cut.events if isinstance(each, AttemptWon) and at > failed_at)
     print("a voice that is cut:")
     cut.between(failed_at - 0.01, won_at)
 
 
-def _played(faults: str | None) -> Crossings:
+def _trace_call(faults: str | None) -> Crossings:
     from lab.replay import replay  # noqa: PLC0415
 
     crossings = Crossings()

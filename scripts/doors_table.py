@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.transports.conformance.transport import (  # noqa: E402 - its root
+from tests.transports.conformance.transport import (  # noqa: E402 - after the path
     BEHAVIOURS,
     Transport,
     find_transports,
@@ -52,7 +52,7 @@ def read_cases(results: Path) -> list[TriedCase]:
     cases: list[TriedCase] = []
     for item in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
         test, _, door = item.get("name", "").rstrip("]").partition("[")
-        properties = {one.get("name"): one.get("value", "") for one in item.iter("property")}
+        properties = {entry.get("name"): entry.get("value", "") for entry in item.iter("property")}
         failed = item.find("failure") is not None or item.find("error") is not None
         skipped = item.find("skipped") is not None
         cases.append(
@@ -68,7 +68,7 @@ def read_cases(results: Path) -> list[TriedCase]:
 
 
 def judge(cases: Sequence[TriedCase]) -> Found:
-    """Return the table's words for these results."""
+    """Return the table's word for each behaviour and transport in these results."""
     behaviour_of = {case.test: case.behaviour for case in cases if case.behaviour}
     return {
         (behaviour_of[case.test], case.door): _word(case)
@@ -108,7 +108,7 @@ def render(found: Found, doors: Sequence[Transport]) -> str:
 
 
 def write(page: Path, table: str) -> None:
-    """Replace the text between the marks in the page by the table."""
+    """Replace the text between the marks in the page with the table."""
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

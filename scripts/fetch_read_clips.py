@@ -28,7 +28,7 @@ def main() -> int:
     to: Path = parser.parse_args().to
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            print(f"{tool} is not installed: unpack Debian's {PACKAGE} by hand, and copy into {to}")
+            print(f"{tool} is not installed: unpack Debian's {PACKAGE} yourself, into {to}")
             return 1
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -36,7 +36,7 @@ def main() -> int:
             (package,) = Path(folder).glob(f"{PACKAGE}_*.deb")
             _run("dpkg-deb", "-x", str(package), "files", cwd=folder)
         except (subprocess.CalledProcessError, ValueError) as failed:
-            print(f"{PACKAGE} cannot be fetched: {failed}; is apt-get's list up to date?")
+            print(f"{PACKAGE} cannot be fetched: {failed}; try apt-get update first")
             return 1
         to.mkdir(parents=True, exist_ok=True)
         for name in CLIPS:

@@ -1,4 +1,4 @@
-"""Records what happens in some forty calls, and compares later: a safety net for refactoring.
+"""Records what happens in some sixty calls, and compares it later: a safety net for refactoring.
 
     .venv/bin/python scripts/golden_traces.py record                   # all, to tests/golden/traces
     .venv/bin/python scripts/golden_traces.py record --only tool,healthy --out /tmp/traces
@@ -21,9 +21,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from loguru import logger  # noqa: E402 - as the next ones
+from loguru import logger  # noqa: E402 - after the path, like the next ones
 
-from tests.conftest import forget_servers  # noqa: E402 - its root
+from tests.conftest import forget_servers  # noqa: E402
 from tests.golden.calls import CALLS  # noqa: E402
 from tests.golden.trace import TRACES, compare_traces, trace_call  # noqa: E402
 from tests.virtual_time import VirtualLoop  # noqa: E402
@@ -33,23 +33,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 1 if a call differs from its trace, or failed."""
     options = _parse(arguments)
     logger.remove()
-    done = _record if options.command == "record" else _compare
-    different = done(options.only, options.folder)
-    for name in different:
+    run = _record if options.command == "record" else _compare
+    failed = run(options.only, options.folder)
+    for name in failed:
         print(f"{name}: differs" if options.command == "compare" else f"{name}: failed")
-    if not different:
-        done_so = "recorded" if options.command == "record" else "as recorded"
-        print(f"{len(options.only)} calls {done_so} in {options.folder}")
-    return 1 if different else 0
+    if not failed:
+        result = "recorded" if options.command == "record" else "as recorded"
+        print(f"{len(options.only)} calls {result} in {options.folder}")
+    return 1 if failed else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     record = commands.add_parser("record", help="write the traces")
-    record.add_argument("--out", dest="folder", type=Path, default=TRACES, help="where to")
-    compare = commands.add_parser("compare", help="compare with what was recorded")
-    compare.add_argument("folder", nargs="?", type=Path, default=TRACES, help="where that is")
+    record.add_argument(
+        "--out", dest="folder", type=Path, default=TRACES, help="where to write them"
+    )
+    compare = commands.add_parser("compare", help="compare calls with their traces")
+    compare.add_argument("folder", nargs="?", type=Path, default=TRACES, help="where they are")
     for command in (record, compare):
         command.add_argument("--only", type=_names, default=list(CALLS), help="some: NAME,...")
     return parser.parse_args(arguments)
@@ -63,6 +65,7 @@ def _names(text: str) -> list[str]:
 
 
 def _record(names: Sequence[str], folder: Path) -> list[str]:
+    """Write the traces of these calls; return the names of those that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     broken: list[str] = []
     for name in names:
@@ -74,6 +77,7 @@ def _record(names: Sequence[str], folder: Path) -> list[str]:
 
 
 def _compare(names: Sequence[str], folder: Path) -> list[str]:
+    """Print where calls differ from their traces; return the names of those calls."""
     different: list[str] = []
     for name in names:
         recorded = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()

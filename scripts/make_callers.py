@@ -118,7 +118,7 @@ def write_sidecar(path: Path, facts: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Write every recording and sidecar."""
-    options = argparse.ArgumentParser(description="Make the recorded callers again.")
+    options = argparse.ArgumentParser(description="Render the recorded callers.")
     options.add_argument("--out", type=Path, default=HERE, help="folder to write into")
     out: Path = options.parse_args().out
     out.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def grown(metric: str, *by: str) -> Query:
 
 
 def share(metric: str, of_these: str, of_all: str, *by: str) -> Query:
-    """Return a query for the share of some outcomes among others; both as `a|b`."""
+    """Return a query for the share of some outcomes among others; both are given as `a|b`."""
     some, all_ = (
         _sum(f'rate({metric}{{job=~"$job", outcome=~"{item}"}}[$__rate_interval])', by)
         for item in (of_these, of_all)
@@ -95,8 +95,8 @@ def _panel(queries: Sequence[dict[str, str]], **fields: Any) -> Panel:
 
 def _query(legend: str = "", expr: str = "", **made: str) -> Query:
     for kind, words in made.items():
-        made_query = FORMS[kind](*words.split())
-        expr, legend = made_query.expr, legend or made_query.legend
+        generated = FORMS[kind](*words.split())
+        expr, legend = generated.expr, legend or generated.legend
     return Query(expr, legend)
 
 

@@ -19,7 +19,7 @@ from tests.e2e.talking import broken, greeted, spoken, talking, told
 NAME: Final = "console"
 PICTURE: Final = IMAGES / f"{NAME}.png"
 WELL_S: Final = 20.0  # a rung that became suspect while the browser started has recovered by then
-PROVIDERS: Final = 6  # of the demo: two rungs a stage
+PROVIDERS: Final = 6  # of the demo: two rungs per stage
 
 
 async def talk_through_two_failovers(page: Page, url: str) -> None:

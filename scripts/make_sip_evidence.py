@@ -33,7 +33,7 @@ Pcm = NDArray[np.int16]
 
 
 def main() -> int:
-    """Make the recording; return 0, or 3 if a program that it needs is missing."""
+    """Make the recording; return 0, or 3 if a required program is missing."""
     sys.path.insert(0, str(ROOT))
     from tests.peers.children import UnprovenError  # noqa: PLC0415 - found once the root is there
     from tests.peers.media_server import running_media_server  # noqa: PLC0415 - as above
@@ -90,7 +90,7 @@ def _write(sound: Pcm, calls: Path, turns: "Sequence[Judged]") -> None:
     (OUT / "sip-call.jsonl").write_bytes(record.read_bytes())
     for turn in turns:
         verdict = turn.verdict
-        print(f"{turn.turn.question} every word once: {verdict.whole}; voices {verdict.voices}")
+        print(f"{turn.turn.question} Every word once: {verdict.whole}; voices {verdict.voices}")
     print(f"{OUT / 'sip-call.wav'}: {sound.shape[0] / RATE_HZ:.1f} s")
 
 

@@ -43,7 +43,7 @@ NEEDED: Final = (
     "tests/virtual_time.py",
 )
 LEAST: Final = 0.9  # the required share of noticed mutants
-# Exit codes, as in mutmut's own `stats.py`; with any other, no test reaches it, or it survived.
+# Exit codes, as in mutmut's own `stats.py`; any other means that the mutant was not noticed.
 KILLED: Final = (1, 3)
 TIMEOUTS: Final = (36, 24, -24, 152, 255)
 TENTH: Final = "*__mutmut_*1"  # the names of the first, the eleventh, and so on
@@ -96,12 +96,12 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
 
 
 def mutmut(*words: str, place: Path) -> str:
-    """Run mutmut in `place`; return its output. `run` shows its progress on a terminal."""
+    """Run mutmut in `place`; return its output, which is empty if `run` prints it on a terminal."""
     shown = words[0] == "run" and sys.stdout.isatty()
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "mutmut", *words],
         cwd=place,
-        env=os.environ | PROFILE,  # noqa: TID251 - passed on, not read
+        env=os.environ | PROFILE,  # noqa: TID251 - inherited, not read
         check=True,
         stdout=None if shown else subprocess.PIPE,
         text=True,
@@ -146,10 +146,14 @@ def report(place: Path) -> int:
 
 
 def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
-    """Try all mutants, or a tenth, of these files, or of all; print the results."""
+    """Try all mutants, or a tenth, of these files, or of all; print the results.
+
+    Returns:
+        0, 1 if too few were noticed or mutmut failed, 2 if a file is not one of the decisions.
+    """
     for name in only:
         if name not in decisions():
-            print(f"ONLY={','.join(only)}: {name} is no decision", file=sys.stderr)
+            print(f"ONLY={','.join(only)}: {name} is not one of the decisions", file=sys.stderr)
             return 2
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = Path(folder)

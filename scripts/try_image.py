@@ -119,14 +119,14 @@ def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def copy(words: Sequence[str], folder: Path) -> None:
-    """Copy the named files into the image, except those that .dockerignore excludes."""
+    """Copy the named files into the image; exit if .dockerignore excludes one of them."""
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
     *sources, target = words
     for item in sources:
         if item not in allowed:
-            sys.exit(f"{item} is copied by the Dockerfile and left out by .dockerignore")
+            sys.exit(f"{item} is copied by the Dockerfile but excluded by .dockerignore")
         source, place = ROOT / item, folder / target
         if source.is_dir():
             shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__", ".env"))
@@ -137,7 +137,7 @@ def copy(words: Sequence[str], folder: Path) -> None:
 
 
 def try_stage(stage: ImageStage) -> None:
-    """Run the result as the image would, and check it."""
+    """Run the result as a container of the image would, and check it; exit at the first failure."""
     command = json.loads(stage.said["ENTRYPOINT"]) + json.loads(stage.said["CMD"])
     health = json.loads(stage.said["HEALTHCHECK"].partition("CMD ")[2])
     uid, _, gid = stage.user.partition(":")
@@ -146,7 +146,7 @@ def try_stage(stage: ImageStage) -> None:
     environment = stage.environment | {"HOME": "/data", "OPENAI_API_KEY": "none"}
     Path("/data/holdline.yaml").write_text(CONFIG)
 
-    def run_as_it(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def run_as_user(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*drop, *words],
             check=False,
@@ -157,19 +157,22 @@ def try_stage(stage: ImageStage) -> None:
             timeout=WAIT_S,
         )
 
-    refused = run_as_it(command)
-    emit(refused.stderr.strip() or "nothing was said")
+    refused = run_as_user(command)
+    emit(refused.stderr.strip() or "no error message")
     expect(refused.returncode == 2 and "HOLDLINE_TOKEN" in refused.stderr, "no token: exit code 2")
     environment["HOLDLINE_TOKEN"] = TOKEN
     emit(" ".join(command))
     process = subprocess.Popen([*drop, *command], cwd="/data", env=environment)
     try:
-        expect(until(lambda: run_as_it(health).returncode == 0), "it is healthy")
+        expect(until(lambda: run_as_user(health).returncode == 0), "it is healthy")
         try_signals(process)
     finally:
         process.kill()
     written = [path for path in Path("/data").rglob("*") if path.name != "holdline.yaml"]
-    expect({path.stat().st_uid for path in written} == {int(uid)}, "what it wrote is its own")
+    expect(
+        {path.stat().st_uid for path in written} == {int(uid)},
+        "the files that it wrote belong to it",
+    )
 
 
 def try_signals(process: subprocess.Popen[bytes]) -> None:
@@ -182,7 +185,7 @@ def try_signals(process: subprocess.Popen[bytes]) -> None:
 
 
 def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
-    """Wait until a condition holds."""
+    """Wait until a condition holds; return whether it did in time."""
     for _ in range(round(within_s / LOOK_S)):
         if true():
             return True
@@ -191,8 +194,8 @@ def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
 
 
 def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Print a finding if it is true; otherwise exit."""
-    emit(f"{'ok' if true else 'NOT SO'}: {what}")
+    """Print a finding, and exit with 1 if it is not true."""
+    emit(f"{'ok' if true else 'FAILED'}: {what}")
     if not true:
         sys.exit(1)
 
@@ -208,7 +211,10 @@ def run(*words: str) -> None:
 
 
 def build_inside(work: Path) -> None:
-    """Mount the image's folders over this machine's, in this namespace; then build and try."""
+    """Mount the image's folders over this machine's, in this namespace; then build and try.
+
+    Exits with the trial's exit code.
+    """
     for name in ("etc", "data", "tmp"):  # from the last run
         shutil.rmtree(work / name, ignore_errors=True)
     shutil.copytree("/etc", work / "etc", symlinks=True)
@@ -245,8 +251,8 @@ def main() -> None:
         return
     if os.geteuid() != 0 or not shutil.which("unshare"):
         sys.exit("try_image: needs root on Linux, with util-linux; nothing was tried")
-    made = [path for path in (Path("/app"), Path("/data")) if not path.exists()]
-    for item in made:
+    created = [path for path in (Path("/app"), Path("/data")) if not path.exists()]
+    for item in created:
         item.mkdir()
     try:
         if sys.argv[1:]:
@@ -257,7 +263,7 @@ def main() -> None:
             Path(work).chmod(0o755)
             sys.exit(try_in(Path(work)))
     finally:
-        for item in made:
+        for item in created:
             item.rmdir()
 
 

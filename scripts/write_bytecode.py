@@ -1,7 +1,8 @@
 """Writes the bytecode of the modules that `holdline serve` and `holdline demo` import.
 
 `scripts/setup` runs it. If the programs may not write to the folders of their code (a container,
-another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two thousand files again: 3.5 s.
+another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two
+thousand files again, which takes 3.5 s.
 """
 
 import compileall
@@ -21,7 +22,7 @@ STARTS: Final = (
 
 
 def main() -> int:
-    """Import what the programs import, and compile each of those files if necessary."""
+    """Import what the programs import, and compile those files; return 1 if one failed."""
     ran: set[str] = set()  # includes modules whose import fails, such as optional parts
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:

@@ -82,4 +82,4 @@ def test_a_file_that_is_no_decision_is_refused_in_one_line(name: str) -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr == f"ONLY={name}: {name} is no decision\n"
+    assert done.stderr == f"ONLY={name}: {name} is not one of the decisions\n"
