@@ -1,1 +1,1 @@
-"""The drill: breaks everything on purpose and judges what callers heard."""
+"""The drill: breaks everything on purpose, and judges what callers heard."""

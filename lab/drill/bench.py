@@ -91,7 +91,7 @@ class Bench:
         return self.availability.at(clock.monotonic()).state is RungState.READY
 
     async def ask(self) -> QuestionOutcome:
-        """Ask for a reply, and wait until it is complete or no rung is left."""
+        """Ask a question; return the result once the answer is complete or no rung is left."""
         self.told.note("a caller asks")
         began_s = clock.monotonic()
         self._turn.caller_stopped(began_s)
@@ -113,7 +113,7 @@ class Bench:
         answer = QuestionOutcome(
             provider=speaker, first_word_s=first_s, took_s=clock.monotonic() - began_s
         )
-        self.told.note(_outcome(answer))
+        self.told.note(_describe_outcome(answer))
         return answer
 
     async def fault(self, **window: Any) -> None:
@@ -122,7 +122,7 @@ class Bench:
         await self._control.set_faults(FIRST, [window])
 
     async def mend(self) -> None:
-        """Lift the fault."""
+        """Lift all faults."""
         self.told.note(f"{FIRST} is mended")
         await self._control.mend_all()
 
@@ -195,7 +195,7 @@ async def bench(
     Args:
         rungs: The language models, by their names in the lab.
         resilience: Changes to that section of the configuration.
-        seed: Of the lab's random numbers.
+        seed: Seeds the lab's random numbers.
         say: Gets every report.
     """
     async with lab_process(options=LabOptions(seed=seed)) as lab, LabControl(lab) as control:
@@ -251,9 +251,9 @@ def _describe(window: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in window.items())
 
 
-def _outcome(answer: QuestionOutcome) -> str:
+def _describe_outcome(answer: QuestionOutcome) -> str:
     if not answer.provider:
         return f"no provider can answer; known after {1000 * answer.took_s:.1f} ms"
     if answer.first_word_s is None:
-        return f"{answer.provider} answered without a word"
+        return f"the answer of {answer.provider} had no words"
     return f"{answer.provider} answered, its first word after {answer.first_word_s:.2f} s"

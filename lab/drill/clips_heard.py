@@ -63,7 +63,7 @@ def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
         part = judged.recording[
             round(from_s * RATE_HZ) : round((stop_s + end_s + AROUND_S) * RATE_HZ)
         ]
-        for text, at_s, until_s in _found(part, rendered):
+        for text, at_s, until_s in _find_in(part, rendered):
             clips.append((text, from_s - stop_s + at_s, from_s - stop_s + until_s))
     other = [left for span in judged.verdict.other for left in _uncovered(span, clips)]
     return HeardClips(clips=tuple(clips), other=tuple(other))
@@ -84,14 +84,14 @@ def outside_clips(judged: Judged, heard: HeardClips) -> Judged:
     return replace(judged, verdict=verdict)
 
 
-def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:
+def _find_in(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:
     """Return the clips in part of a recording, each place once; longer ones take precedence."""
-    ear = SearchedRecording(part, line=BETWEEN)
+    searched = SearchedRecording(part, line=BETWEEN)
     found: list[tuple[str, float, float]] = []
     for clip in sorted(rendered, key=lambda clip: -clip.samples.size):
         if clip.samples.size > part.size:
             continue
-        for match in ear.matches(clip.samples):
+        for match in searched.matches(clip.samples):
             at_s, until_s = match.start / RATE_HZ, match.end / RATE_HZ
             if all(until_s <= a or at_s >= b for _, a, b in found):
                 found.append((clip.text, at_s, until_s))

@@ -82,9 +82,9 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
     if not console.is_terminal:
         console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
-    known = all(results.of(HEALTHY, side) for side in wanted.sides)
+    has_healthy = all(results.of(HEALTHY, side) for side in wanted.sides)
     job = Job(
-        rows=chosen(wanted.matrix, wanted.only, healthy_known=known),
+        rows=chosen(wanted.matrix, wanted.only, healthy_known=has_healthy),
         sides=wanted.sides,
         folder=wanted.folder,
         jobs=wanted.jobs,

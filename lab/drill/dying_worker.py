@@ -23,12 +23,12 @@ ENDS_S: Final = 30.0  # the longest wait for that end, from the fault on
 
 async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
     """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
-    worst = run.measures
+    measures = run.measures
     async with rig.greeted_call() as call:
         began_s = call.now_s
         stop_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(INTO_S, since_s=stop_s, within_s=BEGINS_S)
-        worst["nothing_to_break"] = not spoke
+        measures["nothing_to_break"] = not spoke
         await rig.break_now(When.IN_ANSWER)
         fault_s = call.now_s
         await _hear_rest(rig, call, fault_s)
@@ -40,14 +40,14 @@ async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
             end_s=call.now_s,
         )
         judged = await judge_turn(call, rig.control, turn)
-        worst["silence_s"] = silence(call.heard(), fault_s, end_of_speech(call))
-        worst["words_missing"] = len(judged.verdict.missing)
-        worst["words_twice"] = len(judged.verdict.extra)
+        measures["silence_s"] = silence(call.heard(), fault_s, end_of_speech(call))
+        measures["words_missing"] = len(judged.verdict.missing)
+        measures["words_twice"] = len(judged.verdict.extra)
         # The row has its own targets for these words: some may be heard twice.
         verdict = dataclasses.replace(judged.verdict, missing=(), extra=())
         run.add(dataclasses.replace(judged, verdict=verdict))
         await ask(rig, call, run, HOURS)
-    worst["calls"] = rig.calls_begun()
+    measures["calls"] = rig.calls_begun()
 
 
 async def _hear_rest(rig: Rig, call: Conversation, fault_s: float) -> None:

@@ -34,7 +34,7 @@ class Asked:
 
     Attributes:
         provider: The provider.
-        at_s: In seconds from the caller's stop.
+        at_s: When it arrived, in seconds from the caller's stop.
         outcome: Its outcome when the turn was judged.
         fault: The fault that it ran into, if any.
     """
@@ -60,22 +60,22 @@ async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -
 
     Args:
         call: The call, in progress or over.
-        control: Of the lab with the record.
+        control: The control of the lab that has the record.
         turn: The turn to judge.
     """
     span = call.lab_s(turn.began_s), call.lab_s(turn.end_s)
     sent = await sent_between(control, *span)
     recording = call.heard()[round(turn.began_s * RATE_HZ) : round(turn.end_s * RATE_HZ)]
     pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
-    weigh = functools.partial(
-        _weigh,
+    judge_reply = functools.partial(
+        _judge_reply,
         recording,
         sent,
         said=ExpectedWords(text=turn.answer, pauses=pauses_s),
         stop_s=turn.stop_s - turn.began_s,
         line=call.path,
     )
-    verdict = await asyncio.get_running_loop().run_in_executor(_court(), weigh)
+    verdict = await asyncio.get_running_loop().run_in_executor(_judging_process(), judge_reply)
     return Judged(
         turn=turn,
         verdict=verdict,
@@ -84,7 +84,7 @@ async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -
     )
 
 
-def _weigh(
+def _judge_reply(
     recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float, line: EarPath
 ) -> ReplyVerdict:
     local = utterances(said.text)
@@ -92,8 +92,8 @@ def _weigh(
 
 
 @functools.cache
-def _court() -> ProcessPoolExecutor:
-    """Return the judging process; it ends with ours."""
+def _judging_process() -> ProcessPoolExecutor:
+    """Return the judging process; it ends with this one."""
     spawned = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, mp_context=spawned, initializer=os.nice, initargs=(POLITE,))
 

@@ -1,6 +1,6 @@
 """Judges what a caller heard of one reply: every word once, in order, without gaps; pure.
 
-The words are found in the recording itself, independent of what the agent believes to have said.
+The words are found in the recording itself, independently of what the agent believes it has said.
 """
 
 import difflib
@@ -83,11 +83,11 @@ def judge(
     """Judge what a caller heard of a reply.
 
     Args:
-        recording: What the caller heard from the start of the judging on, 8000 Hz.
-        sent: What the voices sent in that time, fillers included.
+        recording: What the caller heard in the judged period, at 8000 Hz.
+        sent: What the voices sent in that period, fillers included.
         said: The words that should have been heard.
         stop_s: When the caller stopped speaking, in seconds of the recording.
-        local: What the local voice may have said of the reply.
+        local: The parts of the reply that the local voice may have said.
         line: The line's effect on the voices' sound.
     """
     words = heard_words(recording, reply_words(sent, said.text), line=line)
@@ -139,8 +139,8 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: Expected
 def _unexplained(
     speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
 ) -> list[tuple[float, float]]:
-    """Return the spans of speech that are no word of the reply; shorter ones are left out."""
-    left: list[tuple[float, float]] = []
+    """Return the spans of speech outside the reply's words, without those under `2 * SPEECH_S`."""
+    rest: list[tuple[float, float]] = []
     for start, end in speech:
         at_s = start
         inside = [
@@ -149,10 +149,10 @@ def _unexplained(
             if recorded_word.end_s > start and recorded_word.at_s < end
         ]
         for word in inside:
-            left.append((at_s, word.at_s))
+            rest.append((at_s, word.at_s))
             at_s = max(at_s, word.end_s)
-        left.append((at_s, end))
-    return [(a, b) for a, b in left if b - a >= 2 * SPEECH_S]
+        rest.append((at_s, end))
+    return [(a, b) for a, b in rest if b - a >= 2 * SPEECH_S]
 
 
 def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:

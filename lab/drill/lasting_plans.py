@@ -20,17 +20,17 @@ PROBED_S: Final = 75.0  # the longest wait for a successful probe
 
 async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
     """Ask for a minute while a provider fails and recovers."""
-    worst = run.measures
+    measures = run.measures
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         until_s = call.now_s + FLAPPING_S
         while call.now_s < until_s and not call.over:
             judged = await ask(rig, call, run, rig.row.question)
-            worst["first_word_s"] = max(worst.get("first_word_s", 0.0), first_word_s(judged))
+            measures["first_word_s"] = max(measures.get("first_word_s", 0.0), first_word_s(judged))
             wrong = await misheard(rig.control, call, judged.turn)
-            worst["misheard"] = worst.get("misheard", 0.0) + wrong
+            measures["misheard"] = measures.get("misheard", 0.0) + wrong
     voices = [voice for turn in run.turns for voice in turn.verdict.voices]
-    worst["switches"] = changes(voices)
+    measures["switches"] = changes(voices)
 
 
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:

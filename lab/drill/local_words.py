@@ -29,7 +29,7 @@ FLOOR: Final = 1e5  # the power of a quiet line: differences below it do not cou
 # reaches 0.97 or more, the worst of its words 0.92.
 ALIKE: Final = 0.94
 WORD_ALIKE: Final = 0.88
-EARLIER: Final = 2  # frames by which a word may be early or late
+SHIFT: Final = 2  # frames by which a word may be early or late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class HeardUtterance:
     """An utterance that was found in a recording.
 
     Attributes:
-        index: Which one of those looked for.
+        index: Its index in the utterances that were searched for.
         at_s: Its start in the recording, in seconds.
         begun_twice: Whether its first word also occurs directly before it.
     """
@@ -103,7 +103,7 @@ def _frames(sound: _Bands, word: tuple[str, float, float]) -> tuple[int, _Bands]
 
 
 def _is_near(ear: _Bands, part: _Bands, place: int) -> bool:
-    near = ear[max(0, place - EARLIER) : max(0, place + len(part) + EARLIER)]
+    near = ear[max(0, place - SHIFT) : max(0, place + len(part) + SHIFT)]
     found = _likeness(near, part)
     return bool(found.size) and float(found.max()) >= WORD_ALIKE
 
@@ -114,13 +114,13 @@ def _likeness(ear: _Bands, sound: _Bands) -> _Bands:
     if places < 1:
         return np.zeros(0)
     wanted = sound - sound.mean()
-    own = float((wanted**2).sum())
+    energy = float((wanted**2).sum())
     products = np.zeros(places)
     for at, bands in enumerate(wanted):
         products += ear[at : at + places] @ bands
     sums, squares = (_moving(item, len(sound)) for item in (ear.sum(1), (ear**2).sum(1)))
     spread = squares - sums**2 / sound.size
-    return products / np.sqrt(np.maximum(spread * own, 1e-9))
+    return products / np.sqrt(np.maximum(spread * energy, 1e-9))
 
 
 def _moving(values: _Bands, size: int) -> _Bands:

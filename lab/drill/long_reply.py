@@ -23,7 +23,7 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
-        written = await _written(rig.control, call.lab_s(asked.began_s))
+        written = await _longest_answer(rig.control, call.lab_s(asked.began_s))
         turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED]))
         judged = as_ended(await judge_turn(call, rig.control, turn))
         run.add(judged)
@@ -48,7 +48,7 @@ def as_ended(judged: Judged) -> Judged:
 
 
 async def most_given(control: LabControl, call: Conversation, since_s: float) -> float:
-    """Return the longest speech that a voice was sent in one request since then, in seconds.
+    """Return the longest text that a voice got in one request since then, in seconds of speech.
 
     It is estimated from the number of characters.
     """
@@ -62,7 +62,7 @@ async def most_given(control: LabControl, call: Conversation, since_s: float) ->
     return CHARACTER_S * max(given, default=0)
 
 
-async def _written(control: LabControl, since_s: float) -> str:
+async def _longest_answer(control: LabControl, since_s: float) -> str:
     """Return the longest text that a model has written since a moment of the lab's record."""
     answers: Sequence[str] = [
         request["details"]["answer"]

@@ -24,18 +24,18 @@ COLUMNS: Final = (
     *("fault", "target", "p50", "worst", "verdict", "extra requests"),
     *("stock p50", "stock worst", "passes met"),
 )
-PASSES: Final = ("pass", "began", "commit", "options", "machine", "others used", "rows met")
+PASSES: Final = ("pass", "started", "commit", "options", "machine", "others used", "rows met")
 EVERY: Final = ("fault", "pass", "runs", "verdict", "worst of each target, in the order above")
 HOW: Final = (
-    "Every figure is taken from the recording at the caller's ear. *Extra* is the time beyond a"
-    " healthy turn of the same question with the same delays; *gap* is silence inside the reply"
-    " beyond the speech's own pauses; *any speech* counts fillers and clips too. *Stock* is plain"
-    " Pipecat with its own failover, under the same faults. The figures are those of the newest"
-    " pass that ran a row; *passes met* counts all passes that should run it, and says in how many"
-    " every target was met, as the targets are today. "
-    f"`{MARK}` marks figures that were measured under other load. The file is made by"
-    " `scripts/drill_report.py` from [drill-results.json](drill-results.json), which has"
-    " every pass.\n\n"
+    "Every figure is measured in the recording of what the caller heard. *Extra* is the time"
+    " beyond a healthy turn of the same question with the same delays; *gap* is silence inside the"
+    " reply beyond the speech's own pauses; *any speech* includes fillers and clips. *Stock* is"
+    " plain Pipecat with its own failover, under the same faults. The figures are those of the"
+    " newest pass that ran a row; *passes met* says in how many of the passes that should have run"
+    " it all of today's targets were met. "
+    f"`{MARK}` marks figures that were measured while other processes kept the machine busy."
+    " `scripts/drill_report.py` writes this page from [drill-results.json](drill-results.json),"
+    " which has every pass.\n\n"
 )
 
 
@@ -55,15 +55,15 @@ def render(rows: Sequence[Row], results: Results) -> str:
 def _page(
     rows: Sequence[Row], results: Results, judged: dict[str, list[RowInPass]]
 ) -> Iterator[str]:
-    yield "# What the caller's ear got\n\n"
+    yield "# What callers heard\n\n"
     yield HOW
     yield _head(COLUMNS)
     for row in rows:
         yield from _lines(row, results, judged[row.name])
     yield "\n## The passes\n\n"
     yield _head(PASSES)
-    for one in results.passes:
-        yield _line(_describe(one, results, judged))
+    for drill_pass in results.passes:
+        yield _line(_describe(drill_pass, results, judged))
     yield "\n## Every row in every pass\n\n"
     yield _head(EVERY)
     for row in rows:
@@ -73,7 +73,7 @@ def _page(
     if gone := sorted(
         {name for drill_pass in results.passes for name in drill_pass.planned.get(OURS, ())} - known
     ):
-        yield f"\nNo row of the matrix any more, though passes ran it: {', '.join(gone)}.\n"
+        yield f"\nNo longer in the matrix, although passes ran them: {', '.join(gone)}.\n"
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
@@ -125,8 +125,8 @@ def _describe(
     return [
         str(drill_pass.number),
         drill_pass.began,
-        drill_pass.commit or "not known",
-        f"`{drill_pass.options}`" if drill_pass.options else "not known",
+        drill_pass.commit or "unknown",
+        f"`{drill_pass.options}`" if drill_pass.options else "unknown",
         drill_pass.machine,
         _others(drill_pass, results),
         "; ".join(parts) + (f" ({drill_pass.note})" if drill_pass.note else ""),

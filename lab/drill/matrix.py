@@ -38,8 +38,8 @@ from lab.drill.servers import STOCK
 FIRST_SENTENCE: Final = 5  # words: "A haircut costs forty euros."
 SPOKEN_S: Final = 0.7  # into the question, which takes 1.2 s
 LATER_THAN_USUAL: Final = (
-    "of delays that vary, one in twenty is later than its rung's p95; then the standby is asked as"
-    " well, which is what keeps the caller from waiting"
+    "one in twenty varying delays exceeds its rung's p95; the standby is then asked as well, so"
+    " that the caller need not wait"
 )
 
 
@@ -64,7 +64,7 @@ def _healthy() -> Iterator[Row]:
     )
     yield Row(
         name="healthy-varied",
-        title="Nothing; delays as they vary",
+        title="Nothing; varying delays",
         plan=CallPlan.HEALTHY,
         steady=False,
         targets=(

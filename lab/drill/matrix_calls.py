@@ -40,8 +40,8 @@ LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer beyond the bu
 OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # its probes; calls here use 8000 Hz
 OF_A_VOICE: Final = {"path": "#probe"}  # its probes, by their context
 ANOTHER_MOMENT: Final = (
-    "healthy turns themselves differ from their median by up to 0.06 s, by when the recogniser and"
-    " the turn detector get the processor"
+    "healthy turns, too, differ from their median by up to 0.06 s, depending on when the recogniser"
+    " and the turn detector get the processor"
 )
 
 
@@ -115,7 +115,7 @@ def _judged_by_probes() -> Iterator[Row]:
         out = each_of(names, REFUSE, When.BEFORE_CALL)
         yield Row(
             name=f"{stage}-probes",
-            title=f"Every {stage.upper()} was out and is well, but its probes fail",
+            title=f"Every {stage.upper()} has recovered, but its probes fail",
             plan=CallPlan.PROBES,
             breaks=(*out, *each_of(names, window, When.NEXT_CALL)),
             targets=(closed, greeting, extra(0.3), EVERY_WORD, NEVER_SILENT),
@@ -203,9 +203,9 @@ def _mistakable() -> Iterator[Row]:
     )
     yield Row(
         name="television",
-        title="A voice behind the caller goes on",
+        title="A voice in the background keeps talking",
         plan=CallPlan.BEHIND,
-        known=(HAIRCUT,),  # and no word of the television's
+        known=(HAIRCUT,),  # the television's words are not recognised
         targets=(Target(measure="model_requests", worst=2), NEVER_SILENT),  # one of them early
     )
 

@@ -27,17 +27,17 @@ class MeasuredRun:
         """Add a turn, and count it in the measures that all plans share."""
         self.turns.append(judged)
         verdict = judged.verdict
-        worst = self.measures
-        worst["lost_turns"] = worst.get("lost_turns", 0.0) + (not verdict.whole)
+        measures = self.measures
+        measures["lost_turns"] = measures.get("lost_turns", 0.0) + (not verdict.whole)
         gap_s = LOST if verdict.missing else verdict.gap_s  # a missing word is an endless gap
-        worst["gap_s"] = max(worst.get("gap_s", 0.0), gap_s)
-        worst["fillers"] = worst.get("fillers", 0.0) + len(verdict.other)
+        measures["gap_s"] = max(measures.get("gap_s", 0.0), gap_s)
+        measures["fillers"] = measures.get("fillers", 0.0) + len(verdict.other)
         first_s = LOST if verdict.first_speech_s is None else verdict.first_speech_s
-        worst["first_speech_s"] = max(worst.get("first_speech_s", 0.0), first_s)
-        worst["turns"] = len(self.turns)
-        worst["requests"] = worst.get("requests", 0.0) + len(judged.requests)
+        measures["first_speech_s"] = max(measures.get("first_speech_s", 0.0), first_s)
+        measures["turns"] = len(self.turns)
+        measures["requests"] = measures.get("requests", 0.0) + len(judged.requests)
         standby = sum(asked.provider in STANDBYS.values() for asked in judged.requests)
-        worst["standby_requests"] = worst.get("standby_requests", 0.0) + standby
+        measures["standby_requests"] = measures.get("standby_requests", 0.0) + standby
         return judged
 
 
@@ -96,7 +96,7 @@ def last(voices: Sequence[str]) -> str:
 
 def changes(voices: Sequence[str]) -> int:
     """Return how often the voice changed."""
-    return sum(one != other for one, other in itertools.pairwise(voices))
+    return sum(before != after for before, after in itertools.pairwise(voices))
 
 
 def speech_of(judged: Judged) -> list[tuple[float, float]]:

@@ -125,13 +125,13 @@ svg line.grid { stroke: #8884; } svg line.budget { stroke: #dc2626; stroke-dasha
 svg circle.good { fill: #16a34a; } svg circle.bad { fill: #dc2626; }
 """
 HOW: Final = """
-<p>Every figure is taken from the recording at the caller's ear. A word counts as heard when the
-very samples that a simulated voice sent are found there. <em>Extra</em> is the time beyond a
+<p>Every figure is measured in the recording of what the caller heard. A word counts as heard if the
+samples that a simulated voice sent for it are found there. <em>Extra</em> is the time beyond a
 healthy turn of the same question with the same delays; <em>gap</em> is silence inside the reply
-beyond the speech's own pauses; <em>any speech</em> counts fillers and clips too. The dashed line
+beyond the speech's own pauses; <em>any speech</em> includes fillers and clips. The dashed line
 is 1.5 s after the caller's last sound. The figures are those of the newest pass that ran a row;
-<em>passes met</em> counts all of them. A star marks figures that were measured under other load.
-Pictures are of each row's newest pass, and of every pass in which it missed.</p>
+<em>passes met</em> counts all passes. A star marks figures that were measured while other processes
+kept the machine busy. The pictures show each row's newest pass, and every pass that missed.</p>
 """
 
 
@@ -145,9 +145,9 @@ def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
 def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
-    yield f"<style>{STYLE}</style></head><body><h1>What the caller's ear got</h1>{HOW}"
+    yield f"<style>{STYLE}</style></head><body><h1>What callers heard</h1>{HOW}"
     judged = [(row, passes) for row in rows if (passes := judge_passes(row, OURS, results))]
-    yield from (_about(one, results) for one in results.passes)
+    yield from (_about(drill_pass, results) for drill_pass in results.passes)
     yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
     yield "<th>passes met</th><th>extra requests</th><th>stock p50</th><th>stock worst</th></tr>"
     for row, passes in judged:
@@ -161,15 +161,15 @@ def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
 def _about(drill_pass: DrillPass, results: Results) -> str:
     others = others_of(results, drill_pass)
     used = f"others used {others[0]:.2f} cores, at most {others[1]:.2f}" if others else ""
-    known = (
+    facts = (
         *(
             f"Pass {drill_pass.number} of {drill_pass.began}",
             drill_pass.machine,
-            f"commit {drill_pass.commit or 'not known'}",
+            f"commit {drill_pass.commit or 'unknown'}",
         ),
         *(drill_pass.options, used or "what others used was not measured", drill_pass.note),
     )
-    return f"<p>{escape('; '.join(item for item in known if item))}.</p>"
+    return f"<p>{escape('; '.join(item for item in facts if item))}.</p>"
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:

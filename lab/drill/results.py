@@ -64,13 +64,13 @@ class Results:
                 self.entries = list(kept["runs"])
             except (ValueError, KeyError, TypeError) as wrong:
                 raise UsageError(
-                    f"{self._path} holds no results of a drill with a list of its passes;"
+                    f"{self._path} does not have the results of a drill with its passes;"
                     " choose another --out, or move it away"
                 ) from wrong
             self._check_passes()
 
     def begin(self, **known: Any) -> DrillPass:
-        """Put a pass on record before its first run, and return it."""
+        """Record a pass before its first run, and return it."""
         begun = DrillPass(number=len(self.passes) + 1, **known)
         self.passes.append(begun)
         self._write()
@@ -106,17 +106,17 @@ class Results:
         """Return every pass that should run a row on a side, oldest first."""
         return [drill_pass for drill_pass in self.passes if drill_pass.wanted(row.name, side)]
 
-    def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
-        """Return the runs of a pass, always with the healthy row, which others are compared with.
+    def of_pass(self, drill_pass: DrillPass) -> list[dict[str, Any]]:
+        """Return the runs of a pass, with those of the healthy row, which others are compared with.
 
         If the pass has no healthy run of some side, those of the last earlier pass that has some
         are added, or else of the first later one.
         """
-        entries = [entry for entry in self.entries if entry["pass"] == one.number]
+        entries = [entry for entry in self.entries if entry["pass"] == drill_pass.number]
         measured_sides = {entry["side"] for entry in entries if entry["row"] == HEALTHY}
         for side in dict.fromkeys(entry["side"] for entry in self.entries):
             if side not in measured_sides:
-                entries += self._healthy_for(one, side)
+                entries += self._healthy_for(drill_pass, side)
         return entries
 
     def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
@@ -128,20 +128,20 @@ class Results:
         """Return every run of a row on a side, oldest first."""
         return [entry for entry in self.entries if entry["row"] == row and entry["side"] == side]
 
-    def _healthy_for(self, one: DrillPass, side: str) -> list[dict[str, Any]]:
+    def _healthy_for(self, drill_pass: DrillPass, side: str) -> list[dict[str, Any]]:
         healthy = self.of(HEALTHY, side)
-        known = {entry["pass"] for entry in healthy}
-        before = {number for number in known if number < one.number}
-        stands_in = max(before) if before else min(known, default=0)
-        return [entry for entry in healthy if entry["pass"] == stands_in]
+        numbers = {entry["pass"] for entry in healthy}
+        earlier = {number for number in numbers if number < drill_pass.number}
+        nearest = max(earlier) if earlier else min(numbers, default=0)
+        return [entry for entry in healthy if entry["pass"] == nearest]
 
     def _check_passes(self) -> None:
         numbers = [drill_pass.number for drill_pass in self.passes]
-        whole = list(range(1, len(numbers) + 1))
-        if numbers != whole:
-            gone = next((n for n in whole if n not in numbers), len(numbers))
+        expected = list(range(1, len(numbers) + 1))
+        if numbers != expected:
+            gone = next((n for n in expected if n not in numbers), len(numbers))
             raise UsageError(
-                f"{self._path} lacks pass {gone}; a report is made of every pass that was begun"
+                f"{self._path} lacks pass {gone}; a report needs every pass that was begun"
             )
         if strays := {entry["pass"] for entry in self.entries} - set(numbers):
             raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")

@@ -75,7 +75,7 @@ class CallerEar:
         self._telephone = telephone
 
     async def hear_answer(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
-        """Wait until the answer is over, or does not come.
+        """Wait until the answer is over, does not come, or `within_s` have passed.
 
         It is over after `QUIET_S` of silence if about `wanted_s` were heard, else after `LOST_S`.
         """
@@ -191,6 +191,7 @@ class Conversation:
 
         Raises:
             ConnectionError: The agent has hung up.
+            ExceptionGroup: An action failed, or speaking did.
         """
         check_still_on(self._telephone)
         answer = self._expect_answer(question)
@@ -198,7 +199,7 @@ class Conversation:
         async with asyncio.TaskGroup() as tasks:
             for after_s, hook in at:
                 if after_s is not None:
-                    tasks.create_task(_later(after_s, hook))
+                    tasks.create_task(_run_after(after_s, hook))
             said_s = await self._telephone.say(caller_says(question))
             for after_s, hook in at:
                 if after_s is None:
@@ -241,7 +242,7 @@ def check_still_on(telephone: Telephone) -> None:
         raise ConnectionError("the agent had hung up before the caller could ask")
 
 
-async def _later(after_s: float, hook: Hook) -> None:
+async def _run_after(after_s: float, hook: Hook) -> None:
     await asyncio.sleep(after_s)
     await hook()
 
@@ -285,12 +286,15 @@ class Rig:
 
     async def break_now(self, when: When) -> None:
         """Start the row's faults of this moment."""
-        await self._begin(fault for fault in self.row.breaks if fault.when is when)
+        await self._start_faults(fault for fault in self.row.breaks if fault.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
         """Return the faults that start within a turn, as `Conversation.ask` takes them."""
         return tuple(
-            (fault.after_s if fault.when is When.SPOKEN else None, partial(self._begin, [fault]))
+            (
+                fault.after_s if fault.when is When.SPOKEN else None,
+                partial(self._start_faults, [fault]),
+            )
             for fault in self.row.breaks
             if fault.when in (When.SPOKEN, When.AT_STOP)
         )
@@ -311,7 +315,7 @@ class Rig:
         return sum(entry.get("event") == "BargedIn" for entry in self._entries())
 
     def closed_breakers(self) -> int:
-        """Return how often a breaker closed, by the call records: through a caller's success."""
+        """Return how often a breaker closed in a call, so through a caller's success."""
         moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
         return sum(entry["after"] == State.CLOSED for entry in moved)
 
@@ -331,7 +335,7 @@ class Rig:
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
 
-    async def _begin(self, breaks: Iterable[Break]) -> None:
+    async def _start_faults(self, breaks: Iterable[Break]) -> None:
         for fault in breaks:
             if fault.provider == WORKER and self.agent is not None:
                 break_worker(self.agent, fault.window["fault"])
@@ -359,14 +363,14 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
     async with (
         lab_process(options=options) as lab,
         LabControl(lab) as control,
-        _ringing(row, side, lab, folder=folder) as (ring, agent),
+        _running_agent(row, side, lab, folder=folder) as (ring, agent),
     ):
         calls = folder / "logs" / "calls"
         yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls, agent=agent)
 
 
 @asynccontextmanager
-async def _ringing(
+async def _running_agent(
     row: Row, side: str, lab: RunningLab, *, folder: Path
 ) -> AsyncIterator[tuple[Callable[[], Telephone], RunningAgent | None]]:
     """Run the agent during the block; yield a function that rings it, and the server."""

@@ -56,10 +56,10 @@ async def _git(folder: Path, *arguments: str) -> str:
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     async with asyncio.timeout(GIT_S):
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
     if process.returncode:
         raise ValueError(f"git {arguments[0]} ended with {process.returncode}")
-    return told.decode().strip()
+    return output.decode().strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ class Job:
 
 
 async def run_all(job: Job, results: Results) -> DrillPass:
-    """Run every row on every side: one pass, which is on record before its first run.
+    """Run every row on every side as one pass, which is recorded before its first run.
 
     Each run is stored as soon as it is over. The other side is measured only for rows that have no
     results of it yet.
@@ -169,24 +169,24 @@ async def run_all(job: Job, results: Results) -> DrillPass:
         for row, side in itertools.product(job.rows, job.sides)
         if side == OURS or not (row.ours_alone or results.of(row.name, side))
     ]
-    begun = await asyncio.to_thread(results.begin, **await _read_known(job, rounds))
+    begun = await asyncio.to_thread(results.begin, **await _describe_pass(job, rounds))
     folder = job.folder / "runs" / f"pass-{begun.number}"  # apart from earlier passes' files
     for row, side in rounds:
         together = 1 if row.alone else job.jobs
         for first in range(1, row.runs + 1, together):
             numbers = range(first, min(first + together, row.runs + 1))
             before = await asyncio.to_thread(read_cpu_times)
-            yielded = await _together(row, side, numbers, folder=folder)
+            entries = await _run_at_once(row, side, numbers, folder=folder)
             others = others_cores(before, await asyncio.to_thread(read_cpu_times))
-            for item in yielded:
-                known = {"pass": begun.number, "together": together, "others_cores": others}
-                entry = known | item
+            for item in entries:
+                facts = {"pass": begun.number, "together": together, "others_cores": others}
+                entry = facts | item
                 await asyncio.to_thread(results.add, entry)
                 job.emit(entry)
     return begun
 
 
-async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
+async def _describe_pass(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
     """Return what is recorded about a pass before its first run."""
     planned = {
         side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
@@ -200,7 +200,7 @@ async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, 
     }
 
 
-async def _together(
+async def _run_at_once(
     row: Row, side: str, numbers: Sequence[int], *, folder: Path
 ) -> list[dict[str, Any]]:
     """Play some runs of a row at once, each starting `APART_S` after the one before."""
@@ -216,6 +216,7 @@ async def _together(
 async def _run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
+    """Play one run; return its entry, with an `error` if it failed in a way listed in `BROKEN`."""
     files = folder / f"{row.name}-{side}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
@@ -229,7 +230,9 @@ async def _run(
     try:
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
             async with AsyncExitStack() as stack:
-                rig = await _play_on_rig(stack, row, side, number=number, folder=files, ready=ready)
+                rig = await _open_rig_together(
+                    stack, row, side, number=number, folder=files, ready=ready
+                )
                 await asyncio.sleep(SETTLED_S + after_s)
                 await play(rig, run)
     except BROKEN as broken:
@@ -238,14 +241,14 @@ async def _run(
         known, other = group.split(BROKEN)
         if other is not None or known is None:
             raise
-        entry["error"] = "; ".join(_leaves(known))
+        entry["error"] = "; ".join(_messages_of(known))
     await asyncio.to_thread(_keep_sound, run, files)
     entry["measures"] = run.measures
     entry["turns"] = [turn_as_json(turn) for turn in run.turns]
     return entry
 
 
-async def _play_on_rig(
+async def _open_rig_together(
     stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
 ) -> Rig:
     """Start a lab and a server; even if that fails, wait until the other runs have theirs."""
@@ -262,9 +265,9 @@ def _keep_sound(run: MeasuredRun, folder: Path) -> None:
         write(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+def _messages_of(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
     for exception in group.exceptions:
         if isinstance(exception, BaseExceptionGroup):
-            yield from _leaves(exception)
+            yield from _messages_of(exception)
         else:
             yield f"{type(exception).__name__}: {exception}"

@@ -126,8 +126,8 @@ async def _breaker(stage: Bench) -> Proofs:
     later = [await stage.ask() for _ in range(LATER)]
     touched = await stage.requests() - opening
     slowest_s = max(answer.took_s for answer in later)
-    opened = _moves(stage)
-    opens = _moved(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
+    opened = _describe_moves(stage)
+    opens = _transitions(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
     await stage.mend()
     last = await stage.ask()
     return (
@@ -172,8 +172,8 @@ async def _permanent(stage: Bench) -> Proofs:
             == [(True, Severity.HIGH)],
         ),
         Proof(
-            text=f"that one failure opened the breaker, for {rest_s:.0f} s: {_moves(stage)}",
-            holds=_moved(stage) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
+            text=f"one failure opened the breaker, for {rest_s:.0f} s: {_describe_moves(stage)}",
+            holds=_transitions(stage) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
             and stage.availability.retired,
         ),
         _all_answered(answers, f", by {STANDBY}"),
@@ -195,8 +195,8 @@ async def _recovery(stage: Bench) -> Proofs:
     opened_s = next((move.after_s for move in moves if move.before == State.OPEN), 0.0)
     return (
         Proof(
-            text=f"the breaker's states: {_moves(stage)}",
-            holds=_moved(stage)
+            text=f"the breaker's states: {_describe_moves(stage)}",
+            holds=_transitions(stage)
             == [
                 (State.CLOSED, State.OPEN, Input.FAILURES),
                 (State.OPEN, State.HALF_OPEN, Input.PROBED),
@@ -246,11 +246,11 @@ def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
     )
 
 
-def _moved(stage: Bench) -> list[tuple[str, str, str]]:
+def _transitions(stage: Bench) -> list[tuple[str, str, str]]:
     return [(move.before, move.after, move.cause) for move in stage.told.of(BreakerMoved)]
 
 
-def _moves(stage: Bench) -> str:
+def _describe_moves(stage: Bench) -> str:
     moves = stage.told.of(BreakerMoved)
     states = [move.before.upper() for move in moves[:1]] + [move.after.upper() for move in moves]
     return " -> ".join(states) or "it did not move"

@@ -29,7 +29,7 @@ def chosen(matrix: str, only: Sequence[str], *, healthy_known: bool = False) -> 
     if unknown := [name for name in only if name not in known]:
         raise UsageError(f"--only names {unknown[0]!r}; it takes {', '.join(known)}")
     wanted = only or (SMOKE if matrix == "smoke" else tuple(known))
-    yardstick = () if only and healthy_known else (HEALTHY,)
-    names = dict.fromkeys((*yardstick, *wanted))
+    reference = () if only and healthy_known else (HEALTHY,)
+    names = dict.fromkeys((*reference, *wanted))
     rows = (known[name] for name in names)
     return tuple(replace(row, runs=1) if matrix == "smoke" else row for row in rows)

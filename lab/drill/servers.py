@@ -94,13 +94,13 @@ async def open_agent(
 
     start = partial(
         asyncio.create_subprocess_exec, sys.executable,
-        env=_surroundings() | keys, cwd=ROOT, stdout=log_file, stderr=log_file,
+        env=_environment() | keys, cwd=ROOT, stdout=log_file, stderr=log_file,
     )  # fmt: skip
     if clips:
         await _render(await start(*_RENDERING, *options), log=folder / "server.txt")
     process = await start(*_PROGRAMS[side], *options, *more)
     try:
-        await _ready(url, process, log=folder / "server.txt")
+        await _wait_until_ready(url, process, log=folder / "server.txt")
         yield RunningAgent(url=url, pid=process.pid)
     finally:
         log_file.close()
@@ -116,7 +116,7 @@ def break_worker(agent: RunningAgent, fault: str) -> None:
     port = int(agent.url.rpartition(":")[2])
     lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
     columns = [line.split() for line in lines]
-    open_ones = {
+    sockets = {
         f"socket:[{column[9]}]"
         for column in columns
         if column[1].endswith(f":{port:04X}") and column[3] == ESTABLISHED
@@ -124,7 +124,7 @@ def break_worker(agent: RunningAgent, fault: str) -> None:
     children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text(encoding="utf-8")
     for pid in children.split():
         handles = Path(f"/proc/{pid}/fd").iterdir()
-        if any(str(handle.readlink()) in open_ones for handle in handles):
+        if any(str(handle.readlink()) in sockets for handle in handles):
             os.kill(int(pid), WORKER_SIGNALS[fault])
             return
     raise ConnectionError("no worker has the call")
@@ -132,12 +132,12 @@ def break_worker(agent: RunningAgent, fault: str) -> None:
 
 async def takes_workers() -> bool:
     """Return whether `holdline serve` has the option `--workers`."""
-    asked = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, *_PROGRAMS[OURS], "--help",
-        env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
+        env=_environment() | {"COLUMNS": "120"}, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    output, _ = await asked.communicate()
+    output, _ = await process.communicate()
     return b"--workers" in output
 
 
@@ -191,7 +191,7 @@ def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
     return config
 
 
-def _surroundings() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Return the environment for a server, without keys of real providers."""
     given = environment.read().values
     return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
@@ -209,7 +209,7 @@ def _free_port() -> int:
         return port
 
 
-async def _ready(url: str, process: asyncio.subprocess.Process, *, log: Path) -> None:
+async def _wait_until_ready(url: str, process: asyncio.subprocess.Process, *, log: Path) -> None:
     try:
         async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
             while process.returncode is None:

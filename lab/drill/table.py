@@ -42,7 +42,7 @@ class RowInPass:
 
 def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
     """Return the row's result in each pass that was to run it, oldest first."""
-    return [_judge(row, side, results, one) for one in results.passes_of(row, side)]
+    return [_judge(row, side, results, each) for each in results.passes_of(row, side)]
 
 
 def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowInPass:
@@ -52,12 +52,14 @@ def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowI
         entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
         == (row.name, side, drill_pass.number)
     ]  # fmt: skip
-    whole = len(of_row) >= drill_pass.wanted(row.name, side)  # a missing run counts as a failed run
+    complete = len(of_row) >= drill_pass.wanted(
+        row.name, side
+    )  # a missing run counts as a failed run
     return RowInPass(
         within=drill_pass,
         findings=findings(row, side, runs),
         runs=len(of_row),
-        met=whole and passed(row, side, runs),
+        met=complete and passed(row, side, runs),
         mark=MARK if _is_busy(_others(of_row)) else "",
     )
 
@@ -78,9 +80,9 @@ def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
     return [name for name, passes in newest.items() if not (passes and passes[0].met)]
 
 
-def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
+def others_of(results: Results, drill_pass: DrillPass) -> tuple[float, float] | None:
     """Return the cores that other processes used in a pass: median, maximum; `None` if unknown."""
-    values = _others([entry for entry in results.entries if entry["pass"] == one.number])
+    values = _others([entry for entry in results.entries if entry["pass"] == drill_pass.number])
     return (statistics.median(values), max(values)) if values else None
 
 
@@ -95,7 +97,7 @@ def _is_busy(others: Sequence[float]) -> bool:
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
     """Return each row's newest results, with those of stock Pipecat if it is one of the sides."""
-    shown = Table(title="What the caller's ear got", title_justify="left")
+    shown = Table(title="What callers heard", title_justify="left")
     for name in ("fault", "target", "p50", "worst", "verdict", "passes met", "extra requests"):
         shown.add_column(name, overflow="fold")
     if STOCK in sides:

@@ -13,14 +13,16 @@ from lab.drill.sound import RATE_HZ, join_spans, stretches
 from transports.loopback.leg import LoopbackLeg
 
 CONNECTED_S: Final = 10.0
-PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in the carrier's ear
+PAUSE_S: Final = (
+    0.3  # a shorter pause belongs to the speech around it, as in the lab's `CarrierEar`
+)
 
 
 class LoopbackTelephone:
-    """`replay`'s leg, without a server, a network or telephone coding."""
+    """A telephone on the leg of `replay`, without a server, a network or telephone coding."""
 
     def __init__(self, process: Process) -> None:
-        self._pool = process
+        self._process = process
         self._leg = LoopbackLeg(
             np.zeros(0, dtype=np.int16),
             sample_rate_hz=RATE_HZ,
@@ -35,9 +37,9 @@ class LoopbackTelephone:
         """Start the call.
 
         Raises:
-            TimeoutError: It was not answered.
+            ExceptionGroup: With a `TimeoutError`: the call was not answered in time.
         """
-        answered = self._pool.switchboard.answer(self._leg, self._call)
+        answered = self._process.switchboard.answer(self._leg, self._call)
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self._running = group.create_task(answered, name="a call on the loopback leg")
@@ -51,7 +53,7 @@ class LoopbackTelephone:
         """Hang up."""
         await self._call.cancel("caller_hung_up")
         await self._stack.__aexit__(*raised)
-        await self._pool.emitter.flush()  # the call's events are read next
+        await self._process.emitter.flush()  # the call's events are read next
 
     @property
     def started_at(self) -> float:
@@ -70,17 +72,17 @@ class LoopbackTelephone:
 
     def heard(self) -> NDArray[np.int16]:
         """Return everything heard so far, with the silence up to now."""
-        whole = np.zeros(round(self.now_s * RATE_HZ), dtype=np.int16)
-        heard = self._leg.line.heard()[: whole.size]
-        whole[: heard.size] = heard
-        return whole
+        padded = np.zeros(round(self.now_s * RATE_HZ), dtype=np.int16)
+        heard = self._leg.line.heard()[: padded.size]
+        padded[: heard.size] = heard
+        return padded
 
     def bursts(self) -> list[tuple[float, float]]:
         """Return the spans in which the agent was heard, in seconds of the call."""
         return join_spans(stretches(self.heard()), within_s=PAUSE_S)
 
     async def say(self, pcm: NDArray[np.int16]) -> float:
-        """Send sound as the caller's; return the time when its last sample has left."""
+        """Send the caller's sound; return the time when its last sample has left."""
         await self._leg.say(pcm)
         return self.now_s
 
@@ -116,5 +118,5 @@ class Telephone(AbstractAsyncContextManager[Any], Protocol):
         ...
 
     async def say(self, pcm: NDArray[np.int16], /) -> float:
-        """Send 8000 Hz sound as the caller's; return the time when its last sample has left."""
+        """Send the caller's sound, at 8000 Hz; return the time when its last sample has left."""
         ...

@@ -73,11 +73,11 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
 
 async def play_behind(rig: Rig, run: MeasuredRun) -> None:
     """Ask while a television keeps talking in the background."""
-    behind = caller_says(TELEVISION * TIMES) * TELEVISION_VOLUME
+    television = caller_says(TELEVISION * TIMES) * TELEVISION_VOLUME
     async with rig.greeted_call() as call:
         began_s, question = call.now_s, says_again(rig.row.question)
         stop_s = began_s + question.size / 8000
-        sound: Pcm = np.concatenate([question, behind.astype(np.int16)])
+        sound: Pcm = np.concatenate([question, television.astype(np.int16)])
         await call.make_noise(sound)
         first_s = _first_speech(call, stop_s)
     run.measures["first_word_s"] = first_s
@@ -92,7 +92,7 @@ def _first_speech(call: Conversation, stop_s: float) -> float:
 
 
 async def _model_requests(rig: Rig, call: Conversation, since_s: float) -> float:
-    """Return how often the first model was asked to answer since a second of the call."""
+    """Return how often the first model was asked to answer since a moment of the call."""
     requests = await rig.control.requests("openai")
     return sum(
         "asked" in item["details"] for item in requests if item["at_s"] >= call.lab_s(since_s)

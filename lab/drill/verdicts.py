@@ -15,14 +15,14 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # text and unit
     "silence_s": ("longest silence", "s"),
     "quiet_s": ("agent quiet", "s"),
     "lost_turns": ("turns not whole", ""),
-    "misheard": ("words to the model wrong", ""),
+    "misheard": ("wrong words sent to the model", ""),
     "switches": ("switches of voice", ""),
     "in_budget": ("turns in budget", ""),
     "standby_requests": ("requests to standbys", ""),
     "fillers": ("fillers", ""),
     "failures": ("failures counted", ""),
-    "failures_after": ("failures counted after", ""),
-    "nothing_to_break": ("nothing to break into", ""),
+    "failures_after": ("failures counted after the barge-in", ""),
+    "nothing_to_break": ("no speech to interrupt", ""),
     "words_missing": ("words not heard", ""),
     "words_twice": ("words heard twice", ""),
     "calls": ("calls in the record", ""),
@@ -30,12 +30,12 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # text and unit
     "model_requests": ("requests to the model", ""),
     "spoken_over": ("pauses in which the agent spoke", ""),
     "voice_changed": ("voice changed in the call", ""),
-    "next_turn_elsewhere": ("next turn not on it", ""),
-    "next_call_elsewhere": ("next call not on it", ""),
+    "next_turn_elsewhere": ("next turn not on the recovered provider", ""),
+    "next_call_elsewhere": ("next call not on the recovered provider", ""),
     "closed": ("breakers closed by callers", ""),
     "reply_s": ("whole reply", "s"),
-    "ahead_s": ("voice before the line", "s"),
-    "given_s": ("speech given to a voice at once", "s"),
+    "ahead_s": ("voice ahead of the caller", "s"),
+    "given_s": ("speech sent to a voice in one request", "s"),
     "clips_heard": ("clips heard in the agent's voice", ""),
     "not_clips": ("other speech besides the reply", ""),
 }
@@ -106,19 +106,19 @@ class TargetFinding:
 
 def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
     """Return a finding for each target of a row, over all its runs on one side."""
-    own = [run for run in runs if run.row == row.name and run.side == side]
-    return tuple(_finding(target, own, runs, side=side) for target in row.targets)
+    row_runs = [run for run in runs if run.row == row.name and run.side == side]
+    return tuple(_finding(target, row_runs, runs, side=side) for target in row.targets)
 
 
 def _finding(
-    target: Target, own: Sequence[Measured], runs: Sequence[Measured], *, side: str
+    target: Target, row_runs: Sequence[Measured], runs: Sequence[Measured], *, side: str
 ) -> TargetFinding:
-    if target.side == side:  # no side is compared with itself
+    if target.side == side:  # a side is not compared with itself
         return TargetFinding(target=target, values=(), met=None)
     usual = _usual(target, runs, side=target.side or side)
     if usual is None:
         return TargetFinding(target=target, values=(), met=None)
-    found = (value for run in own if (value := run.get(target)) is not None)
+    found = (value for run in row_runs if (value := run.get(target)) is not None)
     values = tuple(value if value == LOST else value - usual for value in found)
     return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
 
@@ -154,11 +154,11 @@ def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | Non
 
     The medians of the runs are compared; `None` if one of the two was not run.
     """
-    mine = _requests(row.name, side, runs)
+    requests = _requests(row.name, side, runs)
     usual = _requests("healthy", side, runs)
-    if not mine or not usual:
+    if not requests or not usual:
         return None
-    return statistics.median(mine) - statistics.median(usual)
+    return statistics.median(requests) - statistics.median(usual)
 
 
 def _requests(row: str, side: str, runs: Sequence[Measured]) -> list[float]:

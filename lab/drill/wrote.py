@@ -32,7 +32,7 @@ def wrote_within(requests: Iterable[dict[str, Any]], from_s: float, until_s: flo
     for request in requests:
         flushed = [mark for mark in request["marks"] if mark["what"] == "flushed"]
         words = [mark["words"] for mark in flushed if mark["at_s"] <= until_s]
-        before = [mark["words"] for mark in flushed if mark["at_s"] < from_s]
-        if sum(words[-1:]) > sum(before[-1:]):
+        earlier = [mark["words"] for mark in flushed if mark["at_s"] < from_s]
+        if sum(words[-1:]) > sum(earlier[-1:]):
             return True
     return False

@@ -126,7 +126,7 @@ def test_a_missed_smoke_row_is_repeated_and_both_results_are_printed(
     told = capsys.readouterr().out
     assert code == 0
     assert play.played == [list(SMOKE), ["llm-5xx"]]
-    assert told.count("What the caller's ear got") == 2
+    assert told.count("What callers heard") == 2
     assert "llm-5xx: pass 1 missed, pass 2 met; met in 1 of 2 passes" in told
     assert "missed" in (tmp_path / "report.md").read_text()
 
