@@ -101,7 +101,7 @@ async def behave(call: Carrier, callee: Callee) -> None:
         elif callee.lines:
             await _talk(call, callee)
     except TimeoutError:
-        await call.hang_up()  # a callee who says nothing
+        await call.hang_up()  # the agent has not spoken in time
     except ConnectionError:
         return  # the agent has hung up
 

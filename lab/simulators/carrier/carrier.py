@@ -70,7 +70,7 @@ class Carrier(Handset):
         public_url: str | None = None,
         manner: CarrierManner | None = None,
     ) -> None:
-        """Prepare a call.
+        """Create a call that has not begun.
 
         Args:
             base_url: The real address of the agent's server, as `http://127.0.0.1:8080`.
@@ -98,7 +98,13 @@ class Carrier(Handset):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        """Place the call, and return when media flows."""
+        """Place the call, and return when media flows.
+
+        Raises:
+            NotConnectedError: The agent refused the call.
+            TimeoutError: It did not answer in time.
+            aiohttp.ClientError: The connection failed.
+        """
         try:
             self._session = await self._stack.enter_async_context(web_session())
             self.twiml = await self.manner.ring(self._session, self.phone, self._server)
@@ -134,7 +140,7 @@ class Carrier(Handset):
             return
         self._end(by)
         if not self._tasks:
-            return  # it has no stream yet
+            return  # the call has no stream yet
         if self.manner.says_stop:
             await self._send(self.manner.stop(self.phone))
         await self._stream.socket.close()
@@ -189,7 +195,7 @@ class Carrier(Handset):
         return True
 
     async def _follow(self, url: str | None) -> None:
-        """Ask for instructions, and again as long as the answer says so."""
+        """Ask for instructions, following redirects until an answer has a stream or none."""
         while url is not None:
             asked = replace(self.twiml, action=url)
             self.twiml = await self.manner.after(self._session, self.phone, self._server, asked)

@@ -168,7 +168,7 @@ class Exchange(ABC, Generic[Dial]):
                 placed.carrier = carrier
                 await converse(carrier, callee, self._judge(placed, callee))
         except self.refusals:
-            pass  # it was answered, and the agent asked to hang up
+            pass  # the call was answered, and the agent asked to hang up
 
 
 async def call_back(

@@ -72,7 +72,7 @@ class ExotelManner(CarrierManner):
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Raise: there is no next applet."""
+        """Raise `NotConnectedError`: there is no next applet."""
         raise NotConnectedError(status=200, said="there is no next applet")
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
@@ -123,13 +123,6 @@ def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
     )
 
 
-# Outbound calls of Exotel: a request dials a number, whose call then streams to the agent.
-#
-# Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the request,
-# its answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
-# /docs/references/error-codes. That the stream's `from` is the called number, and that the call
-# ends with its stream, is inferred: nothing follows the stream.
-
 PRICE: Final = "1.500"  # chosen: for any answered call, in the account's currency
 RATE_HZ: Final = 8000  # the default, if the address asks for no other
 MAX_RING_S: Final = 45.0  # chosen: requests do not set it, and networks give up about then
@@ -152,12 +145,17 @@ class GivenStream(ExotelManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Use that address without a request."""
+        """Return the address in the request; there is no webhook."""
         return Twiml(stream_url=self._url, parameters={}, said="")
 
 
 class ExotelExchange(Exchange[ExotelDial]):
-    """Places Exotel's outbound calls.
+    """Places Exotel's outbound calls: a request dials a number, whose call streams to the agent.
+
+    Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the request,
+    its answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
+    /docs/references/error-codes. Inferred: the stream's `from` is the called number, and the call
+    ends with its stream, because nothing follows the stream.
 
     Attributes:
         writes: The format of callbacks.
@@ -202,11 +200,11 @@ class ExotelExchange(Exchange[ExotelDial]):
         if url is None or self.server is None or event in self.silent or event not in placed.events:
             return
         placed.statuses.append(event)
-        fields = told_of(placed, event)
-        await call_back(self, url, lambda: written(fields, self.writes))
+        fields = callback_fields(placed, event)
+        await call_back(self, url, lambda: encode_callback(fields, self.writes))
 
 
-def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
+def callback_fields(dial: ExotelDial, event: str) -> dict[str, str]:
     """Return a callback's fields."""
     return {
         "CallSid": dial.phone.call_sid,
@@ -223,7 +221,7 @@ def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
     }
 
 
-def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
+def encode_callback(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
     """Return a callback's body in one of the formats, and its headers."""
     if form == "json":
         return json.dumps(fields), {"Content-Type": "application/json"}
@@ -235,7 +233,7 @@ def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
     return parts, {}
 
 
-def described(dial: ExotelDial) -> dict[str, Any]:
+def call_body(dial: ExotelDial) -> dict[str, Any]:
     """Return a call's record for the account."""
     call = {
         "Sid": dial.phone.call_sid,
@@ -253,11 +251,6 @@ def described(dial: ExotelDial) -> dict[str, Any]:
     return {"Call": call}
 
 
-# Exotel's REST interface for calls: requests, and records, which are found by Sid only.
-#
-# Source: as above; the refusal of a number on the do-not-call list is as customers'
-# code reads it (HTTP 403, "TRAI NDNC" in the message).
-
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 MAX_URL_CHARS: Final = 600
 MAX_CUSTOM_CHARS: Final = 128
@@ -266,7 +259,10 @@ EVENTS_FIELD: Final = "StatusCallbackEvents[]"
 
 
 class ExotelAccount(LoopbackServer, OrderIntake):
-    """An account and its interface: `async with ExotelAccount(server) as account`.
+    """An account and its REST interface: `async with ExotelAccount(server) as account`.
+
+    It takes requests for calls, and finds records by Sid only. The refusal of a number on the
+    do-not-call list is as customers' code reads it (HTTP 403, "TRAI NDNC" in the message).
 
     Attributes:
         url: Its address, for `transports.exotel.api_url`.
@@ -277,7 +273,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
-        """Prepare."""
+        """Create an account without calls."""
         LoopbackServer.__init__(self)
         OrderIntake.__init__(self)
         self.account_sid = "exotel" + secrets.token_hex(3)
@@ -293,7 +289,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.app.router.add_post(base + "/connect.json", self._order)
         self.app.router.add_get(base + "/{call}.json", self._describe)
 
-    def _turned_away(self, request: web.Request) -> web.Response | None:
+    def _refuse(self, request: web.Request) -> web.Response | None:
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)
         if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
             return _refusal(401, "Authentication failed. Invalid API Key or Token.")
@@ -304,17 +300,17 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         return None
 
     async def _account(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         return web.json_response({"Account": {"Sid": self.account_sid, "Status": self.status}})
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         fields = await request.post()
         order = {name: str(value) for name, value in fields.items() if name != EVENTS_FIELD}
         events = frozenset(map(str, fields.getall(EVENTS_FIELD, [])))
-        if why := _wrong(order, events):
+        if why := _find_error(order, events):
             return _refusal(400, why)
         if order["From"] in self.barred:
             text = f"Call to {order['From']} cannot be made because of TRAI NDNC regulations"
@@ -327,21 +323,21 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         )
         self.place(self.exchange, dial, order.get("CustomField", ""), self.start)
         self.lose_answer(request)
-        return web.json_response(described(dial))
+        return web.json_response(call_body(dial))
 
     async def _describe(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         dial = self.exchange.placed.get(request.match_info["call"])
         if dial is None or self.forgets:
             return _refusal(404, "The call does not exist")
-        return web.json_response(described(dial))
+        return web.json_response(call_body(dial))
 
 
-def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
+def _find_error(order: Mapping[str, str], events: frozenset[str]) -> str:
     """Return what is wrong with a request; empty if it is valid."""
     url = order.get("StreamUrl", "")
-    wrongs = {
+    errors = {
         "From": not NUMBER.fullmatch(order.get("From", "")),
         "CallerId": not order.get("CallerId"),
         "StreamUrl": not url.startswith(("ws://", "wss://")) or len(url) > MAX_URL_CHARS,
@@ -349,7 +345,7 @@ def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
         "CustomField": len(order.get("CustomField", "")) > MAX_CUSTOM_CHARS,
         "StatusCallbackEvents": not events <= EVENTS,
     }
-    return next((f"{name} parameter is invalid" for name, wrong in wrongs.items() if wrong), "")
+    return next((f"{name} parameter is invalid" for name, wrong in errors.items() if wrong), "")
 
 
 def _refusal(status: int, message: str) -> web.Response:

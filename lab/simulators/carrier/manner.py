@@ -102,13 +102,14 @@ class CarrierManner(ABC):
 
         Raises:
             NotConnectedError: The agent refuses it.
+            TimeoutError: The agent does not answer in time.
         """
 
     @abstractmethod
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Ask for instructions after a stream that ended before its call; otherwise as `ring`."""
+        """Ask for instructions after a stream that ended before its call; otherwise like `ring`."""
 
     @abstractmethod
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:

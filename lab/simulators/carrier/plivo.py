@@ -42,11 +42,6 @@ from lab.simulators.carrier.webhook import (
     post,
 )
 
-# Transfers of Plivo's live calls: `<Dial>`, its callbacks, its action.
-#
-# Source: plivo.com/docs/voice/xml/dial, /docs/voice/use-cases/dial-status-reporting; a callback's
-# fields are those of one that a customer has shown. Chosen: the cause of a call that was declined.
-
 NEVER_S: Final = 3600.0  # if the verb sets no time, it rings until one side gives up
 DECLINED: Final = 603
 ENDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -60,7 +55,10 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class PlivoSwitch:
-    """Connects an account's live calls with callees.
+    """Connects an account's live calls with callees: `<Dial>`, its callbacks, its action.
+
+    Source: plivo.com/docs/voice/xml/dial, /docs/voice/use-cases/dial-status-reporting; the fields
+    of a callback are from a customer's example. Chosen: the cause of a declined call.
 
     Attributes:
         people: The behaviour of each number or address; unknown ones answer.
@@ -93,38 +91,38 @@ class PlivoSwitch:
             return fields | {"DialStatus": status, "DialHangupCause": cause}
         fields |= {"DialBLegUUID": secrets.token_hex(16)}
         for action in ("answer", "connected"):
-            await self._emit(session, verb, _news(form, fields, action), server)
+            await self._emit(session, verb, _callback_fields(form, fields, action), server)
         await asyncio.sleep(callee.talk_s)
-        await self._emit(session, verb, _news(form, fields, "hangup"), server)
+        await self._emit(session, verb, _callback_fields(form, fields, "hangup"), server)
         return fields | {"DialStatus": "completed", "DialHangupCause": "NORMAL_CLEARING"}
 
     async def _emit(
         self,
         session: aiohttp.ClientSession,
         verb: DialVerb,
-        news: Mapping[str, str],
+        message: Mapping[str, str],
         server: AgentServer,
     ) -> None:
         if verb.callback is None or self.silent:
             return
-        headers = self._signed(verb.callback, news)
-        await post(session, verb.callback, news, headers, server=server)
+        headers = self._signed(verb.callback, message)
+        await post(session, verb.callback, message, headers, server=server)
 
 
 def read_plivo_dial(text: str) -> DialVerb | None:
     """Return the verb of an answer that calls a person, if there is one.
 
     Raises:
-        NotConnectedError: It has no number, or no next step.
+        NotConnectedError: It has no valid number, or a method other than POST.
     """
     dial = ElementTree.fromstring(text).find("Dial")  # noqa: S314 - of the server under test
     if dial is None:
         return None
     number, user = dial.findtext("Number"), dial.findtext("User")
     if bool(number) == bool(user) or (user and not user.startswith("sip")):
-        raise NotConnectedError(status=200, said=f"a dial that cannot be: {text}")
+        raise NotConnectedError(status=200, said=f"an invalid <Dial>: {text}")
     if dial.get("method") != "POST" or dial.get("callbackMethod") != "POST":
-        raise NotConnectedError(status=200, said=f"asked by GET, which has no route: {text}")
+        raise NotConnectedError(status=200, said=f"uses GET, which has no route: {text}")
     return DialVerb(
         number=str(number or user),
         action=dial.get("action"),
@@ -142,16 +140,18 @@ def _end_of(callee: Callee, verb: DialVerb) -> str:
     return "" if callee.fate == "answered" else callee.fate
 
 
-def _news(form: Mapping[str, str], told: Mapping[str, str], action: str) -> dict[str, str]:
+def _callback_fields(
+    form: Mapping[str, str], fields: Mapping[str, str], action: str
+) -> dict[str, str]:
     """Return a callback's fields: those of the caller's call and of the other leg."""
     return {
         "CallUUID": form["CallUUID"],
-        "DialALegUUID": told["DialALegUUID"],
+        "DialALegUUID": fields["DialALegUUID"],
         "DialAction": action,
         "DialBLegFrom": form["From"],
         "DialBLegPosition": "1",
         "DialBLegStatus": "hangup" if action == "hangup" else "answer",
-        "DialBLegUUID": told["DialBLegUUID"],
+        "DialBLegUUID": fields["DialBLegUUID"],
         "Event": f"Dial{action.capitalize()}",
     }
 
@@ -365,7 +365,7 @@ class PlivoManner(CarrierManner):
         plain = all(text.isascii() and text.isalnum() for pair in pairs.items() for text in pair)
         wanted = (stream.get("bidirectional"), stream.get("contentType"))
         if wanted != ("true", self._content_type) or not plain or len(headers) > MAX_HEADER_BYTES:
-            raise NotConnectedError(status=200, said=f"a stream that cannot be: {stream.attrib}")
+            raise NotConnectedError(status=200, said=f"an invalid <Stream>: {stream.attrib}")
         keeps = stream.get("keepCallAlive") == "true" and redirect is not None
         return Twiml(
             stream_url=stream.text,
@@ -409,7 +409,7 @@ class PlivoManner(CarrierManner):
             case {"event": "playAudio", "media": {"payload": str(payload)} as media}:
                 codec = f"{media.get('contentType')};rate={media.get('sampleRate')}"
                 if codec != self._content_type:
-                    return Complaint(f"a codec that was not asked for: {codec}")
+                    return Complaint(f"a codec that was not requested: {codec}")
                 return PlayOrder(base64.b64decode(payload))
             case {"event": "checkpoint", "name": str(name)}:
                 return MarkOrder(name)

@@ -61,7 +61,7 @@ class PlivoDial(Placed):
 
     @property
     def total(self) -> str:
-        """Return its price."""
+        """The price of the call."""
         return f"{self.minutes * PRICE:.5f}"
 
 
@@ -187,14 +187,14 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at.astimezone(INDIA):%Y-%m-%d %H:%M:%S}+05:30"
 
 
-# Plivo's REST interface for calls: requests, the three lists in which a call may be, cancelling.
-
 NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
 NEEDED: Final = ("from", "to", "answer_url")
 
 
 class PlivoRestApi(OrderIntake):
-    """Accepts an account's call requests: `async with PlivoRestApi(account, server) as api`.
+    """Plivo's REST interface for calls: `async with PlivoRestApi(account, server) as api`.
+
+    It takes requests, lists queued, live and recorded calls, and cancels or ends calls.
 
     Attributes:
         exchange: Places the calls.
@@ -202,7 +202,7 @@ class PlivoRestApi(OrderIntake):
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
-        """Prepare; the account must already listen."""
+        """Create the interface of an account, which must already listen."""
         super().__init__()
         self.exchange = PlivoExchange(account, server)
         self.one_id = False
@@ -214,7 +214,7 @@ class PlivoRestApi(OrderIntake):
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Stop accepting them; the account cancels calls in progress."""
+        """Stop accepting call requests; the account cancels calls in progress."""
         self._account.orders = None
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
@@ -224,9 +224,9 @@ class PlivoRestApi(OrderIntake):
             case "POST", "":
                 return await self._order(request)
             case "GET", "":
-                return self._listed(request.query)
+                return self._list(request.query)
             case "GET", _:
-                return self._described(uuid, request.query.get("status", ""))
+                return self._describe(uuid, request.query.get("status", ""))
             case "DELETE", _:
                 return self._end(uuid, of_call="call" in request.match_info)
             case _:
@@ -249,7 +249,7 @@ class PlivoRestApi(OrderIntake):
         answer = {"message": "call fired", "request_uuid": dial.request_uuid, "api_id": "1"}
         return web.json_response(answer, status=201)
 
-    def _listed(self, query: Mapping[str, str]) -> web.Response:
+    def _list(self, query: Mapping[str, str]) -> web.Response:
         """List the ids of live calls, or the records of ended ones."""
         to, place = query.get("to_number"), query.get("status", "record")
         found = [
@@ -265,11 +265,11 @@ class PlivoRestApi(OrderIntake):
         ended = [dial for dial in found if f"{dial.ended:%Y-%m-%d %H:%M:%S}" >= since]
         return web.json_response({"api_id": "1", "objects": [record_of(dial) for dial in ended]})
 
-    def _described(self, uuid: str, place: str) -> web.Response:
+    def _describe(self, uuid: str, place: str) -> web.Response:
         wanted = place or "record"
         for item in self.exchange.placed.values():
             if item.place == wanted and uuid == _id_in(item, wanted):
-                return web.json_response(_going_on(item) if place else record_of(item))
+                return web.json_response(_live_body(item) if place else record_of(item))
         return _not_found()
 
     def _end(self, uuid: str, *, of_call: bool) -> web.Response:
@@ -283,7 +283,7 @@ class PlivoRestApi(OrderIntake):
         return _not_found()
 
 
-def _going_on(dial: PlivoDial) -> dict[str, Any]:
+def _live_body(dial: PlivoDial) -> dict[str, Any]:
     return {
         "api_id": "1",
         "call_status": dial.status,

@@ -37,7 +37,7 @@ from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 MAX_TWIML_CHARS: Final = 4000
-# The names of statuses in the REST interface.
+# The callback event of each status; for any other status, `completed`.
 EVENTS: Final[Mapping[str, str]] = {
     "queued": "",
     "initiated": "initiated",
@@ -56,7 +56,7 @@ class GivenTwiml(TwilioManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Use that TwiML without a request."""
+        """Return the TwiML of the request; there is no webhook."""
         return self._twiml
 
 
@@ -69,7 +69,7 @@ class AskedUrl(TwilioManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Request the instructions."""
+        """Request the instructions; raise `NotConnectedError` if they open no stream."""
         twiml = await follow(session, self._url, phone.form(), server=server)
         if twiml.stream_url is None:
             raise NotConnectedError(status=200, said=twiml.said)
@@ -130,7 +130,7 @@ class TwilioExchange(Exchange[Placed]):
         placed.price = f"-{placed.minutes * PRICE:.5f}"
 
     async def cancel(self, placed: Placed) -> None:
-        """Stop placing a call."""
+        """Report a ringing call as cancelled; `run` then ends without a further report."""
         placed.ended = utc_now()
         await self._become(placed, "canceled", SipResponseCode="487")
 
@@ -186,7 +186,8 @@ class CarrierRest(LoopbackServer, OrderIntake):
     Attributes:
         url: Its address, for `transports.twilio.api_url`.
         calls: The known calls, by CallSid.
-        requests: CallSid and requested status of every authorised request.
+        requests: CallSid and requested status of every authorised change; for a new call, an empty
+            text and the called number.
         answer_with: A status to answer instead, as a fault.
         looks_with: The same for looking up a call.
         looks_after_s: The delay of the answer to a look-up.
@@ -199,7 +200,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
     def __init__(
         self, account_sid: str, auth_token: str, *, server: AgentServer | None = None
     ) -> None:
-        """Prepare.
+        """Create the interface of an account without calls.
 
         Args:
             account_sid: The account.
@@ -234,7 +235,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
-    def _turned_away(self, request: web.Request) -> web.Response | None:
+    def _refuse(self, request: web.Request) -> web.Response | None:
         if not hmac.compare_digest(request.headers.get("Authorization", ""), self._proof):
             return _refusal(401, 20003, "Authenticate")
         if self.answer_with is not None:
@@ -244,12 +245,12 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return None
 
     async def _account(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         return web.json_response({"sid": self._account_sid, "status": self.status, "type": "Full"})
 
     async def _numbers(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         wanted = request.query.get("PhoneNumber")
         found = [
@@ -260,12 +261,12 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"incoming_phone_numbers": found})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         fields = await request.post()
         order = {name: str(value) for name, value in fields.items()}
         self.requests.append(("", order.get("To", "")))
-        if refused := _refused(order):
+        if refused := _check_order(order):
             return refused
         if order["To"].startswith(self.not_permitted):
             return _refusal(403, 21215, f"Account not authorized to call {order['To']}.")
@@ -281,28 +282,28 @@ class CarrierRest(LoopbackServer, OrderIntake):
         placed = Placed(phone=phone, order=order, events=events, created=utc_now())
         self.place(self.exchange, placed, order.get("StatusCallback", ""), self.start)
         self.lose_answer(request)
-        return web.json_response(_described(placed), status=201)
+        return web.json_response(_call_body(placed), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         to = request.query.get("To")
         found = [call for call in self.exchange.placed.values() if to in (None, call.phone.called)]
         newest = sorted(found, key=lambda call: call.created, reverse=True)
         size = int(request.query.get("PageSize", "50"))
-        return web.json_response({"calls": [_described(call) for call in newest[:size]]})
+        return web.json_response({"calls": [_call_body(call) for call in newest[:size]]})
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         await asyncio.sleep(self.looks_after_s)
         if self.looks_with is not None:
             return _refusal(self.looks_with, 20500, "Internal Server Error")
         placed = self.exchange.placed.get(request.match_info["call"])
-        return _not_found(request) if placed is None else web.json_response(_described(placed))
+        return _not_found(request) if placed is None else web.json_response(_call_body(placed))
 
     async def _update(self, request: web.Request) -> web.Response:
-        if refused := self._turned_away(request):
+        if refused := self._refuse(request):
             return refused
         sid, form = request.match_info["call"], await request.post()
         wanted = str(form.get("Status"))
@@ -311,7 +312,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         call = self.calls.get(sid) or (placed.carrier if placed else None)
         if wanted == "canceled" and placed is not None and placed.carrier is None:
             await self.exchange.cancel(placed)
-            return web.json_response(_described(placed))
+            return web.json_response(_call_body(placed))
         if call is None or call.ended.is_set():
             return _not_found(request)
         if self.breaks_off and request.transport is not None:
@@ -341,7 +342,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"sid": call.phone.call_sid, "status": "in-progress"})
 
 
-def _refused(order: Mapping[str, str]) -> web.Response | None:
+def _check_order(order: Mapping[str, str]) -> web.Response | None:
     """Return the answer to an invalid request; `None` if it is valid."""
     if not NUMBER.fullmatch(order.get("To", "")):
         return _refusal(400, 21211, f"The 'To' number {order.get('To')} is not a valid number.")
@@ -352,7 +353,7 @@ def _refused(order: Mapping[str, str]) -> web.Response | None:
     return None
 
 
-def _described(placed: Placed) -> dict[str, Any]:
+def _call_body(placed: Placed) -> dict[str, Any]:
     return {
         "sid": placed.phone.call_sid,
         "status": placed.status,

@@ -83,7 +83,7 @@ class TelnyxAccount(LoopbackServer):
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
         self.states: dict[str, str] = {}
-        self._news = asyncio.Condition()
+        self._received = asyncio.Condition()
         self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
         update = "/v2/calls/{call}/actions/{action:client_state_update}"
         self.app.router.add_put(update, self._command)
@@ -137,6 +137,7 @@ class TelnyxAccount(LoopbackServer):
 
         Raises:
             NotConnectedError: It is refused.
+            TimeoutError: It is not answered in time.
         """
         self._webhook = url
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
@@ -152,13 +153,17 @@ class TelnyxAccount(LoopbackServer):
     async def asked(
         self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S
     ) -> tuple[str, dict[str, Any]]:
-        """Wait for one of these commands to a call; return its action and its fields."""
-        async with asyncio.timeout(within_s), self._news:
+        """Wait for one of these commands to a call; return its action and its fields.
+
+        Raises:
+            TimeoutError: It did not come within `within_s`.
+        """
+        async with asyncio.timeout(within_s), self._received:
             while True:
                 found = self.asked_so_far(call, *actions)
                 if len(found) > number:
                     return found[number]
-                await self._news.wait()
+                await self._received.wait()
 
     def asked_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
         """Return these commands to a call, once for each `command_id`."""
@@ -188,11 +193,11 @@ class TelnyxAccount(LoopbackServer):
         if "client_state" in fields:
             self.states[call] = fields["client_state"]
         again = _was_given(self.commands, call, fields)
-        async with self._news:
+        async with self._received:
             self.commands.append((call, action, fields))
-            self._news.notify_all()
+            self._received.notify_all()
         if action == "transfer" and not again:
-            self.start(self._tell_of_person(fields))
+            self.start(self._call_person(fields))
         if action in ("hangup", "reject"):
             self.over.add(call)
         if action == "hangup" and call in self.calls:
@@ -200,7 +205,7 @@ class TelnyxAccount(LoopbackServer):
         await asyncio.sleep(self.late_s.pop(action, 0.0))
         return web.json_response({"data": {"result": "ok"}})
 
-    async def _tell_of_person(self, fields: dict[str, Any]) -> None:
+    async def _call_person(self, fields: dict[str, Any]) -> None:
         """Call a person, and report the progress of that leg."""
         ends = self.people.get(fields["to"], "timeout")
         leg = telnyx_payload(telnyx_call(called=fields["to"])) | {

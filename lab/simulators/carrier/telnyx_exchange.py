@@ -70,7 +70,7 @@ class TelnyxPlaced(Placed):
 
     @property
     def lasted_s(self) -> float:
-        """Return the time from the request to the end."""
+        """The time from the request to the end; 0 before it."""
         return 0.0 if self.ended is None else (self.ended - self.created).total_seconds()
 
     async def hang_up(self, *, by: str = "agent") -> None:
@@ -89,8 +89,8 @@ class TelnyxPlaced(Placed):
         }
         return telnyx_payload(self.phone) | fields | more
 
-    def described(self) -> dict[str, Any]:
-        """Return its status, which has no cause."""
+    def status_body(self) -> dict[str, Any]:
+        """Return the body of a status answer, which does not say why the call ended."""
         fields = {
             "record_type": "call",
             "call_control_id": self.phone.call_sid,
@@ -132,7 +132,7 @@ class DialManner(TelnyxManner):
 class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
     """Places Telnyx's outbound calls: `async with telnyx_exchange() as exchange`.
 
-    If you create it yourself, do so before the account listens.
+    If you create one directly, do so before the account listens.
 
     Attributes:
         account: Its REST interface accepts the requests.
@@ -193,7 +193,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         cause, sip_code = CAUSES[fate]
         in_time = callee.ring_s <= self._ring_s(placed)
         if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
-            cause, sip_code = "call_rejected", str(callee.sip_code)  # its cause for any unusual end
+            cause, sip_code = "call_rejected", str(callee.sip_code)  # the cause of any unusual end
         fields = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
         await self.emit(placed, "call.hangup", state="hangup", **fields)
         if self.tells_cost and placed.answered:
@@ -223,7 +223,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         if refused := self.account.turned_away(request):
             return refused
         order = await request.json()
-        if refused := _refused(order, self.connection_id):
+        if refused := _check_order(order, self.connection_id):
             return refused
         placed = next((call for call in self.placed.values() if _same(call.order, order)), None)
         if placed is None:
@@ -234,9 +234,9 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
             placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
             self.account.calls[phone.call_sid] = placed
             state = order.get("client_state", "")
-            self.place(self, placed, state, lambda work: self.account.start(_reported(work)))
+            self.place(self, placed, state, lambda work: self.account.start(_run_reported(work)))
         self.lose_answer(request)
-        return web.json_response({"data": placed.described() | {"is_alive": False}})
+        return web.json_response({"data": placed.status_body() | {"is_alive": False}})
 
     async def _status(self, request: web.Request) -> web.Response:
         if refused := self.account.turned_away(request):
@@ -244,14 +244,14 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         placed = self.placed.get(request.match_info["call"])
         if placed is None or not _known(placed):
             return telnyx_refusal(404, "10005", "Resource not found")
-        return web.json_response({"data": placed.described()})
+        return web.json_response({"data": placed.status_body()})
 
     async def _active(self, request: web.Request) -> web.Response:
         if refused := self.account.turned_away(request):
             return refused
         if request.match_info["connection"] != self.connection_id:
             return telnyx_refusal(404, "10005", "Resource not found")
-        calls = [call.described() for call in self.placed.values() if call.ended is None]
+        calls = [call.status_body() for call in self.placed.values() if call.ended is None]
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:
@@ -277,13 +277,13 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
         yield exchange
 
 
-async def _reported(work: Coroutine[Any, Any, None]) -> None:
-    """Run some work; stop if the agent's side refuses a report."""
+async def _run_reported(work: Coroutine[Any, Any, None]) -> None:
+    """Run some work; stop without an error if a report is refused or fails."""
     with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
         await work
 
 
-def _refused(order: Mapping[str, Any], connection_id: str) -> web.Response | None:
+def _check_order(order: Mapping[str, Any], connection_id: str) -> web.Response | None:
     """Return the answer to an invalid request; `None` if it is valid."""
     if order.get("connection_id") != connection_id:
         return telnyx_refusal(422, "10017", "Associated resource does not exist")

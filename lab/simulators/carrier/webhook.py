@@ -45,7 +45,7 @@ class LoopbackServer:
         self._running.append(self._tasks.create_task(work))
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Cancel the calls in progress, and stop listening."""
+        """Cancel the background work, and stop listening."""
         for task in self._running:
             task.cancel()
         try:
@@ -162,7 +162,7 @@ async def ring(
         auth_token: Signs it.
 
     Raises:
-        NotConnectedError: The answer opens no stream.
+        NotConnectedError: The status is an error, or the answer opens no stream.
     """
     server = AgentServer(base_url=base_url, public_url=public_url, auth_token=auth_token)
     twiml = await follow(session, f"{public_url}/twilio/voice", form, server=server)
@@ -198,7 +198,7 @@ async def ask(
     """Post a form to one of the agent's addresses and return its answer.
 
     Raises:
-        NotConnectedError: The status is no success.
+        NotConnectedError: The status is an error.
     """
     status, text = await post(session, url, form, headers, server=server)
     if status >= web.HTTPBadRequest.status_code:
@@ -221,7 +221,7 @@ async def follow(
     """Post a form to one of the agent's addresses, signed as by Twilio; return the instructions.
 
     Raises:
-        NotConnectedError: The status is no success.
+        NotConnectedError: The status is an error.
     """
     proof = signature(server.auth_token, url, form)
     headers = {"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"}

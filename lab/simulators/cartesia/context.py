@@ -1,4 +1,4 @@
-"""Cartesia's websocket: several contexts on one socket, each queues text and streams audio.
+"""Cartesia's websocket: a socket has several contexts, each of which queues text and streams audio.
 
 Source: Cartesia API reference, version 2026-03-01 (websocket, contexts, flushing, buffering,
 concurrency).
@@ -37,7 +37,7 @@ class CartesiaAccount:
     """The account's limits, and its current use.
 
     Attributes:
-        contexts: Contexts at once (15 on the plan Scale); sockets may be ten times as many.
+        contexts: Contexts at once (15 on the Scale plan); sockets may be ten times as many.
         idle_s: Seconds without a message after which the server closes a socket.
         expiry_s: Seconds after its last audio when a context expires.
     """
@@ -117,7 +117,7 @@ class CartesiaContext(SocketContext[Generation]):
         except TimeoutError:
             self._admission.close("expired")
         finally:
-            self._admission.close("connection gone")
+            self._admission.close("connection gone")  # no effect if it is already closed
 
     async def _speak(self) -> None:
         more, spoken = True, None

@@ -230,14 +230,14 @@ class OpenAISimulator(Instance):
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
-        answer = self._send_stream if chat.stream else self._send_whole
+        answer = self._send_stream if chat.stream else self._send_unstreamed
         return await answer(request, admission=admission, completion=completion)
 
-    async def _send_whole(
+    async def _send_unstreamed(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         await self.pace.wait_first()
-        for _ in completion.pieces:
+        for _ in completion.pieces:  # takes as long as generating them would
             fault = admission.fault_now()
             await self.pace.wait_gap(factor=rate_factor(fault))
         match fault := admission.fault_now():
