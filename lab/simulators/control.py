@@ -69,7 +69,7 @@ class ControlDoors:
         """Return the routes."""
         return [
             web.get("/instances", self._list),
-            web.get("/instances/{name}", self._one),
+            web.get("/instances/{name}", self._get),
             web.put("/instances/{name}/faults", self._break),
             web.delete("/instances/{name}/faults", self._mend),
             web.get("/instances/{name}/requests", self._requests),
@@ -84,7 +84,7 @@ class ControlDoors:
             [self._describe(instance) for instance in self._instances.values()]
         )
 
-    async def _one(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.Response:
         return web.json_response(self._describe(self._find_instance(request)))
 
     async def _break(self, request: web.Request) -> web.Response:
@@ -127,7 +127,9 @@ class ControlDoors:
         instance = self._instances.get(request.match_info["name"])
         if instance is None:
             raise web.HTTPNotFound(
-                text=json.dumps({"error": f"no such instance; {', '.join(self._instances)}"}),
+                text=json.dumps(
+                    {"error": f"no such instance; there are {', '.join(self._instances)}"}
+                ),
                 content_type="application/json",
             )
         return instance

@@ -140,7 +140,7 @@ class Instance:
         await self.server.stop()
 
     def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool = False) -> None:
-        """Replace the schedule; it applies at once, also to requests in progress.
+        """Replace the schedule; it applies at once, even to requests in progress.
 
         Args:
             windows: Their seconds count from now.

@@ -145,7 +145,7 @@ class CartesiaContext(SocketContext[Generation]):
         )
 
     async def _portion(self) -> tuple[str, bool, bool]:
-        """Return the next text, whether its end is reported, and whether more may follow.
+        """Return the next text, whether to send `flush_done` after it, and whether more may follow.
 
         Raises:
             TimeoutError: No message arrived before the context expired.
@@ -158,20 +158,20 @@ class CartesiaContext(SocketContext[Generation]):
             except TimeoutError:
                 if not self._text:
                     raise
-                return self._taken(), False, True
+                return self._take_text(), False, True
             self._text += asked.transcript
             unbuffered = asked.buffer_s == 0
             if unbuffered or asked.flush or not asked.more:
                 reported = asked.flush or (unbuffered and bool(asked.transcript))
-                return self._taken(), reported, asked.more
+                return self._take_text(), reported, asked.more
             if self._text.rstrip().endswith(SENTENCE_ENDS):
-                return self._taken(), False, True
+                return self._take_text(), False, True
 
     @property
     def _expiry_s(self) -> float | None:
         return self._socket.plan.expiry_s if self._utterance.begun else None
 
-    def _taken(self) -> str:
+    def _take_text(self) -> str:
         text, self._text = self._text, ""
         return text
 

@@ -21,10 +21,6 @@ from lab.simulators.ears.heard import (
     RecognisedWord,
 )
 
-# Validates the query of `/v1/listen` as Deepgram does.
-#
-# Source: deepgram/deepgram-api-specs `asyncapi.yml` and `openapi.yml`; deepgram-docs, "Errors".
-
 NO_SUCH_MODEL: Final = "No such model/language/tier combination found."
 MODELS: Final = re.compile(r"(nova-3|nova-2|nova|enhanced|base)(-[a-z]+)*")  # family, use
 # fmt: off
@@ -91,7 +87,9 @@ class Query:
 
 
 def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
-    """Parse the query.
+    """Parse and validate the query of `/v1/listen` as Deepgram does.
+
+    Source: deepgram/deepgram-api-specs `asyncapi.yml` and `openapi.yml`; deepgram-docs, "Errors".
 
     Raises:
         BadQueryError: Deepgram would refuse it.
@@ -111,9 +109,9 @@ def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
         rate_hz=rate_hz,
         endpoint_s=_endpoint_s(query),
         utterance_end_s=_utterance_end_s(query),
-        interim=_truth(query, "interim_results"),
-        formatted=_truth(query, "punctuate") | _truth(query, "smart_format"),
-        vad_events=_truth(query, "vad_events"),
+        interim=_boolean(query, "interim_results"),
+        formatted=_boolean(query, "punctuate") | _boolean(query, "smart_format"),
+        vad_events=_boolean(query, "vad_events"),
         alternatives=_alternatives(query, model=model),
         detect_language=not streaming and query.get("detect_language", "false") != "false",
     )
@@ -127,7 +125,7 @@ def _audio(query: Mapping[str, str]) -> tuple[str | None, int | None]:
         raise BadQueryError(f"encoding: this simulator hears {', '.join(ENCODINGS)}")
     if "sample_rate" not in query:
         raise BadQueryError("sample_rate is required when encoding is specified.")
-    rate_hz = _whole(query, "sample_rate")
+    rate_hz = _whole_number(query, "sample_rate")
     if rate_hz not in RATES_HZ:
         raise BadQueryError("Invalid query string: sample_rate is out of range.")
     return encoding, rate_hz
@@ -151,7 +149,7 @@ def _alternatives(query: Mapping[str, str], *, model: str) -> int:
     Source: Deepgram's staff in their GitHub discussion 823 (with nova-2 a request for alternatives
     fails). The behaviour of nova-3 and the text of the refusal are assumed.
     """
-    wanted = _whole(query, "alternatives") if "alternatives" in query else 1
+    wanted = _whole_number(query, "alternatives") if "alternatives" in query else 1
     if wanted < 1:
         raise BadQueryError("Invalid query string: alternatives must be 1 or more.")
     if wanted > 1 and model.startswith(("nova-2", "nova-3")):
@@ -165,28 +163,28 @@ def _endpoint_s(query: Mapping[str, str]) -> float | None:
         return DEFAULT_ENDPOINT_S
     if value in ("false", "0"):
         return None
-    return _whole(query, "endpointing") / 1000
+    return _whole_number(query, "endpointing") / 1000
 
 
 def _utterance_end_s(query: Mapping[str, str]) -> float | None:
     if "utterance_end_ms" not in query:
         return None
-    wanted_s = _whole(query, "utterance_end_ms") / 1000
+    wanted_s = _whole_number(query, "utterance_end_ms") / 1000
     if wanted_s < UTTERANCE_END_MIN_S:
         raise BadQueryError("utterance_end_ms must be 1000 or more.")
-    if not _truth(query, "interim_results"):
+    if not _boolean(query, "interim_results"):
         raise BadQueryError("utterance_end_ms requires interim_results=true.")
     return wanted_s
 
 
-def _truth(query: Mapping[str, str], key: str) -> bool:
+def _boolean(query: Mapping[str, str], key: str) -> bool:
     value = query.get(key, "false").lower()
     if value not in TRUTHS:
         raise BadQueryError(f"Invalid query string: {key} must be true or false.")
     return TRUTHS[value]
 
 
-def _whole(query: Mapping[str, str], key: str) -> int:
+def _whole_number(query: Mapping[str, str], key: str) -> int:
     value = query[key]
     if not value.isdecimal():
         raise BadQueryError(f"Invalid query string: {key} must be a whole number.")
@@ -250,13 +248,13 @@ class ResultsTeller:
     def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
         """Return words as an alternative: transcript, confidence, and each word's times."""
         written = written_as([word.text for word in words], ended=ended)
-        described = [self._word(*pair) for pair in zip(words, written, strict=True)]
+        entries = [self._word(*pair) for pair in zip(words, written, strict=True)]
         kept = written if self.query.formatted else [word.text for word in words]
-        sure = sum(word.confidence for word in words) / len(words) if words else 0.0
+        confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         alternative: dict[str, Any] = {
             "transcript": " ".join(kept),
-            "confidence": round(sure, 6),
-            "words": described,
+            "confidence": round(confidence, 6),
+            "words": entries,
         }
         if self.query.multilingual:
             alternative["languages"] = [self.spoken] if words else []
@@ -347,14 +345,16 @@ def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[Rec
     """
     words = text.split()
     start_s, end_s = best[0].start_s, best[-1].end_s
-    sure = sum(recognised_word.confidence for recognised_word in best) / len(best) * LESS_SURE**rank
+    confidence = (
+        sum(recognised_word.confidence for recognised_word in best) / len(best) * LESS_SURE**rank
+    )
     step_s = (end_s - start_s) / len(words)
     return [
         RecognisedWord(
             text=word,
             start_s=round(start_s + at * step_s, 3),
             end_s=round(start_s + (at + 1) * step_s, 3),
-            confidence=round(sure, 4),
+            confidence=round(confidence, 4),
         )
         for at, word in enumerate(words)
     ]

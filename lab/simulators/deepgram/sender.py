@@ -169,15 +169,15 @@ class Sender:
     async def _send(self, out: Outgoing) -> None:
         match self._fault():
             case faults.Silent():
-                await self._say_nothing(out)
+                await self._withhold(out)
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
                 await self._emit(dataclasses.replace(out, heard=_without_words(out.heard)))
             case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
-                await self._say_nothing(out)
+                await self._withhold(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
-                await self._tell_at_most(out, out.heard, limit=limit)
+                await self._send_at_most(out, out.heard, limit=limit)
             case faults.Duplicate():
                 await self._emit(out, times=2)
             case _:
@@ -186,7 +186,7 @@ class Sender:
             await self._ws.close(code=1000)
             raise StreamOver("done")
 
-    async def _say_nothing(self, out: Outgoing) -> None:
+    async def _withhold(self, out: Outgoing) -> None:
         details = self._line.admission.request.details
         details["withheld"] = details.get("withheld", 0) + 1
         if out.last:  # a mute server does not send a close either
@@ -194,7 +194,7 @@ class Sender:
                 await asyncio.sleep(POLL_S)
             await self._emit(out)
 
-    async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
+    async def _send_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         room = self._shown.room(limit)
         if len(heard.words) > room:  # send the words that still fit, as an interim result
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")

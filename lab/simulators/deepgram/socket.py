@@ -77,7 +77,7 @@ class IntakeRate:
         self._taken_until = 0.0
 
     def take(self, audio_s: float) -> float:
-        """Count this much audio; return how many seconds to wait before accepting it."""
+        """Count this much audio; return the seconds to wait before accepting it, if above 0."""
         if self._rate is None:
             return 0.0
         now = monotonic()
@@ -131,7 +131,7 @@ class DeepgramSocket:
         query = teller.query
         bytes_a_second = ENCODINGS[query.encoding or "linear16"] * (query.rate_hz or 16_000)
         self._audio = TakenAudio(bytes_a_second)
-        self._opened_at = self._told_at = monotonic()
+        self._opened_at = self._received_at = monotonic()
         cap = None if limits.intake_cap is None else limits.intake_cap * instance.speed
         self._intake = IntakeRate(cap)
         self._flushes: deque[tuple[Why, float]] = deque()
@@ -154,7 +154,7 @@ class DeepgramSocket:
     async def _receive(self) -> None:
         while True:
             message = await self._ws.receive()
-            self._told_at = monotonic()
+            self._received_at = monotonic()
             match message.type:
                 case WSMsgType.BINARY:
                     await self._take(message.data)
@@ -180,7 +180,7 @@ class DeepgramSocket:
             ahead_s = self._intake.take(len(audio[at : at + piece]) / bytes_a_second)
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
-                self._told_at = monotonic()  # waiting messages count as received
+                self._received_at = monotonic()  # waiting messages count as received
             await self._ears.hear(audio[at : at + piece])
 
     async def _obey(self, text: str) -> None:
@@ -264,7 +264,7 @@ class DeepgramSocket:
                 and not self._audio.count_bytes
                 and now - self._opened_at > first_s
             )
-            if mute or now - self._told_at > self._limits.idle_s:
+            if mute or now - self._received_at > self._limits.idle_s:
                 await self._ws.close(code=CLOSE_NO_DATA[0], message=CLOSE_NO_DATA[1])
                 raise StreamOver("NET-0001")
 

@@ -164,13 +164,13 @@ class PromptCache:
     def add(self, chat: ChatRequest) -> int:
         """Store a prompt; return how many of its first tokens an earlier prompt has, too."""
         prompt = chat.prompt
-        shared = max((_shared(prompt, text) for text in self._prompts), default=0)
+        shared = max((_common_prefix(prompt, text) for text in self._prompts), default=0)
         self._prompts.append(prompt)
         tokens = min(shared // CHARS_PER_TOKEN, chat.prompt_tokens)
         return tokens // CACHE_STEP_TOKENS * CACHE_STEP_TOKENS if tokens >= CACHE_FROM_TOKENS else 0
 
 
-def _shared(one: str, other: str) -> int:
+def _common_prefix(text: str, other: str) -> int:
     """Return the length of the common prefix of two texts, in characters."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    pairs = zip(text, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(text), len(other)))

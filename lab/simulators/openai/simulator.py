@@ -1,4 +1,4 @@
-"""A simulated OpenAI: chat completions, streamed and whole, and the list of models.
+"""A simulated OpenAI: chat completions, streamed and unstreamed, and the list of models.
 
 Source of shapes and order: openai/openai-openapi (CreateChatCompletionStreamResponse,
 CompletionUsage) and what openai-python accepts.
@@ -55,16 +55,16 @@ def _sentences(fault: faults.Endless) -> Iterator[str]:
         yield sentence
 
 
-# OpenAI's request limit: a bucket that is refilled continuously, and the headers that report it.
-#
-# Source: platform.openai.com/docs/guides/rate-limits (the headers, and that a limit is enforced
-# continuously); community.openai.com t/1268905 (a sample: 5000 a minute, 4999 left, full in 12 ms).
-
 MINUTE_S: Final = 60.0
 
 
 class RequestRate:
-    """An account's available requests."""
+    """An account's request limit: a bucket that is refilled continuously, and its headers.
+
+    Source: platform.openai.com/docs/guides/rate-limits (the headers, and that a limit is enforced
+    continuously); community.openai.com t/1268905 (a sample: 5000 a minute, 4999 left, full in
+    12 ms).
+    """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute
@@ -93,7 +93,7 @@ class RequestRate:
         return {
             "x-ratelimit-limit-requests": str(self._per_minute),
             "x-ratelimit-remaining-requests": str(int(self._per_minute - self._used)),
-            "x-ratelimit-reset-requests": _go(full_in_ms),
+            "x-ratelimit-reset-requests": _as_in_go(full_in_ms),
         }
 
     def _refill(self) -> None:
@@ -102,7 +102,7 @@ class RequestRate:
         self._used, self._looked_at = max(0.0, self._used - filled), now
 
 
-def _go(duration_ms: int) -> str:
+def _as_in_go(duration_ms: int) -> str:
     """Return a duration as Go writes it: `12ms`, `1.2s`, `6m0s`."""
     if duration_ms < 1000:
         return f"{duration_ms}ms"
@@ -136,7 +136,7 @@ class OpenAISimulator(Instance):
         models: Iterable[str] = MODELS,
         per_minute: int = 5000,
     ) -> None:
-        """Make the instance.
+        """Create an account.
 
         Args:
             name: Unique in the lab.
@@ -169,7 +169,7 @@ class OpenAISimulator(Instance):
         return [
             web.post("/v1/chat/completions", self._chat),
             web.get("/v1/models", self._list_models),
-            web.get("/v1/models/{model}", self._one_model),
+            web.get("/v1/models/{model}", self._get_model),
         ]
 
     def error_response(
@@ -185,7 +185,7 @@ class OpenAISimulator(Instance):
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
 
     def noted(self, request: web.Request) -> dict[str, Any]:
-        """Return the client's SDK, and the retries that it reports."""
+        """Return the client's user agent, and the number of retries that it reports."""
         return {
             "retries": int(request.headers.get("x-stainless-retry-count", "0")),
             "user_agent": request.headers.get("user-agent", ""),
@@ -198,7 +198,7 @@ class OpenAISimulator(Instance):
         models = {"object": "list", "data": [_model(name) for name in self._models]}
         return web.json_response(models, headers=self._headers())
 
-    async def _one_model(self, request: web.Request) -> web.Response:
+    async def _get_model(self, request: web.Request) -> web.Response:
         await self.admit(request)
         name = request.match_info["model"]
         if name not in self._models:
@@ -226,7 +226,7 @@ class OpenAISimulator(Instance):
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         reply = with_additions(reply, admission.fault)
-        _describe(admission, chat=chat, reply=reply)
+        _record_details(admission, chat=chat, reply=reply)
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
@@ -300,7 +300,7 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1744316542, "owned_by": "system"}
 
 
-def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
+def _record_details(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
     admission.request.details |= {
         "model": chat.model,
         "stream": chat.stream,

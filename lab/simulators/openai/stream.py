@@ -20,11 +20,6 @@ from lab.simulators.receptionist.receptionist import Reply
 from lab.simulators.receptionist.tool_use import ToolRequest
 from lab.simulators.server import abort
 
-# An answer in OpenAI's formats: whole or in chunks, with its usage.
-#
-# Source: openai/openai-openapi (CreateChatCompletionResponse, CreateChatCompletionStreamResponse,
-# CompletionUsage).
-
 _LONG_WORD: Final = 7  # letters; longer words are two tokens, so a chunk may end inside a word
 _ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of this size, about two tokens
 
@@ -43,7 +38,11 @@ class TokenPiece:
 
 
 class Completion:
-    """One answer, in OpenAI's formats."""
+    """One answer in OpenAI's formats: whole or in chunks, with its usage.
+
+    Source: openai/openai-openapi (CreateChatCompletionResponse, CreateChatCompletionStreamResponse,
+    CompletionUsage).
+    """
 
     def __init__(self, *, chat: ChatRequest, reply: Reply, cached_tokens: int) -> None:
         self.chat = chat
@@ -172,7 +171,7 @@ class AnswerStream:
             first_s: Seconds between the role chunk and the first piece.
         """
         try:
-            if not await self._holds(completion, at=None):
+            if not await self._apply_fault(completion, at=None):
                 await self._send_pieces(completion, first_s=first_s)
         finally:
             self._admission.request.details |= {"sent": self._sent, "words": self._words}
@@ -183,7 +182,7 @@ class AnswerStream:
             await self._event(completion.chunk(role))
         await asyncio.sleep(first_s)
         for piece in completion.pieces:
-            if await self._holds(completion, at=piece):
+            if await self._apply_fault(completion, at=piece):
                 return
             await self._event(completion.chunk(piece.delta))
             self._words += piece.word_ends
@@ -192,7 +191,7 @@ class AnswerStream:
             self._mark_sentence()
             factor = rate_factor(self._admission.fault_now())
             await self._instance.pace.wait_gap(factor=factor)
-        if await self._holds(completion, at=None):
+        if await self._apply_fault(completion, at=None):
             return
         await self._event(completion.chunk({}, completion.finish))
         self._mark_next()
@@ -213,9 +212,9 @@ class AnswerStream:
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("next", now_s, words=self._words)
 
-    async def _holds(self, completion: Completion, *, at: TokenPiece | None) -> bool:
+    async def _apply_fault(self, completion: Completion, *, at: TokenPiece | None) -> bool:
         """Apply the current fault before the next output; return True if the stream is over."""
-        while self._quiet(fault := self._admission.fault_now()):
+        while self._is_quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
                 await self._event(completion.chunk({"role": "assistant", "content": ""}))
                 await self._response.write(b": keep-alive\n\n")
@@ -233,7 +232,7 @@ class AnswerStream:
                 return False
         return True
 
-    def _quiet(self, fault: faults.Fault | None) -> bool:
+    def _is_quiet(self, fault: faults.Fault | None) -> bool:
         if isinstance(fault, faults.Stall):
             return self._words >= fault.after_words
         return isinstance(fault, faults.Silent | faults.Alive)
