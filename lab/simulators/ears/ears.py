@@ -17,11 +17,6 @@ from typing import BinaryIO, Final, Self
 
 from lab.simulators.ears.heard import HeardAudio, HearingSettings
 
-# The recogniser's process: audio on stdin, results on stdout.
-#
-# `Ears` starts it. It ends when its stdin is closed, so it never outlives the lab. A message, in
-# both directions, is a stream's number, a kind, a length and that many bytes.
-
 HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of the content
 MAX_BYTES: Final = 1 << 24
 
@@ -42,7 +37,11 @@ def message(stream: int, kind: WorkerMessage, content: bytes = b"") -> bytes:
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Read messages and write results until `commands` ends."""
+    """Run the worker: read messages and write results until `commands` ends.
+
+    As that is its stdin, the worker never outlives the lab. A message, in both directions, is a stream's number, a
+    kind, a length and that many bytes.
+    """
     # Imported here: the lab's own process needs the constants above but no recogniser.
     from lab.simulators.ears.hearing import Hearing  # noqa: PLC0415
 
@@ -68,8 +67,8 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _answer(answers: BinaryIO, number: int, *, heard: Iterable[HeardAudio]) -> None:
-    for fact in heard:
-        answers.write(message(number, WorkerMessage.HEARD, fact.as_json()))
+    for result in heard:
+        answers.write(message(number, WorkerMessage.HEARD, result.as_json()))
         answers.flush()
 
 

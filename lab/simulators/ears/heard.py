@@ -31,7 +31,7 @@ class Intake:
     """Converts bytes into 16 kHz samples, in pieces of any size."""
 
     def __init__(self, *, encoding: str, rate_hz: int) -> None:
-        """Prepare for one stream.
+        """Create a converter for one stream.
 
         Args:
             encoding: A key of `ENCODINGS`.
@@ -47,24 +47,24 @@ class Intake:
         self._table = None if encoding == "linear16" else _table(encoding)
         self._torn = b""
         self._rate_hz = rate_hz
-        self._resampler = self._fresh()
+        self._resampler = self._new_resampler()
 
     def take(self, audio: bytes) -> Samples:
         """Return the complete samples; half a sample waits for its second byte."""
         samples = self._linear(audio)
         if self._resampler is None:
             return samples
-        return _whole(self._resampler.resample_chunk(samples.astype(np.float32)))
+        return _as_int16(self._resampler.resample_chunk(samples.astype(np.float32)))
 
     def drain(self) -> Samples:
         """Return the last milliseconds, which the resampler otherwise holds back."""
         if self._resampler is None:
             return np.zeros(0, np.int16)
         rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        self._resampler = self._fresh()
-        return _whole(rest)
+        self._resampler = self._new_resampler()
+        return _as_int16(rest)
 
-    def _fresh(self) -> soxr.ResampleStream | None:
+    def _new_resampler(self) -> soxr.ResampleStream | None:
         if self._rate_hz == MODEL_HZ:
             return None
         # As floats: soxr dithers integers, with a memory address as seed. The same audio would give
@@ -80,7 +80,7 @@ class Intake:
         return np.frombuffer(audio[:whole], "<i2").astype(np.int16)
 
 
-def _whole(samples: NDArray[np.float32]) -> Samples:
+def _as_int16(samples: NDArray[np.float32]) -> Samples:
     return samples.round().clip(-32768, 32767).astype(np.int16)
 
 

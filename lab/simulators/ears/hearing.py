@@ -30,11 +30,6 @@ from lab.simulators.ears.domain import DATA, words_of
 from lab.simulators.ears.heard import MODEL_HZ, HeardAudio, HearingSettings, Intake, RecognisedWord
 from lab.simulators.samples import Samples
 
-# Pocketsphinx with the receptionist's language model, or with a list of phrases only.
-#
-# The settings were chosen by measuring word errors on synthetic callers (`tests/lab/simulators/
-# test_ears.py` measures them again).
-
 LANGUAGE_MODEL: Final = DATA / "domain.lm"
 DICTIONARY: Final = DATA / "domain.dict"
 SETTINGS: Final[dict[str, Any]] = {
@@ -68,7 +63,11 @@ _SHORTEST_S: Final = 0.06  # a shorter word is an error of the search
 
 
 class LabRecogniser:
-    """Recognises one utterance after another."""
+    """Recognises one utterance after another, with pocketsphinx.
+
+    It uses the receptionist's language model, or a list of phrases only. The settings were chosen
+    by measuring word errors on synthetic callers (see `tests/lab/simulators/test_ears.py`).
+    """
 
     def __init__(self, *, grammar: Iterable[str] = (), narrow: bool = False) -> None:
         """Load the models, about 15 ms.
@@ -136,7 +135,7 @@ class LabRecogniser:
             " ".join(reading.split()) for reading in self._decoder.readings(READINGS)
         )
         read.pop(" ".join(self._decoder.text().split()), None)
-        return tuple(fromkey for fromkey in read if fromkey)[:count]
+        return tuple(reading for reading in read if reading)[:count]
 
     def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
         for part in self._decoder.segments():
@@ -144,12 +143,12 @@ class LabRecogniser:
             length_s = part.frames / FRAMES_HZ
             if not text or text[0] in "<[+" or length_s < _SHORTEST_S:
                 continue  # <s>, <sil>, [NOISE], ++UH++
-            sure = min(1.0, part.fit) if self._open else part.posterior
+            confidence = min(1.0, part.fit) if self._open else part.posterior
             yield RecognisedWord(
                 text=text,
                 start_s=round(offset_s + part.start_frame / FRAMES_HZ, 3),
                 end_s=round(offset_s + (part.end_frame + 1) / FRAMES_HZ, 3),
-                confidence=round(max(0.0, min(1.0, sure)), 4),
+                confidence=round(max(0.0, min(1.0, confidence)), 4),
             )
 
     def _learn(self, words: Iterable[str]) -> None:
@@ -161,11 +160,6 @@ class LabRecogniser:
         self._decoder.learn({word: known[word] for word in unknown})
 
 
-# Distinguishes speech from silence and steady noise, 20 ms at a time.
-#
-# A frame counts as voiced if WebRTC's detector says so and it is clearly louder than the quietest
-# moment of the last one and a half seconds: the detector alone mistakes white noise for speech.
-
 FRAME_S: Final = 0.02
 FRAME_SAMPLES: Final = int(MODEL_HZ * FRAME_S)
 LOUD_RMS: Final = 15.0  # of 32768: about -67 dBFS; telephone silence is below it
@@ -175,7 +169,11 @@ SMOOTHING_FRAMES: Final = 3
 
 
 class VoiceGate:
-    """Decides frame by frame."""
+    """Distinguishes speech from silence and steady noise, 20 ms at a time.
+
+    A frame counts as voiced if WebRTC's detector says so and it is clearly louder than the quietest
+    moment of the last one and a half seconds: the detector alone mistakes white noise for speech.
+    """
 
     def __init__(self) -> None:
         self._vad = strict_voice_detector(rate_hz=MODEL_HZ, frame_s=FRAME_S)
@@ -286,7 +284,7 @@ class Hearing:
     def __init__(
         self, settings: HearingSettings, *, recogniser: Callable[..., LabRecogniser] = LabRecogniser
     ) -> None:
-        """Prepare for the stream.
+        """Create a recogniser for a stream.
 
         Raises:
             ValueError: The settings are not supported.

@@ -61,7 +61,7 @@ class KnownHearing:
     """Recognises one stream: bytes in, results out; no clock, no I/O."""
 
     def __init__(self, sounds: KnownSounds, settings: HearingSettings, *, early: bool) -> None:
-        """Prepare for the stream.
+        """Create a recogniser for a stream.
 
         Raises:
             ValueError: The audio is not a telephone's.
@@ -73,11 +73,11 @@ class KnownHearing:
         self._endpoint_s = EARLY_S if early else settings.endpoint_s
         self._rest = b""
         self._blocks = 0  # of the stream
-        self._final_until_s = self._told_at_s = 0.0
-        self._utterance: int | None = None  # the one that has begun and is not all final yet
+        self._final_until_s = self._reported_at_s = 0.0
+        self._utterance: int | None = None  # the current one, not all of which is final yet
         self._base_s = 0.0  # its start in the stream
-        self._arrived: dict[int, int] = {}  # by its words' indexes: how many samples arrived
-        self._told: set[int] = set()  # the indexes of its words that are final
+        self._arrived: dict[int, int] = {}  # samples that arrived, by the word's index
+        self._final_words: set[int] = set()  # the indexes of the words that are final
         self._quiet_s = 0.0
         self._speaking = False
 
@@ -114,7 +114,7 @@ class KnownHearing:
     def _follow(self, place: tuple[int, int] | None) -> Iterator[HeardAudio]:
         if place is None:
             if self._speaking:
-                yield from self._wait()
+                yield from self._count_silence()
             return
         number, at = place
         if not self._speaking:
@@ -123,13 +123,13 @@ class KnownHearing:
         base_s = self._now_s - BLOCK_S - at / RATE_HZ
         if number != self._utterance or abs(base_s - self._base_s) > 1.0:
             self._utterance, self._base_s = number, base_s
-            self._arrived, self._told = {}, set()
+            self._arrived, self._final_words = {}, set()
         for index, word in enumerate(self._sounds.utterances[number].words):
             shared_s = min(word.end_s, at / RATE_HZ + BLOCK_S) - max(word.start_s, at / RATE_HZ)
             if shared_s > 0:
                 self._arrived[index] = self._arrived.get(index, 0) + round(shared_s * RATE_HZ)
 
-    def _wait(self) -> Iterator[HeardAudio]:
+    def _count_silence(self) -> Iterator[HeardAudio]:
         self._quiet_s += BLOCK_S
         if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
             yield self._final(what="final", endpoint=True)
@@ -142,7 +142,7 @@ class KnownHearing:
         return [
             index
             for index, samples in sorted(self._arrived.items())
-            if index not in self._told and samples >= HEARD * _length(words[index])
+            if index not in self._final_words and samples >= HEARD * _length(words[index])
         ]
 
     def _words(self) -> tuple[RecognisedWord, ...]:
@@ -161,23 +161,23 @@ class KnownHearing:
 
     def _interim(self) -> Iterator[HeardAudio]:
         if self._speaking:
-            if self._now_s - self._told_at_s >= INTERIM_S:
+            if self._now_s - self._reported_at_s >= INTERIM_S:
                 yield self._emit(self._words())
         elif self._now_s - self._final_until_s >= QUIET_FINAL_S:
             yield self._final(what="final", endpoint=False)
-        elif self._now_s - self._told_at_s >= QUIET_INTERIM_S:
+        elif self._now_s - self._reported_at_s >= QUIET_INTERIM_S:
             yield self._emit(())
 
     def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
-        self._told_at_s = self._now_s
+        self._reported_at_s = self._now_s
         return HeardAudio(
             what="interim", start_s=self._final_until_s, end_s=self._now_s, words=words
         )
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._told.update(self._understood())  # a word that has partly arrived stays pending
-        self._final_until_s = self._told_at_s = self._now_s
+        self._final_words.update(self._understood())  # a word that has partly arrived stays pending
+        self._final_until_s = self._reported_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(
             what="flushed" if what == "flushed" else "final",

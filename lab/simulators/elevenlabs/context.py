@@ -161,7 +161,7 @@ class ElevenLabsAccount:
     """An account's limits, and its use.
 
     Attributes:
-        concurrent: Generations at once (30 for flash models on the plan Scale).
+        concurrent: Generations at once (30 for flash models on the Scale plan).
         character_limit: Characters in a month (Scale: 2 million credits).
         idle_s: Seconds without any message after which the server closes a socket.
     """
@@ -242,9 +242,9 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             self._admission.mark_malformed(str(unknown))
             await self._channel.refuse("invalid_parameters", message=str(unknown))
         finally:
-            self._admission.close("connection gone")
+            self._admission.close("connection gone")  # no effect if it is already closed
         try:
-            await self._late(last)
+            await self._continue_late(last)
             await self._line.forget(self)
         except ConnectionError:
             return
@@ -262,7 +262,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             await self._channel.final(fault)
         return spoken
 
-    async def _late(self, last: Speech | None) -> None:
+    async def _continue_late(self, last: Speech | None) -> None:
         fault = self._admission.fault_now()
         if last is not None and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(last, for_s=fault.delay_s)
@@ -285,7 +285,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         return speech
 
     async def _portion(self) -> tuple[str, bool]:
-        """Return the next text, and whether it is the last: also after 20 s without a message."""
+        """Return the next text, and whether it is the last; none after a wait of `inactivity_s`."""
         while True:
             try:
                 async with asyncio.timeout(self._line.format.inactivity_s):
@@ -295,7 +295,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             self._text += given.text
             if given.flush or self._enough():
                 text, self._text = self._text, ""
-                return self._joined(text), given.close
+                return self._with_space(text), given.close
             if given.close:  # text that was not flushed is dropped
                 return "", True
 
@@ -307,8 +307,8 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         self._wanted = next(self._schedule)
         return True
 
-    def _joined(self, text: str) -> str:
-        """Return a flash model's text; after the first one, with a leading blank."""
+    def _with_space(self, text: str) -> str:
+        """Return a flash model's text, with a leading space unless it is the first one."""
         return text if text[:1].isspace() or not self._utterance.begun else f" {text}"
 
 

@@ -30,10 +30,6 @@ from lab.simulators.voices.pieces import (
 from lab.simulators.voices.speaking import Render, SpokenBody
 from lab.simulators.voices.voices import Speech, UnknownLanguageError, speak, voice_of
 
-# ElevenLabs's errors over HTTP and at the websocket's upgrade.
-#
-# Source: elevenlabs.io/docs/eleven-api/resources/errors; the texts are from users' reports.
-
 # status: type, code, message
 USUAL: Final[Mapping[int, tuple[str, str, str]]] = {
     400: ("validation_error", "invalid_parameters", "The request parameters are invalid."),
@@ -61,7 +57,10 @@ MESSAGES: Final[Mapping[str, str]] = {
 
 
 def detail(status: int, *, code: str | None = None, message: str | None = None) -> dict[str, Any]:
-    """Return the body of an error: `code` is the new field, `status` the legacy one."""
+    """Return the body of an error over HTTP: `code` is the new field, `status` the legacy one.
+
+    Source: elevenlabs.io/docs/eleven-api/resources/errors; the texts are from users' reports.
+    """
     kind, usual, words = USUAL.get(status, ("error", "error", "The request failed."))
     name = code or usual
     return {
