@@ -64,6 +64,6 @@ class LabControl:
             return found
 
 
-def _check(answer: aiohttp.ClientResponse, told: str) -> None:
+def _check(answer: aiohttp.ClientResponse, text: str) -> None:
     if not answer.ok:
-        raise CommandError(f"the fault lab answered {answer.status}: {told}")
+        raise CommandError(f"the fault lab answered {answer.status}: {text}")

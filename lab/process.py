@@ -152,14 +152,14 @@ async def _receive_description(pipe: Connection) -> RunningLab:
     try:
         if not await asyncio.to_thread(pipe.poll, START_S):
             raise CommandError(f"the fault lab did not start within {START_S:g} s")
-        described = pipe.recv()
+        description = pipe.recv()
     except EOFError as dead:
         raise CommandError("the fault lab ended before it had started") from dead
     return RunningLab(
-        control_url=described["control"]["url"],
-        control_token=described["control"]["token"],
-        instances=described["instances"],
-        started_at_s=described["started_at_s"],
+        control_url=description["control"]["url"],
+        control_token=description["control"]["token"],
+        instances=description["instances"],
+        started_at_s=description["started_at_s"],
     )
 
 
@@ -205,8 +205,8 @@ async def run_lab(*, faults: Path | None, speed: float) -> None:
         asyncio.get_running_loop().add_signal_handler(item, stop.set)
     console = Console(soft_wrap=True, highlight=False)
     async with Lab(schedule=load_schedules(schedule), speed=speed) as lab:
-        described = lab.describe()
-        for item in described["instances"]:
+        description = lab.describe()
+        for item in description["instances"]:
             console.print(f"{item['name']:<12} {item['url']}  key {item['api_key']}")
-        console.print(f"{'control':<12} {lab.control_url}  token {described['control']['token']}")
+        console.print(f"{'control':<12} {lab.control_url}  token {description['control']['token']}")
         await stop.wait()

@@ -33,12 +33,13 @@ class Recording:
 
 
 def read(path: Path, *, rate_hz: int | None = None) -> Recording:
-    """Return a recorded caller at `rate_hz`, or at the nearest telephone rate.
+    """Return a recorded caller at `rate_hz`, or at a telephone rate.
 
     A file at 8 kHz stays at 8 kHz, any other becomes 16 kHz. Two channels are mixed to one.
 
     Raises:
-        UnreadableAudioError: Missing, empty, truncated, not audio, 24-bit, too long.
+        UnreadableAudioError: Missing, empty, truncated, too long, not audio, or in a format that is
+            not supported, such as 24-bit samples.
     """
     if path.is_file() and path.stat().st_size == 0:
         raise UnreadableAudioError(f"{path}: empty, no bytes")

@@ -80,6 +80,7 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
 async def _replay_all(
     settings: Settings, callers: Sequence[tuple[Path, Recording]], *, out: Path, console: Console
 ) -> bool:
+    """Replay the callers, and print a line for each; return whether a call failed."""
     notes = KeptEntries()
     failed = False
     async with open_process(settings, words=True, listeners=[notes]) as process:

@@ -77,7 +77,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
 
     Raises:
         UsageError: The port is taken.
-        CommandError: The records differ, or a contact has no outcome.
+        CommandError: The campaign takes too long, a contact has no outcome, or the records differ.
     """
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
     async with lab_process() as lab, LabControl(lab) as control:
@@ -93,7 +93,7 @@ async def show_campaign(
 
     Raises:
         UsageError: The port is taken.
-        CommandError: A contact has no outcome, or the records differ.
+        CommandError: The campaign takes too long, a contact has no outcome, or the records differ.
     """
     console = teller.console
     async with staged_register(plan.contacts, failing=FAILING) as register:
@@ -103,14 +103,14 @@ async def show_campaign(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
                 f"{FAILING:.0%} of the requests to each provider and to the CRM fail."
             )
-            with _found(plan, staged):
+            with _announce(plan, staged):
                 standing, dials = await _ended(staged)
             _report(console, plan, teller, standing, dials)
             _check(standing, plan)
             await show_books(plan, staged, register, console)
 
 
-def _found(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
+def _announce(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
     """Announce this server to other commands while the context is open."""
     port = urlsplit(staged.url).port or 0
     folder = plan.reports or plan.folder

@@ -48,16 +48,16 @@ async def demo(
         lab_runs(lab)
         console.print("Loading the voices and the speech detection …", style="dim")
         line = TerminalLine()
-        settings = with_lab(lab, _its_own(folder, port))
+        settings = with_lab(lab, _demo_settings(folder, port))
         extras = Extras(
             words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
         )
         console.print("Starting the server …", style="dim")
-        found = announced(folder, port, storage=settings.storage.url, logs=folder)
+        announcement = announced(folder, port, storage=settings.storage.url, logs=folder)
         async with run_server(settings, [listener], extras=extras) as server:
             console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
             console.print("Ctrl-C ends it.", style="dim")
-            with found:
+            with announcement:
                 await _show_until_finished(server, line, console)
 
 
@@ -79,7 +79,7 @@ def _load() -> VoiceModels:
     return VoiceModels.load()
 
 
-def _its_own(folder: Path, port: int) -> dict[str, Any]:
+def _demo_settings(folder: Path, port: int) -> dict[str, Any]:
     """Return the settings that only the demo needs."""
     return {
         "server": {"host": HOST, "port": port},

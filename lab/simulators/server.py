@@ -37,7 +37,7 @@ class ListeningPort:
     async def open(self) -> int:
         """Listen on a free port and return its number."""
         # This socket is bound but never listens: it keeps the port while connections are refused.
-        self._holder = _bound(0)
+        self._holder = _bind(0)
         self._port = self._holder.getsockname()[1]
         self.accept()
         await self.serve()
@@ -46,7 +46,7 @@ class ListeningPort:
     def accept(self) -> None:
         """Accept connections from now on; they queue until `serve` runs."""
         if self._server is None and self._waiting is None and self._holder is not None:
-            self._waiting = _bound(self._port)
+            self._waiting = _bind(self._port)
             self._waiting.listen(128)
 
     async def serve(self) -> None:
@@ -74,7 +74,7 @@ class ListeningPort:
             self._holder = None
 
 
-def _bound(port: int) -> socket.socket:
+def _bind(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.settimeout(0)

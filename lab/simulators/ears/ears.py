@@ -39,8 +39,8 @@ def message(stream: int, kind: WorkerMessage, content: bytes = b"") -> bytes:
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     """Run the worker: read messages and write results until `commands` ends.
 
-    As that is its stdin, the worker never outlives the lab. A message, in both directions, is a stream's number, a
-    kind, a length and that many bytes.
+    As that is its stdin, the worker never outlives the lab. A message, in both directions, is a
+    stream's number, a kind, a length and that many bytes.
     """
     # Imported here: the lab's own process needs the constants above but no recogniser.
     from lab.simulators.ears.hearing import Hearing  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """The scripted receptionist as a language model: messages and tools in, an answer out; pure.
 
-Like a model, it derives its memory from the messages each time. It also does what else models do:
-it calls offered tools and puts their results into words, continues an answer that was cut off, and
-reports the result of a call.
+Like a model, it derives its memory from the messages each time. It also does other things that
+models do: it calls offered tools and puts their results into words, continues an answer that was
+cut off, and reports the result of a call.
 """
 
 import json
@@ -40,7 +40,7 @@ def outcome(messages: Sequence[Message]) -> str:
     codes = [word.strip() for word in (found[1] if found else "unclear").split(",")]
     lines = "\n".join(text_of(message) for message in messages[1:]).splitlines()
     said = [line.partition(":")[2].strip() for line in lines if line.startswith("Person:")]
-    code = _code(" ".join(said), codes)
+    code = _choose_code(" ".join(said), codes)
     return json.dumps(
         {
             "summary": f"The person said: {said[-1]}" if said else "Nothing was said.",
@@ -51,7 +51,7 @@ def outcome(messages: Sequence[Message]) -> str:
     )
 
 
-def _code(said: str, codes: Sequence[str]) -> str:
+def _choose_code(said: str, codes: Sequence[str]) -> str:
     for code, words in SAYS:
         wanted = code or codes[0]
         if words.search(said) and wanted in codes:
@@ -80,7 +80,7 @@ _NOBODY: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOff:
-    """Where an answer that was cut off begins, as an index of messages, and its spoken part."""
+    """An answer that was cut off: the index of its message, and its spoken part."""
 
     at: int
     said: str
@@ -199,7 +199,7 @@ def _notes_of_summary(text: str) -> Notes:
 
 
 def summary(messages: Sequence[Message]) -> str:
-    """Return a summary of the conversation in a request, as text or as messages."""
+    """Return a summary of a conversation, which the request has as text or as messages."""
     turns = [message for message in messages if message.get("role") == "user"]
     lines = [
         {"role": "user", "content": line.partition(":")[2]}
@@ -256,7 +256,7 @@ def _with_tools(
 
 
 def _last_said(messages: Sequence[Message], notes: Notes) -> str:
-    """Return the text to repeat: what the caller heard, or all of it if it was interrupted."""
+    """Return the last answer, to repeat it: as it was heard, or all of it if it was cut off."""
     for message in reversed(messages):
         said = text_of(message).removeprefix("I said: ").strip()
         if message.get("role") == "assistant" and said:

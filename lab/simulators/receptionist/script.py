@@ -83,7 +83,7 @@ def _small_talk(notes: Notes, heard: Understood) -> Turn:
 
 
 def _aside(notes: Notes) -> Notes:
-    """Return to the booking afterwards, if there is one."""
+    """Return the notes after a side question: the booking goes on, if there is one."""
     return notes if notes.topic == "book" else asking_else(notes)
 
 

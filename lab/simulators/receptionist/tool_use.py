@@ -50,7 +50,7 @@ def _tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def _owners_tool(heard: Understood, offered: Iterable[str]) -> str:
-    """Return an owner's own tool whose name shares a word with the utterance."""
+    """Return an owner's own tool whose name shares a word with the utterance, or an empty text."""
     words = {word.removesuffix("s") for word in heard.words.split() if len(word) >= 4}
     for name in offered:
         if name in OWN_TOOLS:
@@ -103,7 +103,7 @@ def result_in_words(messages: Sequence[Message]) -> str:
     content = text_of(result)
     if content == "IN_PROGRESS":  # Pipecat's placeholder for a pending result
         return "One moment, please. I am still waiting for that."
-    name = _called(messages, str(result.get("tool_call_id", "")))
+    name = _name_of_call(messages, str(result.get("tool_call_id", "")))
     if _FAILED.search(content.lower()):
         return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
     if question := _TO_ASK.search(content):  # the tool demands a confirmation
@@ -124,7 +124,7 @@ _NOT_DONE: Final = {
 }
 
 
-def _called(messages: Sequence[Message], call_id: str) -> str:
+def _name_of_call(messages: Sequence[Message], call_id: str) -> str:
     for message in reversed(messages):
         for call in message.get("tool_calls") or ():
             if call.get("id") == call_id:

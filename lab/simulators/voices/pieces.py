@@ -59,7 +59,7 @@ def steady(admission: Admission) -> PieceEnd:
 
 
 def whole(speech: Speech, _start: int) -> int:
-    """End the piece where the speech ends: for formats that cannot be split."""
+    """Return the end of the speech, for formats that cannot be split."""
     return len(speech.samples)
 
 

@@ -120,7 +120,7 @@ class LabUtterance:
     # -- faults
 
     async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
-        """Wait until the current fault lets audio pass, and return it; or raise."""
+        """Wait until the current fault lets audio pass, and return it, or raise `UtteranceOver`."""
         while True:
             fault = self._admission.fault_now()
             limit = sample_limit(speech, fault, words_before=self._words)
@@ -129,7 +129,7 @@ class LabUtterance:
                 case faults.Silent():
                     await asyncio.sleep(POLL_S)
                 case faults.Alive():
-                    await self._hum(speech.rate_hz)
+                    await self._send_silence(speech.rate_hz)
                 case faults.Stall() if reached:
                     await asyncio.sleep(POLL_S)
                 case faults.Cut() if reached:
@@ -169,7 +169,7 @@ class LabUtterance:
                 self._channel.reset()
         raise UtteranceOver
 
-    async def _hum(self, rate_hz: int) -> None:
+    async def _send_silence(self, rate_hz: int) -> None:
         silence = np.zeros(round(ALIVE_S * rate_hz), np.int16)
         piece = AudioPiece(samples=silence, start_s=self.sent_s, end_s=self.sent_s + ALIVE_S)
         await self._channel.send(piece, None)

@@ -93,10 +93,10 @@ class LabWord:
     """A word of the text, and its place in the audio.
 
     Attributes:
-        text: the characters between two spaces, punctuation included.
-        at: index of its first character in the spoken text.
-        start_s: seconds from the first sample.
-        end_s: seconds; equal to `start_s` for a token without sound, such as a dash.
+        text: The characters between two spaces, punctuation included.
+        at: Index of its first character in the spoken text.
+        start_s: Seconds from the first sample.
+        end_s: Seconds; equal to `start_s` for a token without sound, such as a dash.
     """
 
     text: str
@@ -134,7 +134,7 @@ async def speak(text: str, *, voice: SimulatedVoice, rate_hz: int, language: str
     Args:
         text: Any text; white space alone gives no audio.
         voice: The voice.
-        rate_hz: sample rate of the result.
+        rate_hz: Sample rate of the result.
         language: ISO 639-1, with or without a region.
 
     Returns:
