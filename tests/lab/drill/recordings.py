@@ -65,7 +65,7 @@ class Reply:
         return judge(self.recording, self.sent, said=said, stop_s=0.0)
 
     def span(self, index: int) -> tuple[int, int]:
-        """Return where a word stands in the recording of a whole reply."""
+        """Return where a word is in the recording of a whole reply."""
         word = self.sent[index]
         first = round(LEAD_S * RATE_HZ)
         return first + round(word.start_s * RATE_HZ), first + round(word.end_s * RATE_HZ)

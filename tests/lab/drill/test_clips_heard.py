@@ -16,7 +16,7 @@ from lab.simulators.voices.voices import Speech, speak_now, voice_of
 from tests.lab.drill.recordings import PRICE, RATE_HZ, line, sent, silence, whole_reply
 
 CLIPS_HZ = 16_000
-TRIMMED = 31  # samples of the silence before it: an odd number, so half a sample of a telephone's
+TRIMMED = 31  # samples of silence cut before it: an odd number, so not whole telephone samples
 FILLER = "One moment."
 SENTENCE = "I am still here. Something is slow on my side, and I have not forgotten your question."
 VOICES = ("cartesia", "elevenlabs")
@@ -24,7 +24,7 @@ SAID = ExpectedWords(text=PRICE, pauses=[0.0] * len(PRICE.split()))
 TURN = AskedTurn(question="?", answer=PRICE, began_s=2.0, stop_s=2.0, end_s=30.0)
 
 
-@functools.cache  # spoken once: a second time it would be another sound
+@functools.cache  # spoken only once: a second rendering would differ
 def spoken(text: str, voice: str) -> Speech:
     return speak_now(text, voice=voice_of(voice), rate_hz=CLIPS_HZ)
 

@@ -88,7 +88,7 @@ def test_a_foreign_results_file_stops_the_drill_before_it_begins(
 
 
 class Play:
-    """Plays nothing; a row's result is as told, pass by pass."""
+    """Plays nothing; each row has the given results, pass by pass."""
 
     def __init__(self, row: str, *lost: float) -> None:
         self._row = row

@@ -17,7 +17,7 @@ WORN = EarPath(
     finer=4,
 )
 EUROS = next(item.samples for item in sent(PRICE) if item.text == "euros.")
-PLACE = 4000  # where the word stands in every recording here
+PLACE = 4000  # where the word begins in every recording here
 
 
 def heard(*parts: Pcm) -> Pcm:
@@ -25,7 +25,7 @@ def heard(*parts: Pcm) -> Pcm:
 
 
 def between_samples(sound: Pcm, parts: float) -> Pcm:
-    """Return a sound as another clock samples it, this much of a sample earlier."""
+    """Return a sound as sampled by another clock, this fraction of a sample earlier."""
     size = sound.size + 400
     turns = np.exp(2j * np.pi * np.fft.rfftfreq(size) * parts)
     return np.fft.irfft(np.fft.rfft(sound, size) * turns, size)[: sound.size].astype(np.int16)

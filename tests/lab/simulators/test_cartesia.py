@@ -607,7 +607,7 @@ async def test_http_faults_cut_the_body(lab: CartesiaSimulator) -> None:
     assert json.loads(refused)["title"] == "Service unavailable"
 
 
-# -- the official SDK, as it is
+# -- the official SDK, unmodified
 
 
 @pytest.fixture

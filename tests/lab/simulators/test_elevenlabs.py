@@ -558,7 +558,7 @@ async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabsSimu
     assert set(first["alignment"]) == {"chars", "char_start_times_ms", "char_durations_ms"}
 
 
-# -- the official SDK, as it is
+# -- the official SDK, unmodified
 
 
 @pytest.fixture

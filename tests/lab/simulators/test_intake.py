@@ -5,7 +5,7 @@ import pytest
 
 from lab.simulators.ears.heard import MODEL_HZ, Intake
 
-STREAMS = 16  # at as many addresses, of which soxr would make as many seeds
+STREAMS = 16  # each at its own address, which soxr would use as its seed
 PIECE = 160
 
 
