@@ -208,11 +208,7 @@ class Conversation:
         wanted_s = spoken_s(answer) if wanted_s is None else wanted_s
         await self.ear.hear_answer(stop_s, wanted_s=wanted_s, within_s=within_s)
         return AskedTurn(
-            question=question,
-            answer=answer,
-            began_s=began_s,
-            stop_s=stop_s,
-            end_s=self.now_s,
+            question=question, answer=answer, began_s=began_s, stop_s=stop_s, end_s=self.now_s
         )
 
     async def ask_only(self, question: str) -> float:
