@@ -19,8 +19,9 @@ _JOINERS: Final = frozenset("\u200c\u200d")  # needed to spell words in Persian,
 def clean(text: str, limit: int = LIMIT) -> str:
     """Return `text` as one line of speech with at most `limit` characters.
 
-    Control and format characters become spaces, so that no text can imitate a message delimiter.
-    Runs of white space become one space. All other text is data, and stays as it is.
+    Control and format characters, except joiners, become spaces, so that no text can imitate a
+    message delimiter. Runs of white space become one space. All other text is data, and stays as
+    it is.
     """
     head = text[: 2 * limit]  # limits the work: a faulty recogniser may send megabytes
     spoken = "".join(item if _sayable(item) else " " for item in head)
@@ -62,7 +63,7 @@ NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the b
 _LETTERS_INSIDE: Final = r"\d.*?(?<![a-z])(?!x|ext)[a-z]+[._-]*\d|\d[._](?!x|ext)[a-z]"
 ID: Final = re.compile(_LETTERS_INSIDE, re.IGNORECASE)
 MIN_DIGITS: Final = 5  # a number with fewer digits cannot be called
-MAX_CHARS: Final = 200  # of the whole text
+MAX_CHARS: Final = 200  # of the number, or of the address's user
 MAX_DIGITS: Final = 20  # 15 (ITU-T E.164), and a prefix for calls abroad
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161

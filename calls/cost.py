@@ -81,7 +81,7 @@ class Costs:
     turns: dict[int, float | None] = field(default_factory=dict[int, float | None])  # 0: greeting
     stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
     providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
-    behind: float | None = 0.0  # of model requests after the end of the call
+    behind: float | None = 0.0  # the cost of model requests after the end of the call
     unpriced: tuple[str, ...] = ()  # stages and models without a known price
     estimated: bool = False  # whether a part is our own estimate
 
@@ -169,35 +169,35 @@ class CostMeter:
         """Return the events to publish in place of `event`, which is one of them, priced."""
         match event:
             case UsageMeasured():
-                return self._priced(event)
+                return self._price(event)
             case TurnDecided():
-                return (*self._turned(event.turn), event)
+                return (*self._close_turns(event.turn), event)
             case CallEnded():
-                return (*self._turned(max((self._current, *self._turns)) + 1), event)
+                return (*self._close_turns(max((self._current, *self._turns)) + 1), event)
             case _:
                 return (event,)
 
-    def _priced(self, usage: UsageMeasured) -> tuple[Event, ...]:
+    def _price(self, usage: UsageMeasured) -> tuple[Event, ...]:
         usage = replace(usage, cost=cost(usage, self._table))
-        before = self._turns.get(usage.turn) or TurnCosted(
+        so_far = self._turns.get(usage.turn) or TurnCosted(
             turn=usage.turn, cost=0.0, currency=self._table.currency
         )
-        self._turns[usage.turn] = after = _with(before, usage)
-        return (usage, after) if usage.turn < self._current else (usage,)
+        self._turns[usage.turn] = total = _add_usage(so_far, usage)
+        return (usage, total) if usage.turn < self._current else (usage,)
 
-    def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
-        """Return the costs before `turn` that were not published yet, and forget old turns."""
+    def _close_turns(self, turn: int) -> tuple[TurnCosted, ...]:
+        """Return the unpublished costs of turns before `turn`, and forget old turns."""
         due = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
         self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
         self._current = turn
         return tuple(sorted(due, key=lambda bill: bill.turn))
 
 
-def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:
-    nameless = [unpriced(usage)] if usage.cost is None else []
+def _add_usage(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:
+    unknown = [unpriced(usage)] if usage.cost is None else []
     return replace(
         turn,
         cost=None if turn.cost is None or usage.cost is None else turn.cost + usage.cost,
-        unpriced=tuple(dict.fromkeys([*turn.unpriced, *nameless])),
+        unpriced=tuple(dict.fromkeys([*turn.unpriced, *unknown])),
         estimated=turn.estimated or usage.estimated,
     )

@@ -15,7 +15,8 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""Advice on another dial. `no`: it was answered, or we gave up. `never`: the number is useless."""
+"""Advice on another dial. `no`: the dial was answered or cancelled. `never`: dialling this number
+is useless."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
 """The state of the trunk. `strained`: a failure that counts towards the breaker. `refusing`: a
@@ -126,7 +127,7 @@ def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> Dial
     Args:
         sip_code: The SIP status from the callee or the carrier; `None` if there was none.
         code: The gateway's own code, used only without a status.
-        words: The gateway's text, used only if the gateway gave a call up.
+        words: The gateway's text, used only if the gateway gave up the call.
     """
     if sip_code is None:
         text = words.lower() if code in _GAVE_UP else ""

@@ -116,12 +116,12 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMoved:
-    """The line of a call was lost, and another process has resumed it: it does not end here."""
+    """The line was lost and another process has resumed the call, which does not end here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnJudged:
-    """It is decided what the caller got in a turn; emitted once for each turn."""
+    """What the caller got in a turn was judged; emitted once for each turn."""
 
     turn: int
     verdict: str  # served, degraded, hurt
@@ -130,7 +130,7 @@ class TurnJudged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecorded:
-    """The caller has heard that the call is recorded; the recording starts with its first word."""
+    """The caller has heard the recording notice; the file begins with the agent's first word."""
 
     path: str  # of a stereo wav file: caller left, agent right
 
@@ -188,7 +188,7 @@ class CallerStopped:
 class DictationHeard:
     """The caller's last words sound like dictation: the turn stays open for more.
 
-    It may be told again in the same pause, when more words were recognised.
+    It may be published again in the same pause, when more words were recognised.
     """
 
     until_s: float  # monotonic; the turn ends then, and its budget runs from here
@@ -306,7 +306,7 @@ class UsageMeasured:
     audio_s: float = 0.0
     estimated: bool = False  # our own count, where the provider reports none, as after a cancel
     cost: float | None = None  # in the price table's currency; `None` if unknown or not priced yet
-    behind_call: str = ""  # a call that had ended, if the process reports its use; else empty
+    behind_call: str = ""  # the ended call, if the process reports use after its end; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +388,7 @@ class KeyPressed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRefused:
-    """The caller's side sent unacceptable input: it was ignored, or its socket closed."""
+    """The caller's side sent unacceptable input: it was ignored, or the socket was closed."""
 
     transport: str
     reason: str
@@ -434,7 +434,7 @@ class RecordResumed:
 
 
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
-"""The place of a stall: the event loop, computing for a call, sending audio to a caller."""
+"""The place of a stall: the event loop, computation for a call, sending audio to a caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

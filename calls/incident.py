@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from fallbacks.failure import Severity
 
-WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
+WEIGHT: Final[Mapping[Severity, int]] = {severity: rank for rank, severity in enumerate(Severity)}
 
 CAMPAIGN: Final = "campaign"
 """The stage of an incident of a campaign; the rung is the campaign's name."""
@@ -85,10 +85,12 @@ class Incident:
     def add(
         self, more: IncidentBegan, *, left_alone: bool = False, failures: int = 1
     ) -> IncidentGrew | None:
-        """Count further failures; return an event if the incident has become worse.
+        """Count further failures; return an event if the incident has become worse, else `None`.
+
+        It is worse if it is more severe, or if the rung's breaker has opened.
 
         Args:
-            more: The event if an incident began with these failures.
+            more: The event that would begin an incident with these failures.
             left_alone: Whether the breaker is open, or about to open.
             failures: The number of further failures.
         """
@@ -110,7 +112,7 @@ class Incident:
         )
 
     def end(self, at: float) -> IncidentEnded:
-        """Return the event of its end at `at`."""
+        """Return the event that ends the incident at `at`."""
         return IncidentEnded(
             stage=self._worst.stage,
             rung=self._worst.rung,

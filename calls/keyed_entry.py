@@ -1,7 +1,7 @@
-"""Collects a caller's keypad digits to one entry, such as a code or a date of birth.
+"""Collects a caller's keypad digits into one entry, such as a code or a date of birth.
 
 An entry ends with `#`, with a pause, at the greatest length that the tools expect, or at the
-maximum length.
+maximum length. A `#` as the first key belongs to the entry.
 """
 
 from collections.abc import Collection
@@ -22,13 +22,13 @@ class KeyedEntry:
     entry.tick(102.0)  # "4"
 
     Attributes:
-        wake_at: When to call `tick`, or `None`.
+        wake_at: When to call `tick`; `None` without keys.
     """
 
     def __init__(
         self, lengths: Collection[int] = (), *, recorded: Collection[int] | None = None
     ) -> None:
-        """Begin without a key.
+        """Create an empty entry.
 
         Args:
             lengths: The numbers of digits that the tools expect; an entry ends at the greatest.
@@ -37,19 +37,19 @@ class KeyedEntry:
         """
         self.wake_at: float | None = None
         self._recorded = frozenset(lengths if recorded is None else recorded)
-        self._most = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
+        self._max_keys = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
         self._keys = ""
 
     def press(self, key: str, now: float) -> str | None:
-        """Add a key; return the entry if it ends with this key, without the `#`."""
+        """Add a key; return the entry, without the final `#`, if this key ends it, else `None`."""
         if key == END_KEY and self._keys:
             return self.end()
         self._keys += key
         self.wake_at = now + PAUSE_S
-        return self.end() if len(self._keys) >= self._most else None
+        return self.end() if len(self._keys) >= self._max_keys else None
 
     def tick(self, now: float) -> str | None:
-        """Return the entry if a pause has ended it."""
+        """Return the entry if a pause has ended it, else `None`."""
         return self.end() if self.wake_at is not None and now >= self.wake_at else None
 
     def end(self) -> str:

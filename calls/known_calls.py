@@ -19,7 +19,7 @@ class KnownCalls:
     up. Usage that a process reports after a call's end (`behind_call`) is added to that call.
 
         calls = KnownCalls(keep_ended=64)
-        calls.add(entry)  # the call's state; `None` if it was dropped, or outside calls
+        calls.add(entry)  # the call's state; `None` if there is none
 
     Attributes:
         live: Calls in progress, oldest first.
@@ -27,15 +27,18 @@ class KnownCalls:
     """
 
     def __init__(self, *, keep_ended: int = 0, keep_words: bool = False) -> None:
-        """Start without calls; with `keep_words`, each call gets an excerpt."""
+        """Keep up to `keep_ended` ended calls; with `keep_words`, each call gets an excerpt."""
         self.live: dict[str, CallState] = {}
         self.ended: dict[str, CallState] = {}
         self._keep_ended = keep_ended
         self._keep_words = keep_words
-        self._names: dict[str, None] = {}  # the ids of dropped calls, oldest first
+        self._dropped_ids: dict[str, None] = {}  # the ids of dropped calls, oldest first
 
     def add(self, entry: Entry) -> CallState | None:
-        """Fold one entry; return its call, or `None` if there is none."""
+        """Fold one entry; return its call.
+
+        `None` if the entry belongs to no call, or to one that was dropped or has moved.
+        """
         if type(entry.event) is CallMoved:
             if moved := self.live.pop(entry.call_id, None):
                 self._remember(moved.call_id)
@@ -48,23 +51,23 @@ class KnownCalls:
         return call
 
     def _find(self, entry: Entry) -> CallState | None:
-        """Return the call of an entry that is in no live call: an ended call, or a new one."""
+        """Return the ended or new call of an entry that is in no live call; `None` if dropped."""
         call_id = entry.call_id
         if not call_id:
             event = entry.event
             return self.ended.get(event.behind_call) if isinstance(event, UsageMeasured) else None
-        back = isinstance(entry.event, CallStarted)
-        if not back and (call_id in self._names or call_id in self.ended):
+        starts = isinstance(entry.event, CallStarted)
+        if not starts and (call_id in self._dropped_ids or call_id in self.ended):
             return self.ended.get(call_id)
-        self._names.pop(call_id, None)
+        self._dropped_ids.pop(call_id, None)
         excerpt = Excerpt() if self._keep_words else None
-        begun = self.ended.pop(call_id, None) or CallState(
+        call = self.ended.pop(call_id, None) or CallState(
             call_id, began_at=entry.at, excerpt=excerpt
         )
-        self.live[call_id] = begun
+        self.live[call_id] = call
         if len(self.live) > MAX_LIVE:
             self._drop(self.live)  # the end of the oldest call was probably lost
-        return begun
+        return call
 
     def _end(self, call: CallState) -> None:
         if self.live.pop(call.call_id, None):
@@ -78,6 +81,6 @@ class KnownCalls:
         self._remember(oldest)
 
     def _remember(self, call_id: str) -> None:
-        self._names[call_id] = None
-        while len(self._names) > MAX_NAMES:
-            del self._names[next(iter(self._names))]
+        self._dropped_ids[call_id] = None
+        while len(self._dropped_ids) > MAX_NAMES:
+            del self._dropped_ids[next(iter(self._dropped_ids))]

@@ -17,7 +17,7 @@ class KnownRung:
     reason: str = ""  # of that failure, as a sentence
 
     def clear(self) -> None:
-        """Forget its failures."""
+        """Forget the failures."""
         self.suspect, self.kind, self.reason = False, "", ""
 
 
@@ -31,7 +31,7 @@ class KnownRungs:
         steps: Sequence[str],
         vendors: Vendors | None = None,
     ) -> None:
-        """Prepare.
+        """Create a healthy rung for each name.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
@@ -52,11 +52,11 @@ class KnownRungs:
         return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
     def has(self, stage: str, name: str) -> bool:
-        """Return whether there is such a rung, or without a name such a stage."""
+        """Return whether a rung exists; if `name` is empty, whether the stage does."""
         return stage in self._ladders if not name else (stage, name) in self._rungs
 
     def left_alone(self, stage: str) -> bool:
-        """Return whether a stage has no rung whose breaker is closed."""
+        """Return whether a stage has rungs, but none whose breaker is closed."""
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
 
@@ -66,7 +66,7 @@ class KnownRungs:
         return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
     def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
-        """Return a sentence: what callers get instead of a rung, or without a name of a stage."""
+        """Return what callers get instead of a rung (of a stage if `name` is empty), in words."""
         if not self.has(stage, name):
             return "calls go on without it"
         left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
@@ -74,8 +74,8 @@ class KnownRungs:
         then = callers_get([other] if other else [], self._steps, stage=stage)
         if not name:
             return then
-        alone = f"; {name} is tested until it works again"
-        return then + alone if left_alone else then
+        tested = f"; {name} is tested until it works again"
+        return then + tested if left_alone else then
 
     def _other(self, stage: str, name: str) -> str | None:
         """Return the rung that is used instead, or `None`.

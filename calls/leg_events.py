@@ -78,14 +78,14 @@ class LineRestored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarMeasured:
-    """A browser reported the delay from our sending an answer to its loudspeaker playing it.
+    """A browser reported how long an answer took from our server to its loudspeaker.
 
     The page measures this with its receiver's statistics, and could report anything. So the values
     are only shown to people; no decision uses them.
     """
 
     turn: int  # the turn of the answer, as counted by the page
-    buffer_s: float  # time in its jitter buffer
+    buffer_s: float  # time in the browser's jitter buffer
     playout_s: float  # time from there to the loudspeaker
     network_s: float  # half of a round trip
     made_up_s: float  # audio of the answer that was concealed, because packets were late or lost

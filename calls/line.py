@@ -7,7 +7,7 @@ STRAY_S: Final = 1.0  # after the estimated end, audio without a carrier's repor
 
 
 class CallerLine:
-    """Tracks a call's line to the caller: senders of audio add it here, and all others read it.
+    """Tracks a call's line to the caller: senders add their audio here, and other code reads it.
 
     The line plays its queue without gaps. `dry_at` is our estimate of when the queue is empty. A
     carrier's report of what it has played corrects the estimate:
@@ -95,8 +95,8 @@ class CallerLine:
         """Drop the queue, except for audio that cannot be interrupted."""
         if self.dry_at <= now:
             return
-        left_s = sum(max(0.0, end - max(begin, now)) for begin, end in self._kept)
-        self.end_s -= self.queued_s(now) - left_s
-        self.dry_at = now + left_s
-        self._unplayed_s = left_s
-        self._kept = deque([(now, self.dry_at)] if left_s else [])
+        kept_s = sum(max(0.0, end - max(begin, now)) for begin, end in self._kept)
+        self.end_s -= self.queued_s(now) - kept_s
+        self.dry_at = now + kept_s
+        self._unplayed_s = kept_s
+        self._kept = deque([(now, self.dry_at)] if kept_s else [])

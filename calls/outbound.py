@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from calls.dialled import Again, Trunk
 
-MAX_S: Final = 2 * 3600.0  # of a dial; an older one without an outcome is of a deleted campaign
+MAX_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome belong to deleted campaigns
 
 
 class DialOutcome(StrEnum):
@@ -150,9 +150,9 @@ class NothingToDial:
     """No contact may be dialled now, and why.
 
     Attributes:
-        reason: `not_running`, `nobody_due`, `window_closed`, `pace`, `concurrent`, `daily_calls` or
-            `daily_spend`.
-        again_s: When to ask again; `None` if that is unknown, or if it is of no use.
+        reason: `not_running`, `nobody_due`, `finished`, `window_closed`, `pace`, `concurrent`,
+            `daily_calls` or `daily_spend`.
+        again_s: When to ask again; `None` if that is unknown, or if asking again is useless.
     """
 
     reason: str
@@ -186,7 +186,7 @@ class ClaimRules:
         pace: Returns the bucket after one more dial, or why none is allowed, for the campaign's use
             and `now`.
         opens_s: Returns when a contact may be called: `now` if it may be called now, or a code if
-            it may never be.
+            it may never be called.
         version: Changes with `opens_s`; contacts that an earlier version postponed or excluded are
             then checked again.
     """

@@ -63,7 +63,7 @@ def outcome_of(call: CallState) -> Outcome:
         turns=answers,
         within_budget=1 - counts[BudgetMissed] / answers if answers else None,
         v2v=spread(call.v2v_s) if answers else None,
-        parts={name: spread(call.parts_s[at :: len(PARTS)]) for at, name in enumerate(PARTS)}
+        parts={name: spread(call.parts_s[start :: len(PARTS)]) for start, name in enumerate(PARTS)}
         if answers
         else {},
         barge_ins=counts[BargedIn],

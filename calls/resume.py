@@ -127,7 +127,7 @@ class CutSpeech:
     """Speech that the caller interrupted."""
 
     text: str  # all of it, whether it was heard or not
-    since: int | None  # the number of messages when it began; `None` if none of it was heard
+    since: int | None  # messages when it began; `None` if it follows a sentence that still plays
     written: bool  # whether the text is complete
 
 
@@ -201,7 +201,7 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
     """Return the conversation to continue with, as the caller heard it."""
-    messages = [_settled(message, state) for message in state.messages]
+    messages = [_complete_result(message, state) for message in state.messages]
     if state.partial:
         messages.append({"role": "assistant", "content": state.partial})
     spoke = bool(messages) and messages[-1].get("role") == "assistant"
@@ -213,7 +213,7 @@ def conversation(state: ResumeState) -> list[dict[str, Any]]:
 
 
 def unheard(said: str, heard: str) -> str:
-    """Return the rest of the agent's words, from the first one that was not heard.
+    """Return the agent's words from the first one that was not heard; empty if all were.
 
     `heard` may contain other words, such as a filler.
     """
@@ -239,16 +239,16 @@ def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
     return f"{name} {json.dumps(arguments, sort_keys=True)}"
 
 
-def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
+def _complete_result(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
     """Return a message; a pending tool result is replaced by the stored one, or by `CUT_OFF`."""
     if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
         return dict(message)
-    key = _asked(state.messages, message.get("tool_call_id"))
+    key = _key_of_call(state.messages, message.get("tool_call_id"))
     result = next((tool.result for tool in state.tools if tool.key == key), None)
     return {**message, "content": without_halves(json.dumps(result or CUT_OFF))}
 
 
-def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
+def _key_of_call(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
     """Return the key of a tool call in the conversation; empty if there is none."""
     for message in messages:
         for call in message.get("tool_calls") or ():

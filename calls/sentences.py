@@ -81,7 +81,7 @@ CURES: Final[Mapping[str, str]] = {
     "exhausted": "mend one of its providers; holdline providers shows each of them",
     "no_usable_rung": "mend one of its providers; holdline providers shows each of them",
     "no_answer": "the alerts by cause say what to mend",
-    "not_served": "the log has the error; it is a fault of Holdline or of an own tool",
+    "not_served": "the log has the error; it is a fault of Holdline or of one of your tools",
     "nothing_can_be_written": "free space on the disk, or make it writable",
     "record_halted": "check storage.url, and the server or the disk of that database",
     "not_listed": "check storage.url; if a person has to list it: holdline dnc add",
@@ -295,9 +295,9 @@ def paused(reason: str) -> str:
 
 def vendor_at(vendors: Vendors, stage: str, name: str) -> Vendor:
     """Return a vendor; one that is no longer configured has the rung's name as its title."""
-    known = vendors.get((stage, name))
+    vendor = vendors.get((stage, name))
     title = NAMES.get(name, name) or STAGES.get(stage, stage)
-    return known or Vendor(title=title, key="its key", place=f"{stage} {name}".strip())
+    return vendor or Vendor(title=title, key="its key", place=f"{stage} {name}".strip())
 
 
 def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
@@ -358,7 +358,7 @@ def callers_get(others: Sequence[str], steps: Collection[str], *, stage: str = "
     """Return what callers get instead of a rung, as a sentence.
 
     Args:
-        others: The usable rungs of its stage, preferred rung first.
+        others: The usable rungs of the rung's stage, preferred rung first.
         steps: The enabled steps of the outage menu.
         stage: The rung's stage; only voices can be replaced by the local voice.
     """
@@ -378,7 +378,7 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
-def _failed(fields: Mapping[str, Any], vendors: Vendors) -> str:
+def _failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
     stage, name = (
         str(fields.get("stage", "")),
         str(fields.get("provider") or fields.get("rung") or ""),
@@ -395,42 +395,42 @@ def _incident(fields: Mapping[str, Any], _: Vendors) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _over(fields: Mapping[str, Any], vendors: Vendors) -> str:
+def _incident_end(fields: Mapping[str, Any], vendors: Vendors) -> str:
     place, kind = (str(fields["stage"]), str(fields["rung"])), str(fields["kind"])
     reason = explain(kind, "", vendors[place]) if place in vendors else ""
     return f"over: {headline(*place, kind, reason)}"
 
 
-def _judged(fields: Mapping[str, Any], _: Vendors) -> str:
+def _turn_verdict(fields: Mapping[str, Any], _: Vendors) -> str:
     return phrase(WHYS, fields["why"]) if fields.get("why") else ""
 
 
 EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
-    **dict.fromkeys(("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _failed),
+    **dict.fromkeys(("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _failure),
     **dict.fromkeys(("IncidentBegan", "IncidentGrew"), _incident),
-    "IncidentEnded": _over,
-    "StageExhausted": lambda said, _: STAGE_DOWN.get(said["stage"], ""),
-    "StepTaken": lambda said, _: phrase(CHOICES, said["step"]),
-    "CallEnded": lambda said, _: phrase(ENDS, said["reason"]),
-    "TurnJudged": _judged,
+    "IncidentEnded": _incident_end,
+    "StageExhausted": lambda fields, _: STAGE_DOWN.get(fields["stage"], ""),
+    "StepTaken": lambda fields, _: phrase(CHOICES, fields["step"]),
+    "CallEnded": lambda fields, _: phrase(ENDS, fields["reason"]),
+    "TurnJudged": _turn_verdict,
     **dict.fromkeys(
-        ("CallRefused", "InputRefused"), lambda said, _: phrase(REFUSED, said["reason"])
+        ("CallRefused", "InputRefused"), lambda fields, _: phrase(REFUSED, fields["reason"])
     ),
     **dict.fromkeys(
         ("CampaignHeld", "CampaignPaused", "CampaignResumed", "ContactSkipped"),
-        lambda said, _: phrase(HELD, said["reason"]),
+        lambda fields, _: phrase(HELD, fields["reason"]),
     ),
-    "DialEnded": lambda said, _: dialled(said["outcome"], said.get("reason", "")),
+    "DialEnded": lambda fields, _: dialled(fields["outcome"], fields.get("reason", "")),
 }
 
 
-def say(event: str, said: Mapping[str, Any], vendors: Vendors) -> str:
+def say(event: str, fields: Mapping[str, Any], vendors: Vendors) -> str:
     """Return the sentence for the codes in an event; empty if there is none.
 
     Args:
         event: The name of the event's type.
-        said: The event's fields.
+        fields: The event's fields.
         vendors: The vendors of the rungs and of other systems.
     """
-    known = EVENTS.get(event)
-    return known(said, vendors) if known else ""
+    render = EVENTS.get(event)
+    return render(fields, vendors) if render else ""

@@ -60,7 +60,7 @@ from fallbacks.failure import Scope, Severity
 STAGES: Final = frozenset({"stt", "llm", "tts"})
 MACHINES: Final = frozenset({"voicemail", "menu"})
 """The values of `AnswererHeard.answerer` and `CallEnded.reason` that mean a machine."""
-TURNS_KEPT: Final = 8  # latest turns of a call; usage of older ones is only added to the call's
+TURNS_KEPT: Final = 8  # latest turns of a call; usage of older ones is added only to the call
 WON_KEPT: Final = 64  # latest attempts of a call that won (chosen: only a few run at once)
 SAID_KEPT: Final = 2  # latest utterances of the caller
 LETTERS_A_WORD: Final = 6.0  # with the space, in English; used only if voices share an answer
@@ -95,7 +95,7 @@ class TurnState:
         self.spoken.append((provider, words))
 
     def note_heard(self, provider: str, words: int) -> None:
-        """Replace the number of a failed voice's words by that of the words that were heard."""
+        """Replace a failed voice's estimate with the number of its words that were heard."""
         for at in range(len(self.spoken) - 1, -1, -1):
             if self.spoken[at][0] == provider:
                 self.spoken[at] = (provider, float(words))
@@ -115,14 +115,14 @@ class TurnState:
 
 def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
     """Distribute words among voices that spoke one after the other; the last gets the rest."""
-    found: list[Span] = []
-    left = words
+    spans: list[Span] = []
+    rest = words
     for number, (provider, estimated) in enumerate(spoken, start=1):
-        own = left if number == len(spoken) else min(left, round(estimated))
-        if own:
-            found.append({"provider": provider, "words": own})
-        left -= own
-    return found
+        share = rest if number == len(spoken) else min(rest, round(estimated))
+        if share:
+            spans.append({"provider": provider, "words": share})
+        rest -= share
+    return spans
 
 
 @dataclass(slots=True)
@@ -314,14 +314,14 @@ def _dialled(call: CallState, event: OutboundCallBegan, _: str) -> None:
     call.dial_id, call.outbound = event.dial_id, True
 
 
-def _leg(call: CallState, event: LegRinging | LegAnswered | LegEnded, _: str) -> None:
+def _leg_changed(call: CallState, event: LegRinging | LegAnswered | LegEnded, _: str) -> None:
     call.call_ref = call.call_ref or event.call_ref
     call.outbound = call.outbound or bool(event.ref)
     if isinstance(event, LegEnded):
         call.leg_outcome = event.outcome
 
 
-def _answerer(call: CallState, event: AnswererHeard, _: str) -> None:
+def _answerer_heard(call: CallState, event: AnswererHeard, _: str) -> None:
     call.machine = event.answerer in MACHINES
 
 
@@ -329,11 +329,11 @@ def _moved(call: CallState, event: PhaseMoved, _: str) -> None:
     call.phase = event.after
 
 
-def _spoke(call: CallState, _: CallerStarted, _at: str) -> None:
+def _caller_started(call: CallState, _: CallerStarted, _at: str) -> None:
     call.spoke_on = True
 
 
-def _early(call: CallState, event: EarlyAnswerAsked | EarlyAnswerDropped, _: str) -> None:
+def _early_answer(call: CallState, event: EarlyAnswerAsked | EarlyAnswerDropped, _: str) -> None:
     call.early = event.turn if isinstance(event, EarlyAnswerAsked) else 0
 
 
@@ -350,7 +350,7 @@ def _heard(call: CallState, event: TranscriptFinal, at: str) -> None:
         turn.providers["stt"] = event.provider
 
 
-def _first(call: CallState, event: FirstToken | FirstSpeech, at: str) -> None:
+def _output_began(call: CallState, event: FirstToken | FirstSpeech, at: str) -> None:
     if turn := call.find_turn(event.turn, at):
         turn.providers["llm" if isinstance(event, FirstToken) else "tts"] = event.provider
 
@@ -445,7 +445,7 @@ def _callback(call: CallState, event: CallbackWanted, _: str) -> None:
     call.callback = event
 
 
-def _no_more(
+def _do_not_call(
     call: CallState, event: DoNotCallWanted | DoNotCallOwed | DoNotCallTakenBack, _: str
 ) -> None:
     call.no_more_calls = not isinstance(event, DoNotCallTakenBack)
@@ -457,14 +457,14 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     CallFailed: _failed,
     CallRecorded: _recorded,
     OutboundCallBegan: _dialled,
-    **dict.fromkeys((LegRinging, LegAnswered, LegEnded), _leg),
-    AnswererHeard: _answerer,
+    **dict.fromkeys((LegRinging, LegAnswered, LegEnded), _leg_changed),
+    AnswererHeard: _answerer_heard,
     PhaseMoved: _moved,
-    CallerStarted: _spoke,
-    **dict.fromkeys((EarlyAnswerAsked, EarlyAnswerDropped), _early),
+    CallerStarted: _caller_started,
+    **dict.fromkeys((EarlyAnswerAsked, EarlyAnswerDropped), _early_answer),
     TurnDecided: _decided,
     TranscriptFinal: _heard,
-    **dict.fromkeys((FirstToken, FirstSpeech), _first),
+    **dict.fromkeys((FirstToken, FirstSpeech), _output_began),
     AnswerHeard: _answered,
     TurnJudged: _judged,
     TurnEnded: _turn_ended,
@@ -479,6 +479,6 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     StageRecovered: _recovered,
     StepTaken: _stepped,
     CallbackWanted: _callback,
-    **dict.fromkeys((DoNotCallWanted, DoNotCallOwed, DoNotCallTakenBack), _no_more),
+    **dict.fromkeys((DoNotCallWanted, DoNotCallOwed, DoNotCallTakenBack), _do_not_call),
 }
 """The function that folds each event; other events are only counted."""

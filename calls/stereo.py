@@ -48,26 +48,26 @@ class Side:
             self._sound += bytes(-missing * SAMPLE_BYTES)
 
     def take_back(self, until_s: float) -> None:
-        """Remove inserted silence, the latest first, until the channel ends at `until_s`."""
+        """Remove inserted silence, the latest first, so that the channel ends at `until_s`."""
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
             first, size = self._padding.pop()
             first, size = max(first, self._taken), size - max(0, self._taken - first)
-            back = max(0, min(excess, size))
+            removed = max(0, min(excess, size))
             at = (first - self._taken) * SAMPLE_BYTES
-            del self._sound[at : at + back * SAMPLE_BYTES]
-            excess -= back
-            if back < size:
-                self._padding.append((first, size - back))
+            del self._sound[at : at + removed * SAMPLE_BYTES]
+            excess -= removed
+            if removed < size:
+                self._padding.append((first, size - removed))
 
     def take(self, samples: int) -> bytes:
         """Return the next samples, which must be available."""
         size = samples * SAMPLE_BYTES
-        found = bytes(self._sound[:size])
+        pcm = bytes(self._sound[:size])
         del self._sound[:size]
         self._taken += samples
         self._padding = [gap for gap in self._padding if sum(gap) > self._taken]
-        return found
+        return pcm
 
     @property
     def _end(self) -> int:
@@ -81,7 +81,7 @@ class Stereo:
     """Joins both sides as they arrive, and returns the audio that no longer changes."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Prepare; the recording begins with the first piece."""
+        """Create an empty recording, which begins with its first piece."""
         self.rate_hz = rate_hz
         self._caller, self._agent = Side(rate_hz), Side(rate_hz)
         self._began: float | None = None
@@ -127,7 +127,7 @@ class Stereo:
 
 def interleaved(left: bytes, right: bytes) -> bytes:
     """Return two channels of equal length as interleaved stereo."""
-    found = bytearray(len(left) + len(right))
-    for at, (channel, byte) in enumerate(((left, 0), (left, 1), (right, 0), (right, 1))):
-        found[at::4] = channel[byte::SAMPLE_BYTES]
-    return bytes(found)
+    joined = bytearray(len(left) + len(right))
+    for position, (channel, byte) in enumerate(((left, 0), (left, 1), (right, 0), (right, 1))):
+        joined[position::4] = channel[byte::SAMPLE_BYTES]
+    return bytes(joined)

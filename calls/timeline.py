@@ -29,15 +29,9 @@ from calls.events import (
     TurnParts,
 )
 
-# The phase of a call, as a state table.
-#
-# A call listens, prepares an answer, and speaks. The table lists all permitted transitions. Any
-# other transition is reported and ignored, because an unexpected order of frames must not affect a
-# caller. `ENDED` is final.
-
 
 class Phase(StrEnum):
-    """The phases of a call."""
+    """The phases of a call, which listens, prepares an answer, and speaks; `ENDED` is final."""
 
     LISTENING = "listening"
     PROCESSING = "processing"
@@ -54,6 +48,8 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.SPEAKING: frozenset({Phase.LISTENING, Phase.PROCESSING, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
+"""All permitted transitions. Any other transition is reported and ignored, because an unexpected
+order of frames must not affect a caller."""
 
 
 class CallPhase:
@@ -138,10 +134,10 @@ class Timeline:
         return ()
 
     def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Record the first audible sample of speech on the line; if it is an answer, measure it."""
+        """Record the first audible sample of speech; return the measurement if it is an answer."""
         turn = self._turn
         if turn is None or not {"decided", "first_token"} <= turn.marks.keys():
-            return ()  # the greeting, a prompt, or other speech that is no answer
+            return ()  # the greeting, a prompt, or other speech that is not an answer
         self._turn = None
         turn.marks["heard"] = max(at_s, turn.stopped_at_s)
         parts = turn.parts()

@@ -10,37 +10,37 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _array(value: Any) -> bool:
+def _is_array(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _object(value: Any) -> bool:
+def _is_object(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
 TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "object": _object,
-    "array": _array,
+    "object": _is_object,
+    "array": _is_array,
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
-    "integer": lambda value: _number(value) and float(value).is_integer(),
-    "number": _number,
+    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "number": _is_number,
 }
 
 LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
     "enum": (lambda value, limit: value in limit, "is none of"),
     "const": (lambda value, limit: value == limit, "is not"),
-    "minimum": (lambda value, limit: not _number(value) or value >= limit, "is less than"),
-    "maximum": (lambda value, limit: not _number(value) or value <= limit, "is more than"),
+    "minimum": (lambda value, limit: not _is_number(value) or value >= limit, "is less than"),
+    "maximum": (lambda value, limit: not _is_number(value) or value <= limit, "is more than"),
     "minLength": (lambda v, limit: not isinstance(v, str) or len(v) >= limit, "is shorter than"),
     "maxLength": (lambda v, limit: not isinstance(v, str) or len(v) <= limit, "is longer than"),
-    "minItems": (lambda v, limit: not _array(v) or len(v) >= limit, "has fewer than"),
-    "maxItems": (lambda v, limit: not _array(v) or len(v) <= limit, "has more than"),
+    "minItems": (lambda v, limit: not _is_array(v) or len(v) >= limit, "has fewer than"),
+    "maxItems": (lambda v, limit: not _is_array(v) or len(v) <= limit, "has more than"),
     "pattern": (
         lambda value, limit: not isinstance(value, str) or re.search(limit, value) is not None,
         "does not match",
@@ -57,18 +57,18 @@ def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with `pattern` in place of `digits`, which a provider may reject."""
     found: Mapping[str, Any] = schema.get("properties") or {}
     return {
-        name: {"pattern": f"^[0-9]{{{asked['digits']}}}$"}
-        | {key: value for key, value in asked.items() if key != "digits"}
-        if _object(asked) and "digits" in asked
-        else asked
-        for name, asked in found.items()
+        name: {"pattern": f"^[0-9]{{{parameter['digits']}}}$"}
+        | {key: value for key, value in parameter.items() if key != "digits"}
+        if _is_object(parameter) and "digits" in parameter
+        else parameter
+        for name, parameter in found.items()
     }
 
 
 def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:
     """Return the errors in `value`, one sentence each, in words that a model can act on."""
-    wanted = schema.get("type")
-    names: Sequence[str] = [wanted] if isinstance(wanted, str) else wanted or ()
+    kind = schema.get("type")
+    names: Sequence[str] = [kind] if isinstance(kind, str) else kind or ()
     if names and not any(TYPES[name](value) for name in names if name in TYPES):
         return [f"{where} must be {' or '.join(names)}"]
     found = [
@@ -76,22 +76,22 @@ def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments")
         for key, (holds, words) in LIMITS.items()
         if key in schema and not holds(value, schema[key])
     ]
-    if _object(value):
-        found += _of_object(value, schema, where)
-    if _array(value) and _object(schema.get("items")):
+    if _is_object(value):
+        found += _object_problems(value, schema, where)
+    if _is_array(value) and _is_object(schema.get("items")):
         for at, item in enumerate(value):
             found += problems(item, schema["items"], where=f"{where}[{at}]")
     return found
 
 
-def _of_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> list[str]:
-    known: Mapping[str, Any] = schema.get("properties") or {}
+def _object_problems(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> list[str]:
+    properties: Mapping[str, Any] = schema.get("properties") or {}
     found = [
         f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value
     ]
     if schema.get("additionalProperties") is False:
-        found += [f"{where}.{name} is not known" for name in value if name not in known]
+        found += [f"{where}.{name} is not known" for name in value if name not in properties]
     for name, item in value.items():
-        if isinstance(known.get(name), Mapping):
-            found += problems(item, known[name], where=f"{where}.{name}")
+        if isinstance(properties.get(name), Mapping):
+            found += problems(item, properties[name], where=f"{where}.{name}")
     return found

@@ -60,7 +60,7 @@ class Transcript:
         language: The language, as the recogniser names it; `None` if it reports none.
         language_confidence: 0 to 1; `None` if the language was not detected, but given.
         duration_s: The length of the recording.
-        confidence: The confidence of the best reading, 0 to 1.
+        confidence: That of the best reading, 0 to 1; `None` if the recogniser reports none.
         alternatives: Other readings, the best one first.
         words: The words of the best reading; empty if the recogniser reports no times.
     """

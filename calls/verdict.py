@@ -77,7 +77,7 @@ class HeardTurn:
         answered: Whether audio of the answer went to the line.
         apology: The stage whose outage a clip announced in place of an answer; empty without one.
         asked_again: Whether a clip asked the caller to repeat.
-        menu: Whether the outage menu was read, or said goodbye.
+        menu: Whether the outage menu was read, or its goodbye.
         held: Whether a filler was said.
         late: Whether the answer came after the budget.
         other_voice: Whether a voice other than the agent's was heard.
@@ -142,7 +142,7 @@ class VerdictMeter:
     """
 
     def __init__(self, *, other_voices: Collection[str] = (), worst: str = "") -> None:
-        """Begin.
+        """Create the meter of one call.
 
         Args:
             other_voices: The TTS rungs that do not sound like the first one.
@@ -250,8 +250,8 @@ def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
     """Record the voice of the call's own speech, which may be heard after the turn was judged."""
     if event.by not in meter.other_voices:
         return
-    said_next = meter.next_turn is not None and meter.next_turn.held
-    if event.turn == meter.turn.number and not (meter.turn.published or said_next):
+    next_has_filler = meter.next_turn is not None and meter.next_turn.held
+    if event.turn == meter.turn.number and not (meter.turn.published or next_has_filler):
         meter.turn.other_voice = True
     else:
         meter.note(CallerVerdict.DEGRADED, "other_voice")
