@@ -49,7 +49,7 @@ class CallbackQueue:
         within_s: How long after a call its result is known.
         region: The country of numbers without a country code.
         unclear_s: The delay if a requested time was not understood.
-        orders: The rules of the gate, which the number must pass.
+        order_rules: The rules of the gate, which the number must pass.
     """
 
     contacts: Contacts
@@ -59,10 +59,12 @@ class CallbackQueue:
     within_s: float = WITHIN_S
     region: str = ""
     unclear_s: float = 86_400.0
-    orders: OrderRules = field(default_factory=OrderRules)
+    order_rules: OrderRules = field(default_factory=OrderRules)
 
     async def take_wish(self, result: CallResult, when: str) -> None:
-        """Queue the callback of an ended call; a database failure is only logged.
+        """Queue the callback of an ended call, or record that the caller wants no calls.
+
+        A database failure is only logged.
 
         Args:
             result: The result of the call.
@@ -79,15 +81,15 @@ class CallbackQueue:
 
     async def run(self) -> None:
         """Queue the callbacks that are not queued yet, until cancelled."""
-        unwell = False
+        is_down = False
         while True:
             try:
                 await self.give_left()
-                unwell = False
+                is_down = False
             except StorageError as error:
-                if not unwell:
+                if not is_down:
                     logger.error("callbacks could not be added to a campaign yet: {}", error)
-                unwell = True
+                is_down = True
             await asyncio.sleep(LOOK_S)
 
     async def give_left(self) -> None:
@@ -105,9 +107,9 @@ class CallbackQueue:
             await self.give(contact.call_id, contact.number, due_s)
 
     async def give(self, call_id: str, number: str, due_s: float) -> None:
-        """Queue a callback, due at this time; do nothing if it is already queued.
+        """Queue a callback for `due_s`, or record that its number cannot be called.
 
-        If its number cannot be called, record that instead.
+        Do nothing if it was handled before, or while its contact is being dialled.
 
         Raises:
             StorageError: The database does not answer.
@@ -115,7 +117,7 @@ class CallbackQueue:
         now = self.utc_s()
         read = read_number(number, region=self.region)
         if not isinstance(read, CallableNumber) or judge_contact(
-            read_called(read.e164, ""), self.orders
+            read_called(read.e164, ""), self.order_rules
         ):
             await self._give_up(call_id, number, "no_number")
             return
@@ -134,9 +136,9 @@ class CallbackQueue:
         if queued is not None:
             self._emit_of(call_id, queued, max(0.0, due_s - now))
 
-    def _due_s(self, found_s: float | None, when: str, asked_s: float) -> float:
-        if found_s is not None:
-            return found_s
+    def _due_s(self, agreed_s: float | None, when: str, asked_s: float) -> float:
+        if agreed_s is not None:
+            return agreed_s
         moment = read_moment(when, local_time(asked_s, "UTC"))
         if moment is None:
             return asked_s
@@ -175,7 +177,7 @@ async def open_callbacks(
         within_s=settings.after_call.within_s,
         region=settings.server.region or settings.campaigns[callbacks.campaign].region,
         unclear_s=callbacks.unclear_s,
-        orders=rules_in(settings),
+        order_rules=rules_in(settings),
     )
     async with at_work(callbacks=keep_running("callbacks", queue.run)):
         yield queue

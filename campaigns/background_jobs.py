@@ -23,11 +23,6 @@ from operations.database.database import Database, StorageError
 from operations.keep_running import UNWELL_S
 from transports.dialling import CampaignCarrier
 
-# Reports finished dials to the CRM, including unanswered ones.
-#
-# The ledger has the dials that have ended, the outbox those that were reported. Dials that are only
-# in the ledger are added to the outbox, so that a crash in between loses none.
-
 REACH_S: Final = KEPT_S - 86_400.0  # older dials are not reported: the outbox forgets its reports
 LOOK_S: Final = 600.0  # between two checks if no dial ends here: finds dials of a killed process
 CRM_ID: Final = "crm_id"  # the field with the CRM's id of an imported contact
@@ -35,13 +30,16 @@ CRM_ID: Final = "crm_id"  # the field with the CRM's id of an imported contact
 
 @dataclass(slots=True, kw_only=True)
 class DialReports:
-    """Reports dials while this process leads its worker pool.
+    """Reports finished dials to the CRM, while this process leads its worker pool.
+
+    The ledger has the dials that have ended, the outbox those that were reported. Dials that are
+    only in the ledger are added to the outbox, so that a crash in between loses none.
 
     Attributes:
         agents: The agent's name, by campaign.
-        talked: Whether to report also dials with a conversation, which is reported anyway.
+        talked: Whether to include dials with a conversation, whose call has its own report.
         leads: Returns whether this process leads.
-        news: Set when a dial ends.
+        dial_ended: Wakes the job when a dial ends.
     """
 
     ledger: Ledger
@@ -50,7 +48,7 @@ class DialReports:
     talked: bool
     leads: Callable[[], bool]
     utc_s: Callable[[], float]
-    news: DialEvents = field(default_factory=DialEvents)
+    dial_ended: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -62,10 +60,10 @@ class DialReports:
             except StorageError as error:
                 logger.error("dials are not reported to the CRM yet: {}", error)
                 wait_s = UNWELL_S
-            await self.news.wait(wait_s)
+            await self.dial_ended.wait(wait_s)
 
     async def report_all(self) -> int:
-        """Put every unreported finished dial into the outbox; return the number of them."""
+        """Put every unreported finished dial into the outbox; return how many there were."""
         count, since_s = 0, self.utc_s() - REACH_S
         while found := await self._page(since_s):
             for item in found:
@@ -98,7 +96,7 @@ class BackgroundJob(Protocol):
     """A job that sleeps until a dial ends."""
 
     @property
-    def news(self) -> DialEvents:
+    def dial_ended(self) -> DialEvents:
         """What wakes the job."""
         ...
 
@@ -114,7 +112,7 @@ def waking(emit: Emit, jobs: Collection[BackgroundJob]) -> Emit:
         emit(event)
         if isinstance(event, DialEnded):
             for job in jobs:
-                job.news.set()
+                job.dial_ended.set()
 
     return emit_and_wake
 
@@ -130,11 +128,11 @@ def background_jobs(
     """Return the jobs that this configuration needs, by name; no dial waits for them."""
     jobs, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
-        jobs["what calls used"] = CallCosts(
+        jobs["call costs"] = CallCosts(
             ledger=ledger, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
         )
     if isinstance(carrier, BillingCarrier):
-        jobs["the bills of dials"] = Billing(
+        jobs["dial billing"] = Billing(
             carrier=carrier,
             ledger=ledger,
             campaigns=list(campaigns),
@@ -142,7 +140,7 @@ def background_jobs(
             now_s=clock.utc_s,
         )
     if settings.crm.kind not in ("none", "own") and settings.crm.dials != "none":
-        jobs["the reports of dials"] = DialReports(
+        jobs["CRM dial reports"] = DialReports(
             ledger=ledger,
             outbox=CrmOutbox(database),
             agents={name: campaign.agent or "default" for name, campaign in campaigns.items()},

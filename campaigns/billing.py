@@ -20,20 +20,20 @@ from campaigns.store.dials import DialledCall, DialUse, Ledger
 from operations.database.database import StorageError
 from transports.dialling import CarrierError
 
-# The use of one dial, from the records of its calls.
-#
-# A call is *abandoned* if the callee hung up before the agent had answered one turn; the opening
-# sentence is not an answer. Regulators mean something else by the word: a dialler that does not
-# connect the callee to an agent within 2 s (47 CFR 64.1200(a)(7)). Here such calls count as our own
-# failures.
-
-THEY_WENT: Final = "caller_hung_up"
+CALLER_HUNG_UP: Final = "caller_hung_up"
 
 
 def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
-    """Return costs and abandonment of each dial, from its calls in the order of their start."""
+    """Return costs and abandonment of each dial, from its calls in the order of their start.
+
+    A dial is *abandoned* if the callee hung up before the agent had answered one turn; the opening
+    sentence is not an answer. Regulators mean something else by the word: a dialler that does not
+    connect the callee to an agent within 2 s (47 CFR 64.1200(a)(7)). Here such calls count as our
+    own failures.
+    """
     ordered = sorted(calls, key=lambda call: call.dial_id)  # stable: the earlier call stays first
-    return [_use(dial_id, list(own)) for dial_id, own in groupby(ordered, lambda it: it.dial_id)]
+    by_dial = groupby(ordered, lambda call: call.dial_id)
+    return [_use(dial_id, list(own_calls)) for dial_id, own_calls in by_dial]
 
 
 def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
@@ -41,14 +41,9 @@ def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
     return DialUse(
         dial_id=dial_id,
         cost=math.fsum(costs) if len(costs) == len(calls) else None,
-        abandoned=calls[-1].reason == THEY_WENT and not any(call.turns for call in calls),
+        abandoned=calls[-1].reason == CALLER_HUNG_UP and not any(call.turns for call in calls),
     )
 
-
-# Copies cost and abandonment of each dial from the call records to the ledger.
-#
-# Any process may have had the call; the record tells. It is read soon after a dial ends and for a
-# while afterwards, because the model's summary of the call comes later and costs as well.
 
 REACH_S: Final = 7 * 86_400.0  # how far back a pass looks: a week without a server (chosen)
 NEAR_S: Final = 14_400.0 + 3_600.0  # the same for a repeated pass: the longest dial and an hour
@@ -60,13 +55,18 @@ UNWELL_S: Final = 30.0  # before the next attempt after a failure
 
 @dataclass(slots=True, kw_only=True)
 class CallCosts:
-    """Copies costs and abandonment into the ledger while this process leads its worker pool."""
+    """Copies costs and abandonment into the ledger while this process leads its worker pool.
+
+    Any process may have had the call, so they are read from the call records: soon after a dial
+    ends and for a while afterwards, because the model's summary of the call comes later and costs
+    as well.
+    """
 
     ledger: Ledger
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
-    news: DialEvents = field(default_factory=DialEvents)
+    dial_ended: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
         """Copy until cancelled."""
@@ -74,19 +74,17 @@ class CallCosts:
         while True:
             reach_s = NEAR_S if wait_s == LOOK_S else REACH_S
             try:
-                wait_s = await self.take_over(reach_s) if self.leads() else IDLE_S
+                wait_s = await self.copy_new(reach_s) if self.leads() else IDLE_S
             except StorageError as error:
                 logger.warning("cannot copy call costs to the ledger yet: {}", error)
                 wait_s = UNWELL_S
             if wait_s == IDLE_S:
-                await self.news.wait(IDLE_S)
+                await self.dial_ended.wait(IDLE_S)
             else:
                 await asyncio.sleep(wait_s)
 
-    async def take_over(self, reach_s: float = REACH_S) -> float:
-        """Copy what is new about the dials of the last `reach_s`.
-
-        Returns the seconds until the next pass.
+    async def copy_new(self, reach_s: float = REACH_S) -> float:
+        """Copy what is new about the dials of the last `reach_s`; return the wait in seconds.
 
         Raises:
             StorageError: The database does not answer.
@@ -94,8 +92,8 @@ class CallCosts:
         now = self.now_s()
         found = await self.ledger.ended_calls(self.campaigns, since_s=now - reach_s)
         new = [await self.ledger.note_use(use) for use in uses_of(found)]
-        more = any(new) or await self.ledger.any_ended(self.campaigns, since_s=now - EXPECTED_S)
-        return LOOK_S if more else IDLE_S
+        expected = any(new) or await self.ledger.any_ended(self.campaigns, since_s=now - EXPECTED_S)
+        return LOOK_S if expected else IDLE_S
 
 
 FIRST_S: Final = 3.0  # after the end of a dial, before the first request
@@ -112,7 +110,7 @@ class BillingCarrier(Protocol):
         """Return the price in the account's currency; `None` if it is not known yet.
 
         Raises:
-            CarrierError: The carrier did not answer.
+            CarrierError: There was no usable response from the carrier.
         """
         ...
 
@@ -126,7 +124,7 @@ class Billing:
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
-    news: DialEvents = field(default_factory=DialEvents)
+    dial_ended: DialEvents = field(default_factory=DialEvents)
     _due_s: dict[str, float] = field(default_factory=dict[str, float])  # by the dial's id
 
     async def run(self) -> None:
@@ -138,7 +136,7 @@ class Billing:
                 logger.warning("cannot read call prices from the carrier yet: {}", error)
                 wait_s = UNWELL_S
             if wait_s == IDLE_S:
-                await self.news.wait(IDLE_S)
+                await self.dial_ended.wait(IDLE_S)
             else:
                 await asyncio.sleep(wait_s)
 
@@ -146,7 +144,7 @@ class Billing:
         """Ask for the prices that are due; return the seconds until the next one is due.
 
         Raises:
-            CarrierError: The carrier answered no request.
+            CarrierError: No request got a usable response from the carrier.
             StorageError: The database does not answer.
         """
         now = self.now_s()
@@ -167,17 +165,18 @@ class Billing:
         return self._due_s.get(dial.id, ended_s + FIRST_S)
 
     async def _ask_all(self, dials: Sequence[Dial]) -> None:
-        refused: list[CarrierError] = []
+        """Ask for the price of each dial; raise `CarrierError` if all requests fail."""
+        failures: list[CarrierError] = []
         for dial in dials:
             try:
                 await self._ask(dial)
             except CarrierError as error:  # perhaps only about this call, so ask about the others
-                refused.append(error)
-        if not refused:
+                failures.append(error)
+        if not failures:
             return
-        if len(refused) == len(dials):
-            raise refused[-1]
-        logger.warning("cannot read the price of {} calls yet: {}", len(refused), refused[-1])
+        if len(failures) == len(dials):
+            raise failures[-1]
+        logger.warning("cannot read the price of {} calls yet: {}", len(failures), failures[-1])
 
     async def _ask(self, dial: Dial) -> None:
         now = self.now_s()

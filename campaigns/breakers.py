@@ -16,19 +16,17 @@ from transports.dialling import (
     RecallingCarrier,
 )
 
-# A campaign's own breaker: several calls in a row that failed for our own reasons pause it.
-#
-# The providers' breakers do not notice everything, for example an agent whose tool fails in every
-# call. Without this breaker, one contact after the other would get such a call. Skipped contacts do
-# not count: the guard knows their reason and holds the campaign itself. Only an operator resets a
-# tripped breaker, because no probe could show that the cause is gone.
-
 IN_A_ROW: Final = 5  # chosen: three may be parallel calls in one bad minute
 
 
 @dataclass(slots=True)
 class CampaignBreaker:
-    """Counts consecutive failures of one campaign.
+    """Counts consecutive failures of one campaign; several in a row pause it.
+
+    The providers' breakers do not notice everything, for example an agent whose tool fails in every
+    call. Without this breaker, one contact after the other would get such a call. Skipped contacts
+    do not count: the guard knows their reason and holds the campaign itself. Only an operator
+    resets a tripped breaker, because no probe could show that the cause is gone.
 
     Attributes:
         limit: How many in a row trip the breaker.
@@ -48,15 +46,15 @@ class CampaignBreaker:
 
         Args:
             ours: Whether the dial failed for our own reasons.
-            reached: Whether it shows that our side works, which resets the count. A busy or
-                unanswered number shows neither.
+            reached: Whether it shows that our side works, which resets the count unless the breaker
+                has tripped. A busy or unanswered number shows neither.
         """
-        was = self.tripped
+        had_tripped = self.tripped
         if ours:
             self.in_a_row += 1
-        elif reached and not was:
+        elif reached and not had_tripped:
             self.in_a_row = 0
-        return self.tripped and not was
+        return self.tripped and not had_tripped
 
     def reset(self) -> None:
         """Start counting from zero, after an operator's reset."""
@@ -83,7 +81,7 @@ class WatchedCarrier:
 
         Raises:
             DialRefusedError: The carrier refuses to call this number.
-            CarrierError: The carrier does not answer; it may have placed the call anyway.
+            CarrierError: There was no usable response; the call may have been placed anyway.
             DialWithdrawnError: The carrier was not asked; `down` stays as it was.
         """
         try:
@@ -101,7 +99,7 @@ class WatchedCarrier:
         """Return the state of a dial; `None` if the carrier has no such call.
 
         Raises:
-            CarrierError: The carrier does not answer.
+            CarrierError: There was no usable response from the carrier.
         """
         try:
             found = await self._carrier.find(dial.id, dial.number, dial.intended_s - 1.0)
@@ -112,7 +110,7 @@ class WatchedCarrier:
         return found
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Cancel a dial that is still ringing, if the carrier supports that."""
+        """Cancel a ringing dial if the carrier supports that; a failure is only logged."""
         if not isinstance(self._carrier, CancellingCarrier):
             return
         try:

@@ -43,7 +43,7 @@ class RowRules:
         consent_required: Whether a row without consent is refused.
         today: The current day; later consent dates are refused.
         prefixes: A number must begin with one of these; empty allows all numbers.
-        orders: The rules of the gate, which the number must pass as well.
+        order_rules: The rules of the gate, which the number must pass as well.
         headings: The placeholder that a column fills, by the column's heading in the file.
         needed: The placeholders for which each row must have a value.
     """
@@ -52,7 +52,7 @@ class RowRules:
     consent_required: bool
     today: date
     prefixes: tuple[str, ...] = ()
-    orders: OrderRules = field(default_factory=OrderRules)
+    order_rules: OrderRules = field(default_factory=OrderRules)
     headings: Mapping[str, str] = field(default_factory=dict[str, str])
     needed: tuple[str, ...] = ()
 
@@ -79,26 +79,27 @@ def _first_usable(cells: ContactCells, rules: RowRules) -> CallableNumber | str:
             reasons.append(number)
         elif rules.prefixes and not number.e164.startswith(rules.prefixes):
             reasons.append("prefix_not_allowed")
-        elif refused := _refused(number.e164, rules.orders):
-            reasons.append(refused)
+        elif refusal := _gate_refusal(number.e164, rules.order_rules):
+            reasons.append(refusal)
         else:
             return number
     return reasons[0]
 
 
-def _refused(number: str, orders: OrderRules) -> str:
+def _gate_refusal(number: str, order_rules: OrderRules) -> str:
     """Return why the gate refuses a number, with its class or country; empty if it does not."""
     called = read_called(number, "")
-    refusal = judge_contact(called, orders)
+    refusal = judge_contact(called, order_rules)
     if refusal is None:
         return ""
-    which = {"cost_class": called.cost_class, "country": called.country}.get(refusal.reason, "")
-    return f"{refusal.reason}: {which}" if which else refusal.reason
+    detail = {"cost_class": called.cost_class, "country": called.country}.get(refusal.reason, "")
+    return f"{refusal.reason}: {detail}" if detail else refusal.reason
 
 
 def _contact(
     cells: ContactCells, number: CallableNumber, consent: CallConsent | None, rules: RowRules
 ) -> ContactRow | str:
+    """Return the contact of a row with this number, or the code of the reason for its refusal."""
     zone, priority = cells.more.get("zone", ""), cells.more.get("priority", "") or "0"
     if zone and zone_named(zone) is None:
         return "unknown_zone"
@@ -125,6 +126,7 @@ def _length(pairs: Iterable[tuple[str, str]]) -> int:
 
 
 def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
+    """Return a row's consent, `None` if it has and needs none, or the code of the refusal."""
     kind, given, source = (more.get(f"consent_{part}", "") for part in ("kind", "date", "source"))
     if not (kind and given and source):
         return "no_consent" if rules.consent_required else None
@@ -135,9 +137,6 @@ def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | No
         return "consent_in_future"
     return CallConsent(kind=kind, given_on=day.isoformat(), source=source)
 
-
-# Dates as people and spreadsheets write them. With dots, the day comes first everywhere. With
-# slashes or dashes, the order depends on the country, so an ambiguous date is refused.
 
 YEAR_FIRST: Final = re.compile(r"(\d{4})[-/. ](\d{1,2})[-/. ](\d{1,2})\.?")
 YEAR_LAST: Final = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4})")
@@ -154,20 +153,26 @@ MONTHS: Final = (
 
 
 def read_day(text: str) -> date | str:
-    """Return the date in a text, or `wrong_consent_date` or `ambiguous_consent_date`."""
+    """Return the date in a text, or `wrong_consent_date` or `ambiguous_consent_date`.
+
+    People and spreadsheets write dates in many forms. With dots, the day comes first everywhere.
+    With slashes or dashes, the order depends on the country, so an ambiguous date is refused.
+    """
     try:
         return datetime.fromisoformat(text).date()
     except ValueError:
         day = TIME_OF_DAY.sub("", text.strip()).lower()
     if parts := YEAR_LAST.fullmatch(day):
-        first, between, second, year = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
-        return _ordered(_day(year, second, first), _day(year, first, second), dots=between == ".")
+        first, separator, second, year = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
+        return _choose_order(
+            _day(year, second, first), _day(year, first, second), dots=separator == "."
+        )
     if serial := SERIAL.fullmatch(day):
         return SERIAL_BEGAN + timedelta(days=int(serial[1]))
     return _in_one_order(day) or "wrong_consent_date"
 
 
-def _ordered(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
+def _choose_order(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
     if dots or month_first is None:
         return day_first or "wrong_consent_date"
     return month_first if day_first in (None, month_first) else "ambiguous_consent_date"

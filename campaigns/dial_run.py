@@ -2,11 +2,11 @@
 
 If the carrier's response was lost, the carrier is asked for the call: if it has the call, the call
 is followed; if it never had the call, the dial is released. Meanwhile the process renews the dial's
-lease. If the carrier does not answer, the leading process asks until it does. A process that no
-longer leads asks a few times and then lets the lease expire, so that the new leader takes over.
+lease. Without a usable response, the leading process keeps asking. A process that no longer leads
+asks a few times and then lets the lease expire, so that the new leader takes over.
 
-A contact is dialled again only after the carrier has said that it never had the call. That counts
-only after a grace period, because a slow request may still reach the carrier.
+A contact is dialled again only after the carrier has said that it never had the call. This answer
+counts only after a grace period, because a slow request may still reach the carrier.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ from transports.dialling import (
 )
 
 LOST_LOOKS: Final = 3  # checks in a row without the call at the carrier: the outcome is unknown
-SILENT_LOOKS: Final = 3  # unanswered checks in a row: leave the dial to the leader
-NUMBER_REST_S: Final = 3600.0  # chosen: the rest of a contact that was refused for `RESTING`
+SILENT_LOOKS: Final = 3  # checks in a row without a usable response: leave the dial to the leader
+NUMBER_REST_S: Final = 3600.0  # chosen: the rest of a contact refused for one of `RESTING`
 RESTING: Final = ("number_daily", "nothing_allowed")
 CALLBACK: Final = "callback"  # the kind of consent of a contact from a callback request
 MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
@@ -132,7 +132,7 @@ class DialRun:
     ending: bool = False
     on_placed: Callable[[], None] = lambda: None
     _lease_lost: bool = False  # another process has taken the dial over
-    _silences: int = 0  # unanswered checks in a row
+    _silences: int = 0  # checks in a row without a usable response
 
     @property
     def dial(self) -> Dial:
@@ -140,12 +140,14 @@ class DialRun:
         return self.claim.dial
 
     async def make(self) -> DialResult | None:
-        """Dial and follow the call; return the stored result.
+        """Dial and follow the call; return the stored result for the breakers to count.
 
-        `None` if nothing was stored here: no call was placed, or another process has the dial.
+        `None` if they have nothing to count: the contact was skipped, the dial was withdrawn or
+        released, another process has it, or this one shuts down.
 
         Raises:
-            CarrierError: The carrier does not answer; the dial is left to its lease.
+            CarrierError: There was no usable response several times; the dial is left to its lease.
+            StorageError: The database failed; the dial is left to its lease.
         """
         down = ""
         if self.rehearse and self.campaign.on_outage != "degraded":
@@ -185,11 +187,11 @@ class DialRun:
             while not self._lease_lost:
                 await asyncio.sleep(lease_s / 3)
                 try:
-                    ours = await self.queue.renew(self.dial, now_s=self.now_s, lease_s=lease_s)
-                except StorageError as broken:
-                    logger.warning("the {} was not renewed: {}", name, broken)
+                    is_ours = await self.queue.renew(self.dial, now_s=self.now_s, lease_s=lease_s)
+                except StorageError as error:
+                    logger.warning("the {} was not renewed: {}", name, error)
                     continue
-                self._lease_lost = not ours
+                self._lease_lost = not is_ours
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -235,12 +237,16 @@ class DialRun:
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
     async def skip(self, reason: str) -> DialResult | None:
-        """Return the contact to the queue without dialling."""
+        """Return the contact to the queue without dialling; return the stored result.
+
+        `None` if another process has the dial.
+        """
         self.emit(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
         return await self._settle(result, put_back(self.campaign, self.now_s()))
 
     async def _place(self) -> DialResult | None:
+        """Ask the carrier to place the call, and follow it; return the same as `make`."""
         request = DialRequest(
             dial_id=self.dial.id,
             to=self.dial.number,
@@ -261,16 +267,20 @@ class DialRun:
             self.calls.forget(self.dial.id)
             return None
         except CarrierError as error:
-            logger.warning("dial {}: the carrier did not answer: {}", self.dial.id, error)
+            logger.warning("dial {}: no usable response from the carrier: {}", self.dial.id, error)
             return await self._find_out("answer_lost")
         await self._note_placed(call_ref)
-        return await self._to_the_end(FoundCall(provider_call_id=call_ref))
+        return await self._follow_to_end(FoundCall(provider_call_id=call_ref))
 
     async def _find_out(self, why: str) -> DialResult | None:
-        """Ask the carrier until the dial's state is known; then follow, settle or release it."""
+        """Ask the carrier until the dial's state is known; then follow, settle or release it.
+
+        Returns the stored result; `None` if the dial was released, another process has it, or this
+        one shuts down.
+        """
         waits = self.settings.ask_again_s
-        looks = chain((0.0,), waits, repeat(waits[-1]))
-        for wait_s in () if was_never_asked(self.dial) else looks:
+        pauses = chain((0.0,), waits, repeat(waits[-1]))
+        for wait_s in () if was_never_asked(self.dial) else pauses:
             if wait_s and self.pool.leaving:
                 return None  # do not delay the shutdown; the next process asks
             await self.calls.wait(self.dial.id, wait_s)
@@ -278,16 +288,16 @@ class DialRun:
             if not responds:
                 continue
             if found is not None:
-                self.emit(_asked(self.dial, why, known=True))
+                self.emit(_asked_event(self.dial, why, known=True))
                 await self._note_placed(found.provider_call_id)
-                return await self._to_the_end(found)
+                return await self._follow_to_end(found)
             now, grace_s = self.now_s(), self.settings.grace_s
             fate = judge_fate(self.dial, None, now=now, grace_s=grace_s)
             if fate.action == "release":
                 break
             if fate.result is not None:
                 return await self._settle(fate.result)
-        self.emit(_asked(self.dial, why, known=False))
+        self.emit(_asked_event(self.dial, why, known=False))
         await self.queue.release(self.dial, due_s=self.now_s())
         await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
         self.calls.forget(self.dial.id)
@@ -305,24 +315,28 @@ class DialRun:
         )
         self.on_placed()
 
-    async def _to_the_end(self, found: FoundCall) -> DialResult | None:
+    async def _follow_to_end(self, found: FoundCall) -> DialResult | None:
+        """Follow a call until it is over or lost at the carrier; return the stored result.
+
+        `None` if another process has the dial.
+        """
         missed, answered = 0, False
-        ordered: str | None = found.provider_call_id  # `None` after a cancellation
+        placed_ref: str | None = found.provider_call_id  # `None` after a cancellation
         while found.outcome is None and missed < LOST_LOOKS and not self._lease_lost:
             await self.calls.wait(self.dial.id, self.settings.look_s)
-            responds, again = await self._look()
+            responds, latest = await self._look()
             if not responds:
                 continue
-            missed = missed + 1 if again is None else 0
-            if again is not None and again.provider_call_id != found.provider_call_id:
+            missed = missed + 1 if latest is None else 0
+            if latest is not None and latest.provider_call_id != found.provider_call_id:
                 # Some carriers first return the id of a request, and later the id of its call.
-                await self.queue.placed(self.dial, again.provider_call_id)
-            found = again or found
-            if again and judge_fate(self.dial, again, now=self.now_s()) == LOST:
+                await self.queue.placed(self.dial, latest.provider_call_id)
+            found = latest or found
+            if latest and judge_fate(self.dial, latest, now=self.now_s()) == LOST:
                 break  # it is too old: the carrier has missed its end
-            if self.pool.leaving and ordered and not (found.answered or found.outcome):
-                await self.carrier.cancel(self.dial.id, ordered)
-                ordered = None
+            if self.pool.leaving and placed_ref and not (found.answered or found.outcome):
+                await self.carrier.cancel(self.dial.id, placed_ref)
+                placed_ref = None
             if answered:
                 self.in_call = True  # one check later, when the pool has counted its seat
             elif found.answered:
@@ -336,11 +350,11 @@ class DialRun:
         return await self._settle(result)
 
     async def _look(self) -> tuple[bool, FoundCall | None]:
-        """Return whether the carrier answers, and the call if the carrier has it.
+        """Return whether there was a usable response, and the call if the carrier has it.
 
         Raises:
-            CarrierError: It has not answered several times, and this process does not lead. Its key
-                may be old; if it kept the lease, no process could ask with the new key.
+            CarrierError: There was none several times, and this process does not lead. Its key for
+                the carrier may be old; if it kept the lease, no process could ask with a new key.
         """
         try:
             found = await self.carrier.find(self.dial)
@@ -353,15 +367,16 @@ class DialRun:
         return True, found
 
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
+        """Store and report a result; return it, or `None` if another process has the dial."""
         now = self.now_s()
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
-        kept = await self.queue.settle(self.dial, result, then=then, now=now)
+        stored = await self.queue.settle(self.dial, result, then=then, now=now)
         await self.gate.end(
             self.dial.id, result.outcome, reason=result.reason, length_s=result.length_s
         )
         self.calls.forget(self.dial.id)
-        if not kept:
+        if not stored:
             return None  # another process has taken the dial over, and reports it
         self.emit(
             DialEnded(
@@ -392,5 +407,5 @@ def order_of(claim: Claim) -> Order:
     return Order(id=dial.id, source="callback", by=by, number=dial.number)
 
 
-def _asked(dial: Dial, why: str, *, known: bool) -> DialAsked:
+def _asked_event(dial: Dial, why: str, *, known: bool) -> DialAsked:
     return DialAsked(campaign=dial.campaign, dial_id=dial.id, known=known, why=why)

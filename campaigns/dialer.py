@@ -37,12 +37,6 @@ from campaigns.time_left import OPEN_STATES
 from operations.database.database import StorageError
 from transports.dialling import REFUSED, CampaignCarrier, CarrierError
 
-# The breakers of a dialer's campaigns. A breaker that trips pauses its campaign in all processes.
-#
-# Each campaign has two. One counts calls that failed for our own reasons. The other counts dials
-# that the carrier refused or could not place: one number may be wrong, but several in a row mean a
-# fault on our side, such as a wrong own number or a broken trunk.
-
 FAILED_IN_A_ROW: Final = "agent_failed_in_a_row"
 REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"
 PAUSES: Final = (FAILED_IN_A_ROW, REFUSED_IN_A_ROW)
@@ -51,7 +45,12 @@ NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
 
 
 class CampaignBreakers:
-    """The breakers of each campaign, by the reason of the pause that they cause."""
+    """The breakers of each campaign; one that trips pauses its campaign in all processes.
+
+    Each campaign has two. One counts calls that failed for our own reasons. The other counts dials
+    that the carrier refused or could not place: one number may be wrong, but several in a row mean
+    a fault on our side, such as a wrong caller number or a broken trunk.
+    """
 
     def __init__(
         self,
@@ -85,7 +84,11 @@ class CampaignBreakers:
                 breaker.reset()
 
     async def learn(self, campaign: str, result: DialResult) -> None:
-        """Count the result of a dial."""
+        """Count the result of a dial, and pause the campaign if that trips a breaker.
+
+        Raises:
+            StorageError: The database did not store the pause; the next round tries again.
+        """
         failed, refused = self._breakers[campaign].values()
         ours = result.outcome is DialOutcome.AGENT_FAILED
         unplaced = result.reason == REFUSED or result.trunk != "well"
@@ -101,9 +104,9 @@ class CampaignBreakers:
         """Store the pause of each campaign whose breaker has tripped.
 
         Raises:
-            StorageError: The database did not store a pause, which is tried again in the next
-                round. Otherwise the campaign would be shown as running, place no calls, and could
-                not be resumed.
+            StorageError: The database did not store a pause; the next round tries again. Without
+                the pause, the campaign would be shown as running, place no calls, and could not be
+                resumed.
         """
         for campaign in sorted(self._unsaved):
             why = self._unsaved.pop(campaign)  # first: another task may run during the await
@@ -140,7 +143,7 @@ class Dialer:
         held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # the former leader's
         settings: DialerSettings | None = None,
     ) -> None:
-        """Dial for these campaigns, by name."""
+        """Create a dialer for these campaigns, by name."""
         self._campaigns = campaigns
         self._queue = queue
         self._figures = figures
@@ -168,19 +171,19 @@ class Dialer:
         async with asyncio.TaskGroup() as tasks:
             self.runs.clear()  # left by a `run` that failed
             self._dials = DialsInProgress(
-                tasks, self.runs, learn=self._breakers.learn, left=self._looks.doubt
+                tasks, self.runs, learn=self._breakers.learn, on_failure=self._looks.doubt
             )
             while True:
-                turned, self._again_s = False, None
+                claimed, self._again_s = False, None
                 if self._pool.leads:
-                    turned = await _or_failed(self._round(), self._looks.doubt)
+                    claimed = await _run_round(self._round(), self._looks.doubt)
                 else:
                     self._leads = False
-                await self._pause(turned=turned)
+                await self._pause(claimed=claimed)
 
-    async def _pause(self, *, turned: bool) -> None:
+    async def _pause(self, *, claimed: bool) -> None:
         """Wait for the next round, at most until the next claim can succeed or a dial ends."""
-        wait_s = 0.0 if turned else self._settings.look_s
+        wait_s = 0.0 if claimed else self._settings.look_s
         if self._again_s is not None:
             wait_s = min(wait_s, max(0.0, self._again_s - self._now_s()))
         await self._dials.wait(wait_s)
@@ -194,11 +197,11 @@ class Dialer:
         await self._breakers.pause_tripped()
         now = self._now_s()
         standings = await self._figures.standings(now=now)
-        ours = [standing for standing in standings if standing.name in self._campaigns]
-        running = {standing.name: standing for standing in ours if standing.state == "running"}
-        for standing in ours:
+        configured = [standing for standing in standings if standing.name in self._campaigns]
+        running = {item.name: item for item in configured if item.state == "running"}
+        for standing in configured:
             self._emit_all(_follow(standing, self.holds, self._breakers, now))
-        turns = in_turn(_turn_of(own, self._campaigns[name]) for name, own in running.items())
+        turns = in_turn(_turn_of(item, self._campaigns[name]) for name, item in running.items())
         return any([await self._turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
@@ -217,6 +220,7 @@ class Dialer:
             self._dials.begin(run, run.take_over)
 
     async def _turn(self, standing: CampaignStanding) -> bool:
+        """Begin one dial of a campaign if the guard and its rules allow it; return whether."""
         campaign = self._campaigns[standing.name]
         verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
         if verdict.step != "dial":
@@ -228,12 +232,13 @@ class Dialer:
             campaign.name, rules, now_s=self._now_s, lease_s=self._settings.lease_s
         )
         if isinstance(claim, NothingToDial):
-            await self._rest(standing, verdict, claim)
+            await self._note_nothing(standing, verdict, claim)
             return False
         await self._take(campaign, claim, verdict)
         return True
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
+        """Begin or skip a claimed dial; release it if a breaker of the campaign has tripped."""
         # The dial that ended before this claim may have tripped the breaker.
         await self._dials.all_learnt(campaign.name)
         if self._breakers.tripped(campaign.name):
@@ -247,7 +252,7 @@ class Dialer:
         run.on_placed = lambda: self._emit_all(self.holds.prove(campaign.name, self._now_s()))
         self._dials.begin(run, run.make)
 
-    async def _rest(
+    async def _note_nothing(
         self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
     ) -> None:
         """Record that there is no contact to dial; finish a campaign without open contacts."""
@@ -303,16 +308,16 @@ class DialsInProgress:
         runs: set[DialRun],
         *,
         learn: Callable[[str, DialResult], Awaitable[None]],
-        left: Callable[[], None],
+        on_failure: Callable[[], None],
     ) -> None:
         """Run the dials in `tasks` and list them in `runs`.
 
-        `learn` receives the result of each dial. `left` is called for a dial that failed and was
-        left to its lease.
+        `learn` receives the result of each dial. `on_failure` is called for a dial that failed and
+        was left to its lease.
         """
         self._tasks = tasks
         self._learn = learn
-        self._left = left
+        self._on_failure = on_failure
         self._runs = runs
         self._freed = asyncio.Event()  # set when a dial ends
 
@@ -333,7 +338,7 @@ class DialsInProgress:
     def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
         """Start a dial in a task of its own."""
         self._runs.add(run)
-        self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
+        self._tasks.create_task(self._run_dial(run, make), name=f"dial {run.dial.id}")
 
     async def wait(self, within_s: float) -> None:
         """Wait until a dial has ended since the last call, for at most `within_s`."""
@@ -348,31 +353,31 @@ class DialsInProgress:
             self._freed.clear()
             await self._freed.wait()
 
-    async def _see_through(
+    async def _run_dial(
         self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]
     ) -> None:
         try:
             result = await make()
             if result is not None:
                 await self._learn(run.campaign.name, result)
-        except (StorageError, CarrierError) as broken:
-            logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
-            self._left()
-        except Exception as broken:  # noqa: BLE001 - an error in one dial ends that dial only
-            logger.opt(exception=broken).error("dial {} failed", run.dial.id)
-            self._left()
+        except (StorageError, CarrierError) as error:
+            logger.warning("dial {} is left to its lease: {}", run.dial.id, error)
+            self._on_failure()
+        except Exception as error:  # noqa: BLE001 - an error in one dial ends that dial only
+            logger.opt(exception=error).error("dial {} failed", run.dial.id)
+            self._on_failure()
         finally:
             run.gate.leave(run.dial.id)
             self._runs.discard(run)
             self._freed.set()
 
 
-async def _or_failed(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
+async def _run_round(turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
     """Return the result of a round; False if the database fails, which is logged."""
     try:
-        return await round_of_turns
-    except StorageError as broken:
-        logger.warning("no contact is dialled: {}", broken)
+        return await turns
+    except StorageError as error:
+        logger.warning("no contact is dialled: {}", error)
         doubt()
         return False
 

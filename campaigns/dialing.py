@@ -59,7 +59,7 @@ class OwnCalls(Protocol):
         ...
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Wait for news of a dial, for at most this time."""
+        """Wait until something happens in a dial, for at most `within_s`."""
         ...
 
     def forget(self, dial_id: str) -> None:
@@ -108,7 +108,7 @@ async def judge_call(
     settings: DialerSettings,
     now_s: Callable[[], float],
 ) -> DialResult:
-    """Return the result of a call that is over according to the carrier.
+    """Return the result of a call that is over, or that the carrier no longer has.
 
     If the call was answered, our own record corrects the carrier's outcome.
     """
@@ -130,7 +130,7 @@ async def judge_call(
 
 
 def _unanswered(result: DialResult, verdict: DialVerdict | None) -> DialResult:
-    """Return the result with what the SIP status says of the number and the trunk."""
+    """Return the result, with what the SIP status says about the number and the trunk."""
     if verdict is None or (verdict.again != "never" and verdict.trunk == "well"):
         return result  # the outcome says enough
     return replace(result, reason=verdict.reason, again=verdict.again, trunk=verdict.trunk)

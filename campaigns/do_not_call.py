@@ -47,7 +47,7 @@ def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
 
 def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
     """Print the newest entries."""
-    entries = _run(url, lambda book: book.do_not_call_entries(most=most + 1))
+    entries = _run(url, lambda contacts: contacts.do_not_call_entries(most=most + 1))
     for entry in entries[:most]:
         shown = seen(entry, numbers=numbers)
         words = f'  "{shown["words"]}"' if shown["words"] else ""
@@ -62,14 +62,16 @@ def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
 def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> int:
     """Put a number on the list."""
     now = utc_now().timestamp()
-    new = _run(url, lambda book: book.add_do_not_call(number, source=source, now=now, words=words))
+    new = _run(
+        url, lambda contacts: contacts.add_do_not_call(number, source=source, now=now, words=words)
+    )
     say(f"{masked(number)}: {'added' if new else 'was on the list before'}")
     return 0
 
 
 def remove_entry(url: str, number: str, *, say: Say) -> int:
     """Take a number off the list; its contacts may be called again."""
-    if not _run(url, lambda book: book.remove_do_not_call(number)):
+    if not _run(url, lambda contacts: contacts.remove_do_not_call(number)):
         raise CommandError(f"{masked(number)} is not on the do-not-call list")
     say(f"{masked(number)}: removed")
     return 0
@@ -77,7 +79,7 @@ def remove_entry(url: str, number: str, *, say: Say) -> int:
 
 def export_entries(url: str, file: Path, *, say: Say) -> int:
     """Write all entries, with their numbers and words, into a CSV file."""
-    entries = _run(url, lambda book: book.do_not_call_entries())
+    entries = _run(url, lambda contacts: contacts.do_not_call_entries())
     try:
         with file.open("w", encoding="utf-8", newline="") as text:
             rows = csv.writer(text)
@@ -99,16 +101,20 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
         region: The country of numbers without a country code.
         source: The source of entries for rows without one.
         say: Prints a line.
+
+    Raises:
+        UsageError: The file cannot be read or is too large.
+        CommandError: It has no usable number, or the database fails.
     """
     refused, now = Counter[str](), utc_now().timestamp()
 
-    async def add(book: Contacts) -> tuple[int, int]:
+    async def add(contacts: Contacts) -> tuple[int, int]:
         rows = added = 0
         with _opened(file, region) as opened:
             numbers = _numbers(opened.rows, region, refused, say)
             while batch := [_entry(*found, source, now) for found in islice(numbers, BATCH)]:
                 rows += len(batch)
-                added += await book.add_do_not_call_entries(batch)
+                added += await contacts.add_do_not_call_entries(batch)
         return rows, added
 
     rows, added = _run(url, add)
@@ -122,15 +128,15 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
     # An export prefixes cells that a spreadsheet would take for a formula.
-    own = {
+    fields = {
         plain(name): cell[1:] if cell == safe_cell(cell[1:]) else cell
         for name, cell in cells.items()
     }
     return DoNotCallEntry(
         number,
-        own.get("source") or source,
-        _moment(own.get("added_at", ""), now),
-        own.get("words", ""),
+        fields.get("source") or source,
+        _moment(fields.get("added_at", ""), now),
+        fields.get("words", ""),
     )
 
 
@@ -165,6 +171,7 @@ def _numbers(
 
 @contextmanager
 def _opened(file: Path, region: str | None) -> Iterator[OpenedContacts]:
+    """Open a file of numbers; its errors become `UsageError` or `CommandError`."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; split it")
@@ -179,6 +186,8 @@ def _opened(file: Path, region: str | None) -> Iterator[OpenedContacts]:
 
 
 def _run(url: str, work: Callable[[Contacts], Awaitable[T]]) -> T:
+    """Run `work` on a database; raise `CommandError` if the database fails."""
+
     async def run() -> T:
         async with Database(url) as database:
             return await work(Contacts(database))

@@ -74,13 +74,6 @@ def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
     return [turn.name for turn in order]
 
 
-# Why a campaign is held, reported once when the hold begins and once when it ends.
-#
-# A new leader, in another process or after a restart, starts with the holds that were reported to
-# operators, so that it can report their end. That it has seen no failure itself does not mean that
-# the outage is over: only a placed dial proves that.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """The reason why a campaign waits.
@@ -99,7 +92,12 @@ class Hold:
 
 @dataclass(slots=True)
 class Holds:
-    """The hold of each campaign that waits."""
+    """Why campaigns are held; a hold due to an outage is reported when it begins and when it ends.
+
+    A new leader, in another process or after a restart, starts with the holds that were reported to
+    operators, so that it can report their end. It has seen no failure itself, but only a placed
+    dial proves that the outage is over.
+    """
 
     _held: dict[str, Hold] = field(default_factory=dict[str, Hold])
 
@@ -111,19 +109,20 @@ class Holds:
         self, campaign: str, reason: str, *, outage: bool, now: float
     ) -> tuple[CampaignEvent, ...]:
         """Hold a campaign; return the events to report."""
-        known = self._held.get(campaign)
-        if known and (known.reason, known.outage) == (reason, outage):
-            self._held[campaign] = replace(known, adopted=False)
+        current = self._held.get(campaign)
+        if current and (current.reason, current.outage) == (reason, outage):
+            self._held[campaign] = replace(current, adopted=False)
             return ()
-        if known and known.adopted and not outage:
+        if current and current.adopted and not outage:
             return ()  # no dial is tried that could prove that the adopted outage is over
-        goes_on = known is not None and known.outage and outage  # another reason, the same outage
-        since_s = known.since_s if known and goes_on else now
-        over = () if known is None or goes_on else self._over(campaign, known, now)
+        # With another reason, it is the same outage.
+        continues = current is not None and current.outage and outage
+        since_s = current.since_s if current and continues else now
+        ended = () if current is None or continues else self._end_events(campaign, current, now)
         self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=outage)
         if not outage:
-            return over
-        return (*over, CampaignHeld(campaign=campaign, reason=reason, outage=True))
+            return ended
+        return (*ended, CampaignHeld(campaign=campaign, reason=reason, outage=True))
 
     def stop(self, campaign: str, reason: str, *, since_s: float) -> None:
         """Hold a campaign until an operator resumes it, in place of any other hold.
@@ -134,28 +133,28 @@ class Holds:
 
     def go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold; return the events to report."""
-        known = self._held.pop(campaign, None)
-        return () if known is None else self._over(campaign, known, now)
+        current = self._held.pop(campaign, None)
+        return () if current is None else self._end_events(campaign, current, now)
 
     def try_to_go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold before a dial; an adopted hold stays until a dial is placed."""
-        known = self._held.get(campaign)
-        return () if known and known.adopted else self.go(campaign, now)
+        current = self._held.get(campaign)
+        return () if current and current.adopted else self.go(campaign, now)
 
     def prove(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End an adopted hold after a placed dial, unless the outage was seen here as well."""
-        known = self._held.get(campaign)
-        return self.go(campaign, now) if known and known.adopted else ()
+        current = self._held.get(campaign)
+        return self.go(campaign, now) if current and current.adopted else ()
 
     def why(self, campaign: str) -> Hold | None:
         """Return why a campaign waits; `None` if it does not."""
         return self._held.get(campaign)
 
-    def _over(self, campaign: str, known: Hold, now: float) -> tuple[CampaignEvent, ...]:
-        if not known.outage:
+    def _end_events(self, campaign: str, current: Hold, now: float) -> tuple[CampaignEvent, ...]:
+        if not current.outage:
             return ()
-        held_s = round(now - known.since_s, 3)
-        return (CampaignResumed(campaign=campaign, reason=known.reason, held_s=held_s),)
+        held_s = round(now - current.since_s, 3)
+        return (CampaignResumed(campaign=campaign, reason=current.reason, held_s=held_s),)
 
 
 Step: TypeAlias = Literal["dial", "hold", "skip"]

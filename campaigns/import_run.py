@@ -150,7 +150,7 @@ class RefusedFile:
 
     def add(self, row: RefusedRow) -> None:
         """Write a row, and print it if it is one of the first."""
-        with self._edge():
+        with self._report_write_errors():
             if self._file is None:
                 self._file = self._path.open("w", encoding="utf-8", newline="")
                 csv.writer(self._file).writerow(("line", "reason", "row"))
@@ -163,12 +163,12 @@ class RefusedFile:
 
     def close(self) -> None:
         """Close the file."""
-        with self._edge():
+        with self._report_write_errors():
             if self._file is not None:
                 self._file.close()
 
     @contextmanager
-    def _edge(self) -> Iterator[None]:
+    def _report_write_errors(self) -> Iterator[None]:
         """Report write errors as errors of this file, not of the contacts file."""
         try:
             yield
@@ -179,7 +179,12 @@ class RefusedFile:
 def run_import(
     settings: Settings, campaign: str, options: ImportOptions, *, say: Callable[[str], None]
 ) -> int:
-    """Import, print the counts, and return the exit code: 1 if every row was refused."""
+    """Import, print the counts, and return the exit code: 1 if every row was refused.
+
+    Raises:
+        UsageError: The options or the file are wrong, or the refused rows cannot be written.
+        CommandError: The file has no usable content or was not fetched, or the database fails.
+    """
     if unknown := [name for name in options.columns if not name]:
         raise UsageError(f"--columns has {len(unknown)} empty name(s); {_known_columns()}")
     path = options.refused_file or Path(f"{campaign}.refused.csv")
@@ -225,10 +230,10 @@ async def _import(
                 encoding=options.encoding,
                 region=settings.server.region or "",
                 columns=options.columns,
-                orders=rules_in(settings),
+                order_rules=rules_in(settings),
             )
-            book = Contacts(database, dry=options.preview)
-            return await import_contacts(plan, book, refused.add)
+            contacts = Contacts(database, dry=options.preview)
+            return await import_contacts(plan, contacts, refused.add)
 
 
 def _is_url(source: str) -> bool:

@@ -84,10 +84,10 @@ class ImportPlan:
     encoding: str = ""  # guessed if empty
     region: str = ""  # `server.region`, for a campaign without a region
     columns: tuple[str, ...] = ()  # for a file without a header
-    orders: OrderRules = field(default_factory=OrderRules)  # the rules of the gate
+    order_rules: OrderRules = field(default_factory=OrderRules)  # the rules of the gate
 
     @property
-    def numbers_of(self) -> str:
+    def number_region(self) -> str:
         """The country of numbers without a country code; also used to guess the encoding."""
         return self.campaign.region or self.region
 
@@ -135,7 +135,7 @@ Refuse: TypeAlias = Callable[[RefusedRow], None]
 _Read: TypeAlias = tuple[CsvRow, ContactRow | str]
 
 
-async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> ImportTally:
+async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) -> ImportTally:
     """Store the contacts of a file; pass each refused row to `refuse`, in order.
 
     Importing a file again changes nothing. Batches that were stored before an error stay stored.
@@ -152,7 +152,7 @@ async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> I
             rules = _rules(plan, opened)
             async with aclosing(_batches(_contacts(opened, rules))) as batches:
                 async for batch in batches:
-                    await _keep(batch, plan, book, tally, refuse)
+                    await _store_batch(batch, plan, contacts, tally, refuse)
     except (OSError, LookupError, UnicodeError) as error:
         raise ImportRefusedError(f"{plan.file} cannot be read: {error}") from error
     except NotTextError as error:
@@ -172,38 +172,40 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
         # In a thread: parsing a thousand numbers takes longer than several audio frames of a call.
         return loop.run_in_executor(None, lambda: list(islice(rows, BATCH)))
 
-    coming = read()
+    next_batch = read()
     try:
-        while batch := await coming:
-            coming = read()
+        while batch := await next_batch:
+            next_batch = read()
             yield batch
     finally:
-        await asyncio.wait([coming])  # so that the file is not closed while the thread reads it
+        await asyncio.wait([next_batch])  # so that the file is not closed while the thread reads it
 
 
-async def _keep(
-    batch: Sequence[_Read], plan: ImportPlan, book: Contacts, tally: ImportTally, refuse: Refuse
+async def _store_batch(
+    batch: Sequence[_Read], plan: ImportPlan, contacts: Contacts, tally: ImportTally, refuse: Refuse
 ) -> None:
-    wanted = [_new(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)]
-    became_each = await book.add(plan.campaign.name, wanted, now=plan.now) if wanted else ()
-    kept = iter(zip(wanted, became_each, strict=True))
+    accepted = [
+        _new_contact(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)
+    ]
+    results = await contacts.add(plan.campaign.name, accepted, now=plan.now) if accepted else ()
+    stored = iter(zip(accepted, results, strict=True))
     for row, read in batch:
         tally.rows += 1
         if isinstance(read, str):
-            contact, became = None, read
+            contact, result = None, read
         else:
-            contact, became = next(kept)
-        if contact and became in ("added", "updated", "known"):
-            _count(contact, became, tally)
+            contact, result = next(stored)
+        if contact and result in ("added", "updated", "known"):
+            _count(contact, result, tally)
         else:
-            tally.refused[became.partition(":")[0]] += 1  # without the details after the code
-            refuse(RefusedRow(line=row.line, reason=became, cells=row.cells))
+            tally.refused[result.partition(":")[0]] += 1  # without the details after the code
+            refuse(RefusedRow(line=row.line, reason=result, cells=row.cells))
 
 
-def _count(contact: NewContact, became: str, tally: ImportTally) -> None:
-    if became == "added":
+def _count(contact: NewContact, result: str, tally: ImportTally) -> None:
+    if result == "added":
         tally.added += 1
-    elif became == "updated":
+    elif result == "updated":
         tally.updated += 1
     else:
         tally.known += 1
@@ -216,7 +218,7 @@ async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
     """Open the file in a thread, because finding its encoding may read all of it."""
     opening = open_contacts(
         plan.file,
-        region=plan.numbers_of,
+        region=plan.number_region,
         encoding=plan.encoding,
         columns=plan.columns,
     )
@@ -238,11 +240,11 @@ def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
     if missing:
         raise ContentRefusedError(f"{plan.file} {_no_column(campaign.name, missing, needed)}")
     return RowRules(
-        region=plan.numbers_of,
+        region=plan.number_region,
         consent_required=campaign.consent_required,
         today=datetime.fromtimestamp(plan.now, zone_named(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,
-        orders=plan.orders,
+        order_rules=plan.order_rules,
         headings=headings,
         needed=tuple(needed),
     )
@@ -260,7 +262,7 @@ def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_Read]:
         yield row, row.trouble if cells is None else read_contact_row(cells, rules)
 
 
-def _new(row: ContactRow, plan: ImportPlan, tally: ImportTally) -> NewContact:
+def _new_contact(row: ContactRow, plan: ImportPlan, tally: ImportTally) -> NewContact:
     contact = NewContact(
         number=row.number,
         name=row.name,

@@ -97,12 +97,6 @@ class Campaign:
     amd: MachineListening = field(default_factory=MachineListening)
 
 
-# The next step of a contact after the outcome of a dial: whether and when it is dialled again, and
-# whether the dial counts.
-#
-# If the carrier's SIP status means that a number can never be reached, it is not dialled again,
-# whatever the owner's rules are. A broken trunk counts as our own failure, not the contact's.
-
 BUSY_REST_S: Final = 600.0  # chosen: most calls are over by then
 OWN_FAULT_REST_S: Final = 300.0  # chosen: longer than a breaker is open
 
@@ -123,7 +117,10 @@ RULES: Final[Mapping[DialOutcome, RetryRule]] = MappingProxyType(
 
 
 def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: float) -> NextStep:
-    """Return what follows from a dial.
+    """Return whether and when a contact is dialled again after a dial, and whether the dial counts.
+
+    If the carrier's SIP status means that a number can never be reached, it is not dialled again,
+    whatever the owner's rules are. A broken trunk counts as our own failure, not the contact's.
 
     Args:
         campaign: The campaign; for outcomes without a rule in its `retry`, `RULES` apply.
@@ -136,7 +133,7 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
         return NextStep(state="excluded", counted=False)
     outcome = result.outcome if result.trunk == "well" else DialOutcome.AGENT_FAILED
     rule = campaign.retry.get(outcome, RULES[outcome])
-    if result.again == "never" or not rule.again or _spent(campaign, contact, rule):
+    if result.again == "never" or not rule.again or _has_no_tries_left(campaign, contact, rule):
         return NextStep(state="done", counted=rule.counts)
     rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
     return NextStep(state="resting", due_s=now + rest_s, counted=rule.counts)
@@ -149,7 +146,7 @@ def put_back(campaign: Campaign, now: float) -> NextStep:
     return NextStep(state="resting", due_s=now + rest_s, counted=False, skipped=True)
 
 
-def _spent(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
+def _has_no_tries_left(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
     if rule.counts:
         return contact.attempts + 1 >= campaign.attempts
     return contact.uncounted + 1 >= rule.most
@@ -170,12 +167,12 @@ def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
     return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
 
 
-def _rule(usual: RetryRule, own: ContactRetrySettings) -> RetryRule:
+def _rule(usual: RetryRule, configured: ContactRetrySettings) -> RetryRule:
     return RetryRule(
-        again=own.again,
-        rest_s=usual.rest_s if own.rest_s is None else own.rest_s,
-        counts=usual.counts if own.counts is None else own.counts,
-        most=own.most,
+        again=configured.again,
+        rest_s=usual.rest_s if configured.rest_s is None else configured.rest_s,
+        counts=usual.counts if configured.counts is None else configured.counts,
+        most=configured.most,
     )
 
 

@@ -27,7 +27,7 @@ from transports.dialling import (
 )
 
 ONE_CALL: Final = "one-"  # the prefix of dial ids of single calls
-LOST_S: Final = 60.0  # after this time without an answer from the carrier, the outcome is unknown
+LOST_S: Final = 60.0  # after this time without the call at the carrier, the outcome is unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,23 +96,24 @@ class OneCall:
     async def _follow(
         self, request: DialRequest, found: FoundCall | None, began_s: float
     ) -> DialResult:
-        silent_s, called_off = 0.0, False
+        """Ask the carrier until the call is over or lost; cancel it on shutdown while it rings."""
+        missing_s, cancelled = 0.0, False
         while found is None or found.outcome is None:
             await self.calls.wait(request.dial_id, self.settings.look_s)
             try:
-                again = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
+                latest = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
             except CarrierError:
-                again = None
-            found, silent_s = again or found, 0.0 if again else silent_s + self.settings.look_s
+                latest = None
+            found, missing_s = latest or found, 0.0 if latest else missing_s + self.settings.look_s
             leaving, ordered = self.pool.leaving, found.provider_call_id if found else ""
             if ordered:
                 self.under_way.add(request.dial_id)
-            if silent_s > LOST_S or (leaving and not ordered):  # probably never placed
+            if missing_s > LOST_S or (leaving and not ordered):  # probably never placed
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
-            if leaving and found and not (called_off or found.answered or found.outcome):
+            if leaving and found and not (cancelled or found.answered or found.outcome):
                 # No agent could talk with the callee.
                 await WatchedCarrier(self.carrier).cancel(request.dial_id, ordered)
-                called_off = True
+                cancelled = True
         return await judge_call(
             request.dial_id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
         )

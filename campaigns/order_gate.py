@@ -321,12 +321,12 @@ class OrderGate:
         if refusal is None:
             use = _use(connection, order, called, now)
             refusal = judge_use(called, use, self.rules, transfer=order.source == TRANSFER)
-        own = select(ORDERS.c.reason).where(ORDERS.c.id == order.id)
-        before = connection.execute(own).scalar_one_or_none()
-        if refusal and (before == refusal.reason or _refusals(connection, now) >= MAX_REFUSED):
+        stored = select(ORDERS.c.reason).where(ORDERS.c.id == order.id)
+        last_reason = connection.execute(stored).scalar_one_or_none()
+        if refusal and (last_reason == refusal.reason or _refusals(connection, now) >= MAX_REFUSED):
             return refusal, False
         row = _row(order, called, refusal, now)
-        if before is None:
+        if last_reason is None:
             connection.execute(ORDERS.insert().values(id=order.id, **row))
         else:
             connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values(**row))
@@ -344,11 +344,11 @@ class OrderGate:
 
 async def _transact(database: Database, work: Callable[[Connection], Result]) -> Result:
     """Run a transaction; repeat it if another process held the lock of the database."""
-    for left in reversed(range(LOCK_TRIES)):
+    for tries_left in reversed(range(LOCK_TRIES)):
         try:
             return await database.transact(work)
         except StorageError as error:
-            if not left or "locked" not in str(error):  # SQLite, after `BUSY_S`
+            if not tries_left or "locked" not in str(error):  # SQLite, after `BUSY_S`
                 raise
     raise AssertionError("unreachable")
 

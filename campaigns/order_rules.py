@@ -15,7 +15,8 @@ transfers. The first broken rule is the reason for the refusal:
 | `hourly` | the limit of calls within an hour |
 | `daily_minutes` | the limit of minutes within 24 hours |
 
-The limits count calls and transfers separately, so that a campaign cannot prevent a transfer.
+A SIP address that is not a telephone number passes all rules on numbers. The limits count calls and
+transfers separately, so that a campaign cannot prevent a transfer.
 """
 
 from collections.abc import Callable, Mapping
@@ -141,7 +142,7 @@ LIMITS: Final[Mapping[str, Explain]] = {
 
 def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
     """Return why a number may never be called under these rules; `None` if it may."""
-    return _refused(_number_reason(called, rules), called, rules)
+    return _refusal(_number_reason(called, rules), called, rules)
 
 
 def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
@@ -163,25 +164,25 @@ def judge_use(
         "hourly": use.last_hour >= rules.hourly,
         "daily_minutes": use.day_minutes >= rules.daily_minutes,
     }
-    return _refused(next((limit for limit, reached in over.items() if reached), ""), called, rules)
+    return _refusal(next((limit for limit, reached in over.items() if reached), ""), called, rules)
 
 
 def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
     if called.cost_class == SIP:
         return "emergency" if called.emergency else ""
     usual = called.cost_class in (ORDINARY, *rules.cost_classes)
-    near = called.country in rules.countries or called.number.startswith(rules.prefixes)
+    in_area = called.country in rules.countries or called.number.startswith(rules.prefixes)
     broken = {
         "emergency": called.emergency,
         "nothing_allowed": not rules.opened,
         "not_a_number": not called.cost_class,
         "cost_class": not usual,
-        "country": not near,
+        "country": not in_area,
     }
     return next((reason for reason, is_broken in broken.items() if is_broken), "")
 
 
-def _refused(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
+def _refusal(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
     if not reason:
         return None
     explain = NUMBER_REASONS.get(reason) or LIMITS[reason]

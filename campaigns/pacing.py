@@ -16,18 +16,18 @@ class DialEvents:
     """Wakes one waiting job when a dial ends."""
 
     def __init__(self) -> None:
-        self._news = asyncio.Event()
+        self._dial_ended = asyncio.Event()
 
     def set(self) -> None:
         """Wake the job."""
-        self._news.set()
+        self._dial_ended.set()
 
     async def wait(self, within_s: float) -> None:
         """Wait until a dial has ended since the last call, for at most `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._news.wait()
-        self._news.clear()
+                await self._dial_ended.wait()
+        self._dial_ended.clear()
         await asyncio.sleep(REST_S)
 
 
@@ -40,7 +40,7 @@ class SilentLooks:
     """
 
     def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:
-        """Begin with a check that is due."""
+        """Create it with a check that is due at once."""
         self._lease_s = lease_s
         self._now_s = now_s
         self._looked_s = float("-inf")
@@ -84,9 +84,9 @@ def take_token(
     The bucket holds the tokens of one second, but at least one. So dials are spread evenly, and an
     idle minute is not followed by a burst.
     """
-    a_second = per_minute / 60.0
-    added = max(0.0, now - bucket.filled_s) * a_second  # a clock set back adds nothing
-    tokens = min(max(1.0, a_second), bucket.tokens + added)
+    per_second = per_minute / 60.0
+    added = max(0.0, now - bucket.filled_s) * per_second  # a clock set back adds nothing
+    tokens = min(max(1.0, per_second), bucket.tokens + added)
     if tokens < 1.0 - HAIR:
-        return NothingToDial(reason="pace", again_s=now + (1.0 - tokens) / a_second)
+        return NothingToDial(reason="pace", again_s=now + (1.0 - tokens) / per_second)
     return TokenBucket(tokens=max(0.0, tokens - 1.0), filled_s=now)

@@ -41,15 +41,15 @@ def lacking(needed: Collection[str], name: str, fields: Mapping[str, str]) -> tu
 
 
 def headings_for(needed: Collection[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
-    """Return placeholders by column, where their names differ, and those without a column."""
+    """Return placeholders by column, where the names differ, and placeholders without a column."""
     by_plain = {plain(heading): heading for heading in sorted(columns.fillable, reverse=True)}
-    called, missing = dict[str, str](), list[str]()
+    renamed, missing = dict[str, str](), list[str]()
     for item in needed:
         if (item == NAME and columns.has_name) or item in columns.fillable:
             continue
         heading = by_plain.get(plain(item))
-        if heading is None or heading in called:
+        if heading is None or heading in renamed:
             missing.append(item)
         else:
-            called[heading] = item
-    return called, missing
+            renamed[heading] = item
+    return renamed, missing

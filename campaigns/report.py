@@ -23,11 +23,6 @@ from operations.csv_cells import safe_cell
 from operations.moments import for_people, iso
 from operations.notify.alert import Alert
 
-# The health of the worker pool while a campaign called, computed from rows of the database.
-#
-# This is the time of its dials, and of pauses between them of at most `PAUSE_S`, so nights and days
-# off are not counted. Breakers and alerts are those of the whole worker pool.
-
 PAUSE_S: Final = 900.0  # chosen: longer than the rest after a busy number
 HOUR_S: Final = 3_600.0
 UNHEARD: Final = "unheard"  # `how` of an alert that was closed without knowing when it ended
@@ -40,11 +35,14 @@ Span: TypeAlias = tuple[float, float]
 class CampaignHealth:
     """The health of the worker pool while a campaign called.
 
+    A campaign called during its dials, and during pauses of at most `PAUSE_S` between them, so
+    nights and days off are not counted. Breakers and alerts are those of the whole worker pool.
+
     Attributes:
         open_s: How long breakers were open, summed over the rungs; a rung counts while its breaker
             was open in any process. `None` if the campaign never called.
-        mttr_s: Mean time to recover of the incidents that began in that time and have ended; `None`
-            if there are none.
+        mttr_s: Mean time to recover of the incidents that began in that time and whose end is
+            known; `None` if there are none.
         incidents_open: Incidents that began in that time and have not ended.
         alerts: Alerts about incidents of that time that operators received.
         called_s: How long the campaign called.
@@ -74,10 +72,12 @@ def campaign_health(
     if not spans:
         return CampaignHealth()
     began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
-    over = [alert.lasted_s for alert in began if alert.ended_s is not None and alert.how != UNHEARD]
+    recovery_s = [
+        alert.lasted_s for alert in began if alert.ended_s is not None and alert.how != UNHEARD
+    ]
     return CampaignHealth(
         open_s=open_s(spells, spans),
-        mttr_s=sum(over) / len(over) if over else None,
+        mttr_s=sum(recovery_s) / len(recovery_s) if recovery_s else None,
         incidents_open=sum(alert.ended_s is None for alert in began),
         alerts=sum(alert.revision > 0 for alert in began),
         called_s=sum(b - a for a, b in spans),
@@ -94,8 +94,8 @@ def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
             rungs.setdefault((spell.stage, spell.provider), []).append((spell.began_s, ended_s))
     return sum(
         max(0.0, min(b, until) - max(a, since))
-        for own in rungs.values()
-        for a, b in _merged(own, 0.0)
+        for rung_spans in rungs.values()
+        for a, b in _merged(rung_spans, 0.0)
         for since, until in spans
     )
 
@@ -189,7 +189,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
-    """Yield the lines of a CSV file, header first; spreadsheets take no cell for a formula."""
+    """Yield the lines of a CSV file, header first; no cell can become a spreadsheet's formula."""
     yield _csv_line(COLUMNS)
     async for contact in contacts:
         yield _csv_line(
@@ -206,7 +206,7 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
                 _amount(
                     contact.costs.providers, contact.costs.providers_owed + contact.costs.unpriced
                 ),
-                _amount(contact.costs.total, _lacking(contact.costs)),
+                _amount(contact.costs.total, _missing_prices(contact.costs)),
                 lacks(contact.costs),
                 iso(contact.last_s, "seconds"),
             )
@@ -321,5 +321,5 @@ def _amount(amount: float, lacking: int) -> str:
     return "" if lacking and not amount else f"{amount:.4f}"
 
 
-def _lacking(costs: DialCosts) -> int:
+def _missing_prices(costs: DialCosts) -> int:
     return costs.carrier_owed + costs.providers_owed + costs.unpriced

@@ -50,7 +50,9 @@ def change_state(
     Before a start, a summary is printed, and `agrees` returns whether to go on.
 
     Raises:
-        UsageError: The campaign's state does not allow the action, or no number may be called.
+        UsageError: The campaign's state does not allow the action, it has no contacts, or no
+            number may be called.
+        CommandError: No contact can be called, or the database fails.
     """
     if MOVES[action][1] == "running" and not rules_in(settings).opened:
         raise UsageError(NOTHING_ALLOWED)
@@ -103,9 +105,9 @@ async def _show_start(
     Raises:
         CommandError: No contact can be called.
     """
-    own = campaign_of(campaign, settings.campaigns[campaign])
+    configured = campaign_of(campaign, settings.campaigns[campaign])
     currency = load_prices(settings.prices.file).currency
-    summary = await summarize(own, database, currency=currency, now=now)
+    summary = await summarize(configured, database, currency=currency, now=now)
     if summary.why_none:
         raise CommandError(summary.why_none)
     for line in summary.lines():
@@ -125,9 +127,9 @@ async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
             for line in _status_lines(standing, outcomes):
                 say(line)
             if standing.name in settings.campaigns:
-                own = campaign_of(standing.name, settings.campaigns[standing.name])
+                configured = campaign_of(standing.name, settings.campaigns[standing.name])
                 excluded = await UnfinishedContacts(database).excluded(standing.name)
-                for line in reason_lines(excluded, own):
+                for line in reason_lines(excluded, configured):
                     say(f"  excluded: {line}")
     return 0
 
@@ -149,23 +151,23 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         pool = await _pool(figures, campaign, now)
         reached = await figures.reached(campaign)
         keys = key_figures(standing, outcomes, reached=reached, pool=pool)
-        lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
+        csv_path, html_path = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
-            with _replacing(lines) as file, _replacing(html) as shown:
+            with _write_atomically(csv_path) as file, _write_atomically(html_path) as shown:
                 async for line in contact_lines(figures.contacts(campaign)):
                     file.write(line)
                 shown.write(page(standing, keys, outcomes, now))
         except OSError as error:
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
-    for line in _figures(keys):
+    for line in _figure_texts(keys):
         say(line)
-    say(f"wrote {html} and {lines}")
+    say(f"wrote {html_path} and {csv_path}")
     return 0
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
+def _write_atomically(path: Path) -> Iterator[TextIO]:
     """Write a file atomically: the old one stays until the new one is complete."""
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -197,7 +199,7 @@ def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]
     ]
 
 
-def _figures(figures: KeyFigures) -> list[str]:
+def _figure_texts(figures: KeyFigures) -> list[str]:
     return [f"{name}: {value}" for name, value in figure_lines(figures)]
 
 

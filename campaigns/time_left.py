@@ -37,9 +37,9 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
         contacts: The number of contacts in each state.
         outcomes: The number of settled dials with each outcome.
     """
-    open_ones = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
+    unfinished = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
     total = sum(contacts.values())
-    return Progress(contacts=total, finished=total - open_ones, dials=sum(outcomes.values()))
+    return Progress(contacts=total, finished=total - unfinished, dials=sum(outcomes.values()))
 
 
 FEWEST: Final = 5  # dials for an estimate, chosen: fewer do not show a pace
@@ -59,8 +59,8 @@ class Remainder:
         dials: How many dials are settled.
         cost: The total cost of these dials, as far as prices are known.
         intended_s: When the last dials were intended, the oldest first.
-        zones: How many of the sampled contacts have certain possible time zones; the zones of the
-            key are separated by spaces.
+        zones: How many of the sampled contacts have the possible time zones in the key, which
+            separates them by spaces.
         last_due_s: The latest due time of a contact.
     """
 
@@ -94,7 +94,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
-    """Return the pace of the last dials; `None` if there were too few."""
+    """Return the pace of the last dials, at most the configured one; `None` if too few."""
     if len(intended_s) < FEWEST:
         return None
     gaps = [later - earlier for earlier, later in pairwise((*intended_s, max(now, intended_s[-1])))]
@@ -105,27 +105,27 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 
 def _groups(rest: Remainder) -> dict[str, float]:
     """Return the number of expected dials, by the contacts' possible time zones."""
-    each_takes = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
-    largest = sorted(rest.zones.items(), key=lambda one: -one[1])[:GROUPS] or [("", 1)]
-    seen = sum(count for _, count in largest)
-    return {zones: rest.contacts * each_takes * count / seen for zones, count in largest}
+    dials_each = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
+    largest = sorted(rest.zones.items(), key=lambda item: -item[1])[:GROUPS] or [("", 1)]
+    sampled = sum(count for _, count in largest)
+    return {zones: rest.contacts * dials_each * count / sampled for zones, count in largest}
 
 
 def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
-    """Return when the last dial is made; `None` if the remaining contacts can never be called."""
+    """Return when the last dial is made, at most `MAX_S` from now; `None` if it can never be."""
     a_day = _dials_of_day(campaign, rest)
     today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
-    asleep = dict.fromkeys(queue, 0.0)
+    opens_at = dict.fromkeys(queue, 0.0)
     while moment < now + MAX_S:
         if moment >= midnight_s:
             midnight_s, today = next_day_s(campaign.zone, now=moment), a_day
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
-        awake = _awake(campaign, queue, asleep, moment)
-        made = min(pace * (until - moment), today, sum(queue[zones] for zones in awake))
-        _take(queue, awake, made)
+        callable_now = _callable_groups(campaign, queue, opens_at, moment)
+        made = min(pace * (until - moment), today, sum(queue[zones] for zones in callable_now))
+        _subtract(queue, callable_now, made)
         today -= made
         if not queue:
             return moment + made / pace if made else None
@@ -133,29 +133,29 @@ def _dial_all(
     return now + MAX_S
 
 
-def _awake(
-    campaign: Campaign, queue: dict[str, float], asleep: dict[str, float], moment: float
+def _callable_groups(
+    campaign: Campaign, queue: dict[str, float], opens_at: dict[str, float], moment: float
 ) -> list[str]:
     """Return the groups that may be called now; remove groups that may never be called."""
-    awake: list[str] = []
+    callable_now: list[str] = []
     for zones in list(queue):
-        if moment < asleep[zones]:
+        if moment < opens_at[zones]:
             continue
         opens = opens_s(zones.split(), campaign.window, now=moment)
         if opens is None:
             del queue[zones]
         elif opens <= moment:
-            awake.append(zones)
+            callable_now.append(zones)
         else:
-            asleep[zones] = opens
-    return awake
+            opens_at[zones] = opens
+    return callable_now
 
 
-def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
+def _subtract(queue: dict[str, float], callable_now: Sequence[str], made: float) -> None:
     """Subtract `made` dials from the groups that may be called, in proportion to their size."""
-    whole = sum(queue[zones] for zones in awake)
-    for zones in awake:
-        queue[zones] -= made * queue[zones] / whole
+    total = sum(queue[zones] for zones in callable_now)
+    for zones in callable_now:
+        queue[zones] -= made * queue[zones] / total
         if queue[zones] <= 1e-6:
             del queue[zones]
 

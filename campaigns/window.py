@@ -62,7 +62,10 @@ def places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
 
 
 def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
-    """Return the next moment when the window is open in a zone: `moment` itself if it is now."""
+    """Return when the window is next open in a zone: `moment` itself if it is now.
+
+    If it never is, return a moment beyond the horizon.
+    """
     local = datetime.fromtimestamp(moment, place)
     seconds = timedelta(
         hours=local.hour,

@@ -121,7 +121,7 @@ async def _import(
             campaign=campaign,
             now=outbound.now_s(),
             region=region,
-            orders=outbound.gate.rules,
+            order_rules=outbound.gate.rules,
         )
         contacts = replace(outbound.contacts, dry=preview)
         try:

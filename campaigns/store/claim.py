@@ -100,19 +100,19 @@ async def claim_next(
         return NothingToDial(reason="not_running")
     now = now_s()  # after the wait for other claims on this campaign
     if row.rules != rules.version:
-        await _look_again(connection, campaign, rules.version)
+        await _recheck(connection, campaign, rules.version)
     use = await _use(connection, row, rules, now)
     bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
         if row.filled_s > now + lease_s:  # the clock was set back: restart the bucket
-            await _change(connection, campaign, filled_s=now)
+            await _update_campaign(connection, campaign, filled_s=now)
         return bucket
     contact, closed = await _next_contact(connection, campaign, rules, now)
     if contact is None:
         return await _nothing_due(connection, campaign, closed=closed, now=now)
     dial = _dial(contact, row.mark, holder, now=now, lease_s=lease_s)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
-    await _put(connection, contact.id, state="dialling", dials=dial.attempt, reason="")
+    await _update_contact(connection, contact.id, state="dialling", dials=dial.attempt, reason="")
     used = {
         "tokens": bucket.tokens,
         "filled_s": bucket.filled_s,
@@ -120,7 +120,7 @@ async def claim_next(
         "day_calls": use.calls_today + 1,
         "day_spent": use.spent_today,
     }
-    await _change(connection, campaign, **used)
+    await _update_campaign(connection, campaign, **used)
     return Claim(contact=replace(contact, state="dialling", dials=dial.attempt), dial=dial)
 
 
@@ -131,12 +131,12 @@ async def has_due(
     running = select(CAMPAIGNS.c.name).where(
         CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
     )
-    due = exists().where(_open_ones(campaign), CONTACTS.c.due_s <= now)
+    due = exists().where(_open_contacts(campaign), CONTACTS.c.due_s <= now)
     changed = CAMPAIGNS.c.rules != rules.version
     return (await connection.execute(running.where(or_(due, changed)))).first() is not None
 
 
-async def _look_again(connection: AsyncConnection, campaign: str, version: str) -> None:
+async def _recheck(connection: AsyncConnection, campaign: str, version: str) -> None:
     """Make contacts due that the campaign's former rules have postponed or excluded."""
     own = CONTACTS.c.campaign == campaign
     postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
@@ -144,7 +144,7 @@ async def _look_again(connection: AsyncConnection, campaign: str, version: str) 
     back = update(CONTACTS).where(own, or_(postponed, excluded))
     state = case((CONTACTS.c.dials > 0, "resting"), else_="waiting")
     await connection.execute(back.values(state=state, due_s=0.0, reason=""))
-    await _change(connection, campaign, rules=version)
+    await _update_campaign(connection, campaign, rules=version)
 
 
 async def why_none(connection: AsyncConnection, campaign: str, now: float) -> NothingToDial:
@@ -156,7 +156,7 @@ async def why_none(connection: AsyncConnection, campaign: str, now: float) -> No
 
 
 async def consent_of(connection: AsyncConnection, campaign: str, number: str) -> CallConsent | None:
-    """Return the stored consent of a contact."""
+    """Return the stored consent of a contact; `None` if there is none."""
     own = select(CONSENTS).where(CONSENTS.c.campaign == campaign, CONSENTS.c.number == number)
     row = (await connection.execute(own)).first()
     return _consent_in(row) if row else None
@@ -206,7 +206,7 @@ async def _next_contact(
     closed, engaged = False, await _engaged(connection, now)
     for limit in LOOKS:
         rows = await _candidates(connection, campaign, now, limit)
-        contact, passed = _look_through(rows, rules, now, engaged=engaged)
+        contact, passed = _first_dialable(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
         closed = closed or any(reason == OUTSIDE_HOURS for _, reason in passed)
         if contact is not None or not rows:
@@ -222,7 +222,7 @@ async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
     return frozenset(row.number for row in live if row.intended_s > now - MAX_S)
 
 
-def _look_through(
+def _first_dialable(
     rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
 ) -> tuple[Contact | None, Mapping[tuple[float | None, str], Sequence[int]]]:
     """Return the first contact that may be dialled, and the ids of those before it.
@@ -234,38 +234,39 @@ def _look_through(
         contact = read_contact(row, _consent_in(row))
         opens_s = BARRED if row.barred else rules.opens_s(contact, now)
         if isinstance(opens_s, str):
-            then = None, opens_s
+            next_due = None, opens_s
         elif opens_s > now:
-            then = opens_s, OUTSIDE_HOURS
+            next_due = opens_s, OUTSIDE_HOURS
         elif row.number not in engaged:
             return contact, passed
         else:
-            then = now + ENGAGED_S, ""
-        passed.setdefault(then, []).append(row.id)
+            next_due = now + ENGAGED_S, ""
+        passed.setdefault(next_due, []).append(row.id)
     return None, passed
 
 
 async def _pass_over(
     connection: AsyncConnection, passed: Mapping[tuple[float | None, str], Sequence[int]]
 ) -> None:
+    """Postpone or exclude the contacts in `passed`, which `_first_dialable` returned."""
     for (opens_s, reason), ids in passed.items():
-        then = {"state": "excluded"} if opens_s is None else {"due_s": opens_s}
+        values = {"state": "excluded"} if opens_s is None else {"due_s": opens_s}
         own = update(CONTACTS).where(CONTACTS.c.id.in_(ids))
-        await connection.execute(own.values(**then, reason=reason))
+        await connection.execute(own.values(**values, reason=reason))
 
 
 async def _candidates(
-    connection: AsyncConnection, campaign: str, now: float, many: int
+    connection: AsyncConnection, campaign: str, now: float, limit: int
 ) -> Sequence[Row[Any]]:
     """Return the next contacts: highest priority first, then those that have been due longest."""
     found: list[Row[Any]] = []
     for state in OPEN_STATES:  # separately: each query reads in index order
-        found += (await connection.execute(_in_turn(campaign, state, now, many))).all()
+        found += (await connection.execute(_candidate_query(campaign, state, now, limit))).all()
     found.sort(key=lambda row: (-row.priority, row.due_s, row.id))
-    return found[:many]
+    return found[:limit]
 
 
-def _in_turn(campaign: str, state: str, now: float, many: int) -> Select[Any]:
+def _candidate_query(campaign: str, state: str, now: float, limit: int) -> Select[Any]:
     barred = exists().where(DO_NOT_CALL.c.number == CONTACTS.c.number)
     own = (CONSENTS.c.campaign == CONTACTS.c.campaign) & (CONSENTS.c.number == CONTACTS.c.number)
     consent = (CONSENTS.c.kind, CONSENTS.c.given_on, CONSENTS.c.source)
@@ -274,19 +275,20 @@ def _in_turn(campaign: str, state: str, now: float, many: int) -> Select[Any]:
         .select_from(CONTACTS.outerjoin(CONSENTS, own))
         .where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == state, CONTACTS.c.due_s <= now)
         .order_by(CONTACTS.c.priority.desc(), CONTACTS.c.due_s, CONTACTS.c.id)
-        .limit(many)
+        .limit(limit)
         .with_for_update(skip_locked=True, of=CONTACTS)
     )
 
 
-def _open_ones(campaign: str) -> Any:
+def _open_contacts(campaign: str) -> Any:
     return (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN_STATES)
 
 
 async def _nothing_due(
     connection: AsyncConnection, campaign: str, *, closed: bool, now: float
 ) -> NothingToDial:
-    soonest = select(func.min(CONTACTS.c.due_s)).where(_open_ones(campaign))
+    """Return why no contact is due, and when the next one is; `closed`: some were outside hours."""
+    soonest = select(func.min(CONTACTS.c.due_s)).where(_open_contacts(campaign))
     due_s: float | None = (await connection.execute(soonest)).scalar_one_or_none()
     if due_s is not None:
         reason = "window_closed" if closed else "nobody_due"
@@ -296,12 +298,12 @@ async def _nothing_due(
     return NothingToDial(reason="nobody_due" if going_on else "finished")
 
 
-async def _change(connection: AsyncConnection, campaign: str, **values: Any) -> None:
+async def _update_campaign(connection: AsyncConnection, campaign: str, **values: Any) -> None:
     own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
     await connection.execute(own.values(**values))
 
 
-async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> None:
+async def _update_contact(connection: AsyncConnection, contact_id: int, **values: Any) -> None:
     own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
     await connection.execute(own.values(**values))
 

@@ -130,7 +130,7 @@ class Contacts:
         does not exist.
         """
         if self.dry:
-            return await self._foresee(campaign, contacts, now)
+            return await self._preview(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
             # Otherwise two parallel imports of a file could both take a number for new.
@@ -141,17 +141,17 @@ class Contacts:
             results: list[ImportedAs] = []
             new: dict[str, NewContact] = {}
             for contact in contacts:
-                results.append(_become(contact.number, new, known, barred, now))
+                results.append(_import_result(contact.number, new, known, barred, now))
                 if results[-1] == "added":
                     new[contact.number] = contact
-                elif results[-1] == "known" and await _complete(
+                elif results[-1] == "known" and await _fill_gaps(
                     connection, known[contact.number], contact, now
                 ):
                     results[-1] = "updated"
             await _insert(connection, campaign, list(new.values()), now)
         return results
 
-    async def _foresee(
+    async def _preview(
         self, campaign: str, contacts: Sequence[NewContact], now: float
     ) -> Sequence[ImportedAs]:
         numbers = [contact.number for contact in contacts]
@@ -160,7 +160,7 @@ class Contacts:
             barred = await _barred_of(connection, numbers)
         results: list[ImportedAs] = []
         for contact in contacts:
-            results.append(_become(contact.number, self._seen, known, barred, now))
+            results.append(_import_result(contact.number, self._seen, known, barred, now))
             if results[-1] == "added":
                 self._seen.add(contact.number)
             elif results[-1] == "known" and _gaps(known[contact.number], contact):
@@ -196,7 +196,7 @@ class Contacts:
             words: The words of the request.
         """
         async with self.database.transaction() as connection:
-            numbers = await _meant(connection, number, also, dial_id)
+            numbers = await _meant_numbers(connection, number, also, dial_id)
             entries = [DoNotCallEntry(item, source, now, words) for item in sorted(numbers)]
             return await _put_on_list(connection, entries) > 0
 
@@ -208,7 +208,7 @@ class Contacts:
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        """Take numbers off the list; return how many were on it. Their contacts may be called then.
+        """Take numbers off the list; return how many were on it. See `BACK` for their contacts.
 
         Args:
             number: As for `add_do_not_call`.
@@ -217,7 +217,7 @@ class Contacts:
             added_s: Remove only entries that were listed at this time; `None` for any.
         """
         async with self.database.transaction() as connection:
-            own = DO_NOT_CALL.c.number.in_(await _meant(connection, number, also, dial_id))
+            own = DO_NOT_CALL.c.number.in_(await _meant_numbers(connection, number, also, dial_id))
             if added_s is not None:
                 own &= DO_NOT_CALL.c.added_s == added_s
             found = delete(DO_NOT_CALL).where(own).returning(DO_NOT_CALL.c.number)
@@ -258,14 +258,14 @@ class Contacts:
             known = await _contact_of(connection, campaign, contact.number)
             if known is not None and known.state == "dialling":
                 return None
-            return await _become_contact(connection, call_id, campaign, contact, known, now)
+            return await _add_or_renew_contact(connection, call_id, campaign, contact, known, now)
 
     async def give_up_callback(self, note: CallbackNote, *, now: float) -> bool:
         """Record that a callback is not made, and why; return False if it was handled before."""
         async with self.database.transaction() as connection:
             if await _is_queued(connection, note.call_id):
                 return False
-            await _note(connection, note, now)
+            await _store_note(connection, note, now)
             return True
 
     async def left_callbacks(
@@ -292,10 +292,10 @@ class Contacts:
             .limit(LEFT_AT_ONCE)
         )
         async with self.database.reading() as connection:
-            return [_left(row) for row in await connection.execute(wanted)]
+            return [_left_callback(row) for row in await connection.execute(wanted)]
 
 
-async def _meant(
+async def _meant_numbers(
     connection: AsyncConnection, number: str, also: str, dial_id: str
 ) -> frozenset[str]:
     dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
@@ -332,7 +332,7 @@ async def _insert(
     await insert_missing(connection, CONSENTS, consents)
 
 
-def _become(
+def _import_result(
     number: str,
     new: Iterable[str],
     known: Mapping[str, Row[Any]],
@@ -361,7 +361,7 @@ async def _known(
     return {row.number: row for row in await connection.execute(own)}
 
 
-async def _complete(
+async def _fill_gaps(
     connection: AsyncConnection, known: Row[Any], contact: NewContact, now: float
 ) -> bool:
     """Fill the gaps of a contact from a later import; return whether its row has changed.
@@ -434,7 +434,7 @@ def _consent(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
     }
 
 
-async def _become_contact(
+async def _add_or_renew_contact(
     connection: AsyncConnection,
     call_id: str,
     campaign: str,
@@ -444,9 +444,9 @@ async def _become_contact(
 ) -> QueuedAs:
     if await _barred_of(connection, [contact.number]):
         refused = CallbackNote(call_id, contact.number, campaign, "do_not_call")
-        await _note(connection, refused, now)
+        await _store_note(connection, refused, now)
         return "do_not_call"
-    alone = await _is_empty(connection, campaign)
+    was_empty = await _is_empty(connection, campaign)
     if known is None:
         values = contact_row(campaign, contact, now)
         added = insert(CONTACTS).values(values).returning(CONTACTS.c.id)
@@ -458,14 +458,14 @@ async def _become_contact(
         await connection.execute(own.values(**again, reason=""))
     if contact.consent is not None:
         await insert_missing(connection, CONSENTS, [_consent(campaign, contact, now)])
-    await _wake(connection, campaign, alone=alone, now=now)
+    await _resume(connection, campaign, empty=was_empty, now=now)
     outcome: QueuedAs = "added" if known is None else "moved"
     made = CallbackNote(call_id, contact.number, campaign, outcome, contact.due_s, contact_id)
-    await _note(connection, made, now)
+    await _store_note(connection, made, now)
     return outcome
 
 
-async def _note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:
+async def _store_note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:
     row = {
         "call_id": made.call_id,
         "number": made.number[:64],
@@ -493,20 +493,20 @@ async def _is_empty(connection: AsyncConnection, campaign: str) -> bool:
     return (await connection.execute(own)).first() is None
 
 
-async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now: float) -> None:
+async def _resume(connection: AsyncConnection, campaign: str, *, empty: bool, now: float) -> None:
     """Resume a campaign that was finished.
 
-    A campaign that was never started is started only if it had no contact before (`alone`): it
+    A campaign that was never started is started only if it had no contact before (`empty`): it
     exists for callbacks. A paused campaign stays paused, by an operator's decision or because of a
     failure.
     """
-    states = ("done", "ready") if alone else ("done",)
+    states = ("done", "ready") if empty else ("done",)
     own = (CAMPAIGNS.c.name == campaign) & CAMPAIGNS.c.state.in_(states)
     values = {"state": "running", "reason": "callback", "changed_s": now}
     await connection.execute(update(CAMPAIGNS).where(own).values(**values))
 
 
-def _left(row: Row[Any]) -> LeftCallback:
+def _left_callback(row: Row[Any]) -> LeftCallback:
     return LeftCallback(
         call_id=row.call_id,
         number=row.number,

@@ -1,4 +1,4 @@
-"""The ledger of dials: their calls, their costs, and which of them the CRM was not told about."""
+"""The ledger of dials: their calls, their costs, and which of them were not reported to the CRM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,21 +89,23 @@ class Ledger:
 
         Args:
             campaigns: The names of the campaigns.
-            since_s: The earliest dials.
+            since_s: Dials that were intended earlier are left out.
             talked: Whether to include dials with a call on our side, which has its own report.
         """
         reported = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
-        asked = or_(DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value)
+        reached_carrier = or_(
+            DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value
+        )
         wanted = and_(
             DIALS.c.campaign.in_(campaigns),
             DIALS.c.intended_s >= since_s,
             DIALS.c.state == "settled",
-            asked,
+            reached_carrier,
             ~reported,
         )
         if not talked:
-            quiet = DIALS.c.outcome.not_in([item.value for item in TALKED])
-            wanted = and_(wanted, or_(quiet, DIALS.c.reason == NO_AGENT))
+            without_call = DIALS.c.outcome.not_in([item.value for item in TALKED])
+            wanted = and_(wanted, or_(without_call, DIALS.c.reason == NO_AGENT))
         found = (
             select(DIALS, CONTACTS.c.fields)
             .join(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id, isouter=True)
@@ -153,7 +155,10 @@ class Ledger:
     async def ended_calls(
         self, campaigns: Sequence[str], *, since_s: float
     ) -> Sequence[DialledCall]:
-        """Return some ended calls whose costs are not in their dial's row yet, earliest first."""
+        """Return the calls of some dials with an ended call whose costs are not in their row yet.
+
+        The earliest call comes first.
+        """
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
         )
@@ -233,13 +238,9 @@ class Ledger:
             return True
 
 
-# Sums of the costs of dials: the carrier's part, the providers' part, and how many prices are
-# missing. Missing prices are shown next to the sum, never guessed.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialCosts:
-    """Total costs of some dials, as far as they are known.
+    """Total costs of some dials; missing prices are counted next to the sums, never guessed.
 
     Attributes:
         carrier: The sum of the prices that the carrier has reported.

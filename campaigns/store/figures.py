@@ -70,9 +70,9 @@ class CampaignCourse:
 
     Attributes:
         intended_s: When its last dials were intended, the oldest first.
-        zones: How many of the sampled unfinished contacts have certain possible time zones; the
-            zones of the key are separated by spaces.
-        last_due_s: The latest due time of a waiting contact; `None` if none is waiting.
+        zones: How many of the sampled unfinished contacts have the possible time zones in the key,
+            which separates them by spaces.
+        last_due_s: The latest due time of a waiting or resting contact; `None` without one.
     """
 
     intended_s: tuple[float, ...] = ()
@@ -219,9 +219,9 @@ class Figures:
         contacts = func.count(DIALS.c.contact_id.distinct())
         dialled = select(contacts).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
         completed = select(contacts).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
-        known = select(func.count()).select_from(DIALS).where(own)
-        talked = known.where(DIALS.c.abandoned.is_not(None))
-        abandoned = known.where(DIALS.c.abandoned.is_(True))
+        dials = select(func.count()).select_from(DIALS).where(own)
+        talked = dials.where(DIALS.c.abandoned.is_not(None))
+        abandoned = dials.where(DIALS.c.abandoned.is_(True))
         async with self.database.reading() as connection:
             return ReachedContacts(
                 dialled=(await connection.execute(dialled)).scalar_one(),
@@ -302,12 +302,12 @@ class Figures:
         return spells_of(transitions, {row.holder: row.seen_at.timestamp() for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
-        """Return the incidents that began in a span of time."""
+        """Return the alerts about incidents that began in a span of time."""
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
         async with self.database.reading() as connection:
             found = (await connection.execute(wanted)).scalars()
-            return [alert for scalar in found if (alert := read_alert(scalar))]
+            return [alert for stored in found if (alert := read_alert(stored))]
 
 
 async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> CampaignStanding:

@@ -61,9 +61,9 @@ from operations.database.tables import (
 class Queue:
     """The queue, as one process uses it; every method raises `StorageError` if the database fails.
 
-    Only a process that dials needs a `holder`. It cannot change settled dials or those of other
-    holders. `now_s` returns seconds since 1970; it is called inside the transaction, so that a
-    lease does not begin before that.
+    Only a process that dials needs a `holder`. A holder cannot change settled dials or those of
+    other holders. `now_s` returns seconds since 1970; it is called inside the transaction, so that
+    a lease does not begin before the transaction.
     """
 
     def __init__(self, database: Database, *, holder: str = "") -> None:
@@ -95,7 +95,7 @@ class Queue:
         Returns:
             "", `lease_lost`, `do_not_call` or `not_running`.
         """
-        renewed = _own(dial, self.holder).where(DIALS.c.state == "intended")
+        renewed = _held_update(dial, self.holder).where(DIALS.c.state == "intended")
         async with self.database.transaction() as connection:
             now = now_s()
             lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
@@ -126,7 +126,7 @@ class Queue:
     async def renew(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> bool:
         """Extend the lease; return False if the dial is no longer ours."""
         async with self.database.transaction() as connection:
-            kept = _own(dial, self.holder).values(lease_until_s=now_s() + lease_s)
+            kept = _held_update(dial, self.holder).values(lease_until_s=now_s() + lease_s)
             return (await connection.execute(kept)).rowcount > 0
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
@@ -200,8 +200,8 @@ class Queue:
     async def finish(self, campaign: str, *, now: float) -> bool:
         """Mark a running campaign as done; return False if it does not run or has contacts left.
 
-        This is one statement, so that no contact is missed that is being added, such as a callback:
-        it would never be dialled.
+        One statement does both, so that a contact that is being added, such as a callback, is not
+        missed: it would never be dialled.
         """
         own = CONTACTS.c.campaign == CAMPAIGNS.c.name
         left = exists().where(own, CONTACTS.c.state.in_(UNFINISHED)).correlate(CAMPAIGNS)
@@ -215,7 +215,9 @@ class Queue:
 
 async def _change(queue: Queue, dial: Dial, **values: Any) -> bool:
     async with queue.database.transaction() as connection:
-        return (await connection.execute(_own(dial, queue.holder).values(**values))).rowcount > 0
+        return (
+            await connection.execute(_held_update(dial, queue.holder).values(**values))
+        ).rowcount > 0
 
 
 async def _settle(
@@ -237,7 +239,7 @@ async def _settle(
         "length_s": result.length_s,
         "cost": result.cost,
     }
-    if not (await connection.execute(_own(dial, holder).values(**values))).rowcount:
+    if not (await connection.execute(_held_update(dial, holder).values(**values))).rowcount:
         return False
     # The callee may have asked during this call not to be called again.
     barred = await _barred(connection, dial.number)
@@ -248,12 +250,12 @@ async def _settle(
     contact = own.values(state=state, reason=reason[:CODE_LENGTH], **next_values)
     await connection.execute(contact)
     if then.skipped:
-        await connection.execute(_uncalled(dial))
+        await connection.execute(_subtract_from_day(dial))
     if result.outcome is DialOutcome.COMPLETED:
         await _note_called(connection, dial.contact_id, now)
     if result.cost:
         spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
-        await connection.execute(_of_its_day(dial).values(**spent))
+        await connection.execute(_update_of_its_day(dial).values(**spent))
     return True
 
 
@@ -261,26 +263,26 @@ async def _release(
     connection: AsyncConnection, dial: Dial, holder: str, again: Mapping[str, Any]
 ) -> bool:
     """Delete a dial that was not placed, as if its contact had not been claimed."""
-    intended = delete(DIALS).where(_ours(dial, holder), DIALS.c.state == "intended")
-    gone = await connection.execute(intended)
-    if not gone.rowcount:
+    intended = delete(DIALS).where(_is_held(dial, holder), DIALS.c.state == "intended")
+    deleted = await connection.execute(intended)
+    if not deleted.rowcount:
         return False
-    before = dial.attempt - 1
-    values = {"state": _state_before(before), "dials": before, **again}
+    earlier = dial.attempt - 1
+    values = {"state": _state_before(earlier), "dials": earlier, **again}
     if await _barred(connection, dial.number):
         values |= {"state": "excluded", "reason": BARRED}
     own = CONTACTS.c.id == dial.contact_id
     await connection.execute(update(CONTACTS).where(own).values(**values))
-    await connection.execute(_uncalled(dial))
+    await connection.execute(_subtract_from_day(dial))
     return True
 
 
-def _own(dial: Dial, holder: str) -> Update:
+def _held_update(dial: Dial, holder: str) -> Update:
     """Return an update that applies only if `holder` has the dial and it is not settled."""
-    return update(DIALS).where(_ours(dial, holder), DIALS.c.state != "settled")
+    return update(DIALS).where(_is_held(dial, holder), DIALS.c.state != "settled")
 
 
-def _ours(dial: Dial, holder: str) -> ColumnElement[bool]:
+def _is_held(dial: Dial, holder: str) -> ColumnElement[bool]:
     # A dial that we released and claimed again has the same id and holder.
     claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
     return claimed & (DIALS.c.holder == holder)
@@ -326,12 +328,12 @@ def _state_before(dials: int) -> str:
     return "resting" if dials else "waiting"
 
 
-def _uncalled(dial: Dial) -> Update:
+def _subtract_from_day(dial: Dial) -> Update:
     """Return the update that subtracts a dial that was not made from its day's count."""
-    return _of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1)
+    return _update_of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1)
 
 
-def _of_its_day(dial: Dial) -> Update:
+def _update_of_its_day(dial: Dial) -> Update:
     """Return an update of the campaign that applies only if the dial's day is not over."""
     own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == dial.campaign)
     return own.where(CAMPAIGNS.c.day_s <= dial.intended_s)
@@ -343,6 +345,7 @@ async def _barred(connection: AsyncConnection, number: str) -> bool:
 
 
 async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
+    """Return a dial with its contact; if the contact was erased, delete the dial, return `None`."""
     dial = read_dial(row)
     found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
     contact = (await connection.execute(found)).first()
@@ -360,7 +363,9 @@ async def _note_called(connection: AsyncConnection, contact_id: int, now: float)
 
     A new request in this call is a callback of its own and stays open.
     """
-    given = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.contact_id == contact_id)
-    waiting = CALLBACKS.c.call_id.in_(given) & CALLBACKS.c.done_at.is_(None)
+    call_ids = select(CALLBACK_CONTACTS.c.call_id).where(
+        CALLBACK_CONTACTS.c.contact_id == contact_id
+    )
+    waiting = CALLBACKS.c.call_id.in_(call_ids) & CALLBACKS.c.done_at.is_(None)
     done_at = datetime.fromtimestamp(now, UTC)
     await connection.execute(update(CALLBACKS).where(waiting).values(done_at=done_at))

@@ -47,7 +47,7 @@ class UnfinishedContacts:
     database: Database
 
     async def groups(self, campaign: str, *, digits: int) -> Sequence[ContactGroup]:
-        """Return the contacts that may be called or that the campaign's rules have excluded.
+        """Return groups of contacts that may be called or that the campaign's rules have excluded.
 
         Args:
             campaign: The campaign's name.

@@ -41,7 +41,7 @@ def used(cost: float | None) -> UsageMeasured:
 
 
 class Call:
-    """One call of the record, told as by the process that has it."""
+    """One call, recorded as by the process that has it."""
 
     def __init__(self, url: str, dial_id: str, name: str = "c1", *, at: datetime = AT) -> None:
         self._writer = RecordWriter(Database(url), holder=name)
@@ -84,11 +84,11 @@ async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1
     await call.close()
 
 
-async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
+async def copy_new(url: str, *, now: float = NOON + 5.0) -> float:
     calls = Ledger(Database(url))
     costs = CallCosts(ledger=calls, campaigns=["spring"], leads=lambda: True, now_s=lambda: now)
     try:
-        return await costs.take_over()
+        return await costs.copy_new()
     finally:
         await calls.database.close()
 
@@ -105,14 +105,14 @@ class TestCallCosts:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, 0.01)
 
-        waits = [await take_over(url) for _ in range(3)]
+        waits = [await copy_new(url) for _ in range(3)]
 
         (kept,) = await dials_of(url, "spring")
         assert kept.providers_cost == pytest.approx(0.03)
         assert (kept.unpriced, kept.abandoned) == (False, False)
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked after its end"
-        assert await take_over(url, now=NOON + 3600.0) == IDLE_S
+        assert await copy_new(url, now=NOON + 3600.0) == IDLE_S
 
     async def test_both_parts_count_against_the_days_limit(
         self, url: str, queue: OpenQueue
@@ -122,7 +122,7 @@ class TestCallCosts:
         assert isinstance(await queue.claim(THRIFTY), Claim)
 
         await ended_call(url, dial, 0.03)
-        await take_over(url)
+        await copy_new(url)
 
         assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
 
@@ -132,11 +132,11 @@ class TestCallCosts:
         dial = await settle(queue)
         call = Call(url, dial.id)
         await call.end(ANSWER, used(0.02))
-        await take_over(url)
+        await copy_new(url)
 
         await call.emit(used(0.01))
-        await take_over(url)
-        await take_over(url)
+        await copy_new(url)
+        await copy_new(url)
         await call.close()
 
         assert [item.providers_cost for item in await dials_of(url, "spring")] == [
@@ -149,11 +149,11 @@ class TestCallCosts:
         dial = await settle(queue)
         call = Call(url, dial.id)
         await call.emit(used(0.02))
-        await take_over(url)
+        await copy_new(url)
         (before,) = await dials_of(url, "spring")
 
         await call.end()
-        await take_over(url)
+        await copy_new(url)
         await call.close()
 
         (behind,) = await dials_of(url, "spring")
@@ -165,7 +165,7 @@ class TestCallCosts:
     ) -> None:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, None)
-        await take_over(url)
+        await copy_new(url)
 
         figures = Figures(queue.database)
         (row,) = await figures.outcomes("spring")
@@ -193,7 +193,7 @@ class TestCallCosts:
         await bills.charge(first, 0.014)
         await ended_call(url, first, 0.02)
         await ended_call(url, second, None, name="c2")
-        await take_over(url)
+        await copy_new(url)
 
         outcomes = await figures.outcomes("spring")
         lines = [contact_line async for contact_line in contact_lines(figures.contacts("spring"))]
@@ -221,7 +221,7 @@ class TestCallCosts:
         whole = Call(url, stayed.id, "c2")
         await whole.end(ANSWER, reason="caller_hung_up")
 
-        await take_over(url)
+        await copy_new(url)
         figures = Figures(queue.database)
         reached = await figures.reached("spring")
         for item in (short, whole):

@@ -395,13 +395,14 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
         parts = it.parts(carrier=WatchedCarrier(it.carrier))
         del parts["figures"]
         run = DialRun(campaign=it.campaign, claim=claim, **parts)
-        dials, began_s = DialsInProgress(tasks, set(), learn=learn, left=lambda: None), now_s()
+        dials = DialsInProgress(tasks, set(), learn=learn, on_failure=lambda: None)
+        began_s = now_s()
         dials.begin(run, end)
         await asyncio.sleep(0.1)  # the next contact is looked for
         await dials.wait(100.0)
         assert now_s() - began_s < 1.0
         await dials.wait(100.0)
-        assert now_s() - began_s > 99.0  # it is told once
+        assert now_s() - began_s > 99.0  # the end wakes one wait only
 
 
 async def test_a_process_that_does_not_lead_dials_no_contact(tmp_path: Path) -> None:
@@ -479,15 +480,15 @@ class LateFigures(Figures):
     """Adds a contact right after the query that found none left."""
 
     book: Contacts
-    due_s = 0.0  # of the callback
+    due_s = 0.0  # when the added callback is due
 
     async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
-        seen = await super().standings(now=now)
-        if not self.due_s and not seen[0].contacts.keys() - {"done"}:
+        found = await super().standings(now=now)
+        if not self.due_s and not found[0].contacts.keys() - {"done"}:
             self.due_s = now + 300.0
             callback = NewContact(number=B, zones=("UTC",), due_s=self.due_s)
             await self.book.add("c", [callback], now=now)
-        return seen
+        return found
 
 
 async def test_a_campaign_that_gains_a_contact_while_found_done_continues(
@@ -513,7 +514,7 @@ async def test_a_pace_is_kept_without_falling_behind(tmp_path: Path) -> None:
 
 
 class ForgetfulCarrier(ScriptedCarrier):
-    """Reports at the end that the call failed, and no longer that it was answered."""
+    """Reports at the end that the call failed, without saying that it was answered."""
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         found = await super().find(dial_id, to, since_s)

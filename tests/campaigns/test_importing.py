@@ -59,7 +59,7 @@ class Importing:
         *,
         columns: tuple[str, ...] = (),
         encoding: str = "",
-        orders: OrderRules = NO_COUNTRIES,
+        order_rules: OrderRules = NO_COUNTRIES,
     ) -> ImportTally:
         data = text if isinstance(text, bytes) else text.encode()
         self._file.write_bytes(data)
@@ -70,7 +70,7 @@ class Importing:
             now=self._now,
             columns=columns,
             encoding=encoding,
-            orders=orders,
+            order_rules=order_rules,
         )
         return await import_contacts(plan, self._book, self.refused.append)
 
@@ -377,7 +377,7 @@ async def test_an_import_refuses_numbers_that_every_dial_request_would_refuse(
     gate = rules if rules.opened else OrderRules(prefixes=("+",))
     refusal = judge_number(read_called(number, ""), gate)
 
-    await importing.take(f"{HEADER}\n{number},Ada,{CONSENT}\n", orders=rules)
+    await importing.take(f"{HEADER}\n{number},Ada,{CONSENT}\n", order_rules=rules)
 
     reasons = [row.reason.partition(":")[0] for row in importing.refused]
     assert reasons == ([refusal.reason] if refusal else [])
