@@ -96,7 +96,7 @@ def test_an_alert_counts_the_callers_who_were_hurt_while_it_was_open() -> None:
     ("hurt", "calls", "alarms"),
     [
         (0, 100, False),
-        (1, 2, False),  # one unlucky caller is no outage
+        (1, 2, False),  # one unlucky caller is not an outage
         (2, 2, True),
         (2, 100, True),
         (2, 101, False),

@@ -144,7 +144,7 @@ def test_an_alert_ends_when_each_process_that_reported_it_was_replaced() -> None
     alerting.handle(BEGAN, 100.0, by="one")
     alerting.handle(LASTED, 101.0, by="two")
     alerting.handle(LEFT, 110.0, by="one")
-    alerting.handle(LEFT, 111.0, by="three")  # it never reported it
+    alerting.handle(LEFT, 111.0, by="three")  # this process never reported it
 
     assert only(alerting).ended_s is None
     alerting.handle(LEFT, 112.0, by="two")

@@ -18,7 +18,7 @@ def entry(event: Event, call_id: str = "c1") -> Entry:
 
 
 def ended(number: int) -> KnownCalls:
-    """Return what is known after this many calls, one after the other."""
+    """Return the known calls after this many calls, one after the other."""
     calls = KnownCalls(keep_ended=KEPT)
     for index in range(number):
         calls.add(entry(STARTED, str(index)))

@@ -65,7 +65,7 @@ def used(stage: str, provider: str, **amounts: Any) -> UsageMeasured:
 
 
 def spoke(provider: str, words: int) -> UsageMeasured:
-    """Return a voice's bill for some words."""
+    """Return a voice's usage for some words."""
     return used("tts", provider, characters=6 * words)
 
 

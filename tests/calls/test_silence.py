@@ -122,7 +122,7 @@ def test_a_line_with_sound_and_no_words_is_hung_up_in_the_end() -> None:
     assert silence.tick(108.0) == (Goodbye(reason="silence", words="Bye."),)
 
     silence.floor.caller_stopped(108.0, now=108.0)
-    silence.caller_begins(109.0)  # into the goodbye
+    silence.caller_begins(109.0)  # during the goodbye
 
     assert silence.tick(117.0) == (Goodbye(reason="silence", words="Bye.", final=True),)
 

@@ -26,7 +26,7 @@ def test_the_caller_is_left_and_the_agent_right() -> None:
 def test_a_side_that_is_silent_is_silence() -> None:
     stereo = Stereo(RATE_HZ)
     stereo.hear_agent(tone(7), 100.0)
-    stereo.hear_caller(tone(3), 101.02)  # it began at 101.0
+    stereo.hear_caller(tone(3), 101.02)  # the piece began at 101.0
 
     left, right = channels(stereo.take_all())
 

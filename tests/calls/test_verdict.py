@@ -78,7 +78,7 @@ def failed(at: float) -> Timed:
 
 
 def judged(events: Timed, *, at: float = 30.0, reason: str = "caller_hung_up") -> list[Event]:
-    """Return what is published of a call that ends so."""
+    """Return what is published of a call with these events and this end."""
     verdict = VerdictMeter(other_voices={STANDBY, "local"})
     ended = CallEnded(reason=reason, length_s=at)
     out = [item for now, event in [*events, (at, ended)] for item in verdict.handle(event, now)]
@@ -112,7 +112,7 @@ SILENCE = ("hurt", "no_answer")
         ([*answer(7.0), *late(7.0)], LATE),
         ([*held(7.1), *answer(7.4)], FILLER),
         ([*answer(6.5, voice=STANDBY)], OTHER),
-        ([*answer(6.5), (8.0, won("tts", STANDBY))], OTHER),  # it dies in the middle
+        ([*answer(6.5), (8.0, won("tts", STANDBY))], OTHER),  # the first voice fails in the middle
         ([*answer(6.5), *step(8.0, "tts", "local")], OTHER),
         ([*answer(6.5), (9.0, AgentSaid(turn=1, text="Goodbye.", by="local"))], OTHER),
         ([*answer(6.5), (9.0, AgentSaid(turn=1, text="Goodbye.", by="cartesia"))], SERVED),
@@ -125,7 +125,7 @@ SILENCE = ("hurt", "no_answer")
         ([*step(7.0, "llm", "clip"), *step(13.0, "llm", "keypad"), *answer(14.0)], MENU),
         ([*step(7.0, "tts", "clip"), *step(7.5, "tts", "local")], OTHER),
         ([], SILENCE),
-        ([*held(7.1), *held(9.0)], SILENCE),  # fillers alone are no answer
+        ([*held(7.1), *held(9.0)], SILENCE),  # fillers alone are not an answer
         ([(6.5, PersonWanted(turn=1, reason=""))], SERVED),
         ([(6.5, CallbackWanted(turn=1, when="", reason=""))], SERVED),
         ([(6.5, AnswerEmpty(stage="llm", attempts=2, asks_again=True))], CLIP),

@@ -44,16 +44,16 @@ class ScriptedCarrier:
     """Records each dial before it answers; `fates` has the outcomes of the dials."""
 
     fates: dict[str, DialOutcome] = field(default_factory=dict)
-    verdicts: dict[str, DialVerdict] = field(default_factory=dict)  # of those not answered
-    record: list[str] = field(default_factory=list)  # the ids, in order
+    verdicts: dict[str, DialVerdict] = field(default_factory=dict)  # of unanswered dials
+    record: list[str] = field(default_factory=list)  # the dials' ids, in order
     calls: dict[str, tuple[float, str]] = field(default_factory=dict)
-    lost_answers: int = 0  # this many more are placed without an answer
-    deaf: int = 0  # this many more requests are not answered, and place no call
+    lost_answers: int = 0  # for this many more dials, the call is placed and the response lost
+    deaf: int = 0  # this many more requests get no response, and place no call
     refused: set[str] = field(default_factory=set)
     answers_after_s: float = 0.0
-    answers_with: str = "call"  # or "order": its id, while the call has none
+    answers_with: str = "call"  # or "order", for the id of a request whose call has no id yet
     asked: int = 0  # requests, of both kinds
-    cancelled: dict[str, str] = field(default_factory=dict)  # as what they were ordered
+    cancelled: dict[str, str] = field(default_factory=dict)  # the ids given to `cancel`, by dial
 
     async def dial(self, request: DialRequest) -> str:
         self.asked += 1
@@ -104,7 +104,7 @@ class Floor:
     well: dict[str, bool] = field(default_factory=lambda: dict(OPEN))
     free: int = 4
     failing: dict[str, str] = field(default_factory=dict)  # why our side failed, by number
-    numbers: dict[str, str] = field(default_factory=dict)  # by the dial
+    numbers: dict[str, str] = field(default_factory=dict)  # by dial id
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def seats(self) -> int:
@@ -151,7 +151,7 @@ class Dialing:
     calls: OwnCalls | None = None  # `None` for the default
     more: dict[str, Campaign] = field(default_factory=dict)
     rules: OrderRules = LAB_RULES
-    held: dict[str, Hold] = field(default_factory=dict)  # as another process told operators
+    held: dict[str, Hold] = field(default_factory=dict)  # as the former leader reported them
 
     def __post_init__(self) -> None:
         self.database = Database(self.url)
@@ -217,7 +217,7 @@ class Dialing:
                 await asyncio.sleep(1.0)
 
     def outcomes(self) -> dict[str, str]:
-        """Each contact's last outcome, by number, in the order in which they were dialled."""
+        """Return each contact's last outcome, by number, in the order of the dials."""
         last = {text.dial_id: text.outcome for text in self.of(DialEnded)}
         return {self.number(dial_id): outcome for dial_id, outcome in last.items()}
 
@@ -225,7 +225,7 @@ class Dialing:
         return self.carrier.calls[dial_id][1]
 
     def dialled(self) -> list[str]:
-        """The called numbers, in order."""
+        """Return the called numbers, in order."""
         return [self.number(item) for item in self.carrier.record]
 
 

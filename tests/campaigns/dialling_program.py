@@ -46,7 +46,7 @@ class Dialler:
     die_at: str = ""
     die_on: int = 1
     passed: Counter[str] = field(default_factory=Counter[str])
-    left: list[Claim] = field(default_factory=list[Claim])  # when the database was too busy
+    left: list[Claim] = field(default_factory=list[Claim])  # dials left when the database failed
     parent: int = field(default_factory=os.getppid)
 
     def step(self, name: str) -> None:
@@ -62,7 +62,9 @@ class Dialler:
             try:
                 if await self.take_one() == "finished":
                     return
-            except StorageError:  # a file has one writer at a time, and there was a long queue
+            except (
+                StorageError
+            ):  # SQLite has one writer at a time, and the queue for it was too long
                 continue
 
     async def take_one(self) -> str:

@@ -7,7 +7,7 @@ from transports.dialling import HeardLeg
 
 @dataclass
 class ToldNews:
-    """Empty until a test adds something."""
+    """Callbacks, of which there are none until a test adds some."""
 
     refs: dict[str, str] = field(default_factory=dict[str, str])
     told: dict[str, HeardLeg] = field(default_factory=dict[str, HeardLeg])

@@ -39,7 +39,7 @@ async def _withdraw() -> None:
 
 
 def withdrawn(dial_id: str) -> DialRequest:
-    """Return a request that is no longer wanted when its turn comes."""
+    """Return a request that is withdrawn when the carrier would be asked."""
     return DialRequest(dial_id=dial_id, to=A, campaign="c", confirm=_withdraw)
 
 

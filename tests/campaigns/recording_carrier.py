@@ -19,7 +19,7 @@ SLOWEST_S = 0.02
 class RecordingCarrier:
     """Numbers that end in 7 are busy when they are first called; all others answer and talk.
 
-    It loses one request in eight before it is recorded, and one answer in eight afterwards.
+    It loses one request in eight before recording it, and one response in eight afterwards.
     """
 
     chance: random.Random

@@ -37,13 +37,13 @@ DAY_S = 86_400.0
 
 
 class Bill:
-    """A carrier that reports costs as the test wants."""
+    """A carrier that reports the costs that a test has set."""
 
     def __init__(self, *costs: float | None) -> None:
         self.costs = list(costs)
         self.asked = 0
         self.down = False
-        self.refuses = ""  # a call whose price it does not say
+        self.refuses = ""  # the id of a call whose price it does not report
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         self.asked += 1

@@ -41,7 +41,7 @@ class OurSide:
         """Keep the verdict."""
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        """Need nothing."""
+        """Prepare nothing."""
 
 
 async def judged(found: FoundCall, ours: CallVerdict | None) -> DialResult:

@@ -29,7 +29,7 @@ from tests.campaigns.dialing import (
 
 pytestmark = pytest.mark.virtual_time
 
-MIDNIGHT_S = 86_400.0  # these tests begin some hours behind one
+MIDNIGHT_S = 86_400.0  # these tests begin some hours after the previous one
 A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
 
 
@@ -155,7 +155,8 @@ async def test_a_campaign_paused_by_an_operator_waits_for_no_recovery(
 async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: Path) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
-        it.carrier.refused = {*numbers[:4], *numbers[5:]}  # one in between is dialled: not all
+        # The trunk works: one number in between is dialled.
+        it.carrier.refused = {*numbers[:4], *numbers[5:]}
         async with asyncio.timeout(600.0):
             await it.in_state("paused")
         await asyncio.sleep(300.0)
@@ -214,9 +215,9 @@ async def test_no_contact_is_dialled_while_the_last_result_is_unknown(
         settle = it.store.settle
 
         async def settle_late(*of_dial: Any, **how: Any) -> bool:
-            kept = await settle(*of_dial, **how)
-            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not reported yet
-            return kept
+            stored = await settle(*of_dial, **how)
+            await asyncio.sleep(5.0)  # stored, so the next contact has room, but not reported yet
+            return stored
 
         monkeypatch.setattr(it.store, "settle", settle_late)
         async with running(it):

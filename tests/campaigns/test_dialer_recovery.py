@@ -95,7 +95,7 @@ async def test_a_server_with_other_campaigns_takes_over_no_dial(
         )
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(elsewhere.run())
-            await asyncio.sleep(1.0)  # it looks before we do, each time
+            await asyncio.sleep(1.0)  # it checks before our dialler does, each time
             async with running(it), asyncio.timeout(600.0):
                 await it.done()
             task.cancel()
@@ -108,7 +108,7 @@ async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_bac
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        it.floor.free = 0  # it dials no contact itself
+        it.floor.free = 0  # our dialler dials no contact itself
         ahead_s = 3600.0
         dialer = Dialer({"c": it.campaign}, **it.parts(now_s=lambda: now_s() + ahead_s))
         async with asyncio.TaskGroup() as tasks:
@@ -129,7 +129,7 @@ class UnrenewingStore(Queue):
 
 @dataclass
 class SlowAnswers(ScriptedCarrier):
-    """Rings at once, and reports it late."""
+    """Lets the telephone ring at once, and reports the call late."""
 
     async def dial(self, request: DialRequest) -> str:
         call_ref = await super().dial(request)
@@ -196,7 +196,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
 
 @asynccontextmanager
 async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
-    """Let another process lead, whose key for the carrier is the right one."""
+    """Let another process lead, whose key for the carrier is valid."""
     store = Queue(Database(it.url), holder="another")
     carrier = ScriptedCarrier(
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
@@ -213,7 +213,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
 
 
 class KeyRenewed(ScriptedCarrier):
-    """Dials once with this key, which is invalid from then on."""
+    """Accepts one dial with the old key, which is invalid from then on."""
 
     async def dial(self, request: DialRequest) -> str:
         try:
@@ -256,7 +256,7 @@ class AwayStore(Queue):
     """A store whose database can fail and recover."""
 
     away = False
-    away_placed = False  # for this alone
+    away_placed = False  # only for `placed`
 
     async def claim(self, *args: Any, **rest: Any) -> Claim | NothingToDial:
         self._need(there=not self.away)
@@ -281,7 +281,7 @@ class AwayStore(Queue):
 
 @asynccontextmanager
 async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]:
-    """Two contacts, called one at a time, whose telephones ring for long."""
+    """Open a campaign with two contacts, called one at a time, whose telephones ring for long."""
     async with dialing(folder, A, B, concurrent=1) as it:
         it.store = store = AwayStore(it.database, holder="me")
         it.carrier.answers_after_s = 100.0

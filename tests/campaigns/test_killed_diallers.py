@@ -32,7 +32,7 @@ STEPS = (
     "before the outcome",
     "after the outcome",
 )
-GUARD_S = 3600.0  # of the whole: no test waits for a clock, and a machine may be busy
+GUARD_S = 3600.0  # for the whole test: nothing waits for a clock, and a machine may be busy
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def nursery() -> AsyncIterator[Process]:
         ended = True
     finally:
         if not ended:
-            process.kill()  # its dialler goes with it
+            process.kill()  # its dialler ends with it
         assert process.stdin
         process.stdin.close()
         await process.wait()

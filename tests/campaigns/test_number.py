@@ -42,9 +42,13 @@ GOOD = {
     "a lost plus, invalid here": ("12025550143", "DE", "+12025550143"),
     "a lost zero": ("7911123456", "GB", "+447911123456"),
     "a lost zero in France": ("612345678", "FR", "+33612345678"),
-    "an Indian mobile": ("9512345678", "IN", "+919512345678"),  # with a plus, of Myanmar
-    "an area of Moscow": ("(495) 123-45-67", "RU", "+74951234567"),  # with a plus, of Germany
-    "with Russia's prefix": ("8 495 123-45-67", "RU", "+74951234567"),  # or of Vietnam
+    "an Indian mobile": ("9512345678", "IN", "+919512345678"),  # with a plus, a number of Myanmar
+    "an area of Moscow": (
+        "(495) 123-45-67",
+        "RU",
+        "+74951234567",
+    ),  # with a plus, a number of Germany
+    "with Russia's prefix": ("8 495 123-45-67", "RU", "+74951234567"),  # or a number of Vietnam
     "Mexican": ("5512345678", "MX", "+525512345678"),
     "Mexican, before 2019, from abroad": ("+52 1 55 1234 5678", "", "+525512345678"),
     "Mexican, before 2019, without its plus": ("5215512345678", "MX", "+525512345678"),

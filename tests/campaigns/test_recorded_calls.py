@@ -33,7 +33,7 @@ BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
 def house_with(record: Ledger) -> PlacedCalls:
-    """Return the calls of a server whose processes know of none."""
+    """Return the calls of a server whose processes know of no call."""
     ledger = CallLedger()
     ledger.join(SingleProcess(why_closed=str, clock=now_s))
     return PlacedCalls(
@@ -59,7 +59,7 @@ async def dialled(it: Dialing) -> str:
 
 
 async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
-    """Return the result of a dial whose call is told by a process that has left."""
+    """Return the result of a dial whose call was recorded by a process that has left."""
     async with pool(it.url) as calls, asyncio.TaskGroup() as tasks:
         it.calls = calls
         dialing = tasks.create_task(it.dialer().run())
@@ -135,7 +135,7 @@ async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
 
 
 class HangingRecord(Ledger):
-    """With a database that does not answer."""
+    """A record whose database does not answer."""
 
     async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         await asyncio.sleep(3600.0)
@@ -143,7 +143,7 @@ class HangingRecord(Ledger):
 
 
 class AwayRecord(Ledger):
-    """With a missing database."""
+    """A record whose database is missing."""
 
     async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         raise StorageError(f"nothing of {dial_id} and {kinds}")

@@ -102,7 +102,7 @@ def order(dial_id: str) -> Order:
 
 
 async def placed(call: OneCall, floor: Floor, *, stop_s: float, dials: int = 1) -> float:
-    """Place calls, stop the server `stop_s` later, and return how long that waits for them.
+    """Place calls, stop the server `stop_s` later; return how long the stop waits for them.
 
     A status request that hangs at that moment is cut off with the request for the call.
     """

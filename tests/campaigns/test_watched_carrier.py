@@ -44,7 +44,7 @@ class OneAnswer:
 
 @dataclass
 class OneAnswerRecalled(OneAnswer):
-    """One that must be told its own ids."""
+    """A carrier that must be told its own ids."""
 
     recalled: dict[str, str] = field(default_factory=dict)
 
