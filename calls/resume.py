@@ -29,8 +29,8 @@ CUT_OFF: Final = {
 }
 """The result that the model gets for a tool whose outcome is unknown."""
 GO_ON: Final = (
-    "The line was cut while you were speaking. The caller heard your last message as far as it "
-    "stands here. Go on from there, and repeat nothing."
+    "The line was cut while you were speaking. The caller heard your last message only as far as "
+    "it is shown here. Go on from there, and repeat nothing."
 )
 
 

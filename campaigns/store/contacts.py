@@ -48,7 +48,7 @@ UNSEEN_S: Final = 6 * 3600.0  # after the request, if its call has no record
 LEFT_AT_ONCE: Final = 100  # callbacks
 MAX_WORDS: Final = 300  # characters of an entry's words, the length of the column
 BACK: Final = {  # by last outcome: the new state of a contact whose number is taken off the list
-    ("",): "waiting",
+    ("", "refused"): "waiting",
     ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
     ("completed", "voicemail", "unknown"): "done",
 }

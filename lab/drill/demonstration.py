@@ -116,7 +116,7 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     ContactSkipped: lambda e: f"{e.dial_id}: put back in favour of the next one: {e.reason}",
     DialPlaced: lambda e: f"{e.dial_id}: the carrier is calling",
     DialEnded: lambda e: f"{e.dial_id}: {e.outcome}{', ' + e.reason if e.reason else ''}",
-    ProviderReset: lambda _: "may be tried at once: an operator has reset it",
+    ProviderReset: lambda _: "may be tried again at once",
 }
 """The meaning of each event that a scenario explains."""
 

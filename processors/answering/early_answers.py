@@ -139,6 +139,9 @@ class PreparedAnswer:
                 self._parts.put_nowait(chunk)
         except NoModelLeftError as error:
             self._parts.put_nowait(error)
+        except Exception as error:
+            self._parts.put_nowait(error)  # else `chunks` would wait for ever
+            raise
         else:
             self._parts.put_nowait(None)
 

@@ -158,7 +158,7 @@ def after_sound(
 
 ASK_AGAIN: Final = (
     "There was a sound on the caller's line, perhaps words, and none could be made out. They have "
-    "heard of you what this conversation holds, and nothing after it. In one short sentence, ask "
+    "heard what you say in this conversation, and nothing after it. In one short sentence, ask "
     "them to say it again; repeat a question of yours that they may have missed."
 )
 

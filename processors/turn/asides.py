@@ -24,7 +24,8 @@ PATIENT: Final = 2  # from this resumption in a row on, the next sentence cannot
 
 GO_ON: Final = (
     "The caller made a sound while you were speaking, perhaps to show that they are listening. "
-    "They heard your last message as far as it stands here. Go on from there, and repeat nothing."
+    "They heard your last message only as far as it is shown here. Go on from there, and repeat "
+    "nothing."
 )
 
 

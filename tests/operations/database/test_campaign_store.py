@@ -325,6 +325,11 @@ class TestQueue:
         standing = await queue.standing()
         assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
 
+        assert await other.book.remove_do_not_call(dial.number) == 1
+
+        assert (await queue.standing()).contacts == {"waiting": 1}
+        assert (await queue.take()).dial.number == dial.number
+
     async def test_a_contact_who_opts_out_in_the_call_is_not_called_again(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:

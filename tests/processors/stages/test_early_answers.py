@@ -1,11 +1,13 @@
 """A model that is asked before the turn is decided, against simulated providers on the wire."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from openai.types.chat import ChatCompletionChunk
 from pipecat.frames.frames import CancelFrame, Frame
+from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import ContextShortened, FirstToken, TurnDecided, UsageMeasured
 from fallbacks.events import (
@@ -17,6 +19,7 @@ from fallbacks.events import (
     StageExhausted,
 )
 from fallbacks.ladder import EarlyBudget
+from processors.answering.early_answers import PreparedAnswer
 from tests.processors.stages.early_bench import (
     DETECTOR_S,
     QUESTION,
@@ -387,3 +390,46 @@ async def test_a_message_that_changed_meanwhile_makes_it_another_question() -> N
 
     assert [item.because for item in it.told_of(EarlyAnswerDropped)] == ["context"]
     assert it.said == [ANSWER]
+
+
+class BrokenAnswer:
+    """An answer whose code has a mistake."""
+
+    async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
+        raise AttributeError("a mistake of ours")
+        yield
+
+    async def close(self) -> None:
+        pass
+
+
+class Owner:
+    """Owns one task."""
+
+    def create_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        self.task = asyncio.create_task(work, name=name)
+        return self.task
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+
+
+async def test_a_mistake_while_an_early_answer_is_read_reaches_its_user() -> None:
+    owner = Owner()
+    prepared = PreparedAnswer(
+        LLMContext(),
+        lambda *_: BrokenAnswer(),  # type: ignore[arg-type, return-value]
+        owner=owner,
+        emit=lambda _: None,
+        clock=lambda: 0.0,
+        on_exhausted=lambda: None,
+    )
+
+    async def change_writer(provider: str, taken_back: int) -> None:
+        pass
+
+    chunks = prepared.chunks(change_writer)
+    with pytest.raises(AttributeError, match="a mistake of ours"):
+        await asyncio.wait_for(anext(chunks), 5.0)
+    with pytest.raises(AttributeError):
+        await owner.task  # it is logged, too
