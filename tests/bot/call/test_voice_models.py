@@ -130,7 +130,7 @@ def test_a_shared_turn_analyzer_agrees_with_pipecats_own(models: VoiceModels) ->
 
     judged = own._predict_endpoint(sound.astype(np.float32) / 32768.0)
 
-    assert shared._look([sound], 0).probability == pytest.approx(judged["probability"])
+    assert shared._run_model([sound], 0).probability == pytest.approx(judged["probability"])
 
 
 async def test_turn_decisions_of_many_calls_share_one_thread_a_core() -> None:

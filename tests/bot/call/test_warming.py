@@ -37,7 +37,7 @@ async def test_turn_decisions_warm_up_in_parallel(
             met.append(True)
         return Judgement(probability=1.0, took_s=0.0)
 
-    monkeypatch.setattr(TurnDetector, "_look", look)
+    monkeypatch.setattr(TurnDetector, "_run_model", look)
     await warm_up(VoiceModels.load())
 
     assert met

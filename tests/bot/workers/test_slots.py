@@ -341,7 +341,7 @@ async def test_a_worker_that_never_gets_ready_is_replaced_during_calls(
 async def test_workers_with_equal_loading_times_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late, real = tmp_path / "late", slots._is_ready
+    late, real = tmp_path / "late", slots._becomes_ready
 
     async def is_ready(worker: Worker) -> bool:
         found = await real(worker)
