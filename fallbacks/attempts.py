@@ -155,13 +155,13 @@ class LiveAttempt:
             return []
         waited = isinstance(event, Resumed) and event.waited
         events: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
-        if not isinstance(event, Resumed):
+        if not isinstance(event, Resumed):  # a sign of life pauses and resumes at once
             self._paused, self.late, self.replaceable = True, False, False
         elif event.began:
             self._started, self._stalled_s = now, self._lag.stalled_s(now)
         if self._paused and not isinstance(event, Paused):
             now_s = self._lag.provider_s(now)
-            if self.hedge_at is not None:  # it waited, and is asked only now
+            if self.hedge_at is not None:  # the time before the hedge starts again, too
                 self.hedge_at += now_s - self._last
             self._paused, self._last = False, now_s
         return events

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 CHARACTER_S: Final = 0.065  # speech per character, including spaces: about 150 words a minute
-LETTER_S: Final = 0.025  # least speech per letter: usually it is 0.07 s, so less was cut off
+LETTER_S: Final = 0.025  # least speech per letter (usual: 0.07 s); with less, it was cut off
 UNSURE_S: Final = 0.1  # tolerance of word times: twice the error seen with both voices (chosen)
 _AHEAD: Final = 3  # words to look ahead when a voice says something other than the text
 _SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
 _LEFT_OUT_LETTERS: Final = 4  # fewer letters may be spoken within their neighbours' times (chosen)
-_LEFT_OUT_SHARE: Final = 0.25  # of the usual time of letters; in less they cannot be spoken
+_LEFT_OUT_SHARE: Final = 0.25  # of the usual time of letters; in less they cannot have been spoken
 # An SSML or HTML tag, or a model's special token: no voice speaks it.
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
@@ -121,7 +121,7 @@ class WordFollower:
         expected = word.letters[self._matched :]
         same = min(len(expected), len(letters))
         if expected[:same] != letters[:same]:
-            return self._find(letters, start_s)
+            return self._resume_at_match(letters, start_s)
         word.start_s = start_s if word.start_s is None else word.start_s
         self._matched, self._odd = self._matched + same, ""
         self._spoken_s = start_s if end_s is None else end_s
@@ -136,15 +136,17 @@ class WordFollower:
         ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
-    def _find(self, letters: str, start_s: float) -> str:
-        """Continue at the next word that is reported as written; stay if there is none.
+    def _resume_at_match(self, letters: str, start_s: float) -> str:
+        """Resume at the next word that matches; without one, keep the letters for the next report.
 
-        Returns the letters of the word found; empty if there is none, or words were left out.
+        Returns the letters of that word; empty if none matches, or if the voice left words out,
+        which ends the following.
         """
         self._odd_s = self._odd_s if self._odd else start_s
         odd = self._odd + letters  # a word may be reported in several pieces
         found, since_s = self._find_ahead(odd), self._odd_s
         if found is not None and self._leaves_out(found, since_s):
+            # An earlier piece of the report gave this word a start, which was only a guess.
             self.left_out, self._words[self._at].start_s = True, None
             return ""
         if found is None:

@@ -129,7 +129,7 @@ class ProviderModule(Protocol):
         ...
 
     async def probe_real(self, rung: RungSpec, *, timeout_s: float) -> None:
-        """Ask for one word written, spoken or recognised, as a caller needs it.
+        """Ask for a little text, speech or recognition, as a caller needs it.
 
         Raises:
             ProbeFailedError: The provider refused, or the word did not arrive in time.
@@ -222,7 +222,7 @@ class Provider:
         await self.load().probe(rung, timeout_s=timeout_s)
 
     async def probe_for_real(self, rung: RungSpec, *, timeout_s: float) -> None:
-        """Ask the rung for one word written, spoken or recognised, as a caller needs it.
+        """Ask the rung for a little text, speech or recognition, as a caller needs it.
 
         Raises:
             ProbeFailedError: The provider refused, or the word did not arrive in time.

@@ -34,7 +34,7 @@ class LineEnd:
         heard: Called with the time (monotonic, s) of each audible piece of an answer, before it is
             written, because a write may block for the length of the piece.
         clock: Monotonic, in seconds.
-        but: Frame types that do not count as an answer.
+        not_answers: Frame types that do not count as an answer.
         sound: Called with every piece before it is written.
         late: Called with the seconds by which available audio was sent too late.
         emit: Publishes events of the line during a call.
@@ -44,7 +44,7 @@ class LineEnd:
     line: CallerLine
     heard: Callable[[float], None]
     clock: Callable[[], float]
-    but: tuple[type[OutputAudioRawFrame], ...] = ()
+    not_answers: tuple[type[OutputAudioRawFrame], ...] = ()
     sound: Callable[[bytes], None] | None = None
     late: Callable[[float], None] | None = None
     emit: Emit | None = None
@@ -77,7 +77,7 @@ class LegOutput(BaseOutputTransport):
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         """Report a piece of audio, and play it."""
         end = self.line_end
-        if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
+        if end is not None and not isinstance(frame, end.not_answers) and audible(frame.audio):
             end.heard(end.clock())
         if end is not None and end.sound:
             end.sound(frame.audio)

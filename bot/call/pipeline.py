@@ -288,10 +288,10 @@ class CallPipeline:
 
     def _observe_line(self) -> None:
         """Observe the pipeline and what the caller hears; register the parts that follow events."""
-        recording, hear = self.recording, self.dialogue.echo.hear_agent
+        recording, talk = self.recording, self.dialogue
 
-        def hear_agent(pcm: bytes) -> None:
-            hear(pcm)
+        def pass_agent_sound(pcm: bytes) -> None:
+            talk.echo.hear_agent(pcm)
             if recording:
                 recording.hear_agent(pcm)
 
@@ -311,13 +311,12 @@ class CallPipeline:
             line=self.line,
             heard=self.observer.heard,
             clock=self._clock,
-            but=(ClipAudioRawFrame, WaitingSound),
-            sound=hear_agent,
+            not_answers=(ClipAudioRawFrame, WaitingSound),
+            sound=pass_agent_sound,
             late=self._shared.late_at_line,
             emit=self.outside,
             restored=lambda after_s: self.outside(LineRestored(after_s=round(after_s, 3))),
         )
-        talk = self.dialogue
         wordless = WordlessTurns(talk.pair.user(), talk.memory, self.hold_line, talk.asides)
         self._captions = captions_for(self._leg)
         parts = (talk, self.hold_line, wordless, self.opt_out, self.observer, self._captions)

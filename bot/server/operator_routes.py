@@ -123,10 +123,9 @@ def metrics_router(exposition: Exposition) -> APIRouter:
 
 
 READ_S: Final = 30.0  # for reading and checking the configuration on a busy machine
-OPERATOR: Final = "an operator"  # if no name is given
-ALONE: Final = "This process has no supervisor that could replace it. Restart it instead."
+NO_SUPERVISOR: Final = "This process has no supervisor that could replace it. Restart it instead."
 
-By = Annotated[str, Body(embed=True, max_length=80)]
+By = Annotated[str, Body(embed=True, max_length=NAME_CHARACTERS)]
 
 
 def reload_router(pool: PoolClient | None) -> APIRouter:
@@ -134,11 +133,11 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
     router = APIRouter()
 
     @router.post("/api/reload")
-    async def reload(by: By = OPERATOR) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def reload(by: By = UNNAMED) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         if pool is None:
-            return JSONResponse({"detail": ALONE}, HTTPStatus.CONFLICT)
+            return JSONResponse({"detail": NO_SUPERVISOR}, HTTPStatus.CONFLICT)
         try:
-            reply = await pool.wire.ask("reload", within_s=READ_S, by=masked(by))
+            reply = await pool.wire.ask("reload", within_s=READ_S, by=masked(by) or UNNAMED)
         except WireError:
             body = {"detail": "The supervisor does not answer."}
             return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -285,32 +285,32 @@ class Reloading:
         self._busy = False
         self.open = self.owed = False
 
-    async def run(self, by: str, *, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
+    async def run(self, by: str, *, reply: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
         """Reload the configuration and, if it is valid, replace all workers one by one.
 
         Args:
             by: What caused the reload, for the log and the event.
-            read: Resolved with the response to an HTTP request once the configuration is read;
-                `None` for a signal.
+            reply: Gets the response to an HTTP request: at once if the reload is refused, otherwise
+                once the configuration is read. `None` for a signal.
         """
         if self._busy or not self.open:
-            self.owed = self.owed or read is None
-            effect = "refused" if read else "postponed"
-            logger.warning("{} is {}: {}", by, effect, BUSY)
-            _answer(read, {"busy": BUSY})
+            self.owed = self.owed or reply is None
+            effect = "refused" if reply else "postponed"
+            logger.warning("the reload by {} is {}: {}", by, effect, BUSY)
+            _answer(reply, {"busy": BUSY})
             return
         self._busy, self.owed = True, False
         try:
-            await self._reload(by, read)
+            await self._reload(by, reply)
             while self.owed and self.open:
                 self.owed = False
                 await self._reload(BY_SIGNAL, None)
         finally:
             self._busy = False
 
-    async def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None) -> None:
+    async def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None) -> None:
         result = await self._reread()
-        _answer(read, {"problems": result.problems, "changed": result.changed})
+        _answer(reply, {"problems": result.problems, "changed": result.changed})
         if result.problems:
             self._report(by, "wrong")
             return
@@ -342,6 +342,6 @@ class Reloading:
         self._emit("reloaded", by=by, outcome=outcome, **fields)
 
 
-def _answer(read: asyncio.Future[Mapping[str, Any]] | None, answer: Mapping[str, Any]) -> None:
-    if read and not read.done():
-        read.set_result(answer)
+def _answer(reply: asyncio.Future[Mapping[str, Any]] | None, answer: Mapping[str, Any]) -> None:
+    if reply and not reply.done():
+        reply.set_result(answer)

@@ -141,14 +141,14 @@ class Supervisor:
             logger.error("worker {} did not stop in time; killed", worker.name)
             worker.kill()
 
-    def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
+    def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
         """Reload in a separate task: the worker whose request this answers is replaced, too."""
-        self._tasks.create_task(self._reloading.run(by, read=read), name="replace the workers")
+        self._tasks.create_task(self._reloading.run(by, reply=reply), name="replace the workers")
 
     async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        read: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._reload(message["by"], read)
-        return await read
+        reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._reload(message["by"], reply)
+        return await reply
 
     def _apply(self, settings: Settings) -> None:
         """Apply a configuration to the seats and the rungs' limits."""

@@ -31,10 +31,10 @@ class UnreportedDial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialledCall:
-    """An ended call on our side, and the dial it belongs to."""
+    """A call on our side, and the dial it belongs to."""
 
     dial_id: str
-    reason: str  # why it ended
+    reason: str  # why it ended; empty while it is live
     turns: int  # answers of the agent that the callee heard
     cost: float | None  # of the providers; `None` if any part has no known price
 
@@ -155,9 +155,10 @@ class Ledger:
     async def ended_calls(
         self, campaigns: Sequence[str], *, since_s: float
     ) -> Sequence[DialledCall]:
-        """Return the calls of some dials with an ended call whose costs are not in their row yet.
+        """Return all calls of the latest settled dials whose row may lack costs, earliest first.
 
-        The earliest call comes first.
+        Such a dial has an ended call with another cost than its row. If the call was resumed, this
+        is always so, because the row has the sum.
         """
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)

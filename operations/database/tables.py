@@ -271,7 +271,7 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("length_s", Float),
     Column("cost", Float),  # the carrier's price; NULL while unknown
     Column("providers_cost", Float),  # of our own providers; NULL if unknown or unpriced
-    Column("unpriced", Boolean),  # a part of that has no known price; NULL while unknown
+    Column("unpriced", Boolean),  # a part of it has no known price; NULL while unknown
     Column("abandoned", Boolean),  # hung up before an answer; NULL without a call
     UniqueConstraint("contact_id", "attempt", name="dials_once"),
     Index("dials_by_state", "campaign", "state", "lease_until_s"),

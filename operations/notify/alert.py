@@ -110,7 +110,7 @@ class Alert:
     beside: tuple[str, ...] = ()  # the other stages that are down
     escalated: bool = False
     seen_by: str = ""  # the operator who acknowledged it
-    revision: int = 0  # how often it was sent; 0 for never
+    revision: int = 0  # how many times it was sent
     told_at_s: float = 0.0
     told_severity: Severity = Severity.LOW
     told_ended: bool = False

@@ -68,6 +68,7 @@ class RecordFold:
         self._changed: dict[str, CallState] = {}
         self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()
+        # By kind: the ten minutes of the last row, and how many refusals had no row since.
         self._refused: dict[tuple[str, str, str, str], tuple[str, int]] = {}
 
     @property
@@ -132,20 +133,20 @@ class RecordFold:
         return batch
 
     def _happenings(self, entry: Entry) -> Iterator[RecordRow]:
-        """Yield an entry's row, but for each kind of refusal only one in ten minutes.
+        """Yield an entry's row; for refusals, only one per call, kind and ten minutes of the clock.
 
-        The row's `times` also counts the refusals since the previous row. Unauthenticated clients
-        can cause any number of refusals, and rows are kept for weeks.
+        The row's `times` counts it and the refusals without a row since the previous one.
+        Unauthenticated clients can cause any number of refusals, and rows are kept for weeks.
         """
         row, event = happening(entry), entry.event
         if not isinstance(event, InputRefused | CallRefused):
             yield row
             return
         kind = (entry.call_id, type(event).__name__, event.transport, event.reason)
-        now = entry.at[:TEN_MINUTES]
-        last, times = self._refused.pop(kind, ("", 0))
-        self._refused[kind] = (now, times + 1 if last == now else 0)
-        if last != now:
+        slot = entry.at[:TEN_MINUTES]
+        last_slot, times = self._refused.pop(kind, ("", 0))
+        self._refused[kind] = (slot, times + 1 if last_slot == slot else 0)
+        if last_slot != slot:
             yield row | {"data": {**row["data"], "times": times + 1}}
         while len(self._refused) > MAX_REFUSALS:
             del self._refused[next(iter(self._refused))]

@@ -35,8 +35,8 @@ from processors.speaking.decision import AskVoice, VoiceEvent
 from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces
 
-CONNECT_S: Final = 0.3  # the wait of an attempt for a handshake: a failed rung may cost 0.4 s
-COLD_S: Final = 1.0  # for a first handshake: DNS, TCP, TLS, upgrade across an ocean (chosen)
+CONNECT_S: Final = 0.3  # how long an attempt waits for a handshake: a failed rung may cost 0.4 s
+COLD_S: Final = 1.0  # for a first or requested handshake: DNS, TCP, TLS, upgrade over an ocean
 SETTINGS: Final = 8  # settings that wait for a rung to be set up; beyond that the oldest is dropped
 
 

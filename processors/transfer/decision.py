@@ -91,7 +91,7 @@ class TransferDecision:
         self._announced = False  # the caller has heard the announcement
         self._has_summary = False
         self._called = self._answered = False  # we have called the person; the person has answered
-        self._asked = 0  # how often the person was asked to accept
+        self._asked = 0  # how many times the person was asked to accept
         self._joined_at = 0.0
 
     def start(self, now: float) -> Steps:

@@ -36,7 +36,7 @@ from transports.livekit.words import (
 )
 
 TAKE_UP_S: Final = 2.0  # how long the far end may take to subscribe; then we publish again
-OFFERS: Final = 2  # how often our track is published again
+OFFERS: Final = 2  # how many times our track is published again
 AGAIN_S: Final = 2.0  # the longest pause between two tries, in which the caller hears silence
 
 

@@ -28,7 +28,7 @@ IDLE_S: Final = 0.75
 MORE_S: Final = 5.0  # waited after the ringing time, for the response to a transfer
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
 ANSWER_S: Final = 1.2  # how long an agent may take to respond; a live one takes about 0.01 s
-ASKED: Final = 2  # how often an agent is asked, because a request is lost while it reconnects
+ASKED: Final = 2  # tries to reach an agent: a request is lost while it reconnects
 DELETE_AGAIN_S: Final = 2.0  # between two tries; short, because the caller hears silence
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # longer than a LiveKit call, because a reconnect needs the token
@@ -256,7 +256,7 @@ def refusal_of(refused: api.ServerError) -> str:
 
 
 async def _request(request: Awaitable[_T]) -> _T:
-    """Return the server's response to a request, within `ASK_S`."""
+    """Return the response to a request within `ASK_S`; any failure is raised as `RoomsError`."""
     try:
         async with asyncio.timeout(ASK_S):
             return await request

@@ -69,7 +69,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
         self.intake = BrowserIntake(clock=clock, refused=self.page.refused, on_over=self.give_up)
-        self._theirs: IceNames | None = None
+        self._theirs: IceNames | None = None  # of the browser's latest offer
         self._filter = CandidateFilter(
             allows_private=allows_private, allows_loopback=allows_loopback
         )

@@ -103,14 +103,14 @@ async def test_the_result_of_a_reload_is_reported_once(
 async def test_a_second_round_at_the_same_time_is_refused() -> None:
     it = Round(RIGHT, Relieved(workers=2, complete=True))
     it.going.clear()
-    read = asyncio.get_running_loop().create_future()
+    reply = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(it.reloading.run("SIGHUP"))
         await asyncio.sleep(0)
-        await it.reloading.run("Ada", read=read)
+        await it.reloading.run("Ada", reply=reply)
         it.going.set()
 
-    assert read.result() == {"busy": BUSY}
+    assert reply.result() == {"busy": BUSY}
     assert [item["by"] for item in it.told] == ["SIGHUP"]
 
 
@@ -118,7 +118,7 @@ async def test_signals_during_a_round_cause_one_more_round_after_it() -> None:
     it = Round(RIGHT, Relieved(workers=2, complete=True))
     it.going.clear()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        tasks.create_task(it.reloading.run("Ada", read=asyncio.get_running_loop().create_future()))
+        tasks.create_task(it.reloading.run("Ada", reply=asyncio.get_running_loop().create_future()))
         await asyncio.sleep(0.05)  # the file is read
         await it.reloading.run(BY_SIGNAL)
         await it.reloading.run(BY_SIGNAL)
@@ -164,10 +164,10 @@ async def test_without_a_free_thread_nothing_is_read_and_the_server_continues(
 async def test_a_failed_read_lets_the_next_one_begin() -> None:
     it = Round(RIGHT, Relieved(workers=2, complete=True))
     it.plan.renew = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
-    read = asyncio.get_running_loop().create_future()
+    reply = asyncio.get_running_loop().create_future()
 
-    await it.reloading.run("Ada", read=read)
-    assert "problems" in read.result()
+    await it.reloading.run("Ada", reply=reply)
+    assert "problems" in reply.result()
 
     del it.plan.renew
     await it.reloading.run("Ada")
