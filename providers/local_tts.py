@@ -34,6 +34,7 @@ from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
 DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differs
+WORD: Final = re.compile(r"\S*\w\S*(?:\s+[^\s\w]+(?=\s|$))*")
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
 _loading: Final = threading.Lock()
@@ -137,10 +138,7 @@ def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[
     part counts; a word without an event is interpolated between its neighbours by its position.
     Punctuation alone belongs to the word before it, because it is not spoken.
     """
-    tokens = [
-        (match.start(), match.group())
-        for match in re.finditer(r"\S*\w\S*(?:\s+[^\s\w]+(?=\s|$))*", text)
-    ]
+    tokens = [(match.start(), match.group()) for match in WORD.finditer(text)]
     if not tokens:
         return []
     starts = [at for at, _ in tokens]
