@@ -38,6 +38,7 @@ from lab.drill.sound import RATE_HZ, Pcm
 from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
+from providers.openai import PROMPT
 from tests.bot.server.page_telephone import PageTelephone
 from tests.bot.server.peer import _loopback_only
 from tests.bot.serving import Served, serving
@@ -343,7 +344,7 @@ async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> 
         (request["at_s"] - since_s, request["details"])
         for name in place.control.names
         for request in await place.control.requests(name)
-        if "messages" in request["details"] and request["at_s"] > since_s
+        if request["at_s"] > since_s and _is_of_call(request["details"])
     ]
     asked.sort(key=lambda request: request[0])
     earlier = [details["caller"] for at_s, details in asked if at_s <= times.fault_s][-1:]
@@ -352,6 +353,11 @@ async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> 
     kept = all(set(*earlier) <= set(details["caller"]) for details in later)
     death.remembered = asked_again and kept
     death.messages = later[0]["messages"] if later else 0
+
+
+def _is_of_call(details: Mapping[str, Any]) -> bool:
+    """Return whether a model got this request from a call, not from a probe of a rung in doubt."""
+    return "messages" in details and details["caller"] != [PROMPT]
 
 
 def _entries(place: Place, earlier_calls: set[str]) -> list[dict[str, Any]]:
