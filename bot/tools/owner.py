@@ -187,7 +187,7 @@ def _load(entry_point: str) -> Callable[..., Any]:
     module, _, name = entry_point.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except Exception as error:  # the owner's module may raise anything
+    except (Exception, SystemExit) as error:  # the owner's module may raise anything
         why = f"{type(error).__name__}: {error}"
         raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {why}") from error
     if not callable(function):
@@ -241,16 +241,16 @@ async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) 
     """Run `work` in a daemon thread: unlike a pool's thread, it cannot delay the process's end."""
     loop = asyncio.get_running_loop()
     # The error is part of the result, because a future cannot hold a StopIteration.
-    result: asyncio.Future[tuple[Any, Exception | None]] = loop.create_future()
+    result: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
-    def settle(value: Any, error: Exception | None) -> None:
+    def settle(value: Any, error: BaseException | None) -> None:
         if not result.done():  # otherwise the wait was cancelled
             result.set_result((value, error))
 
     def body() -> None:
         try:
             value, error = work(), None
-        except Exception as raised:  # noqa: BLE001 - raised again in the waiting task
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - raised in the waiting task
             value, error = None, raised
         finally:
             free.release()

@@ -53,6 +53,11 @@ async def quits() -> None:
     sys.exit("no such customer")
 
 
+def quits_in_a_thread() -> None:
+    """Exit as a command does."""
+    sys.exit("no such customer")
+
+
 async def slow(name: str) -> str:
     """Take a while."""
     RUNS.append(name)

@@ -175,9 +175,10 @@ async def test_a_threaded_function_that_raises_lookup_error_fails_at_once() -> N
         assert at_desk.outcomes == ["failed"]
 
 
-async def test_a_function_that_exits_ends_only_its_own_run() -> None:
-    async with desk(entry("quits")) as at_desk:
-        assert await at_desk.use("quits") == {"error": "quits failed (SystemExit)"}
+@pytest.mark.parametrize("function", ["quits", "quits_in_a_thread"])
+async def test_a_function_that_exits_ends_only_its_own_run(function: str) -> None:
+    async with desk(entry(function, timeout_s=0.5)) as at_desk:
+        assert await at_desk.use(function) == {"error": f"{function} failed (SystemExit)"}
         assert at_desk.outcomes == ["failed"]
 
 
@@ -402,6 +403,7 @@ def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> Non
     ("place", "said"),
     [
         ("tests.bot.tools.raising_module:x", "cannot be loaded: KeyError: 'CRM_URL'"),
+        ("tests.bot.tools.exiting_module:x", "cannot be loaded: SystemExit: CRM_URL is not set"),
         (f"{HERE}:named_nowhere", "NameError: name 'Decimal' is not defined; give its `parame"),
     ],
 )
