@@ -18,9 +18,9 @@ CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
 def guard(command: Callable[[], object]) -> int:
     """Run a command and return its exit code.
 
-    Prints one line on stderr for each problem, never a traceback. An integer that is none of our
-    codes, such as the negative one of a child process that a signal ended, counts as a failure; a
-    result that is no integer, as success.
+    Prints one line on stderr for each problem, never a traceback; of several errors, the first one
+    gives the code. An integer that is none of our codes, such as the negative one of a child
+    process that a signal ended, counts as a failure; a result that is no integer, as success.
     """
     try:
         result = command()
@@ -45,7 +45,8 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
         case UsageError() | CommandError():
             return error.code, [f"holdline: {error}"]
         case ExceptionGroup():
-            return _describe(error.exceptions[0])
+            described = [_describe(each) for each in error.exceptions]
+            return described[0][0], [line for _, lines in described for line in lines]
         case _:
             return FAILED, [_describe_mistake(error)]
 

@@ -14,7 +14,7 @@ import pytest
 from typer.main import get_command
 
 from bot.__main__ import app, run
-from bot.exits import BAD_USAGE, DONE, FAILED
+from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 from bot.programs.guard import INTERRUPTED, guard
 from lab.drill.matrix import FULL
 from lab.drill.scenarios import SCENARIOS
@@ -74,6 +74,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_command_exits_with_one_of_our_codes(told: int | None, code: int) -> None:
     assert guard(lambda: told) == code
+
+
+def test_every_error_of_a_group_is_a_line_and_the_first_gives_the_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        several = ExceptionGroup("", [UsageError("one"), ExceptionGroup("", [CommandError("two")])])
+        raise several
+
+    assert guard(fail) == UsageError.code
+    assert capsys.readouterr().err.splitlines() == ["holdline: one", "holdline: two"]
 
 
 @pytest.mark.parametrize(
