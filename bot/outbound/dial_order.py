@@ -44,7 +44,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
                 request = {"number": number, "source": "command"}
                 async with session.post(f"{place}/api/dials", json=request) as answer:
                     return await _read(answer, place)
-            except aiohttp.ClientConnectorError:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 continue  # no request was sent, so trying the next address cannot call twice
             except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(

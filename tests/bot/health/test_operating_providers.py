@@ -1,6 +1,7 @@
 """An operator's view and actions on providers, over HTTP and at the terminal."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +17,9 @@ from aiohttp import web
 from bot import clock
 from bot.__main__ import run
 from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from bot.exits import DONE, CommandError, UsageError
 from bot.health.operator_control import reset, show
+from bot.outbound import dial_order
 from bot.outbound.dial_order import order_dial
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
@@ -359,6 +361,25 @@ async def test_a_server_without_workers_is_said_to_start_or_stop_when_it_should_
     async with foreign(body, status=503, content_type="text/plain") as settings:
         with pytest.raises(CommandError, match="is starting or stopping and places no calls now"):
             await order_dial(settings, "+15550142", say=print)
+
+
+@pytest.mark.real_time  # the kernel drops connections without the loop's knowledge
+async def test_an_address_that_does_not_connect_leaves_the_dial_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dial_order, "CONNECT_S", 0.2)
+    said: list[str] = []
+    body = json.dumps({"outcome": "completed", "reason": "", "length_s": 4})
+    async with foreign(body) as settings:
+        with (
+            socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+            socket.create_connection(full.getsockname()),  # all that waits to be accepted
+        ):
+            server = settings.server.model_copy(update={"port": full.getsockname()[1]})
+            both = settings.model_copy(update={"server": server})
+            assert await order_dial(both, "+15550142", say=said.append) == DONE
+
+    assert said == ["+15550142: completed, 4 s"]
 
 
 def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: dict[str, Any]) -> None:
