@@ -76,7 +76,10 @@ class LivekitPeople:
             if not dialled.answered:
                 return self._note_unanswered(room, dialled)
             async with asyncio.timeout(COMES_S):
-                await line.caller_came()
+                came = await line.caller_came()
+            if not came:
+                self._emit_failure(LineError("the person who answered did not enter the room"))
+                return "failed"
             leg = self._leg(line)
             return leg  # noqa: TRY300 - `finally` checks `leg`
         except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:

@@ -16,7 +16,9 @@ from livekit import api
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
+from calls.dialled import ANSWERED
 from calls.events import Event, ProviderFailed
+from calls.handover import Destination
 from calls.resume import ResumeState
 from tests.bot.server.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.server.test_server import STAGES
@@ -24,8 +26,10 @@ from tests.transports.test_livekit_leg import StillLine
 from tests.transports.twilio_server import until
 from transports.leg import Clock, LegFacts
 from transports.livekit import line as livekit_line
+from transports.livekit import people as livekit_people
 from transports.livekit import rooms as livekit_rooms
 from transports.livekit import routes
+from transports.livekit.dialling import Dialled
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.people import LivekitPeople
 from transports.livekit.room import RoomPlace
@@ -508,6 +512,26 @@ async def test_a_room_to_be_closed_later_does_not_block_the_exit(
         people.rooms.delete_later("person-1")
 
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "close person-1"]
+
+
+async def test_a_person_who_answers_but_never_enters_the_room_was_not_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answered(*_: object) -> Dialled:
+        return Dialled(verdict=ANSWERED)
+
+    monkeypatch.setattr(livekit_people, "dial", answered)
+    monkeypatch.setattr(livekit_people, "LivekitLine", EmptyLine)
+    async with opened(tmp_path) as door:
+        people = door.process.shared.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+
+        result = await people.call_person(
+            Destination(name="desk", number="sip:desk@example.org"), ring_s=1
+        )
+
+        assert result == "failed"
+        assert door.server.deleted
 
 
 async def test_a_room_to_be_closed_later_stays_open_once_it_is_answered_again(
