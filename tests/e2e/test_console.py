@@ -225,6 +225,9 @@ async def test_four_hundred_calls_do_not_make_the_page_grow(
 
     await expect(page.locator("#calls tbody tr")).to_have_count(60)
     await expect(page.get_by_text("and 340 more, without problems")).to_be_visible()
+
+    served.stand_in.show_calls([live_call(index, verdict="hurt") for index in range(400)])
+    await expect(page.get_by_text("and 340 more, 340 of them with problems")).to_be_visible()
     assert await page.evaluate(COUNT) < MAX_ELEMENTS
     assert watch.errors == []
 

@@ -14,6 +14,7 @@ const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these cha
 const STAGES = ["stt", "llm", "tts"];
 const WRITTEN = ["began", "name", "agent", "length", "doing", "waited", "trouble", "served", "verdict"];
 const VERDICTS = ["", "served", "degraded", "hurt", "lost"];
+const WELL = new Set(["", "served"]);
 const DOING = { listening: "listening", processing: "thinking", speaking: "speaking" };
 
 /** The table; pass it all calls whenever they change. */
@@ -67,14 +68,17 @@ export class LiveCalls {
 
   #draw() {
     const troubled = (call) => VERDICTS.indexOf(call.verdict) * 2 + Number(call.down.length > 0);
-    const shown = [...this.#calls].sort((one, other) => troubled(other) - troubled(one)).slice(0, ROWS);
+    const ordered = [...this.#calls].sort((one, other) => troubled(other) - troubled(one));
+    const shown = ordered.slice(0, ROWS);
+    const rest = ordered.slice(ROWS);
     const ids = new Set(shown.map(({ id }) => id));
     for (const [id, drawn] of this.#rows) if (!ids.has(id)) this.#drop(id, drawn);
     shown.forEach((call, index) => this.#place(call, index));
     this.#empty.hidden = this.#calls.length > 0;
     this.#table.hidden = !this.#calls.length;
-    const left = this.#calls.length - shown.length;
-    this.#more.textContent = left > 0 ? `and ${left} more, without problems` : "";
+    const hurt = rest.filter(({ verdict, down }) => !WELL.has(verdict) || down.length).length;
+    const problems = hurt ? `${hurt} of them with problems` : "without problems";
+    this.#more.textContent = rest.length ? `and ${rest.length} more, ${problems}` : "";
   }
 
   #drop(id, drawn) {
