@@ -70,7 +70,9 @@ async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = sta
     """Replay four callers at once, with stalls."""
     elsewhere = lab_process(options=LabOptions(steady=True))
     async with near_lab() if stop is stand_still else elsewhere as lab:
-        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
+        # Whoever has heard the answer and stays on the line is not asked "Are you still there?".
+        patient = {"silence": {"prompt_after_s": 60}}
+        settings = with_lab(lab, {"logs": {"dir": out / "logs"}, "agent": patient})
         ear = Notes()
         async with open_process(settings, words=True, listeners=[ear]) as process:
             stalling = asyncio.create_task(stall(moments, stop))
