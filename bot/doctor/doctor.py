@@ -160,7 +160,7 @@ def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         module, _, name = tool.entry_point.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except Exception as error:  # noqa: BLE001 - the owner's module may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's module may raise any
             why = f"cannot be loaded: {type(error).__name__}: {error}"
             yield DoctorFinding(about=about, text=why, ok=False)
             continue

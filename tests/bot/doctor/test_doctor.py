@@ -512,6 +512,7 @@ async def test_a_console_that_a_proxy_may_open_is_reported(
         ("json:nothing", False),
         ("no_such:x", False),
         ("tests.bot.tools.raising_module:x", False),
+        ("tests.bot.tools.exiting_module:x", False),
     ],
 )
 async def test_an_owners_function_must_load(entry_point: str, *, ok: bool, vendor: Vendor) -> None:
