@@ -45,7 +45,7 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
         case UsageError() | CommandError():
             return error.code, [f"holdline: {error}"]
         case ExceptionGroup():
-            described = [_describe(each) for each in error.exceptions]
+            described = [_describe(inner) for inner in error.exceptions]
             return described[0][0], [line for _, lines in described for line in lines]
         case _:
             return FAILED, [_describe_mistake(error)]
