@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter
@@ -49,28 +50,48 @@ class PoolLiveView:
 
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Yield the items of all sources as they arrive, until closed."""
+    """Yield the items of all sources as they arrive, until closed or one of them raises."""
     with _merged_queue(sources) as queue:
         while True:
-            yield await queue.get()
+            yield _item(await queue.get())
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
-    """Yield lists of the items of all sources: one item, and what follows within `within_s`."""
+    """Yield lists of the items of all sources: one item, and what follows within `within_s`.
+
+    Raises what a source raises.
+    """
     with _merged_queue(sources) as queue:
         while True:
             first = await queue.get()
             await asyncio.sleep(within_s)
-            yield [first, *(queue.get_nowait() for _ in range(queue.qsize()))]
+            found = [first, *(queue.get_nowait() for _ in range(queue.qsize()))]
+            yield [_item(queued) for queued in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+def _item(queued: Item | _Failed) -> Item:
+    if isinstance(queued, _Failed):
+        raise queued.error
+    return queued
 
 
 @contextmanager
-def _merged_queue(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
-    queue: asyncio.Queue[Item] = asyncio.Queue(MAX_QUEUED)
+def _merged_queue(
+    sources: Iterable[AsyncIterator[Item]],
+) -> Iterator[asyncio.Queue[Item | _Failed]]:
+    queue: asyncio.Queue[Item | _Failed] = asyncio.Queue(MAX_QUEUED)
 
     async def enqueue(items: AsyncIterator[Item]) -> None:
-        async for item in items:
-            await queue.put(item)
+        try:
+            async for item in items:
+                await queue.put(item)
+        except Exception as error:  # noqa: BLE001 - the reader raises it
+            await queue.put(_Failed(error))
 
     loop = asyncio.get_running_loop()  # a task group cannot be left when a generator is closed
     tasks = [loop.create_task(enqueue(source), name="watch all processes") for source in sources]

@@ -1,5 +1,6 @@
 """The live feed sends a heartbeat."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -33,3 +34,25 @@ async def test_an_idle_feed_sends_heartbeats() -> None:
     beat = "event: beat\ndata: {}\n\n"
     assert said == ['event: settings\ndata: {"budget_s": 1.5}\n\n', beat, beat]
     assert took_s == pytest.approx(2 * BEAT_S + GATHER_S)
+
+
+class BrokenCalls:
+    """A pool whose calls cannot be read."""
+
+    async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        yield ()
+        raise ConnectionError
+
+
+@pytest.mark.virtual_time
+async def test_a_feed_ends_when_one_of_its_sources_fails() -> None:
+    router = live_router(Live(words=False), budget_s=1.5, calls=BrokenCalls())
+    answer = await router.routes[0].endpoint(calls=True)  # type: ignore[attr-defined] - a route
+    assert isinstance(answer, StreamingResponse)
+
+    async def read() -> None:
+        async for _ in answer.body_iterator:
+            pass
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(read(), 60.0)
