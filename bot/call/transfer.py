@@ -321,6 +321,7 @@ class TransferAttempt:
     async def run(self) -> Handover | None:
         """Run the attempt; return its result, `None` if the caller hung up first or it crashed."""
         decision = self._decision
+        outcome = "caller_gone"
         try:
             self._transfer.leave_agent()
             await self._do(decision.start(self._now()))
@@ -329,13 +330,14 @@ class TransferAttempt:
                 await self._do((report or decision.tick)(now))
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
+            outcome = "failed"
             await self._drop("failed")
             await self._come_back("failed")
         finally:
             await self._tasks.cancel()
-            answered_at, outcome = self._answered_at, decision.outcome or "caller_gone"
+            answered_at = self._answered_at
             length_s = None if answered_at is None else self._now() - answered_at
-            await self._gate.end(self._order.id, outcome, length_s=length_s)
+            await self._gate.end(self._order.id, decision.outcome or outcome, length_s=length_s)
         return decision.outcome
 
     async def _do(self, steps: Steps) -> None:

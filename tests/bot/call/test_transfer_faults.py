@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from calls.campaign_events import CallOrdered
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -17,6 +18,7 @@ from calls.events import (
 from fallbacks.events import HeldTheLine
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
+from processors.transfer.decision import TransferDecision
 from tests.bot.call.transfer_bench import (
     BACK,
     HOURS,
@@ -103,6 +105,25 @@ async def test_a_caller_who_talks_to_a_person_hears_the_goodbye_of_a_stopping_se
             event.text for event in there.events(AgentSaid)
         ]
         assert there.events(CallEnded)[0].reason == "shutdown"
+
+
+async def test_a_transfer_that_breaks_is_recorded_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
+
+        def broken(*_: object, **__: object) -> None:
+            raise ValueError
+
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        monkeypatch.setattr(TransferDecision, "person_decided", broken)
+        await person.press("1")
+        await there.said(OFFER)
+
+        assert there.outcomes == ["failed"]
+        assert [order.outcome for order in there.events(CallOrdered)] == ["accepted", "failed"]
 
 
 @pytest.mark.parametrize("when", ["declines", "hangs up"])
