@@ -61,7 +61,7 @@ class Failed:
     Attributes:
         attempt: Its number.
         failure: What went wrong.
-        heard_words: The words of its answer passed on by then: the caller hears them.
+        heard_words: How many words of its answer were passed on before; the caller hears them.
         without_lag: It is a time-out measured without our own stalls.
     """
 

@@ -102,22 +102,22 @@ class LiveAttempt:
         self.permit = permit
         self._policy = policy
         self._lag = policy.lag
-        self._started = now  # after a wait for a place: when the wait ended
-        self._stalled_s = policy.lag.stalled_s(now)  # the total of our own stalls at that time
-        self._last = policy.lag.provider_s(now)  # when its silence began
+        self._started_at = now  # after a wait for a place: when the wait ended
+        self._stalled_at_start_s = policy.lag.stalled_s(now)  # the total of our own stalls
+        self._silent_since = policy.lag.provider_s(now)  # on the provider's clock
         self._patience_s = policy.pace.late_after_s(chosen)  # how long its first output may take
         self._paused = paused
-        self.hedge_at = self._last + chosen.p95_s if hedged and chosen else None
+        self.hedge_at = self._silent_since + chosen.p95_s if hedged and chosen else None
 
     @property
-    def kind(self) -> Kind:
-        """The kind of failure that its silence would be."""
+    def silence_kind(self) -> Kind:
+        """How its silence is classified if it becomes a failure."""
         return Kind.STALLED if self.spoke else Kind.TIMEOUT
 
     @property
     def late_at(self) -> float:
         """When it counts as late unless it sends something, on the provider's clock."""
-        return self._last + (self._policy.pace.gap_s if self.spoke else self._patience_s)
+        return self._silent_since + (self._policy.pace.gap_s if self.spoke else self._patience_s)
 
     def due_at(self, until: Deadline) -> float | None:
         """Return when to act if it stays silent, on our own clock; `None` while it is paused."""
@@ -128,18 +128,20 @@ class LiveAttempt:
             return self._lag.moment_of(first)
         # A late attempt is ended at the deadline, or sooner if another rung can replace it. The
         # caller's deadline may pass while we stall; then the sockets are read first.
-        at = self._lag.moment_of(max(self.late_at, self._last + self._policy.pace.late_max_s))
+        at = self._lag.moment_of(
+            max(self.late_at, self._silent_since + self._policy.pace.late_max_s)
+        )
         return at if self.replaceable else max(at, until.at, self._lag.ready_at)
 
     def took_s(self, now: float) -> float:
         """Return the time since its start, without our own stalls."""
-        return now - self._started - (self._lag.stalled_s(now) - self._stalled_s)
+        return now - self._started_at - (self._lag.stalled_s(now) - self._stalled_at_start_s)
 
     def is_our_lag(self, event: Failed, now: float) -> bool:
         """Return whether the failure is a library's time-out that expired because we stalled."""
         if event.without_lag or event.failure.kind not in TIMEOUTS:
             return False
-        stalled = self._lag.stalled_s(now) > self._stalled_s
+        stalled = self._lag.stalled_s(now) > self._stalled_at_start_s
         return stalled and self.took_s(now) < self._policy.pace.late_max_s
 
     def watch(
@@ -147,29 +149,30 @@ class LiveAttempt:
     ) -> list[FallbackEvent]:
         """Restart, pause or resume the measurement of its silence; return events to publish.
 
-        `Resumed` does not restart a measurement that is in progress.
+        `Progressed` and `SignOfLife` restart it, and the attempt is no longer late. `Paused` stops
+        it. `Resumed` continues it from 0, but does not restart a measurement that is in progress.
         """
         if isinstance(event, Progressed):
-            self.spoke, self._last = True, self._lag.provider_s(now)
+            self.spoke, self._silent_since = True, self._lag.provider_s(now)
             self.late, self.replaceable, self.hedge_at = False, False, None
             return []
         waited = isinstance(event, Resumed) and event.waited
         events: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
-        if not isinstance(event, Resumed):  # a sign of life pauses and resumes at once
+        if not isinstance(event, Resumed):  # a sign of life pauses here, and resumes below
             self._paused, self.late, self.replaceable = True, False, False
         elif event.began:
-            self._started, self._stalled_s = now, self._lag.stalled_s(now)
+            self._started_at, self._stalled_at_start_s = now, self._lag.stalled_s(now)
         if self._paused and not isinstance(event, Paused):
             now_s = self._lag.provider_s(now)
-            if self.hedge_at is not None:  # the time before the hedge starts again, too
-                self.hedge_at += now_s - self._last
-            self._paused, self._last = False, now_s
+            if self.hedge_at is not None:  # the wait before the hedge restarts, too
+                self.hedge_at += now_s - self._silent_since
+            self._paused, self._silent_since = False, now_s
         return events
 
     def started(
         self, chosen: NextRung, until: Deadline, now: float, *, ahead: "LiveAttempt | None"
     ) -> list[FallbackEvent]:
-        """Return the events of its start; `ahead` is an attempt already in progress."""
+        """Return the events of its start; `ahead` is the oldest attempt already in progress."""
         stage, provider, number = self._policy.stage, self.provider, self.number
         events: list[FallbackEvent] = [
             AttemptStarted(
@@ -197,8 +200,9 @@ class LiveAttempt:
         `expected` is the rung that was in use or asked first; if this is another, it is a failover.
         """
         stage, provider, after_s = self._policy.stage, self.provider, self.took_s(now)
-        if self._lag.stalled_s(now) == self._stalled_s:  # else its arrival time is unknown
-            self.rung.latency.took(after_s)
+        # After a stall, its output may have waited unread in the socket for an unknown time.
+        if self._lag.stalled_s(now) == self._stalled_at_start_s:
+            self.rung.latency.add(after_s)
         events: list[FallbackEvent] = [
             AttemptWon(stage=stage, provider=provider, attempt=self.number, after_s=after_s)
         ]
@@ -229,12 +233,15 @@ class LiveAttempt:
         )
 
     def limit_reached(self, *, asked: bool, now: float) -> LimitReached:
-        """Return the event that its rung had no free place; `asked` if one became free in time."""
+        """Return the event that its rung had no free place.
+
+        `asked` is whether a place became free in time, so that the rung was asked after all.
+        """
         return LimitReached(
             stage=self._policy.stage,
             provider=self.provider,
             attempt=self.number,
-            waited_s=now - self._started,
+            waited_s=now - self._started_at,
             asked=asked,
         )
 
@@ -300,7 +307,7 @@ class Attempting:
         self._expected = stay_with  # the rung in use; before any output, the one asked first
         self._choice = RungChoice(policy, stay_with=stay_with, offered=offered, hears=hears)
         self._running: dict[int, LiveAttempt] = {}
-        self._again: tuple[float, NextRung] | None = None  # when to ask which rung again
+        self._planned_ask: tuple[float, NextRung] | None = None  # when to ask which rung
         self._events: list[FallbackEvent] = []
         self._actions: list[AttemptAction] = []
 
@@ -315,7 +322,7 @@ class Attempting:
         if self.over:
             return None
         moments = [attempt.due_at(self.until) for attempt in self._running.values()]
-        moments += [] if self._again is None else [self._again[0]]
+        moments += [] if self._planned_ask is None else [self._planned_ask[0]]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, until: Deadline, now: float) -> tuple[AttemptAction, ...]:
@@ -323,7 +330,7 @@ class Attempting:
         self.until = until
         if self.policy.hedges is not None:
             self.policy.hedges.note()
-        self._go_on(now)
+        self._ask_next(now)
         return self._flush()
 
     def handle(self, event: AttemptEvent, now: float) -> tuple[AttemptAction, ...]:
@@ -353,35 +360,40 @@ class Attempting:
 
     def cancel(self, because: CancelReason) -> tuple[AttemptAction, ...]:
         """Cancel everything: the caller spoke, or hung up."""
-        running, self._running, self._again, self.over = self._running, {}, None, True
+        running, self._running, self._planned_ask, self.over = self._running, {}, None, True
         for attempt in running.values():
             self._stop(attempt, because)
         return self._flush()
 
     def _do_due(self, now: float) -> None:
-        """Ask a rung again whose wait is over, or act on the silence of the first attempt due."""
-        if self._again is not None and self._again[0] <= now:
-            (_, again), self._again = self._again, None
-            if again.provider in self._choice.ranked(self.until, now):
-                self._ask(again, now)
+        """Ask the rung whose wait is over, or act on the silence of the first attempt due.
+
+        An attempt that is late already ends as failed. Otherwise a second rung is asked if that is
+        permitted: as a hedge before the attempt is late, or in a race when it becomes late. Only in
+        the second case does the rung become suspect.
+        """
+        if self._planned_ask is not None and self._planned_ask[0] <= now:
+            (_, planned), self._planned_ask = self._planned_ask, None
+            if planned.provider in self._choice.ranked(self.until, now):
+                self._ask(planned, now)
             else:
-                self._go_on(now)
+                self._ask_next(now)
             return
         due = ((attempt, attempt.due_at(self.until)) for attempt in self._running.values())
         attempt = next(attempt for attempt, at in due if at is not None and at <= now)
         if attempt.late:
-            self._abandon(attempt, attempt.kind, now)
+            self._abandon(attempt, attempt.silence_kind, now)
             return
-        early = now < self.policy.lag.moment_of(attempt.late_at)
+        is_hedge = now < self.policy.lag.moment_of(attempt.late_at)
         running = [other.provider for other in self._running.values()]
-        second = self._choice.find_second(self.until, running, now, hedge=early)
+        second = self._choice.find_second(self.until, running, now, hedge=is_hedge)
         attempt.hedge_at = None
-        if not early:
+        if not is_hedge:
             attempt.late = True
-            self._events += attempt.rung.suspect(attempt.kind, now)
+            self._events += attempt.rung.suspect(attempt.silence_kind, now)
         if second is not None:
             self._ask(second, now)
-        if not early and len(self._running) == 1:
+        if not is_hedge and len(self._running) == 1:  # no race was permitted
             fresh = self._choice.find_fresh(self.until, running, now)
             attempt.replaceable = fresh is not None
 
@@ -389,7 +401,7 @@ class Attempting:
         """Use this attempt's output from now on, and end all other attempts."""
         others = [other for other in self._running.values() if other is not attempt]
         attempt.watch(event, now)
-        self._again = None
+        self._planned_ask = None
         if self.winner != attempt.number:
             expected, self._expected = self._expected, attempt.provider
             self.winner = attempt.number
@@ -397,7 +409,7 @@ class Attempting:
             self._events += attempt.won(now, expected=expected)
         for other in others:
             if other.late:
-                self._abandon(other, other.kind, now)
+                self._abandon(other, other.silence_kind, now)
             else:
                 del self._running[other.number]
                 self._stop(other, "outrun")
@@ -410,7 +422,7 @@ class Attempting:
         self._choice.note_failure(attempt.provider, event.failure)
         heard_words = event.heard_words
         self._events += attempt.failed(event.failure, now, call=self.call, heard_words=heard_words)
-        self._go_on(now)
+        self._ask_next(now)
 
     def _finish(self, attempt: LiveAttempt, now: float) -> None:
         if not attempt.spoke and not self.policy.pace.silent_end_ok:
@@ -421,7 +433,8 @@ class Attempting:
         place, permit = (self.policy.stage, attempt.provider), attempt.permit
         self._events += self.policy.availability.succeeded(place, permit, now=now)
         self._actions.append(Done(attempt=attempt.number, provider=attempt.provider))
-        self._actions = [*self.cancel("outrun")]  # includes the events and actions collected above
+        # `cancel` returns the events and actions collected above together with its own.
+        self._actions = [*self.cancel("outrun")]
 
     def _drop(
         self, attempt: LiveAttempt, because: Literal["limit", "lag", "length"], now: float
@@ -439,7 +452,7 @@ class Attempting:
             self._choice.take_back(attempt.provider)
         self._events.append(attempt.dropped(because))
         if because == "limit" or not self._running:
-            self._go_on(now)
+            self._ask_next(now)
 
     def _abandon(self, attempt: LiveAttempt, kind: Kind, now: float) -> None:
         """End a silent attempt as failed, and ask the next rung if necessary."""
@@ -449,7 +462,7 @@ class Attempting:
         failure = failed(kind, self.policy.stage, provider=provider)
         self._events += attempt.failed(failure, now, call=self.call)
         self._actions.append(Stop(attempt=number, provider=provider, because="late"))
-        self._go_on(now)
+        self._ask_next(now)
 
     def _stop(self, attempt: LiveAttempt, because: CancelReason) -> None:
         self._events.append(attempt.dropped(because))
@@ -461,14 +474,17 @@ class Attempting:
         del self._running[attempt.number]
         self.winner = None if self.winner == attempt.number else self.winner
 
-    def _go_on(self, now: float) -> None:
-        """Ask the next rung if every attempt is late; end if none runs and none can be asked."""
+    def _ask_next(self, now: float) -> None:
+        """Ask the next rung, at once or after its wait, if no attempt runs or all are late.
+
+        If none runs and no rung can be asked, the request is exhausted.
+        """
         if not all(attempt.late for attempt in self._running.values()):
             return
         running = [attempt.provider for attempt in self._running.values()]
         found = self._choice.find_next(self.until, running, now)
         if found is not None and found.wait_s > 0:
-            self._again = (now + found.wait_s, replace(found, wait_s=0.0))
+            self._planned_ask = (now + found.wait_s, replace(found, wait_s=0.0))
         elif found is not None:
             self._ask(found, now)
         elif not self._running:
@@ -478,16 +494,17 @@ class Attempting:
             self._actions.append(Exhausted(attempts=self.attempts))
 
     def _ask(self, chosen: NextRung, now: float) -> None:
-        """Start another attempt; if the rung gives no permit any more, ask the next rung."""
+        """Start an attempt; if the rung gives no permit any more, ask the next rung."""
         policy, provider, number = self.policy, chosen.provider, next(self._numbers)
         availability = self._choice.note_start(chosen)
         rung = policy.availability.of(policy.stage, provider)
         hears = self._choice.hears(provider)
+        # If its breaker is not closed, it was chosen because no usable rung is left.
         permit = rung.permit(now) or rung.permit(now, hears=hears, last_resort=not hears)
         if permit is None:
             no_permit = failed(Kind.OVERLOADED, policy.stage, provider=provider)
             self._choice.note_failure(provider, no_permit)
-            self._go_on(now)
+            self._ask_next(now)
             return
         queues = self._queues and provider in policy.gates
         attempt = LiveAttempt(

@@ -35,10 +35,10 @@ AvailabilityEvent: TypeAlias = (
 """The events of a rung's availability."""
 
 PROTOCOL_LIMIT: Final = 3  # invalid answers in a row that open the breaker
-WITNESSES: Final = 2  # calls whose requests must be refused before the rung is blamed
+MIN_REFUSED_CALLS: Final = 2  # below it, the calls' content is blamed and not the rung
 SERVED_S: Final = 30.0  # for this long after a caller was served, a failed probe does not count
 WINDOW: Final = 50  # attempts; at a few turns a minute, these are about ten minutes
-DOUBT: Final = 5  # measurements; missing ones are assumed to be `PRIOR_S`
+MIN_MEASUREMENTS: Final = 5  # for a quantile; missing ones are assumed to be `PRIOR_S`
 PRIOR_S: Final = 0.6  # slower than a healthy rung, so that an unmeasured one is not preferred
 
 
@@ -103,16 +103,16 @@ class RungLatency:
     @property
     def is_measured(self) -> bool:
         """Whether the quantiles are based on measurements alone."""
-        return len(self._measured) >= DOUBT
+        return len(self._measured) >= MIN_MEASUREMENTS
 
-    def took(self, ttfb_s: float) -> None:
+    def add(self, ttfb_s: float) -> None:
         """Add the time of an attempt that produced output."""
         self._measured.append(max(0.0, ttfb_s))
 
     def quantile(self, share: float) -> float:
         """Return the time that `share` of the attempts did not exceed (nearest rank)."""
-        doubts = max(0, DOUBT - len(self._measured))
-        ordered = sorted([*self._measured, *[self._prior_s] * doubts])
+        missing = max(0, MIN_MEASUREMENTS - len(self._measured))
+        ordered = sorted([*self._measured, *[self._prior_s] * missing])
         return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
@@ -151,21 +151,25 @@ class RungAvailability:
         self.retired = False
         self.out, self.out_at = False, -math.inf
         self.served_until = -math.inf
-        self._limits = 0  # rate limits in a row
-        self._garbage = 0  # protocol failures in a row
-        self._outweighed = 0  # failed probes since the last success that do not count yet
+        self._rate_limits = 0  # in a row
+        self._invalid_answers = 0  # in a row
+        self._uncounted_probes = 0  # failed probes since the last success that do not count yet
         # Calls whose requests were refused since the last success, perhaps for their content.
         self._refused_calls: set[Hashable] = set()
         self._refused_probe = False
 
     def at(self, now: float) -> Availability:
-        """Return the availability at this moment."""
+        """Return the availability at this moment.
+
+        If several reasons apply, an operator's decision takes precedence, then a rest, then the
+        breaker. A pause that the provider asked for replaces the reason, but not the state.
+        """
         # Without probes, one caller must try it, in its usual rank: ranked after a healthy standby,
         # it would never be asked again.
-        trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
-        busy = self.breaker.on_trial(now, by_probe=False)
-        admits = self.breaker.state is State.CLOSED or (trial and not busy)
-        doubt = None if trial or not self._is_suspect(now) else Reason.FAILED
+        needs_trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
+        on_trial = self.breaker.on_trial(now, by_probe=False)
+        admits = self.breaker.state is State.CLOSED or (needs_trial and not on_trial)
+        suspect = self._is_suspect(now) and not needs_trial
         state, reason, until = RungState.OPEN, Reason.BREAKER, self.breaker.wake_at
         if self.out:
             state, reason, until = RungState.OUT, Reason.ROTATION, None
@@ -173,8 +177,9 @@ class RungAvailability:
             state = RungState.RESTING if admits else RungState.OUT
             reason, until = Reason.RATE_LIMIT, self.rests_until
         elif admits:
-            state, reason, until = RungState.SUSPECT if doubt else RungState.READY, doubt, None
-        elif busy:
+            state, until = RungState.SUSPECT if suspect else RungState.READY, None
+            reason = Reason.FAILED if suspect else None
+        elif on_trial:
             state, reason = RungState.OUT, Reason.TRIAL
         elif self.breaker.probe_succeeded:
             state = RungState.PROBED
@@ -194,7 +199,11 @@ class RungAvailability:
     def permit(
         self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
     ) -> Permit | None:
-        """Return a permit to ask the rung, or `None`; see `Breaker.permit`."""
+        """Return a permit to ask the rung; `None` if it may not be asked now.
+
+        The arguments are those of `Breaker.permit`. Only a probe may ask a rung that is out of
+        rotation, or a resting one unless the rung already gets the caller's audio.
+        """
         rests = now < self.rests_until and not hears
         if (rests or self.out) and not probe:
             return None
@@ -212,9 +221,10 @@ class RungAvailability:
             ttfb_s: Seconds to its first useful output; `None` if not measured, or recorded before.
         """
         if ttfb_s is not None:
-            self.latency.took(ttfb_s)
+            self.latency.add(ttfb_s)
         self._forget_failures()
-        self.served_until = self.served_until if permit.probe else now + SERVED_S
+        if not permit.probe:
+            self.served_until = now + SERVED_S
         self._paused_until = now
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
@@ -231,35 +241,35 @@ class RungAvailability:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[AvailabilityEvent, ...]:
-        """Count a failure of an attempt or a probe.
+        """Count a failure of an attempt or a probe, by the rules at the top of this module.
 
         `call` identifies the call that made the request; `None` if none did. `chance`, 0 to 1,
         spreads a rest whose length the provider did not specify.
         """
-        outweighed = permit.probe and now < self.served_until
-        if outweighed or failure.scope is Scope.PAYLOAD:
+        just_served = permit.probe and now < self.served_until
+        if just_served or failure.scope is Scope.PAYLOAD:
             self.breaker.take_back(permit)  # the rung still serves callers
-            self._outweighed += outweighed and failure.verdict.counts
+            self._uncounted_probes += just_served and failure.verdict.counts
             return ()
         if failure.scope is Scope.CAPACITY:
-            return self._rest(permit, failure, now=now, chance=chance)
+            return self._rest_after_limit(permit, failure, now=now, chance=chance)
         events: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
-        asked_s = None if failure.permanent else failure.retry_after_s
-        outage = asked_s is not None and asked_s > MAX_S
+        pause_s = 0.0 if failure.permanent else failure.retry_after_s or 0.0
         by_content = _content_may_be_cause(failure, permit)
-        trip = self._is_conclusive(permit, failure, call) or outage
+        trip = self._count_kind(permit, failure, call) or pause_s > MAX_S
         if not trip and (by_content or not failure.verdict.counts):
             self.breaker.take_back(permit)
             return events
-        slow = trip and failure.permanent and not by_content
-        long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
+        retired = trip and failure.permanent and not by_content
+        outage_s = pause_s if pause_s > MAX_S else None
+        long_s = self.breaker.settings.slow_s if retired else outage_s
         if now >= self.served_until and self.breaker.state is State.CLOSED:
-            self.breaker.failures += self._outweighed
-            self._outweighed = 0
+            self.breaker.failures += self._uncounted_probes
+            self._uncounted_probes = 0
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
-        if moved or (slow and permit.probe):  # a failed probe does not change an open breaker
-            self.retired = slow
-        self._paused_until = max(self._paused_until, now + (asked_s or 0.0))
+        if moved or (retired and permit.probe):  # a failed probe does not change an open breaker
+            self.retired = retired
+        self._paused_until = max(self._paused_until, now + pause_s)
         return (*events, *self._with_severity(moved))
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
@@ -329,31 +339,32 @@ class RungAvailability:
         settings = self.breaker.settings
         return settings.probing or now < self.suspect_since + settings.open_s
 
-    def _is_conclusive(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
+    def _count_kind(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
         """Count a failure by its kind; return whether it opens the breaker at once."""
         if _content_may_be_cause(failure, permit):
             self._refused_probe |= permit.probe
-            if call is not None and len(self._refused_calls) < WITNESSES:
+            if call is not None and len(self._refused_calls) < MIN_REFUSED_CALLS:
                 self._refused_calls.add(call)
-            return self._refused_probe and len(self._refused_calls) >= WITNESSES
+            return self._refused_probe and len(self._refused_calls) >= MIN_REFUSED_CALLS
         if failure.kind is Kind.PROTOCOL:
-            self._garbage += 1
-            return failure.permanent or self._garbage >= PROTOCOL_LIMIT
+            self._invalid_answers += 1
+            return failure.permanent or self._invalid_answers >= PROTOCOL_LIMIT
         return failure.permanent or failure.verdict.trips
 
-    def _rest(
+    def _rest_after_limit(
         self, permit: Permit, failure: Failure, *, now: float, chance: float
     ) -> tuple[AvailabilityEvent, ...]:
-        asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)
-        self._limits += 1
-        if asked_s > MAX_S:  # so long a rest is an outage
-            return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
+        """Rest after a rate limit; a rest longer than `MAX_S` opens the breaker instead."""
+        length_s = rest_s(failure.retry_after_s, self._rate_limits, chance=chance)
+        self._rate_limits += 1
+        if length_s > MAX_S:
+            return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
         self.breaker.take_back(permit)
-        self.rests_until = max(self.rests_until, now + asked_s)
-        return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+        self.rests_until = max(self.rests_until, now + length_s)
+        return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
     def _forget_failures(self) -> None:
-        self._limits = self._garbage = self._outweighed = 0
+        self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
         self._refused_calls.clear()
         self._refused_probe = False
 
@@ -419,21 +430,22 @@ class AvailabilityTable:
     ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of one rung, and open the breakers of others with its key or account."""
         rung = self.of(failure.stage, failure.provider)
-        was_retired = rung.retired  # then the account's other breakers were already opened
+        was_retired = rung.retired  # if so, the account's other breakers were already opened
         events = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
         if failure.scope is Scope.CREDENTIAL:
             for other in self._sharing(rung, _same_key):
                 events += other.retire(failure.kind, now)
-            for other in () if was_retired else self._sharing(rung, _same_account):
+            same_account = [] if was_retired else self._sharing(rung, _same_account)
+            for other in same_account:
                 events += other.trip(failure.kind, now)
         return tuple(events)
 
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
     ) -> tuple[AvailabilityEvent, ...]:
-        """Record a success of the rung at (stage, provider).
+        """Record a success of the rung at `place`: its stage and its name.
 
-        If it was retired and is not any more, retired rungs with its key or account are reset.
+        If that ends its retirement, retired rungs with its key or account are reset.
         """
         rung = self._rungs[place]
         was_retired = rung.retired
@@ -467,7 +479,7 @@ class AvailabilityTable:
         return min((at for rung in self if (at := rung.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Make the breakers half-open whose rests are over."""
+        """Make each open breaker half-open whose rest is over."""
         return tuple(event for rung in self for event in rung.breaker.tick(now))
 
     def __iter__(self) -> Iterator[RungAvailability]:

@@ -86,7 +86,7 @@ class BreakerSettings:
     # The rest after a failure that only a person can fix: a key, credit, a name. Longer than the
     # probe interval.
     slow_s: float = 90.0
-    trial_s: float = 15.0  # a trial that has not reported by then is forgotten
+    trial_s: float = 15.0  # a trial that has not reported after this time is forgotten
     probing: bool = True  # False: half-open admits one live attempt instead of a probe
 
 
@@ -95,7 +95,7 @@ class Permit:
     """Permission to ask a rung once; given back with the result."""
 
     number: int
-    era: int  # the number of the breaker's transitions by then, not counting ends of a rest
+    era: int  # the number of transitions before it was given, not counting ends of a rest
     probe: bool
 
 
@@ -146,8 +146,8 @@ class Breaker:
         """
         permit = Permit(number=self._permits + 1, era=self._era, probe=probe)
         if self.state is not State.CLOSED and not hears:
-            in_turn = self.state is State.HALF_OPEN and not self.settings.probing
-            if not (probe or last_resort or in_turn):
+            replaces_probe = self.state is State.HALF_OPEN and not self.settings.probing
+            if not (probe or last_resort or replaces_probe):
                 return None
             if self.on_trial(now, by_probe=probe):
                 return None
@@ -162,10 +162,15 @@ class Breaker:
         return by_probe or not self._trial[0].probe
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
-        """Record a success."""
+        """Record a success.
+
+        One success of a caller closes the breaker. A probe makes an open breaker half-open; the
+        last of `successes` probes closes it.
+        """
         if not self.take_back(permit):
             return ()
         if self.state is not State.CLOSED and not permit.probe:
+            # In two steps, because the table does not lead from open to closed.
             return (*self._transition(Input.PROBED, now), *self._transition(Input.PROVEN, now))
         if self.state is State.OPEN:
             return self._transition(Input.PROBED, now)
@@ -193,8 +198,8 @@ class Breaker:
         if trip:
             return self.trip(now, rest_s=rest_s)
         self.failures += self.state is State.CLOSED
-        full = self.failures >= self.settings.failures
-        return self._transition(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
+        enough = self.failures >= self.settings.failures
+        return self._transition(Input.FAILURES if enough else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
         """Take a permit back; return whether its result counts in the current state.
@@ -237,7 +242,9 @@ class Breaker:
         """
         if self._era > 0 and since <= self.since:
             return ()
-        at = min(now, max(since, self.since))  # the next report may be older than this moment
+        # The transition is dated as in the other process. Dated `now`, it would make the next
+        # report look outdated if that process had changed its breaker again before `now`.
+        at = min(now, max(since, self.since))
         match state:
             case State.OPEN:
                 return self.trip(at, rest_s=now - at + rest_s) if rest_s > 0 else ()

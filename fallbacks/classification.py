@@ -23,7 +23,7 @@ _STATUS_KEYS: Final = ("status_code", "status", "code", "error_code")
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 _NESTS: Final = ("error", "detail", "body")
 _FORBIDDEN: Final = 403
-_CHAIN: Final = 8  # causes followed in an exception chain (chosen)
+_MAX_CAUSES: Final = 8  # exceptions followed in a chain of causes (chosen)
 
 
 def classify_http(provider_kind: str, status: int, body: object = None) -> Finding:
@@ -47,7 +47,8 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
     """
     status = _status_in(message)
     by_status = classify_http(provider_kind, status, message) if status else UNKNOWN
-    if status == _FORBIDDEN and by_status.kind is Kind.AUTH:  # the key was good for the stream
+    if status == _FORBIDDEN and by_status.kind is Kind.AUTH:
+        # The key was accepted when the stream was opened, so the content may be the cause.
         return finding(Kind.AUTH, Scope.REQUEST)
     if not by_status.unknown:
         return by_status
@@ -134,7 +135,7 @@ def _first_match(
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     current: BaseException | None = error
-    for _ in range(_CHAIN):
+    for _ in range(_MAX_CAUSES):
         if current is None:
             return
         yield current

@@ -30,7 +30,7 @@ class AttemptFailed:
     permanent: bool = False
     severity: Severity = Severity.LOW
     unknown: bool = False  # no row of the symptom tables matches
-    heard_words: int = 0  # words of its answer passed on by then: the caller hears them
+    heard_words: int = 0  # words of its answer passed on before; the caller hears them
     reason: str = ""  # redacted: never a key, a header or a caller's word
 
     @classmethod

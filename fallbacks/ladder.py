@@ -148,7 +148,8 @@ class StagePolicy:
     untimed: frozenset[str] = frozenset()  # voices that do not report word times
     # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
-    # A call and its text that two voices left unspoken, so that the text is at fault; else `None`.
+    # The call and the text that two voices left unspoken, so that the text is to blame, not the
+    # voices; `None` if there is none.
     unspoken: tuple[Hashable, str] | None = None
     then_s: float = 0.0  # the time that later stages need before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests without a specified time
@@ -174,6 +175,9 @@ def rank(
     rungs: Iterable[Availability], until: Deadline, *, now: float, stay_with: str | None = None
 ) -> tuple[str, ...]:
     """Return rungs in the order in which they are asked.
+
+    Rungs that asked for a pause come last, suspect ones before them. Of equally good rungs, the
+    ones that are too slow for the time left come after the others.
 
     `stay_with` is the rung that was used before in this call, if it is preferred: a voice that took
     over stays, unless it becomes suspect itself.
@@ -300,20 +304,20 @@ class RungChoice:
         fresh = self.find_fresh(until, running, now)
         if fresh is not None:
             return NextRung(provider=fresh)
-        return None if running else self._same_again(until, now)
+        return None if running else self._find_repeat(until, now)
 
     def find_second(
         self, until: Deadline, running: Collection[str], now: float, *, hedge: bool = False
     ) -> NextRung | None:
         """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        `None` if two are already being asked, none may be asked at once, or the allowance is used
-        up. A hedge is asked before the first rung is late, and has an allowance of its own.
+        `None` if two are already being asked, no rung may be asked at once, or the allowance is
+        used up. A hedge is asked before the first rung is late, and has an allowance of its own.
         """
         if len(running) > 1:
             return None
-        again = (rung for rung, wait_s in self._again_after(until, now) if wait_s == 0)
-        second = self.find_fresh(until, running, now) or next(again, None)
+        repeated = (rung for rung, wait_s in self._repeatable(until, now) if wait_s == 0)
+        second = self.find_fresh(until, running, now) or next(repeated, None)
         allowance = (self._policy.hedges if hedge else None) or self._policy.allowance
         if second is None or not allowance.take():
             return None
@@ -321,8 +325,8 @@ class RungChoice:
 
     def find_fresh(self, until: Deadline, running: Collection[str], now: float) -> str | None:
         """Return the best rung not asked yet, else one that only lost a race, else `None`."""
-        asked = {*running, *self._failures}
-        free = [rung for rung in self.ranked(until, now) if rung not in asked]
+        busy_or_failed = {*running, *self._failures}
+        free = [rung for rung in self.ranked(until, now) if rung not in busy_or_failed]
         return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
@@ -332,20 +336,25 @@ class RungChoice:
         return rank(allowed, until, now=now, stay_with=self._stay_with)
 
     def _allowed(self, now: float) -> list[Availability]:
-        """Return the rungs that this call may ask, in the order of the ladder."""
+        """Return the rungs that this call may ask, in the order of the ladder.
+
+        These are the usable ones. If there are none, they are those that already get this call's
+        audio, else those whose latest probe succeeded, else all others that are open.
+        """
         found = self._policy.availability.ladder(self._policy.stage, now)
         offered = [rung for rung in found if self._offered(rung.provider)]
         if usable := [rung for rung in offered if rung.usable]:
             return usable
-        if hearing := [rung for rung in found if self._goes_on(rung)]:
+        if hearing := [rung for rung in found if self._may_continue(rung)]:
             return hearing
         probed = [rung for rung in offered if rung.state is RungState.PROBED]
         return probed or [rung for rung in offered if rung.state is RungState.OPEN]
 
-    def _goes_on(self, rung: Availability) -> bool:
+    def _may_continue(self, rung: Availability) -> bool:
+        """Return whether an unusable rung may go on with the audio that it already gets."""
         return self.hears(rung.provider) and rung.reason is not Reason.ROTATION
 
-    def _same_again(self, until: Deadline, now: float) -> NextRung | None:
+    def _find_repeat(self, until: Deadline, now: float) -> NextRung | None:
         """Return the rung to ask once more, at once or after a short wait; `None` if none may be.
 
         Asking a rung again that reported a failure does not use the allowance; its breaker limits
@@ -354,7 +363,7 @@ class RungChoice:
         have been asked for this request: another call may have reached the limit.
         """
         several = len(self.ranked(until, now)) > 1
-        for provider, wait_s in self._again_after(until, now):
+        for provider, wait_s in self._repeatable(until, now):
             failure = self._failures.get(provider)
             timed_out = failure is None or failure.kind is Kind.TIMEOUT
             timed_out = timed_out and provider in self._starts
@@ -364,12 +373,12 @@ class RungChoice:
             return NextRung(provider=provider, wait_s=wait_s, extra=extra)
         return None
 
-    def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
-        """Yield the rungs that may be asked again, and the seconds until then.
+    def _repeatable(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
+        """Yield each rung that may be asked again, with the seconds until then.
 
-        Resting rungs come last, in the order in which their rests end. For them the rest counts,
-        not the pause that the provider asked for, which may be too short. A rung that is a last
-        resort is asked only once.
+        Resting rungs come last, in the order in which their rests end. Their wait is the rest, not
+        the pause that the provider asked for, which may be shorter. A rung that is a last resort is
+        asked only once, so it is not among them.
         """
         last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)

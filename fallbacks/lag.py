@@ -21,8 +21,9 @@ PERIOD_S: Final = 0.02  # between two beats
 SLACK_S: Final = 0.02  # a beat that is less late is not a stall: steps are shorter than that
 # The grace period: time to read the sockets, and some ten iterations of the loop to a decision.
 GRACE_S: Final = 0.1
-GRACED_S: Final = 0.1  # the shortest stall that has a grace period
-GRACES_APART_S: Final = 1.0  # at least, or a loop that is always late would find no rung late
+LONG_STALL_S: Final = 0.1  # the shortest stall that has a grace period
+# The least time between grace periods: otherwise a loop that always lags would find no rung late.
+GRACE_INTERVAL_S: Final = 1.0
 LIBRARY_S: Final = 5.0  # the longest time-out of a library that fails a rung outside an attempt
 
 
@@ -56,33 +57,34 @@ class Lag:
         began_at, self._beat_at = now - stalled_s, now
         if began_at < self.ready_at:  # it began within a grace period, which continues after it
             self._ended_at += stalled_s
-        elif stalled_s >= GRACED_S and began_at >= self._ended_at + GRACES_APART_S:
-            self._stalled_s += self._grace_s
+        elif stalled_s >= LONG_STALL_S and began_at >= self._ended_at + GRACE_INTERVAL_S:
+            self._stalled_s += self._latest_grace_s
             self._ended_at = now
         self._stalled_s += stalled_s
 
     def stalled_s(self, now: float) -> float:
         """Return how long the provider's clock has stood still, in total."""
         self.see(now)
-        return self._stalled_s + self._graced_s(now)
+        return self._stalled_s + self._grace_passed_s(now)
 
     def provider_s(self, now: float) -> float:
         """Return the time on the provider's clock."""
         return now - self.stalled_s(now)
 
     def moment_of(self, provider_s: float) -> float:
-        """Return, on our clock, when the provider's shows `provider_s`, without more stalls."""
+        """Return when the provider's clock shows `provider_s`, if we do not stall again."""
+        # `_stalled_s` does not contain the latest grace period, which delays only what follows it.
         at = provider_s + self._stalled_s
-        return at if at <= self._ended_at else at + self._grace_s
+        return at if at <= self._ended_at else at + self._latest_grace_s
 
     def stalled_lately(self, now: float) -> bool:
         """Return whether a library's time-out may have expired because we stalled."""
         self.see(now)
         return now - self._ended_at < LIBRARY_S
 
-    def _graced_s(self, now: float) -> float:
-        return min(max(0.0, now - self._ended_at), self._grace_s)
+    def _grace_passed_s(self, now: float) -> float:
+        return min(max(0.0, now - self._ended_at), self._latest_grace_s)
 
     @property
-    def _grace_s(self) -> float:
+    def _latest_grace_s(self) -> float:
         return GRACE_S if self._ended_at > -math.inf else 0.0

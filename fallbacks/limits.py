@@ -2,8 +2,8 @@
 
 A rung has a number of places. A request that finds none free waits in a queue for as long as the
 turn's deadline permits, and then goes to the next rung. The queue is first come, first served, but
-fair between calls: after one request of a call, each other waiting call has its turn before the
-next. Admitted requests pass one by one, at the pace of the limit per minute.
+fair between calls: after one request of a call, each other waiting call has its turn before that
+call's next request. Admitted requests pass one by one, at the pace of the limit per minute.
 
 A full queue is caused by our own load, not by the provider. So a wait for a place is not counted as
 a failure, and does not make a rung suspect or rest.
@@ -83,6 +83,9 @@ def may_wait_until(
 class RungLimiter:
     """The places at one rung. A ticket stands for one request, from its arrival until it leaves.
 
+    A request joins the queue, is called in when it gets a place, passes when the pace permits it to
+    be sent, and leaves when it has ended. A lasting connection takes a place without the queue.
+
     Attributes:
         limits: The limits, at first as configured.
         inside: The tickets that have a place.
@@ -144,7 +147,8 @@ class RungLimiter:
 
         Only the pace and the provider's pause count: when a place becomes free is unknown.
         """
-        ahead = self.waiting if self._passing is not None else 0  # else they wait for places
+        # If no admitted ticket waits because of the pace, those in the queue wait for places.
+        ahead = self.waiting if self._passing is not None else 0
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
         return max(now, self.opens_at) + ahead * pace_s
 
@@ -178,14 +182,17 @@ class RungLimiter:
                 del self._waiting[call]
 
     def learn(self, left: RequestsLeft, now: float) -> None:
-        """Pause if the provider allows no more requests now: others may use the key, too."""
+        """Pause if the provider reports that no more requests are allowed now.
+
+        Other clients may use the same key, so our own count of requests is not enough.
+        """
         if left.remaining == 0:
             self.opens_at = max(self.opens_at, now + left.next_in_s)
 
     def refused(self, now: float) -> None:
-        """Lower the number of places for a while: the provider refused so many at once.
+        """Lower the number of places for `LEARNT_S`: the provider refused so many at once.
 
-        Others seem to use the key, but may soon stop.
+        Other clients seem to use the same key, but may soon stop.
         """
         self._learnt = (max(1, len(self.inside) - 1), now + LEARNT_S)
 

@@ -49,7 +49,7 @@ class Probing:
     def __init__(self, *, now: float, settings: ProbeSettings | None = None) -> None:
         self._settings = settings or ProbeSettings()
         self._doubted = False
-        self._fails = 0  # consecutive failed probes, since the rung was last found doubted or not
+        self._failed_in_a_row = 0  # failed probes, since `_doubted` last changed
         self._next_at: float | None = None
         # The number of the probe in progress, and when to forget it.
         self._running: tuple[int, float] | None = None
@@ -66,23 +66,26 @@ class Probing:
         """Record whether the rung is doubted; to be called whenever that may have changed."""
         if doubted is self._doubted:
             return
-        self._doubted, self._fails = doubted, 0
+        self._doubted, self._failed_in_a_row = doubted, 0
         self._plan(now)
 
     def reset(self, now: float) -> None:
         """Probe at once, for an operator."""
-        self._fails = 0
+        self._failed_in_a_row = 0
         self._next_at = now if self._settings.interval_s > 0 else None
 
     def tick(self, now: float) -> tuple[Probe, ...]:
-        """Return the probe to start now, or nothing; forget a probe that never reported."""
+        """Return the probe to start now, or nothing.
+
+        A probe that has not reported in time is forgotten, and counts as failed.
+        """
         if self.wake_at is None or now < self.wake_at:
             return ()
-        if self._running is not None:  # it never reported
+        if self._running is not None:
             self._running = None
             self._record_failure(now)
             return ()
-        real = self._doubted and self._affords(now)
+        real = self._doubted and self._can_afford_real_probe(now)
         if real:
             self._paid.append(now)
         self._number += 1
@@ -96,13 +99,13 @@ class Probing:
             return
         self._running = None
         if ok:
-            self._fails = 0
+            self._failed_in_a_row = 0
             self._plan(now)
         else:
             self._record_failure(now)
 
     def _record_failure(self, now: float) -> None:
-        self._fails += 1
+        self._failed_in_a_row += 1
         self._plan(now)
 
     def _plan(self, now: float) -> None:
@@ -112,9 +115,9 @@ class Probing:
         if not self._doubted:
             return self._settings.interval_s
         steps = self._settings.steps_s
-        return steps[min(self._fails, len(steps) - 1)]
+        return steps[min(self._failed_in_a_row, len(steps) - 1)]
 
-    def _affords(self, now: float) -> bool:
+    def _can_afford_real_probe(self, now: float) -> bool:
         while self._paid and self._paid[0] <= now - DAY_S:
             self._paid.popleft()
         return (len(self._paid) + 1) * self._settings.cost <= self._settings.daily_cost

@@ -33,7 +33,7 @@ def retry_after_s(
     values = {name.lower(): value.strip() for name, value in headers.items()}
     if utc_s is None:
         sent_s = _date_s(values.get("date"))
-        utc_s = math.inf if sent_s is None else sent_s
+        utc_s = math.inf if sent_s is None else sent_s  # no date is later than infinity
     waits = (
         _scaled(values.get("retry-after-ms"), 0.001),
         _scaled(values.get("retry-after"), 1.0),

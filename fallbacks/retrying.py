@@ -12,7 +12,7 @@ from typing import Final
 from fallbacks.availability import Availability, RungState
 from fallbacks.failure import Failure
 
-AGAIN_S: Final = 60.0  # the rest after a first failed sequence; doubled after each further one
+FIRST_REST_S: Final = 60.0  # the rest after a first failed sequence; doubled after each further one
 MAX_REST_S: Final = 900.0  # the longest such rest, and the rest when a person must act first
 JITTER: Final = 0.1  # a tenth either way, so that clients do not all retry at the same instant
 
@@ -60,7 +60,7 @@ def rest_s(sequences: int) -> float:
     Args:
         sequences: The number of sequences that failed in a row, from 1.
     """
-    return min(MAX_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))
+    return min(MAX_REST_S, FIRST_REST_S * 2.0 ** min(10, sequences - 1))
 
 
 class Rounds:
@@ -70,12 +70,12 @@ class Rounds:
     preferred rung's retry. A rung that may be asked again becomes due after its wait. Of the rungs
     that are due, the most preferred one is asked. When no rung will be due, the work is given up.
 
-    rounds.choose(rungs, now)  # "deepgram": ask it
-    rounds.fail("deepgram", again_at=now + 5.0)
-    rounds.choose(rungs, now)  # "deepgram-b"
-    rounds.fail("deepgram-b", again_at=None)
-    rounds.choose(rungs, now)  # `None`: no rung is due
-    rounds.wake_at(rungs)  # when "deepgram" is due
+        rounds.choose(rungs, now)  # "deepgram": ask it
+        rounds.fail("deepgram", again_at=now + 5.0)
+        rounds.choose(rungs, now)  # "deepgram-b"
+        rounds.fail("deepgram-b", again_at=None)
+        rounds.choose(rungs, now)  # `None`: no rung is due
+        rounds.wake_at(rungs)  # when "deepgram" is due
     """
 
     def __init__(self) -> None:

@@ -63,35 +63,37 @@ class SharedRung:
         self.place = place
         self.rung = rung
         self._published_state = _state_of(rung)
-        self._again = False
+        self._repeat_all = False
         self._served_until = -math.inf  # as last published or read
         # For the last word that was adopted: its time, and when it was read.
         self._adopted: dict[Aspect, _Moment] = {}
         self._published: dict[Aspect, _Moment] = {}  # the time of the last published word
 
     def news(self, now: float, *, utc_s: float) -> tuple[BoardWord, ...]:
-        """Return words for what has changed in this process since the last call.
+        """Return words for what has changed in this process since `news` was last called.
 
         Args:
             now: Monotonic, in seconds.
             utc_s: The board's clock at the same moment.
         """
         before, self._published_state = self._published_state, _state_of(self.rung)
-        again, self._again = self._again, False
+        repeat_all, self._repeat_all = self._repeat_all, False
         aspects = [
             aspect
             for aspect, value in self._published_state.items()
-            if value != before[aspect] or (again and self._is_marked(aspect, now))
+            if value != before[aspect] or (repeat_all and self._differs_from_unused(aspect, now))
         ]
         served_until = self.rung.served_until
-        if served_until > now and (again or served_until >= self._served_until + SERVED_EACH_S):
+        if served_until > now and (
+            repeat_all or served_until >= self._served_until + SERVED_EACH_S
+        ):
             self._served_until = served_until
             aspects.append(Aspect.SERVED)
-        return tuple(self._word(aspect, now, offset_s=utc_s - now) for aspect in aspects)
+        return tuple(self._make_word(aspect, now, offset_s=utc_s - now) for aspect in aspects)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
         """Adopt another process's word, unless it is outdated; return whether anything changed."""
-        since = self._since(word, now - (utc_s - word.at_s))
+        since = self._time_on_our_clock(word, now - (utc_s - word.at_s))
         if since is None:
             return False
         self._adopted[word.aspect] = _Moment(at_s=word.at_s, at=now)
@@ -104,7 +106,7 @@ class SharedRung:
 
     def tell_again(self) -> None:
         """Make the next `news` repeat everything that differs from an unused rung."""
-        self._again = True
+        self._repeat_all = True
 
     def _adopt(self, word: BoardWord, since: float, now: float, *, left_s: float) -> None:
         rung = self.rung
@@ -118,8 +120,9 @@ class SharedRung:
                 kind = Kind.TIMEOUT if word.value else None  # the other process published the kind
                 rung.follow_suspicion(kind, since=since, now=now)
             case Aspect.REST:
-                end_of = max if left_s > 0 else min
-                rung.rests_until = end_of(rung.rests_until, now + left_s)
+                # A rest without time left is over, or was ended early, so it ends ours, too.
+                later_or_sooner = max if left_s > 0 else min
+                rung.rests_until = later_or_sooner(rung.rests_until, now + left_s)
             case Aspect.ROTATION if min(now, since) > rung.out_at:
                 rung.set_out(min(now, since), out=bool(word.value))
             case Aspect.SERVED:
@@ -128,7 +131,7 @@ class SharedRung:
             case _:
                 pass
 
-    def _is_marked(self, aspect: Aspect, now: float) -> bool:
+    def _differs_from_unused(self, aspect: Aspect, now: float) -> bool:
         """Return whether an aspect differs from that of an unused rung."""
         match aspect:
             case Aspect.SUSPICION:
@@ -140,7 +143,7 @@ class SharedRung:
             case _:
                 return True
 
-    def _word(self, aspect: Aspect, now: float, *, offset_s: float) -> BoardWord:
+    def _make_word(self, aspect: Aspect, now: float, *, offset_s: float) -> BoardWord:
         rung, value = self.rung, ""
         since: float = now
         until: float | None = None
@@ -157,7 +160,7 @@ class SharedRung:
                 since, value = rung.out_at, "out" if rung.out else ""
             case Aspect.SERVED:
                 until = rung.served_until
-        at_s = self._moment(aspect, since, offset_s)
+        at_s = self._time_on_board(aspect, since, offset_s)
         until_s = 0.0 if until is None else until + offset_s
         return BoardWord(
             place=self.place,
@@ -168,7 +171,7 @@ class SharedRung:
             retired=aspect is Aspect.BREAKER and rung.retired,
         )
 
-    def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
+    def _time_on_board(self, aspect: Aspect, at: float, offset_s: float) -> float:
         """Return our time on the board's clock, later than the words read and published before.
 
         Without this rule it might be earlier, because the board's clock may have been set back.
@@ -182,7 +185,7 @@ class SharedRung:
         self._published[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
-    def _since(self, word: BoardWord, since: float) -> float | None:
+    def _time_on_our_clock(self, word: BoardWord, since: float) -> float | None:
         """Return a word's time on our clock, later than our own words; `None` if it is outdated."""
         adopted, published = self._adopted.get(word.aspect), self._published.get(word.aspect)
         if adopted is not None and word.at_s <= adopted.at_s:

@@ -71,7 +71,7 @@ _SILENT: Final = finding(Kind.SILENT)
 _NORMAL: Final = finding(Kind.CUT, harmless=True)
 
 UNKNOWN: Final = finding(Kind.PROTOCOL, unknown=True)
-"""No row matches: we do not understand the provider, and treat the failure as transient."""
+"""The finding if no row matches: the failure is treated as transient, and reported as unknown."""
 
 _SPENT: Final = (
     "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "

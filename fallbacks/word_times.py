@@ -76,13 +76,13 @@ class TimedWord:
     end_s: float | None = None
 
 
-def as_written(words: Sequence[TimedWord], at: int) -> tuple[str, bool]:
+def as_written(words: Sequence[TimedWord], index: int) -> tuple[str, bool]:
     """Return a word as it is in the text, and whether the returned text has its own spaces.
 
-    It has its own spaces if there is no space on one of its sides.
+    It has its own spaces if the word has no space before or after it.
     """
-    word, after = words[at], words[at + 1 : at + 2]
-    if not word.joined and not any(other.joined for other in after):
+    word, next_words = words[index], words[index + 1 : index + 2]
+    if not word.joined and not any(other.joined for other in next_words):
         return word.text, False
     return f"{'' if word.joined else ' '}{word.text}", True
 
@@ -100,16 +100,16 @@ class WordFollower:
         self.begun = False  # a reported word has matched
         self.left_out = False  # the voice has skipped words; the rest is not followed
         self._spoken_s = from_s  # up to here it has spoken the text as written
-        self._odd = ""  # reported letters since the last match
-        self._odd_s = 0.0  # when they began
+        self._unmatched = ""  # reported letters since the last match
+        self._unmatched_since_s = 0.0  # when they began
         self._words = words
-        self._at = first  # the word that the voice has reached
+        self._current = first  # the word that the voice has reached
         self._matched = 0  # the number of letters of that word that have matched
 
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
         """Match a reported word, and record its times in `words`."""
         letters = sayable(said)
-        while letters and self._at < len(self._words) and not self.left_out:
+        while letters and self._current < len(self._words) and not self.left_out:
             letters = self._match_letters(letters, start_s=start_s, end_s=end_s)
 
     def _match_letters(self, letters: str, *, start_s: float, end_s: float | None) -> str:
@@ -117,56 +117,59 @@ class WordFollower:
 
         Returns the letters that are still to be matched, perhaps against another word.
         """
-        word = self._words[self._at]
+        word = self._words[self._current]
         expected = word.letters[self._matched :]
         same = min(len(expected), len(letters))
         if expected[:same] != letters[:same]:
             return self._resume_at_match(letters, start_s)
         word.start_s = start_s if word.start_s is None else word.start_s
-        self._matched, self._odd = self._matched + same, ""
+        self._matched, self._unmatched = self._matched + same, ""
         self._spoken_s = start_s if end_s is None else end_s
         if same == len(expected):
             # A word without letters, such as a dash, takes no time.
             word.end_s = end_s if expected else start_s
-            self._at, self._matched = self._at + 1, 0
+            self._current, self._matched = self._current + 1, 0
         self.begun = True
         return letters[same:]
 
     def _find_ahead(self, letters: str) -> int | None:
-        ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
+        ahead = range(self._current + 1, min(self._current + 1 + _AHEAD, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
     def _resume_at_match(self, letters: str, start_s: float) -> str:
         """Resume at the next word that matches; without one, keep the letters for the next report.
 
-        Returns the letters of that word; empty if none matches, or if the voice left words out,
-        which ends the following.
+        Returns the letters of that word; empty if none matches, or if the voice left words out. In
+        the second case, nothing more is matched.
         """
-        self._odd_s = self._odd_s if self._odd else start_s
-        odd = self._odd + letters  # a word may be reported in several pieces
-        found, since_s = self._find_ahead(odd), self._odd_s
+        if not self._unmatched:
+            self._unmatched_since_s = start_s
+        unmatched = self._unmatched + letters  # a word may be reported in several pieces
+        found, since_s = self._find_ahead(unmatched), self._unmatched_since_s
         if found is not None and self._leaves_out(found, since_s):
             # An earlier piece of the report gave this word a start, which was only a guess.
-            self.left_out, self._words[self._at].start_s = True, None
+            self.left_out, self._words[self._current].start_s = True, None
             return ""
         if found is None:
             found, since_s = self._find_ahead(letters), start_s
-        for word in self._words[self._at : self._at + 1 if found is None else found]:
-            word.start_s = since_s if word.start_s is None else word.start_s
-            word.end_s = word.end_s if found is None else since_s
         if found is None:
-            self._odd = odd
+            word = self._words[self._current]
+            word.start_s = start_s if word.start_s is None else word.start_s
+            self._unmatched = unmatched
             return ""
-        self._at, self._matched, self.begun, self._odd = found, 0, True, ""
+        for word in self._words[self._current : found]:
+            word.start_s = since_s if word.start_s is None else word.start_s
+            word.end_s = since_s
+        self._current, self._matched, self.begun, self._unmatched = found, 0, True, ""
         self._words[found].start_s = since_s
         return self._words[found].letters
 
     def _leaves_out(self, found: int, start_s: float) -> bool:
         """Return whether there was no time to speak the words before the one at `found`."""
-        skipped = sum(len(word.letters) for word in self._words[self._at : found])
+        skipped = sum(len(word.letters) for word in self._words[self._current : found])
         room_s = _LEFT_OUT_SHARE * CHARACTER_S * skipped
-        enough = skipped >= _LEFT_OUT_LETTERS and not self._matched
-        return enough and start_s - self._spoken_s < room_s
+        can_judge = skipped >= _LEFT_OUT_LETTERS and not self._matched
+        return can_judge and start_s - self._spoken_s < room_s
 
 
 class WordTimes:
@@ -210,96 +213,96 @@ class WordTimes:
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
         """Start another voice at word `first`; the times of earlier words stay as they are now."""
-        for at in range(self.first, first):
-            self.words[at].start_s = self.start_s(at)
-            self.words[at].end_s = self.end_s(at)
+        for index in range(self.first, first):
+            self.words[index].start_s = self.start_s(index)
+            self.words[index].end_s = self.end_s(index)
         for word in self.words[first:]:
             word.start_s = word.end_s = None
         self.first, self.base_s, self.timed, self._filled = first, base_s, timed, first
         self.follower = WordFollower(self.words, first=first, from_s=base_s)
         return self.follower
 
-    def text_from(self, at: int) -> str:
+    def text_from(self, index: int) -> str:
         """Return the text from a word on."""
-        words = self.words[at:]
+        words = self.words[index:]
         return "".join(f"{'' if word.joined else ' '}{word.text}" for word in words).strip()
 
-    def characters_from(self, at: int) -> int:
+    def characters_from(self, index: int) -> int:
         """Return the length of the text from a word on."""
-        return self._offset(len(self.words)) - self._offset(at)
+        return self._offset(len(self.words)) - self._offset(index)
 
-    def heard_at(self, at: int) -> float | None:
+    def heard_at(self, index: int) -> float | None:
         """Return up to where the audio must be played for a word to count as heard: to its middle.
 
         `None` if there is no such word yet, or if its time is unknown.
         """
-        start_s = self.start_s(at) if at < len(self.words) else None
+        start_s = self.start_s(index) if index < len(self.words) else None
         if start_s is None:
             return None
-        end_s = self.end_s(at)
+        end_s = self.end_s(index)
         if end_s is None:
-            end_s = start_s + CHARACTER_S * len(self.words[at].text)
+            end_s = start_s + CHARACTER_S * len(self.words[index].text)
         return (start_s + end_s) / 2
 
-    def start_s(self, at: int) -> float | None:
+    def start_s(self, index: int) -> float | None:
         """Return when a word begins, as reported or estimated; `None` if unknown."""
-        word = self.words[at]
-        if word.start_s is not None or self.timed or at < self.first:
+        word = self.words[index]
+        if word.start_s is not None or self.timed or index < self.first:
             return word.start_s
-        return self._guess_s(at)
+        return self._guess_s(index)
 
-    def end_s(self, at: int) -> float | None:
+    def end_s(self, index: int) -> float | None:
         """Return when a word ends; `None` if unknown.
 
         It is the reported end, the estimate for a voice without word times, or the next word's
         start.
         """
-        word = self.words[at]
+        word = self.words[index]
         if word.end_s is not None:
             return word.end_s
-        if not self.timed and at >= self.first:
-            return self._guess_s(at + 1)
-        after = self.words[at + 1] if at + 1 < len(self.words) else None
-        return None if after is None or word.start_s is None else after.start_s
+        if not self.timed and index >= self.first:
+            return self._guess_s(index + 1)
+        next_word = self.words[index + 1] if index + 1 < len(self.words) else None
+        return None if next_word is None or word.start_s is None else next_word.start_s
 
     def untold(self, received_s: float) -> tuple[int, float]:
         """Return how many words follow the last timed one, and how many seconds of audio.
 
-        Words without letters, such as a dash, do not count, because no voice speaks them. A time
-        beyond the received audio does not count either.
+        Words without letters, such as a dash, are not counted, because no voice speaks them. A word
+        whose start is beyond the received audio does not count as timed.
         """
         last, end_s = self.first - 1, self.base_s
-        for at in range(self.first, len(self.words)):
-            word = self.words[at]
+        for index in range(self.first, len(self.words)):
+            word = self.words[index]
             if word.start_s is not None and word.start_s <= received_s + UNSURE_S:
-                last, end_s = at, word.start_s if word.end_s is None else word.end_s
+                last, end_s = index, word.start_s if word.end_s is None else word.end_s
         return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 
     def fill(self, received_s: float) -> None:
         """Spread the words without times over the audio after the last timed word."""
-        first = upto = len(self.words)
+        first = len(self.words)
         while first > self.first and self.words[first - 1].end_s is None:
             first -= 1
         at_s = self.base_s if first == self.first else self.end_s(first - 1) or 0.0
-        letters = sum(len(item.text) + 1 for item in self.words[first:upto])
-        pace_s = max(0.0, received_s - at_s) / max(1, letters)
-        for word in self.words[first:upto]:
+        characters = sum(len(word.text) + 1 for word in self.words[first:])
+        pace_s = max(0.0, received_s - at_s) / max(1, characters)
+        for word in self.words[first:]:
             word.start_s = at_s if word.start_s is None else word.start_s
             at_s += pace_s * (len(word.text) + 1)
             word.end_s = max(at_s, word.start_s)
 
-    def _guess_s(self, at: int) -> float:
+    def _guess_s(self, index: int) -> float:
         """Estimate when a word of a voice without word times begins, by the letters before it."""
-        while self._filled < at and self.words[self._filled].end_s is not None:
+        while self._filled < index and self.words[self._filled].end_s is not None:
             self._filled += 1
-        base = min(at, self._filled)  # the words before it have times
+        base = min(index, self._filled)  # the words before it have times
         base_s = self.base_s if base == self.first else self.words[base - 1].end_s
-        return (base_s or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(base))
+        return (base_s or 0.0) + CHARACTER_S * (self._offset(index) - self._offset(base))
 
-    def _offset(self, at: int) -> int:
+    def _offset(self, index: int) -> int:
         """Return the number of characters before a word, or before the next one to come."""
-        if at < len(self.words) or at == 0:
-            return self.words[at].offset if self.words else 0
+        if index < len(self.words) or index == 0:
+            return self.words[index].offset if self.words else 0
         return self.words[-1].offset + len(self.words[-1].text) + 1
 
 

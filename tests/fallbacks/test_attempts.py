@@ -414,7 +414,7 @@ def test_a_stage_without_a_usable_rung_is_exhausted_at_once() -> None:
 def hedged(*, hedges: Allowance | None) -> Request:
     stage = Stage("a", "b")
     for _ in range(5):
-        stage.policy.availability.of("llm", "a").latency.took(0.2)
+        stage.policy.availability.of("llm", "a").latency.add(0.2)
     stage.policy.hedges = hedges
     work = stage.work()
     work.start(UNTIL, now=100.0)

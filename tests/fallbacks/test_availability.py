@@ -383,19 +383,19 @@ def test_speed_is_doubted_until_it_has_been_measured() -> None:
     assert speed.quantile(0.95) == 0.6
 
     for _ in range(4):
-        speed.took(0.1)
+        speed.add(0.1)
     assert (speed.quantile(0.5), speed.quantile(0.95)) == (0.1, 0.6)
 
-    speed.took(0.1)
+    speed.add(0.1)
     assert speed.quantile(0.95) == 0.1
 
 
 def test_speed_is_that_of_recent_answers() -> None:
     speed = RungLatency(window=20)
     for _ in range(20):
-        speed.took(5.0)
+        speed.add(5.0)
     for _ in range(20):
-        speed.took(0.2)
+        speed.add(0.2)
 
     assert speed.quantile(0.95) == 0.2
 
@@ -403,6 +403,6 @@ def test_speed_is_that_of_recent_answers() -> None:
 def test_the_95th_percentile_leaves_one_value_in_twenty_above() -> None:
     speed = RungLatency(window=100)
     for n in range(1, 101):
-        speed.took(n / 100)
+        speed.add(n / 100)
 
     assert (speed.quantile(0.5), speed.quantile(0.95)) == (0.5, 0.95)
