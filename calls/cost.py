@@ -16,7 +16,8 @@ from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasure
 _VERSION: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The snapshot in a model's name: for `gpt-4.1-mini`, OpenAI reports `…-2025-04-14`."""
 
-KEPT: Final = 8  # latest turns whose cost may change: usage arrives within seconds (chosen)
+# The latest turns, whose cost may still change: usage arrives within seconds (chosen).
+KEPT_TURNS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +48,27 @@ def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
 
     Prompt tokens include the cached ones, as OpenAI's `usage` counts them.
     """
-    rate = _rate(usage, table)
+    rate = _find_rate(usage, table)
     if rate is None:
         return None
     cached = min(usage.cached_tokens, usage.prompt_tokens)
     parts = (
-        _part(usage.prompt_tokens - cached, rate.prompt_per_million, 1e6),
-        _part(cached, rate.cached_per_million, 1e6),
-        _part(usage.completion_tokens, rate.completion_per_million, 1e6),
-        _part(usage.characters, rate.characters_per_million, 1e6),
-        _part(usage.audio_s, rate.audio_per_minute, 60.0),
+        _part_cost(usage.prompt_tokens - cached, rate.prompt_per_million, 1e6),
+        _part_cost(cached, rate.cached_per_million, 1e6),
+        _part_cost(usage.completion_tokens, rate.completion_per_million, 1e6),
+        _part_cost(usage.characters, rate.characters_per_million, 1e6),
+        _part_cost(usage.audio_s, rate.audio_per_minute, 60.0),
     )
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
 
 
-def _rate(usage: UsageMeasured, table: PriceTable) -> Rate | None:
+def _find_rate(usage: UsageMeasured, table: PriceTable) -> Rate | None:
     exact = table.rates.get((usage.stage, usage.model))
     return exact or table.rates.get((usage.stage, _VERSION.sub("", usage.model)))
 
 
-def _part(amount: float, price: float | None, unit: float) -> float | None:
+def _part_cost(amount: float, price: float | None, unit: float) -> float | None:
     if amount == 0:
         return 0.0
     return None if price is None else amount * price / unit
@@ -92,7 +93,7 @@ class Bill:
     def __init__(self) -> None:
         self.currency = ""
         self._turns = array("d")  # NaN if unknown, whatever is added
-        self._behind = 0.0  # the cost that belongs to no turn
+        self._after_call = 0.0  # the cost of usage after the call, which belongs to no turn
         self._stages: dict[str, float] = {}
         self._providers: dict[str, float] = {}
         self._unpriced: dict[str, None] = {}  # in order of first use
@@ -111,28 +112,28 @@ class Bill:
     @property
     def total(self) -> float | None:
         """The cost of everything; `None` if a price is unknown."""
-        return _known(math.fsum((*self._turns, self._behind)))
+        return _none_if_nan(math.fsum((*self._turns, self._after_call)))
 
     @property
     def costs(self) -> Costs:
         """The cost in parts."""
         return Costs(
             currency=self.currency,
-            turns={turn: _known(cost) for turn, cost in enumerate(self._turns)},
-            stages={stage: _known(cost) for stage, cost in self._stages.items()},
-            providers={provider: _known(cost) for provider, cost in self._providers.items()},
-            behind=_known(self._behind),
+            turns={turn: _none_if_nan(cost) for turn, cost in enumerate(self._turns)},
+            stages={stage: _none_if_nan(cost) for stage, cost in self._stages.items()},
+            providers={provider: _none_if_nan(cost) for provider, cost in self._providers.items()},
+            behind=_none_if_nan(self._after_call),
             unpriced=tuple(self._unpriced),
             estimated=self._estimated,
         )
 
     def turn_cost(self, turn: int) -> float | None:
         """Return the cost of a turn; `None` if a price is unknown."""
-        return _known(self._turns[turn]) if turn < len(self._turns) else 0.0
+        return _none_if_nan(self._turns[turn]) if turn < len(self._turns) else 0.0
 
     def _add(self, usage: UsageMeasured, cost: float) -> None:
         if usage.behind_call:
-            self._behind += cost
+            self._after_call += cost
         else:
             missing = usage.turn + 1 - len(self._turns)
             self._turns.extend([0.0] * missing)
@@ -144,7 +145,7 @@ class Bill:
             self._unpriced[unpriced(usage)] = None
 
 
-def _known(cost: float) -> float | None:
+def _none_if_nan(cost: float) -> float | None:
     return None if math.isnan(cost) else cost
 
 
@@ -157,13 +158,13 @@ class CostMeter:
     """Prices one call's usage as it is measured, and publishes the cost of each turn.
 
     A turn's cost is published when the next turn is decided, or when the call ends. Later usage is
-    added, and the turn's cost is published again, but only for the latest `KEPT` turns.
+    added, and the turn's cost is published again, but only for the latest `KEPT_TURNS` turns.
     """
 
     def __init__(self, table: PriceTable) -> None:
         self._table = table
         self._turns: dict[int, TurnCosted] = {}  # the cost of the latest turns so far
-        self._current = 0
+        self._current = 0  # the latest decided turn; the costs of earlier ones were published
 
     def handle(self, event: Event) -> tuple[Event, ...]:
         """Return the events to publish in place of `event`, which is one of them, priced."""
@@ -187,10 +188,10 @@ class CostMeter:
 
     def _close_turns(self, turn: int) -> tuple[TurnCosted, ...]:
         """Return the unpublished costs of turns before `turn`, and forget old turns."""
-        due = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
-        self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
+        due = [costed for costed in self._turns.values() if self._current <= costed.turn < turn]
+        self._turns = {n: costed for n, costed in self._turns.items() if n >= turn - KEPT_TURNS}
         self._current = turn
-        return tuple(sorted(due, key=lambda bill: bill.turn))
+        return tuple(sorted(due, key=lambda costed: costed.turn))
 
 
 def _add_usage(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:

@@ -191,7 +191,7 @@ class DictationHeard:
     It may be published again in the same pause, when more words were recognised.
     """
 
-    until_s: float  # monotonic; the turn ends then, and its budget runs from here
+    until_s: float  # monotonic; the turn ends then, and its budget begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,10 @@ from typing import Final
 
 from calls.caller import clean
 
-HEAD_CHARACTERS: Final = (
-    2_000  # of the beginning, where callers say who they are and what they want
-)
-TAIL_CHARACTERS: Final = (
-    6_000  # of the end, where agreements are made; both are 2,000 tokens (chosen)
-)
+# Of the beginning, where callers say who they are and what they want.
+HEAD_CHARACTERS: Final = 2_000
+# Of the end, where agreements are made; beginning and end are together 2,000 tokens (chosen).
+TAIL_CHARACTERS: Final = 6_000
 LINE_CHARACTERS: Final = 600  # of one utterance, at most
 LEFT_OUT: Final = "[…]"
 

@@ -96,9 +96,9 @@ class Incident:
         """
         self._failures += failures
         self.well_since = None
-        heavier = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
+        more_severe = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
         opened = bool(more.rung) and left_alone and not self._left_alone
-        if not (heavier or opened):
+        if not (more_severe or opened):
             return None
         self._worst, self._left_alone = more, left_alone
         return IncidentGrew(

@@ -17,9 +17,9 @@ MAX_KEYS: Final = 64  # twice the length of an IBAN (chosen)
 class KeyedEntry:
     """Collects the keys of one call, and returns each entry when it ends.
 
-    entry = KeyedEntry(lengths=[6])
-    entry.press("4", 100.0)  # None
-    entry.tick(102.0)  # "4"
+        entry = KeyedEntry(lengths=[6])
+        entry.press("4", 100.0)  # None
+        entry.tick(102.0)  # "4"
 
     Attributes:
         wake_at: When to call `tick`; `None` without keys.

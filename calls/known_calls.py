@@ -43,15 +43,19 @@ class KnownCalls:
             if moved := self.live.pop(entry.call_id, None):
                 self._remember(moved.call_id)
             return None
-        call = self.live.get(entry.call_id) or self._find(entry)
+        call = self.live.get(entry.call_id) or self._find_or_create(entry)
         if call is not None:
             call.add(entry.event, entry.at)
             if type(entry.event) is CallEnded:
-                self._end(call)
+                self._keep_as_ended(call)
         return call
 
-    def _find(self, entry: Entry) -> CallState | None:
-        """Return the ended or new call of an entry that is in no live call; `None` if dropped."""
+    def _find_or_create(self, entry: Entry) -> CallState | None:
+        """Return the call of an entry that belongs to no call in progress.
+
+        Usage after a call's end, and late events, go to the ended call; `None` if it was dropped.
+        Any other entry starts a new call; `CallStarted` starts an ended one again.
+        """
         call_id = entry.call_id
         if not call_id:
             event = entry.event
@@ -69,7 +73,7 @@ class KnownCalls:
             self._drop(self.live)  # the end of the oldest call was probably lost
         return call
 
-    def _end(self, call: CallState) -> None:
+    def _keep_as_ended(self, call: CallState) -> None:
         if self.live.pop(call.call_id, None):
             self.ended[call.call_id] = call
         while len(self.ended) > self._keep_ended:

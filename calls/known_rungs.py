@@ -66,7 +66,11 @@ class KnownRungs:
         return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
     def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
-        """Return what callers get instead of a rung (of a stage if `name` is empty), in words."""
+        """Return what callers get instead of a rung (of a stage if `name` is empty), in words.
+
+        `left_alone` is whether the rung's breaker is open or about to open, so that only probes ask
+        it.
+        """
         if not self.has(stage, name):
             return "calls go on without it"
         left_alone = left_alone or self.get(stage, name).breaker == State.OPEN

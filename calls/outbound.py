@@ -26,7 +26,7 @@ class DialOutcome(StrEnum):
     FAILED = "failed"  # because of the network or the number
     CANCELLED = "cancelled"  # we hung up before an answer
     AGENT_FAILED = "agent_failed"  # because of us: it does not count against the contact
-    REFUSED = "refused"  # not dialled: on the do-not-call list by then, or not allowed
+    REFUSED = "refused"  # not dialled: on the do-not-call list meanwhile, or not allowed
     UNKNOWN = "unknown"  # the carrier had the call, but cannot tell how it ended
 
 

@@ -127,7 +127,8 @@ class CutSpeech:
     """Speech that the caller interrupted."""
 
     text: str  # all of it, whether it was heard or not
-    since: int | None  # messages when it began; `None` if it follows a sentence that still plays
+    # The number of messages when it began; `None` if it follows a sentence that still plays.
+    since: int | None
     written: bool  # whether the text is complete
 
 
@@ -146,7 +147,8 @@ class OwedWords:
         self.since = 0
         self.length: Callable[[], int] = lambda: 0
         self.cut: CutSpeech | None = None
-        self._after: str | None = None  # the latest protected sentence; `None` without one
+        # The words after the latest protected sentence; `None` if there is no such sentence.
+        self._after_protected: str | None = None
 
     def add(self, words: str, *, protected: bool = False) -> None:
         """Add words that become part of the conversation when they are heard.
@@ -159,9 +161,9 @@ class OwedWords:
             self.since = self.length()
         self.text = f"{self.text} {words}".strip()
         if protected:
-            self._after = ""
-        elif self._after is not None:
-            self._after = f"{self._after} {words}".strip()
+            self._after_protected = ""
+        elif self._after_protected is not None:
+            self._after_protected = f"{self._after_protected} {words}".strip()
 
     def interrupted(self, *, written: bool, protected: bool) -> None:
         """Forget the words, but keep them in `cut` in case the caller only made a sound.
@@ -172,10 +174,10 @@ class OwedWords:
                 after it are dropped.
         """
         text, since = self.text, self.since
-        if protected and self._after is not None:
-            text, since = self._after, None
+        if protected and self._after_protected is not None:
+            text, since = self._after_protected, None
         self.cut = CutSpeech(text=text, since=since, written=written) if text else None
-        self.text, self._after = "", "" if protected else None
+        self.text, self._after_protected = "", "" if protected else None
 
 
 class Next(Enum):
@@ -195,8 +197,9 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
         return Next.SAY, rest
     if rest or not state.written:
         return Next.ASK, ""
-    roles = [role for message in state.messages if (role := message.get("role")) != "system"]
-    return (Next.ASK if roles[-1:] in (["user"], ["tool"]) else Next.LISTEN), ""
+    roles = [message.get("role") for message in state.messages]
+    last_role = next((role for role in reversed(roles) if role != "system"), None)
+    return (Next.ASK if last_role in ("user", "tool") else Next.LISTEN), ""
 
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
@@ -218,13 +221,13 @@ def unheard(said: str, heard: str) -> str:
     `heard` may contain other words, such as a filler.
     """
     pieces = list(UNIT.finditer(said))
-    at = 0
+    next_piece = 0  # the first one that was not heard
     for word in (sayable(piece) for piece in UNIT.findall(heard)):
-        while at < len(pieces) and not sayable(pieces[at][0]):
-            at += 1
-        if at < len(pieces) and word == sayable(pieces[at][0]):
-            at += 1
-    rest = said[pieces[at].start() :] if at < len(pieces) else ""
+        while next_piece < len(pieces) and not sayable(pieces[next_piece][0]):
+            next_piece += 1  # a dash, for example, is not spoken
+        if next_piece < len(pieces) and word == sayable(pieces[next_piece][0]):
+            next_piece += 1
+    rest = said[pieces[next_piece].start() :] if next_piece < len(pieces) else ""
     return rest if sayable(rest) else ""
 
 
@@ -267,10 +270,11 @@ def _latest(messages: Sequence[Any], *, over: int) -> list[Any]:
 
     The system message stays, and a tool result is dropped with its call.
     """
-    first = begin = 1 if messages and messages[0].get("role") == "system" else 0
-    while begin < len(messages) and (
-        over > 0 or (begin > first and messages[begin].get("role") != "user")
+    first = 1 if messages and messages[0].get("role") == "system" else 0
+    kept_from = first
+    while kept_from < len(messages) and (
+        over > 0 or (kept_from > first and messages[kept_from].get("role") != "user")
     ):
-        over -= len(json.dumps(messages[begin]))
-        begin += 1
-    return [*messages[:first], *messages[begin:]]
+        over -= len(json.dumps(messages[kept_from]))
+        kept_from += 1
+    return [*messages[:first], *messages[kept_from:]]

@@ -57,22 +57,24 @@ FAILURES: Final[Mapping[str, str]] = {
     "lag": "{title} could not be tested, because this machine is too busy",
     "error": "{title} reports an error",
 }
-MAY_NOT: Final = "{title} accepts {key}, but it lacks a permission"
+LACKS_PERMISSION: Final = "{title} accepts {key}, but it lacks a permission"
 DETAILED: Final = frozenset({Kind.BAD_REQUEST, Kind.PROTOCOL, "error"})
 """Kinds of failure whose sentence includes the provider's message."""
-LASTS: Final = "it is tested until it works again; if it lasts, look at the provider's status page"
+IF_IT_LASTS: Final = (
+    "it is tested until it works again; if it lasts, look at the provider's status page"
+)
 CURES: Final[Mapping[str, str]] = {
-    Kind.TIMEOUT: LASTS,
+    Kind.TIMEOUT: IF_IT_LASTS,
     Kind.NETWORK: "check its url, and this machine's network and DNS; it is tested meanwhile",
     Kind.RATE_LIMITED: "ask the provider for a higher limit, or add another provider",
-    Kind.OVERLOADED: LASTS,
+    Kind.OVERLOADED: IF_IT_LASTS,
     Kind.QUOTA: "pay at the provider, then reload the configuration",
     Kind.AUTH: "put a valid key with all permissions there, and reload the configuration",
     Kind.BAD_REQUEST: "check its model, voice and options, and reload the configuration",
     Kind.NOT_FOUND: "correct it there, and reload the configuration",
     Kind.PROTOCOL: "check its url; if that is right, look at the provider's status page",
-    Kind.CUT: LASTS,
-    Kind.STALLED: LASTS,
+    Kind.CUT: IF_IT_LASTS,
+    Kind.STALLED: IF_IT_LASTS,
     Kind.SILENT: "check its model, voice and language, and the provider's status page",
     UNKNOWN: "holdline doctor --online tells what is wrong",
     "lag": "lower server.max_calls, or use a faster machine",
@@ -139,7 +141,7 @@ HELD: Final[Mapping[str, str]] = {
 """Why a campaign waits."""
 ORDINARY: Final = frozenset({"nobody_due", "window_closed", "daily_calls", "daily_spend"})
 """The reasons that need no action of a person."""
-DOES: Final[Mapping[str, str]] = {
+EFFECTS: Final[Mapping[str, str]] = {
     "hold": "No contacts are dialled, because {why}. The campaign resumes by itself.",
     "skip": "Contacts are skipped and dialled later, because {why}.",
     "degraded": "Contacts are dialled anyway, although {why}.",
@@ -278,8 +280,8 @@ def held(reason: str, *, on_outage: str) -> str:
     why = HELD.get(reason, "")
     if not why or reason in ORDINARY:
         return f"Waiting: {why}." if why else ""
-    does = DOES[on_outage if reason.endswith("_down") else "hold"].format(why=why)
-    return " ".join(filter(None, (does, sentence(cure_of(reason)))))
+    effect = EFFECTS[on_outage if reason.endswith("_down") else "hold"].format(why=why)
+    return " ".join(filter(None, (effect, sentence(cure_of(reason)))))
 
 
 def paused(reason: str) -> str:
@@ -305,7 +307,8 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
 
     Args:
         kind: The kind of the failure.
-        reason: The provider's message, or a text that ends with this sentence.
+        reason: The provider's message, or a text that ends with this sentence, which is then
+            returned as it is.
         vendor: The vendor; if it is `None`, as in tests, the reason is returned.
     """
     if vendor is None:
@@ -313,7 +316,7 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     found = STATUS.search(reason)
     sentence = FAILURES.get(kind, FAILURES[UNKNOWN])
     if kind == Kind.AUTH and found and found[0] == FORBIDDEN:
-        sentence = MAY_NOT
+        sentence = LACKS_PERMISSION
     text = sentence.format(title=vendor.title, key=vendor.key, place=vendor.place)
     if text in reason:
         return reason[reason.index(text) :]
@@ -378,41 +381,41 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
-def _failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
-    stage, name = (
-        str(fields.get("stage", "")),
-        str(fields.get("provider") or fields.get("rung") or ""),
-    )
+def _say_failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
+    stage = str(fields.get("stage", ""))
+    name = str(fields.get("provider") or fields.get("rung") or "")
     kind = str(fields.get("kind", "error"))
     reason = str(fields.get("reason") or fields.get("error") or "")
     return explain(kind, reason, vendor_at(vendors, stage, name))
 
 
-def _incident(fields: Mapping[str, Any], _: Vendors) -> str:
+def _say_incident(fields: Mapping[str, Any], _: Vendors) -> str:
     stage, rung, kind = (str(fields.get(name, "")) for name in ("stage", "rung", "kind"))
     title = headline(stage, rung, kind, str(fields.get("reason", "")))
     parts = (title, str(fields.get("then", "")), cure_of(kind))
     return "; ".join(part for part in parts if part)
 
 
-def _incident_end(fields: Mapping[str, Any], vendors: Vendors) -> str:
+def _say_incident_end(fields: Mapping[str, Any], vendors: Vendors) -> str:
     place, kind = (str(fields["stage"]), str(fields["rung"])), str(fields["kind"])
     reason = explain(kind, "", vendors[place]) if place in vendors else ""
     return f"over: {headline(*place, kind, reason)}"
 
 
-def _turn_verdict(fields: Mapping[str, Any], _: Vendors) -> str:
+def _say_turn_verdict(fields: Mapping[str, Any], _: Vendors) -> str:
     return phrase(WHYS, fields["why"]) if fields.get("why") else ""
 
 
 EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
-    **dict.fromkeys(("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _failure),
-    **dict.fromkeys(("IncidentBegan", "IncidentGrew"), _incident),
-    "IncidentEnded": _incident_end,
+    **dict.fromkeys(
+        ("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _say_failure
+    ),
+    **dict.fromkeys(("IncidentBegan", "IncidentGrew"), _say_incident),
+    "IncidentEnded": _say_incident_end,
     "StageExhausted": lambda fields, _: STAGE_DOWN.get(fields["stage"], ""),
     "StepTaken": lambda fields, _: phrase(CHOICES, fields["step"]),
     "CallEnded": lambda fields, _: phrase(ENDS, fields["reason"]),
-    "TurnJudged": _turn_verdict,
+    "TurnJudged": _say_turn_verdict,
     **dict.fromkeys(
         ("CallRefused", "InputRefused"), lambda fields, _: phrase(REFUSED, fields["reason"])
     ),

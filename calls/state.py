@@ -86,7 +86,7 @@ class TurnState:
     why: str = ""
     spans: list[Span] = field(default_factory=list[Span])  # of the latest words that were heard
     spoken: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
-    """The voices that have spoken since then, in order: provider and estimated number of words."""
+    """The voices that have spoken since `spans` was set, in order: provider and number of words."""
 
     def note_spoken(self, provider: str, words: float) -> None:
         """Add the words that a voice was billed for."""
@@ -96,9 +96,9 @@ class TurnState:
 
     def note_heard(self, provider: str, words: int) -> None:
         """Replace a failed voice's estimate with the number of its words that were heard."""
-        for at in range(len(self.spoken) - 1, -1, -1):
-            if self.spoken[at][0] == provider:
-                self.spoken[at] = (provider, float(words))
+        for index in reversed(range(len(self.spoken))):
+            if self.spoken[index][0] == provider:
+                self.spoken[index] = (provider, float(words))
                 return
         self.spoken.append((provider, float(words)))
 
@@ -106,10 +106,10 @@ class TurnState:
         """Distribute the words that were heard among the voices.
 
         The words of a voice that failed were counted; those of other voices are estimated from the
-        characters billed.
+        characters billed. If no voice was billed, all words are those of the turn's voice.
         """
-        alone = {"provider": self.providers.get("tts", ""), "words": words}
-        self.spans = share_words(self.spoken, words) or [alone]
+        only_voice = {"provider": self.providers.get("tts", ""), "words": words}
+        self.spans = share_words(self.spoken, words) or [only_voice]
         self.spoken = []
 
 
@@ -254,7 +254,7 @@ class CallState:
         return found
 
     def go_on(self) -> None:
-        """Undo the end, because the line of a call that was given up is back."""
+        """Undo the end: the line of a call that was given up is back. A new call stays as it is."""
         self.ended = self.ended_at = None
         self.phase, self.answers_before = "", len(self.v2v_s)
         self._closed = False
@@ -378,7 +378,7 @@ def _said(call: CallState, event: AgentSaid, _: str) -> None:
     if call.excerpt is not None:
         call.excerpt.add("Agent", event.text)
     turn = call.turns.get(event.turn)
-    if turn and not event.by:
+    if turn and not event.by:  # not a clip, and not the local voice
         turn.end_words(len(event.text.split()))
 
 
@@ -428,7 +428,7 @@ def _chosen(call: CallState, event: RungChosen, _: str) -> None:
 
 
 def _exhausted(call: CallState, event: StageExhausted, _: str) -> None:
-    if call.down.get(event.stage) != Severity.CRITICAL:  # keep the worst
+    if call.down.get(event.stage) != Severity.CRITICAL:  # the worst severity is kept
         call.down[event.stage] = event.severity
 
 

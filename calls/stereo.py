@@ -52,10 +52,11 @@ class Side:
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
             first, size = self._padding.pop()
+            # Samples that were taken cannot be removed.
             first, size = max(first, self._taken), size - max(0, self._taken - first)
             removed = max(0, min(excess, size))
-            at = (first - self._taken) * SAMPLE_BYTES
-            del self._sound[at : at + removed * SAMPLE_BYTES]
+            start = (first - self._taken) * SAMPLE_BYTES
+            del self._sound[start : start + removed * SAMPLE_BYTES]
             excess -= removed
             if removed < size:
                 self._padding.append((first, size - removed))

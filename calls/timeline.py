@@ -90,6 +90,7 @@ class _Turn:
     marks: dict[str, float] = field(default_factory=dict[str, float])
 
     def parts(self) -> TurnParts:
+        """Return the parts, each at least 0; a missing mark counts as set with the previous one."""
         moments = [self.stopped_at_s]
         heard = self.marks["heard"]
         for name in CHAIN:

@@ -55,14 +55,15 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
 
 def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with `pattern` in place of `digits`, which a provider may reject."""
-    found: Mapping[str, Any] = schema.get("properties") or {}
-    return {
-        name: {"pattern": f"^[0-9]{{{parameter['digits']}}}$"}
-        | {key: value for key, value in parameter.items() if key != "digits"}
-        if _is_object(parameter) and "digits" in parameter
-        else parameter
-        for name, parameter in found.items()
-    }
+    parameters: Mapping[str, Any] = schema.get("properties") or {}
+    return {name: _without_digits(parameter) for name, parameter in parameters.items()}
+
+
+def _without_digits(parameter: Any) -> Any:
+    if not _is_object(parameter) or "digits" not in parameter:
+        return parameter
+    others = {key: value for key, value in parameter.items() if key != "digits"}
+    return {"pattern": f"^[0-9]{{{parameter['digits']}}}$"} | others
 
 
 def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:
@@ -79,8 +80,8 @@ def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments")
     if _is_object(value):
         found += _object_problems(value, schema, where)
     if _is_array(value) and _is_object(schema.get("items")):
-        for at, item in enumerate(value):
-            found += problems(item, schema["items"], where=f"{where}[{at}]")
+        for index, item in enumerate(value):
+            found += problems(item, schema["items"], where=f"{where}[{index}]")
     return found
 
 

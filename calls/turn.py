@@ -26,20 +26,20 @@ class Turn:
         self.attempts: Iterator[int] = count(1)
         self._budget_s = budget_s
         self._until: Deadline | None = None
-        self._queued = False  # audio of the answer was queued
+        self._audio_queued = False  # whether audio of the answer was queued
 
     def caller_stopped(self, at: float) -> None:
         """Start the latency budget, counted from the caller's last voiced sample."""
-        self._queued = False
+        self._audio_queued = False
         self._until = Deadline(at=at + self._budget_s)
 
     def may_have_stopped(self, at: float) -> None:
         """Start the budget of an early answer, before it is certain that the caller stopped."""
-        self._queued, self._until = False, Deadline(at=at + self._budget_s)
+        self._audio_queued, self._until = False, Deadline(at=at + self._budget_s)
 
     def stays_open(self, until: float) -> None:
         """Start the budget at `until`, because more words of the caller may come before."""
-        self._queued, self._until = False, Deadline(at=until + self._budget_s)
+        self._audio_queued, self._until = False, Deadline(at=until + self._budget_s)
 
     def queued(self, dry_at: float) -> None:
         """Move the deadline to `dry_at`, the end of the queued audio.
@@ -48,8 +48,8 @@ class Turn:
         extends it.
         """
         if self._until is not None:
-            self._until = Deadline(at=max(self._until.at, dry_at) if self._queued else dry_at)
-            self._queued = True
+            self._until = Deadline(at=max(self._until.at, dry_at) if self._audio_queued else dry_at)
+            self._audio_queued = True
 
     def flushed(self, now: float) -> None:
         """Move the deadline to now if it is later: the queued audio was discarded."""

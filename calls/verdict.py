@@ -58,7 +58,9 @@ NOT_SERVED: Final = frozenset({CallerVerdict.HURT, CallerVerdict.LOST})
 CUT: Final = frozenset({"failed", "line_lost", "shutdown"})
 """The reasons in `CallEnded` that mean that we cut a caller off."""
 WAIT_S: Final = 4.0  # the longest silence before an answer; after it, the turn has no answer
-UNHEARD_S: Final = 6.0  # of a call without a word; a greeting begins within 2 s at worst (chosen)
+# A caller who heard nothing in a call of this length was hurt (chosen). Even a slow greeting begins
+# within 2 s.
+UNHEARD_S: Final = 6.0
 ORDER: Final = {verdict.value: at for at, verdict in enumerate(CallerVerdict)}
 
 
@@ -167,8 +169,8 @@ class VerdictMeter:
             return (*self._decide(event, now), event)
         if isinstance(event, CallEnded):
             return self._end(event, now)
-        if read := READS.get(type(event)):
-            read(self, event, now)
+        if update := UPDATES.get(type(event)):
+            update(self, event, now)
         turn = self.heard_turn
         return (self._judge(turn, now), event) if turn.menu and not turn.published else (event,)
 
@@ -181,7 +183,7 @@ class VerdictMeter:
         """Begin a turn, and judge the previous one."""
         if event.turn <= self.turn.number:
             return ()
-        verdicts = self._close(now)
+        verdicts = self._judge_unpublished(now)
         self.turn = self.next_turn or HeardTurn(event.turn)
         self.turn.number, self.turn.decided = event.turn, True
         self.next_turn = None
@@ -190,8 +192,9 @@ class VerdictMeter:
         return verdicts
 
     def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
+        """Judge the last turns; return their verdicts, and the event with the call's verdict."""
         now = self.over_at or now
-        verdicts = [*self._close(now, ended=True)]
+        verdicts = [*self._judge_unpublished(now, ended=True)]
         if self.next_turn and self.next_turn.disturbed and not self.next_turn.published:
             verdicts.append(self._judge(self.next_turn, now))
         if self.inbound and not self.spoke and now - self.began_at >= UNHEARD_S:
@@ -200,10 +203,12 @@ class VerdictMeter:
             self.note(CallerVerdict.LOST, event.reason)
         return (*verdicts, replace(event, verdict=self.worst, why=self.why))
 
-    def _close(self, now: float, *, ended: bool = False) -> tuple[TurnJudged, ...]:
+    def _judge_unpublished(self, now: float, *, ended: bool = False) -> tuple[TurnJudged, ...]:
+        """Judge the latest decided turn, unless its verdict was published."""
         return () if self.turn.published else (self._judge(self.turn, now, ended=ended),)
 
     def _judge(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
+        """Judge a turn. If the caller has resumed, the wait for an answer ended then, else now."""
         turn.published = True
         resumed = self.next_turn is not None and not ended
         waited_s = self.waited_s if resumed else now - (self.stopped_at or now)
@@ -225,6 +230,7 @@ def _start(meter: VerdictMeter, event: CallStarted, now: float) -> None:
 
 
 def _caller_starts(meter: VerdictMeter, event: CallerStarted, now: float) -> None:
+    """Begin the next turn. If it has begun, and got a clip, the caller now repeats the words."""
     if meter.next_turn:
         meter.next_turn.asked_again = meter.next_turn.asked_again or bool(meter.next_turn.apology)
         return
@@ -280,6 +286,7 @@ def _held(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
 
 
 def _step(meter: VerdictMeter, event: StepTaken, now: float) -> None:
+    """Record an answer by the local voice, a clip, or a step of the menu."""
     turn = meter.heard_turn
     if event.step == "local":
         meter.turn.other_voice = meter.turn.answered = True
@@ -303,7 +310,7 @@ def _restored(meter: VerdictMeter, event: LineRestored, now: float) -> None:
     meter.note(CallerVerdict.DEGRADED, "resumed")
 
 
-READS: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] = {
+UPDATES: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] = {
     CallStarted: _start,
     CallerStarted: _caller_starts,
     CallerStopped: _caller_stops,
