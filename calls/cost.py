@@ -132,6 +132,7 @@ class Bill:
         return _none_if_nan(self._turns[turn]) if turn < len(self._turns) else 0.0
 
     def _add(self, usage: UsageMeasured, cost: float) -> None:
+        """Add usage to each sum it belongs to; a `cost` of NaN makes these sums unknown."""
         if usage.behind_call:
             self._after_call += cost
         else:

@@ -8,7 +8,7 @@ from calls.excerpt import Excerpt
 from calls.state import CallState
 
 MAX_LIVE: Final = 1_000  # calls; more than a process has seats (chosen); the oldest are dropped
-MAX_NAMES: Final = 4096  # half an hour with two calls per second (chosen)
+MAX_DROPPED_IDS: Final = 4096  # half an hour with two calls per second (chosen)
 
 
 class KnownCalls:
@@ -86,5 +86,5 @@ class KnownCalls:
 
     def _remember(self, call_id: str) -> None:
         self._dropped_ids[call_id] = None
-        while len(self._dropped_ids) > MAX_NAMES:
+        while len(self._dropped_ids) > MAX_DROPPED_IDS:
             del self._dropped_ids[next(iter(self._dropped_ids))]

@@ -93,6 +93,7 @@ class LegProgress:
     def _advance(
         self, callback: StatusCallback, now: float
     ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+        """Move the call forward by the callback's status; repeated and earlier ones are ignored."""
         if self.ended:
             return self, ()
         if callback.status in OUTCOMES:

@@ -61,7 +61,7 @@ WAIT_S: Final = 4.0  # the longest silence before an answer; after it, the turn 
 # A caller who heard nothing in a call of this length was hurt (chosen). Even a slow greeting begins
 # within 2 s.
 UNHEARD_S: Final = 6.0
-ORDER: Final = {verdict.value: at for at, verdict in enumerate(CallerVerdict)}
+ORDER: Final = {verdict.value: rank for rank, verdict in enumerate(CallerVerdict)}
 
 
 def severity_of(verdict: str) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallMoved, CallStarted, Event, TurnDecided, UsageMeasured
-from calls.known_calls import MAX_LIVE, MAX_NAMES, KnownCalls
+from calls.known_calls import MAX_DROPPED_IDS, MAX_LIVE, KnownCalls
 
 KEPT = 2
 STARTED = CallStarted(transport="twilio", agent="desk")
@@ -119,7 +119,7 @@ def test_calls_whose_end_was_lost_are_dropped_for_new_ones() -> None:
 
 
 def test_the_names_of_dropped_calls_are_bounded() -> None:
-    calls = ended(KEPT + MAX_NAMES + 1)
+    calls = ended(KEPT + MAX_DROPPED_IDS + 1)
 
     assert calls.add(entry(DECIDED, "1")) is None
     assert calls.add(entry(DECIDED, "0")) is not None
