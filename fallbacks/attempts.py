@@ -138,7 +138,7 @@ class LiveAttempt:
         return now - self._started_at - (self._lag.stalled_s(now) - self._stalled_at_start_s)
 
     def is_our_lag(self, event: Failed, now: float) -> bool:
-        """Return whether the failure is a library's time-out that expired because we stalled."""
+        """Return whether it is a library's time-out that expired only because we stalled."""
         if event.without_lag or event.failure.kind not in TIMEOUTS:
             return False
         stalled = self._lag.stalled_s(now) > self._stalled_at_start_s
@@ -150,14 +150,16 @@ class LiveAttempt:
         """Restart, pause or resume the measurement of its silence; return events to publish.
 
         `Progressed` and `SignOfLife` restart it, and the attempt is no longer late. `Paused` stops
-        it. `Resumed` continues it from 0, but does not restart a measurement that is in progress.
+        it. `Resumed` starts it again, but does not restart a measurement that is in progress.
         """
         if isinstance(event, Progressed):
             self.spoke, self._silent_since = True, self._lag.provider_s(now)
             self.late, self.replaceable, self.hedge_at = False, False, None
             return []
-        waited = isinstance(event, Resumed) and event.waited
-        events: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
+        events: list[FallbackEvent] = []
+        if isinstance(event, Resumed) and event.waited:
+            # Before `_started_at` is moved below, because the event has the time waited.
+            events.append(self.limit_reached(asked=True, now=now))
         if not isinstance(event, Resumed):  # a sign of life pauses here, and resumes below
             self._paused, self.late, self.replaceable = True, False, False
         elif event.began:

@@ -27,7 +27,7 @@ from typing import Final, TypeAlias
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.events import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
-from fallbacks.retry_after import MAX_S, rest_s
+from fallbacks.retry_after import MAX_PAUSE_S, rest_s
 
 AvailabilityEvent: TypeAlias = (
     BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
@@ -256,12 +256,12 @@ class RungAvailability:
         events: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
         pause_s = 0.0 if failure.permanent else failure.retry_after_s or 0.0
         by_content = _content_may_be_cause(failure, permit)
-        trip = self._count_kind(permit, failure, call) or pause_s > MAX_S
+        trip = self._count_kind(permit, failure, call) or pause_s > MAX_PAUSE_S
         if not trip and (by_content or not failure.verdict.counts):
-            self.breaker.take_back(permit)
+            self.breaker.take_back(permit)  # the breaker does not count it
             return events
         retired = trip and failure.permanent and not by_content
-        outage_s = pause_s if pause_s > MAX_S else None
+        outage_s = pause_s if pause_s > MAX_PAUSE_S else None
         long_s = self.breaker.settings.slow_s if retired else outage_s
         if now >= self.served_until and self.breaker.state is State.CLOSED:
             self.breaker.failures += self._uncounted_probes
@@ -354,10 +354,10 @@ class RungAvailability:
     def _rest_after_limit(
         self, permit: Permit, failure: Failure, *, now: float, chance: float
     ) -> tuple[AvailabilityEvent, ...]:
-        """Rest after a rate limit; a rest longer than `MAX_S` opens the breaker instead."""
+        """Rest after a rate limit; a rest longer than `MAX_PAUSE_S` opens the breaker instead."""
         length_s = rest_s(failure.retry_after_s, self._rate_limits, chance=chance)
         self._rate_limits += 1
-        if length_s > MAX_S:
+        if length_s > MAX_PAUSE_S:
             return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + length_s)

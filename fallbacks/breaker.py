@@ -265,6 +265,7 @@ class Breaker:
     def _transition(
         self, cause: Input, now: float, *, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
+        """Change the state as the table says; return the event, or nothing if the state stays."""
         before, after = self.state, TRANSITIONS[self.state][cause]
         if after is before:
             return ()

@@ -21,7 +21,7 @@ _WORD_KEYS: Final = frozenset({"code", "type", "status", "error", "error_code", 
 _TEXT_KEYS: Final = frozenset({"message", "err_msg", "title", "description", "reason"})
 _STATUS_KEYS: Final = ("status_code", "status", "code", "error_code")
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
-_NESTS: Final = ("error", "detail", "body")
+_NESTED_KEYS: Final = ("error", "detail", "body")
 _FORBIDDEN: Final = 403
 _MAX_CAUSES: Final = 8  # exceptions followed in a chain of causes (chosen)
 
@@ -121,6 +121,7 @@ def _first_match(
     text: str,
     moment: Moment | None,
 ) -> Finding:
+    """Return the finding of the first row whose non-empty fields all match, or else `UNKNOWN`."""
     for row in rows:
         if (
             (not row.providers or provider_kind in row.providers)
@@ -148,7 +149,7 @@ def _parts(body: object) -> Iterator[Mapping[str, Any]]:
         return
     outer = cast(Mapping[str, Any], body)
     yield outer
-    for key in _NESTS:
+    for key in _NESTED_KEYS:
         yield from _parts(outer.get(key))
 
 

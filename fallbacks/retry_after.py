@@ -8,7 +8,7 @@ from email.utils import parsedate_tz
 from typing import Final
 
 MIN_S: Final = 0.1  # a shorter rest has no effect (chosen)
-MAX_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
+MAX_PAUSE_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
 _FIRST_S: Final = 2.0  # the first rest without a time from the provider; doubled for each refusal
 _LONGEST_S: Final = 60.0  # the longest such rest
 _JITTER: Final = 0.25  # a quarter either way, so that calls do not all retry at once

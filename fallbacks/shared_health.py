@@ -23,7 +23,7 @@ STALE_S: Final = 300.0  # an older suspicion is not adopted (chosen)
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
 # Between two words that callers are served: a third of SERVED_S (chosen).
 SERVED_EACH_S: Final = 10.0
-MIN_S: Final = 0.001  # between a word that was read and a later one that is published
+MIN_GAP_S: Final = 0.001  # between a word that was read and a later one that is published
 
 
 class Aspect(StrEnum):
@@ -109,6 +109,7 @@ class SharedRung:
         self._repeat_all = True
 
     def _adopt(self, word: BoardWord, since: float, now: float, *, left_s: float) -> None:
+        """Apply another process's word to our rung, as changed at `since` on our clock."""
         rung = self.rung
         match word.aspect:
             case Aspect.BREAKER:
@@ -144,6 +145,7 @@ class SharedRung:
                 return True
 
     def _make_word(self, aspect: Aspect, now: float, *, offset_s: float) -> BoardWord:
+        """Return the word on one aspect of our rung; `offset_s` turns our time into the board's."""
         rung, value = self.rung, ""
         since: float = now
         until: float | None = None
@@ -179,9 +181,9 @@ class SharedRung:
         at_s = at + offset_s
         adopted, published = self._adopted.get(aspect), self._published.get(aspect)
         if adopted is not None and at > adopted.at:
-            at_s = max(at_s, adopted.at_s + MIN_S)
+            at_s = max(at_s, adopted.at_s + MIN_GAP_S)
         if published is not None and at >= published.at:
-            at_s = max(at_s, published.at_s + (MIN_S if at > published.at else 0.0))
+            at_s = max(at_s, published.at_s + (MIN_GAP_S if at > published.at else 0.0))
         self._published[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
@@ -192,7 +194,7 @@ class SharedRung:
             return None
         if published is None:
             return since
-        return max(since, published.at + MIN_S) if word.at_s > published.at_s else None
+        return max(since, published.at + MIN_GAP_S) if word.at_s > published.at_s else None
 
 
 def _state_of(rung: RungAvailability) -> dict[Aspect, object]:

@@ -45,6 +45,7 @@ def _row(
     says: str = "",
     moments: tuple[Moment, ...] = (),
 ) -> SymptomRow:
+    """Return a row; `on` (providers) and `words` are lists separated by blanks."""
     return SymptomRow(
         found=found,
         providers=frozenset(on.split()),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 CHARACTER_S: Final = 0.065  # speech per character, including spaces: about 150 words a minute
-LETTER_S: Final = 0.025  # least speech per letter (usual: 0.07 s); with less, it was cut off
+MIN_LETTER_S: Final = 0.025  # least speech per letter (usual: 0.07 s); with less, it was cut off
 UNSURE_S: Final = 0.1  # tolerance of word times: twice the error seen with both voices (chosen)
-_AHEAD: Final = 3  # words to look ahead when a voice says something other than the text
+_LOOK_AHEAD_WORDS: Final = 3  # words to look ahead when a voice says something other than the text
 _SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
 _LEFT_OUT_LETTERS: Final = 4  # fewer letters may be spoken within their neighbours' times (chosen)
 _LEFT_OUT_SHARE: Final = 0.25  # of the usual time of letters; in less they cannot have been spoken
@@ -133,7 +133,8 @@ class WordFollower:
         return letters[same:]
 
     def _find_ahead(self, letters: str) -> int | None:
-        ahead = range(self._current + 1, min(self._current + 1 + _AHEAD, len(self._words)))
+        start = self._current + 1
+        ahead = range(start, min(start + _LOOK_AHEAD_WORDS, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
     def _resume_at_match(self, letters: str, start_s: float) -> str:
@@ -308,4 +309,4 @@ class WordTimes:
 
 def is_cut_short(text: str, *, audible_s: float) -> bool:
     """Return whether `audible_s` seconds of speech are far too short for a text."""
-    return audible_s < LETTER_S * sum(item.isalnum() for item in text)
+    return audible_s < MIN_LETTER_S * sum(item.isalnum() for item in text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fallbacks.word_times import LETTER_S, is_cut_short
+from fallbacks.word_times import MIN_LETTER_S, is_cut_short
 
 
 @pytest.mark.parametrize(
@@ -10,11 +10,11 @@ from fallbacks.word_times import LETTER_S, is_cut_short
     [
         ("We are open from nine to five.", 1.6, "whole"),
         ("We are open from nine to five.", 0.2, "cut short"),
-        ("Anna", 4 * LETTER_S, "whole"),  # just enough
-        ("Anna", 3.9 * LETTER_S, "cut short"),
-        ("A, n - n ... a!", 4 * LETTER_S, "whole"),  # what is not pronounced takes no time
-        ("Room 42", 6 * LETTER_S, "whole"),
-        ("Room 42", 5.9 * LETTER_S, "cut short"),
+        ("Anna", 4 * MIN_LETTER_S, "whole"),  # just enough
+        ("Anna", 3.9 * MIN_LETTER_S, "cut short"),
+        ("A, n - n ... a!", 4 * MIN_LETTER_S, "whole"),  # what is not pronounced takes no time
+        ("Room 42", 6 * MIN_LETTER_S, "whole"),
+        ("Room 42", 5.9 * MIN_LETTER_S, "cut short"),
         ("...", 0.0, "whole"),
         ("No", 0.0, "cut short"),
     ],
