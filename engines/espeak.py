@@ -33,7 +33,8 @@ LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
 
-MIN_S: Final = 0.008  # least audio per letter; 0.027 is normal at the highest speed (measured)
+# The least audio per letter; 0.027 s is normal at the highest speed (measured).
+MIN_LETTER_S: Final = 0.008
 
 
 class UnknownVoiceError(ValueError):
@@ -140,15 +141,21 @@ class Espeak:
         with self._lock:
             self._select(names)
             text = readable(text, self._language())
-            spoken, minimum = text.encode(), MIN_S * self.rate_hz * sum(map(str.isalnum, text))
+            spoken = text.encode()
+            min_samples = MIN_LETTER_S * self.rate_hz * sum(map(str.isalnum, text))
             synthesised = self._synthesise(spoken, words_per_minute, pitch)
-            if len(synthesised[0]) < minimum:  # seen once in about ten thousand sentences: 0.02 s
+            # About one sentence in ten thousand gets only 0.02 s of audio.
+            if len(synthesised[0]) < min_samples:
                 self._select(names)
                 synthesised = self._synthesise(spoken, words_per_minute, pitch)
             return synthesised
 
     def unload(self) -> None:
-        """Unmap a private copy: the library's output depends on everything that it spoke before."""
+        """Unmap a private copy.
+
+        The library's output depends on everything that it spoke before, so only a new copy repeats
+        the output of an earlier one.
+        """
         self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes never closes a library
 
@@ -181,6 +188,7 @@ class Espeak:
         return (tags or b"")[1:].decode()
 
     def _collect(self, wave: Any, samples: int, events: Any) -> int:
+        """Store a piece of audio and its words; the library calls this during the synthesis."""
         if wave and samples > 0:
             self._pieces.append(ctypes.string_at(wave, 2 * samples))
         index = 0
