@@ -14,7 +14,7 @@ from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, fail
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Symptom
 from fallbacks.word_times import is_cut_short
-from providers.probing import MEANS
+from providers.probing import STATUS_MEANINGS
 from providers.provider import RungSpec
 
 MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
@@ -108,13 +108,14 @@ def rung_error(
 
 
 async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
+    """Return the exception for a refused request; its text has the status, not the provider's."""
     text = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
     try:
         body: object = parse_json(text)
     except ValueError:
         body = text
     found = classify_http(rung.kind, answer.status, body)
-    reason = f"answered {answer.status}{MEANS.get(answer.status, '')}"
+    reason = f"answered {answer.status}{STATUS_MEANINGS.get(answer.status, '')}"
     if found.scope is Scope.PAYLOAD:
         reason = f"answered {answer.status}: it does not accept this {INPUTS[rung.stage]}"
     return error_of(
@@ -129,7 +130,7 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
     )
 
 
-AUDIBLE: Final = 164  # of 32768, about -46 dBFS
+AUDIBLE_LEVEL: Final = 164  # of 32768, about -46 dBFS
 NO_SOUND: Final = ("text/", "application/json")  # content types of pages and of explanations
 LETTER_S: Final = 0.1  # per letter, for synthesis and transfer; spoken, a letter takes 0.07 s
 
@@ -157,7 +158,7 @@ def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
         raise rung_error(Symptom.ODD_AUDIO, rung, "half a sample")
     if not pcm:
         raise rung_error(Symptom.NO_AUDIO, rung, "no sound")
-    loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > AUDIBLE)
+    loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > AUDIBLE_LEVEL)
     if not loud.size:
         raise rung_error(Symptom.ZERO_AUDIO, rung, "silence")
     if is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / rung.sample_rate_hz):

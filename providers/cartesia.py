@@ -11,7 +11,7 @@ from calls.voice import VoiceEar
 from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
 from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
-from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, audible, http_twin
+from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, http_twin, is_audible
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
 
@@ -25,10 +25,10 @@ class Cartesia(TappedVoice, CartesiaTTSService):
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one event. Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01."""
-        context = self.tap.open_context(message.get("context_id"))
+        context = self.tap.find_context(message.get("context_id"))
         match message.get("type"):
             case "error":
-                await self.tap.tell_error(ear, message, name=message.get("context_id"))
+                await self.tap.report_error(ear, message, name=message.get("context_id"))
             case "chunk" if context:
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message.get("data") or ""))
@@ -39,7 +39,7 @@ class Cartesia(TappedVoice, CartesiaTTSService):
                     start_s, end_s = map(float, span)  # a malformed time counts as garbage
                     await ear.word(context.attempt, str(word), start_s=start_s, end_s=end_s)
             case "done" if context:
-                await self.tap.tell_done(ear, context)
+                await self.tap.report_done(ear, context)
             case _:
                 pass
 
@@ -107,7 +107,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
 def _read_probe(message: Mapping[str, Any]) -> Verdict:
     match message.get("type"):
         case "chunk":
-            return audible(message.get("data"))
+            return is_audible(message.get("data"))
         case "error":
             return classify_message("cartesia", message, moment=Moment.ASKED)
         case "done":

@@ -38,7 +38,7 @@ from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.probing import ask_http, http_twin
 from providers.provider import RungSpec
-from providers.sockets import DirectSocket, SoundSocket, tls_for
+from providers.sockets import NO_CLOSE_FRAME, DirectSocket, SoundSocket, code_and_reason, tls_for
 
 OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
@@ -101,7 +101,6 @@ OPENING_S: Final = 0.02  # source: deepgram-docs, "Audio Keep Alive"
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
 MAX_REASON: Final = 80  # characters of what Deepgram says about a refusal
 BAD_REQUEST: Final = 400
-NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 
 
 class DeepgramRung(DeepgramSTTService):
@@ -129,11 +128,11 @@ class DeepgramRung(DeepgramSTTService):
         self._alternatives = alternatives
         self.supervised = False
         self._rung_name = rung_name
-        self._ended_by: Exception | None = None
+        self._ended_by: Exception | None = None  # how this connection ended
         self._answered = False  # with a result, on this connection
         self._rejection_logged = False  # of one of our messages, on this connection
         self._socket: SoundSocket | None = None  # of this connection, if it is accessible
-        self._waiting = 0  # pieces of audio in our queue
+        self._queued_pieces = 0  # of audio, in our queue
 
     @property
     def connected(self) -> bool:
@@ -170,7 +169,7 @@ class DeepgramRung(DeepgramSTTService):
     def _free_socket(self) -> SoundSocket | None:
         """Return the socket for writing past all queues; `None` if audio has to be queued."""
         socket = self._socket
-        if socket is None or self._waiting or self._muted or not self.is_usable:
+        if socket is None or self._queued_pieces or self._muted or not self.is_usable:
             return None
         return socket if self._connection is not None and socket.free else None
 
@@ -181,7 +180,7 @@ class DeepgramRung(DeepgramSTTService):
         callback: FrameCallback | None = None,
     ) -> None:
         """Count the queued audio: later audio must not overtake it."""
-        self._waiting += isinstance(frame, InputAudioRawFrame)
+        self._queued_pieces += isinstance(frame, InputAudioRawFrame)
         await super().queue_frame(frame, direction, callback)
 
     async def process_audio_frame(
@@ -191,7 +190,7 @@ class DeepgramRung(DeepgramSTTService):
         try:
             await super().process_audio_frame(frame, direction)
         finally:
-            self._waiting -= 1
+            self._queued_pieces -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Send audio; give up a stream that blocks, before frames pile up."""
@@ -208,6 +207,7 @@ class DeepgramRung(DeepgramSTTService):
         yield None
 
     async def _connection_handler(self) -> None:
+        """Run one connection, and report its end as a failure; unsupervised, do as Pipecat does."""
         if not self.supervised:
             await super()._connection_handler()
             return
@@ -242,6 +242,7 @@ class DeepgramRung(DeepgramSTTService):
         return {**options, "request_options": {"additional_query_parameters": query}}
 
     async def _run_connection(self) -> None:
+        """Open a stream and read it until it ends; an end without an error is noted as one."""
         keep_alive: asyncio.Task[None] | None = None
         connect = self._client.listen.v1.connect(**self._build_connect_kwargs())
         try:
@@ -276,29 +277,33 @@ class DeepgramRung(DeepgramSTTService):
         await super().push_frame(frame, direction)
 
     async def _on_message(self, message: Any) -> None:
+        """Let Pipecat handle a message; if supervised, push results without words as well."""
         await super()._on_message(message)
         if not self.supervised:
             return
         if not isinstance(message, ListenV1Results):
-            self._note_complaint(message)
+            self._log_rejection(message)
             return
         self._answered = True
         alternatives = message.channel.alternatives if message.channel else []
-        if not alternatives or alternatives[0].transcript:
+        if not alternatives or alternatives[0].transcript:  # Pipecat pushes results with words
             return
-        # The answer to our Finalize closes an utterance; other results show that the stream lives.
+        # The answer to our Finalize ends an utterance; any other shows that the stream is alive.
         kind = TranscriptionFrame if self._finalize_pending else InterimTranscriptionFrame
         await self.push_frame(kind("", self._user_id, time_now_iso8601(), result=message))
 
-    def _note_complaint(self, message: Any) -> None:
-        """Log that Deepgram rejected a message. The stream continues, so this is not a failure."""
-        complaint = None if self._rejection_logged else complaint_of(message)
-        if complaint:
+    def _log_rejection(self, message: Any) -> None:
+        """Log the first of our messages that Deepgram rejects on this connection.
+
+        The stream continues, so this is not a failure.
+        """
+        rejection = None if self._rejection_logged else rejection_of(message)
+        if rejection:
             self._rejection_logged = True
             logger.warning(
                 "{}: Deepgram rejected one of our messages and goes on: {}",
                 self._rung_name,
-                complaint,
+                rejection,
             )
 
     async def _emit(self, failure: Failure) -> None:
@@ -334,13 +339,17 @@ def _end_s(message: Any) -> float | None:
 
 
 def _words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
+    """Return the transcript's words with their times.
+
+    If Deepgram's list of timed words has another length, the words come from that list.
+    """
     timed = [
         word
         for word in getattr(best, "words", None) or ()
         if isinstance(getattr(word, "start", None), float | int)
         and isinstance(getattr(word, "end", None), float | int)
     ]
-    if len(timed) != len(texts):  # for example, a numeral is one word for several spoken ones
+    if len(timed) != len(texts):  # for example, a numeral can stand for several spoken words
         texts = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
         HeardWord(
@@ -369,7 +378,7 @@ def _sound_socket(connection: AsyncV1SocketClient) -> SoundSocket | None:
     return SoundSocket(websocket) if isinstance(websocket, DirectSocket) else None
 
 
-def complaint_of(message: Any) -> str | None:
+def rejection_of(message: Any) -> str | None:
     """Return Deepgram's codes for a message that it rejected; `None` if it rejected none.
 
     Only the codes: the description may quote our message, such as names to listen for.
@@ -403,14 +412,14 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
         case ApiError(status_code=int() as status):
             return _refusal(status, getattr(error.__context__, "headers", None) or {}, rung_name)
         case ConnectionClosed():
-            code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
+            code, text = code_and_reason(error)
             found = classify_close("deepgram", code, text, stage="stt", moment=moment)
             reason = f"closed: {code} {text}".strip()
         case CleanCloseError(args=(int() as code,)):
             found = classify_close("deepgram", code, stage="stt", moment=moment)
             reason = f"closed: {code}"
         case None:
-            found = classify_close("deepgram", NO_CLOSE, stage="stt", moment=moment)
+            found = classify_close("deepgram", NO_CLOSE_FRAME, stage="stt", moment=moment)
             reason = "gone"
         case _:
             found, reason = classify_error(error), type(error).__name__

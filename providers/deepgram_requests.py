@@ -65,7 +65,7 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
 
 
 BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of audio at 8 kHz
-MAX_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
+MAX_PROCESSING_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
 WAV: Final = b"RIFF"
 
 
@@ -83,7 +83,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
         query=_query(rung, recording),
         headers={"Authorization": f"Token {rung.api_key}", "Content-Type": kind},
         body=recording.content,
-        within_s=min(rung.timeout_s + size / BYTES_A_SECOND, MAX_S),
+        within_s=min(rung.timeout_s + size / BYTES_A_SECOND, MAX_PROCESSING_S),
     )
     answer = await post(request, rung)
     try:

@@ -19,7 +19,7 @@ from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
 from fallbacks.word_times import UNIT, is_sign
 from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
-from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, audible, http_twin
+from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, http_twin, is_audible
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
 
@@ -38,18 +38,19 @@ VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     """Pipecat's service with a tap on its socket."""
 
-    _timed: tuple[VoiceContext | None, float] = (None, 0.0)  # a context; its seconds so far
-    _last: Mapping[str, Any] | None = None  # the previous message
+    # The context whose words were reported last, and the length of its audio so far, in seconds.
+    _timed: tuple[VoiceContext | None, float] = (None, 0.0)
+    _previous_message: Mapping[str, Any] | None = None
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
         message = normalised(message)
         name = message.get("contextId")
-        context = self.tap.open_context(name)
+        context = self.tap.find_context(name)
         if message.get("error"):
-            await self.tap.tell_error(ear, message, name=name, last=True, socket=self._websocket)
+            await self.tap.report_error(ear, message, name=name, last=True, socket=self._websocket)
         elif context and message.get("isFinal"):
-            await self.tap.tell_done(ear, context)
+            await self.tap.report_done(ear, context)
         elif context and not self._is_repeat(message):
             await self._report_words(ear, context, message)
             if message.get("audio"):
@@ -62,7 +63,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
             return await super()._update_settings(delta)
         return await super(ElevenLabsTTSBase, self)._update_settings(delta)
 
-    def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def convert_for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return a message with the keys that Pipecat reads; `None` if its context is over.
 
         Pipecat silently drops a message with other keys. It keeps the letters of one unfinished
@@ -71,8 +72,8 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         """
         message = normalised(message)
         name = message.get("contextId")
-        over = name and name != self._turn_context_id and not self.audio_context_available(name)
-        return None if over else message
+        is_over = name and name != self._turn_context_id and not self.audio_context_available(name)
+        return None if is_over else message
 
     def _is_repeat(self, message: Mapping[str, Any]) -> bool:
         """Return whether a message with words repeats the previous one.
@@ -80,7 +81,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         A repeat must not advance the word times. Two messages of silence may be equal, but not
         two of speech.
         """
-        is_same, self._last = message == self._last, message
+        is_same, self._previous_message = message == self._previous_message, message
         return is_same and any(word for word, _, _ in timed_words(_alignment(message)))
 
     async def _report_words(
@@ -91,12 +92,12 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         base_s = base_s if context_before is context else 0.0
         words = list(timed_words(_alignment(message)))
         upto_s = base_s + words[-1][2] if words else base_s
-        for at, (word, start_s, end_s) in enumerate(words, 1):
+        for number, (word, start_s, end_s) in enumerate(words, 1):
             if word:
-                # A sign may be spoken as several words.
-                continues = at == len(words) and is_sign(word[-1])
-                ends_s = None if continues else base_s + end_s
-                await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=ends_s)
+                # A sign may be spoken as several words, so its end is not known yet.
+                may_continue = number == len(words) and is_sign(word[-1])
+                known_end_s = None if may_continue else base_s + end_s
+                await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=known_end_s)
         self._timed = (context, upto_s)
 
 
@@ -126,10 +127,11 @@ def timed_words(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, floa
     for blank, group in groupby(letters, key=lambda letter: letter[0].isspace()):
         run = list(group)
         word = "".join(char for char, _, _ in run)
-        # A script without spaces has a time for each sign, if each letter is one character.
-        units = [] if blank or len(word) != len(run) else UNIT.finditer(word)
-        parts = [(unit[0], run[unit.start() : unit.end()]) for unit in units]
-        for part, timed in parts or [("" if blank else word, run)]:
+        parts = [("" if blank else word, run)]
+        # In a script without spaces, each sign has a time, if each letter is one character.
+        if not blank and len(word) == len(run):
+            parts = [(unit[0], run[unit.start() : unit.end()]) for unit in UNIT.finditer(word)]
+        for part, timed in parts:
             yield part, timed[0][1] / 1000, (timed[-1][1] + timed[-1][2]) / 1000
 
 
@@ -194,7 +196,7 @@ def _read_probe(message: Mapping[str, Any]) -> Verdict:
     if message.get("error"):
         return classify_message("elevenlabs", message, moment=Moment.ASKED)
     if message.get("audio"):
-        return audible(message["audio"])
+        return is_audible(message["audio"])
     ended = message.get("isFinal") or message.get("is_final")
     return classify_symptom(Symptom.SHORT_AUDIO) if ended else False
 

@@ -39,22 +39,22 @@ MODEL: Final = "pocketsphinx"
 TTFS_P99_S: Final = 0.6
 ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` does not detect others
 
-ENDS: Final = 3  # of the process in a row; then it is not restarted
+MAX_ENDS: Final = 3  # of the process in a row, without a result; then it is not restarted
 
 
 class PendingResults:
     """Counts the results that the recogniser still has to deliver, and those no longer wanted.
 
     When another recogniser has delivered an utterance, the stage cancels it here by finishing it.
-    This recogniser may be far behind by then, and its results have no times that would identify
-    late words, but they come in the order of the requests. If an utterance begins after a cancelled
-    one without audio in between, all results pending at that moment are late: the stage sends the
-    audio that it still wants again.
+    This recogniser may still be decoding earlier audio. Its results have no times that would
+    identify late words, but they come in the order of the requests. If an utterance begins after a
+    cancelled one without audio in between, all results pending at that moment are late: the stage
+    sends the audio that it still wants again.
     """
 
     def __init__(self) -> None:
         self._pending = 0
-        self._late = 0  # the first of these, which are late
+        self._late = 0  # how many of these are late; they come first
         self._is_cancelled = False  # the last request was cancelled, and no audio was sent since
 
     @property
@@ -73,15 +73,16 @@ class PendingResults:
 
     def begin(self) -> None:
         """Record that an utterance begins: after a cancellation, all pending results are late."""
-        self._late = self._pending if self._is_cancelled else self._late
+        if self._is_cancelled:
+            self._late = self._pending
         self._is_cancelled = False
 
-    def is_late(self, result: SphinxResult) -> bool:
+    def note_result(self, result: SphinxResult) -> bool:
         """Record a result; return whether it is late, and so unwanted."""
-        late = self._late > 0
+        is_late = self._late > 0
         if result.finished:
-            self._pending, self._late = self._pending - 1, self._late - late
-        return late
+            self._pending, self._late = self._pending - 1, self._late - is_late
+        return is_late
 
 
 class LocalSTTService(STTService):
@@ -98,9 +99,9 @@ class LocalSTTService(STTService):
         self._process = SphinxProcess(ear)
         self._answers = PendingResults()
         self._listen_task: asyncio.Task[None] | None = None
-        self._behind = False
+        self._audio_lost = False  # whether the last piece of audio was dropped
         self._ready = False  # whether the models are loaded
-        self._ended = 0  # processes in a row that ended without a result
+        self._ends_in_a_row = 0  # of processes, without a final result
 
     def can_generate_metrics(self) -> bool:
         """Return True: recognised audio is counted, though it costs nothing."""
@@ -131,9 +132,9 @@ class LocalSTTService(STTService):
         """Pass audio to the recogniser; results arrive separately."""
         self._answers.hear()
         sent = self._process.send(Command.AUDIO, audio)
-        if not sent and not self._behind:
+        if not sent and not self._audio_lost:
             await self.push_error("the local recogniser does not keep up; audio is lost")
-        self._behind = not sent
+        self._audio_lost = not sent
         yield None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -146,7 +147,7 @@ class LocalSTTService(STTService):
             case VADUserStoppedSpeakingFrame():
                 self.request_finalize()
                 if self._process.send(Command.FINISH):
-                    # Without a detected silence, the stage has ended the utterance.
+                    # A stop without a detected silence comes from the stage: it cancels.
                     self._answers.ask(cancelled=self.supervised and not frame.stop_secs)
             case _:
                 pass
@@ -173,7 +174,7 @@ class LocalSTTService(STTService):
             match result.what:
                 case "ready":
                     self._ready = True
-                case "interim" | "final" if self._answers.is_late(result):
+                case "interim" | "final" if self._answers.note_result(result):
                     pass
                 case "interim":
                     await self.push_frame(_interim(result, self._user_id, self._settings))
@@ -181,14 +182,15 @@ class LocalSTTService(STTService):
                     await self._push_final(result)
                 case _:
                     reason = result.text
-        self._ended += 1
-        again = self._ready and self._ended < ENDS
-        if not again:
+        self._ends_in_a_row += 1
+        may_restart = self._ready and self._ends_in_a_row < MAX_ENDS
+        if not may_restart:
             await self.push_error(f"local recogniser: {reason}", force_treat_as_permanent=True)
-        return again
+        return may_restart
 
     async def _push_final(self, result: SphinxResult) -> None:
-        self._ended = 0
+        """Push a final result; one without words only to a supervising stage."""
+        self._ends_in_a_row = 0
         if not result.text:
             await self.cancel_ttfb_metrics()
         if not result.text and not self.supervised:
@@ -300,7 +302,9 @@ async def _problem_of(process: SphinxProcess) -> str:
 
 RATE_HZ: Final = 16_000  # the model's rate
 PIECE_S: Final = 1.0
-SLOWEST: Final = 2.0  # times the recording's length; a busy machine needs half of that (measured)
+# The longest time for a recording, as a multiple of its length; a busy machine needs half of that
+# (measured).
+MAX_SLOWNESS: Final = 2.0
 UNREADABLE: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
 
 
@@ -321,7 +325,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
         raise rung_error(Kind.NOT_FOUND, rung, str(error)) from error
     duration_s = samples.size / RATE_HZ
     try:
-        async with asyncio.timeout(rung.timeout_s + SLOWEST * duration_s):
+        async with asyncio.timeout(rung.timeout_s + MAX_SLOWNESS * duration_s):
             finals = await _recognise(process, samples.tobytes(), rung)
     except TimeoutError as error:
         raise rung_error(Kind.TIMEOUT, rung, "the recogniser does not keep up") from error
@@ -343,11 +347,11 @@ def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
 async def _recognise(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
     """Return the final results; they are read while audio is sent, or the process would block."""
     await process.start()
-    finals, _ = await asyncio.gather(_finals(process, rung), _send(process, pcm))
+    finals, _ = await asyncio.gather(_collect_finals(process, rung), _send(process, pcm))
     return finals
 
 
-async def _finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
+async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
     finals: list[SphinxResult] = []
     async for result in process.results():
         if result.what == "failed":
@@ -362,8 +366,8 @@ async def _finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
 async def _send(process: SphinxProcess, pcm: bytes) -> None:
     process.send(Command.BEGIN)
     piece = round(RATE_HZ * PIECE_S) * 2
-    for at in range(0, len(pcm), piece):
-        process.send(Command.AUDIO, pcm[at : at + piece])
+    for start in range(0, len(pcm), piece):
+        process.send(Command.AUDIO, pcm[start : start + piece])
         await process.drain()
     process.send(Command.FINISH)
 

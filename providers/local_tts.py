@@ -37,7 +37,7 @@ DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espe
 WORD: Final = re.compile(r"\S*\w\S*(?:\s+[^\s\w]+(?=\s|$))*")
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
-_loading: Final = threading.Lock()
+_load_lock: Final = threading.Lock()
 
 
 def espeak() -> Espeak:
@@ -49,7 +49,7 @@ def espeak() -> Espeak:
     Raises:
         RuntimeError: Its data files cannot be read.
     """
-    with _loading:
+    with _load_lock:
         return _loaded()
 
 
@@ -141,7 +141,7 @@ def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[
     tokens = [(match.start(), match.group()) for match in WORD.finditer(text)]
     if not tokens:
         return []
-    starts = [at for at, _ in tokens]
+    starts = [start for start, _ in tokens]
     first_samples: dict[int, int] = {}
     for position, sample in events:
         first_samples.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
@@ -158,7 +158,7 @@ CHUNK_S: Final = 0.1  # of audio per frame; an interruption drops the frames tha
 
 
 class ContextTimes:
-    """When each open context plays."""
+    """The playing times of each open context."""
 
     def __init__(self) -> None:
         self._playout = Playout()
@@ -208,7 +208,7 @@ class VoiceReports:
         if self.ear:
             await self.ear.spoken(self._attempt)
 
-    async def emit(self, piece: SpokenSentence) -> None:
+    async def report(self, piece: SpokenSentence) -> None:
         """Report a sentence's words with their times, and its audio."""
         if self.ear is None:
             return
@@ -267,15 +267,15 @@ class LocalTTSService(TTSService):
             piece = await asyncio.to_thread(
                 _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
             )
-            await self._reports.emit(piece)
+            await self._reports.report(piece)
             now_ns = self.get_clock().get_time()
             begins_s = self._times.add(context_id, now_ns, duration_s=piece.duration_s)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
             step = round(CHUNK_S * self.sample_rate)
-            for at in range(0, len(piece.samples), step):
-                audio = piece.samples[at : at + step].tobytes()
+            for first in range(0, len(piece.samples), step):
+                audio = piece.samples[first : first + step].tobytes()
                 yield TTSAudioRawFrame(audio, self.sample_rate, 1, context_id=context_id)
-                if at == 0:
+                if first == 0:
                     await self.add_word_timestamps(words, context_id)
 
     async def on_turn_context_completed(self) -> None:

@@ -31,7 +31,7 @@ WORDS: Final = Ear(
 APPENDED_SILENCE_S: Final = 0.2
 QUIET: Final = -2.4  # the lowest `SphinxResult.quiet` of an accepted answer
 ANSWER_S: Final = 4.0  # chosen: includes a cold start on a busy machine
-FAILURES: Final = 3  # in a row; then the process is not restarted
+MAX_FAILURES: Final = 3  # in a row; then the process is not restarted
 
 
 class MenuEar:
@@ -41,12 +41,12 @@ class MenuEar:
         self._process = SphinxProcess(ear)
         self._running = False
         self._failures = 0
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()  # the process answers one request at a time
 
     @property
     def usable(self) -> bool:
         """Whether it works, as far as is known."""
-        return self._failures < FAILURES
+        return self._failures < MAX_FAILURES
 
     async def warm(self) -> None:
         """Load the process before a caller speaks; a failure is logged."""
@@ -59,11 +59,11 @@ class MenuEar:
             pcm: One utterance, 16-bit mono, with a little silence around it.
             rate_hz: The sample rate of `pcm`.
         """
-        async with self._one_at_a_time:
+        async with self._lock:
             if not self.usable:
                 return ""
             samples = await asyncio.to_thread(_prepare, pcm, rate_hz)
-            result = await self._answer(samples)
+            result = await self._get_answer(samples)
         return result.text.replace("_", " ") if result.quiet >= QUIET else ""
 
     async def close(self) -> None:
@@ -71,7 +71,7 @@ class MenuEar:
         self._running = False
         await self._process.close()
 
-    async def _answer(self, pcm: bytes) -> SphinxResult:
+    async def _get_answer(self, pcm: bytes) -> SphinxResult:
         """Return the process's answer; without one, end the process and return an empty answer."""
         reason, answered = "no answer in time", False
         try:
@@ -82,7 +82,8 @@ class MenuEar:
             result = SphinxResult(what="failed")
         except OSError as error:
             result, reason = SphinxResult(what="failed"), type(error).__name__
-        finally:  # even if cancelled: a late answer must not be taken for that to the next request
+        finally:
+            # Even if cancelled: a late answer must not be taken as the answer to the next request.
             if not answered:
                 await self.close()
         self._failures = 0 if answered else self._failures + 1

@@ -56,7 +56,7 @@ class EventStream(SSEDecoder):
     async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
         """Yield the events that belong to the answer."""
         try:
-            async for event in super().aiter_bytes(_text(iterator)):
+            async for event in super().aiter_bytes(_decode(iterator)):
                 if event.data.lstrip().startswith(DONE):
                     yield ServerSentEvent(data=FINISHED)
                     yield ServerSentEvent(data=DONE)
@@ -90,11 +90,11 @@ class EventStream(SSEDecoder):
             return ServerSentEvent(data=json.dumps({"error": error}))
         if isinstance(data, Mapping):
             return event
-        self._malformed += bool(text)
+        self._malformed += bool(text)  # an event without data is an ordinary keep-alive
         return None
 
 
-async def _text(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield valid UTF-8 without a byte order mark, and a blank line after the last event."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
     async for chunk in chunks:
@@ -105,8 +105,8 @@ async def _text(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _error_in(name: str | None, data: object) -> object:
     """Return the error that an event reports; `None` if it reports none.
 
-    Most servers send OpenAI's `error` object. Others call the event or the object `error`, and some
-    put the status next to an `error` that is a sentence.
+    Most servers send OpenAI's `error` object. Others call the event or the object `error`, some put
+    the status next to an `error` that is a sentence, and some put the error into a choice.
     """
     if not isinstance(data, Mapping):
         return {"message": str(data)} if name == "error" else None
@@ -118,11 +118,9 @@ def _error_in(name: str | None, data: object) -> object:
     if error or is_named_error:
         return body
     choices = body.get("choices")
-    candidates = (
-        [choice for choice in choices if isinstance(choice, Mapping)]
-        if isinstance(choices, list)
-        else []
-    )
+    if not isinstance(choices, list):
+        return None
+    candidates = [choice for choice in choices if isinstance(choice, Mapping)]
     return next((choice.get("error") or choice for choice in candidates if _is_error(choice)), None)
 
 
@@ -134,7 +132,8 @@ MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
 MAX_REASON: Final = 80  # characters logged of each part of a refusal (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than pauses in calls, shorter than routers keep connections
-_LOADED: Final = AsyncChat  # else imported during the first answer: 30 ms for every call
+# The SDK imports this class on first use: during an answer, that would block every call for 30 ms.
+_LOADED: Final = AsyncChat
 
 
 class Client(AsyncOpenAI):
@@ -308,17 +307,19 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """
     model = build(replace(rung, instructions=""))
     try:
-        failure = await _probe_failure(model, rung, timeout_s=timeout_s)
+        failure = await _ask_for_word(model, rung, timeout_s=timeout_s)
     finally:
         await model.close()
     if failure is not None:
         raise _probe_error(rung, failure)
 
 
-async def _probe_failure(
-    model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float
-) -> Failure | None:
-    """Return why no word arrived, or `None` if one did; a time-out raises `ProbeFailedError`."""
+async def _ask_for_word(model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
+    """Request one word; return why none arrived, or `None` if one did.
+
+    Raises:
+        ProbeFailedError: No word arrived in time.
+    """
     symptom = Symptom.NO_ANSWER
     try:
         async with asyncio.timeout(timeout_s):
@@ -346,7 +347,7 @@ def _probe_error(rung: RungSpec, failure: Failure) -> ProbeFailedError:
     return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
 
 
-REFUSED: Final = "content_filter"
+REFUSED: Final = "content_filter"  # the `finish_reason` of a refused answer
 
 
 async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:

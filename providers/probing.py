@@ -26,7 +26,7 @@ from fallbacks.failure import Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
 from providers.provider import ProbeFailedError, RungSpec
-from providers.sockets import ConnectHere
+from providers.sockets import ConnectHere, code_and_reason
 
 MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
 
@@ -51,11 +51,11 @@ async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) ->
     except aiohttp.ClientError as error:
         raise ProbeFailedError(f"{host}: {type(error).__name__}") from error
     if not 200 <= status < 300:
-        text = f"{host} answered {status}{MEANS.get(status, '')}"
+        text = f"{host} answered {status}{STATUS_MEANINGS.get(status, '')}"
         raise ProbeFailedError(text, status=status, body=body)
 
 
-MEANS: Mapping[int, str] = {
+STATUS_MEANINGS: Mapping[int, str] = {
     401: ": it rejects our key",
     402: ": the account has no credit",
     403: ": our key lacks a permission",
@@ -90,7 +90,7 @@ def speech() -> tuple[bytes, int]:
         return recording.readframes(recording.getnframes()), recording.getframerate()
 
 
-def audible(encoded: object) -> bool:
+def is_audible(encoded: object) -> bool:
     """Return whether a base64 piece of 16-bit audio contains more than digital silence."""
     if not isinstance(encoded, str):
         return False
@@ -102,7 +102,7 @@ def audible(encoded: object) -> bool:
 
 CLOSE_S: Final = 0.5  # for the closing handshake
 MAX_REASON: Final = 200  # characters kept of a provider's message (chosen)
-DEEPGRAM_SAYS: Final = "dg-error"  # the header with the reason of a refused upgrade
+DEEPGRAM_ERROR: Final = "dg-error"  # the header with the reason of a refused upgrade
 
 Verdict: TypeAlias = bool | Finding
 """The verdict on a message: True for the answer, False for others, a finding for an error."""
@@ -202,14 +202,14 @@ def _refusal_error(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
         body: object = parse_json(text)
     except ValueError:
         body = text
-    message = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
+    message = answer.headers.get(DEEPGRAM_ERROR) or message_of(body)
     found = classify_http(rung.kind, answer.status_code, body or message)
     wait_s = retry_after_s(dict(answer.headers.raw_items()))
     return _probe_error(rung, found, f"answered {answer.status_code} {message}", wait_s=wait_s)
 
 
 def _close_error(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
-    code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+    code, reason = code_and_reason(closed)
     found = classify_close(rung.kind, code, reason, stage=rung.stage, moment=Moment.ASKED)
     return _probe_error(rung, found, f"closed with {code} {reason}")
 

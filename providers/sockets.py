@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pipecat.services import websocket_service
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from bot.hosts import proxy_for
@@ -35,7 +36,7 @@ def forbid_redirects() -> None:
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 
 
-BEHIND_BYTES: Final = 4096  # in our own buffer: a quarter of a second of telephone audio (chosen)
+MAX_UNSENT_BYTES: Final = 4096  # in our buffer: 0.25 s of telephone audio (chosen)
 
 
 @runtime_checkable
@@ -76,7 +77,7 @@ class SoundSocket:
         """Whether a piece would be written now: the socket is open and its buffer nearly empty."""
         if not self._websocket.open:
             return False
-        return self._websocket.transport.get_write_buffer_size() < BEHIND_BYTES
+        return self._websocket.transport.get_write_buffer_size() < MAX_UNSENT_BYTES
 
     def send(self, sound: bytes) -> None:
         """Write a piece of audio; allowed only while the socket is `free`."""
@@ -105,6 +106,16 @@ class _Inflating:
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         """Return an incoming frame decompressed."""
         return self._agreed.decode(frame, max_size=max_size)
+
+
+NO_CLOSE_FRAME: Final = 1006  # RFC 6455 section 7.1.5
+
+
+def code_and_reason(closed: ConnectionClosed) -> tuple[int, str]:
+    """Return the code and the reason of the close frame; `NO_CLOSE_FRAME` and "" without one."""
+    if closed.rcvd is None:
+        return NO_CLOSE_FRAME, ""
+    return closed.rcvd.code, closed.rcvd.reason
 
 
 @functools.cache

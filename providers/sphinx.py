@@ -23,9 +23,9 @@ Samples = npt.NDArray[np.int16]
 
 # The audio before an utterance that is decoded with it: a voice is detected 0.2 s late, a soft one
 # even later.
-BEFORE_S: Final = 0.6
+KEPT_S: Final = 0.6
 INTERIM_S: Final = 0.4  # between interim results
-MAX_S: Final = 20.0  # then an utterance is reported and a new one begun, to bound memory
+MAX_UTTERANCE_S: Final = 20.0  # a longer one is reported in parts, to bound memory
 ALTERNATIVES: Final = 3
 PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence says too little about its level
 FLOOR: Final = -100.0  # the score for a likelihood of zero
@@ -55,12 +55,12 @@ class Recogniser:
         self._resampler = (
             None if is_model_rate else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
         )
-        self._kept: deque[Samples] = deque()
+        self._kept: deque[Samples] = deque()  # the latest audio, while no utterance is in progress
         self._kept_samples = 0
-        self._open = False
-        self._decoded_samples = 0
-        self._reported_samples = 0
-        self._reported = ""
+        self._open = False  # whether an utterance is in progress
+        self._decoded_samples = 0  # of this utterance
+        self._reported_samples = 0  # `_decoded_samples` at the last interim result
+        self._reported = ""  # the last interim result
 
     def begin(self) -> None:
         """Start an utterance with the audio just before; do nothing if one is in progress."""
@@ -84,7 +84,7 @@ class Recogniser:
             self._keep(samples)
             return
         self._decode(samples)
-        if self._decoded_samples >= MAX_S * MODEL_HZ:
+        if self._decoded_samples >= MAX_UTTERANCE_S * MODEL_HZ:
             yield self._final(finished=False)
             self.begin()
         elif self._decoded_samples - self._reported_samples >= INTERIM_S * MODEL_HZ:
@@ -111,7 +111,7 @@ class Recogniser:
     def _keep(self, samples: Samples) -> None:
         self._kept.append(samples)
         self._kept_samples += len(samples)
-        while self._kept_samples - len(self._kept[0]) >= BEFORE_S * MODEL_HZ:
+        while self._kept_samples - len(self._kept[0]) >= KEPT_S * MODEL_HZ:
             self._kept_samples -= len(self._kept.popleft())
 
     def _drop_kept(self) -> None:
@@ -134,6 +134,7 @@ class Recogniser:
             yield SphinxResult(what="interim", text=text)
 
     def _final(self, *, finished: bool) -> SphinxResult:
+        """End the utterance in progress and return its result; without one, an empty result."""
         if not self._open:
             return SphinxResult(what="final", finished=finished)
         self._decoder.end()

@@ -40,16 +40,16 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     # Imported here: the calls' process needs the constants above but no recogniser.
     from providers.sphinx import Recogniser  # noqa: PLC0415
 
-    opening = _next(commands)
+    opening = _read_command(commands)
     if opening is None:
         return
     try:
         recogniser = Recogniser(Ear(**json.loads(opening[1])))
     except (RuntimeError, ValueError, TypeError) as error:
-        _answer(answers, SphinxResult(what="failed", text=str(error)))
+        _write_result(answers, SphinxResult(what="failed", text=str(error)))
         return
-    _answer(answers, SphinxResult(what="ready"))
-    while (request := _next(commands)) is not None:
+    _write_result(answers, SphinxResult(what="ready"))
+    while (request := _read_command(commands)) is not None:
         _execute(recogniser, *request, answers=answers)
 
 
@@ -57,18 +57,19 @@ def _execute(recogniser: "Recogniser", kind: Command, content: bytes, *, answers
     match kind:
         case Command.AUDIO:
             for result in recogniser.hear(content):
-                _answer(answers, result)
+                _write_result(answers, result)
         case Command.BEGIN:
             recogniser.begin()
         case Command.FINISH:
-            _answer(answers, recogniser.finish())
+            _write_result(answers, recogniser.finish())
         case Command.WHOLE:
-            _answer(answers, recogniser.understand(content))
+            _write_result(answers, recogniser.understand(content))
         case Command.OPEN:
             pass  # already open
 
 
-def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
+def _read_command(commands: BinaryIO) -> tuple[Command, bytes] | None:
+    """Return the next command and its content; `None` after the last one."""
     header = commands.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
@@ -76,7 +77,7 @@ def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
     return Command(kind), commands.read(length)
 
 
-def _answer(answers: BinaryIO, result: SphinxResult) -> None:
+def _write_result(answers: BinaryIO, result: SphinxResult) -> None:
     answers.write(result.as_json())
     answers.flush()
 

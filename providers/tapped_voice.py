@@ -36,9 +36,7 @@ from fallbacks.classification import (
 from fallbacks.failure import Failure, Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
-from providers.sockets import forbid_redirects, tls_for
-
-GONE: Final = 1006  # RFC 6455 section 7.1.5: closed without a close frame
+from providers.sockets import code_and_reason, forbid_redirects, tls_for
 
 
 @dataclass(slots=True)
@@ -47,7 +45,7 @@ class VoiceContext:
 
     name: str
     attempt: int
-    flowing: bool = False
+    flowing: bool = False  # whether audio has arrived
 
 
 class VoiceTap:
@@ -67,18 +65,18 @@ class VoiceTap:
         self.context: VoiceContext | None = None
         self._rung_name = rung_name
         self._kind = kind
-        self._reported_socket: object = None  # its last error was reported; its close is not
+        self._reported_socket: object = None  # its last error was reported, so its close is not
 
-    def open_context(self, name: object) -> VoiceContext | None:
+    def find_context(self, name: object) -> VoiceContext | None:
         """Return the context with this name if it is being spoken, or else `None`."""
         return self.context if self.context and self.context.name == name else None
 
-    async def tell_done(self, ear: VoiceEar, context: VoiceContext) -> None:
+    async def report_done(self, ear: VoiceEar, context: VoiceContext) -> None:
         """Report that a context was spoken to its end."""
         self.context = None
         await ear.spoken(context.attempt)
 
-    async def tell_error(
+    async def report_error(
         self,
         ear: VoiceEar,
         message: Mapping[str, Any],
@@ -97,11 +95,11 @@ class VoiceTap:
                 reported, so that a request sent in between does not fail twice.
             socket: The socket that the provider closes.
         """
-        context = self.context if name is None else self.open_context(name)
+        context = self.context if name is None else self.find_context(name)
         if not context:
             return
         found = classify_message(self._kind, message, moment=self._moment)
-        self.context = None
+        self.context = None  # only now: `_moment` depends on it
         failure = self._failure(found, "an error in the stream")
         if last:
             self._reported_socket = socket
@@ -109,23 +107,25 @@ class VoiceTap:
         else:
             await ear.failed(context.attempt, failure)
 
-    async def tell_garbage(self, ear: VoiceEar, error: Exception) -> None:
+    async def report_garbage(self, ear: VoiceEar, error: Exception) -> None:
         """Report an unreadable message, if a context is being spoken."""
         if self.context:
             context, self.context = self.context, None
             found = classify_symptom(Symptom.GARBAGE)
             await ear.failed(context.attempt, self._failure(found, type(error).__name__))
 
-    async def tell_closed(self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object) -> None:
+    async def report_closed(
+        self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object
+    ) -> None:
         """Report that a socket closed, unless its last error was already reported."""
         if socket is self._reported_socket:
             return
-        code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (GONE, "")
+        code, reason = code_and_reason(closed)
         found = classify_close(self._kind, code, reason, stage="tts", moment=self._moment)
         self.context = None
         await ear.lost(None if found.harmless else self._failure(found, f"closed with {code}"))
 
-    async def tell_unreachable(self, ear: VoiceEar, error: Exception) -> None:
+    async def report_unreachable(self, ear: VoiceEar, error: Exception) -> None:
         """Report that connecting failed."""
         await ear.unreachable(self._refusal(error))
 
@@ -197,7 +197,7 @@ class TappedVoice(ClosedVoice):
         self._ear: VoiceEar | None = None
         self._attempt = 0
         self._held_settings: TTSUpdateSettingsFrame | None = None  # while a context is spoken
-        self._one_at_a_time = asyncio.Lock()  # for connecting
+        self._connecting = asyncio.Lock()  # only one task connects at a time
 
     def listen(self, ear: VoiceEar) -> None:
         """Report to `ear` from now on."""
@@ -213,7 +213,7 @@ class TappedVoice(ClosedVoice):
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message of the provider and report it."""
 
-    def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def convert_for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return a message in the form that Pipecat reads; `None` if its context is over."""
         return message
 
@@ -268,7 +268,7 @@ class TappedVoice(ClosedVoice):
         try:
             socket = await super()._websocket_connect(uri, open_timeout=OPEN_S, **kwargs)
         except (OSError, EOFError, WebSocketException) as error:  # includes timeouts
-            await self.tap.tell_unreachable(self._ear, error)
+            await self.tap.report_unreachable(self._ear, error)
             raise
         except asyncio.CancelledError:  # a barge-in while the voice reconnects for another language
             await self._ear.lost(None)
@@ -282,7 +282,7 @@ class TappedVoice(ClosedVoice):
         A text that arrives while Pipecat reconnects must not open a second socket: the text would
         go to one, and Pipecat would listen to the other. The second call reuses the first socket.
         """
-        async with self._one_at_a_time:
+        async with self._connecting:
             before = self._websocket
             await super()._connect_websocket()
             if self._ear and self._websocket and self._websocket is not before:
@@ -298,24 +298,25 @@ class TappedVoice(ClosedVoice):
                     message = await receive(decode)
                 except ConnectionClosed as closed:
                     if ear:
-                        await self.tap.tell_closed(ear, closed, socket=socket)
+                        await self.tap.report_closed(ear, closed, socket=socket)
                     raise
-                if (for_pipecat := await self._pass_on(ear, message)) is not None:
-                    return for_pipecat
+                converted = await self._report(ear, message)
+                if converted is not None:
+                    return converted
 
         socket.recv = receive_and_report  # type: ignore[method-assign]
 
-    async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
-        """Report a message; return what Pipecat should get, or `None`."""
+    async def _report(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
+        """Report a message; return it as Pipecat should get it, or `None` if it should not."""
         try:
             parsed = parse_json(message)
-            for_pipecat = self.for_pipecat(parsed)
+            converted = self.convert_for_pipecat(parsed)
             if ear:
                 await self.read_message(ear, parsed)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:  # malformed
+        except (ValueError, TypeError, AttributeError, KeyError) as error:  # a malformed message
             if ear:
-                await self.tap.tell_garbage(ear, error)
+                await self.tap.report_garbage(ear, error)
             return message
-        if for_pipecat is None:
+        if converted is None:
             return None
-        return message if for_pipecat is parsed else json.dumps(for_pipecat)
+        return message if converted is parsed else json.dumps(converted)

@@ -33,8 +33,8 @@ from providers.deepgram import (
     CleanCloseError,
     DeepgramRung,
     build,
-    complaint_of,
     failure_of,
+    rejection_of,
 )
 from tests.kit.bench import Bench, rung_spec, running
 from tests.kit.caller import frames_of
@@ -125,15 +125,15 @@ def test_a_complaint_is_logged_by_its_codes_without_words(
 ) -> None:
     read = read_by_sdk(message)
 
-    assert complaint_of(read) == f"{said} (protocol)"
+    assert rejection_of(read) == f"{said} (protocol)"
 
 
 @pytest.mark.parametrize("kind", ["Metadata", "SpeechStarted", "UtteranceEnd", "ConfigureSuccess"])
 def test_other_messages_of_deepgram_are_not_complaints(kind: str) -> None:
     read = read_by_sdk({"type": kind})
 
-    assert complaint_of(read) is None
-    assert complaint_of(b"sound") is None
+    assert rejection_of(read) is None
+    assert rejection_of(b"sound") is None
 
 
 async def take_a_stream_and_go_dark(

@@ -14,7 +14,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from calls.transcript import Heard
 from providers import sphinx_process
 from providers.provider import ProbeFailedError
-from providers.sphinx import MAX_S, Recogniser
+from providers.sphinx import MAX_UTTERANCE_S, Recogniser
 from providers.sphinx_ear import Ear
 from tests.kit.bench import Bench, running
 from tests.lab.simulators import synthetic_caller as caller
@@ -171,7 +171,9 @@ def test_speech_without_an_end_is_reported_in_parts(grammar: Path) -> None:
     piece = caller.silence(0.1) + caller.say(FIRST) + caller.silence(0.1)
 
     heard = [
-        item for _ in range(int(MAX_S / (len(piece) / 2 / RATE_HZ)) + 2) for item in ear.hear(piece)
+        item
+        for _ in range(int(MAX_UTTERANCE_S / (len(piece) / 2 / RATE_HZ)) + 2)
+        for item in ear.hear(piece)
     ]
 
     finals = [index for index in heard if index.what == "final"]

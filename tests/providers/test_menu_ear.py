@@ -12,7 +12,7 @@ import pytest
 import soxr
 
 from processors.holding.line_rules import PHRASES
-from providers.menu_ear import DATA, FAILURES, MenuEar
+from providers.menu_ear import DATA, MAX_FAILURES, MenuEar
 from providers.sphinx_ear import Ear
 from tests.lab.simulators import synthetic_caller as caller
 
@@ -142,7 +142,7 @@ async def test_a_machine_that_cannot_recognise_reports_it_and_is_not_asked_endle
     ear = MenuEar(Ear(rate_hz=16_000, jsgf=str(broken)))
 
     async with asyncio.timeout(WAIT_S):
-        for _ in range(FAILURES):
+        for _ in range(MAX_FAILURES):
             assert ear.usable
             assert await ear.understand(utterance("two"), PHONE_HZ) == ""
 
