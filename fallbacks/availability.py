@@ -267,7 +267,7 @@ class RungAvailability:
             self.breaker.failures += self._uncounted_probes
             self._uncounted_probes = 0
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
-        if moved or (retired and permit.probe):  # a failed probe does not change an open breaker
+        if moved or (retired and permit.probe):  # a failed probe does not move an open breaker
             self.retired = retired
         self._paused_until = max(self._paused_until, now + pause_s)
         return (*events, *self._with_severity(moved))
