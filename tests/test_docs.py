@@ -335,7 +335,7 @@ LISTED_AS = {  # how the page names a part that the code has by its place
 def test_the_documented_pipeline_is_that_of_the_code() -> None:
     """The list in `architecture.md` has the order of `CallPipeline`."""
     page = (ROOT / "docs" / "architecture.md").read_text()
-    shown = page.split("## One call, as a list", 1)[1].split("```")[1].split("\n")
+    shown = page.split("## The pipeline of a call", 1)[1].split("```")[1].split("\n")
     source = ast.parse((ROOT / "bot" / "call" / "pipeline.py").read_text())
     build = next(
         node
