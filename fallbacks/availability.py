@@ -9,7 +9,7 @@
 - A refusal that the content of one call may have caused opens the breaker only if at least two
   calls and a probe were refused, without a success in between.
 - A probe that fails soon after a caller was served does not count yet. It counts with the next
-  failure after that time, if there was no other success.
+  failure after that time, if there was no other success. It does not affect other rungs, either.
 
 A key that is rejected, or has no credit left, takes every rung with that key out at once. Otherwise
 each rung would find out in turn, at a caller's expense. The breakers of rungs with other keys of
@@ -246,7 +246,7 @@ class RungAvailability:
         `call` identifies the call that made the request; `None` if none did. `chance`, 0 to 1,
         spreads a rest whose length the provider did not specify.
         """
-        just_served = permit.probe and now < self.served_until
+        just_served = self.outweighs(permit, now)
         if just_served or failure.scope is Scope.PAYLOAD:
             self.breaker.take_back(permit)  # the rung still serves callers
             self._uncounted_probes += just_served and failure.verdict.counts
@@ -271,6 +271,10 @@ class RungAvailability:
             self.retired = retired
         self._paused_until = max(self._paused_until, now + pause_s)
         return (*events, *self._with_severity(moved))
+
+    def outweighs(self, permit: Permit, now: float) -> bool:
+        """Return whether a failure does not count: a probe failed, but a caller was just served."""
+        return permit.probe and now < self.served_until
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
         """Make the rung suspect, unless it already is."""
@@ -428,16 +432,21 @@ class AvailabilityTable:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[AvailabilityEvent, ...]:
-        """Count a failure of one rung, and open the breakers of others with its key or account."""
+        """Count a failure of one rung, and open the breakers of others with its key or account.
+
+        A failed probe opens none of them if this rung has just served a caller, and leaves out each
+        that has.
+        """
         rung = self.of(failure.stage, failure.provider)
         was_retired = rung.retired  # if so, the account's other breakers were already opened
         events = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
-        if failure.scope is Scope.CREDENTIAL:
-            for other in self._sharing(rung, _same_key):
-                events += other.retire(failure.kind, now)
-            same_account = [] if was_retired else self._sharing(rung, _same_account)
-            for other in same_account:
-                events += other.trip(failure.kind, now)
+        if failure.scope is not Scope.CREDENTIAL or rung.outweighs(permit, now):
+            return tuple(events)
+        same_account = [] if was_retired else self._sharing(rung, _same_account)
+        for other in self._sharing(rung, _same_key):
+            events += () if other.outweighs(permit, now) else other.retire(failure.kind, now)
+        for other in same_account:
+            events += () if other.outweighs(permit, now) else other.trip(failure.kind, now)
         return tuple(events)
 
     def succeeded(

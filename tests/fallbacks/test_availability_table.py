@@ -335,3 +335,37 @@ def test_a_recovered_account_is_tried_everywhere_at_once() -> None:
         )
 
     assert everyone.of("stt", "deepgram").breaker.state is State.HALF_OPEN
+
+
+@pytest.mark.parametrize(
+    ("served", "by_probe", "out"),
+    [
+        ((), True, ["a", "b", "c"]),
+        (("a",), True, []),
+        (("b",), True, ["a", "c"]),
+        (("c",), True, ["a", "b"]),
+        (("b", "c"), True, ["a"]),
+        (("a", "b", "c"), False, ["a", "b", "c"]),  # a caller's request was refused after that
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA])
+def test_a_failed_probe_does_not_take_out_a_rung_that_has_just_served_a_caller(
+    served: tuple[str, ...], out: list[str], kind: Kind, *, by_probe: bool
+) -> None:
+    availability = AvailabilityTable(
+        [
+            place("llm", "a", key="one", account="acme"),
+            place("llm", "b", key="one", account="acme"),
+            place("llm", "c", key="two", account="acme"),
+        ],
+        now=NOW,
+    )
+    for provider in served:
+        permit = availability.of("llm", provider).permit(NOW)
+        assert permit is not None
+        availability.succeeded(("llm", provider), permit, now=NOW)
+    permit = availability.of("llm", "a").permit(NOW + 1.0, probe=by_probe)
+    assert permit is not None
+    availability.failed(permit, failed(kind, "llm", provider="a"), now=NOW + 1.0)
+
+    assert open_rungs(availability) == out
