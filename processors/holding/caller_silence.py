@@ -34,9 +34,9 @@ from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silenc
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor, FloorEvent, WordsCame
 
-TIMEOUT_S: Final = 20.0  # a goodbye that is not spoken by then is given up
+TIMEOUT_S: Final = 20.0  # if the goodbye has not been spoken by then, the call ends without it
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
-PATIENT: Final = 6  # waits of TIMEOUT_S while the agent finishes earlier words (chosen)
+MAX_WAITS: Final = 6  # how often `patience_s` may run while the agent is audible (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
 """Ends the call with a reason for `CallEnded`, even if a part of the call hangs."""
@@ -75,8 +75,8 @@ class Farewell(FrameProcessor):
 
         Args:
             end: Ends the call if a goodbye is not spoken in time.
-            patience_s: The time that a goodbye may take; it runs up to `PATIENT` times while the
-                agent is audible.
+            patience_s: The time that a goodbye may take; while the agent is audible, up to
+                `MAX_WAITS` times as long.
             sounds: Returns whether the agent is audible now.
             last_words: Called when a `final` goodbye is sent to the TTS stage.
         """
@@ -84,7 +84,7 @@ class Farewell(FrameProcessor):
         self.reason: str | None = None
         """Why the call ends; `None` if it is not ending."""
         self._end = end
-        self._sounds = sounds
+        self._is_audible = sounds
         self._patience_s = patience_s
         self._last_words = last_words
         self._words: str | None = None
@@ -110,7 +110,7 @@ class Farewell(FrameProcessor):
             return
         self.reason, self._words, self._final = reason, words, final
         if self._alarm is None:
-            self._alarm = self.create_task(self._give_up(), "give up on the goodbye")
+            self._alarm = self.create_task(self._end_after_patience(), "give up on the goodbye")
         if not self._answering:
             await self._send_end()
 
@@ -156,7 +156,7 @@ class Farewell(FrameProcessor):
         return from_below and self.reason is not None
 
     async def _send_end(self) -> None:
-        """Send the last words and the end to the TTS stage, once."""
+        """Send the last words and the end to the TTS stage, if requested and not sent yet."""
         if self.reason is None or self._end_sent:
             return
         self._end_sent, self._answers_dropped = True, self._final
@@ -171,6 +171,7 @@ class Farewell(FrameProcessor):
         await self.push_frame(end)
 
     async def _drop_interrupted(self) -> None:
+        """After a barge-in, cancel the end of the call; if it is final, send it at once instead."""
         self._answering = False
         if self._final:
             self._end_sent = self._answers_dropped  # an earlier, not final goodbye has been dropped
@@ -180,14 +181,18 @@ class Farewell(FrameProcessor):
         self.reason, self._words, self._end_sent = None, None, False
         await self._stop_alarm()
 
-    async def _give_up(self) -> None:
-        """End the call if the goodbye takes too long."""
-        for _ in range(PATIENT):
+    async def _end_after_patience(self) -> None:
+        """End the call, even in mid-word, if its goodbye takes longer than `patience_s`.
+
+        While the agent is audible, wait up to `MAX_WAITS` times as long. If the call ends in time,
+        or a barge-in cancels its end, this task is cancelled.
+        """
+        for _ in range(MAX_WAITS):
             await asyncio.sleep(self._patience_s)
-            if not self._sounds():
+            if not self._is_audible():
                 break
-        self._alarm = None
-        if self._end is not None and self.reason is not None:
+        self._alarm = None  # else the end of the call would cancel this task, which carries it out
+        if self._end is not None and self.reason is not None:  # `reason` is set: for the types only
             await self._end(self.reason)
 
     async def _stop_alarm(self) -> None:
@@ -203,7 +208,10 @@ WORK: Final[Mapping[type[Frame], int]] = {
     FunctionCallResultFrame: -1,
     FunctionCallCancelFrame: -1,
 }
-"""Work that begins or ends. A broadcast frame is seen once: its copy goes the other way."""
+"""How each frame changes the number of model requests and tool calls in progress.
+
+Of a broadcast frame, only one copy comes here: the other one goes upstream.
+"""
 
 
 @dataclass
@@ -270,7 +278,7 @@ class CallerSilence(FrameProcessor):
         await self._alarm.stop()
 
     def _note(self, frame: Frame) -> None:
-        """Record work in progress or a digit; then, or after the agent's speech, ring the alarm."""
+        """Record work in progress or a digit, and ring the alarm, as after the agent's speech."""
         if more := WORK.get(type(frame)):
             self._silence.work(self._clock(), more=more)
         elif isinstance(frame, InputDTMFFrame):

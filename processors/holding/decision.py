@@ -221,8 +221,8 @@ def _expect(
     failed = isinstance(event, AttemptFailed)
     if event.stage == "stt" and (failed or event.extra):
         announcements.deaf = True
-        holding.decided(now)
+        holding.decided(now)  # the end of the turn may go unnoticed: assume that it is over
     elif not failed and event.stage in USUALLY_S:
         at = now + USUALLY_S[event.stage]
-        followed = event.stage == "tts" and not event.extra
-        holding.expected(at, else_at=at + TIMEOUT_S if followed else None)
+        next_is_asked = event.stage == "tts" and not event.extra  # if this voice is late
+        holding.expected(at, else_at=at + TIMEOUT_S if next_is_asked else None)

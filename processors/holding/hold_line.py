@@ -133,7 +133,7 @@ class HoldLine(FrameProcessor):
         self._executor.alarm.ring()
 
     def set_away(self, *, away: bool) -> None:
-        """Record whether the caller waits for a person or is with one."""
+        """Record whether the caller waits for or talks to a person, unless the call is ending."""
         if not self.decision.outage.parting:
             self.decision.outage.away, self.decision.outage.quiet_since = away, self._now()
         self._executor.alarm.ring()
@@ -182,13 +182,13 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
         await super().process_frame(frame, direction)
-        late = self.decision.outage.has_the_line and is_answer(frame)
-        if late and isinstance(frame, TTSAudioRawFrame):
+        unwanted = self.decision.outage.has_the_line and is_answer(frame)
+        if unwanted and isinstance(frame, TTSAudioRawFrame):
             self._line.drop(frame.num_frames / frame.sample_rate, self._now())
-        if late:
+        if unwanted:
             return
         if isinstance(frame, EndFrame):
-            await self._executor.speak_rest()  # perhaps a goodbye
+            await self._executor.speak_rest()  # it may be a goodbye that no other voice could say
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -238,13 +238,13 @@ class HoldLine(FrameProcessor):
                 asks = frame.properties is None or frame.properties.run_llm is not False
                 answer.tool_ended(frame.tool_call_id, asks=asks)
             case TTSAudioRawFrame():
-                quiet = quiet_end(frame.audio)
-                dry_at -= quiet / frame.sample_rate
-                self.decision.sounded(dry_at, now, audible=quiet < frame.num_frames)
+                quiet_samples = quiet_end(frame.audio)
+                dry_at -= quiet_samples / frame.sample_rate
+                self.decision.sounded(dry_at, now, audible=quiet_samples < frame.num_frames)
             case LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
                 answer.written(more=isinstance(frame, LLMFullResponseStartFrame))
             case InputDTMFFrame():
-                executor.follow(self.decision.outage.press(frame.button.value, now))
+                executor.queue_actions(self.decision.outage.press(frame.button.value, now))
             case _:
                 return
         executor.alarm.ring()

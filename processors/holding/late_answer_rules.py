@@ -89,7 +89,7 @@ class Holding:
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self.settings = settings or HoldSettings()
         self._fillers = FillerTurns(self.settings.turns_apart)
-        self._met = True  # something was heard in this turn: the next stop begins another
+        self._agent_heard = True  # in this turn; then the caller's next stop begins another turn
         self.pending_since: float | None = None
         self._expected_at: tuple[float, ...] = ()  # times of the first word, the latest first
         self._dry_at: float | None = None  # the end of the speech in this turn; `None` without any
@@ -107,6 +107,7 @@ class Holding:
         if self.pending_since is None:
             return None
         decided_at = -inf if self._decided_at is None else self._decided_at
+        # The prepared answer begins with a tool call, so its first word cannot be in time.
         hopeless = self._tool_first and self._decided_at is not None
         if not self._fillers.allowed:
             clip_at = self.pending_since + self.settings.clip_s
@@ -127,9 +128,9 @@ class Holding:
 
     def caller_stopped(self, at: float) -> None:
         """Start waiting for an answer, from the caller's last voiced sample."""
-        if self._met:
+        if self._agent_heard:
             self._fillers.begin()
-        self._met = False
+        self._agent_heard = False
         self.pending_since, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
         self._tool_first = self.goes_on = False
@@ -181,7 +182,7 @@ class Holding:
         self.pending_since, self._paused_at = pending_from, None
         dry_at = more_from if pending_from is None else pending_from
         self._dry_at = self._dry_at if dry_at is None else dry_at
-        self._met, self.goes_on = True, more_from is not None
+        self._agent_heard, self.goes_on = True, more_from is not None
 
     def said(self, dry_at: float) -> None:
         """Record that speech that holds the line is queued, and ends at `dry_at`."""
@@ -192,9 +193,9 @@ class Holding:
         if self.wake_at is None or now < self.wake_at:
             return ()
         first = self._dry_at is None
-        self._met = True
+        self._agent_heard = True
         self._dry_at = now  # until `said` reports what was queued
-        if self.pending_since is None:
+        if self.pending_since is None:  # a pause within an answer
             return (Say.FILLER,)
         if first and self._fillers.allowed:
             self._fillers.spend()

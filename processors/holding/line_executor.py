@@ -100,7 +100,7 @@ class HoldActions:
         self._now = voice.clock
         self._actions: deque[LineAction] = deque()
         self.alarm = Alarm(voice.clock)
-        voice.added = self.alarm.ring
+        voice.on_added = self.alarm.ring
 
     def start(self) -> None:
         """Start the task."""
@@ -115,9 +115,9 @@ class HoldActions:
 
     def handle(self, event: LineEvent) -> None:
         """Pass an event to the decision, and queue the actions."""
-        self.follow(self.decision.handle(event, self._now()))
+        self.queue_actions(self.decision.handle(event, self._now()))
 
-    def follow(self, actions: Iterable[LineAction]) -> None:
+    def queue_actions(self, actions: Iterable[LineAction]) -> None:
         """Queue actions for the task, and wake it."""
         self._actions.extend(actions)
         self.alarm.ring()
@@ -143,7 +143,7 @@ class HoldActions:
                 )
                 self.handle(Spoken(action=action, dry_at=dry_at))
             case RunMenuChoice() | KeepMessage() | HangUp():
-                if done := await self.choices.ask(action):
+                if done := await self.choices.carry_out(action):
                     self.handle(done)
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
@@ -186,7 +186,7 @@ class HoldActions:
         """Process the meaning of an utterance; `None` if it was not a word of the menu."""
         self.alarm.ring()  # announcements no longer wait for the result
         if meaning is not None:
-            self.follow(self.decision.outage.hear(meaning, self._now()))
+            self.queue_actions(self.decision.outage.hear(meaning, self._now()))
 
     def _take_rest(self, dry_at: float | None) -> None:
         self.decision.take_rest(dry_at, self._now())

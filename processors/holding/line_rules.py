@@ -60,9 +60,7 @@ def heard_here(language: str) -> bool:
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
 QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
-OVER_TONE_S: Final = (
-    0.5  # speech that began before the tone's end and lasts this long after it counts
-)
+OVER_TONE_S: Final = 0.5  # speech that began during the tone counts if it lasts this long after it
 
 
 class CallerMessage:
@@ -80,7 +78,7 @@ class CallerMessage:
         self._floor = floor
         self._begins_at = begins_at
         self._ends_at = begins_at + limit_s
-        self._room = round(limit_s * rate_hz) * SAMPLE_BYTES
+        self._max_bytes = round(limit_s * rate_hz) * SAMPLE_BYTES
         self._pcm = bytearray()
         self._finished = False
 
@@ -113,7 +111,7 @@ class CallerMessage:
             # Speech that began during the tone counts if it continues.
             over_tone = now >= self._begins_at + OVER_TONE_S
             self.spoken = self.spoken or over_tone or since >= self._begins_at
-        taken = pcm[: self._room - len(self._pcm)]
+        taken = pcm[: self._max_bytes - len(self._pcm)]
         self._pcm += taken
         return taken
 

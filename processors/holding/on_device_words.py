@@ -18,8 +18,8 @@ from processors.holding.line_rules import PHRASES, Meaning
 
 BEFORE_S: Final = 0.6  # audio before a VAD's report, which is 0.2 s late, and later for soft voices
 MAX_S: Final = 2.2  # an utterance, including `BEFORE_S`; a slow "call me back" takes 1 s
-WAITING: Final = 4  # utterances in the queue; a caller who says more is not choosing
-PENDING_S: Final = 0.8  # to wait for a result, before the utterance counts as no choice
+MAX_WAITING: Final = 4  # utterances in the queue; a caller who says more is not choosing
+PENDING_S: Final = 0.8  # without a result after this time, the utterance counts as no choice
 
 
 class WordEar(Protocol):
@@ -72,7 +72,7 @@ class OnDeviceWords:
         self._before_bytes = 0
         self._spoken: bytearray | None = None  # the utterance in progress
         self._rate_hz = 0
-        self._waiting: asyncio.Queue[_CapturedSound] = asyncio.Queue(WAITING)
+        self._waiting: asyncio.Queue[_CapturedSound] = asyncio.Queue(MAX_WAITING)
         self._pending_until: float | None = None
         self._hearing: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
@@ -104,7 +104,7 @@ class OnDeviceWords:
         """Record that the caller speaks; the words count only if `listens`."""
         if listens and self._spoken is None:
             self._spoken = bytearray(b"".join(self._before))
-        self._forget()
+        self._forget_before()
 
     def stopped(self) -> None:
         """Record that the caller has stopped, and queue the utterance if it is short enough."""
@@ -143,6 +143,6 @@ class OnDeviceWords:
     def _bytes(self, seconds: float) -> int:
         return round(seconds * self._rate_hz) * SAMPLE_BYTES
 
-    def _forget(self) -> None:
+    def _forget_before(self) -> None:
         self._before.clear()
         self._before_bytes = 0

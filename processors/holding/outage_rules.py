@@ -42,7 +42,7 @@ from processors.holding.line_rules import (
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, TurnBegan
 
-QUESTIONS: Final = 3  # confirmations while a stage is down
+QUESTIONS: Final = 3  # questions to confirm a choice, at most, in one outage
 REPLY_S: Final = 3.5  # silence in which the caller may reply to a clip or the menu
 CLIPS: Final = 2  # clips before the next step
 MENUS: Final = 2  # times that the menu is read
@@ -79,10 +79,10 @@ QUESTION: Final = {
     Choice.PERSON: Situation.ASK_PERSON,
 }
 # Said after a choice was carried out; a transfer announces itself, and a message needs nothing.
-DONE: Final = {Choice.CALLBACK: Situation.CALLBACK}
-INSTEAD: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
+SAID_AFTER: Final = {Choice.CALLBACK: Situation.CALLBACK}
+SUBSTITUTES: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
 """Substitutes for choices that fail, for instance because the caller's number is unknown."""
-OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
+SITUATION_OF: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
 
 Actions: TypeAlias = tuple[LineAction, ...]
 
@@ -139,7 +139,7 @@ class OutageSteps:
             The step; `None` if the goodbye is due.
         """
         while (step := self.step) is not None:
-            if self._taken[step] < self._times(step, words=words):
+            if self._taken[step] < self._limit_of(step, words=words):
                 self._taken[step] += 1
                 return None if step is Step.GOODBYE else step
             self._at += 1
@@ -154,7 +154,8 @@ class OutageSteps:
         self._at = steps.index(Step.CHOSEN)
         return True
 
-    def _times(self, step: Step, *, words: bool) -> int:
+    def _limit_of(self, step: Step, *, words: bool) -> int:
+        """Return how often a step may be taken; the two menus share one limit."""
         menus = self._settings.menus
         times = {
             Step.CLIP: self._settings.clips,
@@ -162,7 +163,7 @@ class OutageSteps:
             Step.KEYPAD: menus - self._taken[Step.WORDS],
             Step.GOODBYE: 1,
         }
-        return times.get(step, 0)  # `LOCAL` and `CHOSEN` are not taken in turn
+        return times.get(step, 0)  # `LOCAL` comes with the local voice, `CHOSEN` with a choice
 
 
 class OutageMenu:
@@ -200,7 +201,7 @@ class OutageMenu:
         self._outage: OutageSteps | None = None
         self._last: OutageSteps | None = None  # the outage that ended last
         self._stepped = False  # a step was taken in this turn; only silence takes another one
-        self._astray_at = -inf  # when a digit without a meaning was pressed last
+        self._unknown_digit_at = -inf  # when a digit without a meaning was pressed last
         self._hang_up_at: float | None = None
 
     @property
@@ -268,7 +269,7 @@ class OutageMenu:
         if self._hang_up_at is not None and now >= self._hang_up_at:
             self._hang_up_at = None
             return (HangUp(),)
-        return self._go(now) if self._step_at is not None and now >= self._step_at else ()
+        return self._take_step(now) if self._step_at is not None and now >= self._step_at else ()
 
     def press(self, digit: str, now: float) -> Actions:
         """Handle a digit: it ends a message, or is a choice if the menu was read last."""
@@ -279,14 +280,15 @@ class OutageMenu:
             return ()
         chosen = self._settings.keys.get(digit)
         if chosen is None:  # read the menu again, but only once for a number that is typed
-            typed, self._astray_at = now - self._astray_at < BURST_S, now
-            if typed:
+            is_typed = now - self._unknown_digit_at < BURST_S
+            self._unknown_digit_at = now
+            if is_typed:
                 return ()
         outage = self._outage
         if chosen is Choice.CALLBACK and self.reads_number and outage and outage.asked != chosen:
             outage.asked, self.quiet_since = chosen, now
             return (CutLine(), _speak(Then.WAIT, Situation.CONFIRM_NUMBER))
-        return (CutLine(), *self._go(now, chosen=chosen))
+        return (CutLine(), *self._take_step(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
         """Handle a recognised word of the menu: a choice, a digit, yes or no."""
@@ -298,10 +300,11 @@ class OutageMenu:
             return ()  # there was no question; the turn is handled like any other
         self._stepped = True  # no further step in this turn
         if isinstance(meaning, Consent):
-            return (CutLine(), *self._go(now, chosen=asked if meaning is Consent.YES else None))
+            confirmed = asked if meaning is Consent.YES else None
+            return (CutLine(), *self._take_step(now, chosen=confirmed))
         choice = meaning if isinstance(meaning, Choice) else self._settings.keys.get(meaning)
         if choice is None or outage.questions >= QUESTIONS:
-            return (CutLine(), *self._go(now))
+            return (CutLine(), *self._take_step(now))
         outage.asked, self.quiet_since = choice, now
         outage.questions += 1
         by_number = choice is Choice.CALLBACK and self.reads_number
@@ -341,7 +344,7 @@ class OutageMenu:
         if not stepped:
             if self._outage is None:
                 self._outage = OutageSteps(stage, self._settings, now=now)
-            return self._go(now)
+            return self._take_step(now)
         if self._outage is None and self._last is not None:
             self._outage, self._last = self._last, None
             self._outage.stage, self._outage.since = stage, now
@@ -363,26 +366,27 @@ class OutageMenu:
         if then is Then.HANG_UP:
             self._hang_up_at = event.dry_at or now
         elif then is Then.WAIT and event.dry_at is None and self._outage:
-            return () if self.has_the_line else self._go(now)
+            return () if self.has_the_line else self._take_step(now)
         elif then is Then.WAIT or (then is Then.HOLD and self._stepped):
-            # `HOLD` counts, too, in a turn whose outage was announced and is over.
+            # `HOLD` counts, too, in a turn whose outage was announced and is over. The moment is
+            # infinite if the caller spoke first: then the silence begins when the caller stops.
             self.quiet_since = event.dry_at or now
         return ()
 
     def _finish(self, event: ChoiceDone) -> Actions:
-        """Announce the result of a choice and say goodbye, or carry out the substitute."""
-        if not event.done and event.choice in INSTEAD:
+        """Announce the result of a choice and say goodbye; if it failed, try its substitute."""
+        if not event.done and event.choice in SUBSTITUTES:
             stage = self._outage.stage if self._outage else ""
-            choice = INSTEAD[event.choice]
+            choice = SUBSTITUTES[event.choice]
             return _carry_out(choice, stage, has_keys=self._settings.has_keys)
         result: Actions = ()
         if event.lost:
             result = (_speak(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
-        elif event.choice in DONE:
-            result = (_speak(Then.NOTHING, DONE[event.choice], protected=True),)
+        elif event.choice in SAID_AFTER:
+            result = (_speak(Then.NOTHING, SAID_AFTER[event.choice], protected=True),)
         return (*result, *self._say_goodbye())
 
-    def _go(self, now: float, *, chosen: Choice | None = None) -> Actions:
+    def _take_step(self, now: float, *, chosen: Choice | None = None) -> Actions:
         """Take the step that the caller chose, or the one that is due."""
         if self._outage is None:
             return ()
@@ -421,7 +425,7 @@ def _situations_at(
 ) -> tuple[Situation, ...]:
     """Return the situations whose texts may be said at a step, in order of preference."""
     if step is Step.CLIP:
-        situation = OF_STAGE.get(stage, Situation.DOWN)
+        situation = SITUATION_OF.get(stage, Situation.DOWN)
         return (Situation.DOWN, situation) if several else (situation, Situation.DOWN)
     words = step is Step.WORDS
     return (MENU_OF[words, not words or has_keys],)

@@ -158,8 +158,7 @@ def tone(rate_hz: int) -> bytes:
     return (TONE_LEVEL * np.sin(2 * np.pi * TONE_HZ * moments)).astype("<i2").tobytes()
 
 
-REASON: Final = "outage"
-"""The reason in `CallEnded` when the outage menu ends a call."""
+OUTAGE: Final = "outage"  # the reason in `CallEnded` when the outage menu ends a call
 
 
 class MenuChoices(Protocol):
@@ -203,7 +202,7 @@ class ChoiceActions:
         if piece:
             self._choices.record(piece, message.rate_hz)
 
-    async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
+    async def carry_out(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
         """Carry out an action; return the result of a choice, and `None` after a hang-up."""
         match action:
             case RunMenuChoice():
@@ -216,7 +215,7 @@ class ChoiceActions:
                 lost = action.message.spoken and not done
                 return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
             case HangUp():
-                await self._choices.hang_up(REASON)
+                await self._choices.hang_up(OUTAGE)
                 return None
 
     async def _choose(self, choice: Choice, reason: str) -> bool:
@@ -292,7 +291,7 @@ class OwnVoice:
         floor: The call's floor.
         emit: Publishes events.
         clock: Monotonic, in seconds.
-        added: Called when words were put on the line, because `wake_at` may have changed.
+        on_added: Called when words were put on the line, because `wake_at` may have changed.
     """
 
     def __init__(
@@ -323,7 +322,7 @@ class OwnVoice:
         self.emit = emit
         self.clock = clock
         self._unheard = OwnWords(line)
-        self.added: Callable[[], None] = lambda: None
+        self.on_added: Callable[[], None] = lambda: None
         self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
 
@@ -344,9 +343,14 @@ class OwnVoice:
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
         """Say a text for the first situation that has one left, and publish `HeldTheLine`.
 
+        If the text would only hold the line, and the line still has audio, nothing is said.
+
+        Args:
+            action: What to say.
+            over_caller: Whether the caller is speaking; then only a protected text is said.
+
         Returns:
-            The end of the audio on the line; `inf` if the caller spoke first, `None` if no text was
-            left. To hold a line that still has audio, nothing is said.
+            The end of the audio on the line; `inf` if the caller spoke first, `None` without text.
         """
         holds = action.then is Then.HOLD  # then texts may repeat, because an answer is pending
         if holds and self.line.queued_s(self.clock()):
@@ -358,8 +362,8 @@ class OwnVoice:
         if over_caller and not action.protected:
             return inf
         kept = topical and utterance.situation is Situation.LLM
-        text_and_language = (utterance.text, utterance.language)
-        if not await self.say(*text_and_language, kept=kept, protected=action.protected):
+        text, language = utterance.text, utterance.language
+        if not await self.say(text, language, kept=kept, protected=action.protected):
             return inf
         stopped_at = self.floor.stopped_at
         after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
@@ -440,7 +444,7 @@ class OwnVoice:
             text=text, by=by, turn=self._turn.number, kept=kept, protected=protected
         )
         self._unheard.add(sentence, length_s)
-        self.added()
+        self.on_added()
 
     def _publish(self, sentence: OwnSentence) -> None:
         if sentence.kept:

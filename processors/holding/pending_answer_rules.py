@@ -138,7 +138,7 @@ class PendingAnswer:
         self._over, self._unanswered = True, False
         if self._floor.quiet_at > self._decided_at or self._sounded:
             self._holding.decided(now)
-        else:
+        else:  # the VAD has heard nothing in this turn, so the wait begins now
             self._holding.caller_stopped(now)
         self._decided_at = now
 
@@ -199,4 +199,6 @@ class PendingAnswer:
     def _is_pending(self) -> bool:
         if self._over or self._announcements.deaf:  # words and the turn's end may both be missing
             return True
-        return self.finished is not False if self._floor.worded else self._unanswered
+        if not self._floor.worded:  # perhaps a cough, which gets no answer
+            return self._unanswered
+        return self.finished is not False

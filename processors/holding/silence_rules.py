@@ -106,8 +106,8 @@ class Silence:
         """Record that the caller's sound began; after a goodbye, the time runs again."""
         if now - self._floor.quiet_at >= WORDS_S:
             self._sound_since = now
-        self._count_from = now if self._parting else self._count_from
-        self._parting = False
+        if self._parting:
+            self._count_from, self._parting = now, False
 
     def caller_spoke(self, now: float) -> None:
         """Record words of the caller, or a digit: restart the time and the series of prompts."""

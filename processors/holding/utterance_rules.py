@@ -80,6 +80,7 @@ class OwnWords:
 
 
 def _beginning(sentence: OwnSentence, heard_s: float) -> str:
+    """Return the words heard up to `heard_s`, as if all words took the same time."""
     words = [unit.end() for unit in UNIT.finditer(sentence.text)]
     length_s = max(sentence.end_s - sentence.begin_s, 0.001)
     share = min(1.0, max(0.0, (heard_s - sentence.begin_s) / length_s))
@@ -189,6 +190,7 @@ def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
 
 
 def _parts(entry: object) -> tuple[str, object]:
+    """Return an entry's text, empty if the entry is invalid, and its topics, not checked yet."""
     if not isinstance(entry, Mapping):
         return (entry.strip() if isinstance(entry, str) else "", [])
     fields = cast(Mapping[str, Any], entry)
@@ -251,5 +253,6 @@ def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[Fall
 
 
 def _words_in(heard: str) -> str:
+    """Return the words with a space before each, to search for beginnings of words."""
     letters = "".join(item if item.isalnum() else " " for item in heard.casefold())
     return " " + " ".join(letters.split())
