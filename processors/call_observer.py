@@ -67,7 +67,7 @@ class DirectObserver(WorkerObserver):
             await super().on_push_frame(data)
 
 
-Read: TypeAlias = Callable[[Any, FramePushed, float], None]
+FrameReader: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type; gets its push, and the time of the push (monotonic, s)."""
 
 
@@ -111,7 +111,7 @@ class CallObserver(BaseObserver):
         self._cut_short = False
         self._played: set[type[Frame]] = set()  # types of audio since the agent began to speak
         self._heard_at_s: float | None = None  # not published yet
-        self._reads: Mapping[type[Frame], Read] = {
+        self._frame_readers: Mapping[type[Frame], FrameReader] = {
             LLMContextFrame: self._note_question,
             LLMTextFrame: self._note_first_token,
             TTSAudioRawFrame: self._note_first_speech,
@@ -131,8 +131,8 @@ class CallObserver(BaseObserver):
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
                 self._say(*reading(data.frame, self._locate(data)))
-            elif read := self._reads.get(kind):
-                read(data.frame, data, self._locate(data).at_s)
+            elif reader := self._frame_readers.get(kind):
+                reader(data.frame, data, self._locate(data).at_s)
         self._emit_heard()
 
     def heard(self, at_s: float) -> None:
@@ -190,6 +190,7 @@ class CallObserver(BaseObserver):
             self._timeline.handle(event)
 
     def _note_question(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
+        """Publish that the caller's turn is decided, if the model is asked about its words."""
         if not self._floor.unanswered:  # a tool's result, or a reply that our own code requested
             return
         if isinstance(data.source, LLMAssistantAggregator):  # it only stores the heard words

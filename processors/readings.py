@@ -126,9 +126,9 @@ def _read_metrics(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
     for value in frame.data:
         if measured := usage(value):
             stage, amounts = measured
-            begins = stage == "stt" and seen.unanswered  # it belongs to the words of the next turn
+            is_next_turn = stage == "stt" and seen.unanswered  # its words are not decided yet
             yield UsageMeasured(
-                turn=seen.turn + begins,
+                turn=seen.turn + is_next_turn,
                 stage=stage,
                 provider=seen.provider_of(value.processor),
                 model=value.model or "",

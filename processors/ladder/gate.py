@@ -74,7 +74,7 @@ class RungGate:
         """Change the number of places; tickets beyond that keep theirs until they leave."""
         self._limiter.limits = replace(self._limiter.limits, concurrent=places)
         for _ in range(places):
-            self._call_in()
+            self._call_in()  # it admits one ticket at most
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
         """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
@@ -127,6 +127,7 @@ class RungGate:
         self._limiter.refused(self._clock())
 
     def _call_in(self) -> None:
+        """Give the next waiting ticket a place, if one is free, and wake its `enter`."""
         ticket = self._limiter.call_in(self._clock())
         if ticket is not None:
             self._called[ticket].set()

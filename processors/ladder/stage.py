@@ -37,21 +37,21 @@ class Rung:
         self.seat = seat
         self.attempt: int | None = None
         self.opened = False
-        self._given: tuple[FrameProcessor, FrameProcessorSetup] | None = None
+        self._setup_args: tuple[FrameProcessor, FrameProcessorSetup] | None = None
         self._start_frame: StartFrame | None = None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Store what `open` needs."""
-        self._given = (owner, setup)
+        self._setup_args = (owner, setup)
 
     def open(self) -> bool:
         """Begin to connect, once; return False if there is no place for this call."""
         if self.opened:
             return True
-        if self._given is None or not self.seat.take():
+        if self._setup_args is None or not self.seat.take():
             return False
         self.opened = True
-        self.pipe.setup(*self._given)
+        self.pipe.setup(*self._setup_args)
         if self._start_frame:
             self.pipe.start(self._start_frame)
         return True
@@ -93,7 +93,7 @@ class Alarm:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._now = clock
-        self._rung = asyncio.Event()
+        self._ringing = asyncio.Event()
         self._running: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
     def start(self, owner: FrameProcessor, wake_at: WakeAt, act: Act) -> None:
@@ -112,7 +112,7 @@ class Alarm:
 
     def ring(self) -> None:
         """Wake the waiting task; if none waits, the next wait returns at once."""
-        self._rung.set()
+        self._ringing.set()
 
     async def wait(self, until: float | None) -> float:
         """Wait until the alarm rings or the moment comes; return the time.
@@ -123,13 +123,13 @@ class Alarm:
             until: `None` or infinity if only a ring ends the wait.
         """
         wait_s = None if until is None else until - self._now()
-        if not self._rung.is_set() and (wait_s is None or wait_s > 0):
+        if not self._ringing.is_set() and (wait_s is None or wait_s > 0):
             try:
                 async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
-                    await self._rung.wait()
+                    await self._ringing.wait()
             except TimeoutError:
                 return self._now() if until is None else max(until, self._now())
-        self._rung.clear()
+        self._ringing.clear()
         return self._now()
 
     async def run(self, wake_at: WakeAt, act: Act) -> None:
@@ -301,5 +301,6 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
             while not self._inbox.empty():
                 await self.handle(self._inbox.get_nowait(), self.now())
             due_at = self._next_at()
+            # A timer may fire slightly early: then `now` is later than the clock.
             if due_at is not None and due_at <= max(now, self.now()):
                 await self.tick(max(now, self.now()))

@@ -18,9 +18,11 @@ from calls.resume import CutSpeech, OwedWords, unheard
 from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
-REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
-WRITTEN_S: Final = 1.5  # from a sound to its transcript
-PATIENT: Final = 2  # from this resumption in a row on, the next sentence cannot be interrupted
+ECHO_LATE_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
+TRANSCRIPT_S: Final = 1.5  # from a sound to its transcript
+PROTECTED_FROM: Final = (
+    2  # from this resumption in a row on, the next sentence cannot be interrupted
+)
 
 GO_ON: Final = (
     "The caller made a sound while you were speaking, perhaps to show that they are listening. "
@@ -83,28 +85,29 @@ class Asides:
 
     def aside(self, text: str) -> Aside | None:
         """Return why these words are not a turn, and remember that; `None` if they are one."""
-        found = self._judge(text)
+        found = self._kind_of(text)
         self.words_heard = self.words_heard or found is not None
         return found
 
     def is_echo(self, text: str) -> bool:
         """Return whether words that are not final yet repeat the agent's words."""
-        return self._judge(text) is Aside.ECHO
+        return self._kind_of(text) is Aside.ECHO
 
-    def _judge(self, text: str) -> Aside | None:
+    def _kind_of(self, text: str) -> Aside | None:
         """Return why words are not a turn, by their sound and the agent's speech; else `None`."""
         now, floor = self._now(), self._floor
-        recently_audible = floor.agent_sounds_until >= now - WRITTEN_S
+        recently_audible = floor.agent_sounds_until >= now - TRANSCRIPT_S
         # A transcript that comes late may belong to the previous turn.
-        late = floor.quiet_at >= now - WRITTEN_S
+        late = floor.quiet_at >= now - TRANSCRIPT_S
         spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at or late
         current = self._speech.cut
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
-        *_, last = ["", *_agent_texts(self._memory.messages)]
+        texts = _agent_texts(self._memory.messages)
+        last_text = texts[-1] if texts else ""
         return aside_of(
             text,
-            heard=f"{last} {self.partial()}",
+            heard=f"{last_text} {self.partial()}",
             rest=self._rest(current) if current else "",
             over_agent=self._over_agent if spoken else recently_audible,
             spoken=spoken,
@@ -119,7 +122,7 @@ class Asides:
         self._resumed += 1
         if cut is None or not cut.written:
             return None
-        if self._resumed < PATIENT:
+        if self._resumed < PROTECTED_FROM:
             return [TTSSpeakFrame(rest)]
         first, others = first_sentence(rest)
         speech = TTSSpeakFrame(first)
@@ -135,7 +138,7 @@ class Asides:
 
     def _follow(self, event: FloorEvent) -> None:
         if isinstance(event, CallerStarted):
-            self._over_agent = self._floor.agent_sounds_until >= event.at_s - REACH_S
+            self._over_agent = self._floor.agent_sounds_until >= event.at_s - ECHO_LATE_S
         elif isinstance(event, TurnBegan):
             self.words_heard = False  # an echo before this turn is not part of it
 

@@ -21,19 +21,19 @@ from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 from calls.entry import Emit
 from fallbacks.events import PauseJudged
 from processors.turn.ending import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
-from processors.turn.judging_rules import Look, LookQueue
+from processors.turn.judging_rules import AnalysisQueue, AnalysisRequest
 from processors.turn.sound_path import Faintness
 
 SAMPLES: Final = 8 * 16_000  # the model's input: 8 s at 16 kHz
-WINDOW: Final = 400  # samples; as the hop, from Whisper's feature extractor
-HOP: Final = 160  # samples
-FLOOR: Final = 1e-10  # the least power in a band
+WINDOW: Final = 400  # samples; this and `HOP` are those of Whisper's feature extractor
+HOP: Final = 160  # samples from one window to the next
+MIN_POWER: Final = 1e-10  # the least power in a band
 MIN_VARIANCE: Final = 1e-7
 DECADES: Final = 8.0  # dynamic range: bands further below the loudest are raised to this level
 HANN: Final = np.hanning(WINDOW + 1)[:-1]
 BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 bands (Slaney); computed once at import
 
-FRAMES: Final = 50  # per step: their windows and their spectra take 160 kB each (chosen)
+STEP_FRAMES: Final = 50  # computed at a time; windows and spectra take 160 kB each (chosen)
 
 
 def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,7 +53,7 @@ def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     kept = sound[-SAMPLES:]
     samples[SAMPLES - len(kept) :] = kept
     samples = (samples - samples.mean()) / np.sqrt(samples.var() + MIN_VARIANCE)
-    decades = np.log10(np.maximum(FLOOR, _band_power(samples)))[:, :-1]
+    decades = np.log10(np.maximum(MIN_POWER, _band_power(samples)))[:, :-1]
     features = (np.maximum(decades, decades.max() - DECADES) + 4.0) / 4.0
     return features.astype(np.float32)
 
@@ -63,13 +63,13 @@ def _band_power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     padded = np.pad(samples.astype(np.float64), WINDOW // 2, mode="reflect")
     windows = sliding_window_view(padded, WINDOW)[::HOP]
     power = np.empty((len(BANDS), len(windows)))
-    for at in range(0, len(windows), FRAMES):
-        spectra = np.fft.rfft(windows[at : at + FRAMES] * HANN, axis=-1)
-        power[:, at : at + FRAMES] = BANDS @ (np.abs(spectra) ** 2).T
+    for at in range(0, len(windows), STEP_FRAMES):
+        spectra = np.fft.rfft(windows[at : at + STEP_FRAMES] * HANN, axis=-1)
+        power[:, at : at + STEP_FRAMES] = BANDS @ (np.abs(spectra) ** 2).T
     return power
 
 
-WIDTH: Final = os.cpu_count() or 1
+WIDTH: Final = os.cpu_count() or 1  # analyses that run at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +96,14 @@ class PendingJudgement:
     """The pending result of an analysis.
 
     Attributes:
-        look: The queued request.
+        request: The queued request.
         began: Whether the analysis has started in a thread.
         took_s: How long it took; 0 until it has ended, and if it was skipped or failed.
         on_end: Called with the result, or with `None` if it was skipped or failed.
     """
 
-    def __init__(self, look: Look) -> None:
-        self.look = look
+    def __init__(self, request: AnalysisRequest) -> None:
+        self.request = request
         self.on_end: Callable[[Judgement | None], None] = lambda _: None
         self.began = False
         self.took_s = 0.0
@@ -145,24 +145,24 @@ class TurnJudges:
             run: Runs an analysis in another thread; `None` to use a pool of threads.
         """
         self._now = clock
-        self._queue = LookQueue(width=width)
+        self._queue = AnalysisQueue(width=width)
         self._threads = ThreadPoolExecutor(width, thread_name_prefix="turn judge")
         self._run = run or self._run_in_thread
-        self._asked: dict[Look, tuple[PendingJudgement, Examine]] = {}
+        self._waiting: dict[AnalysisRequest, tuple[PendingJudgement, Examine]] = {}
 
     def ask(self, call: Hashable, examine: Examine, *, due_at: float) -> PendingJudgement:
         """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
-        answer = PendingJudgement(Look(call, due_at))
-        self._asked[answer.look] = (answer, examine)
-        self._skip(self._queue.add(answer.look))
+        pending = PendingJudgement(AnalysisRequest(call, due_at))
+        self._waiting[pending.request] = (pending, examine)
+        self._skip(self._queue.add(pending.request))
         self._start_due()
-        return answer
+        return pending
 
-    def drop(self, answer: PendingJudgement) -> None:
+    def drop(self, pending: PendingJudgement) -> None:
         """Drop a request that is no longer needed; an analysis that has started continues."""
-        self._queue.drop(answer.look)
-        if not answer.began:
-            self._skip(answer.look)
+        self._queue.drop(pending.request)
+        if not pending.began:
+            self._skip(pending.request)
 
     def close(self) -> None:
         """Shut the threads down, without waiting."""
@@ -172,23 +172,25 @@ class TurnJudges:
         """Drop the requests that would end too late, and start the most urgent ones."""
         for late in self._queue.expire(self._now()):
             self._skip(late)
-        while (look := self._queue.take()) is not None:
-            answer, examine = self._asked.pop(look)
-            answer.began = True
+        while (request := self._queue.take()) is not None:
+            pending, examine = self._waiting.pop(request)
+            pending.began = True
             begun_at = self._now()
-            self._run(examine).add_done_callback(partial(self._finish, answer, begun_at))
+            self._run(examine).add_done_callback(partial(self._finish, pending, begun_at))
 
     def _finish(
-        self, answer: PendingJudgement, begun_at: float, found: "asyncio.Future[Any]"
+        self, pending: PendingJudgement, begun_at: float, done: "asyncio.Future[Any]"
     ) -> None:
-        failed = found.cancelled() or found.exception() is not None
+        failed = done.cancelled() or done.exception() is not None
         self._queue.ended(took_s=self._now() - begun_at)
-        answer.end(None if failed else found.result())
+        pending.end(None if failed else done.result())
         self._start_due()
 
-    def _skip(self, look: Look | None) -> None:
-        if look is not None and (asked := self._asked.pop(look, None)):
-            asked[0].end(None)
+    def _skip(self, request: AnalysisRequest | None) -> None:
+        """Deliver no result for a request, if it was still waiting."""
+        if request is not None and (waiting := self._waiting.pop(request, None)):
+            pending, _ = waiting
+            pending.end(None)
 
     def _run_in_thread(self, examine: Examine) -> "asyncio.Future[Judgement]":
         return asyncio.get_running_loop().run_in_executor(self._threads, examine)
@@ -277,7 +279,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._judges = judges
         self._clock = clock
         self._emit = emit
-        self._begun: PendingJudgement | None = None
+        self._analysis: PendingJudgement | None = None
         self._paused = False  # a pause is in progress, and was reported with `tell_pause`
         self.tell_pause: TellPause = lambda _: None
         # Analyses since the last stop whose results were not needed.
@@ -291,35 +293,41 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return state
 
     def note_silence(self) -> None:
-        """Start an analysis when the caller has paused; drop it if they go on; report both."""
+        """Start an analysis when the caller has paused; drop it if they go on; report both.
+
+        Called after the VAD has processed a piece of audio, while the caller speaks or may have
+        stopped.
+        """
         silence_s = silence_of(self._vad)
         if silence_s is None or not self._settings.early:
             self._paused = False
             return
         silence_s = max(silence_s, self._faintness.lasts_s)
-        ahead_s = self._settings.stop_s - silence_s
+        padding_s = self._settings.stop_s - silence_s
         if silence_s < EARLY_S:
             self.forget()
             if self._paused:
                 self._paused = False
                 self.tell_pause(PauseEnded)
-        elif self._begun is None and ahead_s > 0:
-            self._begun = self._ask(self._clock() + ahead_s + self._settings.within_s, ahead_s)
-            self._begun.on_end = partial(self._report_early, self._begun)
+        elif self._analysis is None and padding_s > 0:
+            self._analysis = self._start_analysis(
+                self._clock() + padding_s + self._settings.within_s, padding_s
+            )
+            self._analysis.on_end = partial(self._report_early, self._analysis)
             self._paused = True
             self.tell_pause(PauseBegan)
 
     def _report_early(self, analysis: PendingJudgement, judgement: Judgement | None) -> None:
-        of_this_pause = self._paused and self._begun is analysis  # a dropped one may still end
+        of_this_pause = self._paused and self._analysis is analysis  # a dropped one may still end
         if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:
         """Drop the analysis: the caller goes on, or the turn has ended in another way."""
-        if self._begun is not None:
-            self._judges.drop(self._begun)
-            self._dropped.append(self._begun)
-            self._begun = None
+        if self._analysis is not None:
+            self._judges.drop(self._analysis)
+            self._dropped.append(self._analysis)
+            self._analysis = None
 
     async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
         """Return within the time limit whether the caller has finished, and the metrics."""
@@ -327,14 +335,14 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             return EndOfTurnState.INCOMPLETE, None
         begin_s = self._clock()
         until = begin_s + self._settings.within_s
-        early = self._begun is not None
-        judgement = await self._answer(until)
+        early = self._analysis is not None
+        judgement = await self._wait_for_result(until)
         if judgement is None or not judgement.finished:
             early = early and judgement is not None
-            self._begun = self._ask(until)
-            if again := await self._answer(until):
-                judgement, early = again, False
-        if judgement is None:  # it may have been skipped before the limit
+            self._analysis = self._start_analysis(until)  # with all of the silence
+            if second := await self._wait_for_result(until):
+                judgement, early = second, False
+        if judgement is None:  # skipped or failed before the limit: listen for new sound until then
             await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
         self._emit_decision(
@@ -350,21 +358,22 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self.forget()
         super().clear()
 
-    async def _answer(self, until: float) -> Judgement | None:
+    async def _wait_for_result(self, until: float) -> Judgement | None:
         """Return the result of the analysis in progress, or `None` if there is none in time."""
-        if self._begun is None:
+        if self._analysis is None:
             return None
         judgement = None
         try:
-            judgement = await self._begun.wait(until - self._clock())
+            judgement = await self._analysis.wait(until - self._clock())
         finally:
             if judgement is None:  # late, or the caller goes on
                 self.forget()
-            self._begun = None
+            self._analysis = None
         return judgement
 
-    def _ask(self, due_at: float, ahead_s: float = 0.0) -> PendingJudgement:
-        examine = partial(self._run_model, self._sound(), round(ahead_s * self.sample_rate))
+    def _start_analysis(self, due_at: float, padding_s: float = 0.0) -> PendingJudgement:
+        """Request an analysis of the turn so far and `padding_s` of silence after it."""
+        examine = partial(self._run_model, self._sound(), round(padding_s * self.sample_rate))
         return self._judges.ask(self, examine, due_at=due_at)
 
     def _sound(self) -> list[NDArray[np.int16]]:
@@ -380,10 +389,10 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             missing -= len(piece)
         return pieces[::-1]
 
-    def _run_model(self, pieces: list[NDArray[np.int16]], ahead: int) -> Judgement:
-        """Run the model on the pieces and `ahead` samples of silence; called in a thread."""
+    def _run_model(self, pieces: list[NDArray[np.int16]], padding: int) -> Judgement:
+        """Run the model on the pieces and `padding` samples of silence; called in a thread."""
         begin_s = self._clock()
-        silence = np.zeros(ahead, dtype=np.int16)
+        silence = np.zeros(padding, dtype=np.int16)
         sound: Sound = np.concatenate([*pieces, silence]).astype(np.float32) / 32768.0
         features = log_mel(self._resample_to_model_rate(sound))
         (found,) = self._session.run(None, {"input_features": features[np.newaxis]})

@@ -21,8 +21,8 @@ COMPARED_S: Final = 0.19  # six of the VAD's windows: as many as begin speech
 LATEST_S: Final = 1.0  # the longest delay of an echo: two mobile networks and a jitter buffer
 KEPT_S: Final = 2.0  # more than `COMPARED_S` plus `LATEST_S`
 # Measured: other voices reach 0.6 in a fifth of a second, an echo at -24 dB through mu-law 0.97.
-SAME: Final = 0.85  # least correlation of an echo while its delay is unknown
-STILL: Final = 0.6  # least correlation at the known delay
+NEW_ECHO: Final = 0.85  # least correlation of an echo whose delay is unknown
+KNOWN_ECHO: Final = 0.6  # least correlation of an echo at its known delay
 DRIFT_S: Final = 0.004  # how much the delay may change between two windows
 AUDIBLE: Final = 30.0  # root mean square, of 32768: the echo of a weaker sound is inaudible
 FRESH_S: Final = 2.0  # for this long after an echo, the line counts as one with an echo
@@ -93,8 +93,8 @@ class EchoEar:
         """Record the caller's next samples."""
         end = self._theirs.end + samples.size
         offset_s = self._now() - end / self._rate_hz
-        gap = offset_s > self._offset_s + LATEST_S  # audio is missing, as in a replaced stream
-        if self._theirs.end == 0 or gap or offset_s < self._offset_s:
+        has_gap = offset_s > self._offset_s + LATEST_S  # audio is missing, as in a replaced stream
+        if self._theirs.end == 0 or has_gap or offset_s < self._offset_s:
             self._offset_s = offset_s
         self._theirs.put(samples, self._theirs.end)
 
@@ -108,9 +108,12 @@ class EchoEar:
         theirs, latest = self._latest(size), round(LATEST_S * self._rate_hz)
         ours = self._ours.between(self._end_for_agent() - size - latest, self._end_for_agent())
         found = match(theirs, ours)
-        if found is None or found[1] < SAME:
+        if found is None:
             return False
-        self.delay = latest - found[0]
+        offset, correlation = found
+        if correlation < NEW_ECHO:
+            return False
+        self.delay = latest - offset
         self._last_at = self._now()
         return True
 
@@ -121,9 +124,12 @@ class EchoEar:
         theirs, drift = self._latest(size), round(DRIFT_S * self._rate_hz)
         end = self._end_for_agent() - self.delay + drift
         found = match(theirs, self._ours.between(end - size - 2 * drift, end))
-        if found is None or found[1] < STILL:
+        if found is None:
             return False
-        self.delay += drift - found[0]
+        offset, correlation = found
+        if correlation < KNOWN_ECHO:
+            return False
+        self.delay += drift - offset
         self._last_at = self._now()
         return True
 

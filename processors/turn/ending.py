@@ -156,6 +156,7 @@ class DictationWait:
             return 0.0
         until = stopped_at + self._dictation.pause_s(words, asked=self._asked())
         reported = self._reported is not None and self._reported[0] == stopped_at
+        # New words may also end a reported wait sooner: then the new end is reported.
         if until > now or (reported and self._reported != (stopped_at, until)):
             self._stay_open(stopped_at, max(until, now))
         return max(0.0, until - now)
@@ -237,6 +238,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
                 enable_user_speaking_frames=enable_user_speaking_frames
             )
         elif self._timeout_task is None:
+            # Pipecat's own handler: the one below would limit the time.
             self._timeout_task = self.task_manager.create_task(
                 super()._timeout_handler(left_s), f"{self}: more words"
             )
@@ -252,6 +254,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         return await super().process_frame(frame)
 
     async def _maybe_trigger_user_turn_stopped(self) -> None:
+        """End a turn without words if its sound has interrupted the agent; else ask Pipecat."""
         silent = self._vad_stopped and self._timeout_expired and not self._text
         if silent and self._turn_complete and self.cut():
             await self.trigger_user_turn_stopped()
@@ -268,6 +271,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             self._after_sound()
 
     async def _handle_vad_user_stopped_speaking(self, frame: VADUserStoppedSpeakingFrame) -> None:
+        """Decide in a task, because later frames would wait for the decision here."""
         await self._stop_deciding()
         self._vad_user_speaking, self._vad_stopped = False, True
         self._deciding = self.task_manager.create_task(

@@ -14,19 +14,19 @@ WEIGHT: Final = 0.2  # of the latest analysis in the expected time of the next
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class AnalysisRequest:
     """One request to analyse what a caller has said."""
 
     call: Hashable
     due_at: float  # the result is useless after this
 
 
-class LookQueue:
+class AnalysisQueue:
     """Orders the requests of all calls. Moments are monotonic, in seconds.
 
-    queue = LookQueue(width=2)
-    queue.add(Look("call", due_at=100.25))
-    look = queue.take()  # and report its end
+    queue = AnalysisQueue(width=2)
+    queue.add(AnalysisRequest("call", due_at=100.25))
+    request = queue.take()  # and report its end
     queue.ended(took_s=0.07)
     """
 
@@ -34,32 +34,32 @@ class LookQueue:
         """Allow `width` analyses at once."""
         self._width = width
         self._running = 0
-        self._waiting: dict[Hashable, Look] = {}
+        self._waiting: dict[Hashable, AnalysisRequest] = {}
         self._takes_s = 0.0  # the expected time of one analysis
 
-    def add(self, look: Look) -> Look | None:
+    def add(self, request: AnalysisRequest) -> AnalysisRequest | None:
         """Queue a request; return the older one of the same call that it replaces, or `None`."""
-        older = self._waiting.get(look.call)
-        self._waiting[look.call] = look
+        older = self._waiting.get(request.call)
+        self._waiting[request.call] = request
         return older
 
-    def drop(self, look: Look) -> None:
+    def drop(self, request: AnalysisRequest) -> None:
         """Drop a request that is not needed; one that has started continues."""
-        if self._waiting.get(look.call) is look:
-            del self._waiting[look.call]
+        if self._waiting.get(request.call) is request:
+            del self._waiting[request.call]
 
-    def expire(self, now: float) -> list[Look]:
+    def expire(self, now: float) -> list[AnalysisRequest]:
         """Drop and return the requests that could not finish in time."""
         late = [item for item in self._waiting.values() if item.due_at <= now + self._takes_s]
         for item in late:
             del self._waiting[item.call]
         return late
 
-    def take(self) -> Look | None:
+    def take(self) -> AnalysisRequest | None:
         """Return the most urgent request if there is room, and count it as started."""
         if self._running >= self._width or not self._waiting:
             return None
-        first = min(self._waiting.values(), key=lambda look: look.due_at)
+        first = min(self._waiting.values(), key=lambda request: request.due_at)
         del self._waiting[first.call]
         self._running += 1
         return first

@@ -123,8 +123,8 @@ class SoundWindows(SoundPath):
         self._held += frame.audio
         window_bytes = round(WINDOW_S * frame.sample_rate) * SAMPLE_BYTES
         gathered_bytes = self._begun_bytes + len(self._held)
-        waits = self._floor.caller_speaking or self._floor.turn_open
-        idle = not waits and self._quiet()
+        in_turn = self._floor.caller_speaking or self._floor.turn_open
+        idle = not in_turn and self._quiet()
         if gathered_bytes < window_bytes * (QUIET_WINDOWS if idle else 1):
             return
         self._begun_bytes = gathered_bytes % window_bytes
@@ -178,7 +178,7 @@ class InputQueue(FrameProcessorQueue):
         """Drop interruptible frames that are on their way to the caller."""
         waiting = self._queue  # type: ignore[attr-defined] - a heap, as in Pipecat's `FrameQueue`
         kept = [
-            entry for entry in waiting if entry[0] != self.DEFAULT_PRIORITY or _stays(*entry[2])
+            entry for entry in waiting if entry[0] != self.DEFAULT_PRIORITY or _is_kept(*entry[2])
         ]
         for _ in range(len(waiting) - len(kept)):
             self.task_done()
@@ -186,15 +186,15 @@ class InputQueue(FrameProcessorQueue):
         heapq.heapify(waiting)
 
 
-def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | None) -> bool:
+def _is_kept(frame: Frame, direction: FrameDirection, _callback: FrameCallback | None) -> bool:
     return direction is FrameDirection.UPSTREAM or not frame.interruptible
 
 
-def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
+def order_interruptions(processors: list[FrameProcessor]) -> list[FrameProcessor]:
     """Install an `InputQueue` in processors that have not been started, and return them."""
-    for processor in listed:
+    for processor in processors:
         processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no parameter for it
-    return listed
+    return processors
 
 
 # Chosen: 30 dB below the loudest sample of about the last second. On a telephone, a final "s" is

@@ -43,10 +43,12 @@ class BeginningOfSpeech:
 
 
 WORDLESS_S: Final = 3.0  # speech without new words; recognisers need less than 1 s (chosen)
-OWN_S: Final = 1.0  # how long the caller may still be speaking after their last word (chosen)
+AFTER_WORDS_S: Final = (
+    1.0  # how long the caller may still be speaking after their last word (chosen)
+)
 LOUDER: Final = 2.0  # 6 dB (chosen)
-APART_S: Final = 0.5  # after a longer pause, a new sound begins (chosen)
-GONE_S: Final = 10.0  # after this long without sound, the background is forgotten (chosen)
+NEW_SOUND_S: Final = 0.5  # after a longer pause, a new sound begins (chosen)
+FORGOTTEN_S: Final = 10.0  # after this long without sound, the background is forgotten (chosen)
 
 
 class Background:
@@ -90,14 +92,14 @@ class Background:
 
     def hides(self, level: float, now: float) -> bool:
         """Return whether sound that the VAD takes for speech is background."""
-        apart_s, self._sounded_at = now - self._sounded_at, now
+        pause_s, self._sounded_at = now - self._sounded_at, now
         if self._level is not None:
-            if apart_s <= GONE_S:
+            if pause_s <= FORGOTTEN_S:
                 return level <= LOUDER * self._level
-            self._level = None
-        if self._wordless_since == inf or apart_s > APART_S:
+            self._level = None  # the background is gone
+        if self._wordless_since == inf or pause_s > NEW_SOUND_S:
             self._wordless_since, self._loudest = now, 0.0
-        if now - self._wordless_since >= OWN_S:
+        if now - self._wordless_since >= AFTER_WORDS_S:
             self._loudest = max(self._loudest, level)
         if now - self._wordless_since < WORDLESS_S or not (self._worded or self.listens()):
             return False

@@ -4,22 +4,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.turn.judging_rules import MAX_S, Look, LookQueue
+from processors.turn.judging_rules import MAX_S, AnalysisQueue, AnalysisRequest
 
 
 def test_the_nearest_deadline_is_first() -> None:
-    queue = LookQueue(width=3)
-    looks = [Look(call, due_at=at) for call, at in (("a", 100.3), ("b", 100.1), ("c", 100.2))]
-    for look in looks:
-        queue.add(look)
+    queue = AnalysisQueue(width=3)
+    requests = [
+        AnalysisRequest(call, due_at=at) for call, at in (("a", 100.3), ("b", 100.1), ("c", 100.2))
+    ]
+    for request in requests:
+        queue.add(request)
 
-    assert [queue.take() for _ in looks] == [looks[1], looks[2], looks[0]]
+    assert [queue.take() for _ in requests] == [requests[1], requests[2], requests[0]]
 
 
 def test_the_number_of_simultaneous_requests_is_bounded() -> None:
-    queue = LookQueue(width=1)
-    queue.add(first := Look("a", due_at=100.1))
-    queue.add(second := Look("b", due_at=100.2))
+    queue = AnalysisQueue(width=1)
+    queue.add(first := AnalysisRequest("a", due_at=100.1))
+    queue.add(second := AnalysisRequest("b", due_at=100.2))
 
     assert [queue.take(), queue.take()] == [first, None]
     queue.ended(took_s=0.07)
@@ -27,8 +29,8 @@ def test_the_number_of_simultaneous_requests_is_bounded() -> None:
 
 
 def test_a_newer_request_of_a_call_replaces_an_older_one() -> None:
-    queue = LookQueue(width=1)
-    older, newer = Look("a", due_at=100.1), Look("a", due_at=100.4)
+    queue = AnalysisQueue(width=1)
+    older, newer = AnalysisRequest("a", due_at=100.1), AnalysisRequest("a", due_at=100.4)
 
     assert queue.add(older) is None
     assert queue.add(newer) is older
@@ -36,17 +38,17 @@ def test_a_newer_request_of_a_call_replaces_an_older_one() -> None:
 
 
 def test_an_unneeded_request_is_not_started() -> None:
-    queue = LookQueue(width=1)
-    queue.add(look := Look("a", due_at=100.1))
-    queue.drop(look)
+    queue = AnalysisQueue(width=1)
+    queue.add(request := AnalysisRequest("a", due_at=100.1))
+    queue.drop(request)
 
     assert queue.take() is None
 
 
 def test_dropping_an_older_request_leaves_the_newer_one() -> None:
-    queue = LookQueue(width=1)
-    queue.add(older := Look("a", due_at=100.1))
-    queue.add(newer := Look("a", due_at=100.4))
+    queue = AnalysisQueue(width=1)
+    queue.add(older := AnalysisRequest("a", due_at=100.1))
+    queue.add(newer := AnalysisRequest("a", due_at=100.4))
     queue.drop(older)
 
     assert queue.take() is newer
@@ -58,23 +60,23 @@ def test_dropping_an_older_request_leaves_the_newer_one() -> None:
     ids=["nothing known", "usually 70 ms", "one that hung does not stop all others"],
 )
 def test_a_request_that_cannot_be_in_time_is_dropped(took_s: float | None, late_at: float) -> None:
-    queue = LookQueue(width=1)
+    queue = AnalysisQueue(width=1)
     if took_s is not None:
-        queue.add(Look("before", due_at=99.0))
+        queue.add(AnalysisRequest("before", due_at=99.0))
         queue.take()
         queue.ended(took_s=took_s)
-    queue.add(look := Look("a", due_at=100.25))
+    queue.add(request := AnalysisRequest("a", due_at=100.25))
 
     assert queue.expire(late_at - 0.001) == []
-    assert queue.expire(late_at + 0.001) == [look]
+    assert queue.expire(late_at + 0.001) == [request]
     assert queue.take() is None
 
 
 def test_a_request_due_now_is_too_late() -> None:
-    queue = LookQueue(width=1)
-    queue.add(look := Look("a", due_at=100.25))
+    queue = AnalysisQueue(width=1)
+    queue.add(request := AnalysisRequest("a", due_at=100.25))
 
-    assert queue.expire(100.25) == [look]
+    assert queue.expire(100.25) == [request]
 
 
 @pytest.mark.parametrize(
@@ -85,37 +87,37 @@ def test_a_request_due_now_is_too_late() -> None:
 def test_the_latest_duration_changes_the_estimate_a_little(
     took_s: tuple[float, ...], expected_s: float
 ) -> None:
-    queue = LookQueue(width=1)
+    queue = AnalysisQueue(width=1)
     for number in took_s:
-        queue.add(Look("before", due_at=99.0))
+        queue.add(AnalysisRequest("before", due_at=99.0))
         queue.take()
         queue.ended(took_s=number)
-    queue.add(look := Look("a", due_at=100.25))
+    queue.add(request := AnalysisRequest("a", due_at=100.25))
 
     assert queue.expire(100.25 - expected_s - 0.001) == []
-    assert queue.expire(100.25 - expected_s + 0.001) == [look]
+    assert queue.expire(100.25 - expected_s + 0.001) == [request]
 
 
 def test_the_end_of_a_request_makes_room_for_another() -> None:
-    queue = LookQueue(width=1)
-    looks = [Look(call, due_at=100.0) for call in "abc"]
-    for look in looks:
-        queue.add(look)
+    queue = AnalysisQueue(width=1)
+    requests = [AnalysisRequest(call, due_at=100.0) for call in "abc"]
+    for request in requests:
+        queue.add(request)
 
-    assert queue.take() is looks[0]
+    assert queue.take() is requests[0]
     queue.ended(took_s=0.07)
-    assert [queue.take(), queue.take()] == [looks[1], None]
+    assert [queue.take(), queue.take()] == [requests[1], None]
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
 def test_each_call_is_judged_once_by_its_newest_request(asked: list[tuple[int, float]]) -> None:
-    queue = LookQueue(width=100)
-    newest: dict[int, Look] = {}
+    queue = AnalysisQueue(width=100)
+    newest: dict[int, AnalysisRequest] = {}
     for call, due_at in asked:
-        newest[call] = Look(call, due_at)
+        newest[call] = AnalysisRequest(call, due_at)
         queue.add(newest[call])
-    taken = [look for _ in asked if (look := queue.take())]
+    taken = [request for _ in asked if (request := queue.take())]
 
     assert set(taken) == set(newest.values())
     assert [item.due_at for item in taken] == sorted(item.due_at for item in taken)

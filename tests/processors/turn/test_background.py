@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.turn.speech_rules import GONE_S, LOUDER, WORDLESS_S, Background
+from processors.turn.speech_rules import FORGOTTEN_S, LOUDER, WORDLESS_S, Background
 
 TV = 500.0
 
@@ -105,5 +105,5 @@ def test_words_end_the_background() -> None:
 def test_a_background_that_is_gone_is_forgotten() -> None:
     background = with_background()
 
-    assert background.hides(TV, 103.0 + GONE_S)
-    assert not background.hides(TV, 103.1 + 2 * GONE_S)
+    assert background.hides(TV, 103.0 + FORGOTTEN_S)
+    assert not background.hides(TV, 103.1 + 2 * FORGOTTEN_S)
