@@ -70,6 +70,7 @@ class Captions(BaseObserver):
             self._show(caption)
 
     def _close(self) -> None:
+        """Show the agent's words so far as final, and begin another caption."""
         self._show_text("agent", self._spoken, final=True)
         self._spoken, self._voices = "", []
 

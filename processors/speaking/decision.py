@@ -44,7 +44,7 @@ TIMEOUT_S: Final = 1.5  # the deadline of the next attempt, after the end of the
 # their last audio.
 IDLE_S: Final = 0.5
 DONE_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
-NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
+NO_VOICE: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
 VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
@@ -110,7 +110,7 @@ class _Live:
 
     provider: str
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
-    last: WordTimed | None = None
+    last: WordTimed | None = None  # the latest word time: a voice may report it twice
     idle_since: float | None = None  # when it had sent the audio of all its text
 
     def idle_until(self, *, accepts: bool) -> float | None:
@@ -161,7 +161,7 @@ class SpokenUtterance:
         self._outlet = SoundOutlet(line, rate_hz=rate_hz, protected=protected)
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
-        self._voice = NOBODY  # the attempt whose audio is used
+        self._voice = NO_VOICE  # the attempt whose audio is used
         self._first_word = 0  # of that voice: the number of words of earlier voices
         self._until = until
         # The voices that ended early, by the number of words that they left unspoken.
@@ -236,21 +236,21 @@ class SpokenUtterance:
 
     def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
         """Decide on an event of an attempt in progress."""
-        is_voice = event.attempt == self._voice
+        in_use = event.attempt == self._voice
         match event:
             case SoundCame() | WordTimed():
                 self._collect(event, live, now)
-            case Finished() if not is_voice or _ends_too_soon(self._ledger):
+            case Finished() if not in_use or _ends_too_soon(self._ledger):
                 self._end_early(event.attempt, live, now)
             case Finished():
                 self._ledger.done(event.attempt)
                 self._follow(self._attempting.handle(event, now), now)
-            case Failed() if is_voice and not self._ledger.rest:  # all of its audio has arrived
+            case Failed() if in_use and not self._ledger.rest:  # all of its audio has arrived
                 self._end_voice(now)
             case Failed() | Dropped():
                 self._drop(event.attempt)
                 if isinstance(event, Failed):
-                    heard = self._outlet.released_words - self._first_word if is_voice else 0
+                    heard = self._outlet.released_words - self._first_word if in_use else 0
                     event = replace(event, heard_words=max(0, heard))
                 self._follow(self._attempting.handle(event, now), now)
             case Paused() | Resumed():
@@ -277,8 +277,8 @@ class SpokenUtterance:
             in_use = attempt == self._voice
             found = classify_symptom(Symptom.END_UNFINISHED if in_use else Symptom.NO_AUDIO)
             again = len(voices) < 2
-            end = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
-            self._handle(Failed(attempt=attempt, failure=end), live, now)
+            failure = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
+            self._handle(Failed(attempt=attempt, failure=failure), live, now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
         """Add a voice's audio or word time; hold it if the voice is not chosen yet."""
@@ -286,8 +286,8 @@ class SpokenUtterance:
             return
         if isinstance(came, WordTimed):
             live.last = came
-        is_voice = came.attempt == self._voice
-        if is_voice:
+        in_use = came.attempt == self._voice
+        if in_use:
             self._outlet.add(came)
         else:
             live.held.append(came)
@@ -325,7 +325,7 @@ class SpokenUtterance:
         earlier = [n for n, live in self._live.items() if live.provider == ask.provider]
         for attempt in earlier:  # a rung has one attempt at a time
             self._drop(attempt)
-        if self._voice != NOBODY and self._outlet.hold_s is None:
+        if self._voice != NO_VOICE and self._outlet.hold_s is None:
             self._outlet.hold()
         self._live[ask.attempt] = _Live(ask.provider)
         self._actions.append(
@@ -352,15 +352,15 @@ class SpokenUtterance:
 
     def _settle(self, now: float) -> tuple[SpeechAction, ...]:
         """Release audio, update whether the voice is idle, and return all actions."""
-        if not self.over and self._voice != NOBODY:
+        if not self.over and self._voice != NO_VOICE:
             self._actions += self._outlet.release(now)
             self._until = self._until.no_sooner_than(self._line.dry_at + TIMEOUT_S)
             self._attempting.until = self._until
             live, pending = self._live.get(self._voice), not self._ledger.sent
-            if live and pending != (live.idle_since is None):
+            if live and pending != (live.idle_since is None):  # it became idle, or has work again
                 live.idle_since = None if pending else now
-                turned = Resumed(attempt=self._voice) if pending else Paused(attempt=self._voice)
-                self._follow(self._attempting.handle(turned, now), now)
+                event = Resumed(attempt=self._voice) if pending else Paused(attempt=self._voice)
+                self._follow(self._attempting.handle(event, now), now)
         voice = self._live.get(self._voice)
         self.idle = self.over or (voice is not None and voice.idle_since is not None)
         actions, self._actions = tuple(self._actions), []

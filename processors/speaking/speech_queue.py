@@ -129,6 +129,7 @@ class SpokenPiece:
             case EndSpeech():
                 stopped = TTSStoppedFrame(context_id=self.context_id)
                 commit = [LLMAssistantPushAggregationFrame()] if self.commits else []
+                # Without any audio, there is no start that an end could belong to.
                 frames = [stopped, *commit] if self.begun else list[Frame]()
         self.begun = self.begun or bool(frames)
         for frame in frames:
