@@ -115,10 +115,10 @@ class ContextWindow(FrameProcessor):
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
             return
-        long = self._needs_summary(frame.context)
+        needs_summary = self._needs_summary(frame.context)  # before it is cut
         frame.context = self._fit(frame.context)
         await self.push_frame(frame, direction)
-        if long and direction is FrameDirection.DOWNSTREAM:
+        if needs_summary and direction is FrameDirection.DOWNSTREAM:
             await self.push_frame(LLMSummarizeContextFrame())  # handled after the answer's speech
 
     def _needs_summary(self, context: LLMContext) -> bool:

@@ -37,10 +37,10 @@ class ReplyLimit:
     def __init__(self, max_s: float = MAX_S) -> None:
         """Limit a reply to `max_s` seconds of speech, estimated from its length."""
         self.reason = ""
-        self._most = max_s / CHARACTER_S  # in letters
+        self._max_letters = max_s / CHARACTER_S
         self._written = 0  # letters before the current sentence
         self._sentence = ""
-        self._size = 0  # letters of the current sentence
+        self._sentence_letters = 0  # of the current sentence
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
@@ -49,19 +49,19 @@ class ReplyLimit:
             return ""
         before = len(self._sentence)
         self._sentence += text
-        self._size += _letters(text)
+        self._sentence_letters += _letters(text)
         start = max(0, before - 8)  # an end may have begun up to 8 characters earlier
         used = 0
         while match := _ENDS.search(self._sentence, start):
             self._check(self._sentence[: match.end()])
             self._sentence, used = self._sentence[match.end() :], used + match.end()
             start = 0
-            self._size = _letters(self._sentence)
+            self._sentence_letters = _letters(self._sentence)
             if self.reason:
                 return text[: max(0, used - before)]
-        over = self._written + self._size > OVERRUN * self._most
-        space = text.find(" ")
-        if over and (space >= 0 or self._size > 2 * self._most):
+        over = self._written + self._sentence_letters > OVERRUN * self._max_letters
+        space = text.find(" ")  # end after a whole word; anywhere if the text is far too long
+        if over and (space >= 0 or self._sentence_letters > 2 * self._max_letters):
             self.reason = "too long, without the end of a sentence"
             return text[: space + 1]
         return text
@@ -76,7 +76,7 @@ class ReplyLimit:
         words = [word for token in sentence.split() if (word := sayable(token))]
         wide = _letters(sentence) - len(sentence)
         self._seen[" ".join(words)] += len(words) >= SAME_WORDS or wide >= 2 * WIDE * SAME_WORDS
-        if self._written >= self._most:
+        if self._written >= self._max_letters:
             self.reason = "too long"
         elif self._seen[" ".join(words)] >= SAME:
             self.reason = "the same sentence again"

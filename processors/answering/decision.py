@@ -177,13 +177,13 @@ class Answering:
         self.attempting.until = self._until(now)
         ended = Stop(attempt=attempt, provider=self._asked[attempt], because="text")
         if wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
-            nothing = _empty_answer(
+            failure = _empty_failure(
                 self.attempting.policy.stage, self._asked[attempt], self._wordless
             )
             self._wordless, self._refused = self._wordless + 1, False
-            return (ended, *self._fail(Failed(attempt=attempt, failure=nothing), now))
-        cut = wrote is Wrote.PART and not self.answer.at_sentence_end
-        if cut and self._parts < MAX_PARTS:
+            return (ended, *self._fail(Failed(attempt=attempt, failure=failure), now))
+        is_cut = wrote is Wrote.PART and not self.answer.at_sentence_end
+        if is_cut and self._parts < MAX_PARTS:
             self._parts += 1
             dropped = Dropped(attempt=attempt, because="length")
             return (ended, *self._carry_out(self.attempting.handle(dropped, now), now))
@@ -192,7 +192,7 @@ class Answering:
             progressed = Progressed(attempt=attempt)
             begun = self._carry_out(self.attempting.handle(progressed, now), now)
         if wrote is Wrote.SIGNS and not self.answer.said:
-            begun = (*begun, _empty(self.attempting, asks_again=False))
+            begun = (*begun, _report_empty(self.attempting, asks_again=False))
         rest = self.answer.finish(attempt)
         actions = self.attempting.handle(Finished(attempt=attempt), now)
         return (*begun, *self._carry_out(actions, now, rest=rest))
@@ -246,7 +246,9 @@ class Answering:
             match action:
                 case EmitEvent():
                     empty = self._wordless > 0 and isinstance(action.fact, StageExhausted)
-                    done.append(_empty(self.attempting, asks_again=True) if empty else action)
+                    done.append(
+                        _report_empty(self.attempting, asks_again=True) if empty else action
+                    )
                 case Ask():
                     self._asked[action.attempt] = action.provider
                     done += [LeaveMessageOut()] if self._leaving_out else []
@@ -291,7 +293,7 @@ def _no_sooner_than(
     return lambda now: turn_until(now).no_sooner_than(at)
 
 
-def _empty_answer(stage: str, provider: str, empty_before: int) -> Failure:
+def _empty_failure(stage: str, provider: str, empty_before: int) -> Failure:
     """Return the failure of an empty answer; the rung is asked again only after the first one."""
     return failed(
         finding(Kind.SILENT, Scope.PAYLOAD),
@@ -302,7 +304,8 @@ def _empty_answer(stage: str, provider: str, empty_before: int) -> Failure:
     )
 
 
-def _empty(attempting: Attempting, *, asks_again: bool) -> EmitEvent:
+def _report_empty(attempting: Attempting, *, asks_again: bool) -> EmitEvent:
+    """Return the action that publishes `AnswerEmpty`, in place of an outage if `asks_again`."""
     stage, attempts = attempting.policy.stage, attempting.attempts
     return EmitEvent(AnswerEmpty(stage=stage, attempts=attempts, asks_again=asks_again))
 

@@ -311,11 +311,11 @@ class EarlyAnswers:
     def take(self, context: LLMContext) -> PreparedAnswer | None:
         """Return the prepared answer if it answers this question, or `None`; drop any other."""
         self._budget.note()
-        differs = self._decision.decide(question_of(context))
+        difference = self._decision.decide(question_of(context))
         if self._prepared is None:
             return None
-        if differs:
-            self._drop(differs)
+        if difference:
+            self._drop(difference)
             return None
         prepared, self._prepared = self._prepared, None
         self._budget.settle(extra=0)

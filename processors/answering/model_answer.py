@@ -81,7 +81,7 @@ class ModelAnswer:
     emit: Callable[[FallbackEvent], None]
     change_writer: ChangeWriter
     # Called with the messages that every rung refused; `None` if no message may be left out.
-    left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
+    on_left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _updates: asyncio.Queue[ModelUpdate] = field(
@@ -207,9 +207,9 @@ class ModelAnswer:
     ) -> None:
         """Ask a rung, or leave the caller's last message out of this and later requests."""
         if isinstance(action, LeaveMessageOut):
-            if self.left_out:
+            if self.on_left_out:
                 self.context, refused = _without_last_turn(self.context)
-                await self.left_out(refused)
+                await self.on_left_out(refused)
             return
         context = _cut(self.context, self.window_tokens) if action.mended else self.context
         attempting, place = self.answering.attempting, None
@@ -231,7 +231,7 @@ class ModelAnswer:
             task,
             asked=place is None,
             goes_on=bool(answer_so_far),
-            begins=SpokenText(self.answering.answer.rule),
+            beginning=SpokenText(self.answering.answer.rule),
         )
 
     async def _drop(self, attempt: int) -> None:

@@ -85,14 +85,14 @@ class ModelStream:
     goes_on: bool = False  # it continues an answer, so that only a full stop may be left
     spoke: bool = False  # a word or a tool call has come
     unsaid: str = ""  # text before the first word: signs that may belong to the word
-    begins: SpokenText = field(default_factory=SpokenText)  # finds the first word
+    beginning: SpokenText = field(default_factory=SpokenText)  # finds the first word
     characters: int = 0  # of text and tool calls
     finish: str | None = None  # the `finish_reason`
     # Only complete calls are run, and only those of the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
     usage: ChatCompletionChunk | None = None  # the latest chunk with usage
     has_text: bool = False
-    form: ChatCompletionChunk | None = None  # a chunk with text, as a template for other text
+    template: ChatCompletionChunk | None = None  # the latest chunk with text
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
         """Read a chunk, and return the text to pass on, after text that was held before.
@@ -114,7 +114,7 @@ class ModelStream:
             part for function in named for part in (function.name, function.arguments) if part
         ]
         self.characters += len(text) + sum(map(len, called))
-        self.form = chunk if text else self.form
+        self.template = chunk if text else self.template
         begun, text = self._has_begun(text), self.unsaid + text
         if not begun and not tools:
             self.unsaid = text.lstrip()
@@ -130,7 +130,7 @@ class ModelStream:
         """What the finished answer consists of."""
         if self.spoke:
             return Wrote.PART if self.finish == "length" and not self.calls else Wrote.WORDS
-        return Wrote.SIGNS if self.begins.signs and self.finish != "length" else Wrote.NOTHING
+        return Wrote.SIGNS if self.beginning.signs and self.finish != "length" else Wrote.NOTHING
 
     def last_text(self, *, runs: Callable[[Sequence[str]], bool]) -> str:
         """Return held text if the end of the stream shows that it is an answer; else nothing.
@@ -138,14 +138,16 @@ class ModelStream:
         Args:
             runs: Returns whether removed texts contain tool calls that can be run.
         """
-        if self.spoke or not (self._is_answer(self.begins.finish()) or runs(self.begins.calls)):
+        if self.spoke or not (
+            self._is_answer(self.beginning.finish()) or runs(self.beginning.calls)
+        ):
             return ""
         self.spoke = self.has_text = True
         return self.unsaid
 
     def _has_begun(self, text: str) -> bool:
         """Read text, and return whether the answer has begun, with it or before."""
-        return self.spoke or self._is_answer(self.begins.write(text))
+        return self.spoke or self._is_answer(self.beginning.write(text))
 
     def _is_answer(self, text: str) -> bool:
         """Return whether the text contains a word, or in a continuation any sign."""
@@ -165,10 +167,10 @@ class ModelStream:
         return Billed(provider=self.provider, characters=self.characters, usage=self.usage)
 
     def text_chunks(self, text: str) -> list[ChatCompletionChunk]:
-        """Return text as one chunk in the form of this stream; none if no chunk had text."""
-        if self.form is None:
+        """Return text as one chunk, made from the template; none if no chunk had text."""
+        if self.template is None:
             return []
-        new = self.form.model_copy(deep=True)
+        new = self.template.model_copy(deep=True)
         new.choices[0].delta.content = text
         new.choices[0].delta.tool_calls = None
         return [new]

@@ -378,6 +378,7 @@ class SpokenText:
         return said
 
     def _add(self, character: str, *, ended: bool = False) -> str:
+        """Add a character, to the held text or to the removed text; return what is said now."""
         if self._skip is None:
             self._held += character
             return self._drain(ended=ended)
@@ -431,6 +432,7 @@ class SpokenText:
         return number in (1, previous + 1)
 
     def _note_mark(self, mark: _Mark, first: str) -> None:
+        """Update where the text after a mark is; see `_Mark.where`."""
         if mark.where == "item":
             self._closes = True
             self._in.discard("sentence")  # emphasis in an item is not a stage direction
@@ -447,6 +449,7 @@ class SpokenText:
         if found.over is None:
             self.signs = self.signs or not written.isspace()
             return said
+        # The text held after the mark is read again, because it is part of the removed text.
         self._skip, again, self._held = found, self._held, ""
         return said + "".join(self._add(character) for character in again)
 

@@ -48,10 +48,12 @@ GOES_ON: Final = {
     "again with the same arguments: nothing is done twice by that."
 }
 """The model's result of a tool that the caller interrupted; see `bot/tools/toolbox.py`."""
-ASIDE_S: Final = 10.0  # the longest wait for a place when no caller waits for the answer (chosen)
+PLACE_WAIT_S: Final = (
+    10.0  # the longest wait for a place when no caller waits for the answer (chosen)
+)
 
 
-class AsideAnswers:
+class SeparateAnswers:
     """Answers requests outside the conversation, such as one for a summary."""
 
     def __init__(
@@ -82,7 +84,7 @@ class AsideAnswers:
             context: The question.
             speaker: The rung to ask when none is available.
             each_s: How long a rung may take before the next one is asked; `None` for no limit. The
-                wait for a place has the same limit, and at most `ASIDE_S`.
+                wait for a place has the same limit, and at most `PLACE_WAIT_S`.
             kwargs: Passed to the rung.
 
         Returns:
@@ -92,7 +94,7 @@ class AsideAnswers:
             Exception: The last rung's error, or `TimeoutError`, if none answered.
         """
         *others, last = self._usable_roomy_first() or [speaker]
-        wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
+        wait_s = PLACE_WAIT_S if each_s is None else min(PLACE_WAIT_S, each_s)
         for name in others:
             async with self._place(name, wait_s=wait_s) as free:
                 if not free:
@@ -171,7 +173,7 @@ class LlmStage(OpenAILLMService):
         self.speaker = next(iter(models))
         self.early: EarlyAnswers | None = None
         self._bill = AnswerBill(models, turn=turn, emit=emit)
-        self._aside = AsideAnswers(
+        self._separate = SeparateAnswers(
             models, policy, bill=self._bill, emit=emit, clock=clock, turn=turn
         )
         for name, gate in policy.gates.items():
@@ -213,7 +215,7 @@ class LlmStage(OpenAILLMService):
     async def run_inference(
         self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
     ) -> str | None:
-        """Return an answer outside the conversation; see `AsideAnswers.ask`.
+        """Return an answer outside the conversation; see `SeparateAnswers.ask`.
 
         Args:
             context: The question.
@@ -225,7 +227,7 @@ class LlmStage(OpenAILLMService):
             Exception: The last rung's error, or `TimeoutError`, if none answered.
         """
         del args
-        return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
+        return await self._separate.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
 
     async def _broadcast_function_call_cancelled(
         self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
@@ -271,11 +273,11 @@ class LlmStage(OpenAILLMService):
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         """Yield one answer, prepared early or asked for now, and then calls written as text."""
         prepared = self.early.take(context) if self.early else None
-        asked = _limit_tool_calls(context)
+        limited = _limit_tool_calls(context)
         if prepared:
             answer, chunks = prepared.answer, prepared.chunks(self._change_writer)
         else:
-            answer = self._make_answer(asked, self._emit, self._change_writer, leaves_out=True)
+            answer = self._make_answer(limited, self._emit, self._change_writer, leaves_out=True)
             chunks = answer.chunks()
         turn = self._turn.number
         try:
@@ -285,7 +287,7 @@ class LlmStage(OpenAILLMService):
                 yield chunk
             written = answer.answering.answer.written_calls
             # Some models write a call as text and make it as well; then the text is not run.
-            for chunk in [] if called else _calls_to_run(written, asked):
+            for chunk in [] if called else _calls_to_run(written, limited):
                 yield chunk
         finally:  # also if the caller interrupted the answer
             if reason := answer.answering.answer.limit.reason:
@@ -320,7 +322,7 @@ class LlmStage(OpenAILLMService):
             window_tokens=self._window_tokens,
             emit=emit,
             change_writer=change_writer,
-            left_out=partial(_leave_out, self),
+            on_left_out=partial(_leave_out, self),
         )
 
     async def _change_writer(self, provider: str, taken_back: int) -> None:
