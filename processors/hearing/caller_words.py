@@ -133,25 +133,31 @@ class AfterSound(StrEnum):
 
 
 def after_sound(
-    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
+    *,
+    led: bool,
+    has_rest: bool,
+    unanswered: bool,
+    interrupted: bool,
+    awaits_answer: bool,
+    asked: bool,
 ) -> AfterSound:
     """Return what to do after a turn without a transcript.
 
     Args:
         led: The outage menu or a person speaks with the caller.
-        rest: The sound interrupted speech of which a part was not heard.
+        has_rest: The sound interrupted speech of which a part was not heard.
         unanswered: The model has not answered the last message of the conversation.
-        cut: The sound interrupted the agent.
-        owed: An answer is pending, because a recogniser failed and there may have been words.
+        interrupted: The sound interrupted the agent.
+        awaits_answer: An answer is pending: a recogniser failed, and there may have been words.
         asked: The caller was asked to repeat, and has said no word since.
     """
     if led:
         return AfterSound.NOTHING
-    if rest and not owed:
+    if has_rest and not awaits_answer:
         return AfterSound.RESUME
     if unanswered:
         return AfterSound.ANSWER
-    if (cut or owed) and not asked:
+    if (interrupted or awaits_answer) and not asked:
         return AfterSound.ASK_AGAIN
     return AfterSound.NOTHING
 
@@ -190,7 +196,7 @@ class WordlessTurns:
         self._user = user
         self._memory = memory
         self._hold_line = hold_line
-        self._cut = False  # the agent was interrupted since the last turn
+        self._interrupted = False  # the agent was interrupted since the last turn
         self._asked = False  # the caller was asked to repeat
         user.add_event_handler("on_user_turn_stopped", self._end)
 
@@ -198,9 +204,9 @@ class WordlessTurns:
         """Record whether the agent was interrupted since the last turn."""
         match event:
             case BargedIn():
-                self._cut = True
+                self._interrupted = True
             case TurnDecided():
-                self._cut = False
+                self._interrupted = False
             case _:
                 pass
 
@@ -210,13 +216,13 @@ class WordlessTurns:
             self._asked = False
             self._asides.turn_over(worded=True)
             return
-        cut, self._cut = self._cut, False
+        interrupted, self._interrupted = self._interrupted, False
         after = after_sound(
             led=self._hold_line.decision.led,
-            rest=self._asides.has_cut(),
+            has_rest=self._asides.has_cut(),
             unanswered=self._memory.unanswered,
-            cut=cut,
-            owed=self._hold_line.decision.awaits_answer and not self._asides.words_heard,
+            interrupted=interrupted,
+            awaits_answer=self._hold_line.decision.awaits_answer and not self._asides.words_heard,
             asked=self._asked,
         )
         goodbye = self._asides.goodbye()
@@ -301,6 +307,7 @@ class CallerWords(SoundPath):
         return AsideFrame(text=frame.text, kind=kind, finalized=frame.finalized)
 
     def _bound(self, frame: TranscriptionFrame) -> None:
+        """Clean a transcript and cut it to the turn's limit; report the first cut in a turn."""
         had_room = self._left > 0
         too_long = len(frame.text.strip()) > self._left
         frame.text = clean(frame.text, self._left)

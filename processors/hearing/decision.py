@@ -35,14 +35,14 @@ from processors.hearing.replay_rules import SoundRing, Transcripts
 from processors.hearing.utterance_rules import CallerUtterance
 
 IDLE_KEPT_S: Final = 2.0  # audio that is kept between utterances; a VAD reports 0.2 s late
-AIM_S: Final = 1.0  # earlier audio for a rung whose feed begins between utterances
+LEAD_IN_S: Final = 1.0  # earlier audio for a rung whose feed begins between utterances
 RECHECK_S: Final = 1.0  # of audio, between two checks for a better rung
-AGAIN_S: Final = 0.1  # audio before the last utterance's end that may be replayed
+OVERLAP_S: Final = 0.1  # audio before the last utterance's end that may be replayed
 TURN_HELD_S: Final = 1.0  # between two delays of a turn's end: Pipecat ends it after 2.5 s
 # How long to wait for a final result before the interim one is used: finals take 0.1 to 0.3 s, and
 # an answer must be heard after 1.5 s (chosen).
 GUESS_S: Final = 0.7
-NOBODY: Final = 0  # no attempt has this number
+NO_ATTEMPT: Final = 0  # no attempt has this number
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ class CallerHearing:
         )
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
-        self._writing = NOBODY  # the attempt whose words are passed on
+        self._writing = NO_ATTEMPT  # the attempt whose words are passed on
         # Words that are too soft for the VAD are passed on even before the first utterance.
-        self._transcripts.begin(NOBODY, replayed=False)
+        self._transcripts.begin(NO_ATTEMPT, replayed=False)
         self._recheck_s = 0.0  # when to check for a better rung, in seconds of the caller's audio
         self._stopped_s = 0.0  # when the VAD last reported a stop, in seconds of the caller's audio
         # When the caller stopped, words were passed on, or the turn's end was delayed: the latest.
@@ -158,7 +158,7 @@ class CallerHearing:
         actions += self._carry_out(utterance.tick(now), now)
         if not utterance.speaking and now >= self._last_event_at + TURN_HELD_S:
             self._last_event_at = now
-            actions += [KeepTurnOpen()] if utterance.owed(now) else []
+            actions += [KeepTurnOpen()] if utterance.awaits_words(now) else []
         return tuple(actions)
 
     def hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
@@ -185,7 +185,7 @@ class CallerHearing:
             current.go_on()
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
-        began_s, not_before_s = self.sound.end_s - vad_delay_s, self._stopped_s - AGAIN_S
+        began_s, not_before_s = self.sound.end_s - vad_delay_s, self._stopped_s - OVERLAP_S
         if latest and latest.untranscribed(now):  # its words are still needed
             began_s, not_before_s = latest.began_s, latest.not_before_s
         self.utterance = utterance = CallerUtterance(
@@ -261,9 +261,8 @@ class CallerHearing:
             event = Failed(attempt=attempt, failure=failure)
             actions += self._carry_out(utterance.handle(event, now), now)
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
-            actions += _count_failure(
-                failure, self._policy, self._turn, now
-            )  # not counted if the time-out may have expired because we stalled
+            # A time-out that may have expired because we stalled is not counted.
+            actions += _count_failure(failure, self._policy, self._turn, now)
         return (*actions, *self._feed_next_rung(now))
 
     def opened(self, provider: str, now: float) -> None:
@@ -334,9 +333,9 @@ class CallerHearing:
             return tuple(actions)
         if best is not self.writer:
             actions += self.writer.end()
-            self.writer, self._writing = best, NOBODY
-            self._transcripts.begin(NOBODY, replayed=False)
-        from_s = max(self.sound.start_s, self.sound.end_s - AIM_S)
+            self.writer, self._writing = best, NO_ATTEMPT
+            self._transcripts.begin(NO_ATTEMPT, replayed=False)
+        from_s = max(self.sound.start_s, self.sound.end_s - LEAD_IN_S)
         return (*actions, *best.begin(self.sound, from_s, now))
 
 

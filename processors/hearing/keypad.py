@@ -115,6 +115,7 @@ class Keypad(SoundPath):
             return
         if not self._floor.turn_open:
             await self.broadcast_interruption()  # an answer in progress does not consider the entry
+        # Checked again: a turn may have begun during the interruption.
         alone, now = not self._floor.turn_open, self._now()
         if alone:
             self._turn.caller_stopped(now)

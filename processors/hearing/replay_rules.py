@@ -17,7 +17,7 @@ from fallbacks.word_times import plain
 BEFORE_S: Final = 0.5  # audio before an utterance: a VAD reports speech a little late
 KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio cannot be replayed
 LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
-JUDGED: Final = 50  # chunks after speech was noticed in which to find the loudest sample
+JUDGED_CHUNKS: Final = 50  # chunks after speech was noticed in which to find the loudest sample
 SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
 MAX_DIFFERENCE: Final = 0.7  # share of the words of two transcripts of the same speech
 
@@ -78,7 +78,7 @@ class SoundRing:
         Some recognisers process audio hardly faster than real time, so silence at the beginning
         would delay them by its whole length.
         """
-        loud = LOUD * max(map(_peak, self.since(noticed_s)[:JUDGED]), default=0)
+        loud = LOUD * max(map(_peak, self.since(noticed_s)[:JUDGED_CHUNKS]), default=0)
         at_s = from_s
         for chunk in self.since(from_s):
             if at_s >= noticed_s or _peak(chunk) > loud:
@@ -109,7 +109,7 @@ class Transcripts:
         self._delivered: list[HeardWord] = []
         # Words before this time of the stream were delivered; `None` if words without times were.
         self._until_s: float | None = 0.0
-        self._again: list[str] = []  # delivered words that the current attempt may repeat
+        self._repeatable: list[str] = []  # delivered words that the current attempt may repeat
         self.guess: Heard | None = None
 
     @property
@@ -135,7 +135,7 @@ class Transcripts:
 
     def open(self) -> None:
         """Start another utterance, with the same recogniser."""
-        self._delivered, self._again, self.guess = [], [], None
+        self._delivered, self._repeatable, self.guess = [], [], None
         self._until_s = self._until_s or 0.0
 
     def begin(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
@@ -148,7 +148,7 @@ class Transcripts:
         """
         self._attempt = attempt
         words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
-        self._again = [heard_word.text for heard_word in words] if replayed else []
+        self._repeatable = [heard_word.text for heard_word in words] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
         """Record a final transcript as delivered, and return its new part."""
@@ -169,7 +169,7 @@ class Transcripts:
         if guess is None or attempt is None:
             return ""
         new_text = self.deliver(attempt, guess.text, words=guess.words)
-        self._again = guess.text.split()  # the final result may still arrive
+        self._repeatable = guess.text.split()  # the final result may still arrive
         return new_text
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
@@ -178,8 +178,8 @@ class Transcripts:
         return new
 
     def _new_by_words(self, words: list[str]) -> list[str]:
-        used, skipped = matched(self._again, words)
-        self._again = self._again[used:]
+        used, skipped = matched(self._repeatable, words)
+        self._repeatable = self._repeatable[used:]
         return words[skipped:]
 
 

@@ -114,7 +114,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
     def words_owed(self) -> bool:
         """Return whether the caller has stopped, and some of their words are pending."""
         utterance = self._hearing.utterance
-        return utterance is not None and utterance.owed(self.now())
+        return utterance is not None and utterance.awaits_words(self.now())
 
     def processors_with_metrics(self) -> list[FrameProcessor]:
         """Return the services that have metrics; the stage itself has none."""
@@ -218,18 +218,24 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             match action:
                 case EmitEvent():
                     self._emit(action.fact)
-                case PassOn() if frame := _final_of(self._passed_on) if action.guess else result:
-                    frame.text = frame.text if action.new_text is None else action.new_text
-                    self._passed_on = frame
-                    await self.push_frame(frame)
+                case PassOn():
+                    await self._pass_on(action, result)
                 case KeepTurnOpen():  # Pipecat waits again after an interim result without words
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case Ask() | Reconnect():
                     await self._connect(action)
                 case MarkSpeech() | FeedSound() | FlushWords() | AskForWords():
                     await self._send(action)
-                case _:
-                    pass
+
+    async def _pass_on(self, action: PassOn, result: Transcript | None) -> None:
+        """Pass on the result, or the latest interim one as a final one; cut to its new text."""
+        frame = _final_of(self._passed_on) if action.guess else result
+        if frame is None:
+            return
+        if action.new_text is not None:
+            frame.text = action.new_text
+        self._passed_on = frame
+        await self.push_frame(frame)
 
     async def _send(self, action: MarkSpeech | FeedSound | FlushWords | AskForWords) -> None:
         rung = self._rungs[action.provider]

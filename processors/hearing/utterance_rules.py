@@ -91,7 +91,7 @@ class CallerUtterance:
         held_until = self._lag.moment_of(self._held_until.at)
         return self._turn.patient_until(now).no_sooner_than(held_until)
 
-    def owed(self, now: float) -> bool:
+    def awaits_words(self, now: float) -> bool:
         """Return whether the caller has stopped, and words are pending and not yet given up."""
         self._lag.see(now)
         return not self.speaking and not self.attempting.over and not self.until(now).passed(now)

@@ -108,7 +108,7 @@ def test_our_own_stall_does_not_count_as_waiting_time() -> None:
     lag.beat(102.0)
     utterance.stop(3.0, 0.2, 102.0)
 
-    assert utterance.owed(111.5)  # nothing ran since
+    assert utterance.awaits_words(111.5)  # nothing ran since
     assert utterance.until(111.5).at == pytest.approx(111.0 + 9.5 - PERIOD_S + GRACE_S)
 
 
@@ -162,7 +162,7 @@ def test_words_are_pending_with_a_recogniser_and_untranscribed_without_one(
 
     happens(utterance)
 
-    assert (utterance.owed(now), utterance.untranscribed(now)) == (pending, untranscribed)
+    assert (utterance.awaits_words(now), utterance.untranscribed(now)) == (pending, untranscribed)
 
 
 def test_a_returning_recogniser_is_asked_for_unwritten_words() -> None:

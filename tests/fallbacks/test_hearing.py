@@ -186,7 +186,7 @@ def test_only_words_of_the_pause_are_pending_unless_the_caller_continued(
     bench.stop()
 
     assert bench.hearing.utterance is not None
-    assert bench.hearing.utterance.owed(bench.now) is owed
+    assert bench.hearing.utterance.awaits_words(bench.now) is owed
 
 
 def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
@@ -271,13 +271,13 @@ def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
     bench.stop()
     utterance = bench.hearing.utterance
     assert utterance is not None
-    owed = utterance.owed(bench.now)
+    owed = utterance.awaits_words(bench.now)
 
     written = bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
 
     assert MarkSpeech(provider="a", speaking=True) in began
     assert PassOn(None) in written
-    assert (owed, utterance.owed(bench.now)) == (True, False)
+    assert (owed, utterance.awaits_words(bench.now)) == (True, False)
     assert exhausted(bench.done) == []
     bench.begin()  # and the same in the next turn
     assert exhausted(bench.done) == []
@@ -406,12 +406,12 @@ def test_words_are_pending_from_the_stop_until_they_are_written() -> None:
     bench.pass_s(1.0)
     utterance = bench.hearing.utterance
     assert utterance is not None
-    assert not utterance.owed(bench.now)
+    assert not utterance.awaits_words(bench.now)
 
     bench.stop()
-    assert utterance.owed(bench.now)
+    assert utterance.awaits_words(bench.now)
     bench.write("a", "yes", end_s=2.0)
-    assert not utterance.owed(bench.now)
+    assert not utterance.awaits_words(bench.now)
 
 
 def test_a_turn_is_kept_open_while_its_words_are_pending() -> None:
@@ -608,7 +608,7 @@ def test_the_last_interim_result_replaces_an_empty_final(end_s: float | None) ->
     assert guesses(bench.pass_s(8.0)) == []
     utterance = bench.hearing.utterance
     assert utterance is not None
-    assert not utterance.owed(bench.now)
+    assert not utterance.awaits_words(bench.now)
 
 
 def test_words_retracted_as_noise_are_not_attributed_to_the_caller() -> None:

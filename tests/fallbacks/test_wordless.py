@@ -12,23 +12,23 @@ RESUME, ANSWER, ASK_AGAIN, NOTHING = AfterSound
     [
         ("", NOTHING),
         ("unanswered", ANSWER),
-        ("unanswered cut owed asked", ANSWER),
-        ("rest", RESUME),
-        ("rest unanswered cut asked", RESUME),
-        ("rest cut owed", ASK_AGAIN),  # there may have been words
-        ("rest led", NOTHING),
-        ("cut", ASK_AGAIN),
-        ("owed", ASK_AGAIN),
-        ("cut asked", NOTHING),
-        ("owed asked", NOTHING),
+        ("unanswered interrupted awaits_answer asked", ANSWER),
+        ("has_rest", RESUME),
+        ("has_rest unanswered interrupted asked", RESUME),
+        ("has_rest interrupted awaits_answer", ASK_AGAIN),  # there may have been words
+        ("has_rest led", NOTHING),
+        ("interrupted", ASK_AGAIN),
+        ("awaits_answer", ASK_AGAIN),
+        ("interrupted asked", NOTHING),
+        ("awaits_answer asked", NOTHING),
         ("led", NOTHING),
-        ("led unanswered cut owed", NOTHING),
+        ("led unanswered interrupted awaits_answer", NOTHING),
     ],
 )
 def test_an_interrupted_reply_continues_and_a_question_is_asked_again(
     true: str, then: AfterSound
 ) -> None:
-    names = ("led", "rest", "unanswered", "cut", "owed", "asked")
+    names = ("led", "has_rest", "unanswered", "interrupted", "awaits_answer", "asked")
     facts = {name: name in true.split() for name in names}
 
     assert after_sound(**facts) is then
