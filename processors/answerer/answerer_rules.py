@@ -55,9 +55,7 @@ class AnsweringRules:
     machine_silence_s: float = 1.5  # silence after a machine's phrase: a beep or words may follow
     decide_s: float = 2.8  # so that the decision is made within 3 s of the answer (chosen)
     pause_s: float = 0.8  # silence after longer speech; as after_greeting_silence in Asterisk's AMD
-    part_wait_s: float = (
-        6.0  # for the pause of an answerer that is not certainly a machine (chosen)
-    )
+    part_wait_s: float = 6.0  # for the pause of an answerer that may be a person (chosen)
     talker_s: float = 12.0  # then the agent speaks to a person who never pauses (chosen)
     no_beep_s: float = 2.5  # silence after a mailbox's greeting that shows that no beep follows
     beep_wait_s: float = 30.0  # the longest wait for a beep

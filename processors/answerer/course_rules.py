@@ -132,7 +132,7 @@ class AnsweringCourse:
         self.by_words = self.screened = False
         self.spoke_s = self.watched_until = 0.0
         self._leaves_message = leaves_message
-        self._full = False
+        self._full = False  # the mailbox takes no message
         self._answered_at = 0.0
 
     def listen(self, now: float) -> None:

@@ -281,7 +281,7 @@ class AnswererWatch(SoundPath):
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Analyse audio during detection; pass it on during a conversation."""
-        withheld = self.judge.listens
+        withheld = self.judge.listens  # before the analysis, which may begin the conversation
         if not self.judge.over:
             now = self._now()
             if await self.ear.hear(frame.audio):

@@ -23,7 +23,7 @@ LEAVING_S: Final = RESULT_S + 3.0
 SUMMARY_S: Final = 6.0  # the longest wait for the summary, after the person has answered
 SAID_S: Final = 60.0  # for the summary to be spoken
 ACCEPT_S: Final = 8.0  # for a key, after everything was spoken; then the question is repeated
-ASKED: Final = 2  # times that the person is asked; without a key, it is probably a machine
+TIMES_ASKED: Final = 2  # times that the person is asked; without a key, it is probably a machine
 JOIN_S: Final = 5.0  # for the two legs to be joined
 
 
@@ -116,7 +116,7 @@ class TransferDecision:
                 steps = self.announced(now)
             case At.BRIEFING if not self._has_summary:
                 steps = self.summary_ready(now)
-            case At.ASKING if self._asked < ASKED:
+            case At.ASKING if self._asked < TIMES_ASKED:
                 steps = self._move(At.BRIEFING, now + SAID_S, TransferStep.ASK_AGAIN)
             case At.JOINING | At.LEAVING:
                 steps = self._fail("failed", "not_in_time")

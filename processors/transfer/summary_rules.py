@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from calls.caller import clean
 
-LAST: Final = 2  # utterances of the caller
-MOST: Final = 240  # characters, which take about fifteen seconds to say
+LAST_UTTERANCES: Final = 2  # of the caller
+MAX_CHARACTERS: Final = 240  # they take about fifteen seconds to say
 SAYS: Final[Mapping[str, str]] = {
     "en": "The caller said: {words}",
     "es": "La persona que llama ha dicho: {words}",
@@ -35,10 +35,10 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
         for message in messages
         if message.get("role") == "user" and isinstance(text := message.get("content"), str)
     ]
-    words = " ".join(filter(None, by_caller[-LAST:])) or reason
+    words = " ".join(filter(None, by_caller[-LAST_UTTERANCES:])) or reason
     if not words:
         return NOTHING.get(tag, NOTHING["en"])
-    return SAYS.get(tag, SAYS["en"]).format(words=words[-MOST:])
+    return SAYS.get(tag, SAYS["en"]).format(words=words[-MAX_CHARACTERS:])
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:

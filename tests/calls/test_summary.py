@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.transfer.summary_rules import MOST, plain_summary, transcript
+from processors.transfer.summary_rules import MAX_CHARACTERS, plain_summary, transcript
 
 TALK = [
     {"role": "system", "content": "You are a receptionist."},
@@ -38,7 +38,7 @@ def test_a_silent_caller_is_summarised_by_the_reason_or_not_at_all(
 def test_a_summary_has_a_bounded_length() -> None:
     long = [{"role": "user", "content": "word " * 500}]
 
-    assert len(plain_summary(long, reason="", language="ru")) <= MOST + 20
+    assert len(plain_summary(long, reason="", language="ru")) <= MAX_CHARACTERS + 20
 
 
 def test_a_transcript_has_both_sides_and_no_instructions() -> None:
