@@ -39,7 +39,7 @@ class Probe:
 
     number: int
     real: bool  # a synthetic request of the real kind; else connect and authenticate
-    counts: bool  # the result counts even if the probe is a cheap one: the rung is doubted
+    counts: bool  # a success counts even if the probe is a cheap one: the rung is doubted
     timeout_s: float
 
 

@@ -42,7 +42,7 @@ async def reset(settings: Settings, name: str) -> None:
 
 
 async def _ask_and_print(settings: Settings, method: str, path: str, *, name: str = "") -> None:
-    place, rungs = await _ask(settings, method, path, name=name)
+    address, rungs = await _ask(settings, method, path, name=name)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table(rungs))
     for rung in rungs:
@@ -50,17 +50,17 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
         if probe and not probe["ok"]:
             problem = f"{sentence(probe['error'])} {sentence(probe.get('cure', ''))}"
             console.print(f"{rung['name']}: {problem.rstrip()}", markup=False)
-    if place not in addresses(settings.server):
-        console.print(f"from the demo at {place}; the configured server does not answer")
+    if address not in addresses(settings.server):
+        console.print(f"from the demo at {address}; the configured server does not answer")
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
     """Return the server's rungs as a table of less than 80 columns."""
-    made = Table(box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     for column in COLUMNS:
-        made.add_column(column, no_wrap=True)
+        shown.add_column(column, no_wrap=True)
     for rung in rungs:
-        made.add_row(
+        shown.add_row(
             rung["stage"],
             rung["name"],
             Text(rung["state"].replace("_", "-"), STYLES.get(rung["state"], "")),
@@ -68,7 +68,7 @@ def table(rungs: Sequence[dict[str, Any]]) -> Table:
             "-" if rung["p50_s"] is None else f"{rung['p50_s']:.2f} s",
             _probe(rung["last_probe"]),
         )
-    return made
+    return shown
 
 
 def _condition(rung: dict[str, Any]) -> str:
@@ -104,23 +104,24 @@ async def _ask(
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     configured, demos = addresses(settings.server), demo_addresses()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
-        for place in dict.fromkeys((*configured, *demos)):
-            url, sent = f"{place}/api/providers{path}", headers if place in configured else {}
+        for address in dict.fromkeys((*configured, *demos)):
+            url = f"{address}/api/providers{path}"
+            sent_headers = headers if address in configured else {}
             try:
-                async with session.request(method, url, headers=sent) as answer:
-                    return place, await _parse_answer(answer, place, name=name)
+                async with session.request(method, url, headers=sent_headers) as answer:
+                    return address, await _parse_answer(answer, address, name=name)
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
-    others = " or ".join(place for place in demos if place not in configured)
+    others = " or ".join(address for address in demos if address not in configured)
     demo = f", and no demo at {others}" if others else ""
     raise CommandError(
         f"no server answers at {' or '.join(configured)}{demo}; start one with `holdline serve`"
     )
 
 
-async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
+async def _parse_answer(answer: aiohttp.ClientResponse, address: str, *, name: str) -> Any:
     if answer.status == 401:
-        raise CommandError(f"{place} refuses access; set HOLDLINE_TOKEN to that server's token")
+        raise CommandError(f"{address} refuses access; set HOLDLINE_TOKEN to that server's token")
     found = parse_json(await read_body(answer.content))
     if answer.status == 404 and isinstance(found, dict) and "names" in found:
         names = found["names"]
@@ -128,7 +129,7 @@ async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str
         guess = f'did you mean "{close}"? ' if close else ""
         raise UsageError(f'there is no provider "{name}"; {guess}({", ".join(names)})')
     if answer.status != 200:
-        raise CommandError(f"{place} answered {answer.status}")
+        raise CommandError(f"{address} answered {answer.status}")
     if not _are_rungs(found):
         raise ValueError("the answer is not Holdline's")
     return found

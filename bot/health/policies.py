@@ -38,9 +38,12 @@ THEN_S: Final[Mapping[Stage, float]] = {
     "llm": PRIORS_S["tts"],
     "tts": 0.0,
 }
-"""The time from a stage's first output until the caller hears something, in the stages after it."""
+"""The assumed time from a stage's first output until the caller hears something.
 
-LOOK_S: Final = 0.5  # between two checks for an expired breaker timer; `open_s` is much longer
+It is the time that the later stages need.
+"""
+
+CHECK_EVERY_S: Final = 0.5  # for an expired breaker timer; `open_s` is much longer
 
 
 def build_policies(
@@ -99,8 +102,8 @@ def build_hedges(settings: Settings) -> Allowance | None:
     is converted.
     """
     hedge = settings.resilience.hedge
-    of_attempts = hedge.share / (1 + hedge.share)
-    return Allowance(share=of_attempts, floor=0) if hedge.enabled else None
+    share_of_attempts = hedge.share / (1 + hedge.share)
+    return Allowance(share=share_of_attempts, floor=0) if hedge.enabled else None
 
 
 def untimed_voices(settings: Settings) -> frozenset[str]:
@@ -127,8 +130,8 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
             ),
             clock=clock.monotonic,
         )
-        for of, rung in settings.stages.rungs()
-        if of == stage
+        for rung_stage, rung in settings.stages.rungs()
+        if rung_stage == stage
     }
 
 
@@ -154,4 +157,4 @@ async def _tick(availability: AvailabilityTable, *, emit: Emit, clock: Callable[
     while True:
         for event in availability.tick(clock()):
             emit(event)
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(CHECK_EVERY_S)

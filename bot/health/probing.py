@@ -22,7 +22,8 @@ from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-LOOK_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
+CHECK_EVERY_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
+MARGIN_S: Final = 0.25  # beyond a probe's own limit, in case the provider's module ignores it
 LAG: Final = "lag"  # in place of a failure's kind: a time-out that our own lag caused
 
 Key: TypeAlias = tuple[str, str]
@@ -30,11 +31,11 @@ Key: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class LastProbe:
     """The result of a rung's last probe, for display."""
 
     at_s: float  # monotonic
-    real: bool  # as in `Tried`
+    real: bool  # as in `ProbeResult`
     ok: bool
     took_s: float
     error: str  # a redacted sentence; empty if `ok`
@@ -42,7 +43,7 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class ProbeResult:
     """The result of a probe.
 
     Attributes:
@@ -87,11 +88,11 @@ class Prober:
             leads: Returns whether this process probes the rung, rather than another process that
                 shares the rung's health.
         """
-        self.last: Probed | None = None
+        self.last: LastProbe | None = None
         self.answered = asyncio.Event()
         self.lag = Lag()
         self._rung = rung
-        self._availability = availability
+        self._table = availability
         self._emit = emit
         self._clock = clock
         self._leads = leads
@@ -106,11 +107,11 @@ class Prober:
     @property
     def availability(self) -> RungAvailability:
         """The availability of the rung."""
-        return self._availability.of(self._rung.stage, self._rung.name)
+        return self._table.of(self._rung.stage, self._rung.name)
 
     @property
-    def asks(self) -> bool:
-        """Whether this process probes the rung now: a probe is planned, and this process leads."""
+    def is_probing(self) -> bool:
+        """Whether this process probes the rung: probing is on, and no other process does it."""
         return self._probing.wake_at is not None and self._leads()
 
     def reset(self) -> None:
@@ -125,28 +126,32 @@ class Prober:
             self._probing.see(now, doubted=is_doubted(self.availability))
             for probe in self._probing.tick(now) if self._leads() else ():
                 await self._do(probe)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def _do(self, probe: Probe) -> None:
-        """Send one probe and emit its result; it counts unless our own lag caused a time-out."""
+        """Send one probe, emit its result, and record the result in the rung's availability.
+
+        A time-out that our own lag caused is emitted, too, but not recorded.
+        """
         permit = self.availability.permit(self._clock(), probe=True)
         if permit is None:  # a trial request is in progress; its result will tell as much
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
-        stalled_s = self.lag.stalled_s(began_s)
+        stalled_before_s = self.lag.stalled_s(began_s)
         try:
-            tried = await self._try(probe)
+            result = await self._try(probe)
         except asyncio.CancelledError:
             self.availability.breaker.take_back(permit)
             raise
         now = self._clock()
-        mostly_stalled = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
-        unread = mostly_stalled or began_s < now < self.lag.ready_at
-        failure, lagged = tried.failure, unread and tried.timed_out
-        self.last = Probed(
+        mostly_stalled = 2 * (self.lag.stalled_s(now) - stalled_before_s) > now - began_s
+        # The answer may have arrived in time, although we have not read it.
+        may_be_unread = mostly_stalled or began_s < now < self.lag.ready_at
+        failure, lagged = result.failure, may_be_unread and result.timed_out
+        self.last = LastProbe(
             at_s=now,
-            real=tried.real,
+            real=result.real,
             ok=failure is None,
             took_s=now - began_s,
             error=printable(_sentence(failure, self._rung, lagged=lagged)),
@@ -157,74 +162,85 @@ class Prober:
         if lagged:
             self.availability.breaker.take_back(permit)
         else:
-            self._record_result(permit, failure, now=now, counts=probe.counts or tried.real)
+            success_counts = probe.counts or result.real
+            self._record_result(permit, failure, now=now, success_counts=success_counts)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(now, doubted=is_doubted(self.availability))
 
-    async def _try(self, probe: Probe) -> Tried:
+    async def _try(self, probe: Probe) -> ProbeResult:
         """Send the real request or the cheap one.
 
         A key may permit the requests of calls but not the cheap one. So a permanent refusal of the
-        cheap request is confirmed with a real one; if that succeeds, the cheap one is given up.
+        cheap request to a rung that is not doubted is confirmed with a real one. If that succeeds,
+        no cheap request is sent any more, and every later cheap probe counts as answered.
         """
         if probe.real:
             return await self._ask(real=True, timeout_s=probe.timeout_s)
         if not self._asks_cheaply:
-            return Tried(real=False)
-        tried = await self._ask(real=False, timeout_s=probe.timeout_s)
-        if tried.failure is None or not tried.failure.permanent or probe.counts:
-            return tried
-        tried = await self._ask(real=True, timeout_s=probe.timeout_s)
-        self._asks_cheaply = tried.failure is not None
-        return tried
+            return ProbeResult(real=False)
+        cheap = await self._ask(real=False, timeout_s=probe.timeout_s)
+        if cheap.failure is None or not cheap.failure.permanent or probe.counts:
+            return cheap
+        confirmed = await self._ask(real=True, timeout_s=probe.timeout_s)
+        self._asks_cheaply = confirmed.failure is not None
+        return confirmed
 
-    async def _ask(self, *, real: bool, timeout_s: float) -> Tried:
+    async def _ask(self, *, real: bool, timeout_s: float) -> ProbeResult:
         rung = self._rung
         vendor = provider(rung.stage, rung.kind)
         ask = vendor.probe_for_real if real else vendor.probe
         try:
-            async with asyncio.timeout(timeout_s + LOOK_S):  # in case the probe ignores its own
+            async with asyncio.timeout(timeout_s + MARGIN_S):
                 await ask(rung, timeout_s=timeout_s)
         except ProbeFailedError as refused:
             failure = refused.failure(rung)
             timed_out = refused.timed_out or failure.kind is Kind.TIMEOUT
-            return Tried(real=real, failure=failure, timed_out=timed_out)
+            return ProbeResult(real=real, failure=failure, timed_out=timed_out)
         except TimeoutError:
             hung = failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
-            return Tried(real=real, failure=hung, timed_out=True)
+            return ProbeResult(real=real, failure=hung, timed_out=True)
         except Exception as mistake:  # noqa: BLE001 - edge of the provider: never ends probing
             logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
             name = type(mistake).__name__
             odd = failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
-            return Tried(real=real, failure=odd)
-        return Tried(real=real)
+            return ProbeResult(real=real, failure=odd)
+        return ProbeResult(real=real)
 
     def _record_result(
-        self, permit: Permit, failure: Failure | None, *, now: float, counts: bool
+        self, permit: Permit, failure: Failure | None, *, now: float, success_counts: bool
     ) -> None:
+        """Record a probe's result in the rung's availability, and emit the resulting events.
+
+        Every failure is recorded. Before `served_until` it does not count yet, because a caller was
+        served a moment ago; so no `AttemptFailed` is emitted then.
+
+        A success is recorded if `success_counts`: a real request was answered, or the rung is
+        doubted. Any other success only returns the permit.
+        """
         if failure is not None:
             if now >= self.availability.served_until:
                 reason = f"probe: {printable(failure.reason)}"
                 self._emit(AttemptFailed.of(replace(failure, reason=reason)))
-            events = self._availability.failed(permit, failure, now=now)
-        elif counts:
-            place = (self._rung.stage, self._rung.name)
-            events = self._availability.succeeded(place, permit, now=now)
+            events = self._table.failed(permit, failure, now=now)
+        elif success_counts:
+            key: Key = (self._rung.stage, self._rung.name)
+            events = self._table.succeeded(key, permit, now=now)
         else:
-            self.availability.breaker.take_back(permit)  # a cheap probe proves only a connection
+            # A cheap request shows that the rung can be reached, not that it can serve a caller.
+            self.availability.breaker.take_back(permit)
             events = ()
         for event in events:
             self._emit(event)
 
-    def _emit_probe(self, probed: Probed) -> None:
+    def _emit_probe(self, probe: LastProbe) -> None:
         self._emit(
             ProviderProbed(
                 stage=self._rung.stage,
                 provider=self._rung.name,
-                real=probed.real,
-                ok=probed.ok,
-                took_s=probed.took_s,
-                error=probed.error,
+                real=probe.real,
+                ok=probe.ok,
+                took_s=probe.took_s,
+                error=probe.error,
             )
         )
 

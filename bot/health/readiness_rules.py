@@ -11,7 +11,9 @@ from typing import Final
 
 from processors.holding.outage_rules import Step
 
-PARTING: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})  # of no help to the caller
+USELESS_ALONE: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})
+"""Steps that do not help the caller unless there is another step."""
+
 VOICES: Final = "tts"
 STORAGE: Final = "storage"
 
@@ -45,5 +47,5 @@ def judge_readiness(
 
 
 def _can_do_without(stage: str, steps: Collection[Step]) -> bool:
-    useless = PARTING if stage == VOICES else PARTING | {Step.LOCAL}
+    useless = USELESS_ALONE if stage == VOICES else USELESS_ALONE | {Step.LOCAL}
     return any(step not in useless for step in steps)

@@ -28,14 +28,14 @@ from operations.database.provider_board import ProviderBoard
 from operations.database.sql_board import SqlBoard
 from operations.keep_running import keep_running
 
-LOOK_S: Final = 0.5  # between two rounds: about how long a report takes to reach other processes
+SYNC_EVERY_S: Final = 0.5  # about how long a report takes to reach other processes
 LEASE_S: Final = 6.0  # an unrenewed lease expires; then another process probes
-RENEW_S: Final = 2.0
+RENEW_EVERY_S: Final = 2.0
 ANSWER_S: Final = 3.0  # a board that takes longer counts as unreachable
-LOOKS: Final = 3  # readings of the board's clock before the first report
-TRUST_S: Final = 60.0  # how long a reading of the clock is kept at most (chosen)
-ASTRAY_S: Final = 0.1  # drift within `TRUST_S` that is normal; more means that the clock was set
-DOUBTS: Final = 3  # failed rounds in a row before an outage is reported; two are normal at startup
+FIRST_READINGS: Final = 3  # readings of the board's clock before the first report
+MAX_AGE_S: Final = 60.0  # of a reading of the board's clock (chosen)
+NORMAL_DRIFT_S: Final = 0.1  # within `MAX_AGE_S`; more drift means that a clock was set
+MISSES_REPORTED: Final = 3  # failed syncs in a row that are reported; two are normal at startup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def _followed_event(rung: RungAvailability) -> RungFollowed:
 def _clock_was_set(before: _ClockReading, after: _ClockReading) -> bool:
     """Return whether two readings differ by more than uncertainty and normal drift explain."""
     apart_s = abs(after.ahead_s - before.ahead_s)
-    return apart_s > before.within_s + after.within_s + ASTRAY_S
+    return apart_s > before.within_s + after.within_s + NORMAL_DRIFT_S
 
 
 def _uncertainty_s(reading: _ClockReading) -> float:
@@ -91,10 +91,10 @@ class BoardClient:
         return place in self._led or self._misses > 0
 
     async def run(self) -> None:
-        """Sync every `LOOK_S` until cancelled."""
+        """Sync every `SYNC_EVERY_S` until cancelled."""
         while True:
             await self.sync()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(SYNC_EVERY_S)
 
     async def sync(self) -> None:
         """Write our new reports to the board, adopt those of others, renew the leases if due.
@@ -113,7 +113,7 @@ class BoardClient:
             self.synced.set()
 
     def count_failed_sync(self, broken: Exception) -> None:
-        """Count a round that raised an unexpected exception."""
+        """Count a sync that raised an unexpected exception."""
         self._count_miss(StorageError(type(broken).__name__))
 
     async def close(self) -> None:
@@ -128,7 +128,7 @@ class BoardClient:
                 logger.opt(exception=broken).error("the shared health board could not be closed")
 
     def _collect_reports(self) -> None:
-        """Queue our new reports, once the board's clock, which dates them, has been read."""
+        """Queue our new reports; none before the board's clock, which dates them, has been read."""
         if self._clock_reading is None:
             return
         now = clock.monotonic()
@@ -158,20 +158,22 @@ class BoardClient:
                 self._emit(_followed_event(rung.rung))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
-            self._renew_at = clock.monotonic() + RENEW_S
+            self._renew_at = clock.monotonic() + RENEW_EVERY_S
 
     async def _best_clock_reading(self) -> _ClockReading:
         """Read the board's clock, several times at first, and return the most certain reading.
 
         As in NTP (RFC 5905, section 10, Clock Filter Algorithm), the reading with the shortest
-        round trip is the most certain one. One that is too old, or from before the clock was set,
-        is replaced in any case.
+        round trip is the most certain one. A reading that is too old, or was taken before the clock
+        was set, is replaced by a less certain one, too.
         """
         if self._clock_reading is None:
             await self._board.clock_s()  # connects, so that no reading includes connecting
-            return min([await self._read_clock() for _ in range(LOOKS)], key=_uncertainty_s)
+            return min(
+                [await self._read_clock() for _ in range(FIRST_READINGS)], key=_uncertainty_s
+            )
         new = await self._read_clock()
-        if new.at - self._clock_reading.at >= TRUST_S or _clock_was_set(self._clock_reading, new):
+        if new.at - self._clock_reading.at >= MAX_AGE_S or _clock_was_set(self._clock_reading, new):
             return new
         return min(new, self._clock_reading, key=_uncertainty_s)
 
@@ -184,17 +186,19 @@ class BoardClient:
         )
 
     def _count_miss(self, gone: Exception) -> None:
+        """Count a failed sync; emit `ShareLost` when `MISSES_REPORTED` have failed in a row."""
         self._misses += 1
-        self._renew_at = 0.0
-        if self._misses == DOUBTS:
+        self._renew_at = 0.0  # the lease may have expired, so renew it in the next sync
+        if self._misses == MISSES_REPORTED:
             self._board_lost_at = clock.monotonic()
             self._emit(ShareLost(reason=_reason(gone)))
 
     def _rejoin(self) -> None:
+        """After a successful sync: end the outage, if there was one, and repeat all reports."""
         if self._misses == 0:
             return
         self._misses = 0
-        if self._board_lost_at is not None:
+        if self._board_lost_at is not None:  # `ShareLost` was emitted
             self._emit(ShareRegained(alone_s=clock.monotonic() - self._board_lost_at))
             self._board_lost_at = None
         for rung in self._rungs.values():

@@ -24,8 +24,8 @@ from fallbacks.lag import Lag
 from operations.telemetry.live import merge_recent
 from processors.holding.outage_rules import Step
 
-FIRST_S: Final = 3.0  # the startup probes may take this long; slower providers do not delay startup
-WORST: Final = ("closed", "half_open", "open")  # the worst one last
+FIRST_S: Final = 3.0  # for the startup probes; slower providers do not delay startup
+BEST_TO_WORST: Final = ("closed", "half_open", "open")
 
 
 def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
         ]
         probes = [item["last_probe"] for item in same if item["last_probe"]]
         found.append(
-            dict(max(same, key=_trouble))
+            dict(max(same, key=_severity))
             | {
                 "recent": merge_recent([item["recent"] for item in same if item.get("recent")]),
                 "usable": all(item["usable"] for item in same),
@@ -63,8 +63,8 @@ def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     return sorted(stages - kept)
 
 
-def _trouble(rung: Mapping[str, Any]) -> tuple[int, int]:
-    return WORST.index(rung["state"]), rung["failures"]
+def _severity(rung: Mapping[str, Any]) -> tuple[int, int]:
+    return BEST_TO_WORST.index(rung["state"]), rung["failures"]
 
 
 def _age(probe: Mapping[str, Any]) -> float:
@@ -87,16 +87,17 @@ class ProviderView:
         """Probe the rungs once, in parallel; return and log a sentence for each that failed.
 
         Called before any call is taken, so that a wrong key shows at startup. Waits for at most
-        `FIRST_S`. Skips rungs that another process of the pool probes.
+        `FIRST_S`; a probe that takes longer continues in the background. Skips rungs that another
+        process of the pool probes.
         """
         try:
             async with asyncio.timeout(FIRST_S):
                 if self.board_client:
                     await self.board_client.synced.wait()
-                asked = [prober for prober in self.probers if prober.asks]
-                for prober in asked:
+                own = [prober for prober in self.probers if prober.is_probing]
+                for prober in own:
                     prober.reset()
-                await asyncio.gather(*(prober.answered.wait() for prober in asked))
+                await asyncio.gather(*(prober.answered.wait() for prober in own))
         except TimeoutError:
             logger.info("not every provider has answered within {:g} s", FIRST_S)
         sentences = [
@@ -109,6 +110,7 @@ class ProviderView:
         return sentences
 
     def _instead(self, prober: Prober) -> str:
+        """Return in words what callers get while this prober's rung does not work."""
         stage, name = prober.rung.stage, prober.rung.name
         local = prober.rung.kind == LOCAL  # then callers cannot be offered the local voice
         usable = self.availability.usable(stage, self.clock())
@@ -132,10 +134,10 @@ class ProviderView:
         found: list[dict[str, Any]] = []
         for stage, rung in self.stages.rungs():
             ranks[stage] = ranks.get(stage, 0) + 1
-            place = {"stage": stage, "name": rung.name, "kind": rung.kind, "rank": ranks[stage]}
-            found_rung = self.availability.of(stage, rung.name)
+            about = {"stage": stage, "name": rung.name, "kind": rung.kind, "rank": ranks[stage]}
+            state = _describe(self.availability.of(stage, rung.name), now)
             prober = probers.get((stage, rung.name))
-            found.append(place | _describe(found_rung, now) | {"last_probe": _probe(prober, now)})
+            found.append(about | state | {"last_probe": _last_probe(prober, now)})
         return found
 
     def withdraw(self, name: str) -> None:
@@ -180,7 +182,7 @@ def _left_s(until: float, now: float) -> float:
     return round(max(0.0, until - now), 1)
 
 
-def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
+def _last_probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
     last = prober.last if prober else None
     if last is None:
         return None
@@ -194,7 +196,7 @@ def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
     }
 
 
-PHONE_RATE_HZ: Final = 8000  # the sample rate of a probe's speech, which is discarded
+PHONE_RATE_HZ: Final = 8000  # the sample rate of the speech in probes
 
 
 @asynccontextmanager

@@ -344,7 +344,7 @@ class SetClock(WrongClock):
 async def test_a_change_of_the_boards_clock_is_followed_at_the_next_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bot.health.sharing, "RENEW_S", 0.0)
+    monkeypatch.setattr(bot.health.sharing, "RENEW_EVERY_S", 0.0)
     url = f"sqlite:///{tmp_path}/board.db"
     here, board = Process(url), SetClock(board_at(url, holder="here"), off_s=0.0)
     place = places(here.settings)["llm", "mind"]
