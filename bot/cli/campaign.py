@@ -1,4 +1,4 @@
-"""`holdline campaign`: imports contacts, starts and pauses campaigns, shows figures."""
+"""`holdline campaign`: imports contacts, runs or pauses campaigns, and reports on them."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot.cli.options import ConfigOption, settings_here
+from bot.cli.options import ConfigOption, joined_with_or, settings_here
 from bot.config.settings import Settings
 from bot.exits import UsageError
 
-ACTIONS = "import, start, pause, resume, status or report"
+ACTIONS = ("import", "start", "pause", "resume", "status", "report")
 
 FileArgument: TypeAlias = Annotated[
     str | None,
@@ -18,7 +18,7 @@ FileArgument: TypeAlias = Annotated[
 ]
 CampaignOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: default all."),
+    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all by default."),
 ]
 CrmOption: TypeAlias = Annotated[
     bool, typer.Option("--crm", help="import: all people in the CRM under `crm`.")
@@ -31,14 +31,19 @@ ColumnsOption: TypeAlias = Annotated[
 ]
 EncodingOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; default: guessed."),
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="import: the file's encoding, such as cp1251; detected by default.",
+    ),
 ]
 OutOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="FILE",
-        help="import: file for refused rows. report: folder for the report.",
+        help="import: the file for refused rows; by default NAME.refused.csv. "
+        "report: the folder for the report.",
     ),
 ]
 
@@ -52,7 +57,7 @@ YesOption: TypeAlias = Annotated[
 
 
 def command(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{joined_with_or(ACTIONS)}.")],
     file: FileArgument = None,
     campaign: CampaignOption = None,
     crm: CrmOption = False,
@@ -63,11 +68,12 @@ def command(
     yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
-    """Import contacts, start or pause a campaign, show its figures.
+    """Import contacts, run or pause a campaign, or report on it.
 
-    An import prints the first refused rows with line and reason, and writes all of them to a file.
-    Importing a file again changes nothing. A start first prints how many contacts will be called,
-    where, when and at what cost; in a terminal it asks for confirmation.
+    An import prints the first refused rows, each with its line number and the reason, and writes
+    all of them to a file. Importing a file again changes nothing. Before a campaign starts, the
+    command prints how many contacts will be called, where, when and at what cost; in a terminal
+    it then asks for confirmation, unless --yes is given.
     """
     settings = settings_here(config)
     _check_action(action, file, crm=crm)
@@ -77,25 +83,25 @@ def command(
         source = _source(file, columns, encoding, crm=crm)
         names = tuple(word.strip() for word in columns.split(",")) if columns else ()
         return _import(settings, str(campaign), source, names, encoding or "", out, preview)
-    from campaigns import state as campaign_state  # noqa: PLC0415 - after the configuration's errors
+    from campaigns import state as campaign_state  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     if action == "status":
         return campaign_state.print_status(settings, campaign, say=typer.echo)
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
-    confirms = not yes and sys.stdin.isatty()
+    must_ask = not yes and sys.stdin.isatty()
     return campaign_state.change_state(
         settings,
         str(campaign),
         action,
         say=typer.echo,
-        agrees=lambda: not confirms or typer.confirm("Call them?"),
+        agrees=lambda: typer.confirm("Call them?") if must_ask else True,
     )
 
 
 def _check_action(action: str, file: str | None, *, crm: bool) -> None:
-    if action not in ACTIONS.replace(" or ", ", ").split(", "):
-        raise UsageError(f'campaign takes {ACTIONS}, not "{action}"')
+    if action not in ACTIONS:
+        raise UsageError(f'campaign takes {joined_with_or(ACTIONS)}, not "{action}"')
     if crm and action != "import":
         raise UsageError(f"campaign {action} takes no --crm")
     if file is not None and action != "import":

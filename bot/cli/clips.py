@@ -14,11 +14,11 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
 ) -> None:
-    """Render the clips of fallback utterances that are missing."""
+    """Render the missing clips of the fallback utterances."""
     loaded = load(config)
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.clips.rendering import render_all  # noqa: PLC0415 - imports Pipecat, after the log set-up
+    from bot.clips.rendering import render_all  # noqa: PLC0415 - imports Pipecat, so only after the log is set up
 
     raise typer.Exit(DONE if asyncio.run(render_all(settings)) else FAILED)

@@ -21,7 +21,7 @@ def command(
     if action != "upgrade":
         raise UsageError(f'db takes "upgrade", not "{action}"')
     url = load(config, keys=False).settings.storage.url
-    from operations.database.database import StorageError  # noqa: PLC0415 - after the configuration's errors
+    from operations.database.database import StorageError  # noqa: PLC0415 - late, so that errors in the configuration are reported first
     from operations.database.upgrading import upgrade  # noqa: PLC0415
 
     file = file_of(url)
@@ -31,6 +31,7 @@ def command(
         before, after = asyncio.run(upgrade(url))
     except StorageError as error:
         raise CommandError(f"{place} cannot be upgraded: {error}") from error
-    upgraded = "was at" if before == after else f"went from {before or 'nothing'} to"
-    done = "did not exist and was created at" if is_new else upgraded
-    typer.echo(f"{place} {done} {after}")
+    change = "was at" if before == after else f"went from {before or 'nothing'} to"
+    if is_new:
+        change = "did not exist and was created at"
+    typer.echo(f"{place} {change} {after}")

@@ -19,6 +19,6 @@ def command(
     The running server places the call, with the default agent of its configuration.
     """
     settings = settings_here(config)
-    from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - after the configuration's errors
+    from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     return asyncio.run(order_dial(settings, number, say=typer.echo))

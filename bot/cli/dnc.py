@@ -5,12 +5,12 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot.cli.options import ConfigOption, one_number, settings_here
+from bot.cli.options import ConfigOption, joined_with_or, one_number, settings_here
 from bot.config.folders import check_database
 from bot.exits import UsageError
 
-ACTIONS = "list, add, remove, import or export"
-TAKES = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}
+ACTIONS = ("list", "add", "remove", "import", "export")
+ARGUMENTS = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}
 
 
 WhatArgument: TypeAlias = Annotated[
@@ -42,7 +42,7 @@ OutOption: TypeAlias = Annotated[
 
 
 def command(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{ACTIONS}.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{joined_with_or(ACTIONS)}.")],
     what: WhatArgument = None,
     source: SourceOption = "operator",
     words: WordsOption = "",
@@ -53,12 +53,12 @@ def command(
 ) -> int:
     """Show, change, import and export the do-not-call list. The server may be running."""
     settings = settings_here(config)
-    if action not in ACTIONS.replace(" or ", ", ").split(", "):
-        raise UsageError(f'dnc takes {ACTIONS}, not "{action}"')
-    if (action in TAKES) != (what is not None):
-        raise UsageError(f"dnc {action} takes {TAKES.get(action, 'no argument')}")
+    if action not in ACTIONS:
+        raise UsageError(f'dnc takes {joined_with_or(ACTIONS)}, not "{action}"')
+    if (action in ARGUMENTS) != (what is not None):  # it is missing, or it is one too many
+        raise UsageError(f"dnc {action} takes {ARGUMENTS.get(action, 'no argument')}")
     url, region, text = settings.storage.url, settings.server.region, what or ""
-    number = one_number(text, region=region) if TAKES.get(action) == "NUMBER" else ""
+    number = one_number(text, region=region) if ARGUMENTS.get(action) == "NUMBER" else ""
     if action not in ("add", "import"):  # these may create the database
         check_database(url)
     from campaigns import do_not_call as entries  # noqa: PLC0415 - SQLAlchemy loads slowly

@@ -21,15 +21,18 @@ def command(
     config: ConfigOption = None,
     online: Annotated[
         bool,
-        typer.Option("--online", help="Also try each key: request a word, read webhooks."),
+        typer.Option(
+            "--online",
+            help="Also try each key: request a word from each provider, and read the webhook at "
+            "each carrier.",
+        ),
     ] = False,
 ) -> None:
     """Check what could prevent the first call.
 
-    Prints one line for each check.
-
     Checks the configuration, keys, port, disk, database, every provider's server and everything
-    else that is configured. Even with --online it changes nothing anywhere.
+    else that is configured, and prints one line for each check. Even with --online it changes
+    nothing anywhere.
     """
     loaded = load(config)
     find_own_modules(loaded)

@@ -18,7 +18,12 @@ KINDS = "calls, turns or failures"
 def command(
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{KINDS}.")],
     since: Annotated[
-        str, typer.Option("--since", metavar="D", help="90m, 24h, 7d, 2w, or a date: 2026-03-01.")
+        str,
+        typer.Option(
+            "--since",
+            metavar="D",
+            help="How far back to go: 90m, 24h, 7d, 2w, or a date: 2026-03-01.",
+        ),
     ] = "7d",
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")] = "csv",
     out: Annotated[
@@ -58,8 +63,8 @@ def command(
 
 
 def _check_out(file: Path, *, example: str) -> None:
-    held = f"--out is {shown(str(file))}"
+    value = f"--out is {shown(str(file))}"
     if not file.name or file.is_dir():
-        raise UsageError(f"{held}; it takes a file such as {example}")
+        raise UsageError(f"{value}; it takes a file such as {example}")
     if why := why_unwritable(file.parent):
-        raise UsageError(f"{held}; it cannot be written ({why}); choose another file")
+        raise UsageError(f"{value}; it cannot be written ({why}); choose another file")

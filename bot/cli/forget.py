@@ -23,7 +23,7 @@ def command(
     """
     settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415
-    from operations.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
+    from operations.record.forgetting import forget_number  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     wanted = one_number(number, region=settings.server.region)
     check_database(settings.storage.url)

@@ -14,7 +14,11 @@ from bot.exits import CommandError, UsageError
 def command(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="ACTION", show_default=False, help="done or reopen."),
+        typer.Argument(
+            metavar="ACTION",
+            show_default=False,
+            help="done: close the entries of a call; reopen: open them again.",
+        ),
     ] = None,
     call_id: Annotated[
         str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")
@@ -25,9 +29,9 @@ def command(
     numbers: Annotated[bool, typer.Option("--numbers", help="Show complete numbers.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show callbacks and messages, newest first, or close them.
+    """Show callbacks and messages, or close or reopen those of a call.
 
-    The server may be running.
+    The newest come first. The server may be running.
     """
     if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
         given = " ".join(word for word in (action, call_id) if word)

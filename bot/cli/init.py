@@ -13,13 +13,13 @@ from bot.exits import UsageError
 from providers.catalog import kinds, provider
 from providers.provider import Stage
 
-ASKED: Final[dict[Stage, str]] = {
+STAGE_TITLES: Final[dict[Stage, str]] = {
     "stt": "Speech recognition",
     "llm": "Language model",
     "tts": "Voice",
 }
 LOCAL: Final = "local"
-SHAPE: Final = """\
+TEMPLATE: Final = """\
 # Written by `holdline init`. Keys are in .env, which stays on this machine.
 agent:
   greeting: "Hello, this is Holdline. How can I help?"
@@ -47,14 +47,14 @@ def command(
     """
     if config.exists():
         raise UsageError(f"{config} exists; edit it, or name another file with --config")
-    chosen: dict[Stage, str] = {stage: _choose(stage) for stage in ASKED}
-    known = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
+    chosen: dict[Stage, str] = {stage: _choose(stage) for stage in STAGE_TITLES}
+    saved_keys = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
     names = [name for stage, kind in chosen.items() if (name := provider(stage, kind).key_env)]
     variables = read()
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
     rungs = {stage: _ladder(stage, kind, variables) for stage, kind in chosen.items()}
-    config.write_text(SHAPE.format(**rungs), encoding="utf-8")
-    _save_keys(known, {name: key for name, key in keys.items() if key})
+    config.write_text(TEMPLATE.format(**rungs), encoding="utf-8")
+    _save_keys(saved_keys, {name: key for name, key in keys.items() if key})
     usual = config.absolute() == USUAL.absolute()
     file = "" if usual else f" --config {shlex.quote(str(config))}"
     typer.echo(f"Wrote {config}. Next: holdline doctor --online{file}, then holdline serve{file}")
@@ -81,7 +81,7 @@ def _choose(stage: Stage) -> str:
     offered = kinds(stage)
     if len(offered) == 1:
         return offered[0]
-    question = f"{ASKED[stage]} ({', '.join(offered)})"
+    question = f"{STAGE_TITLES[stage]} ({', '.join(offered)})"
     while (answer := str(typer.prompt(question, default=offered[0])).strip()) not in offered:
         typer.echo(f'"{answer}" is not one of {", ".join(offered)}')
     return answer
@@ -94,12 +94,16 @@ def _ask_key(name: str) -> str:
     return str(key).strip()
 
 
-def _save_keys(known: str, keys: dict[str, str]) -> None:
-    """Add keys to `.env`; only its owner may read a new file."""
+def _save_keys(saved_keys: str, keys: dict[str, str]) -> None:
+    """Add keys to `.env`, whose present text is `saved_keys`; only its owner may read a new file.
+
+    Does nothing without keys.
+    """
     if not keys:
         return
     lines = "".join(f"{name}={key}\n" for name, key in keys.items())
-    text = known if not known or known.endswith("\n") else known + "\n"
+    has_end = not saved_keys or saved_keys.endswith("\n")
+    text = saved_keys if has_end else saved_keys + "\n"
     descriptor = os.open(DOTENV, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text + lines)

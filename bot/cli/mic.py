@@ -25,7 +25,10 @@ def command(
     ] = None,
     headphones: Annotated[
         bool,
-        typer.Option("--headphones", help="You use headphones, so you can interrupt the agent."),
+        typer.Option(
+            "--headphones",
+            help="You wear headphones, so the microphone stays on and you can interrupt the agent.",
+        ),
     ] = False,
     config: ConfigOption = None,
 ) -> None:

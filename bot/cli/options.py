@@ -1,5 +1,6 @@
 """Options shared by several commands."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -26,6 +27,11 @@ FaultsOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--faults", metavar="SCHEDULE", help="What the fault lab breaks, and when."),
 ]
+
+
+def joined_with_or(words: Sequence[str]) -> str:
+    """Return at least two words as `one, another or a third`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def settings_here(config: Path | None) -> Settings:
@@ -62,7 +68,7 @@ def one_number(text: str, *, region: str | None) -> str:
     Raises:
         UsageError: It is not a number, or it is ambiguous; then the message has both readings.
     """
-    from operations.numbers import readings_of  # noqa: PLC0415 - after the configuration's errors
+    from operations.numbers import readings_of  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     readings = readings_of(text, region=region)
     if len(readings) == 1:

@@ -26,6 +26,6 @@ def command(
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
     settings = settings_here(config)
-    from bot.health.operator_control import reset, show  # noqa: PLC0415 - after the configuration's errors
+    from bot.health.operator_control import reset, show  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     asyncio.run(reset(settings, name) if name else show(settings))

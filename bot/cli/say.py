@@ -36,7 +36,7 @@ def command(
         raise UsageError(f"--rate is {rate}; with --mulaw it must be {PHONE_HZ}")
     _check_out(out)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.batch.command import WavFile, write_speech  # noqa: PLC0415 - after the log set-up
+    from bot.batch.command import WavFile, write_speech  # noqa: PLC0415 - imports Pipecat, so only after the log is set up
 
     file = WavFile(path=out, rate_hz=rate, mulaw=mulaw)
     asyncio.run(write_speech(text, file, config=config))

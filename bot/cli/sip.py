@@ -47,10 +47,10 @@ async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePl
     from transports.livekit.trunks import ExchangeError, set_up  # noqa: PLC0415 - loads slowly
 
     try:
-        done = await set_up(url, key.get_secret_value(), secret, plan)
+        arranged_parts = await set_up(url, key.get_secret_value(), secret, plan)
     except ExchangeError as error:
         raise CommandError(f"LiveKit at {url} {error}") from error
-    return [_line(arranged) for arranged in done]
+    return [_line(part) for part in arranged_parts]
 
 
 def _line(arranged: "Arranged") -> str:
@@ -131,7 +131,7 @@ def _advice(settings: Settings) -> Iterator[str]:
     sip = settings.transports.livekit.sip
     yield ""
     yield "At the carrier, enter:"
-    yield f"  calls to {', '.join(sip.all_numbers)} go to {_where(settings)}"
+    yield f"  calls to {', '.join(sip.all_numbers)} go to {_sip_address(settings)}"
     if sip.inbound_username:
         password = f"the password in {sip.inbound_password_env}"
         yield f"  with the login {sip.inbound_username} and {password}"
@@ -148,7 +148,7 @@ def _advice(settings: Settings) -> Iterator[str]:
         )
 
 
-def _where(settings: Settings) -> str:
+def _sip_address(settings: Settings) -> str:
     """Return the SIP address for the carrier to send calls to, as far as it is known."""
     livekit = settings.transports.livekit
     if livekit.sip.uri:

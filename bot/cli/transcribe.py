@@ -28,6 +28,6 @@ def command(
     Uses the ladder `stages.stt`, with retries. Without keys, it uses a running demo.
     """
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.batch.command import print_transcript  # noqa: PLC0415 - after the log set-up
+    from bot.batch.command import print_transcript  # noqa: PLC0415 - imports Pipecat, so only after the log is set up
 
     asyncio.run(print_transcript(audio, config=config, language=language, as_json=as_json))
