@@ -16,19 +16,20 @@ from calls.outside_text import placeholders, spoken
 from campaigns.model import Campaign
 from processors.answerer.answerer_rules import AnsweringPlan
 
-LOOK_UP_S: Final = 2.0  # the person who picked up hears silence meanwhile
-MOST: Final = 1000  # briefs kept; the oldest is dropped
-GREETING: Final = "Is this a good moment to talk?"
-CALLED: Final = (
+LOOK_UP_S: Final = 2.0  # for the database, while the person who picked up hears silence
+MAX_KEPT: Final = 1000  # briefs kept; the oldest is dropped
+DEFAULT_GREETING: Final = "Is this a good moment to talk?"
+WE_CALLED: Final = (
     "You have called this person; they did not call you. Say goodbye and end the call as soon as "
     "they want that, or when the goals are reached."
 )
-PLACES: Final = (
+ABOUT_PLACEHOLDERS: Final = (
     "A word in braces, such as {name}, stands for the value of that name in the message about the "
     "person. Never say the braces. If there is no such value, do without it."
 )
 
 LookUp = Callable[[str], Awaitable[AgentSettings | None]]
+"""Returns the briefed agent of a dial id; `None` if the dial is unknown."""
 
 
 class Briefs:
@@ -40,7 +41,7 @@ class Briefs:
 
     def keep(self, dial_id: str, agent: AgentSettings) -> None:
         """Keep the agent for the call of this dial."""
-        while len(self._agents) >= MOST:
+        while len(self._agents) >= MAX_KEPT:
             del self._agents[next(iter(self._agents))]
         self._agents[dial_id] = agent
 
@@ -81,7 +82,7 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     """
     fields = {"name": contact.name, **contact.fields}
     usable = {name: value for name, value in fields.items() if not agent.holds_back(name)}
-    greeting = _fill(campaign.greeting, usable) or GREETING
+    greeting = _fill(campaign.greeting, usable) or DEFAULT_GREETING
     briefed_agent = agent.knowing(fields).model_copy(
         update={
             "instructions": _instructions(agent, campaign),
@@ -101,10 +102,10 @@ def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
     goals = "\n".join(("Goals of the call:", *(f"- {goal}" for goal in campaign.goals)))
     parts = (
         agent.instructions,
-        CALLED,
+        WE_CALLED,
         campaign.script,
         goals if campaign.goals else "",
-        PLACES if placeholders(f"{campaign.script} {goals}") else "",
+        ABOUT_PLACEHOLDERS if placeholders(f"{campaign.script} {goals}") else "",
     )
     return "\n\n".join(part for part in parts if part)
 

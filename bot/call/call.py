@@ -51,7 +51,10 @@ class WatchedLeg(Protocol):
 
 
 async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
-    """Watch a leg until it has gone or until cancelled; raises nothing but `CancelledError`."""
+    """Watch a leg until its far end is gone; cancel the call if watching fails.
+
+    Raises nothing but `CancelledError`.
+    """
     try:
         await leg.watch()
     except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
@@ -65,7 +68,7 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
 CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the end reason of a call that may be resumed
-UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
+UNSAVED_ENTRIES: Final = 100  # those that a lost process may have made after its last save (chosen)
 MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
 """Makes the call of a leg; `answering` is what to say to a machine that picks up."""
@@ -80,15 +83,13 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
     voices = other_voices(shared.settings.stages.tts)
 
     def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
-        before = leg.before
-        call_id = (before and before.call_id) or secrets.token_hex(6)
-        numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
+        resumed = leg.before if leg.before and leg.before.call_id else None
+        call_id = resumed.call_id if resumed else secrets.token_hex(6)
+        numbers = Numbering(resumed.entries + UNSAVED_ENTRIES if resumed else 0)
         briefed = shared.briefs.agent(leg.facts.dial_id)
         agent = briefed or shared.settings.agent_for(leg.facts.called)
         publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
-        verdict = VerdictMeter(
-            other_voices=voices, worst=before.verdict if before and before.call_id else ""
-        )
+        verdict = VerdictMeter(other_voices=voices, worst=resumed.verdict if resumed else "")
 
         def emit(event: Event) -> None:
             for judged in verdict.handle(event, shared.clock()):
@@ -144,7 +145,7 @@ class Call:
         is_resumed = leg.before is not None and leg.before.call_id == call_id
         self._began_at = leg.before.began_at if leg.before and is_resumed else shared.clock()
         gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
-        self._gap_s = max(MIN_GAP_S, gap_s) if is_resumed else 0.0
+        self._gap_s = max(MIN_GAP_S, gap_s) if is_resumed else 0.0  # 0 for a new call
         self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None  # why the call ends, once that is known
         self._pipeline: CallPipeline | None = None
@@ -249,7 +250,7 @@ class Call:
         else:
             self.emit(ended)
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
-        if pipeline:
+        if pipeline:  # after the hang-up, because it retries while the database fails
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
@@ -274,14 +275,14 @@ class Call:
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
             self._must_tear_down.set()
 
-    async def settle(self, here: Collection[str]) -> None:
+    async def settle(self, calls_here: Collection[str]) -> None:
         """Emit the end of a call whose line was lost, unless the caller has returned.
 
         If the caller has returned to another process, emit `CallMoved`. If they have returned to
         this one, the resumed call emits its own end.
 
         Args:
-            here: The ids of the calls in progress in this process.
+            calls_here: The ids of the calls in progress in this process.
         """
         ended, parked = self._open_end, self._leg.parked
         if ended is None or parked is None:
@@ -295,7 +296,7 @@ class Call:
             returned = False
         if not returned:
             self.emit(ended)
-        elif self.call_id not in here:
+        elif self.call_id not in calls_here:
             self.emit(CallMoved())
 
     async def _talk(self) -> None:
@@ -330,7 +331,10 @@ class Call:
                 tearing.cancel()
 
     async def _greet(self, pipeline: CallPipeline) -> None:
-        """Speak first once a person answers, then keep saving the state; cancel if none does."""
+        """Speak first once a person has answered, then save the state until cancelled.
+
+        If the call is not answered, cancel it.
+        """
         try:
             await self._leg.answered()
         except TimeoutError:
@@ -418,6 +422,14 @@ def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) ->
 
 
 def _first_events(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:
+    """Yield `CallStarted` and, for a call that we dialled, `OutboundCallBegan`.
+
+    Args:
+        leg: The call's leg.
+        agent: The agent's name.
+        gap_s: How long a resumed call was interrupted; 0 for a new call.
+        began: When the call began, in UTC.
+    """
     facts = leg.facts
     yield CallStarted(
         transport=facts.transport,

@@ -20,10 +20,10 @@ from operations.record.voicemails import MessageFile
 from transports.leg import Leg
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`
-EACH_S: Final = 1.0  # between two writes
+WRITE_EVERY_S: Final = 1.0
 HELD_S: Final = 40.0  # of audio, at most, that waits in memory for the notice or for the disk
 FRAME_BYTES: Final = 4  # a 16-bit sample of each side
-STEREO: Final = 2
+CHANNELS: Final = 2
 
 
 class CallRecording:
@@ -59,7 +59,7 @@ class CallRecording:
         self.has_earlier_notice = contains(self._said, self._notice)
         """Whether the caller heard the notice before the call was resumed here."""
         self._notice_heard = False  # true once `note` has found the notice
-        self._speaks = False  # the agent has begun to speak
+        self._agent_has_spoken = False
         self._lost = False
         self._written_at = 0.0
         self._file: MessageFile | None = None
@@ -67,16 +67,16 @@ class CallRecording:
 
     def hear_caller(self, pcm: bytes) -> None:
         """Record a piece of the caller's audio; never waits."""
-        if self._speaks and not self._lost:
+        if self._agent_has_spoken and not self._lost:
             self._stereo.hear_caller(self._masked(pcm), self._clock())
-            self._write_on()
+            self._write_if_due()
 
     def hear_agent(self, pcm: bytes) -> None:
         """Record a piece of what the caller hears; never waits."""
-        self._speaks = True
+        self._agent_has_spoken = True
         if not self._lost:
             self._stereo.hear_agent(self._masked(pcm), self._clock())
-            self._write_on()
+            self._write_if_due()
 
     def _masked(self, pcm: bytes) -> bytes:
         return bytes(len(pcm)) if self._hides() else pcm
@@ -97,31 +97,37 @@ class CallRecording:
             await self._writing
         if self._notice_heard and not self._lost:
             rest = self._stereo.take_all()
-            await asyncio.to_thread(self._put, rest)
+            await asyncio.to_thread(self._write, rest)
             await asyncio.to_thread(self._finish)
-        elif self._speaks and not self._notice_heard:
+        elif self._agent_has_spoken and not self._notice_heard:
             logger.warning("a call was not recorded: the caller did not hear the notice")
         if self._lost and self._file:
             await asyncio.to_thread(self._file.leave)
 
-    def _write_on(self) -> None:
+    def _write_if_due(self) -> None:
+        """Begin a write if the last one is done and was begun `WRITE_EVERY_S` ago or earlier.
+
+        If `HELD_S` of audio wait in memory, the recording ends instead.
+        """
         if self._stereo.waiting_bytes > self._most_bytes:
             self._lose("the disk does not keep up" if self._notice_heard else "no notice was heard")
             return
         now = self._clock()
         busy = self._writing is not None and not self._writing.done()
-        if self._notice_heard and not busy and now >= self._written_at + EACH_S:
+        if self._notice_heard and not busy and now >= self._written_at + WRITE_EVERY_S:
             self._written_at = now
             sound = self._stereo.take(now)
             loop = asyncio.get_running_loop()
-            self._writing = loop.run_in_executor(None, self._put, sound)
+            self._writing = loop.run_in_executor(None, self._write, sound)
 
-    def _put(self, sound: bytes) -> None:
+    def _write(self, sound: bytes) -> None:
         try:
             if self._lost:
                 return
             if self._file is None:
-                self._file = MessageFile(self._path, rate_hz=self._stereo.rate_hz, channels=STEREO)
+                self._file = MessageFile(
+                    self._path, rate_hz=self._stereo.rate_hz, channels=CHANNELS
+                )
             self._file.add(sound)
         except OSError as error:
             self._lose(error.strerror or type(error).__name__)
@@ -172,7 +178,10 @@ def make_recording(
 
 
 def emit_to_recording(emit: Emit, recording: CallRecording) -> Emit:
-    """Return an `emit` that also passes each event to the recording, and adds `CallRecorded`."""
+    """Return an `emit` that also passes each event to the recording, and adds `CallRecorded`.
+
+    `CallRecorded` follows the event that shows that the caller has heard the notice.
+    """
 
     def emit_and_note(event: Event) -> None:
         emit(event)

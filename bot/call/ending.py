@@ -13,10 +13,10 @@ from bot.call.pipeline import CallPipeline
 from bot.clock import Clock
 
 STEP_S: Final = 15.0  # for one closing step; an apology may take 10 s, Twilio's hang-up 5 s
-END_S: Final = 3.0  # then interrupt: the EndFrame may be waiting for a processor that hangs
-INTERRUPT_S: Final = 1.0  # then cancel: an interruption empties queues but ends no hanging work
-LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
-AGAIN_S: Final = 5.0  # between two cancels; a pipeline that can be cancelled has ended by then
+END_S: Final = 3.0  # for an EndFrame, which waits if a processor hangs
+INTERRUPT_S: Final = 1.0  # for an interruption, which empties queues but ends no hanging work
+CHECK_EVERY_S: Final = 0.05  # between two checks whether the pipeline has finished
+CANCEL_AGAIN_S: Final = 5.0  # between two cancels; most pipelines end sooner after the first
 
 
 def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
@@ -37,7 +37,10 @@ def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Aw
 
 
 async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
-    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged."""
+    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged.
+
+    Raises `CancelledError` only if the current task was cancelled.
+    """
     try:
         async with asyncio.timeout(STEP_S):
             await step
@@ -53,7 +56,11 @@ async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """Queue an `EndFrame`; if the pipeline does not end in time, interrupt it, then cancel it."""
+    """Queue an `EndFrame`; if the pipeline does not end, interrupt it, then cancel it.
+
+    The `EndFrame` has `END_S`, the interruption `INTERRUPT_S`. Does not wait for the effect of the
+    cancel.
+    """
     await worker.queue_frame(EndFrame())
     if await finishes_within(END_S, worker, clock):
         return
@@ -64,22 +71,22 @@ async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
 
 async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
     """Wait for the worker to finish, for at most `wait_s`; return whether it has finished."""
-    until_s = clock() + wait_s
-    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
-        await asyncio.sleep(LOOK_S)
+    deadline = clock() + wait_s
+    while clock() < deadline and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
+        await asyncio.sleep(CHECK_EVERY_S)
     return worker.has_finished()
 
 
-async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
-    """Once asked, cancel a pipeline's task repeatedly until it has ended.
+async def tear_down(must_tear_down: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
+    """Wait for the event, then cancel a pipeline's task repeatedly until it has ended.
 
     Pipecat's runner takes the first cancel as a request: it asks its worker to end, and waits
     without limit. The second cancel reaches the worker, the third the worker's own wait.
     """
-    await asked.wait()
+    await must_tear_down.wait()
     while not pipeline.done():
         pipeline.cancel()
-        await asyncio.wait([pipeline], timeout=AGAIN_S)
+        await asyncio.wait([pipeline], timeout=CANCEL_AGAIN_S)
 
 
 def is_cancelled() -> bool:

@@ -164,11 +164,11 @@ def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
     return [step for step in steps if step not in left_out]
 
 
-def menu_ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
+def menu_ear(last_resort: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
     """Return the recogniser of the menu's words; `NoEar` without its step or its texts."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
-    found = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
-    return shared.ear if Step.WORDS in steps and found >= {menu, *QUESTIONS} else NoEar()
+    found = {fallback_text.situation for fallback_text in last_resort.texts(LANGUAGE)}
+    return last_resort.ear if Step.WORDS in steps and found >= {menu, *QUESTIONS} else NoEar()
 
 
 def call_voice(

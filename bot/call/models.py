@@ -183,9 +183,9 @@ class VoiceModels:
 
 RATES_HZ: Final = (8000, 16_000)  # telephones; everything else
 PIECE_BYTES: Final = 640  # 20 ms at 16 kHz
-PIECES: Final = 10
-AT_ONCE: Final = min(WIDTH, 2)  # judgements; a second takes 20 MB more, a third is rare (measured)
-TIMES: Final = 2  # rounds; in the first, the judgements may not overlap
+PIECES_OF_TURN: Final = 10
+JUDGEMENTS_AT_ONCE: Final = min(WIDTH, 2)  # the second takes 20 MB more, a third is rare (measured)
+ROUNDS: Final = 2  # rounds; in the first, the judgements may not overlap
 
 
 async def warm_up(models: VoiceModels) -> None:
@@ -211,8 +211,8 @@ def _listen_once(models: VoiceModels) -> None:
 async def _judge_at_once(models: VoiceModels) -> None:
     """Judge two turns at once, so that their memory is taken now and kept (decision 0004)."""
     judges = TurnJudges(clock=clock.monotonic)
-    for _ in range(TIMES):
-        await asyncio.gather(*(_judge_once(models, judges) for _ in range(AT_ONCE)))
+    for _ in range(ROUNDS):
+        await asyncio.gather(*(_judge_once(models, judges) for _ in range(JUDGEMENTS_AT_ONCE)))
     judges.close()
 
 
@@ -224,18 +224,19 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
         turn, vad, judges=judges, clock=clock.monotonic, emit=lambda event: None
     )
     detector.set_sample_rate(RATES_HZ[-1])
-    for _ in range(PIECES):
+    for _ in range(PIECES_OF_TURN):
         detector.append_audio(bytes(PIECE_BYTES), is_speech=True)
     await detector.analyze_end_of_turn()
     await detector.cleanup()
 
 
-LAZY: Final = ("anyio._core._sockets", "anyio._core._streams")  # imported by anyio on first use
+# Anyio imports these on first use.
+LAZY_MODULES: Final = ("anyio._core._sockets", "anyio._core._streams")
 
 
 def _fill_caches() -> None:
     """Import modules, read source and compile patterns that libraries keep after the first use."""
-    for name in LAZY:
+    for name in LAZY_MODULES:
         import_module(name)
     inspect.getsource(warm_up)  # FastAPI looks up the source of its handlers
     WordCompletionTracker("a word")  # for voices that report word times

@@ -82,7 +82,7 @@ async def summarise(
         prompt = PROMPT.format(language=language)
         try:
             async with asyncio.timeout(limit_s):
-                each_s = limit_s / 2
+                each_s = limit_s / 2  # so that a second model can be asked in time
                 text = await llm.run_inference(context, system_instruction=prompt, each_s=each_s)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
@@ -92,7 +92,7 @@ async def summarise(
     return Summary(text=sayable(text, SUMMARY_LIMIT), by=by, took_s=clock() - began_at)
 
 
-FOR_PERSON: Final[Mapping[Situation, str]] = {
+DEFAULT_TEXTS: Final[Mapping[Situation, str]] = {
     Situation.FOR_PERSON: "Hello. I have a caller on the line who would like to speak with you.",
     Situation.ACCEPT: "To take the call, press 1. To decline, press 2.",
     Situation.ACCEPT_EITHER: (
@@ -106,9 +106,9 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
     """Return the recogniser of yes and no; `None` if line, texts or settings allow only keys."""
     settings, last_resort = shared.settings, shared.last_resort
     texts = last_resort.texts(language)
-    asks = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
-    hears = Step.WORDS in settings.hold.steps and rate_hz in RATES_HZ
-    if not (asks and hears and heard_here(language)):
+    has_text = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
+    can_hear = Step.WORDS in settings.hold.steps and rate_hz in RATES_HZ
+    if not (has_text and can_hear and heard_here(language)):
         return None
     return PersonWords(last_resort.ear, shared.models.vad(settings.turn), clock=shared.clock)
 
@@ -117,7 +117,7 @@ class PersonCall:
     """The leg of a person who has picked up: the agent briefs them, then the caller is connected.
 
         person = PersonCall(shared, leg, agent, language="en", turn=turn, emit=emit)
-        running = group.create_task(person.run(gone=gone, key=pressed, word=said))
+        running = group.create_task(person.run(on_gone=gone, on_key=pressed, on_word=said))
         await person.brief("It is about a bill.")
         await person.join(waiting.play, caller_rate_hz=8000)
         await person.hang_up("caller_hung_up")
@@ -163,28 +163,28 @@ class PersonCall:
         self._voice = PersonVoice(line, say_locally=local, clock=shared.clock)
         self._tts.say_unsaid = self._voice.keep_unsaid
         processors = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
-        self._worker = _worker(processors, rate_hz)
+        self._worker = _make_worker(processors, rate_hz)
 
     async def run(
         self,
         *,
-        gone: Callable[[], None],
-        key: Callable[[str], None],
-        word: Callable[[Consent], None],
+        on_gone: Callable[[], None],
+        on_key: Callable[[str], None],
+        on_word: Callable[[Consent], None],
     ) -> None:
         """Run the leg until it has ended; raises nothing.
 
         Args:
-            gone: Called when the leg has ended; may be called twice.
-            key: Called with each pressed key.
-            word: Called with each yes and no.
+            on_gone: Called when the leg has ended; may be called twice.
+            on_key: Called with each pressed key.
+            on_word: Called with each yes and no.
         """
 
         async def end(reason: str) -> None:
-            gone()
+            on_gone()
             await self._worker.cancel(reason=reason)
 
-        self._ear.on_key, self._ear.on_word = key, word
+        self._ear.on_key, self._ear.on_word = on_key, on_word
         self._leg.on_gone(end)
         runner = WorkerRunner(handle_sigint=False)
         try:
@@ -193,10 +193,12 @@ class PersonCall:
         except Exception as broken:  # noqa: BLE001 - must not end the caller's leg, too
             logger.opt(exception=broken).error("a person's leg failed")
         finally:
-            gone()
+            on_gone()
 
     async def brief(self, summary: str, *, again: bool = False) -> None:
-        """Say what the call is about and how to accept; answers before the end do not count.
+        """Say what the call is about and how to accept; return once the person has heard it.
+
+        Keys and words before that are ignored.
 
         Args:
             summary: What the call is about; may be empty.
@@ -234,7 +236,7 @@ class PersonCall:
 
     def _text(self, situation: Situation) -> str:
         found = (text.text for text in self._texts if text.situation is situation)
-        return next(found, FOR_PERSON[situation])
+        return next(found, DEFAULT_TEXTS[situation])
 
 
 def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
@@ -249,7 +251,7 @@ def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
     return pass_on
 
 
-def _worker(processors: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
+def _make_worker(processors: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
     return PipelineWorker(
         Pipeline(order_interruptions(processors)),
         params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),

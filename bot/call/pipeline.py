@@ -131,8 +131,7 @@ class CallPipeline:
         self._make_fallbacks()
         self._make_farewell()
         self._make_optional(answering)
-        needed = (shared, leg, self.tts, self.phrases, words.text)
-        self.opt_out = opt_out_for(*needed, call_id=call_id, turn=self.turn, emit=self.outside)
+        self._make_opt_out()
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
@@ -186,17 +185,17 @@ class CallPipeline:
         )
 
     def _make_fallbacks(self) -> None:
-        last, hold, facts = self._shared.last_resort, self._settings.hold, self._leg.facts
+        last_resort, hold, facts = self._shared.last_resort, self._settings.hold, self._leg.facts
         self.requests = requests_of(
             self._shared, facts, call_id=self._call_id, end=self._end, stored=self.words.text
         )
         self.phrases = Phrases(
-            chooser=Chooser(last.utterances),
+            chooser=Chooser(last_resort.utterances),
             language=spoken(self._agent.language, "tts"),
             number=digit_by_digit(facts.other_party),
         )
         voice = call_voice(
-            last.clips,
+            last_resort.clips,
             self._settings,
             self._agent,
             rate_hz=facts.sample_rate_hz,
@@ -210,7 +209,7 @@ class CallPipeline:
             phrases=self.phrases,
             voice=voice,
             choices=self.requests,
-            ear=menu_ear(last, hold.steps, keys=facts.keys),
+            ear=menu_ear(last_resort, hold.steps, keys=facts.keys),
             remember=partial(self.dialogue.add, "assistant"),
             line=self.line,
             floor=self.floor,
@@ -220,17 +219,18 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
-        self.hold_line.decision.outage.reads_number = reads_number(last, self.phrases)
+        self.hold_line.decision.outage.reads_number = reads_number(last_resort, self.phrases)
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before
         # The limit includes the time before the call was resumed here.
         lasted_s = self._clock() - before.began_at if before and before.call_id else 0.0
-        public_s = self._settings.transports.webrtc.public_max_call_s
-        most_s = min(agent.max_call_s, public_s if self._leg.facts.public else agent.max_call_s)
+        max_s = agent.max_call_s
+        if self._leg.facts.public:
+            max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
         self.farewell = Farewell(
             end=self._end,
-            sounds=self._agent_sounds,
+            sounds=self._is_agent_audible,
             last_words=self.hold_line.decision.part,
         )
         self.dialogue.asides.goodbye = lambda: self.farewell.cut_off
@@ -241,7 +241,7 @@ class CallPipeline:
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
-            length=CallLength(max_call_s=most_s - lasted_s, words=agent.farewell),
+            length=CallLength(max_call_s=max_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
             floor=self.floor,
             emit=self.outside,
@@ -286,12 +286,24 @@ class CallPipeline:
                 speech=shared.models.vad(self._settings.turn),
             )
 
+    def _make_opt_out(self) -> None:
+        self.opt_out = opt_out_for(
+            self._shared,
+            self._leg,
+            self.tts,
+            self.phrases,
+            self.words.text,
+            call_id=self._call_id,
+            turn=self.turn,
+            emit=self.outside,
+        )
+
     def _observe_line(self) -> None:
         """Observe the pipeline and what the caller hears; register the parts that follow events."""
-        recording, talk = self.recording, self.dialogue
+        recording, dialogue = self.recording, self.dialogue
 
         def pass_agent_sound(pcm: bytes) -> None:
-            talk.echo.hear_agent(pcm)
+            dialogue.echo.hear_agent(pcm)
             if recording:
                 recording.hear_agent(pcm)
 
@@ -317,24 +329,26 @@ class CallPipeline:
             emit=self.outside,
             restored=lambda after_s: self.outside(LineRestored(after_s=round(after_s, 3))),
         )
-        wordless = WordlessTurns(talk.pair.user(), talk.memory, self.hold_line, talk.asides)
+        wordless = WordlessTurns(
+            dialogue.pair.user(), dialogue.memory, self.hold_line, dialogue.asides
+        )
         self._captions = captions_for(self._leg)
-        parts = (talk, self.hold_line, wordless, self.opt_out, self.observer, self._captions)
+        parts = (dialogue, self.hold_line, wordless, self.opt_out, self.observer, self._captions)
         self._listeners = [part.notice for part in parts if part]
 
     def _make_tools(self) -> None:
         """Give the model the built-in tools, the owner's, and those that only this call has."""
-        talk, decision = self.dialogue, self.hold_line.decision
+        dialogue, decision = self.dialogue, self.hold_line.decision
 
         def is_quiet() -> bool:
             """Return whether neither side speaks and nothing else is about to be said."""
-            speaking = self.floor.caller_speaking or self._agent_sounds()
+            speaking = self.floor.caller_speaking or self._is_agent_audible()
             return not (speaking or decision.awaits_answer or decision.led)
 
         async def ask_with(result: str, note: str) -> None:
-            talk.add("developer", result)  # untrusted, so not in one message with our note
-            talk.add("developer", note)
-            await talk.pair.user().push_context_frame()
+            dialogue.add("developer", result)  # untrusted, so not in one message with our note
+            dialogue.add("developer", note)
+            await dialogue.pair.user().push_context_frame()
 
         more = [self.opt_out.tool(), self.opt_out.undo_tool()] if self.opt_out else []
         sensitive = self._agent.sensitive
@@ -345,21 +359,21 @@ class CallPipeline:
             turn=lambda: self.turn.number,
             emit=self.outside,
             clock=self._clock,
-            speaking=lambda: self._agent_sounds() or decision.holding,
+            speaking=lambda: self._is_agent_audible() or decision.holding,
             people=self.transfer,
             more=more,
             late=LateResults(is_quiet=is_quiet, ask_with=ask_with),
             facts=call_facts(self._call_id, self._leg.facts),
         )
         self.tools.box.verified, self.tools.box.words = self._verified, self.words
-        talk.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
+        dialogue.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
-    def _agent_sounds(self) -> bool:
+    def _is_agent_audible(self) -> bool:
         return self.floor.agent_sounds(self._clock())
 
     def _processors(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
-        leg, agent, transfer, talk = self._leg, self._agent, self.transfer, self.dialogue
+        leg, agent, transfer, dialogue = self._leg, self._agent, self.transfer, self.dialogue
         window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self.outside)
         return [
             leg.input(),  # the caller's audio, 20 ms at a time
@@ -368,9 +382,9 @@ class CallPipeline:
             *([self.answerer] if self.answerer else []),  # who picked up
             # The voices follow the caller's language.
             *language_for(self._shared, leg, agent, voices=self._voices, phrases=self.phrases),
-            CallerWords(emit=self.outside, asides=talk.asides),  # limits words, drops asides
+            CallerWords(emit=self.outside, asides=dialogue.asides),  # limits words, drops asides
             SoundWindows(  # pieces that are long enough for the VAD
-                self.floor, quiet=lambda: talk.vad.quiet, hear=self._hear
+                self.floor, quiet=lambda: dialogue.vad.quiet, hear=self._hear
             ),
             Keypad(  # pressed keys become the caller's turn
                 lengths=[size for tool in agent.tools for size in tool.digits_asked],
@@ -382,9 +396,9 @@ class CallPipeline:
                 clock=self._clock,
             ),
             TurnOpener(  # updates the floor; the budget runs from the last sample
-                self.floor, turn=self.turn, faintness=talk.vad.faintness, clock=self._clock
+                self.floor, turn=self.turn, faintness=dialogue.vad.faintness, clock=self._clock
             ),
-            talk.pair.user(),  # VAD, turn detection, the caller's side of the context
+            dialogue.pair.user(),  # VAD, turn detection, the caller's side of the context
             SoundEnd(),  # the caller's audio ends here
             window(),  # no request is longer than the context window
             self.llm,
@@ -395,7 +409,7 @@ class CallPipeline:
             self.hold_line,  # speaks when an answer is late, or cannot come
             *([transfer.waiting] if transfer else []),  # tones, and the person's audio
             leg.output(),  # reports what is played
-            talk.pair.assistant(),  # remembers what was heard, not what was sent
+            dialogue.pair.assistant(),  # remembers what was heard, not what was sent
         ]
 
     def _hear(self, frame: InputAudioRawFrame) -> None:
@@ -514,10 +528,10 @@ def requests_of(
     shared: Shared, facts: LegFacts, *, call_id: str, end: End, stored: Callable[[str], str]
 ) -> CallerRequests:
     """Return what takes a caller's requests; `stored` returns words as they may be stored."""
-    last, placed = shared.last_resort, bool(shared.settings.callbacks.campaign)
+    last_resort, placed = shared.last_resort, bool(shared.settings.callbacks.campaign)
     return CallerRequests(
-        callbacks=last.callbacks,
-        messages=last.messages,
+        callbacks=last_resort.callbacks,
+        messages=last_resort.messages,
         call_id=call_id,
         facts=facts,
         end=end,
@@ -527,7 +541,7 @@ def requests_of(
     )
 
 
-def reads_number(last: LastResort, phrases: Phrases) -> bool:
+def reads_number(last_resort: LastResort, phrases: Phrases) -> bool:
     """Return whether the caller's number is known and there are texts to read it out."""
-    texts = {text.situation for text in last.texts(phrases.language)}
+    texts = {text.situation for text in last_resort.texts(phrases.language)}
     return bool(phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER})

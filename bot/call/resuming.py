@@ -23,8 +23,8 @@ from calls.resume import (
 from processors.holding.utterance_rules import Situation
 
 BACK: Final = "I am back."  # used if the owner's texts have none
-EACH_S: Final = 0.5  # between two checks for a change
-AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
+CHECK_EVERY_S: Final = 0.5  # between two checks for a change
+SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
 
 class StateSender:
@@ -36,16 +36,16 @@ class StateSender:
         self._kept: ResumeState | None = None
 
     async def run(self) -> None:
-        """Save the state whenever it changes, and at least every `AGAIN_S`, until cancelled."""
+        """Save the state when it has changed or after `SAVE_AGAIN_S`, until cancelled."""
         while True:
             await self.keep()
-            await asyncio.sleep(EACH_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def keep(self) -> None:
-        """Save the state if it has changed or is `AGAIN_S` old; an error never affects the call."""
+        """Save the state if it has changed or is `SAVE_AGAIN_S` old; an error is only logged."""
         try:
             state, kept = self._state(), self._kept
-            if kept is None or state != kept or state.kept_at - kept.kept_at >= AGAIN_S:
+            if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
                 self._kept = state
                 await self._parked.keep(state)
         except Exception as broken:  # noqa: BLE001 - the call continues without it
@@ -65,13 +65,13 @@ def state_of(
         unsure: How many of the last words may not have been heard.
         now: The time on the same clock.
     """
-    talk, queue = pipeline.dialogue, pipeline.tts.queue
-    messages = [dict(message) for message in talk.memory.messages if isinstance(message, dict)]
+    dialogue, queue = pipeline.dialogue, pipeline.tts.queue
+    messages = [dict(message) for message in dialogue.memory.messages if isinstance(message, dict)]
     speech = queue.speech
-    partial = talk.pair.assistant().aggregation_string()
-    # Whether part of an answer has yet to be heard.
-    speaks = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
-    heard = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
+    partial = dialogue.pair.assistant().aggregation_string()
+    is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
+    spoken = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
+    heard = without_last(" ".join([*map(str, spoken), partial]).strip(), unsure)
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
@@ -81,9 +81,9 @@ def state_of(
         language=pipeline.phrases.language,
         voice=pipeline.tts.speaker,
         messages=messages,
-        words=talk.pair.user().aggregation_string(),
-        said=speech.text if speaks else "",
-        heard=without_last(" ".join([*map(str, heard), partial]).strip(), unsure) if speaks else "",
+        words=dialogue.pair.user().aggregation_string(),
+        said=speech.text if is_answer_pending else "",
+        heard=heard if is_answer_pending else "",
         partial=without_last(partial, unsure),
         written=not queue.in_reply,
         tools=pipeline.tools.box.kept,

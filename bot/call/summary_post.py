@@ -14,9 +14,10 @@ from fallbacks.failure import Failure, Kind, ServiceError, failed
 from operations.keep_running import keep_running
 from operations.retrying import Retries, run_with_retries
 
-WAITING: Final = 100  # summaries in the queue; any more are dropped
+MAX_WAITING: Final = 100  # summaries in the queue; any more are dropped
 POST_S: Final = 10.0
-ASKED: Final = ("webhook", "transfer")
+STAGE: Final = "webhook"  # these two name the owner's webhook in failures and events
+PROVIDER: Final = "transfer"
 
 
 class SummaryPosts:
@@ -25,7 +26,7 @@ class SummaryPosts:
     def __init__(self, url: str | None, retries: Retries | None = None) -> None:
         self._url = url
         self._retries = retries
-        self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
+        self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(MAX_WAITING)
 
     def send(self, summary: Mapping[str, Any]) -> None:
         """Queue a summary; never waits. A summary that finds the queue full is dropped."""
@@ -34,7 +35,7 @@ class SummaryPosts:
         try:
             self._waiting.put_nowait(summary)
         except asyncio.QueueFull:
-            logger.error("a summary was not sent: {} are waiting", WAITING)
+            logger.error("a summary was not sent: {} are waiting", MAX_WAITING)
 
     async def run(self) -> None:
         """Post the queued summaries one after the other, until cancelled."""
@@ -58,7 +59,7 @@ class SummaryPosts:
                 if not answer.ok:
                     raise _Refused(answer.status)
 
-        await run_with_retries(post, asked=ASKED, classify=_classify, retries=retries)
+        await run_with_retries(post, asked=(STAGE, PROVIDER), classify=_classify, retries=retries)
 
 
 class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
@@ -68,16 +69,15 @@ class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
 
 
 def _classify(error: Exception) -> Failure | None:
-    stage, provider = ASKED
     match error:
         case _Refused(status=status):
             is_temporary = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
             kind = Kind.OVERLOADED if is_temporary else Kind.BAD_REQUEST
-            return failed(kind, stage, provider=provider, reason=f"answered {status}")
+            return failed(kind, STAGE, provider=PROVIDER, reason=f"answered {status}")
         case TimeoutError():
-            return failed(Kind.TIMEOUT, stage, provider=provider, reason="no answer in time")
+            return failed(Kind.TIMEOUT, STAGE, provider=PROVIDER, reason="no answer in time")
         case aiohttp.ClientError():
-            return failed(Kind.NETWORK, stage, provider=provider, reason=type(error).__name__)
+            return failed(Kind.NETWORK, STAGE, provider=PROVIDER, reason=type(error).__name__)
         case _:
             return None
 

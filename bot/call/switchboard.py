@@ -13,7 +13,7 @@ from transports.leg import Leg
 from transports.pool import DRAINING, SwitchboardFullError
 
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
-CUT_S: Final = 5.0  # a backstop: a cancel has a limit of its own
+CUT_S: Final = 5.0  # for cancelled calls to end; a backstop, because a cancel has its own limit
 
 
 class LostCall(Protocol):
@@ -21,11 +21,11 @@ class LostCall(Protocol):
 
     call_id: str
 
-    async def settle(self, here: Collection[str]) -> None:
+    async def settle(self, calls_here: Collection[str]) -> None:
         """Wait until the call has been resumed or can no longer be resumed; emit how it ended.
 
         Args:
-            here: The ids of the calls in progress in this process.
+            calls_here: The ids of the calls in progress in this process.
         """
         ...
 
@@ -111,7 +111,8 @@ class Switchboard:
                 with logger.contextualize(call_id=call.call_id):  # also for log lines of libraries
                     await call.run()
             finally:
-                if self.calls.get(call.call_id) is call:  # not a call that resumed it here
+                # Otherwise a new call in this process has resumed it, under the same id.
+                if self.calls.get(call.call_id) is call:
                     del self.calls[call.call_id]
         finally:
             self._taken -= 1
@@ -120,7 +121,7 @@ class Switchboard:
                 self._empty.set()
 
     def await_return(self, call: LostCall, tasks: asyncio.TaskGroup) -> None:
-        """Settle a call whose line was lost, in a task of `tasks`.
+        """Settle a call whose line was lost, in a task of `tasks`; see `LostCall.settle`.
 
         Does nothing while this process closes: another process may still resume the call, so the
         call stays open in the record.
@@ -161,7 +162,7 @@ class Switchboard:
                 return
         for call in tuple(self.calls.values()):
             await _log_failure(call, call.cancel("shutdown"))
-        self._hurried = False  # the next wait has its own limit
+        self._hurried = False  # otherwise the next wait would return at once
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
             raise CommandError(f"{calls} did not end although cut off")

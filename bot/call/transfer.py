@@ -42,7 +42,7 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
 
 
 CONFIRM_S: Final = 20.0  # to press the same key again; reading out the number takes about 10 s
-NOT_ASKED: Final = ("", 0.0)
+NO_PRESS: Final = ("", 0.0)  # a key, and when it was pressed
 CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 
 
@@ -85,44 +85,46 @@ class Transfer:
         emit: Emit,
     ) -> None:
         self.waiting, self.sound = waiting, JoinedSound()
-        waiting.on_key = self._pressed
+        waiting.on_key = self._handle_key
         self.shared, self.leg, self.agent = shared, leg, agent
         self._silence, self._hold_line, self.requests = silence, hold_line, requests
         self.turn, self.emit = turn, emit
-        self.calls_people = shared.people.for_caller(leg.facts.transport)
+        self.people_carrier = shared.people.for_caller(leg.facts.transport)
         self.language = spoken(agent.language, "tts")  # for the person, not the caller
         self._call_id, self._llm, self._conversation = call_id, llm, conversation
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
-        self._asked = NOT_ASKED  # the key that requested a callback, and its time
+        self._first_press = NO_PRESS  # of the key for a callback, until it is pressed again
 
     @property
     def names(self) -> tuple[str, ...]:
         """The destinations that this line can reach."""
-        return tuple(name for name, to in self.agent.destinations.items() if self._how(to))
+        return tuple(
+            name for name, to in self.agent.destinations.items() if self._transfer_kind(to)
+        )
 
     @property
     def busy(self) -> bool:
         """Whether the caller waits for a person or talks with one."""
         return self._running is not None and not self._running.done()
 
-    def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
+    def reach(self, name: str, reason: str, *, words_first: bool = False) -> bool:
         """Begin a transfer; return False if it is impossible, or if another one is in progress.
 
         Args:
             name: A destination of the agent.
             reason: Why the caller needs a person.
-            behind_words: Whether the model is writing words that the caller should hear first.
+            words_first: Whether the model is writing words that the caller should hear first.
         """
         destination = self.agent.destinations.get(name)
-        how = self._how(destination) if destination else None
+        how = self._transfer_kind(destination) if destination else None
         if self.busy:
             self._hold_line.note_answered()  # the model gives no answer to this turn
             self.waiting.reassure()
         if destination is None or how is None or self.busy:
             return False
-        if behind_words:
+        if words_first:
             self.waiting.expect_words()
         to, ring_s = Destination(name=name, number=destination.number), destination.ring_s
         self._attempt = TransferAttempt(self, how, to, ring_s=ring_s, reason=reason)
@@ -138,6 +140,7 @@ class Transfer:
         if not self.reach(name, reason) or self._running is None or self._attempt is None:
             return False
         self._attempt.from_menu = True
+        # Shielded: if the menu stops waiting, the transfer continues.
         return await asyncio.shield(self._running) == "connected"
 
     async def summarise(self, reason: str, to: Destination) -> Summary:
@@ -169,7 +172,7 @@ class Transfer:
         return Order(id=order_id, source="transfer", by=by, number=to.number)
 
     async def close(self) -> None:
-        """End the transfer, so that the person is not left on an empty line."""
+        """End the transfer within `CLOSE_S`, so that the person is not left on an empty line."""
         if self._attempt and self._running:
             self._attempt.caller_gone()
             await asyncio.wait({self._running}, timeout=CLOSE_S)
@@ -195,16 +198,20 @@ class Transfer:
         self._silence.excuse(away=False)
         self._hold_line.set_away(away=False)
 
-    def _how(self, to: DestinationSettings) -> How | None:
+    def _transfer_kind(self, to: DestinationSettings) -> How | None:
         """Return the kind of transfer to a destination; `None` if this line supports none."""
-        calls, hands_on = self.calls_people is not None, self.leg.facts.transfers
-        if to.warm and calls:
+        can_call = self.people_carrier is not None
+        if to.warm and can_call:
             return How.BRIEF
-        if hands_on:
+        if self.leg.facts.transfers:
             return How.HAND_ON
-        return How.CALL if calls else None
+        return How.CALL if can_call else None
 
-    def _pressed(self, key: str) -> None:
+    def _handle_key(self, key: str) -> None:
+        """Begin the transfer or callback that the agent's `keys` define for a pressed key.
+
+        Does nothing during a transfer, or while the outage menu uses the keys.
+        """
         target = self.agent.keys.get(key)
         if target is None or self.busy or self._hold_line.decision.outage.takes_keys:
             return
@@ -215,16 +222,17 @@ class Transfer:
             self.reach(next(iter(self.names), "") if target == PERSON else target, reason)
 
     async def _note_callback(self, key: str, reason: str) -> None:
-        """Read out the number; note the callback when the same key is pressed again.
+        """Read out the number; note the callback if the same key is pressed again in `CONFIRM_S`.
 
         Without a number to read out, try to note it at once.
         """
         has_number, now = bool(self.leg.facts.other_party), self.shared.clock()
-        asked, self._asked = self._asked, (key, now)
-        if has_number and (asked[0] != key or now > asked[1] + CONFIRM_S):
+        first_key, first_at = self._first_press
+        self._first_press = (key, now)
+        if has_number and (key != first_key or now > first_at + CONFIRM_S):
             await self.waiting.say(Situation.CONFIRM_NUMBER)
             return
-        self._asked = NOT_ASKED
+        self._first_press = NO_PRESS
         kept = await self.requests.call_back(reason)
         await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
 
@@ -266,10 +274,10 @@ class _Tasks:
         return (self._reports.popleft() if self._reports else None), now
 
     def start(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+        self, name: str, work: Coroutine[Any, Any, Report | None], on_failure: Report
     ) -> None:
         """Start a step in a task, and queue its report when it is done or has failed."""
-        reporting = self._report_result(name, work, if_it_fails)
+        reporting = self._report_result(name, work, on_failure)
         self._under_way[name] = begin_owned(reporting, f"transfer: {name}")
 
     async def cancel(self, *names: str) -> None:
@@ -281,13 +289,13 @@ class _Tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _report_result(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+        self, name: str, work: Coroutine[Any, Any, Report | None], on_failure: Report
     ) -> None:
         try:
             report = await work
         except Exception as broken:  # noqa: BLE001 - a failed step is reported, like any result
             logger.opt(exception=broken).error("transfer: {} failed", name)
-            report = if_it_fails
+            report = on_failure
         if report is not None:
             self.report(report)
 
@@ -321,7 +329,7 @@ class TransferAttempt:
     async def run(self) -> Handover | None:
         """Run the attempt; return its result, `None` if the caller hung up first or it crashed."""
         decision = self._decision
-        outcome = "caller_gone"
+        default_outcome = "caller_gone"  # for the gate, if the decision has none
         try:
             self._transfer.leave_agent()
             await self._do(decision.start(self._now()))
@@ -330,14 +338,15 @@ class TransferAttempt:
                 await self._do((report or decision.tick)(now))
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
-            outcome = "failed"
+            default_outcome = "failed"
             await self._drop("failed")
             await self._come_back("failed")
         finally:
             await self._tasks.cancel()
             answered_at = self._answered_at
             length_s = None if answered_at is None else self._now() - answered_at
-            await self._gate.end(self._order.id, decision.outcome or outcome, length_s=length_s)
+            outcome = decision.outcome or default_outcome
+            await self._gate.end(self._order.id, outcome, length_s=length_s)
         return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
@@ -359,7 +368,7 @@ class TransferAttempt:
     def _begin(self, step: TransferStep) -> None:
         """Start a step that takes time."""
         decision = self._decision
-        work, if_it_fails = {
+        work, on_failure = {
             TransferStep.ANNOUNCE: (self._announce, decision.announced),
             TransferStep.SUMMARISE: (self._summarise, decision.summary_ready),
             TransferStep.CALL: (self._call, partial(decision.person_called, outcome="failed")),
@@ -368,7 +377,7 @@ class TransferAttempt:
             TransferStep.ASK_AGAIN: (partial(self._brief, again=True), decision.person_gone),
             TransferStep.JOIN: (self._join, partial(decision.joined, ok=False)),
         }[step]
-        self._tasks.start(step, work(), if_it_fails)
+        self._tasks.start(step, work(), on_failure)
 
     # Steps that take time; each returns its report.
 
@@ -387,32 +396,34 @@ class TransferAttempt:
     async def _call(self) -> Report:
         """Call the person, and run their leg if they pick up."""
         decision, transfer = self._decision, self._transfer
-        assert transfer.calls_people  # noqa: S101 - `_how` has checked
-        if await self._gate.admit(self._order):
+        assert transfer.people_carrier  # noqa: S101 - `_transfer_kind` has checked
+        refusal = await self._gate.admit(self._order)
+        if refusal:
             return partial(decision.person_called, outcome="failed")
-        answered = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
-        if isinstance(answered, str):
-            return partial(decision.person_called, outcome=answered)
+        result = await transfer.people_carrier.call_person(self._to, ring_s=self._ring_s)
+        if isinstance(result, str):  # the reason why the person has no leg
+            return partial(decision.person_called, outcome=result)
         self._answered_at = self._now()
         self._person = PersonCall(
             transfer.shared,
-            answered,
+            result,
             transfer.agent,
             language=transfer.language,
             turn=transfer.turn,
             emit=self._emit,
         )
         running = self._person.run(
-            gone=lambda: self._tasks.report(decision.person_gone),
-            key=self._person_said,
-            word=self._person_said,
+            on_gone=lambda: self._tasks.report(decision.person_gone),
+            on_key=self._note_answer,
+            on_word=self._note_answer,
         )
         self._tasks.start("person", running, decision.person_gone)
         return partial(decision.person_called, outcome="connected")
 
     async def _hand_on(self) -> Report:
         """Let the carrier transfer the call."""
-        if await self._gate.admit(self._order):
+        refusal = await self._gate.admit(self._order)
+        if refusal:
             return partial(self._decision.handed_on, outcome="failed")
         outcome = await self._transfer.leg.transfer(self._to, ring_s=self._ring_s)
         return partial(self._decision.handed_on, outcome=outcome)
@@ -441,8 +452,10 @@ class TransferAttempt:
         self._emit_outcome("connected")
         return partial(self._decision.joined, ok=True)
 
-    def _person_said(self, answer: str) -> None:
-        if (accepts := ANSWERS.get(answer)) is not None:
+    def _note_answer(self, answer: str) -> None:
+        """Report whether the person accepts the call; other keys are ignored."""
+        accepts = ANSWERS.get(answer)
+        if accepts is not None:
             self._tasks.report(partial(self._decision.person_decided, accepts=accepts))
 
     # The ends of an attempt.

@@ -79,7 +79,7 @@ class ReachesPeople(Protocol):
         """Whether the caller waits for a person or talks with one."""
         ...
 
-    def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
+    def reach(self, name: str, reason: str, *, words_first: bool = False) -> bool:
         """Begin a transfer; return False if it is impossible now."""
         ...
 
@@ -116,10 +116,10 @@ class Tools:
             facts: The facts of the call, for the owner's tools.
         """
         can_transfer = people is not None and bool(people.names)
-        boxed = () if can_transfer else (_no_transfer_tool(turn, emit),)
-        boxed += (_callback_tool(callbacks, turn=turn, emit=emit), *more)
-        boxed += owner_tools(agent.tools, facts)
-        self.box = Toolbox(tools=boxed, turn=turn, emit=emit, clock=clock)
+        tools = () if can_transfer else (_no_transfer_tool(turn, emit),)
+        tools += (_callback_tool(callbacks, turn=turn, emit=emit), *more)
+        tools += owner_tools(agent.tools, facts)
+        self.box = Toolbox(tools=tools, turn=turn, emit=emit, clock=clock)
         self.box.speaking, self.box.late = speaking, late
         direct = [_end_call_tool(agent, turn=turn, emit=emit)]
         direct += [_transfer_tool(people, turn=turn, emit=emit)] if people and can_transfer else []
@@ -174,7 +174,7 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
         if not wrong:
             reason = _text(params.arguments, "reason")
             emit(PersonWanted(turn=turn(), reason=reason))
-            begun = people.reach(params.arguments["destination"], reason, behind_words=True)
+            begun = people.reach(params.arguments["destination"], reason, words_first=True)
             outcome, result = ("ok", BEING_CONNECTED) if begun else ("failed", NOBODY_THERE)
             if people.busy:
                 result = BEING_CONNECTED
@@ -197,6 +197,7 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
 
 
 def _no_transfer_tool(turn: Callable[[], int], emit: Emit) -> Tool:
+    """Return the tool for lines that cannot transfer: it only reports that a person was wanted."""
 
     async def run(arguments: Mapping[str, Any]) -> str:
         emit(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
@@ -216,16 +217,19 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
     A caller ID may be forged, and a spoken number misheard. So the first use only returns the
     number to read out. A second use stores the callback, if the caller has spoken in between.
     """
-    asked: dict[str, int] = {}  # by number: the turn in which the model was asked to read it out
+    # By number: the turn in which the model was asked to read it out.
+    asked_in_turn: dict[str, int] = {}
 
     async def run(arguments: Mapping[str, Any]) -> str:
         said = _text(arguments, "number", WHEN_LIMIT)
         number = callbacks.callback_number(said)
         if isinstance(number, Unkept):
             raise ToolFailed(UNKEPT[number])
-        confirmed = arguments.get("confirmed") is True and asked.get(number, turn()) < turn()
+        confirmed = (
+            arguments.get("confirmed") is True and asked_in_turn.get(number, turn()) < turn()
+        )
         if not confirmed:
-            asked[number] = turn()
+            asked_in_turn[number] = turn()
             return CONFIRM.format(number=" ".join(number))
         when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
         about = "; ".join(filter(None, [reason, when and f"when: {when}"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.call.briefs import GREETING, briefed
+from bot.call.briefs import DEFAULT_GREETING, briefed
 from bot.config.agent import AgentSettings
 from calls.outbound import Contact
 from calls.outside_text import placeholders
@@ -121,9 +121,9 @@ def test_a_text_that_cannot_be_filled_is_not_spoken() -> None:
 
     agent = briefed(AgentSettings(), own, contact)
 
-    assert agent.greeting == GREETING
+    assert agent.greeting == DEFAULT_GREETING
     assert agent.answering is not None
     assert agent.answering.message == ""
-    assert GREETING in agent.answering.who
+    assert DEFAULT_GREETING in agent.answering.who
     assert "They bought {product}; their name is {name}." in agent.instructions
     assert "If there is no such value, do without it." in agent.instructions

@@ -15,7 +15,7 @@ def worker_of_a_call(listed: list[FrameProcessor]) -> None:
 
 
 def worker_of_a_persons_call(listed: list[FrameProcessor]) -> None:
-    person_call._worker(listed, 8000)
+    person_call._make_worker(listed, 8000)
 
 
 @pytest.mark.parametrize("make", [worker_of_a_call, worker_of_a_persons_call])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.call.briefs import GREETING, LOOK_UP_S, PLACES, Briefs, briefed
+from bot.call.briefs import ABOUT_PLACEHOLDERS, DEFAULT_GREETING, LOOK_UP_S, Briefs, briefed
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings, ToolSettings
 from calls.outbound import Contact
@@ -39,7 +39,12 @@ def test_the_disclosure_is_said_first_and_cannot_be_barged_in_on() -> None:
 def test_the_agent_knows_the_script_the_goals_and_the_contact() -> None:
     told = briefed(AGENT, CAMPAIGN, ANNA)
 
-    for words in ("Be kind.", "You call {name} about the {appliance}.", "- find a date", PLACES):
+    for words in (
+        "Be kind.",
+        "You call {name} about the {appliance}.",
+        "- find a date",
+        ABOUT_PLACEHOLDERS,
+    ):
         assert words in told.instructions
     assert told.contact == {"name": "Anna", "appliance": "heating"}
 
@@ -56,7 +61,7 @@ def test_the_agent_knows_the_script_the_goals_and_the_contact() -> None:
 def test_placeholders_are_explained_if_the_campaign_has_any(
     campaign: Campaign, *, told: bool
 ) -> None:
-    assert (PLACES in briefed(AGENT, campaign, ANNA).instructions) is told
+    assert (ABOUT_PLACEHOLDERS in briefed(AGENT, campaign, ANNA).instructions) is told
 
 
 def test_the_agent_of_an_incoming_call_has_no_campaign() -> None:
@@ -151,7 +156,7 @@ def test_a_field_that_requires_verification_is_not_revealed_before_it() -> None:
 
     told = briefed(agent, campaign, ANNA)
 
-    assert told.greeting == GREETING  # half a sentence is not said
+    assert told.greeting == DEFAULT_GREETING  # half a sentence is not said
     assert told.answering
     assert told.answering.message == ""
     assert "heating" not in told.instructions

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.call.resuming import AGAIN_S, EACH_S, StateSender
+from bot.call.resuming import CHECK_EVERY_S, SAVE_AGAIN_S, StateSender
 from calls.resume import ResumeState
 
 
@@ -28,7 +28,7 @@ class Place:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("changes", "kept"),
-    [(False, round(AGAIN_S * 2 / AGAIN_S) + 1), (True, round(AGAIN_S * 2 / EACH_S) + 1)],
+    [(False, 3), (True, round(SAVE_AGAIN_S * 2 / CHECK_EVERY_S) + 1)],
 )
 async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_is_too_old(
     kept: int, *, changes: bool
@@ -41,7 +41,7 @@ async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_i
         return ResumeState(call_id="c", kept_at=now, said=str(now) if changes else "Yes.")
 
     keeping = loop.create_task(StateSender(place, state).run())
-    await asyncio.sleep(2 * AGAIN_S + EACH_S / 2)
+    await asyncio.sleep(2 * SAVE_AGAIN_S + CHECK_EVERY_S / 2)
     keeping.cancel()
 
     assert len(place.kept) == kept

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.call.summary_post import WAITING, SummaryPosts, sending
+from bot.call.summary_post import MAX_WAITING, SummaryPosts, sending
 from calls.events import Event
 from fallbacks.events import AttemptFailed, RetryPlanned
 from fallbacks.retrying import RetrySettings
@@ -74,5 +74,5 @@ async def test_a_summary_that_cannot_be_sent_does_not_block_others() -> None:
 async def test_without_an_address_or_with_a_full_queue_nothing_is_kept() -> None:
     SummaryPosts(None).send(SUMMARY)
     crowded = SummaryPosts("http://127.0.0.1:9", retries([]))
-    for _ in range(WAITING + 5):
+    for _ in range(MAX_WAITING + 5):
         crowded.send(SUMMARY)

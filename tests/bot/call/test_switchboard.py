@@ -122,7 +122,7 @@ async def test_a_process_that_closes_leaves_its_lost_calls_to_others() -> None:
     class StillLost:
         call_id = "c"
 
-        async def settle(self, here: Collection[str]) -> None:
+        async def settle(self, calls_here: Collection[str]) -> None:
             await waits.wait()
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:  # ends, although it still waits

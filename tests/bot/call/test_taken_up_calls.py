@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.call.call import UNKNOWN
+from bot.call.call import UNSAVED_ENTRIES
 from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
@@ -69,4 +69,4 @@ async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) ->
         await there.until(lambda: there.events(AgentSaid))
 
         numbers = [item.number for item in there.notes.entries if item.call_id == "c1"]
-    assert numbers == list(range(7 + UNKNOWN + 1, 7 + UNKNOWN + 1 + len(numbers)))
+    assert numbers == list(range(7 + UNSAVED_ENTRIES + 1, 7 + UNSAVED_ENTRIES + 1 + len(numbers)))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from bot.call.models import AT_ONCE, VoiceModels, warm_up
+from bot.call.models import JUDGEMENTS_AT_ONCE, VoiceModels, warm_up
 from processors.turn.detector import Judgement, PendingJudgement, TurnDetector
 
 MEET_S: Final = 10.0  # for threads to get to work
@@ -25,7 +25,7 @@ async def test_a_warm_up_that_is_not_ready_in_time_does_not_stop_the_start(
 async def test_turn_decisions_warm_up_in_parallel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    together, met = Barrier(AT_ONCE), list[bool]()
+    together, met = Barrier(JUDGEMENTS_AT_ONCE), list[bool]()
 
     def look(self: TurnDetector, *sound: Any) -> Judgement:
         del self, sound
