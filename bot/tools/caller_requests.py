@@ -18,10 +18,10 @@ from processors.holding.caller_silence import End
 from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits for the confirmation
-AGAIN_S: Final = 1.0  # between two attempts to store a request after the call's end
+RETRY_EVERY_S: Final = 1.0  # between two attempts to store a request after the call's end
 MAX_OWED: Final = 8  # requests of one call; they share a row, which has room for fewer
 
-EACH_S: Final = 1.0  # of audio per write; the most that is lost if the process dies
+WRITE_EVERY_S: Final = 1.0  # of audio per write; the most that is lost if the process dies
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class RecordedMessage:
         """Add a piece of audio; never waits."""
         self._unwritten += pcm
         busy = self._writing is not None and not self._writing.done()
-        enough = len(self._unwritten) >= EACH_S * self._rate_hz * SAMPLE_BYTES
+        enough = len(self._unwritten) >= WRITE_EVERY_S * self._rate_hz * SAMPLE_BYTES
         if enough and not busy and not self._why_lost:
             self._writing = self._begin_writing()
 
@@ -62,7 +62,7 @@ class RecordedMessage:
             await self._writing
         await self._begin_writing()
         if not self._why_lost:
-            await asyncio.to_thread(self._try, MessageFile.finish)
+            await asyncio.to_thread(self._apply, MessageFile.finish)
         if not self._why_lost:
             return True
         logger.error("a message could not be saved: {}", self._why_lost.strerror)
@@ -73,7 +73,7 @@ class RecordedMessage:
         """Delete the file."""
         if self._writing:
             await self._writing
-        await asyncio.to_thread(self._try, MessageFile.drop)
+        await asyncio.to_thread(self._apply, MessageFile.drop)
 
     def _begin_writing(self) -> asyncio.Future[None]:
         pcm, self._unwritten = bytes(self._unwritten), bytearray()
@@ -88,10 +88,10 @@ class RecordedMessage:
         except OSError as error:
             self._why_lost = error
 
-    def _try(self, what: Callable[[MessageFile], None]) -> None:
+    def _apply(self, action: Callable[[MessageFile], None]) -> None:
         try:
             if self._file:
-                what(self._file)
+                action(self._file)
         except OSError as error:
             self._why_lost = self._why_lost or error
 
@@ -194,7 +194,7 @@ class CallerRequests:
             try:
                 await self._callbacks.add(self._owed[0])
             except StorageError:
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_EVERY_S)
             else:
                 self._owed.popleft()
                 logger.info("a callback that could not be stored during the call is stored")

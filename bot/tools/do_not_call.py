@@ -37,7 +37,7 @@ ANSWER_S: Final = 10.0  # a database that takes longer counts as unreachable (ch
 FIRST_WAIT_S: Final = 1.0  # before the second attempt; doubles with each attempt
 MAX_WAIT_S: Final = 15.0  # chosen: a dialler may recover before the next attempt, and call
 DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
-LOOK_S: Final = 60.0  # between two checks for numbers that other processes have left (chosen)
+CHECK_EVERY_S: Final = 60.0  # for numbers that other processes have left (chosen)
 CLOSE_S: Final = 3.0  # how long a process that ends waits for pending numbers (chosen)
 MAX_OWED: Final = 1000  # pending numbers (chosen); one more drops the oldest, with an event
 
@@ -78,7 +78,7 @@ class DoNotCallList(Protocol):
 
 
 @dataclass(slots=True)
-class _Listing:
+class _PendingNumber:
     owed: OwedNumber
     on_disk: bool = False
     tries: int = 0
@@ -97,30 +97,30 @@ class OptOuts:
         self._numbers = numbers
         self._kept = kept
         self._emit = emit
-        self._works: dict[asyncio.Task[None], _Listing] = {}  # the oldest first
+        self._pending: dict[asyncio.Task[None], _PendingNumber] = {}  # the oldest first
 
     def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
         """Begin to list a number; the returned task is done once that is committed.
 
         The task belongs to this object: do not cancel it.
         """
-        work = _Listing(owed, on_disk=on_disk)
+        pending = _PendingNumber(owed, on_disk=on_disk)
         # Owned by this object, which cancels and awaits it: see `close`.
-        task = asyncio.get_running_loop().create_task(self._list(work), name="do not call")
-        self._works[task] = work
-        task.add_done_callback(lambda done: self._works.pop(done, None))
-        if len(self._works) > MAX_OWED:
-            oldest = next(iter(self._works))
-            self._drop(oldest, self._works.pop(oldest), reason="too_many")
+        task = asyncio.get_running_loop().create_task(self._list(pending), name="do not call")
+        self._pending[task] = pending
+        task.add_done_callback(lambda done: self._pending.pop(done, None))
+        if len(self._pending) > MAX_OWED:
+            oldest = next(iter(self._pending))
+            self._give_up(oldest, self._pending.pop(oldest), reason="too_many")
         return task
 
     async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
         """Cancel a listing and remove what it has listed; return False if the database fails."""
-        work = self._works.get(listing)
+        pending = self._pending.get(listing)
         listing.cancel()
         await asyncio.wait({listing})
-        if work is not None:
-            await self._clear(work)
+        if pending is not None:
+            await self._delete_from_disk(pending)
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._numbers.remove_do_not_call(
@@ -131,43 +131,44 @@ class OptOuts:
             return False
         return True
 
-    async def look(self) -> None:
+    async def take_over_left_numbers(self) -> None:
         """Take over the numbers that other processes have left, until cancelled."""
         while True:
-            await self._take_up()
-            await asyncio.sleep(LOOK_S)
+            await self._begin_left_numbers()
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def close(self) -> None:
         """Wait briefly for pending numbers; leave the rest on disk, and emit an event for each."""
-        if self._works:
-            await asyncio.wait(self._works, timeout=CLOSE_S)
-        left = dict(self._works)
-        await asyncio.gather(*(self._keep(work) for work in left.values()))
-        for task, work in left.items():
-            self._drop(task, work, reason="process_ended")
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=CLOSE_S)
+        left = dict(self._pending)
+        await asyncio.gather(*(self._write_to_disk(pending) for pending in left.values()))
+        for task, pending in left.items():
+            self._give_up(task, pending, reason="process_ended")
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _take_up(self) -> None:
+    async def _begin_left_numbers(self) -> None:
         """Begin to list the numbers that other processes have left, as far as there is room."""
-        own = {work.owed.call_id for work in self._works.values()}
+        own = {pending.owed.call_id for pending in self._pending.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
             self.begin(item, on_disk=True)
 
-    async def _list(self, work: _Listing) -> None:
+    async def _list(self, pending: _PendingNumber) -> None:
+        """Retry until the number is listed, and keep it on disk meanwhile."""
         wait_s = FIRST_WAIT_S
-        while not await self._try(work):
-            await self._keep(work)
+        while not await self._add_to_list(pending):
+            await self._write_to_disk(pending)
             await asyncio.sleep(wait_s)
             wait_s = min(MAX_WAIT_S, 2 * wait_s)
-        if work.on_disk:
-            await self._clear(work)
-        if work.on_disk or work.tries > 1:
-            self._emit(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
+        if pending.on_disk:
+            await self._delete_from_disk(pending)
+        if pending.on_disk or pending.tries > 1:
+            self._emit(DoNotCallListed(call_id=pending.owed.call_id, tries=pending.tries))
 
-    async def _try(self, work: _Listing) -> bool:
-        owed = work.owed
-        work.tries += 1
+    async def _add_to_list(self, pending: _PendingNumber) -> bool:
+        owed = pending.owed
+        pending.tries += 1
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._numbers.add_do_not_call(
@@ -179,32 +180,32 @@ class OptOuts:
                     words=owed.words,
                 )
         except Exception as error:  # noqa: BLE001 - a bug here must not lose an opt-out
-            if work.tries == 1:
+            if pending.tries == 1:
                 logger.error("a number is not on the do-not-call list yet: {!r}", error)
             return False
         return True
 
-    async def _keep(self, work: _Listing) -> None:
+    async def _write_to_disk(self, pending: _PendingNumber) -> None:
         """Write a pending number to disk; a failed write is repeated after the next attempt."""
-        if work.on_disk:
+        if pending.on_disk:
             return
         try:
             async with asyncio.timeout(DISK_S):
-                await asyncio.to_thread(self._kept.keep, work.owed)
-            work.on_disk = True
+                await asyncio.to_thread(self._kept.keep, pending.owed)
+            pending.on_disk = True
         except (OSError, TimeoutError) as error:
             logger.error("the pending do-not-call number could not be written to disk: {!r}", error)
 
-    async def _clear(self, work: _Listing) -> None:
+    async def _delete_from_disk(self, pending: _PendingNumber) -> None:
         try:
             async with asyncio.timeout(DISK_S):
-                await asyncio.to_thread(self._kept.drop, work.owed)
+                await asyncio.to_thread(self._kept.drop, pending.owed)
         except (OSError, TimeoutError) as error:  # the next check lists it again, which is harmless
             logger.error("a listed number could not be deleted from disk: {!r}", error)
 
-    def _drop(self, task: "asyncio.Task[None]", work: _Listing, *, reason: str) -> None:
+    def _give_up(self, task: "asyncio.Task[None]", pending: _PendingNumber, *, reason: str) -> None:
         task.cancel()
-        call_id, on_disk = work.owed.call_id, work.on_disk
+        call_id, on_disk = pending.owed.call_id, pending.on_disk
         self._emit(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
 
 
@@ -212,7 +213,8 @@ class OptOuts:
 async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
     """List numbers while the block runs, including those that other processes have left."""
     try:
-        async with at_work(looking=keep_running("listing do-not-call numbers", opt_outs.look)):
+        taking_over = keep_running("listing do-not-call numbers", opt_outs.take_over_left_numbers)
+        async with at_work(looking=taking_over):
             yield opt_outs
     finally:
         await opt_outs.close()
@@ -275,7 +277,7 @@ class DoNotCallRequests:
         self._also = also
         self._owed: OwedNumber | None = None  # what `_listing` lists
         self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
-        self._asked = (0, "")  # the turn, and `words` or `model`
+        self._request = (0, "")  # its turn, and how it was recognised: by `words` or by the `model`
         self._saying: asyncio.Task[None] | None = None
         self._finals: list[str] = []  # of the turn in progress
         self._words = ""  # of the latest decided turn, as they may be stored
@@ -283,12 +285,16 @@ class DoNotCallRequests:
         self._over = False
 
     def notice(self, event: Event) -> None:
-        """Follow what the person says, and whether the model has used its tools."""
+        """Follow what the person says, and judge the words of each turn.
+
+        They are judged after the model could use its tools: when the turn has ended, when the next
+        one has been decided, or when no model can answer.
+        """
         match event:
             case TranscriptFinal():
                 self._finals = [*self._finals, event.text][-MAX_FINALS:]
             case TurnDecided():
-                self._judge_words()  # the previous turn got no answer
+                self._judge_words()  # of the previous turn, if that got no answer
                 words, self._finals = " ".join(self._finals), []
                 self._words = self._stored(words)
                 asks = wants_calls_after_all if self._listing else wants_no_calls
@@ -363,7 +369,7 @@ class DoNotCallRequests:
             if self._saying:
                 self._saying.cancel()
             if self._listing and not self._listing.done():
-                turn, by = self._asked
+                turn, by = self._request
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _judge_words(self) -> None:
@@ -392,6 +398,11 @@ class DoNotCallRequests:
             await self._say(Situation.NOT_CALLED)
 
     async def _take_back(self, by: str) -> str:
+        """Take the number off the list and return the result for the model.
+
+        Raises:
+            ToolFailed: Nothing was listed in this call, or the database fails.
+        """
         listing, owed = self._listing, self._owed
         if listing is None or owed is None:
             raise ToolFailed(NOT_LISTED_HERE)
@@ -402,8 +413,9 @@ class DoNotCallRequests:
         return TAKEN_BACK
 
     def _begin(self, by: str) -> "asyncio.Task[None]":
+        """Return the task that lists the number; begin it unless there is one."""
         if self._listing is None:
-            self._asked = (self._turn(), by)
+            self._request = (self._turn(), by)
             words = self._words or self._stored(" ".join(self._finals))
             self._owed = OwedNumber(
                 call_id=self._call_id,
@@ -420,5 +432,5 @@ class DoNotCallRequests:
 
     def _emit_listed(self, listing: "asyncio.Task[None]") -> None:
         if not self._over and not listing.cancelled():
-            turn, by = self._asked
+            turn, by = self._request
             self._emit(DoNotCallWanted(turn=turn, by=by))

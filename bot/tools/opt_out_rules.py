@@ -61,46 +61,62 @@ def wants_calls_after_all(said: str) -> bool:
 
 def _is_opt_out(sentence: str) -> bool:
     words, starts = _words(sentence)
-    asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
+    is_asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():
-        for found, limited in _matches(language, words):
+        for found, limit_matters in _matches(language, words):
             begin = max((start for start in starts if start <= found.start()), default=0)
-            if (
-                not _is_negated_or_reported(
-                    language, words[: found.start()], words[begin : found.start()]
-                )
-                and not _is_question(language, words, found, asked=asked)
-                and not (limited and _has_limit(language, words, found, starts, begin))
-            ):
-                return True
+            before, clause = words[: found.start()], words[begin : found.start()]
+            if _is_negated_or_reported(language, before, clause):
+                continue
+            if _is_question(language, words, found, is_asked=is_asked):
+                continue
+            if limit_matters and _has_limit(language, words, found, starts, begin):
+                continue
+            return True
     return False
 
 
 def _matches(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
     """Yield each request, and whether a time limit would make it something else."""
-    for pattern, limited in ((language.calls, True), (language.lists, False)):
+    for pattern, limit_matters in ((language.calls, True), (language.lists, False)):
         for found in re.finditer(rf"\b(?:{pattern})", words):
-            yield found, limited
+            yield found, limit_matters
 
 
 def _is_negated_or_reported(language: Language, before: str, clause: str) -> bool:
+    """Return whether a request is negated, or is not the person's own.
+
+    Args:
+        language: The language of the patterns.
+        before: The words before the request; anywhere among them, others may be named.
+        clause: The words before it in its own clause; a negation counts in their last part.
+    """
     near = _JOINTS.split(clause)[-1]
     return bool(re.search(language.denies, near) or re.search(language.others, before))
 
 
-def _is_question(language: Language, words: str, found: re.Match[str], *, asked: bool) -> bool:
+def _is_question(language: Language, words: str, found: re.Match[str], *, is_asked: bool) -> bool:
+    """Return whether a sentence with a request asks a question; a polite request does not.
+
+    `is_asked` is whether the sentence ends like a question.
+    """
     lead = _LEADS.match(words)
     first = lead.end() if lead else 0
     until_end = words[: found.end()]
     begs = re.search(rf"\b(?:{language.begs})", until_end)
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= 3:
         return False
-    return asked or bool(re.match(language.asks, words[first:]))
+    return is_asked or bool(re.match(language.asks, words[first:]))
 
 
 def _has_limit(
     language: Language, words: str, found: re.Match[str], starts: list[int], begin: int
 ) -> bool:
+    """Return whether a time or a condition limits a request.
+
+    It may stand in the request's clause, which begins at `begin`, in the clause before it, or in
+    the `NEAR` words after the request.
+    """
     before = [start for start in starts if start < begin]
     if before and not _SUBJECTS.match(words, before[-1]):  # "Before noon, don't call me."
         begin = before[-1]

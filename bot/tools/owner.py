@@ -106,20 +106,20 @@ def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
 
 def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
-        body, sent = b"", dict[str, Any]()
+        body, content = b"", dict[str, Any]()
         if settings.method in BODILESS:
-            sent["params"] = {name: _plain(value) for name, value in arguments.items()}
+            content["params"] = {name: _query_value(value) for name, value in arguments.items()}
         else:
-            sent["data"] = body = json.dumps(dict(arguments)).encode()
+            content["data"] = body = json.dumps(dict(arguments)).encode()
         try:
             async with request(
                 settings.method,
                 settings.url or "",
                 headers=_headers(settings, json.dumps(facts), body),
                 allow_redirects=False,  # the secret must only go to the configured URL
-                **sent,
+                **content,
             ) as response:
-                return _read(settings, response.status, await _body(response))
+                return _result_from(settings, response.status, await _read_body(response))
         except aiohttp.ClientError as error:
             raise ToolFailed(f"{settings.name} cannot be reached") from error
 
@@ -141,11 +141,11 @@ def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _plain(value: Any) -> str:
+def _query_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-async def _body(response: aiohttp.ClientResponse) -> str:
+async def _read_body(response: aiohttp.ClientResponse) -> str:
     body = bytearray()
     async for chunk in response.content.iter_chunked(16_384):
         body += chunk
@@ -154,7 +154,8 @@ async def _body(response: aiohttp.ClientResponse) -> str:
     return body.decode("utf-8", "replace")
 
 
-def _read(settings: ToolSettings, status: int, body: str) -> Any:
+def _result_from(settings: ToolSettings, status: int, body: str) -> Any:
+    """Return the JSON value or the text of a response; raise `ToolFailed` for a bad status."""
     if 300 <= status < 400:
         raise ToolFailed(f"{settings.name} answered with a redirect, which is not followed")
     if status >= 400:
@@ -166,10 +167,10 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
 
 
 def _from_function(settings: ToolSettings) -> Tool:
-    function = _load(settings.entry_point or "")
+    function = _load_function(settings.entry_point or "")
     docstring = inspect.getdoc(function) or ""
     given = settings.parameters.get("properties")
-    parameters = settings.parameters if given else _parameters(function, settings)
+    parameters = settings.parameters if given else _schema_of(function, settings)
     for name in settings.bound:
         if name not in parameters["properties"]:
             raise ValueError(f"tools: {settings.entry_point!r} has no parameter `bound.{name}`")
@@ -183,7 +184,7 @@ def _from_function(settings: ToolSettings) -> Tool:
     )
 
 
-def _load(entry_point: str) -> Callable[..., Any]:
+def _load_function(entry_point: str) -> Callable[..., Any]:
     module, _, name = entry_point.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
@@ -195,7 +196,7 @@ def _load(entry_point: str) -> Callable[..., Any]:
     return function
 
 
-def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
+def _schema_of(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
     """Return the schema of a function's signature; raise `ValueError` if it cannot be read."""
     try:
         declared = inspect.signature(function, eval_str=True)
@@ -211,34 +212,37 @@ def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[st
     ]
     return {
         "type": "object",
-        "properties": {item.name: _describe(item.annotation) for item in named},
+        "properties": {item.name: _type_schema(item.annotation) for item in named},
         "required": [item.name for item in named if item.default is item.empty],
         "additionalProperties": False,
     }
 
 
-def _describe(annotation: Any) -> dict[str, str]:
+def _type_schema(annotation: Any) -> dict[str, str]:
     kind = _JSON_TYPES.get(annotation)
     return {"type": kind} if kind else {}
 
 
 def _function_run(function: Callable[..., Any]) -> Run:
-    free = threading.BoundedSemaphore(THREADS)
+    free_threads = threading.BoundedSemaphore(THREADS)
 
     async def run(arguments: Mapping[str, Any]) -> Any:
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)
-        if not free.acquire(blocking=False):
+        if not free_threads.acquire(blocking=False):
             raise ToolFailed("it is still busy with earlier requests")
-        result = await _in_thread(lambda: function(**arguments), free)
+        result = await _in_thread(lambda: function(**arguments), free_threads)
         # A decorated asynchronous function may not look like one.
         return await result if inspect.isawaitable(result) else result
 
     return run
 
 
-async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a daemon thread: unlike a pool's thread, it cannot delay the process's end."""
+async def _in_thread(work: Callable[[], Any], free_threads: threading.BoundedSemaphore) -> Any:
+    """Run `work` in a daemon thread and return its result; release `free_threads` when it ends.
+
+    Unlike a pool's thread, a daemon thread cannot delay the end of the process.
+    """
     loop = asyncio.get_running_loop()
     # The error is part of the result, because a future cannot hold a StopIteration.
     result: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
@@ -253,7 +257,7 @@ async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) 
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - raised in the waiting task
             value, error = None, raised
         finally:
-            free.release()
+            free_threads.release()
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, value, error)
 

@@ -30,7 +30,7 @@ BRIDGE_AFTER_S: Final = 1.0  # of waiting before the caller hears the tool's bri
 UNDELIVERED_S: Final = 300.0
 FINISH_S: Final = 4.0  # for tools at a call's end; a process that ends cuts calls off after 5 s
 QUIET_S: Final = 0.5  # of silence on both sides before a late result is delivered (chosen)
-LOOK_S: Final = 0.1  # between two checks of that silence
+CHECK_EVERY_S: Final = 0.1  # between two checks of that silence
 LATE: Final = "The result of a tool that was at work when the caller spoke."
 TELL_LATE: Final = (
     "The tool in the message before this one is done. Tell the caller of its result now. Do not "
@@ -66,13 +66,17 @@ class _Attempt:
     began: float  # monotonic
     task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has received the result
-    cut_off: bool = False  # whether another process began it, so that its result is unknown
+    cut_off: bool = False  # whether a lost process began it, so that its result is unknown
     follower: asyncio.Task[None] | None = None  # delivers the result if the wait was interrupted
 
     def is_reusable(self, turn: int, now: float) -> bool:
-        """Return whether a repeated request gets this attempt's result."""
-        fresh = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
-        return self.turn == turn or fresh or not self.task.done()
+        """Return whether a repeated request gets this attempt's result.
+
+        That is so in the same turn, while the tool runs, and for `UNDELIVERED_S` if the model has
+        not received the result.
+        """
+        is_kept = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
+        return self.turn == turn or is_kept or not self.task.done()
 
 
 async def _nothing() -> None:
@@ -148,7 +152,7 @@ class Toolbox:
         """Wait briefly for running tools, because callers count on them; then cancel them."""
         tasks = [item.task for item in self._attempts.values()]
         followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
-        self._attempts.clear()
+        self._attempts.clear()  # so that `_answer` starts no more followers
         for task in followers:
             task.cancel()
         if tasks:
@@ -164,7 +168,10 @@ class Toolbox:
         return handle
 
     async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
-        """Return the result for the model; if the wait is interrupted, let a task deliver it."""
+        """Return the result for the model.
+
+        If the caller interrupts the wait, the tool continues, and another task delivers its result.
+        """
         if wrong := problems(params.arguments, tool.parameters):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
@@ -219,15 +226,19 @@ class Toolbox:
     async def _deliver_when_quiet(
         self, attempt: _Attempt, late: LateResults, request: Mapping[str, Any]
     ) -> None:
-        """Give the model a late result in the next silence, unless delivered by then or too old."""
+        """Give the model a late result once both sides have been silent for `QUIET_S`.
+
+        Give up if the model gets the result by a repeated request, or after `UNDELIVERED_S`.
+        """
         await asyncio.wait({attempt.task})
         quiet_since = self.clock()
         while self.clock() < quiet_since + QUIET_S:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
             quiet_since = quiet_since if late.is_quiet() else self.clock()
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
-        attempt.delivered, attempt.turn = True, self.turn()  # also for a repetition in this turn
+        # With the current turn, a repeated request in this turn gets the same result.
+        attempt.delivered, attempt.turn = True, self.turn()
         result = {**request, **attempt.task.result()}
         await late.ask_with(f"{LATE} {RULE} {_to_json(result)}", TELL_LATE)
 

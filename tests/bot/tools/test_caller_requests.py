@@ -16,7 +16,7 @@ import soundfile
 from bot.call.last_resort import LastResort, menu_ear, menu_steps
 from bot.clips.store import ClipStore, load_utterances
 from bot.tools import caller_requests
-from bot.tools.caller_requests import AGAIN_S, CallerRequests, Unkept
+from bot.tools.caller_requests import RETRY_EVERY_S, CallerRequests, Unkept
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from operations.record.voicemails import LEFT_S, finish_left
@@ -164,7 +164,7 @@ async def test_the_end_of_a_call_waits_for_a_database_that_comes_back(tmp_path: 
 
     async with asyncio.TaskGroup() as tasks:
         closing = tasks.create_task(ours.close())
-        await asyncio.sleep(3.5 * AGAIN_S)
+        await asyncio.sleep(3.5 * RETRY_EVERY_S)
         assert not closing.done()
         (tmp_path / "file").unlink()
 

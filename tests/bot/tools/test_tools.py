@@ -20,7 +20,7 @@ from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
 from bot.tools.toolbox import (
-    LOOK_S,
+    CHECK_EVERY_S,
     QUIET_S,
     RESULT_LIMIT,
     TELL_LATE,
@@ -304,7 +304,7 @@ async def test_an_interrupted_result_is_delivered_when_neither_side_speaks(cuts:
         await asyncio.sleep(10.0)
 
         ((at, note),) = told  # once, however often it was interrupted
-        assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * LOOK_S)
+        assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * CHECK_EVERY_S)
         assert '"arguments": {"name": "a"}, "result": "a done"}' in note
         await at_desk.use("slow", {"name": "a"})  # the model does not believe it
         assert owner_functions.RUNS == ["a"]
