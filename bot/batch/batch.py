@@ -44,16 +44,17 @@ ANSWER_S: Final = 5.0  # for a demo to answer
 def load_for_stage(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
     """Load the configuration; also return the error if a rung of this stage has no key.
 
-    Keys of other stages may be missing.
+    The error is `None` if all rungs of the stage have their keys. Keys of other stages may be
+    missing.
 
     Raises:
         ConfigError: The configuration is invalid apart from missing keys.
     """
     settings = load(config, keys=False).settings
-    if not _lacks_keys(settings, stage):
+    if not _is_any_key_missing(settings, stage):
         return settings, None
     try:
-        return load(config).settings, None
+        return load(config).settings, None  # raises, and so names the missing keys
     except ConfigError as wrong:
         of_stage = [problem for problem in wrong.problems if problem.key[:2] == ("stages", stage)]
         return settings, ConfigError(of_stage or wrong.problems)
@@ -61,7 +62,11 @@ def load_for_stage(config: Path | None, stage: Stage) -> tuple[Settings, ConfigE
 
 def has_no_key(settings: Settings, stage: Stage) -> bool:
     """Return whether no rung of this ladder has a key."""
-    return all(_lacks_key(stage, rung) for of, rung in settings.stages.rungs() if of == stage)
+    return all(
+        _is_key_missing(stage, rung)
+        for rung_stage, rung in settings.stages.rungs()
+        if rung_stage == stage
+    )
 
 
 async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
@@ -71,21 +76,23 @@ async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
     """
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for place in dict.fromkeys((*addresses(settings.server), *demo_addresses())):
-            if not is_loopback(urlsplit(place).hostname or ""):
+        for address in dict.fromkeys((*addresses(settings.server), *demo_addresses())):
+            if not is_loopback(urlsplit(address).hostname or ""):
                 continue
             try:
-                async with session.get(f"{place}/api/lab/stages", allow_redirects=False) as answer:
+                async with session.get(
+                    f"{address}/api/lab/stages", allow_redirects=False
+                ) as answer:
                     body = await read_body(answer.content)
                     stages = parse_json(body) if answer.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
-            if found := _simulated(stages):
-                return place, found
+            if found := _demo_settings(stages):
+                return address, found
     return None
 
 
-def _simulated(stages: Any) -> Settings | None:
+def _demo_settings(stages: Any) -> Settings | None:
     """Return settings with these ladders; `None` if they are invalid or name another machine.
 
     Otherwise another program on the demo's port could redirect a recording to any server.
@@ -98,11 +105,15 @@ def _simulated(stages: Any) -> Settings | None:
     return found if all(map(is_loopback, hosts)) else None
 
 
-def _lacks_keys(settings: Settings, stage: Stage) -> bool:
-    return any(_lacks_key(stage, rung) for of, rung in settings.stages.rungs() if of == stage)
+def _is_any_key_missing(settings: Settings, stage: Stage) -> bool:
+    return any(
+        _is_key_missing(stage, rung)
+        for rung_stage, rung in settings.stages.rungs()
+        if rung_stage == stage
+    )
 
 
-def _lacks_key(stage: Stage, rung: Any) -> bool:
+def _is_key_missing(stage: Stage, rung: Any) -> bool:
     return provider(stage, rung.kind).key_env is not None and rung.api_key is None
 
 

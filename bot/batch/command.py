@@ -118,14 +118,19 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
     availability = build_availability(settings, clock.monotonic())
-    emit = partial(_emit, notes, vendors_of(settings))
-    async with share_health(settings, availability, emit=emit) as share:
-        if share is not None:
-            await share.sync()  # so that the first request already uses other processes' reports
+    emit = partial(_print_progress, notes, vendors_of(settings))
+    async with share_health(settings, availability, emit=emit) as client:
+        if client is not None:
+            await client.sync()  # so that the first request already uses other processes' reports
         yield Batch.of(settings, availability=availability, emit=emit)
 
 
 async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:
+    """Return the configured settings or, if nothing is configured, those of a running demo.
+
+    Raises:
+        ConfigError: Keys of this stage are missing, and no demo replaces them.
+    """
     settings, missing = load_for_stage(config, stage)
     if missing is None:
         return settings
@@ -138,8 +143,8 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
     raise missing
 
 
-def _emit(notes: Console, vendors: Vendors, event: Event) -> None:
-    """Print each retry and each change of rung, which explains the wait."""
+def _print_progress(notes: Console, vendors: Vendors, event: Event) -> None:
+    """Print an event if it explains the wait: a retry or a change of rung."""
     match event:
         case RetryPlanned():
             notes.print(f"{planned_retry(event, vendors)} if needed")

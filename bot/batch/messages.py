@@ -22,8 +22,8 @@ from fallbacks.failure import Scope, ServiceError
 from operations.keep_running import at_work, keep_running
 from operations.stored_words import without_spoken_cards
 
-LOOK_S: Final = 5.0  # between two checks of the folder (chosen)
-AGAIN_S: Final = 600.0  # after the recognisers failed, retries included
+CHECK_EVERY_S: Final = 5.0  # between two checks of the folder (chosen)
+RETRY_AFTER_S: Final = 600.0  # after all recognisers have failed in all their retries
 TEXT: Final = ".text.json"
 
 Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
@@ -43,14 +43,14 @@ async def transcribe_messages(
         emit: Emits `MessageTranscribed`.
     """
 
-    async def look() -> None:
+    async def transcribe_new() -> None:
         while True:
-            wait_s = LOOK_S
+            wait_s = CHECK_EVERY_S
             if mine():
                 wait_s = await _write_all(folder, transcribe, emit)
             await asyncio.sleep(wait_s)
 
-    async with at_work(messages=keep_running("transcribing messages", look)):
+    async with at_work(messages=keep_running("transcribing messages", transcribe_new)):
         yield
 
 
@@ -62,7 +62,7 @@ def untranscribed(folder: Path) -> list[Path]:
 
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
     """Transcribe new messages until the ladder fails; return the seconds until the next check."""
-    wait_s = LOOK_S
+    wait_s = CHECK_EVERY_S
     for path in await asyncio.to_thread(untranscribed, folder):
         try:
             transcript = await transcribe(path)
@@ -71,7 +71,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
             await asyncio.to_thread(_save, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
             logger.warning("a message is not transcribed yet: {}", failed)
-            wait_s = AGAIN_S
+            wait_s = RETRY_AFTER_S
             if failed.failure.scope is not Scope.PAYLOAD:  # otherwise other recordings may succeed
                 break
         else:

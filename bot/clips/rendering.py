@@ -29,8 +29,8 @@ from operations.retrying import Retries
 from processors.holding.utterance_rules import NUMBER, FallbackText, in_language
 from providers.provider import RungSpec
 
-Go = Callable[[], Awaitable[None]]
-"""Waits until the next text may be rendered."""
+BeforeEach = Callable[[], Awaitable[None]]
+"""Returns once the next text may be rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,14 @@ def needed_clips(
         if item.kind == "local":
             continue  # the local voice needs no clips
         for agent in settings.all_agents:
-            for rung, text in _of_agent(item, agent, utterances):
+            for rung, text in _texts_of_agent(item, agent, utterances):
                 name = Clip.of(rung, text).name
                 if name not in seen:
                     seen.add(name)
                     yield rung, text
 
 
-def _of_agent(
+def _texts_of_agent(
     settings: RungSettings, agent: AgentSettings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
     """Yield the texts that an agent may have to say, without those that contain a number.
@@ -88,7 +88,7 @@ async def render_missing(
     store: ClipStore,
     *,
     retries: Retries,
-    go: Go | None = None,
+    before_each: BeforeEach | None = None,
 ) -> AsyncIterator[Rendered]:
     """Render missing clips, save them, and yield each result.
 
@@ -99,17 +99,18 @@ async def render_missing(
         utterances: All texts.
         store: The store of clips.
         retries: How often to retry a voice that fails.
-        go: Waits until the next text may be rendered; also awaited before each retry.
+        before_each: Awaited before each text and each retry; returns once it may be rendered.
     """
-    missing = await asyncio.to_thread(_missing, settings, utterances, store)
-    if go:
-        retries = replace(retries, sleep=partial(_sleep_then, go, sleep=retries.sleep))
-    for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
-        rung, *_ = (texts := list(pairs))[0]
+    missing = await asyncio.to_thread(_missing_clips, settings, utterances, store)
+    if before_each:
+        retries = replace(retries, sleep=partial(_sleep_and_wait, before_each, sleep=retries.sleep))
+    for _, group in groupby(missing, key=lambda clip: (clip[0].name, clip[0].language)):
+        clips = list(group)
+        rung = clips[0][0]
         async with RungVoice(rung, retries) as voice:
-            for _, text in texts:
-                if go:
-                    await go()
+            for _, text in clips:
+                if before_each:
+                    await before_each()
                 try:
                     samples = await voice.say(text)
                 except ServiceError as unspoken:
@@ -121,16 +122,18 @@ async def render_missing(
                 yield Rendered(rung=rung.name, text=text)
 
 
-async def _sleep_then(go: Go, wait_s: float, *, sleep: Callable[[float], Awaitable[None]]) -> None:
+async def _sleep_and_wait(
+    before_each: BeforeEach, wait_s: float, *, sleep: Callable[[float], Awaitable[None]]
+) -> None:
     await sleep(wait_s)
-    await go()
+    await before_each()
 
 
 def _failure_line(failure: Failure, rung: RungSpec) -> str:
     return f"{explain(failure.kind, failure.reason, rung.vendor)}; {cure_of(failure.kind)}"
 
 
-def _missing(
+def _missing_clips(
     settings: Settings, utterances: Sequence[FallbackText], store: ClipStore
 ) -> list[tuple[RungSpec, str]]:
     return [
@@ -140,9 +143,9 @@ def _missing(
     ]
 
 
-LOOK_S: Final = 0.5  # between two checks for calls in progress
+CHECK_EVERY_S: Final = 0.5  # between two checks for calls in progress
 QUIET_S: Final = 10.0  # without calls before rendering begins: calls come first (chosen)
-AGAIN_S: Final = 600.0  # until the next round, after a voice failed
+NEXT_ROUND_S: Final = 600.0  # until the next round, after a voice failed
 
 
 @asynccontextmanager
@@ -168,7 +171,7 @@ async def keep_clips(
         return
 
     rendering = partial(
-        render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
+        render_missing, settings, utterances, store, retries=retries, before_each=_Quiet(quiet).wait
     )
     keeping = partial(_render_until_complete, rendering, retries.emit)
     async with at_work(clips=keep_running("rendering clips", keeping)):
@@ -184,18 +187,19 @@ class _Quiet:
 
     async def wait(self) -> None:
         """Wait for `QUIET_S` without a call; later waits return at once until there is one."""
-        while not self._quiet() or self._quiet_checks * LOOK_S < QUIET_S:
-            await asyncio.sleep(LOOK_S)
+        while not self._quiet() or self._quiet_checks * CHECK_EVERY_S < QUIET_S:
+            await asyncio.sleep(CHECK_EVERY_S)
             self._quiet_checks = self._quiet_checks + 1 if self._quiet() else 0
 
 
 async def _render_until_complete(
     rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit
 ) -> None:
+    """Render in rounds, `NEXT_ROUND_S` apart, until all clips exist."""
     complete = False
     while not complete:
         complete = await _render_round(rendering(), emit)
-        await asyncio.sleep(0.0 if complete else AGAIN_S)
+        await asyncio.sleep(0.0 if complete else NEXT_ROUND_S)
 
 
 async def _render_round(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
@@ -221,7 +225,7 @@ async def render_all(settings: Settings) -> bool:
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
-    emit = partial(_emit, console, vendors_of(settings))
+    emit = partial(_print_retry, console, vendors_of(settings))
     retries = Retries(settings=settings.resilience.retry_settings(), emit=emit)
     rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
     async for item in rendering:
@@ -239,7 +243,7 @@ async def render_all(settings: Settings) -> bool:
     return not errors
 
 
-def _emit(console: Console, vendors: Vendors, event: Event) -> None:
-    """Print each planned retry, which explains the wait."""
+def _print_retry(console: Console, vendors: Vendors, event: Event) -> None:
+    """Print an event if it is a planned retry, which explains the wait."""
     if isinstance(event, RetryPlanned):
         console.print(planned_retry(event, vendors))

@@ -49,7 +49,7 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
 
 
 RATE_HZ: Final = 16_000  # of stored clips; resampled to 8000 for telephone calls
-KEPT: Final = 256  # clips in memory; about 15 are needed for each voice and sample rate
+MAX_LOADED: Final = 256  # clips in memory; about 15 are needed for each voice and sample rate
 LOAD_S: Final = 0.3  # to read a clip from disk; after this, the local voice is used (chosen)
 
 
@@ -113,7 +113,7 @@ class ClipStore:
             if pcm is None:
                 return None
             self._loaded[key] = pcm
-            if len(self._loaded) > KEPT:
+            if len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
         return self._loaded[key]

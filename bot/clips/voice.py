@@ -31,7 +31,7 @@ from providers.catalog import provider
 from providers.provider import RungSpec
 
 TEXT_S: Final = 15.0  # for one text, connecting included
-AUDIBLE: Final = 164  # sample value, of 32768: about -46 dBFS
+AUDIBLE_LEVEL: Final = 164  # sample value, of 32768: about -46 dBFS
 MARGIN_S: Final = 0.03  # of silence, kept at both ends
 
 
@@ -161,7 +161,10 @@ class _AudioCollector:
 
 @asynccontextmanager
 async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
-    """Run a rung's service; yield what returns a text as PCM or raises `UnspokenError`."""
+    """Run a rung's service while the block runs; yield a function that returns a text as PCM.
+
+    The function raises `UnspokenError` if the voice fails or takes longer than `TEXT_S`.
+    """
     collector = _AudioCollector()
     service = provider("tts", rung.kind).build(rung)
     cast("Voice", service).listen(collector)
@@ -203,7 +206,7 @@ def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
         UnspokenError: The audio is silent, or too short for the whole text.
     """
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE_LEVEL)
     margin = round(MARGIN_S * RATE_HZ)
     if not loud.size or is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / RATE_HZ):
         raise UnspokenError(Kind.CUT, "the audio is far too short for its text")

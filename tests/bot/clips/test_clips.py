@@ -230,7 +230,7 @@ async def test_a_caller_has_priority_over_rendering(lab: Lab, tmp_path: Path) ->
 
     settings = settings_for(lab)
     rendering = render_missing(
-        settings, UTTERANCES, ClipStore(tmp_path), retries=retries(sleep=sleep), go=go
+        settings, UTTERANCES, ClipStore(tmp_path), retries=retries(sleep=sleep), before_each=go
     )
     async with asyncio.timeout(30):
         first = await anext(aiter(rendering))
@@ -255,7 +255,7 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
 async def test_a_server_renders_only_while_there_are_no_calls(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
+    monkeypatch.setattr(clip_keeping, "CHECK_EVERY_S", 0.01)
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
     told: list[Event] = []
