@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.config.agent import AgentSettings
@@ -31,9 +31,6 @@ from bot.health.readiness_rules import Readiness
 from calls.sentences import callers_get, cure_of, explain
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
-
-if TYPE_CHECKING:
-    pass
 
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
@@ -95,7 +92,7 @@ def _check_folder(about: str, directory: Path) -> DoctorFinding:
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(WRITTEN_BYTES))  # even a full disk has room for an empty file
+            file.write(bytes(WRITTEN_BYTES))  # not empty, for which even a full disk has room
             file.flush()
             os.fsync(file.fileno())
             free_bytes = shutil.disk_usage(existing).free
@@ -123,8 +120,8 @@ def _check_public_url(settings: Settings) -> Iterator[DoctorFinding]:
             yield DoctorFinding(about=about, text=text, ok=True)
             continue
         text = f"{url} cannot be reached by {name.title()}, which needs https on a public name"
-        at_home = is_near(urlsplit(carrier.api_url).hostname or "")  # a simulated carrier
-        yield DoctorFinding(about=about, text=text, ok=at_home)
+        is_simulated = is_near(urlsplit(carrier.api_url).hostname or "")
+        yield DoctorFinding(about=about, text=text, ok=is_simulated)
 
 
 def _check_token(settings: Settings) -> Iterator[DoctorFinding]:
@@ -197,11 +194,11 @@ async def _check_key(about: str, rung: RungSpec) -> DoctorFinding:
         failure = error.failure(rung)
         text = explain(failure.kind, failure.reason, rung.vendor)
         return DoctorFinding(about=about, text=text, ok=False, cure=cure_of(failure.kind))
-    text = f"{urlsplit(rung.url).netloc} accepts the key, and {WORKS[rung.stage]}"
+    text = f"{urlsplit(rung.url).netloc} accepts the key, and {SUCCESSES[rung.stage]}"
     return DoctorFinding(about=about, text=text, ok=True)
 
 
-WORKS: Final = {
+SUCCESSES: Final = {
     "stt": "the model recognises speech",
     "llm": "the model answers",
     "tts": "the voice speaks",
@@ -224,7 +221,7 @@ async def _check_port(server: ServerSettings) -> DoctorFinding:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((server.host, server.port))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and (found := await _readiness(server)) is not None:
+        if error.errno == errno.EADDRINUSE and (found := await _read_readiness(server)) is not None:
             reasons = ", ".join(map(str, found["reasons"]))
             says = f"; GET /readyz says {reasons}" if reasons else ""
             whose = "is already used by Holdline, with this or another configuration"
@@ -235,26 +232,26 @@ async def _check_port(server: ServerSettings) -> DoctorFinding:
     return DoctorFinding(about=ABOUT_PORT, text=f"{where} is free", ok=True)
 
 
-async def _readiness(server: ServerSettings) -> dict[str, Any] | None:
+async def _read_readiness(server: ServerSettings) -> dict[str, Any] | None:
     """Return what `GET /readyz` reports at this address; `None` if Holdline does not answer."""
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
     from bot.http import parse_json, read_body  # noqa: PLC0415
 
-    patience = aiohttp.ClientTimeout(total=ANSWER_S)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     url = f"{near_address(server.host, server.port)}/readyz"
     try:
         async with (
-            aiohttp.ClientSession(timeout=patience) as session,
+            aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
             found = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
-    ours = (
+    is_holdline = (
         isinstance(found, dict)
         and found.keys() == READINESS_FIELDS
         and isinstance(found["reasons"], list)
     )
-    return found if ours else None
+    return found if is_holdline else None

@@ -40,7 +40,11 @@ async def check_share(share: str) -> DoctorFinding:
 
 
 async def _try_lease(board: "ProviderBoard", place: str) -> tuple[str, bool]:
-    """Take and give up the lease of an invented rung; return the result in words, and as a flag."""
+    """Take and give up the lease of `place`, which no rung has.
+
+    Returns:
+        The result in words, and whether the lease was granted.
+    """
     began_s = clock.monotonic()
     await board.clock_s()
     took_s = clock.monotonic() - began_s
@@ -81,8 +85,9 @@ async def check_storage(url: str) -> DoctorFinding:
     """
     file = file_of(url)
     existed = file is None or file.exists()
-    opened = await _row_finding(url)
-    finding = await _version_finding(url) or opened if opened.ok and existed else opened
+    finding = await _row_finding(url)
+    if finding.ok and existed:
+        finding = await _version_finding(url) or finding
     if file is not None and not existed:
         await asyncio.to_thread(_remove, file)
     return finding

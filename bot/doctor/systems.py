@@ -11,7 +11,7 @@ from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding, reach, reach_port
 
 TRIED_NUMBER: Final = "+10000000000"  # unassigned; only to see whether the CRM answers a look-up
-DIALLING: Final = "none of the enabled carriers has a number to call from"
+NO_DIALLER: Final = "none of the enabled carriers has a number to call from"
 
 
 async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
@@ -121,13 +121,13 @@ async def _check_sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> 
 
 def _check_campaigns(settings: Settings) -> Iterator[DoctorFinding]:
     carriers = settings.transports
-    dials = [
+    dialling = [
         name
         for name in ("twilio", "telnyx", "plivo", "exotel")
         if (carrier := getattr(carriers, name)).enabled and carrier.number
     ]
     if carriers.livekit.enabled and carriers.livekit.sip.server:
-        dials.append("livekit")
+        dialling.append("livekit")
     for name in settings.campaigns:
-        text = f"can be dialled over {' or '.join(dials)}" if dials else DIALLING
-        yield DoctorFinding(about=f"campaigns.{name}", text=text, ok=bool(dials))
+        text = f"can be dialled over {' or '.join(dialling)}" if dialling else NO_DIALLER
+        yield DoctorFinding(about=f"campaigns.{name}", text=text, ok=bool(dialling))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transports.rest import NumberSetup  # aiohttp takes a while, and every command imports this
 
 WEBHOOKS: Final = {"twilio": "/twilio/voice", "telnyx": "/telnyx/voice", "plivo": "/plivo/voice"}
-Reading: TypeAlias = Callable[[], Awaitable["NumberSetup"]]
+AccountReader: TypeAlias = Callable[[], Awaitable["NumberSetup"]]
 
 
 async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFinding]:
@@ -25,7 +25,7 @@ async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFin
     the host of `server.public_url` is added. Otherwise only the connections are checked.
     """
     checks: list[Awaitable[DoctorFinding]] = []
-    for name in _enabled(settings):
+    for name in _enabled_carriers(settings):
         url = getattr(settings.transports, name).api_url
         checks.append(_check_carrier(settings, name) if online else _check_connection(name, url))
     if checks and online:
@@ -38,7 +38,7 @@ async def check_telephony(settings: Settings, *, online: bool) -> list[DoctorFin
     return await asyncio.gather(*checks)
 
 
-def _enabled(settings: Settings) -> Iterator[str]:
+def _enabled_carriers(settings: Settings) -> Iterator[str]:
     for name in ("twilio", "telnyx", "plivo", "exotel"):
         if getattr(settings.transports, name).enabled:
             yield name
@@ -68,7 +68,7 @@ async def _check_host_name(public_url: str) -> DoctorFinding:
 async def _check_carrier(settings: Settings, name: str) -> DoctorFinding:
     """Check the account, the number and its webhook; no problem if a credential is missing."""
     about, section = f"transports.{name}", getattr(settings.transports, name)
-    read, key = _reading(name, section)
+    read, key = _account_reader(name, section)
     if read is None:
         return DoctorFinding(about=about, text=f"not read: {key} is not set", ok=True)
     vendor = Vendor(title=name.title(), key=key, place=about)
@@ -102,7 +102,7 @@ def _why_no_calls(
     return ""
 
 
-def _reading(name: str, section: Any) -> tuple[Reading | None, str]:
+def _account_reader(name: str, section: Any) -> tuple[AccountReader | None, str]:
     """Return a function that reads a carrier's account, and the name of its key's variable.
 
     If a credential is missing, the function is `None` and the variable is the one to set.
@@ -131,10 +131,10 @@ def _reading(name: str, section: Any) -> tuple[Reading | None, str]:
             auth_id=section.auth_id, auth_token=section.auth_token, api_url=section.api_url
         )
         return lambda: plivo.number_setup(section.number), section.auth_token_env
-    return _exotel_reading(section)
+    return _exotel_reader(section)
 
 
-def _exotel_reading(section: Any) -> tuple[Reading | None, str]:
+def _exotel_reader(section: Any) -> tuple[AccountReader | None, str]:
     from transports.exotel.rest import ExotelRest  # noqa: PLC0415
 
     for key in ("account_sid", "api_key", "api_token"):
