@@ -138,8 +138,8 @@ def _plivo_rest(settings: PlivoSettings, public_url: str) -> PlivoRest | None:
 
 
 @runtime_checkable
-class Closing(Protocol):
-    """A carrier with background tasks of its own."""
+class ClosableCarrier(Protocol):
+    """A carrier that must be closed, because it has background tasks of its own."""
 
     def close(self) -> None:
         """Cancel all dials that are still ringing."""
@@ -158,15 +158,17 @@ def carrier_of(
     """
     transports, public_url = settings.transports, settings.server.public_url
     return (
-        _twilio(transports.twilio, public_url, news)
-        or _telnyx(transports.telnyx, public_url, news)
-        or _plivo(transports.plivo, public_url, news)
-        or _exotel(transports.exotel, public_url, news)
-        or _livekit(transports.livekit, tasks)
+        _twilio_carrier(transports.twilio, public_url, news)
+        or _telnyx_carrier(transports.telnyx, public_url, news)
+        or _plivo_carrier(transports.plivo, public_url, news)
+        or _exotel_carrier(transports.exotel, public_url, news)
+        or _livekit_carrier(transports.livekit, tasks)
     )
 
 
-def _twilio(settings: TwilioSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+def _twilio_carrier(
+    settings: TwilioSettings, public_url: str, news: CarrierNews
+) -> CampaignCarrier | None:
     rest = _twilio_rest(settings, public_url)
     if not (settings.enabled and rest and settings.number):
         return None
@@ -178,7 +180,9 @@ def _twilio(settings: TwilioSettings, public_url: str, news: CarrierNews) -> Cam
     )
 
 
-def _telnyx(settings: TelnyxSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+def _telnyx_carrier(
+    settings: TelnyxSettings, public_url: str, news: CarrierNews
+) -> CampaignCarrier | None:
     key, connection_id = settings.api_key, settings.connection_id
     if not (settings.enabled and key and connection_id and settings.number):
         return None
@@ -194,7 +198,9 @@ def _telnyx(settings: TelnyxSettings, public_url: str, news: CarrierNews) -> Cam
     )
 
 
-def _plivo(settings: PlivoSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+def _plivo_carrier(
+    settings: PlivoSettings, public_url: str, news: CarrierNews
+) -> CampaignCarrier | None:
     rest = _plivo_rest(settings, public_url)
     if not (settings.enabled and rest and settings.number):
         return None
@@ -206,7 +212,9 @@ def _plivo(settings: PlivoSettings, public_url: str, news: CarrierNews) -> Campa
     )
 
 
-def _exotel(settings: ExotelSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+def _exotel_carrier(
+    settings: ExotelSettings, public_url: str, news: CarrierNews
+) -> CampaignCarrier | None:
     account, key, token = settings.account_sid, settings.api_key, settings.api_token
     if not (settings.enabled and account and key and token and settings.number):
         return None
@@ -220,7 +228,7 @@ def _exotel(settings: ExotelSettings, public_url: str, news: CarrierNews) -> Cam
     )
 
 
-def _livekit(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCarrier | None:
+def _livekit_carrier(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCarrier | None:
     key, secret = settings.api_key, settings.api_secret
     if not (settings.enabled and settings.sip.server and key and secret):
         return None

@@ -18,7 +18,7 @@ from calls.state import CallState
 from campaigns.call_verdict import CallVerdict, judge_call
 from transports.dialling import MAX_REMEMBERED, HeardLeg, joined, remember
 
-CARRIER_QUESTION: Final = "what a carrier told"
+REPORTS_QUESTION: Final = "what a carrier told"
 
 
 class CarrierReports:
@@ -33,7 +33,7 @@ class CarrierReports:
     def join(self, pool: WorkerPool) -> None:
         """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
-        pool.peers.answer(CARRIER_QUESTION, self._answer)
+        pool.peers.answer(REPORTS_QUESTION, self._answer)
 
     def note(self, event: Event) -> str:
         """Keep an event if it is a carrier's report.
@@ -73,7 +73,7 @@ class CarrierReports:
         if self._pool is None:
             return [await self._answer(question)]
         return [
-            peer for peer in await self._pool.peers.ask_all(CARRIER_QUESTION, **question) if peer
+            peer for peer in await self._pool.peers.ask_all(REPORTS_QUESTION, **question) if peer
         ]
 
     async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ class CarrierReports:
         }
 
 
-QUESTION: Final = "campaign call"
+VERDICT_QUESTION: Final = "campaign call"
 
 
 class CallLedger:
@@ -104,7 +104,7 @@ class CallLedger:
         """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
         self.carrier_reports.join(pool)
-        pool.peers.answer(QUESTION, self._answer)
+        pool.peers.answer(VERDICT_QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
         """Record a carrier's report or an event of an outbound call, and end waits for it."""
@@ -129,8 +129,9 @@ class CallLedger:
         """Return the verdict on a dial's call in any process; `None` if no process has the call."""
         if self._pool is None:
             return self._own_verdict(dial_id)
-        answers = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
+        answers = await self._pool.peers.ask_all(VERDICT_QUESTION, dial_id=dial_id)
         found = [CallVerdict(**answer) for answer in answers if answer]
+        # Two processes may know a resumed call; a verdict on a call that is over wins.
         return max(found, key=lambda verdict: verdict.over) if found else None
 
     async def wait(self, dial_id: str, within_s: float) -> None:
@@ -165,6 +166,7 @@ class CallLedger:
             changed.set()
 
     def _make_room(self) -> None:
+        """Forget the oldest ended calls beyond `MAX_REMEMBERED`; never a call in progress."""
         running = set(self._dial_of.values())
         ended = [dial_id for dial_id in self._calls if dial_id not in running]
         for dial_id in ended[: max(0, len(self._calls) - MAX_REMEMBERED)]:

@@ -38,32 +38,34 @@ async def list_campaigns(
         hold = holds.get(name) if standing.state == "running" else None
         details = {
             "held": hold,
-            "waits": _blocked(hold),
-            "excluded": await _excluded(outbound, standing),
-            "says": _says(campaign, standing, hold),
+            "waits": _is_blocked(hold),
+            "excluded": await _excluded_in_words(outbound, standing),
+            "says": _state_in_words(campaign, standing, hold),
             "outcomes_say": {code: phrase(OUTCOMES, code) for code in standing.outcomes},
         }
         shown.append(
-            _shown(campaign, standing, outbound.currency)
+            _standing_fields(campaign, standing, outbound.currency)
             | details
             | await _usage_and_time_left(outbound, standing)
         )
     return shown
 
 
-def _blocked(hold: Mapping[str, Any] | None) -> bool:
+def _is_blocked(hold: Mapping[str, Any] | None) -> bool:
     """Return whether a campaign waits for more than its hours, its limits or the next due time."""
     return bool(hold) and hold["reason"] in HELD.keys() - ORDINARY
 
 
-def _says(campaign: Campaign, standing: CampaignStanding, hold: Mapping[str, Any] | None) -> str:
+def _state_in_words(
+    campaign: Campaign, standing: CampaignStanding, hold: Mapping[str, Any] | None
+) -> str:
     """Return in words why a campaign is paused or waits; empty if it does neither."""
     if standing.state == "paused":
         return paused(standing.reason)
     return held(hold["reason"], on_outage=campaign.on_outage) if hold else ""
 
 
-async def _excluded(outbound: Outbound, standing: CampaignStanding) -> list[str]:
+async def _excluded_in_words(outbound: Outbound, standing: CampaignStanding) -> list[str]:
     """Return in words how many contacts are excluded, and why."""
     if not standing.contacts.get("excluded"):
         return []
@@ -112,7 +114,9 @@ def _unknown(name: str) -> CampaignStanding:
     return CampaignStanding(name=name, state="ready", contacts={}, outcomes={})
 
 
-def _shown(campaign: Campaign, standing: CampaignStanding, currency: str) -> dict[str, Any]:
+def _standing_fields(
+    campaign: Campaign, standing: CampaignStanding, currency: str
+) -> dict[str, Any]:
     progress = _progress(standing)
     return asdict(standing) | {
         "all_contacts": progress.contacts,

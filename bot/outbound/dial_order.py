@@ -36,29 +36,31 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
 async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    patience = aiohttp.ClientTimeout(total=MAX_S, connect=CONNECT_S)
-    places = addresses(settings.server)
-    async with aiohttp.ClientSession(timeout=patience, headers=headers) as session:
-        for place in places:
+    timeout = aiohttp.ClientTimeout(total=MAX_S, connect=CONNECT_S)
+    server_addresses = addresses(settings.server)
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        for address in server_addresses:
             try:
                 request = {"number": number, "source": "command"}
-                async with session.post(f"{place}/api/dials", json=request) as answer:
-                    return await _read(answer, place)
+                async with session.post(f"{address}/api/dials", json=request) as answer:
+                    return await _parse_answer(answer, address)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 continue  # no request was sent, so trying the next address cannot call twice
             except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(
-                    f"{place} may have placed the call but did not report its outcome"
+                    f"{address} may have placed the call but did not report its outcome"
                 ) from lost
-    where = " or ".join(places)
+    where = " or ".join(server_addresses)
     raise CommandError(f"no server answers at {where}; start one with `holdline serve`")
 
 
-async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]:
+async def _parse_answer(answer: aiohttp.ClientResponse, address: str) -> Mapping[str, Any]:
     if answer.status == 401:
-        raise CommandError(f"{place} refuses access; set HOLDLINE_TOKEN to that server's token")
+        raise CommandError(f"{address} refuses access; set HOLDLINE_TOKEN to that server's token")
     if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request
-        raise CommandError(f"the server at {place} is starting or stopping and places no calls now")
+        raise CommandError(
+            f"the server at {address} is starting or stopping and places no calls now"
+        )
     body = parse_json(await read_body(answer.content))
     wanted = {"outcome", "reason", "length_s"} if answer.status == 200 else set[str]()
     if not (isinstance(body, dict) and body.keys() >= wanted):

@@ -12,7 +12,7 @@ from loguru import logger
 
 from bot import clock
 from bot.call.briefs import Briefs, briefed
-from bot.carriers import Closing, carrier_of
+from bot.carriers import ClosableCarrier, carrier_of
 from bot.config.agent import AgentSettings
 from bot.config.prices import load_prices
 from bot.config.settings import Settings
@@ -188,10 +188,10 @@ async def open_outbound(
     campaigns, dials = campaigns_of(settings), Ledger(database)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     async with asyncio.TaskGroup() as tasks:
-        calls = _calls(ledger, process, pool, campaigns, dials)
+        calls = _make_calls(ledger, process, pool, campaigns, dials)
         carrier = carrier_of(settings, ledger.carrier_reports, tasks)
         jobs = background_jobs(settings, database, campaigns, carrier, leads=lambda: pool.leads)
-        outbound = _outbound(
+        outbound = _make_outbound(
             PoolCapacity(process=process, pool=pool),
             campaigns,
             calls,
@@ -201,11 +201,11 @@ async def open_outbound(
             timing=dialing or DialerSettings(),
             currency=prices.currency,
         )
-        async with _working(tasks, outbound.dialer, jobs, carrier):
+        async with _run_dialer(tasks, outbound.dialer, jobs, carrier):
             yield outbound
 
 
-def _outbound(
+def _make_outbound(
     pool: PoolCapacity,
     campaigns: Mapping[str, Campaign],
     calls: PlacedCalls,
@@ -236,7 +236,7 @@ def _outbound(
         contacts=Contacts(database),
         figures=figures,
         calls=calls,
-        dialer=_dialer(campaigns, carrier, queue, figures, calls, pool, emit, alerts, timing),
+        dialer=_make_dialer(campaigns, carrier, queue, figures, calls, pool, emit, alerts, timing),
         one_call=one_call,
         gate=gate,
         now_s=clock.utc_s,
@@ -246,7 +246,7 @@ def _outbound(
     )
 
 
-def _dialer(
+def _make_dialer(
     campaigns: Mapping[str, Campaign],
     carrier: CampaignCarrier | None,
     queue: Queue,
@@ -275,7 +275,7 @@ def _dialer(
     )
 
 
-def _calls(
+def _make_calls(
     ledger: CallLedger,
     process: Process,
     pool: WorkerPool,
@@ -290,7 +290,7 @@ def _calls(
 
 
 @asynccontextmanager
-async def _working(
+async def _run_dialer(
     tasks: asyncio.TaskGroup,
     dialer: Dialer | None,
     jobs: Mapping[str, BackgroundJob],
@@ -307,7 +307,7 @@ async def _working(
         for task in working:
             task.cancel()
             await asyncio.wait([task])
-        if isinstance(carrier, Closing):
+        if isinstance(carrier, ClosableCarrier):
             carrier.close()
 
 

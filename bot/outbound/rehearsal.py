@@ -19,7 +19,7 @@ from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-MORE_S: Final = 0.25  # beyond `timeout_s`, in case the provider's module ignores it
+RESPONSE_MARGIN_S: Final = 0.25  # beyond `timeout_s`, if the provider's module ignores that
 FRESH_S: Final = 30.0  # chosen: a rung that worked this recently needs no rehearsal
 
 
@@ -40,7 +40,7 @@ class Rehearsal:
     retries: Retries
     timeout_s: float
     fresh_s: float = FRESH_S
-    _well_at: dict[str, float] = field(default_factory=dict[str, float])
+    _succeeded_at: dict[str, float] = field(default_factory=dict[str, float])
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ready(self) -> str:
@@ -54,8 +54,9 @@ class Rehearsal:
         return stage_down({stage: bool(self._usable(stage)) for stage in STAGES})
 
     async def _rehearse(self, stage: str) -> None:
+        """Test the stage's last usable rung, unless a rehearsal has succeeded within `fresh_s`."""
         usable, now = self._usable(stage), self.retries.clock()
-        if len(usable) != 1 or now < self._well_at.get(stage, -self.fresh_s) + self.fresh_s:
+        if len(usable) != 1 or now < self._succeeded_at.get(stage, -self.fresh_s) + self.fresh_s:
             return
         rung = usable[0]
         try:
@@ -67,11 +68,11 @@ class Rehearsal:
             )
         except ServiceError:
             return  # its breaker is open now
-        self._well_at[stage] = self.retries.clock()
+        self._succeeded_at[stage] = self.retries.clock()
 
     async def _ask(self, rung: RungSpec) -> None:
         vendor = provider(rung.stage, rung.kind)
-        async with asyncio.timeout(self.timeout_s + MORE_S):
+        async with asyncio.timeout(self.timeout_s + RESPONSE_MARGIN_S):
             await vendor.probe_for_real(rung, timeout_s=self.timeout_s)
 
     def _usable(self, stage: str) -> list[RungSpec]:
