@@ -38,9 +38,10 @@ def _drain_s() -> float:
 
 
 def _host(*, drain_s: float) -> None:
+    """Run Pipecat's runner with our page and routes; drain its calls for `drain_s` at the end."""
     # Imported here because both import Pipecat; `mic` reports its errors without it.
     from fastapi.responses import RedirectResponse  # noqa: PLC0415
-    from pipecat.runner import run as theirs  # noqa: PLC0415
+    from pipecat.runner import run as pipecat_runner  # noqa: PLC0415
 
     from bot.programs.hosted import run_hosted  # noqa: PLC0415
     from bot.server.limits import BodyLimit  # noqa: PLC0415
@@ -50,15 +51,15 @@ def _host(*, drain_s: float) -> None:
     def describe() -> dict[str, object]:
         return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}
 
-    app = theirs.app
+    app = pipecat_runner.app
     # Before Pipecat's routes, which accept uploads of up to 50 MB that no agent reads.
     app.add_middleware(BodyLimit)
     # Pipecat takes no options for this; it calls `uvicorn.run(app, host=…, port=…)`.
     run = partial(run_hosted, drain_s=drain_s)
-    theirs.uvicorn = SimpleNamespace(run=run)  # pyright: ignore[reportPrivateImportUsage]
+    pipecat_runner.uvicorn = SimpleNamespace(run=run)  # pyright: ignore[reportPrivateImportUsage]
     app.include_router(client_routes())  # replaces Pipecat's page, which is a separate package
     app.include_router(asset_routes())
     # Our page gets this before it posts an offer; Pipecat's runner only has the POST route.
     app.add_api_route("/api/offer", describe, methods=["GET"])
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
-    theirs.main()
+    pipecat_runner.main()

@@ -190,12 +190,12 @@ async def answer(runner_args: Any) -> None:
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     with calls_of_host().count_call():
         if isinstance(connection, SmallWebRTCConnection):
-            await _unless_too_late(_answer_browser(settings, connection), connection.disconnect)
+            await _run_unless_closing(_answer_browser(settings, connection), connection.disconnect)
         elif isinstance(websocket, WebSocket):
             close_socket = partial(close, websocket, NORMAL)
-            await _unless_too_late(_answer_twilio(settings, websocket), close_socket)
+            await _run_unless_closing(_answer_twilio(settings, websocket), close_socket)
         elif isinstance(runner_args, LiveKitRunnerArguments):
-            await _unless_too_late(_answer_room(settings, runner_args))
+            await _run_unless_closing(_answer_room(settings, runner_args))
         else:
             raise TypeError(
                 f"holdline takes calls over webrtc, twilio and livekit from a host, "
@@ -204,7 +204,7 @@ async def answer(runner_args: Any) -> None:
 
 
 @asynccontextmanager
-async def _open(settings: Settings) -> AsyncIterator[Process]:
+async def _open_for_one_call(settings: Settings) -> AsyncIterator[Process]:
     """Open a process for one call, which is drained with the host's other calls.
 
     Raises:
@@ -215,10 +215,10 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
             yield process
 
 
-async def _unless_too_late(
+async def _run_unless_closing(
     call: Awaitable[None], disconnect: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Run a call; if the calls are already being drained, disconnect it instead."""
+    """Run a call; if the host's calls are already being drained, disconnect this one instead."""
     try:
         await call
     except* SwitchboardFullError:
@@ -228,7 +228,7 @@ async def _unless_too_late(
 
 
 async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
-    async with _open(settings) as process:
+    async with _open_for_one_call(settings) as process:
         leg = WebrtcLeg(connection)
         call = process.call(leg)
         leg.send_on_close(lambda: {"type": "ended", "reason": call.reason})
@@ -236,11 +236,12 @@ async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection)
 
 
 async def _answer_twilio(settings: Settings, websocket: WebSocket) -> None:
-    async with _open(settings) as process:
+    async with _open_for_one_call(settings) as process:
         await _talk_to_twilio(process, websocket)
 
 
 async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
+    """Run the call of a media stream; close a socket that does not begin one within `START_S`."""
     started: object = None
     with suppress(TimeoutError):
         async with asyncio.timeout(START_S):
@@ -263,30 +264,33 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         await close(websocket, NORMAL)
 
 
-async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> None:
+async def _answer_room(settings: Settings, runner_args: LiveKitRunnerArguments) -> None:
     # Imported late: LiveKit's library takes 28 MB, and calls without a room do not need it.
     from transports.livekit.leg import LivekitLeg  # noqa: PLC0415
     from transports.livekit.line import LivekitLine  # noqa: PLC0415
     from transports.livekit.room import LineError, RoomPlace  # noqa: PLC0415
 
-    place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
+    place = RoomPlace(
+        url=runner_args.url, room=runner_args.room_name, token=lambda: runner_args.token or ""
+    )
     line = LivekitLine(place, clock=clock.monotonic)
     try:
         await line.open()  # first, because a telephone rings until then
-        async with _open(settings) as process:
+        async with _open_for_one_call(settings) as process:
             if not await line.caller_came():
-                logger.warning("no caller entered the room {}", given.room_name)
+                logger.warning("no caller entered the room {}", runner_args.room_name)
                 return
             leg = LivekitLeg(line, emit=process.switchboard.emit)
             call = process.call(leg)
             await _converse(process, leg, call)
     except* LineError as refused:
-        logger.warning("{}: {}", given.room_name, refused.exceptions[0])
+        logger.warning("{}: {}", runner_args.room_name, refused.exceptions[0])
     finally:
         await line.close()
 
 
 async def _converse(process: Process, leg: "WebrtcLeg | LivekitLeg", call: Call) -> None:
+    """Run a call on a leg that notices a lost far end only while it is watched."""
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(watch_leg(leg, call), name="watch the line")
         try:

@@ -67,7 +67,7 @@ def _row(device: SoundDevice) -> tuple[str, ...]:
 WORDS_SHOWN: Final = 60  # characters of the latest utterance
 BAR: Final = 10  # characters of the level bar
 QUIETEST_DB: Final = -60.0  # dBFS; the bar is empty at or below it
-CLIPS: Final = 0.99  # of full scale; a higher peak is shown as clipping
+CLIPPING_PEAK: Final = 0.99  # of full scale; the bar is red above it
 
 
 def level_bar(peak: float, *, resting: bool) -> Text:
@@ -80,7 +80,7 @@ def level_bar(peak: float, *, resting: bool) -> Text:
     level_db = 20 * math.log10(peak) if peak > 0 else QUIETEST_DB
     share = min(1.0, max(0.0, 1 - level_db / QUIETEST_DB))
     filled = round(share * BAR)
-    style = "dim" if resting else "red" if peak > CLIPS else "green"
+    style = "dim" if resting else "red" if peak > CLIPPING_PEAK else "green"
     return Text(f"mic {'#' * filled}{'.' * (BAR - filled)}", style=style)
 
 
@@ -122,7 +122,7 @@ class TerminalLine:
 
 REDRAW_S: Final = 0.25
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones, as in a server
-RESTS: Final = (
+MICROPHONE_RESTS: Final = (
     "The microphone is off while the agent speaks. "
     "To be able to interrupt, wear headphones and start with --headphones."
 )
@@ -146,16 +146,16 @@ async def talk(settings: Settings) -> None:
     async with open_process(settings, words=True, listeners=[line], record=True) as process:
         leg = LocalLeg(card, guard=None if headphones else EchoGuard(delay_s=LATENCY_S))
         call = process.call(leg)
-        console.print(f"{'' if headphones else f'{RESTS} '}Ctrl-C says goodbye.")
+        console.print(f"{'' if headphones else f'{MICROPHONE_RESTS} '}Ctrl-C says goodbye.")
         async with asyncio.TaskGroup() as tasks:
-            helpers = [
+            side_tasks = [
                 tasks.create_task(_end_when_asked(call, leg, console), name="end when asked"),
                 tasks.create_task(_show(line, leg, console), name="show the call"),
             ]
             try:
                 await process.switchboard.answer(leg, call)
             finally:
-                for task in helpers:
+                for task in side_tasks:
                     task.cancel()
     if call.reason in ("failed", "never_connected", "device_lost"):
         why = phrase(ENDS, call.reason)

@@ -26,7 +26,7 @@ from operations.telemetry.meter_files import take_room
 if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
 
-LOOK_S: Final = 0.25  # between two checks whether the last call has ended
+CHECK_EVERY_S: Final = 0.25  # between two checks whether the last call has ended
 QUIET_S: Final = 12.0  # a connection that has not begun a call within this time never will
 LEAVE_S: Final = 1.0  # for the supervisor to stop passing us connections
 BEGIN_S: Final = 0.1  # to read the request on the last connection
@@ -42,7 +42,7 @@ def main() -> None:
 def work(parameters: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor stops this process or dies."""
     config = Path(parameters["config"]) if parameters["config"] else None
-    settings = _as_worker(load(config, flags=parameters["flags"]).settings, parameters)
+    settings = _with_pool_board(load(config, flags=parameters["flags"]).settings, parameters)
     log = settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _count_together(Path(parameters["metrics"]))
@@ -57,7 +57,7 @@ def _count_together(folder: Path) -> None:
         logger.error("no space in {}: /metrics lacks the figures of this process", folder)
 
 
-def _as_worker(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
+def _with_pool_board(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
     """Return the settings with the pool's own health board, unless another one is configured."""
     if settings.resilience.share != LOCAL:
         return settings
@@ -76,9 +76,10 @@ def join_pool(parameters: Mapping[str, Any]) -> PoolClient:
 
 
 async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> None:
+    """Run the server until it has finished; tell the supervisor when it is configured and ready."""
     pool = join_pool(parameters)
     async with asyncio.TaskGroup() as tasks:
-        line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
+        wire_task = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
         await pool.wire.open.wait()
         pool.wire.send("configured")
         from bot.server.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
@@ -86,19 +87,20 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
         async with run_server(
             settings, [], extras=Extras(pool=pool, metrics_folder=Path(parameters["metrics"]))
         ) as server:
-            outliving = tasks.create_task(
+            drain_task = tasks.create_task(
                 _drain_without_supervisor(pool, server), name="end with the supervisor"
             )
             await server.ready.wait()
             commands = SupervisorCommands(pool, server, tasks)
+            # Only now, because a connection is served as soon as it arrives.
             commands.over = take_connections(
                 socket.socket(fileno=parameters["hand"]), commands.take
             )
             server.leave = commands.leave
             pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()
-        for item in (line, outliving):
-            item.cancel()
+        for task in (wire_task, drain_task):
+            task.cancel()
 
 
 async def _drain_without_supervisor(pool: PoolClient, server: "Server") -> None:
@@ -154,12 +156,12 @@ class SupervisorCommands:
         A dial in progress counts as a call: stopping would end the ringing, and the next worker
         could not learn the dial's outcome.
         """
-        while self._busy:  # noqa: ASYNC110 - connections without a call send no event
-            await asyncio.sleep(LOOK_S)
+        while self._is_busy:  # noqa: ASYNC110 - connections without a call send no event
+            await asyncio.sleep(CHECK_EVERY_S)
         self._server.asked_to_stop.set()
 
     @property
-    def _busy(self) -> bool:
+    def _is_busy(self) -> bool:
         server = self._server
         connected_lately = self._loop.time() - self._taken_at < QUIET_S
         return bool(server.switchboard.calls) or server.follows_dials() or connected_lately
