@@ -183,7 +183,7 @@ class EndedCall:
     async def run(self) -> None:
         await self._leg.hang_up("agent_hung_up")
 
-    async def settle(self, here: Collection[str]) -> None:
+    async def settle(self, calls_here: Collection[str]) -> None:
         """Its line was not lost."""
 
 
@@ -256,7 +256,7 @@ class LastingCall:
     async def cancel(self, reason: str) -> None:
         self.over.set()
 
-    async def settle(self, here: Collection[str]) -> None:
+    async def settle(self, calls_here: Collection[str]) -> None:
         """Its line was not lost."""
 
 
