@@ -29,7 +29,7 @@ def command(
     numbers: Annotated[bool, typer.Option("--numbers", help="Show complete numbers.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show callbacks and messages, or close or reopen those of a call.
+    """Show callbacks and messages, or close or reopen them.
 
     The newest come first. The server may be running.
     """

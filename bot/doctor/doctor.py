@@ -92,7 +92,7 @@ def _check_folder(about: str, directory: Path) -> DoctorFinding:
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(WRITTEN_BYTES))  # not empty, for which even a full disk has room
+            file.write(bytes(WRITTEN_BYTES))  # even a full disk has room for an empty file
             file.flush()
             os.fsync(file.fileno())
             free_bytes = shutil.disk_usage(existing).free
