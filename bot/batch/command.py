@@ -126,10 +126,12 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
 
 
 async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:
-    """Return the configured settings or, if nothing is configured, those of a running demo.
+    """Return the configured settings, or those of a running demo.
+
+    The demo's are used if the command names no configuration and no rung of the stage has a key.
 
     Raises:
-        ConfigError: Keys of this stage are missing, and no demo replaces them.
+        ConfigError: Keys of this stage are missing, and the demo cannot be used.
     """
     settings, missing = load_for_stage(config, stage)
     if missing is None:
