@@ -326,8 +326,8 @@ LISTED_AS = {  # how the page names a part that the code has by its place
     "self.silence": "CallerSilence",
     "self.stt": "stt",
     "self.tts": "tts",
-    "talk.pair.assistant()": "pair.assistant()",
-    "talk.pair.user()": "pair.user()",
+    "dialogue.pair.assistant()": "pair.assistant()",
+    "dialogue.pair.user()": "pair.user()",
     "window()": "ContextWindow",
 }
 
