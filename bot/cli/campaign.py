@@ -72,8 +72,8 @@ def command(
 
     An import prints the first refused rows, each with its line number and the reason, and writes
     all of them to a file. Importing a file again changes nothing. Before a campaign starts, the
-    command prints how many contacts will be called, where, when and at what cost; in a terminal
-    it then asks for confirmation, unless --yes is given.
+    command prints how many contacts will be called, where, when and at what cost; in a terminal it
+    then asks for confirmation, unless --yes is given.
     """
     settings = settings_here(config)
     _check_action(action, file, crm=crm)
@@ -81,8 +81,7 @@ def command(
         _check_name(campaign, settings)
     if action == "import":
         source = _source(file, columns, encoding, crm=crm)
-        names = tuple(word.strip() for word in columns.split(",")) if columns else ()
-        return _import(settings, str(campaign), source, names, encoding or "", out, preview)
+        return _import(settings, str(campaign), source, columns, encoding or "", out, preview)
     from campaigns import state as campaign_state  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     if action == "status":
@@ -121,7 +120,7 @@ def _import(
     settings: Settings,
     campaign: str,
     source: str,
-    columns: tuple[str, ...],
+    columns: str | None,
     encoding: str,
     out: Path | None,
     preview: bool,
@@ -131,8 +130,9 @@ def _import(
         run_import,
     )
 
+    names = tuple(word.strip() for word in columns.split(",")) if columns else ()
     options = ImportOptions(
-        source=source, columns=columns, encoding=encoding, refused_file=out, preview=preview
+        source=source, columns=names, encoding=encoding, refused_file=out, preview=preview
     )
     return run_import(settings, campaign, options, say=typer.echo)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -14,17 +14,19 @@ from bot.exits import CommandError, UsageError
 
 KINDS = "calls, turns or failures"
 
+SinceOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--since",
+        metavar="D",
+        help="How far back to go: 90m, 24h, 7d, 2w, or a date: 2026-03-01.",
+    ),
+]
+
 
 def command(
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{KINDS}.")],
-    since: Annotated[
-        str,
-        typer.Option(
-            "--since",
-            metavar="D",
-            help="How far back to go: 90m, 24h, 7d, 2w, or a date: 2026-03-01.",
-        ),
-    ] = "7d",
+    since: SinceOption = "7d",
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")] = "csv",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Default: WHAT.csv or WHAT.jsonl.")

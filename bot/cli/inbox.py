@@ -1,7 +1,7 @@
 """`holdline inbox`: shows the callbacks and messages that callers were promised."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -10,16 +10,18 @@ from bot.cli.options import ConfigOption, settings_here
 from bot.config.folders import check_database
 from bot.exits import CommandError, UsageError
 
+ActionArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ACTION",
+        show_default=False,
+        help="done: close the entries of a call; reopen: open them again.",
+    ),
+]
+
 
 def command(
-    action: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="ACTION",
-            show_default=False,
-            help="done: close the entries of a call; reopen: open them again.",
-        ),
-    ] = None,
+    action: ActionArgument = None,
     call_id: Annotated[
         str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")
     ] = None,

@@ -1,7 +1,7 @@
 """`holdline mic`: the same pipeline on this machine's microphone and loudspeaker."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -9,6 +9,14 @@ from bot.cli.options import ConfigOption
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
+
+HeadphonesOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--headphones",
+        help="You wear headphones, so the microphone stays on and you can interrupt the agent.",
+    ),
+]
 
 
 def command(
@@ -23,13 +31,7 @@ def command(
         str | None,
         typer.Option("--output", metavar="DEVICE", help="The loudspeaker's number or name."),
     ] = None,
-    headphones: Annotated[
-        bool,
-        typer.Option(
-            "--headphones",
-            help="You wear headphones, so the microphone stays on and you can interrupt the agent.",
-        ),
-    ] = False,
+    headphones: HeadphonesOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Talk with the agent by microphone and loudspeaker.
