@@ -139,10 +139,10 @@ class TellAlert:
 
 def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
     """Return events for the alerts that ended without a process's report of the end."""
-    over = (after.get(alert.key) for alert in before if alert.ended_s is None)
+    were_open = (after.get(alert.key) for alert in before if alert.ended_s is None)
     return tuple(
         AlertClosed(stage=item.stage, rung=item.rung, how=item.how, lasted_s=item.lasted_s)
-        for item in over
+        for item in were_open
         if item and item.ended_s is not None and (item.how != RECOVERED or item.stage == CALLERS)
     )
 

@@ -37,8 +37,8 @@ from operations.notify.alert import (
 )
 
 HOUR_S: Final = 3600.0
-SETTLED_S: Final = 30.0  # after its reporters were replaced: their successors report it by then
-COUNTED_S: Final = 120.0  # callers still count after an alert's end: turns are judged later
+SUCCESSORS_S: Final = 30.0  # by then, the successors of replaced processes have reported it again
+COUNT_FOR_S: Final = 120.0  # after an alert's end, its callers are counted: turns are judged late
 
 
 def never_quiet(_: float) -> bool:
@@ -56,42 +56,48 @@ class RingRules:
     def rings(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
         """Return whether an alert rings now.
 
+        An alert first rings when it has lasted `hold_s`; at once if it is critical or about a lost
+        worker. Then it rings when its severity rises, and when it ends. An open alert of low
+        severity never rings. In quiet hours, no alert rings that is less severe than `wakes`.
+
         Args:
             alert: Its current state, with what was sent.
             now: In seconds since 1970.
             among: All alerts, including this one, for the hourly limit.
         """
-        lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
-        if lesser and self._quiet(now):
+        is_minor = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
+        if is_minor and self._quiet(now):
             return False
         is_sent = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            settled = alert.how != REPLACED or now >= alert.ended_s + SETTLED_S
-            return is_sent and settled  # even if it returned since, or was brief
+            is_final = alert.how != REPLACED or now >= alert.ended_s + SUCCESSORS_S
+            return is_sent and is_final  # whoever got the start also gets the end
         if alert.severity is Severity.LOW:
             return False
         if is_sent:
-            heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
-            return heavier and self._has_room(alert, now, among=among)
+            is_worse = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
+            return is_worse and self._is_under_limit(alert, now, among=among)
         at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
         is_due = at_once or now >= alert.open_s + self._rules.hold_s
-        return is_due and self._has_room(alert, now, among=among)
+        return is_due and self._is_under_limit(alert, now, among=among)
 
     def updates_silently(self, alert: Alert, now: float) -> bool:
         """Return whether to update the sent message silently."""
-        if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
-            return False
+        has_ended = alert.ended_s is not None
+        if not alert.revision or alert.told_ended != has_ended:
+            return False  # nothing was sent yet, or a loud message about the end or return is due
         return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
 
-    def _has_room(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+    def _is_under_limit(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+        """Return whether the hourly limit allows another loud message; critical ones are exempt."""
         if alert.severity is Severity.CRITICAL:
             return True
         rang = [
-            number
+            sent_s
             for other in among
             if other.told_severity is not Severity.CRITICAL
-            for number in other.loud_s
-            if number > now - HOUR_S
+            for sent_s in other.loud_s
+            if sent_s > now - HOUR_S
         ]
         return len(rang) < self._rules.per_hour
 
@@ -131,9 +137,9 @@ class Alerting:
         known = self._find_open(fact.stage, fact.rung)
         match fact:
             case IncidentBegan() | IncidentGrew():
-                alert = self._alert_of(known, fact, now)
+                alert = self._begin_or_update(known, fact, now)
             case IncidentEnded():
-                known = known or self._recently_ended(fact, now)
+                known = known or self._find_recently_ended(fact, now)
                 alert = known and _end(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
                 alert = known or _reopen_last(self.alerts.values(), fact)
@@ -164,13 +170,13 @@ class Alerting:
         """Return the messages that are due because time has passed."""
         for alert in tuple(self.alerts.values()):
             if alert.ended_s is None:
-                self.alerts[alert.key] = self._age(alert, now)
+                self.alerts[alert.key] = self._end_or_escalate(alert, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
-        messages = (self._emit(alert, now) for alert in heaviest)
+        messages = (self._message_for(alert, now) for alert in heaviest)
         return tuple(action for action in messages if action)
 
-    def _alert_of(
+    def _begin_or_update(
         self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float
     ) -> Alert:
         """Return the alert of a problem: the known one updated, one that returned, or a new one."""
@@ -194,7 +200,7 @@ class Alerting:
         found = (alert for alert in self.alerts.values() if (alert.stage, alert.rung) == place)
         return next((alert for alert in found if alert.ended_s is None), None)
 
-    def _recently_ended(
+    def _find_recently_ended(
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
         """Return the alert that ended last, if this report can belong to it."""
@@ -210,7 +216,7 @@ class Alerting:
         return max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
 
     def _reopen_recent(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
-        alert = self._recently_ended(fact, now)
+        alert = self._find_recently_ended(fact, now)
         if alert is None:
             return None
         if alert.how == REPLACED:  # the incident never ended
@@ -218,18 +224,19 @@ class Alerting:
         again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
         return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
 
-    def _age(self, alert: Alert, now: float) -> Alert:
+    def _end_or_escalate(self, alert: Alert, now: float) -> Alert:
+        """End an alert that no process reports any more; raise an unacknowledged one's severity."""
         rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if self._complete and now >= alert.heard_s + silent_s:
             return _end(alert, now, how=UNHEARD)
-        late = now >= alert.open_s + rules.escalate_s
-        if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
+        is_due = now >= alert.open_s + rules.escalate_s
+        if is_due and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
             return replace(alert, severity=step_up(alert.severity), escalated=True)
         return alert
 
     def _join_stages(self) -> None:
-        """Add to the alert of each stage that is down which other stages are down."""
+        """Add the other stages that are down to the alert of each one; several are critical."""
         down = [
             alert for alert in self.alerts.values() if alert.whole_stage and alert.ended_s is None
         ]
@@ -238,11 +245,12 @@ class Alerting:
             severity = Severity.CRITICAL if others else alert.severity
             self.alerts[alert.key] = replace(alert, beside=others, severity=severity)
 
-    def _emit(self, alert: Alert, now: float) -> TellAlert | None:
+    def _message_for(self, alert: Alert, now: float) -> TellAlert | None:
+        """Return the message that is due now, and record it as sent; `None` if none is due."""
         loud = self._ringing.rings(alert, now, among=self.alerts.values())
         if not loud and not self._ringing.updates_silently(alert, now):
             return None
-        rang = tuple(number for number in alert.loud_s if number > now - HOUR_S)
+        rang = tuple(sent_s for sent_s in alert.loud_s if sent_s > now - HOUR_S)
         sent = replace(
             alert,
             revision=alert.revision + 1,
@@ -257,16 +265,19 @@ class Alerting:
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
-    """Update the numbers of hurt callers; return the messages that this causes."""
-    known = None
+    """Update the numbers of hurt callers; return the messages that this causes.
+
+    Begins or continues the alert about many hurt callers while there are many, then ends it.
+    """
+    many_hurt_alert = None
     for alert in tuple(alerting.alerts.values()):
-        if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
+        if alert.ended_s is None or now < alert.ended_s + COUNT_FOR_S:
             alerting.alerts[alert.key] = with_callers(alert, census)
         if alert.ended_s is None and alert.stage == CALLERS:
-            known = alert
-    if found := many_hurt(census, alerting.rules, now):
-        return alerting.handle(found, now)
-    return alerting.handle(_end_of(known), now) if known else ()
+            many_hurt_alert = alert
+    if incident := many_hurt(census, alerting.rules, now):
+        return alerting.handle(incident, now)
+    return alerting.handle(_ended_event(many_hurt_alert), now) if many_hurt_alert else ()
 
 
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
@@ -291,7 +302,7 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
     )
 
 
-def _end_of(alert: Alert) -> IncidentEnded:
+def _ended_event(alert: Alert) -> IncidentEnded:
     place = {"stage": alert.stage, "rung": alert.rung, "kind": alert.kind}
     return IncidentEnded(**place, lasted_s=0.0, failures=0)
 
@@ -305,10 +316,10 @@ def _without_reporter(alert: Alert, now: float, *, by: str) -> Alert:
 
 
 def _reopen_last(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
-    """Return the alert that ended last, open again, unless a report ended it.
+    """Return the alert that ended last, open again; `None` if a report or an operator ended it.
 
-    It ended because its reporter could not write, or because the clock was set forward; the
-    incident still lasts, and its reporter reports the start only once.
+    The alert ended because its reporter could not write, or because the clock was set forward. The
+    incident still lasts, but its reporter does not report the start again.
     """
     found = (alert for alert in alerts if (alert.stage, alert.rung) == (fact.stage, fact.rung))
     last = max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
@@ -321,5 +332,5 @@ def _end(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
     """Return an alert as ended; a second report of the end changes nothing."""
     if alert.ended_s is not None:
         return alert
-    known = lasted_s or now - alert.open_s  # since it last opened
-    return replace(alert, ended_s=now, how=how, lasted_s=round(max(0.0, known), 1), beside=())
+    duration_s = max(0.0, lasted_s or now - alert.open_s)  # as reported, or since it last opened
+    return replace(alert, ended_s=now, how=how, lasted_s=round(duration_s, 1), beside=())

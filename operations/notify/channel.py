@@ -31,21 +31,24 @@ def masked(text: str) -> str:
 
 def alert_text(alert: Alert) -> AlertText:
     """Return an alert's text for people."""
-    state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
-    returned = alert.open_s > alert.began_s
-    again = f", again; the first time at {for_people(alert.began_s)}" if returned else ""
+    is_open = alert.ended_s is None
+    state = alert.severity.upper() if is_open else "RESOLVED"
+    has_returned = alert.open_s > alert.began_s
+    again = f", again; the first time at {for_people(alert.began_s)}" if has_returned else ""
     what = headline(alert.stage, alert.rung, alert.kind, alert.reason)
-    lines = [
-        f"Since {for_people(alert.open_s)}{again}.",
-        *([] if alert.reason in what else [sentence(alert.reason)]),
-        *([sentence(alert.then)] if alert.then and alert.ended_s is None else []),
-        *([sentence(cure_of(alert.kind))] if cure_of(alert.kind) and alert.ended_s is None else []),
-        *_line_if("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside)),
-        *(_hurt_lines(alert, " so far.") if alert.ended_s is None else []),
-        *_line_if("Seen by", alert.seen_by),
-        *_end_lines(alert),
-        f"[{alert.key}]",
-    ]
+    lines = [f"Since {for_people(alert.open_s)}{again}."]
+    if alert.reason not in what:
+        lines.append(sentence(alert.reason))
+    if is_open and alert.then:
+        lines.append(sentence(alert.then))
+    if is_open and cure_of(alert.kind):
+        lines.append(sentence(cure_of(alert.kind)))
+    lines += _line_if("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside))
+    if is_open:
+        lines += _hurt_lines(alert, " so far.")
+    lines += _line_if("Seen by", alert.seen_by)
+    lines += _end_lines(alert)
+    lines.append(f"[{alert.key}]")
     return AlertText(title=masked(f"{state}: {what}"), lines=tuple(masked(line) for line in lines))
 
 
@@ -81,19 +84,19 @@ def _line_if(name: str, what: str) -> list[str]:
 def _end_lines(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
-    how = HOW.get(alert.how, alert.how)
+    how = ENDED_HOW.get(alert.how, alert.how)
     over = f"Over at {for_people(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
     return [" ".join([over, *_hurt_lines(alert, ".")])]
 
 
-HOW: Final = {
+ENDED_HOW: Final = {
     UNHEARD: "no process has reported it for a while",
     REPLACED: "the processes that reported it were replaced",
 }
 
 
 def _hurt_lines(alert: Alert, end: str) -> list[str]:
-    """Return how many callers an alert's failure hurt, if such failures hurt callers."""
+    """Return the line with the number of hurt callers; none if such failures hurt no callers."""
     plural = "" if alert.callers == 1 else "s"
     return [f"{alert.callers} caller{plural} got no answer{end}"] if alert.stage in COUNTED else []
 

@@ -41,7 +41,7 @@ from operations.notify.reporter import LASTS_S
 from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
-TRANSIENT_S: Final = 60.0  # before a channel gets another series of attempts
+TRANSIENT_REST_S: Final = 60.0  # a channel's rest after a failed series of attempts
 
 
 class AlertSending:
@@ -61,7 +61,7 @@ class AlertSending:
         post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
-        complete = True
+        is_complete = True
         try:
             handle = await post_to(channel, post, alert_text(post.alert), self._retries)
         except ServiceError as error:
@@ -69,7 +69,7 @@ class AlertSending:
             if not reached_others(error):
                 await self._put_off(post, error)
                 return False
-            handle, complete = post.handle, False
+            handle, is_complete = post.handle, False  # counts as sent, although not to everyone
         await self._outbox.sent(post, handle=handle)
         alert = post.alert
         sent = AlertSent(
@@ -79,12 +79,13 @@ class AlertSending:
             edited=bool(post.handle),
         )
         self._retries.emit(sent)
-        if complete:
+        if is_complete:
             self._note_success(channel.name)
         return True
 
     async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
-        wait_s = MAX_REST_S if error.failure.permanent else TRANSIENT_S
+        """Set when to try again: later after a permanent failure, or if the channel asks for it."""
+        wait_s = MAX_REST_S if error.failure.permanent else TRANSIENT_REST_S
         wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
 
@@ -121,16 +122,18 @@ def reached_others(error: ServiceError) -> bool:
     return isinstance(cause, RemoteError) and cause.reached_others
 
 
-THEN: Final = "calls go on; the record and all other alerts wait until it accepts writes again"
+DATABASE_DOWN_THEN: Final = (
+    "calls go on; the record and all other alerts wait until it accepts writes again"
+)
 
 
-class PastOutbox:
+class DirectAlerts:
     """Notifies operators, without the database, that the database refuses to write.
 
-    Every other alert goes through the outbox, which is in the database. There this one would wait
-    until it is useless. So it is sent once to each channel, with a few retries. Its end is reported
-    through the outbox, which works again by then. Runs in each process, but acts only in the pool's
-    leader.
+    Every other alert goes through the outbox, which is in the database, where this one would wait
+    until it is useless. So it is sent once to each channel, with a few retries. The end of the
+    failure is reported through the outbox, which then works again. Runs in each process, but acts
+    only in the pool's leader.
     """
 
     def __init__(
@@ -153,7 +156,7 @@ class PastOutbox:
         self._retries = retries
         self._leads = leads
         self._again_s = again_s
-        self._told_s: float | None = None  # when it was last reported, since 1970
+        self._reported_s: float | None = None  # when it was last reported, since 1970
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(1)
 
     def emit(self, reported: ReportedEvent) -> None:
@@ -162,13 +165,13 @@ class PastOutbox:
         Only the beginning of an incident is sent, and a repeat within `again_s` is not.
         """
         fact, at_s = reported.fact, reported.at_s
-        lately = self._told_s is not None and at_s < self._told_s + self._again_s
-        if not isinstance(fact, IncidentBegan) or lately or not self._leads():
+        is_repeat = self._reported_s is not None and at_s < self._reported_s + self._again_s
+        if not isinstance(fact, IncidentBegan) or is_repeat or not self._leads():
             return
         if self._waiting.full():
             return  # the same report is being sent
-        self._told_s = at_s
-        self._waiting.put_nowait(begun(fact, at_s, then=THEN))
+        self._reported_s = at_s
+        self._waiting.put_nowait(begun(fact, at_s, then=DATABASE_DOWN_THEN))
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -186,15 +189,15 @@ class PastOutbox:
         except ServiceError as error:
             logger.error("an alert was not sent by {}: {}", channel.name, error.failure.reason)
             if not reached_others(error):
-                return
+                return  # no recipient got it
         self._retries.emit(
             AlertSent(channel=channel.name, key=alert.key, severity=alert.severity, edited=False)
         )
 
 
-LOOK_S: Final = 1.0  # between two checks of the outbox
-RECENT: Final = 200  # alerts to show
-COUNT_S: Final = 5.0  # between two counts of the hurt callers
+CHECK_EVERY_S: Final = 1.0  # between two checks of the outbox
+MAX_RECENT: Final = 200  # alerts to show
+COUNT_EVERY_S: Final = 5.0  # between two queries for the hurt callers
 
 
 class AlertDispatcher:
@@ -273,7 +276,7 @@ class AlertDispatcher:
     ) -> Sequence[TellAlert]:
         """Run one round, with an operator's request if any; return the messages to send.
 
-        Emits the alerts that no process's report began or ended.
+        Emits an event for each alert that begins or ends without a process's report of it.
         """
         changes: tuple[IncidentBegan | AlertClosed, ...] = ()
         census = Census()
@@ -282,7 +285,7 @@ class AlertDispatcher:
             nonlocal changes  # called twice: the second result is committed
             alerting, messages = self._apply_reports(known, facts, census)
             result = alter(alerting, self._utc_s()) if alter else ()
-            more = result if isinstance(result, tuple) else ()
+            more = result if isinstance(result, tuple) else ()  # a request may return messages
             changes = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
             return RoundOutcome(known=tuple(alerting.alerts.values()), messages=(*messages, *more))
 
@@ -301,8 +304,8 @@ class AlertDispatcher:
     async def recent(self) -> Sequence[Alert]:
         """Return the open alerts, then the newest others, with current numbers and actions."""
         census = await self._outbox.census(self._utc_s())
-        alerts = await self._outbox.recent(RECENT)
-        since_s = self._utc_s() - KNOWN_S
+        alerts = await self._outbox.recent(MAX_RECENT)
+        since_s = self._utc_s() - KNOWN_S  # the census goes back no further
         counted = (with_callers(alert, census) for alert in alerts if alert.open_s >= since_s)
         found = {alert.key: alert for alert in (*alerts, *counted)}
         return [self._with_current_action(alert) for alert in found.values()]
@@ -314,15 +317,18 @@ class AlertDispatcher:
         return replace(alert, then=self._instead(alert.stage, alert.rung) or alert.then)
 
     async def _count(self) -> Census:
+        """Return the hurt callers, from a query at most `COUNT_EVERY_S` ago."""
         now = self._utc_s()
-        if not 0.0 <= now - self._counted_s < COUNT_S:
+        if not 0.0 <= now - self._counted_s < COUNT_EVERY_S:  # below 0: the clock was set back
             self._census, self._counted_s = await self._outbox.census(now), now
         return self._census
 
     def _apply_reports(
         self, known: Sequence[Alert], reports: Sequence[ReportedEvent], census: Census
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
-        # After an outage, reports from that time are still waiting to be written.
+        """Return the alerts after these reports, and the messages that are due."""
+        # After an outage of the database, reports from that time still wait to be written: no alert
+        # may end for lack of them.
         now = self._utc_s()
         complete = not 0.0 <= now - self._failed_s < LASTS_S
         shown = [self._with_current_action(alert) for alert in known]
@@ -338,4 +344,4 @@ class AlertDispatcher:
         async def work_if_leading() -> bool:
             return self._leads() and await work()
 
-        await keep_repeating(what, work_if_leading, rest_s=lambda: LOOK_S)
+        await keep_repeating(what, work_if_leading, rest_s=lambda: CHECK_EVERY_S)

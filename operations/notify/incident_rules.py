@@ -64,10 +64,10 @@ CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would f
 LISTS_LATER: Final = "retried until it is listed, even after a restart"
 NOBODY_LISTS: Final = "an operator must add it to the list"
 WAITS: Final = "calls go on; unwritten data waits for free space"
-WORDLESS: Final = 4  # answers of a rung in a row: a turn asks twice, and one turn proves nothing
+WORDLESS_ANSWERS: Final = 4  # in a row: a turn asks twice, and one turn proves nothing
 AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
 
-Facts: TypeAlias = tuple[IncidentEvent, ...]
+IncidentEvents: TypeAlias = tuple[IncidentEvent, ...]
 
 
 class Incidents:
@@ -90,27 +90,27 @@ class Incidents:
         self.wordless: Counter[Place] = Counter()
         self._open: dict[Place, Incident] = {}
 
-    def handle(self, event: Event, now: float) -> Facts:
+    def handle(self, event: Event, now: float) -> IncidentEvents:
         """Return the incident events that an event causes; `now` in seconds."""
-        calm, read = self.tick(now), READS.get(type(event))
-        return (*calm, *read(self, event, now)) if read else calm
+        ended, handler = self.tick(now), HANDLERS.get(type(event))
+        return (*ended, *handler(self, event, now)) if handler else ended
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
         """End the incidents whose rung or stage has been healthy for `CALM_S`."""
-        calm = [
+        healthy = [
             place
             for place, incident in self._open.items()
             if incident.well_since is not None and now >= incident.well_since + CALM_S
         ]
-        return tuple(fact for place in calm for fact in self.end(place, now))
+        return tuple(fact for place in healthy for fact in self.end(place, now))
 
     def has(self, stage: str, rung: str) -> bool:
         """Return whether an incident of this rung or stage is open."""
         return (stage, rung) in self._open
 
-    def meet(
+    def add_failure(
         self, found: IncidentBegan, now: float, *, left_alone: bool = False, failures: int = 1
-    ) -> Facts:
+    ) -> IncidentEvents:
         """Add a failure to its incident, or begin one; return the incident events.
 
         Args:
@@ -123,14 +123,20 @@ class Incidents:
         then = found.then or self.rungs.instead(*place, left_alone=left_alone)
         found = replace(found, then=then)
         incident = self._open.get(place)
-        if incident is None or (not self.rungs.has(*place) and now >= incident.began + AGAIN_S):
+        # A system without a ladder reports no success, so its old incident may be over.
+        is_stale = incident and not self.rungs.has(*place) and now >= incident.began + AGAIN_S
+        if incident is None or is_stale:
             self._open[place] = Incident(found, now=now, left_alone=left_alone, failures=failures)
             return (found,)
         grew = incident.add(found, left_alone=left_alone, failures=failures)
         return (grew,) if grew else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
-        """Record that a rung or stage is healthy again; this may not last."""
+        """Record that a rung or stage is healthy again; this may not last.
+
+        Its incident ends `CALM_S` later, unless it fails again. While the breaker is not closed,
+        or the rung is suspected, a success changes nothing.
+        """
         rung = self.rungs.get(stage, name)
         if rung.suspect or rung.breaker != State.CLOSED:
             return
@@ -139,33 +145,37 @@ class Incidents:
         if incident and incident.well_since is None:
             incident.well_since = now
 
-    def close(self, stage: str, name: str, now: float) -> Facts:
+    def close(self, stage: str, name: str, now: float) -> IncidentEvents:
         """End a rung's and its stage's incident: the closed breaker proves it healthy."""
         self.rungs.get(stage, name).clear()
         return (*self.end((stage, name), now), *self.end((stage, ""), now))
 
     def end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
-        """End the incident of a rung or stage, if one is open."""
+        """End the incident of a rung or stage, if one is open: when it became healthy, or now."""
         incident = self._open.pop(place, None)
         if incident is None:
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
 
 
-def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> Facts:
+def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> IncidentEvents:
+    """Return the events for a failed attempt; a glitch alone begins no incident.
+
+    Its cause is remembered: a failover or an opened breaker that follows begins the incident.
+    """
     if event.scope is Scope.PAYLOAD:
         return _payload_failed(incidents, event, now)
     rung = incidents.rungs.get(event.stage, event.provider)
     reason = incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason)
     rung.kind, rung.reason = event.kind, reason
     if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
-        return ()  # a glitch, unless a failover follows
-    return _meet_attempt(incidents, event, event.severity, now)
+        return ()
+    return _add_attempt(incidents, event, event.severity, now)
 
 
-def _meet_attempt(
+def _add_attempt(
     incidents: Incidents, event: AttemptFailed, severity: Severity, now: float
-) -> Facts:
+) -> IncidentEvents:
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
@@ -175,24 +185,28 @@ def _meet_attempt(
     )
     # As in fallbacks/availability.py: a failure that one call's content caused opens no breaker.
     left_alone = event.permanent and event.scope is not Scope.REQUEST
-    return incidents.meet(found, now, left_alone=left_alone)
+    return incidents.add_failure(found, now, left_alone=left_alone)
 
 
-def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> Facts:
-    """Return the events for a rung that answers several requests in a row without words."""
+def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> IncidentEvents:
+    """Return the events for a failure that the request's content caused.
+
+    Only a rung that answers several requests in a row without words has an incident.
+    """
     place = (event.stage, event.provider)
     if event.kind is not Kind.SILENT or not incidents.rungs.has(*place):
         return ()
     incidents.wordless[place] += 1
-    if incidents.wordless[place] < WORDLESS:
+    if incidents.wordless[place] < WORDLESS_ANSWERS:
         return ()
-    return _meet_attempt(incidents, event, Severity.MEDIUM, now)
+    return _add_attempt(incidents, event, Severity.MEDIUM, now)
 
 
-def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> Facts:
+def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> IncidentEvents:
+    """Return the events for a failover, which turns an earlier glitch into an incident."""
     rung = incidents.rungs.get(event.stage, event.before)
     if not rung.kind or incidents.has(event.stage, event.before):
-        return ()  # it was only slower than another, or its incident is open
+        return ()  # it has not failed (another was faster), or its incident is open
     found = IncidentBegan(
         stage=event.stage,
         rung=event.before,
@@ -201,10 +215,10 @@ def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> Facts:
         reason=rung.reason,
         then=f"{event.after} answers instead",
     )
-    return incidents.meet(found, now)
+    return incidents.add_failure(found, now)
 
 
-def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Facts:
+def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> IncidentEvents:
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.breaker = event.after
     if event.after == State.CLOSED:
@@ -218,12 +232,12 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Fac
         severity=event.severity,
         reason=rung.reason or incidents.rungs.explain(event.stage, event.provider, UNKNOWN, ""),
     )
-    opened = incidents.meet(found, now, left_alone=True, failures=0)
+    opened = incidents.add_failure(found, now, left_alone=True, failures=0)
     return (*opened, *_check_stage(incidents, event.stage, now))
 
 
-def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
-    """Return the events for a stage, one of whose breakers has opened."""
+def _check_stage(incidents: Incidents, stage: str, now: float) -> IncidentEvents:
+    """Begin a stage's incident if none of its rungs has a closed breaker any more."""
     if not incidents.rungs.left_alone(stage):
         return ()
     found = IncidentBegan(
@@ -233,23 +247,23 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
         severity=Severity.CRITICAL,
         reason=incidents.rungs.reasons(stage),
     )
-    return incidents.meet(found, now, failures=0)
+    return incidents.add_failure(found, now, failures=0)
 
 
-def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
+def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> IncidentEvents:
     """Return the events for a change of a rung's health that another process discovered.
 
-    This process may have replaced the other one: then only it can report the incident.
+    That process may have been replaced by this one: then only this one can report the incident.
     """
     place = (event.stage, event.provider)
     rung = incidents.rungs.get(*place)
-    was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
-    rung.breaker = State(event.breaker)
-    if was_open and rung.breaker == State.CLOSED:
+    was_unavailable = rung.breaker != State.CLOSED
+    rung.suspect, rung.breaker = event.suspect, State(event.breaker)
+    if was_unavailable and rung.breaker == State.CLOSED:
         return incidents.close(*place, now)
     if rung.breaker == State.CLOSED:
         incidents.recover(*place, now)
-    if rung.breaker != State.OPEN or was_open or incidents.has(*place):
+    if rung.breaker != State.OPEN or was_unavailable or incidents.has(*place):
         return ()
     found = IncidentBegan(
         stage=event.stage,
@@ -258,15 +272,15 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Fac
         severity=Severity.MEDIUM,
         reason=rung.reason or incidents.rungs.explain(*place, UNKNOWN, ""),
     )
-    met = incidents.meet(found, now, left_alone=True, failures=0)
+    met = incidents.add_failure(found, now, left_alone=True, failures=0)
     return (*met, *_check_stage(incidents, event.stage, now))
 
 
-def _meet(
+def _failure_reported(
     incidents: Incidents,
     event: ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
     now: float,
-) -> Facts:
+) -> IncidentEvents:
     match event:
         case ProviderFailed(stage=stage, provider=rung, error=reason):
             kind, severity = "error", Severity.MEDIUM
@@ -278,10 +292,12 @@ def _meet(
         case RecordHalted(reason=reason, severity=severity):
             stage, rung, kind = STORAGE, RECORD, "record_halted"
     found = IncidentBegan(stage=stage, rung=rung, kind=kind, severity=severity, reason=reason)
-    return incidents.meet(found, now)
+    return incidents.add_failure(found, now)
 
 
-def _disk(incidents: Incidents, event: WritesRefused | WritesResumed, now: float) -> Facts:
+def _disk_changed(
+    incidents: Incidents, event: WritesRefused | WritesResumed, now: float
+) -> IncidentEvents:
     if isinstance(event, WritesResumed):
         return incidents.end((DISK, event.where), now)
     found = IncidentBegan(
@@ -292,15 +308,18 @@ def _disk(incidents: Incidents, event: WritesRefused | WritesResumed, now: float
         reason=event.reason,
         then=WAITS,
     )
-    return incidents.meet(found, now)
+    return incidents.add_failure(found, now)
 
 
-def _list(
+def _listing_changed(
     incidents: Incidents,
     event: DoNotCallOwed | DoNotCallDropped | DoNotCallListed | DoNotCallWanted,
     now: float,
-) -> Facts:
-    """Return the events for a number that is not listed yet; one that is listed proves success."""
+) -> IncidentEvents:
+    """Return the events for the do-not-call list.
+
+    A number that could not be listed begins an incident; one that was listed ends it.
+    """
     if isinstance(event, DoNotCallListed | DoNotCallWanted):
         return incidents.end((STORAGE, NO_CALLS), now)
     severity, reason, then = Severity.HIGH, "", LISTS_LATER
@@ -310,15 +329,16 @@ def _list(
     found = IncidentBegan(
         stage=STORAGE, rung=NO_CALLS, kind="not_listed", severity=severity, reason=reason, then=then
     )
-    return incidents.meet(found, now)
+    return incidents.add_failure(found, now)
 
 
-def _campaign(
+def _campaign_changed(
     incidents: Incidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
-) -> Facts:
+) -> IncidentEvents:
     """Return the events for a campaign that stands still: one incident until it is resumed.
 
-    Another process may report the end, because the dialling process may change.
+    Another process may have reported the start, because the dialling process may change. The end
+    is then reported without an incident of our own.
     """
     if isinstance(event, CampaignResumed):
         own = incidents.end((CAMPAIGN, event.campaign), now)
@@ -331,7 +351,7 @@ def _campaign(
         severity=event.severity,
         then="no calls are placed until it is over" if is_held else "it waits to be resumed",
     )
-    return incidents.meet(found, now, failures=0)
+    return incidents.add_failure(found, now, failures=0)
 
 
 def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
@@ -344,10 +364,11 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
     )
 
 
-def _worker(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
+def _worker_changed(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> IncidentEvents:
     """Return the events for a lost worker, and for its replacement.
 
-    No state is kept: the process that reports the loss may be lost before the replacement starts.
+    No incident is stored: the process that reports the loss may itself be lost before the
+    replacement starts.
     """
     if isinstance(event, WorkerLost):
         calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"
@@ -373,7 +394,7 @@ def _worker(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> Fac
     )
 
 
-def _note(incidents: Incidents, event: Event, now: float) -> Facts:
+def _record_health(incidents: Incidents, event: Event, now: float) -> IncidentEvents:
     """Record an event that neither starts nor ends an incident by itself."""
     match event:
         case Suspected():
@@ -398,18 +419,20 @@ def _note(incidents: Incidents, event: Event, now: float) -> Facts:
     return ()
 
 
-READS: Final[Mapping[type[Event], Callable[[Incidents, Any, float], Facts]]] = {
+HANDLERS: Final[Mapping[type[Event], Callable[[Incidents, Any, float], IncidentEvents]]] = {
     AttemptFailed: _attempt_failed,
     RungChosen: _rung_chosen,
     BreakerMoved: _breaker_moved,
     RungFollowed: _rung_followed,
-    **dict.fromkeys((ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _meet),
-    **dict.fromkeys((WritesRefused, WritesResumed), _disk),
-    **dict.fromkeys((DoNotCallOwed, DoNotCallDropped), _list),
-    **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _list),
-    **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign),
-    **dict.fromkeys((WorkerLost, WorkerStarted), _worker),
-    **dict.fromkeys((Suspected, SuspicionCleared), _note),
-    **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _note),
+    **dict.fromkeys(
+        (ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _failure_reported
+    ),
+    **dict.fromkeys((WritesRefused, WritesResumed), _disk_changed),
+    **dict.fromkeys((DoNotCallOwed, DoNotCallDropped), _listing_changed),
+    **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _listing_changed),
+    **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign_changed),
+    **dict.fromkeys((WorkerLost, WorkerStarted), _worker_changed),
+    **dict.fromkeys((Suspected, SuspicionCleared), _record_health),
+    **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _record_health),
 }
 """The handler of each event; other events do not concern incidents."""

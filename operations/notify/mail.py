@@ -28,10 +28,10 @@ from operations.remote import RemoteError
 MAIL_S: Final = 20.0  # from connecting to the last answer, about six exchanges (chosen)
 QUIT_S: Final = 1.0
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
-MAX_WORD: Final = 40  # a longer word is encoded and breaks the message id
-DIGEST: Final = 16  # hexadecimal digits; chosen
+MAX_WORD_CHARACTERS: Final = 40  # a longer word is encoded and breaks the message id
+DIGEST_CHARACTERS: Final = 16  # hexadecimal; chosen
 ACCEPTED: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
-LATER: Final = 450  # for an address without an answer, because the server disconnected
+NO_ANSWER: Final = 450  # a temporary refusal, for an address that the server did not answer
 MAX_UNFINISHED: Final = 100  # mails that only some recipients got, to be retried (chosen)
 INVALID: Final = "the sender or recipient is invalid"
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
@@ -50,7 +50,7 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
     """
     unfinished: dict[str, dict[str, int]] = {}
 
-    async def post(post: ChannelPost, text: AlertText) -> str:
+    async def post_alert(post: ChannelPost, text: AlertText) -> str:
         try:
             mail = _mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; the error's text may contain a secret
@@ -59,18 +59,22 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
         return mail["Message-ID"]
 
     place = f"{settings.server}:{settings.port}"
-    return Channel(name="email", edits=False, place=place, post=post)
+    return Channel(name="email", edits=False, place=place, post=post_alert)
 
 
 async def _deliver(
     settings: EmailSettings, mail: EmailMessage, unfinished: dict[str, dict[str, int]]
 ) -> None:
-    """Send a mail; a retry skips recipients that accepted it.
+    """Send a mail; a retry skips recipients that have accepted or permanently refused it.
 
     Args:
         settings: The server and the recipients.
         mail: The mail.
-        unfinished: By message id, for mails with recipients to retry: the others' final answers.
+        unfinished: For each mail with recipients to retry, by message id: the final answers of
+            the other recipients. Updated.
+
+    Raises:
+        RemoteError: Not every recipient has accepted the mail.
     """
     recipients = [address for _, address in getaddresses([settings.to or ""])]
     answers = unfinished.pop(mail["Message-ID"], {})
@@ -90,20 +94,21 @@ async def _deliver(
             unfinished[mail["Message-ID"]] = answers
         if len(unfinished) > MAX_UNFINISHED:
             del unfinished[next(iter(unfinished))]
-    if refusal := _refusal(dict.fromkeys(due, LATER) | answers | answered_now):
+    if refusal := _refusal(dict.fromkeys(due, NO_ANSWER) | answers | answered_now):
         raise refusal
 
 
 def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) -> EmailMessage:
     mail = EmailMessage()
-    first = f"<{_word(alert.key)}@{DOMAIN}>"
+    # No mail has this id: mail programs show mails that refer to the same one as one thread.
+    thread_id = f"<{_id_word(alert.key)}@{DOMAIN}>"
     mail["Subject"] = f"[Holdline] {text.title}"
     mail["From"] = settings.sender or ""
     mail["To"] = settings.to or ""
     mail["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
-    mail["Message-ID"] = f"<{_word(alert.key)}.{alert.revision}@{DOMAIN}>"
-    mail["References"] = first
-    mail["In-Reply-To"] = first
+    mail["Message-ID"] = f"<{_id_word(alert.key)}.{alert.revision}@{DOMAIN}>"
+    mail["References"] = thread_id
+    mail["In-Reply-To"] = thread_id
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail.set_content("\n".join((*text.lines, "")))
     return mail
@@ -126,10 +131,11 @@ async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) 
         async with asyncio.timeout(MAIL_S):
             await client.connect()
             if not tls:
-                await _secure(settings, client, context)
+                await _start_tls(settings, client, context)
             await _sign_in(settings, client)
-            answers = await _answers(client, mail, to)
-        with suppress(OSError, aiosmtplib.SMTPException):  # the mail is accepted or refused by now
+            answers = await _send_message(client, mail, to)
+        # A failure no longer matters: every recipient's answer is known.
+        with suppress(OSError, aiosmtplib.SMTPException):
             async with asyncio.timeout(QUIT_S):
                 await client.quit()
     finally:
@@ -137,9 +143,10 @@ async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) 
     return answers
 
 
-async def _answers(
+async def _send_message(
     client: aiosmtplib.SMTP, mail: EmailMessage, to: Sequence[str]
 ) -> dict[str, int]:
+    """Send a mail over an open connection; return the server's answer for each address."""
     try:
         refused, _ = await client.send_message(mail, recipients=list(to))
     except aiosmtplib.SMTPRecipientsRefused as all_refused:
@@ -149,9 +156,10 @@ async def _answers(
     }
 
 
-async def _secure(
+async def _start_tls(
     settings: EmailSettings, client: aiosmtplib.SMTP, context: ssl.SSLContext
 ) -> None:
+    """Encrypt the connection if the server can; required over a network unless set to `none`."""
     await client.ehlo()
     if settings.security == "none":
         return
@@ -165,23 +173,24 @@ async def _secure(
 async def _sign_in(settings: EmailSettings, client: aiosmtplib.SMTP) -> None:
     if not settings.password:
         return
-    clear = client.get_transport_info("sslcontext") is None
-    if clear and not is_loopback(settings.server):
+    is_unencrypted = client.get_transport_info("sslcontext") is None
+    if is_unencrypted and not is_loopback(settings.server):
         raise RemoteError(Kind.BAD_REQUEST, "the password would be sent unencrypted")
     name = settings.username or parseaddr(settings.sender or "")[1]
     await client.login(name, settings.password.get_secret_value())
 
 
-def _word(key: str) -> str:
+def _id_word(key: str) -> str:
     """Return a key as part of a message id (RFC 5322 3.2.3, dot-atom), short enough for a line."""
     word = "".join(item if item.isascii() and item.isalnum() else "-" for item in key)
-    if len(word) <= MAX_WORD:
+    if len(word) <= MAX_WORD_CHARACTERS:
         return word
-    digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST]
-    return f"{word[: MAX_WORD - DIGEST - 1]}-{digest}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{word[: MAX_WORD_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
 
 
 def _remote_error(error: Exception) -> RemoteError:
+    """Return our error for one of the library's, which may only wrap the real cause."""
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code):
             kind = Kind.OVERLOADED if _is_temporary(code) else Kind.AUTH
@@ -203,19 +212,20 @@ def _remote_error(error: Exception) -> RemoteError:
 def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
     """Return a mail's error from the last answer for each address; `None` if all accepted.
 
-    Temporary refusals are retried before permanent ones are reported.
+    While there are temporary refusals, the error is temporary, so that the mail is retried;
+    permanent ones are reported after that.
     """
     refused_by = [address for address, code in answers.items() if code != ACCEPTED]
-    later = [address for address in refused_by if _is_temporary(answers[address])]
+    to_retry = [address for address in refused_by if _is_temporary(answers[address])]
     if not refused_by:
         return None
-    code = max(answers[address] for address in later or refused_by)
-    share = f"to {len(later or refused_by)} of {len(answers)} recipients"
+    code = max(answers[address] for address in to_retry or refused_by)
+    share = f"to {len(to_retry or refused_by)} of {len(answers)} recipients"
     return _reply_error(
         code,
         share if len(answers) > 1 else "to the recipient",
         whom=refused_by,
-        reached_others=not later and len(refused_by) < len(answers),
+        reached_others=not to_retry and len(refused_by) < len(answers),
     )
 
 

@@ -19,7 +19,7 @@ from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel, alert_text, masked
-from operations.notify.dispatcher import AlertDispatcher, PastOutbox
+from operations.notify.dispatcher import AlertDispatcher, DirectAlerts
 from operations.notify.mail import mail_channel
 from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
@@ -37,8 +37,10 @@ def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:
     zone = ZoneInfo(settings.zone)
 
     def is_quiet(at_s: float) -> bool:
-        clock = f"{datetime.fromtimestamp(at_s, zone):%H:%M}"
-        return begin <= clock < end if begin <= end else clock >= begin or clock < end
+        time_of_day = f"{datetime.fromtimestamp(at_s, zone):%H:%M}"
+        if begin <= end:
+            return begin <= time_of_day < end
+        return time_of_day >= begin or time_of_day < end  # they include midnight
 
     return is_quiet
 
@@ -99,20 +101,20 @@ async def tell_operators(
         utc_s=utc_s,
         instead=instead,
     )
-    past = PastOutbox(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
-    reporter.emit_refused = past.emit
+    direct = DirectAlerts(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
+    reporter.emit_refused = direct.emit
     try:
         async with at_work(
             reports=keep_running("reporting incidents", reporter.run),
             alerts=dispatcher.run(),
-            past_outbox=keep_running("alerts without the database", past.run),
+            past_outbox=keep_running("alerts without the database", direct.run),
         ):
             yield dispatcher
     finally:
         await reporter.leave()
 
 
-NONE: Final = (
+NO_CHANNEL: Final = (
     "no channel is configured: set EMAIL_FROM and EMAIL_TO, "
     "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, or WEBHOOK_URL"
 )
@@ -122,13 +124,13 @@ async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]
     """Send a trial alert; return the exit code: 1 for a failed, incomplete or missing channel."""
     channels, missing = channels_of(settings), list(missing_of(settings))
     alert = trial_alert(utc_s())
-    lines = await asyncio.gather(*(_try(channel, alert) for channel in channels))
+    lines = await asyncio.gather(*(_send_trial(channel, alert) for channel in channels))
     for _, line in lines:
         say(line)
     for item in missing:
         say(item)
     if not (channels or missing):
-        say(NONE)
+        say(NO_CHANNEL)
     return DONE if lines and not missing and all(sent for sent, _ in lines) else FAILED
 
 
@@ -149,11 +151,13 @@ def trial_alert(now: float) -> Alert:
     )
 
 
-async def _try(channel: Channel, alert: Alert) -> tuple[bool, str]:
+async def _send_trial(channel: Channel, alert: Alert) -> tuple[bool, str]:
     post = ChannelPost(alert=alert, channel=channel.name, handle="")
     try:
         await channel.post(post, alert_text(alert))
     except RemoteError as error:
-        reason = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
+        reason = masked(error.reason)
+        if error.whom:
+            reason += f": {', '.join(error.whom)}"
         return False, f"{channel.name}: failed: {reason} ({channel.place})"
     return True, f"{channel.name}: sent ({channel.place})"

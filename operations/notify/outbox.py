@@ -34,7 +34,7 @@ from operations.notify.alert import (
     TellAlert,
 )
 
-FACTS: Final[Mapping[str, type[Any]]] = {
+REPORTS_BY_NAME: Final[Mapping[str, type[Any]]] = {
     item.__name__: item
     for item in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted, IncidentLeft)
 }
@@ -60,7 +60,7 @@ def read_fact(text: str) -> AlertEvent | None:
     """Parse a stored report; return `None` if it is unreadable."""
     try:
         stored = json.loads(text)
-        kind = FACTS[stored.pop("fact")]
+        kind = REPORTS_BY_NAME[stored.pop("fact")]
         return kind(**_restore_fields(kind, stored))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
@@ -90,7 +90,7 @@ def _restore_fields(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any
 KNOWN_S: Final = 86_400.0  # an alert that ended longer ago is final; longer than any night
 MAX_FACTS: Final = 500  # reports in one round
 MAX_HURT: Final = 10_000  # callers in one census
-ROUND: Final = 1  # the only row of its table
+ROUND_ROW: Final = 1  # the id of the only row of its table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class AlertOutbox:
         """
         if not await self._has_work(decide, now):
             return ()
-        first_round = self.database.insert(ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        first_round = self.database.insert(ALERT_ROUNDS).values(id=ROUND_ROW, rounds=1)
         rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
         async with self.database.transaction() as connection:
             # This locks the row in PostgreSQL and the whole file in SQLite, so another process that
@@ -183,7 +183,8 @@ class AlertOutbox:
         return outcome.messages
 
     async def _has_work(self, decide: Decide, now: float) -> bool:
-        if await self._is_missing():
+        """Return whether a round now would read a report, send a message or change an alert."""
+        if await self._has_no_database():
             return False
         async with self.database.reading() as connection:
             known = await _known_alerts(connection, now)
@@ -196,7 +197,7 @@ class AlertOutbox:
 
         An alert that another version stored in an unreadable form is skipped and stays pending.
         """
-        if await self._is_missing():
+        if await self._has_no_database():
             return None
         of_channel = ALERT_SENDINGS.c.channel == channel
         while rows := await self._rows.lend(now_s=now_s, which=of_channel):
@@ -235,9 +236,10 @@ class AlertOutbox:
 
     async def census(self, now: float) -> Census:
         """Return the callers who were hurt within the last day, at most the latest `MAX_HURT`."""
-        if await self._is_missing():
+        if await self._has_no_database():
             return Census()
-        since, lately = (datetime.fromtimestamp(now - ago_s, UTC) for ago_s in (KNOWN_S, HURT_S))
+        since = datetime.fromtimestamp(now - KNOWN_S, UTC)
+        lately = datetime.fromtimestamp(now - HURT_S, UTC)
         newest = CALLS.c.hurt_at.desc()
         hurt = select(CALLS.c.hurt_at).where(CALLS.c.hurt_at >= since).order_by(newest)
         recent = CALLS.c.started_at >= since
@@ -250,8 +252,8 @@ class AlertOutbox:
             count = select(func.count()).select_from(CALLS).where(counted)
             return Census(hurt_s=hurt_s, calls=(await connection.execute(count)).scalar_one())
 
-    async def _is_missing(self) -> bool:
-        """Return whether there is no database yet: looking for work does not create one."""
+    async def _has_no_database(self) -> bool:
+        """Return whether the database's file does not exist yet; reading would create it."""
         file = self.database.file
         return file is not None and not await asyncio.to_thread(file.exists)
 
@@ -289,6 +291,10 @@ async def _put_alert(connection: AsyncConnection, alert: Alert, *, new: bool) ->
 async def _put_pending(
     connection: AsyncConnection, message: TellAlert, channels: Sequence[AlertChannel], now: float
 ) -> None:
+    """Store, for each channel, that an alert is to be sent in its present revision.
+
+    A channel that cannot update messages gets only the loud ones.
+    """
     alert = message.alert
     for channel in channels:
         if not message.loud and not channel.edits:

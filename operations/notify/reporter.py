@@ -25,10 +25,10 @@ from operations.notify.alert import (
 from operations.notify.channel import masked
 from operations.notify.outbox import AlertOutbox, ReportedEvent
 
-LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed
+CHECK_EVERY_S: Final = 1.0  # between two checks for incidents that end because time has passed
 LASTS_S: Final = 60.0  # between two reports that an incident lasts
-AGAIN_S: Final = 5.0  # after a failure of the database
-WAITING: Final = 1000  # reports; with more, the oldest are dropped
+RETRY_AFTER_S: Final = 5.0  # the wait after a failure of the database
+MAX_WAITING: Final = 1000  # reports; with more, the oldest are dropped
 
 
 class AlertReporter:
@@ -79,16 +79,19 @@ class AlertReporter:
         return self.lost_facts
 
     async def run(self) -> None:
-        """Put reports into the outbox as they come, until cancelled."""
+        """Put reports into the outbox as they come, until cancelled.
+
+        A failure of the database delays them; they are kept.
+        """
         while True:
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(CHECK_EVERY_S):
                     await self._queued.wait()
             except TimeoutError:
                 pass
             self._report_lasting(self._utc_s())
             if not await self.write():
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_AFTER_S)
 
     async def leave(self) -> None:
         """Report that this process stops: it will not report the end of its incidents."""
@@ -99,40 +102,43 @@ class AlertReporter:
     async def write(self) -> bool:
         """Commit all waiting reports; return False if that failed and they still wait."""
         self._queued.clear()
-        taken = tuple(self._waiting)
+        reports = tuple(self._waiting)
         self._waiting.clear()
-        if not taken:
+        if not reports:
             return True
-        kept = False
+        is_stored = False
         try:
-            await self._outbox.report(taken)
-            kept = True
+            await self._outbox.report(reports)
+            is_stored = True
         except StorageError as error:
             if not self._refused:
                 logger.error("alerts cannot be stored, and are not sent meanwhile: {}", error)
-            taken = self._without_database_failures(taken)
+            reports = self._without_database_failures(reports)
         finally:
-            if not kept:  # also if cancelled: the last write comes after this
-                self._waiting.extendleft(reversed(taken))
-        self._refused = not kept
-        return kept
+            if not is_stored:  # also when cancelled: `leave` writes them afterwards
+                self._waiting.extendleft(reversed(reports))
+        self._refused = not is_stored
+        return is_stored
 
     def _without_database_failures(
-        self, taken: tuple[ReportedEvent, ...]
+        self, reports: tuple[ReportedEvent, ...]
     ) -> tuple[ReportedEvent, ...]:
-        """Set aside reports that the database fails, until it recovers; return the rest.
+        """Set aside the reports that say that the database fails; return the rest.
 
-        Operators are notified of that failure without the outbox. If such a report were stored
-        after the recovery, they would be notified again of something that is over.
+        Operators are notified of that failure without the outbox. The reports are set aside until
+        its end is reported: stored earlier, they would notify operators again of something that is
+        over.
         """
-        about_database = [report for report in taken if _place_of(report.fact) == (STORAGE, RECORD)]
+        about_database = [
+            report for report in reports if _place_of(report.fact) == (STORAGE, RECORD)
+        ]
         if any(isinstance(report.fact, IncidentEnded) for report in about_database):
-            return taken
+            return reports  # the outage is over: its start is stored together with its end
         for report in about_database:
-            if not isinstance(report.fact, IncidentLasted):  # one a minute
+            if not isinstance(report.fact, IncidentLasted):  # those come every minute
                 self._set_aside.append(report)
                 self.emit_refused(report)
-        return tuple(report for report in taken if report not in about_database)
+        return tuple(report for report in reports if report not in about_database)
 
     def _report_lasting(self, now: float) -> None:
         if now < self._lasts_s + LASTS_S:
@@ -142,6 +148,10 @@ class AlertReporter:
         self._queue([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
     def _queue(self, facts: Iterable[AlertEvent], at_s: float) -> None:
+        """Queue reports, and remember which lasting incidents are open.
+
+        The end of a database failure first queues the reports that were set aside.
+        """
         for fact in facts:
             place = _place_of(fact)
             if isinstance(fact, IncidentEnded):
@@ -153,9 +163,11 @@ class AlertReporter:
                 self._open.discard(place)
             elif fact.stage in LASTING:  # the end of other incidents may not reach this process
                 self._open.add(place)
-            self._waiting.append(ReportedEvent(fact=_clean(fact), at_s=at_s, holder=self._holder))
+            self._waiting.append(
+                ReportedEvent(fact=_masked_report(fact), at_s=at_s, holder=self._holder)
+            )
             self._queued.set()
-        while len(self._waiting) > WAITING:
+        while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
             self.lost_facts += 1
 
@@ -164,7 +176,7 @@ def _place_of(fact: AlertEvent) -> Place:
     return (fact.stage, fact.rung)
 
 
-def _clean(fact: AlertEvent) -> AlertEvent:
+def _masked_report(fact: AlertEvent) -> AlertEvent:
     if isinstance(fact, IncidentBegan | IncidentGrew):
         return replace(fact, reason=masked(fact.reason), then=masked(fact.then))
     return fact

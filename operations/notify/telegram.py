@@ -13,10 +13,10 @@ from operations.notify.channel import POST_S, AlertText, Channel
 from operations.notify.outbox import ChannelPost
 from operations.remote import MAX_WAIT_S, ask, refused
 
-LONGEST: Final = 4096  # characters of a message
+MAX_CHARACTERS: Final = 4096  # characters of a message
 MAX_BYTES: Final = 256 << 10  # of an answer, which contains the message again
 UNCHANGED: Final = "message is not modified"
-GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
+CANNOT_EDIT: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
 
 def telegram_channel(settings: TelegramSettings) -> Channel:
@@ -26,17 +26,21 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     chat = settings.chat_id or ""
 
     async def send(method: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Send a request; if the chat has moved to a new id, use that from now on."""
         nonlocal chat
         status, answer = await _request(address + method, {"chat_id": chat, **fields})
-        moved = _hints(answer).get("migrate_to_chat_id")
+        moved = _parameters(answer).get("migrate_to_chat_id")
         if isinstance(moved, int | str) and moved:
             chat = str(moved)
             status, answer = await _request(address + method, {"chat_id": chat, **fields})
         return _message(method, status, answer)
 
-    async def post(post: ChannelPost, text: AlertText) -> str:
+    async def post_alert(post: ChannelPost, text: AlertText) -> str:
         """Send a message, or update the earlier one; return its number."""
-        fields = {"text": text.whole[:LONGEST], "link_preview_options": {"is_disabled": True}}
+        fields = {
+            "text": text.whole[:MAX_CHARACTERS],
+            "link_preview_options": {"is_disabled": True},
+        }
         if post.handle:
             changed = await send("editMessageText", {**fields, "message_id": int(post.handle)})
             if changed is not None:
@@ -45,7 +49,7 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
         number = (sent or {}).get("message_id")
         return str(number) if isinstance(number, int) else ""  # if empty, it is never updated
 
-    return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post)
+    return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post_alert)
 
 
 async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -58,26 +62,30 @@ async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str,
 
 
 def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the message; `None` if the message to update no longer exists."""
+    """Return the message; `None` if the earlier one cannot be updated, so that a new one is sent.
+
+    Raises:
+        RemoteError: Telegram refused the request.
+    """
     if answer.get("ok"):
         result = answer.get("result")
         return result if isinstance(result, dict) else {}
     why = str(answer.get("description", ""))
     if UNCHANGED in why.lower():
         return {}
-    if method == "editMessageText" and any(item in why.lower() for item in GONE):
+    if method == "editMessageText" and any(item in why.lower() for item in CANNOT_EDIT):
         return None
     raise refused(status, why, retry_after_s=_wait_s(answer))
 
 
-def _hints(answer: dict[str, Any]) -> dict[str, Any]:
+def _parameters(answer: dict[str, Any]) -> dict[str, Any]:
     hints = answer.get("parameters")
     return hints if isinstance(hints, dict) else {}
 
 
 def _wait_s(answer: dict[str, Any]) -> float | None:
     """Return the wait that Telegram asks for, up to `MAX_WAIT_S`."""
-    asked = _hints(answer).get("retry_after")
-    if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked > 0:
+    wait_s = _parameters(answer).get("retry_after")
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s > 0:
         return None
-    return min(float(asked), MAX_WAIT_S)
+    return min(float(wait_s), MAX_WAIT_S)

@@ -14,7 +14,7 @@ def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) ->
     url = settings.url or ""
     secret = settings.secret.get_secret_value() if settings.secret else ""
 
-    async def post(post: ChannelPost, text: AlertText) -> str:
+    async def post_alert(post: ChannelPost, text: AlertText) -> str:
         """Post the alert; its id is key and revision, so that a receiver can detect a repeat."""
         alert, now = post.alert, utc_s()
         kind = "alert.updated" if alert.revision > 1 else "alert.opened"
@@ -30,4 +30,4 @@ def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) ->
     # The host only: knowing the whole address is enough to post there.
     signed = "" if secret else ", not signed: WEBHOOK_SECRET is not set"
     place = f"{urlsplit(url).hostname}{signed}"
-    return Channel(name="webhook", edits=True, place=place, post=post)
+    return Channel(name="webhook", edits=True, place=place, post=post_alert)

@@ -60,7 +60,7 @@ def alert_of(event: AttemptFailed) -> Alert:
         severity=event.severity,
         reason=incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason),
     )
-    (fact,) = incidents.meet(found, 0.0)
+    (fact,) = incidents.add_failure(found, 0.0)
     assert isinstance(fact, IncidentBegan)
     return begun(fact, 0.0)
 

@@ -28,7 +28,7 @@ from operations.database.database import Database
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.dispatcher import AlertDispatcher
-from operations.notify.opening import NONE, quiet_hours, try_channels
+from operations.notify.opening import NO_CHANNEL, quiet_hours, try_channels
 from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Inbox, Receiver
@@ -100,7 +100,7 @@ async def test_a_refused_address_is_named(inbox: Inbox) -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (AlertsSettings(), NONE),
+        (AlertsSettings(), NO_CHANNEL),
         (
             AlertsSettings(email=EmailSettings(sender="a@example.com")),
             "email is off: EMAIL_TO is not set",
