@@ -34,9 +34,9 @@ class Repeats:
         return False
 
     def due(self, now: float) -> Iterator[tuple[str, int]]:
-        """Yield the kinds suppressed since a line `APART_S` or longer ago, and how often.
+        """Yield each kind whose line is `APART_S` old, and how often it was suppressed since.
 
-        Their counts start again; kinds that were not suppressed are forgotten.
+        Its count starts again. A kind that was not suppressed is forgotten instead.
         """
         for kind, (at, times) in tuple(self._times.items()):
             if abs(now - at) < APART_S:  # absolute: the clock may have been set back
@@ -48,8 +48,8 @@ class Repeats:
                 del self._times[kind]
 
 
-LINES_HELD: Final = 2_000  # a few seconds of a busy server at INFO; then new lines are dropped
-STOP_S: Final = 1.0  # at the end, in case the terminal is blocked
+MAX_LINES: Final = 2_000  # a few seconds of a busy server at INFO; then new lines are dropped
+STOP_S: Final = 1.0  # the longest wait at the end, as the terminal may be blocked
 LOST: Final = "… {} lines of the log were lost here: the output was too slow\n"
 
 Write = Callable[[str], None]
@@ -64,7 +64,7 @@ class LineWriter:
         *,
         name: str,
         close: Callable[[], None] | None = None,
-        lines_held: int = LINES_HELD,
+        lines_held: int = MAX_LINES,
         lost: str = LOST,
     ) -> None:
         """Start the thread.
@@ -81,7 +81,7 @@ class LineWriter:
         self._lines: queue.Queue[str | None] = queue.Queue(lines_held)
         self._lost_line = lost
         self._lost = 0  # lost lines that were not reported yet
-        self._idle = threading.Condition()
+        self._idle = threading.Condition()  # notified after each line
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -109,7 +109,7 @@ class LineWriter:
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._put(line)
+                self._write_line(line)
             finally:
                 self._lines.task_done()
                 with self._idle:
@@ -117,7 +117,8 @@ class LineWriter:
         if self._close:
             self._close()
 
-    def _put(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
+        """Write a line, after a report of the lines that were lost before it."""
         lost, self._lost = self._lost, 0
         try:
             self._write(self._lost_line.replace("{}", str(lost)) + line if lost else line)
@@ -128,7 +129,7 @@ class LineWriter:
 if TYPE_CHECKING:
     from loguru import Record
 
-EXPECTED: Final = frozenset(  # ordinary ends of connections: by class name, since few are imported
+EXPECTED_ERRORS: Final = frozenset(
     {
         "ConnectionError",
         "ConnectionClosed",
@@ -144,7 +145,7 @@ EXPECTED: Final = frozenset(  # ordinary ends of connections: by class name, sin
         "PayloadTooBig",
     }
 )
-
+"""The ordinary ends of connections, by class name, because few of the classes are imported."""
 
 EXPECTED_LINES: Final = ("Invalid UTF-8 sequence received from client.",)  # Uvicorn's, with a trace
 
@@ -153,7 +154,7 @@ def is_expected(error: BaseException) -> bool:
     """Return whether an error is the ordinary end of a connection, which needs no traceback."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_expected(exception) for exception in error.exceptions)
-    return any(item.__name__ in EXPECTED for item in type(error).__mro__)
+    return any(item.__name__ in EXPECTED_ERRORS for item in type(error).__mro__)
 
 
 class Bridge(logging.Handler):
@@ -185,6 +186,8 @@ def _text_and_error(record: logging.LogRecord) -> tuple[str, BaseException | Non
 
 
 def _log_as(name: str, level: str, text: str, error: BaseException | None = None) -> None:
+    """Log under the name of the library's logger, not of this module."""
+
     def name_it(shown: "Record") -> None:
         shown["name"], shown["function"], shown["line"] = name, "-", 0
 
@@ -192,6 +195,7 @@ def _log_as(name: str, level: str, text: str, error: BaseException | None = None
 
 
 def _level(record: logging.LogRecord) -> str:
+    """Return the name of our level at or below the record's; libraries may use numbers between."""
     return next(
         (
             name

@@ -16,9 +16,9 @@ from calls.events import Event
 from operations.masking import masked_event
 from operations.notify.incident_rules import Incidents
 
-AT_ONCE: Final = 16  # entries before other tasks run again: a millisecond or two
-GATHER_S: Final = 0.2  # chosen: a killed process loses the entries of this time
-GATHERED: Final = 500  # at most, in one batch
+ENTRIES_AT_ONCE: Final = 16  # entries before other tasks run again: a millisecond or two
+GATHER_S: Final = 0.2  # for a batch; chosen: a killed process loses the entries of this time
+MAX_BATCH: Final = 500  # entries
 
 
 class Listener(Protocol):
@@ -30,7 +30,7 @@ class Listener(Protocol):
 
 
 @runtime_checkable
-class Gathering(Protocol):
+class BatchListener(Protocol):
     """A listener that takes entries in batches, such as one that writes a file in a thread.
 
     An emitter passes it only batches. A thread call for each entry took more CPU time than all
@@ -43,7 +43,7 @@ class Gathering(Protocol):
 
 
 @runtime_checkable
-class Keeping(Protocol):
+class BufferingListener(Protocol):
     """A listener that buffers entries for a disk or a database."""
 
     @property
@@ -72,7 +72,9 @@ class Subscription:
         self._room = room
         self._waiting: deque[Entry] = deque()
         self._in_progress = 0  # entries in progress
-        self._wanted = asyncio.Event()  # set while a task waits in `done`
+        self._wanted = (
+            asyncio.Event()
+        )  # set while a task waits in `done`: no batch is gathered then
         self._queued = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
@@ -81,13 +83,15 @@ class Subscription:
     def waiting(self) -> int:
         """How many entries are in the queue or in the listener's own buffer."""
         listener = self._listener
-        return len(self._waiting) + (listener.waiting if isinstance(listener, Keeping) else 0)
+        return len(self._waiting) + (
+            listener.waiting if isinstance(listener, BufferingListener) else 0
+        )
 
     @property
     def lost(self) -> int:
         """How many entries the queue or the listener dropped."""
         listener = self._listener
-        return self.dropped + (listener.lost if isinstance(listener, Keeping) else 0)
+        return self.dropped + (listener.lost if isinstance(listener, BufferingListener) else 0)
 
     @property
     def behind(self) -> bool:
@@ -105,7 +109,7 @@ class Subscription:
             self._queued.set()
 
     async def done(self) -> None:
-        """Wait until everything was processed; ends the current wait for more entries."""
+        """Wait until everything was processed; a batch that is being gathered is passed on now."""
         self._wanted.set()
         await self._done.wait()
 
@@ -122,8 +126,8 @@ class Subscription:
         """Pass entries to the listener until cancelled."""
         listener = self._listener
         hear = self._hear_one_by_one
-        if isinstance(listener, Gathering):
-            hear = partial(self._hear_gathered, listener)
+        if isinstance(listener, BatchListener):
+            hear = partial(self._hear_batch, listener)
         while True:
             await self._queued.wait()
             await hear()
@@ -133,22 +137,28 @@ class Subscription:
                 self._done.set()
 
     async def _hear_one_by_one(self) -> None:
-        for _ in range(min(AT_ONCE, len(self._waiting))):
+        """Pass on up to `ENTRIES_AT_ONCE` entries, then let other tasks run."""
+        for _ in range(min(ENTRIES_AT_ONCE, len(self._waiting))):
             entry = self._waiting.popleft()
-            await self._hear(partial(self._listener.hear, entry), entries=1)
+            await self._call_listener(partial(self._listener.hear, entry), entries=1)
         if self._waiting:
             await asyncio.sleep(0)
 
-    async def _hear_gathered(self, listener: Gathering) -> None:
+    async def _hear_batch(self, listener: BatchListener) -> None:
+        """Gather entries for `GATHER_S`, or until `done` is called; then pass on one batch."""
         try:
             async with asyncio.timeout(GATHER_S):
                 await self._wanted.wait()
         except TimeoutError:
             pass
-        taken = [self._waiting.popleft() for _ in range(min(GATHERED, len(self._waiting)))]
-        await self._hear(partial(listener.hear_all, taken), entries=len(taken))
+        taken = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+        await self._call_listener(partial(listener.hear_all, taken), entries=len(taken))
 
-    async def _hear(self, hear: Callable[[], Awaitable[None]], *, entries: int) -> None:
+    async def _call_listener(self, hear: Callable[[], Awaitable[None]], *, entries: int) -> None:
+        """Pass entries to the listener; log its exceptions, ever more rarely.
+
+        If this is cancelled, the entries stay in progress, and `give_up` counts them as lost.
+        """
         self._in_progress = entries
         try:
             await hear()
@@ -191,7 +201,7 @@ PendingEvent: TypeAlias = tuple[str, Numbering, Event, float]
 """The call's id, its numbering, the event, and when it was emitted, on the clock."""
 
 QUEUE_ENTRIES: Final = 10_000  # for each listener: a minute of twenty busy calls
-PENDING_FACTS: Final = 1_000  # at most, emitted by code that does not yield to the loop
+MAX_PENDING: Final = 1_000  # events, emitted by code that does not yield to the loop
 FLUSH_S: Final = 5.0  # for the listeners, at the end; then the rest is lost (chosen)
 TICK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 
@@ -255,14 +265,14 @@ class Emitter:
         The code that emits them is serving a call; creating entries and waking listeners takes ten
         times as long as this.
         """
-        if len(self._pending) >= PENDING_FACTS:
+        if len(self._pending) >= MAX_PENDING:
             self._pass_on_all()
         elif self._loop is not None and not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._pass_on)
+            self._loop.call_soon(self._pass_on_scheduled)
 
-    def _pass_on(self) -> None:
-        self._scheduled = False
+    def _pass_on_scheduled(self) -> None:
+        self._scheduled = False  # an event emitted from now on schedules the next call
         self._pass_on_all()
 
     def _pass_on_all(self) -> None:
@@ -273,8 +283,8 @@ class Emitter:
             event = masked_event(event)
             moment = utc_now - timedelta(seconds=now - emitted_s)
             at = moment.isoformat(timespec="milliseconds")
-            more = self._incidents.handle(event, emitted_s) if self._incidents else ()
-            for item in (event, *more):
+            caused = self._incidents.handle(event, emitted_s) if self._incidents else ()
+            for item in (event, *caused):
                 entry = Entry(call_id=call_id, number=numbers.next(), at=at, event=item)
                 for subscription in self._subscriptions:
                     subscription.put(entry)

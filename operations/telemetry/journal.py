@@ -15,7 +15,7 @@ from calls.known_calls import KnownCalls
 from calls.outcome import Outcome, outcome_of
 
 DAY_S: Final = 86_400
-RECORDS: Final = ("*.json*", "*.wav")
+CALL_FILES: Final = ("*.json*", "*.wav")
 ESCAPED: Final = "backslashreplace"  # for lone surrogates: their escapes are valid JSON
 ENDED_CALLS: Final = 64  # events may follow within a minute of the end (chosen)
 
@@ -31,16 +31,16 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
         utc_s: Now, in seconds since 1970.
     """
     oldest_s = utc_s - keep_days * DAY_S
-    files = [path for pattern in RECORDS for path in folder.glob(pattern)]
-    left: list[OSError] = []
-    count = sum(_delete_old(file, oldest_s, left) for file in files)
-    if left:
+    files = [path for pattern in CALL_FILES for path in folder.glob(pattern)]
+    errors: list[OSError] = []
+    count = sum(_delete_old(file, oldest_s, errors) for file in files)
+    if errors:
         message = "{} files are too old but cannot be deleted; the first: {}"
-        logger.error(message, len(left), left[0])
+        logger.error(message, len(errors), errors[0])
     return count
 
 
-def _delete_old(file: Path, oldest_s: float, left: list[OSError]) -> bool:
+def _delete_old(file: Path, oldest_s: float, errors: list[OSError]) -> bool:
     try:
         if file.stat().st_mtime >= oldest_s:
             return False
@@ -48,7 +48,7 @@ def _delete_old(file: Path, oldest_s: float, left: list[OSError]) -> bool:
     except FileNotFoundError:  # another process was faster
         return False
     except OSError as error:
-        left.append(error)
+        errors.append(error)
         return False
     return True
 
@@ -72,7 +72,7 @@ class Journal:
         entries_by_call: dict[str, list[Entry]] = {}
         ended: dict[str, Outcome] = {}
         for item in entries:
-            for entry in self._spread(item):
+            for entry in self._entries_for_journals(item):
                 entries_by_call.setdefault(entry.call_id, []).append(entry)
                 self._calls.add(entry)
                 if call := self._calls.ended.get(entry.call_id):
@@ -80,8 +80,12 @@ class Journal:
         if entries_by_call:
             await asyncio.to_thread(self._write, entries_by_call, ended)
 
-    def _spread(self, entry: Entry) -> Iterator[Entry]:
-        """Yield the entry for each journal that it belongs to."""
+    def _entries_for_journals(self, entry: Entry) -> Iterator[Entry]:
+        """Yield the entry for each journal that it belongs to.
+
+        Without a call, that is the journal of each live call for a lag of this process, and that
+        of the ended call for usage that was measured after its end. Others belong to none.
+        """
         if entry.call_id:
             yield entry
         elif isinstance(entry.event, ProcessLagged):

@@ -57,7 +57,7 @@ def _explain(failed: AttemptFailed, vendors: Vendors) -> str:
 
 WINDOW_S: Final = 900.0
 SLICE_S: Final = 60.0
-STEP: Final = 1.05  # ratio of one bucket to the next
+BUCKET_RATIO: Final = 1.05  # ratio of one bucket to the next
 MIN_S: Final = 0.001  # shorter delays count as this
 MAX_TURNS: Final = 600  # chosen: as many as a chart shows without slowing a browser
 
@@ -67,9 +67,9 @@ class RungMinute:
     """One rung's work in one minute."""
 
     at_s: float  # its start, seconds since 1970
-    began: Counter[int] = field(default_factory=Counter[int])  # answers, by bucket of delay
+    answers: Counter[int] = field(default_factory=Counter[int])  # by bucket of delay
     failures: int = 0
-    left: int = 0  # failovers away from it
+    failovers: int = 0  # away from it
 
 
 @dataclass(slots=True)
@@ -99,8 +99,9 @@ class RungWindow:
 
 
 class RecentWork:
-    """Counts the attempts in a process's calls within the last `WINDOW_S`; others are probes.
+    """Counts the attempts in a process's calls within the last `WINDOW_S`.
 
+    Attempts outside calls, such as probes, are not counted, but a failed one is the last failure.
     Each minute has its own counts, so that old ones are dropped minute by minute. Delays of answers
     are counted in buckets that grow by 5 %: counts from several processes add up exactly, and a
     percentile is accurate to one bucket.
@@ -115,11 +116,11 @@ class RecentWork:
         """Count one entry."""
         match entry.event:
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
-                self._minute(won.stage, won.provider, entry).began[step_of(won.after_s)] += 1
+                self._minute(won.stage, won.provider, entry).answers[bucket_of(won.after_s)] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
-                self._fail(failed, entry)
+                self._count_failure(failed, entry)
             case RungChosen() as moved if entry.call_id:
-                self._minute(moved.stage, moved.before, entry).left += 1
+                self._minute(moved.stage, moved.before, entry).failovers += 1
             case AnswerHeard() as answer:
                 self._turns.append((seconds_of(entry.at), answer.v2v_s, entry.call_id))
             case _:
@@ -140,7 +141,8 @@ class RecentWork:
         window = self._rungs.setdefault((stage, provider), RungWindow())
         return window.minute(seconds_of(entry.at))
 
-    def _fail(self, failed: AttemptFailed, entry: Entry) -> None:
+    def _count_failure(self, failed: AttemptFailed, entry: Entry) -> None:
+        """Count a failure in a call; remember it as the last one even if it was a probe's."""
         minute = self._minute(failed.stage, failed.provider, entry)
         if entry.call_id:
             minute.failures += 1
@@ -155,16 +157,16 @@ class RecentWork:
 
 def _count(window: RungWindow, now: float) -> dict[str, Any]:
     minutes = window.kept(now)
-    began = sum((minute.began for minute in minutes), Counter[int]())
+    answers = sum((minute.answers for minute in minutes), Counter[int]())
     return {
-        "began": {str(step): times for step, times in began.items()},
+        "began": {str(bucket): times for bucket, times in answers.items()},
         "failures": sum(minute.failures for minute in minutes),
-        "failovers": sum(minute.left for minute in minutes),
+        "failovers": sum(minute.failovers for minute in minutes),
         "last_failure": window.last_failure,
     }
 
 
-NOTHING: Final[Mapping[str, Any]] = {
+NO_ATTEMPTS: Final[Mapping[str, Any]] = {
     "answers": 0,
     "p50_s": None,
     "p95_s": None,
@@ -178,15 +180,15 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge one rung's counts from all processes; each call is in one process only."""
     counts = list(views)
     if not counts:
-        return dict(NOTHING)
-    began = Counter[int]()
+        return dict(NO_ATTEMPTS)
+    answers = Counter[int]()
     for rung in counts:
-        began.update({int(step): times for step, times in rung["began"].items()})
+        answers.update({int(bucket): times for bucket, times in rung["began"].items()})
     last = [rung["last_failure"] for rung in counts if rung["last_failure"]]
     return {
-        "answers": began.total(),
-        "p50_s": percentile(began, 0.5),
-        "p95_s": percentile(began, 0.95),
+        "answers": answers.total(),
+        "p50_s": percentile(answers, 0.5),
+        "p95_s": percentile(answers, 0.95),
         "failures": sum(rung["failures"] for rung in counts),
         "failovers": sum(rung["failovers"] for rung in counts),
         "last_failure": max(last, key=lambda failure: failure["at"], default=None),
@@ -199,18 +201,23 @@ def merge_turns(views: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
     return every[-MAX_TURNS:]
 
 
-def step_of(after_s: float) -> int:
+def bucket_of(after_s: float) -> int:
     """Return the bucket of a delay, on a logarithmic scale."""
-    return round(math.log(max(after_s, MIN_S) / MIN_S, STEP))
+    return round(math.log(max(after_s, MIN_S) / MIN_S, BUCKET_RATIO))
 
 
-def percentile(began: Mapping[int, int], share: float) -> float | None:
-    """Return the delay that this share of the answers did not exceed; `None` without answers."""
-    remaining = math.ceil(share * sum(began.values()))
-    for step in sorted(began):
-        remaining -= began[step]
+def percentile(answers: Mapping[int, int], share: float) -> float | None:
+    """Return the delay that this share of the answers did not exceed; `None` without answers.
+
+    Args:
+        answers: The number of answers by bucket of delay, as in `bucket_of`.
+        share: From 0 to 1.
+    """
+    remaining = math.ceil(share * sum(answers.values()))
+    for bucket in sorted(answers):
+        remaining -= answers[bucket]
         if remaining <= 0:
-            return round(MIN_S * STEP**step, 3)
+            return round(MIN_S * BUCKET_RATIO**bucket, 3)
     return None
 
 
@@ -252,7 +259,7 @@ class Live:
 
     def __init__(self, *, words: bool, vendors: Vendors = NO_VENDORS) -> None:
         self._vendors = vendors
-        self._words = words  # False: callers' words and numbers stay in the journals
+        self._words = words  # if False, watchers get no words and no numbers
         self._watchers: set[asyncio.Queue[Entry]] = set()
         # Entries, not their JSON: that is larger, and only needed for watchers.
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)

@@ -35,7 +35,7 @@ Fields: TypeAlias = Mapping[str, str | int | None]
 """By name; `None` if the event has no such field or it is unknown."""
 
 NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind", "breaker")
-PROVIDER: Final = ("provider", "rung", "after")  # fields of events that name the provider
+PROVIDER_FIELDS: Final = ("provider", "rung", "after")  # fields of events that name the provider
 
 
 class LogFields:
@@ -50,7 +50,7 @@ class LogFields:
         event, call = entry.event, self._calls.add(entry)
         if isinstance(event, BreakerMoved):
             self._breakers[event.provider] = event.after
-        stage = _text(event, "stage")
+        stage = _text_field(event, "stage")
         turn = call.turn_now if call else 0
         provider = _provider(event) if stage else None
         return {
@@ -59,23 +59,23 @@ class LogFields:
             "stage": stage,
             "provider": provider,
             "attempt": getattr(event, "attempt", None) or None,
-            "failure_kind": _text(event, "kind"),
+            "failure_kind": _text_field(event, "kind"),
             "breaker": self._breakers.get(provider, "closed") if provider else None,
         }
 
 
 def _provider(event: Event) -> str | None:
-    return next((value for name in PROVIDER if (value := _text(event, name))), None)
+    return next((value for name in PROVIDER_FIELDS if (value := _text_field(event, name))), None)
 
 
-def _text(event: Any, name: str) -> str | None:
+def _text_field(event: Any, name: str) -> str | None:
     text = getattr(event, name, None)
     return str(text) if isinstance(text, str) and text else None
 
 
 LARGEST_BYTES: Final = 20_000_000
 KEPT: Final = 5  # earlier files: holdline.log.1 is the newest of them
-OWNERS: Final = 0o600
+OWNER_ONLY: Final = 0o600  # the file's permissions
 
 
 class LogFile:
@@ -89,7 +89,7 @@ class LogFile:
 
     def write(self, text: str) -> None:
         """Append; blocks."""
-        self._follow()
+        self._reopen_if_rotated()
         if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
             self._rotate()
         self._append(memoryview(text.encode("utf-8", "backslashreplace")))
@@ -114,11 +114,12 @@ class LogFile:
             fcntl.flock(number, fcntl.LOCK_UN)
 
     def _open(self) -> FileIO:
-        # An object, not a descriptor: one that is closed twice may belong to another file by then.
+        # A file object, not a bare descriptor: after its closing, the number may belong to another
+        # file, which a second `close` of the number would close.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return FileIO(os.open(self._path, flags, OWNERS), "a")
+        return FileIO(os.open(self._path, flags, OWNER_ONLY), "a")
 
-    def _follow(self) -> None:
+    def _reopen_if_rotated(self) -> None:
         """Reopen the file by its name: another process may have rotated ours."""
         try:
             inode = self._path.stat().st_ino
@@ -129,18 +130,19 @@ class LogFile:
             rotated.close()
 
     def _rotate(self) -> None:
+        """Rename the files, unless another process has done so meanwhile; then open the new one."""
         fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes rotates
         try:
             if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
                 for number in range(KEPT - 1, 0, -1):
-                    if self._older(number).exists():
-                        self._older(number).replace(self._older(number + 1))
-                self._path.replace(self._older(1))
+                    if self._old_path(number).exists():
+                        self._old_path(number).replace(self._old_path(number + 1))
+                self._path.replace(self._old_path(1))
         finally:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
-        self._follow()
+        self._reopen_if_rotated()
 
-    def _older(self, number: int) -> Path:
+    def _old_path(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
@@ -184,7 +186,7 @@ def as_text(record: "Record") -> str:
 
 
 def as_json(record: "Record") -> str:
-    """Return the template of a line of JSON, which the record already holds."""
+    """Return the template of a line of JSON, which `make_printable` put into the record."""
     del record
     return "{extra[json]}\n"
 
@@ -235,7 +237,7 @@ CHATTY: Final = (  # at DEBUG they print payloads, headers or words
 )
 CONTEXT_FIELDS: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
-SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat would log it twice for each turn
+SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat logs it twice for each turn
 
 
 def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None:
@@ -290,6 +292,7 @@ def _to_stderr(line: str) -> None:
 
 
 def _may_print(record: "Record") -> bool:
+    """Return False for Pipecat's lines that may contain words, or that repeat our own event."""
     if not (record["name"] or "").startswith("pipecat"):
         return True
     return record["level"].no >= logging.WARNING and SAID_BY_OUR_EVENT not in record["message"]
@@ -309,7 +312,7 @@ class Log:
         `vendors` are named in the sentences about failures.
         """
         self._vendors = vendors or {}
-        self._shown = without_numbers if words else without_words
+        self._hide = without_numbers if words else without_words
         self._fields = LogFields()
         self._repeats = Repeats()
 
@@ -319,20 +322,23 @@ class Log:
         at_s = datetime.fromisoformat(entry.at).timestamp()
         for kind, times in self._repeats.due(at_s):
             logger.warning("process {} {} more times", kind, times)
-        shown, name = self._shown, type(entry.event).__name__
-        if name in REFUSALS and not self._may_log(name, asdict(shown(entry).event), at_s):
+        name = type(entry.event).__name__
+        if name in REFUSALS and not self._may_log(name, asdict(self._hide(entry).event), at_s):
             return
         # Built only for lines that are written: most entries are below the log level.
-        line = partial(_line_of, entry, shown, fields, self._vendors)
+        line = partial(_line_of, entry, self._hide, fields, self._vendors)
         logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", line)
 
     def _may_log(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
         return self._repeats.may_log(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
-def _line_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields, vendors: Vendors) -> str:
-    """Return the line: call, event, context, a sentence for its codes, and its fields as JSON."""
-    shown, name = asdict(show(entry).event), type(entry.event).__name__
+def _line_of(entry: Entry, hide: Callable[[Entry], Entry], fields: Fields, vendors: Vendors) -> str:
+    """Return the line: call, event, context, a sentence for its codes, and its fields as JSON.
+
+    `hide` removes what must not be logged, such as words.
+    """
+    shown, name = asdict(hide(entry).event), type(entry.event).__name__
     more = ((field, fields[field]) for field in CONTEXT_FIELDS if field not in shown)
     context = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)

@@ -15,7 +15,7 @@ from typing import Final
 
 GROWING_BYTES: Final = 128 * 1024  # chosen: a call with eight rungs uses 8 kB in each
 LIVE_BYTES: Final = 64 * 1024  # what prometheus_client maps first; about ten values
-ROOM: Final = {
+FILE_BYTES: Final = {
     "counter": GROWING_BYTES,
     "histogram": GROWING_BYTES,
     "gauge_liveall": LIVE_BYTES,
@@ -37,7 +37,7 @@ def take_room(folder: Path, pid: int) -> bool:
 
 
 def _files(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
-    for kind, size_bytes in ROOM.items():
+    for kind, size_bytes in FILE_BYTES.items():
         yield folder / f"{kind}_{pid}.db", size_bytes  # prometheus_client's own names
 
 

@@ -67,7 +67,7 @@ from fallbacks.events import (
 from operations.telemetry.meters import Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-LIVE: Final = "gauge_live*_*.db"  # prometheus_client's files for the current gauges
+LIVE_GAUGE_FILES: Final = "gauge_live*_*.db"  # prometheus_client's files for the current gauges
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
 }
 """Contributions from an event's own fields."""
 
-NAMED: Final[Mapping[type, tuple[str, str]]] = {
+COUNTED_BY_TYPE: Final[Mapping[type, tuple[str, str]]] = {
     EarlyAnswerTaken: ("early", "taken"),
     EarlyAnswerDropped: ("early", "dropped"),
     PersonWanted: ("wishes", "person"),
@@ -170,7 +170,7 @@ class Metrics:
         self._meters.facts.labels(type(event).__name__).inc()
         for count in COUNTS.get(type(event), ()):
             self._add(count, event)
-        if named := NAMED.get(type(event)):
+        if named := COUNTED_BY_TYPE.get(type(event)):
             name, label = named
             getattr(self._meters, name).labels(label).inc()
         self._count_call(entry, self._calls.add(entry))
@@ -204,9 +204,11 @@ class Metrics:
             meter.observe(amount)
 
     def _count_call(self, entry: Entry, call: CallState | None) -> None:
+        """Count what depends on the state of calls: those in progress, and attempts by outcome."""
         match entry.event:
             case CallStarted() | CallEnded() | CallMoved() | PhaseMoved() as event:
-                if isinstance(event, CallStarted) and not event.gap_s:  # else counted before
+                # A call with a gap was continued here: its first worker has counted it.
+                if isinstance(event, CallStarted) and not event.gap_s:
                     self._meters.calls_started.labels(event.transport).inc()
                 active = sum(item.in_progress for item in self._calls.live.values())
                 self._meters.calls_active.set(active)
@@ -221,6 +223,7 @@ class Metrics:
                 pass
 
     def _count_details(self, event: Event) -> None:
+        """Count what the tables cannot: parts of an event, or amounts that must be computed."""
         meters = self._meters
         match event:
             case AnswerHeard(parts=parts):
@@ -239,7 +242,7 @@ class Metrics:
 
     def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
         place = (event.stage, event.provider)
-        if isinstance(event, RungFollowed):  # counted by the process whose breaker moved
+        if isinstance(event, RungFollowed):  # the process whose breaker moved counts its open time
             self._meters.show_breaker(*place, event.breaker)
             return
         self._meters.show_breaker(*place, event.after)
@@ -293,7 +296,7 @@ class Exposition:
 
 def forget_dead_processes(folder: Path) -> None:
     """Remove dead processes' gauges; their counters stay."""
-    pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE)}
+    pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE_GAUGE_FILES)}
     for pid in pids:
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             mark_process_dead(int(pid), path=str(folder))

@@ -35,39 +35,45 @@ NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
 Redact: TypeAlias = Callable[[str], str]
 
 
-def _json(row: Row) -> str:
+def _as_json(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
-def _words(row: Row) -> str:
+def _as_words(row: Row) -> str:
     return f"{row['timestamp']} {row['service_name']}: {row['message']}"
 
 
-def _clean(redact: Redact, row: Row) -> Row:
+def _redacted(redact: Redact, row: Row) -> Row:
     return {
         name: bounded(one_line(redact(value))) if isinstance(value, str) else value
         for name, value in row.items()
     }
 
 
-def _replace(
+def _change_array(
     path: Path, change: Callable[[list[Row]], list[Row]], clean: Callable[[Row], Row]
 ) -> None:
-    """Replace an array atomically; a concurrent reader gets the previous one."""
+    """Replace an array of rows atomically; a concurrent reader gets the previous one.
+
+    Args:
+        path: The file.
+        change: Returns the new rows, given the stored ones; only the `NEWEST` are kept.
+        clean: Removes secrets from a row.
+    """
     with _locked(path.with_name(f".{path.name}.lock")):
-        rows = change(_read(path))[-NEWEST:]
-        text = ",\n".join(_json(clean(row)) for row in rows)
-        handle, written = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        rows = change(_read_array(path))[-NEWEST:]
+        text = ",\n".join(_as_json(clean(row)) for row in rows)
+        handle, new_file = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"[{text}]\n")
-            Path(written).replace(path)
+            Path(new_file).replace(path)
         except OSError:
-            Path(written).unlink(missing_ok=True)
+            Path(new_file).unlink(missing_ok=True)
             raise
 
 
-def _read(path: Path) -> list[Row]:
+def _read_array(path: Path) -> list[Row]:
     """Return a stored array; a damaged one is moved aside, not lost."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -83,6 +89,7 @@ def _read(path: Path) -> list[Row]:
 
 @contextmanager
 def _locked(lock: Path) -> Iterator[None]:
+    """Wait until no other process has the lock, and hold it; closing the file releases it."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -91,9 +98,9 @@ def _locked(lock: Path) -> Iterator[None]:
         os.close(handle)
 
 
-WAITING: Final = 20_000  # rows that are not written yet; with more, the oldest are dropped
+MAX_WAITING: Final = 20_000  # rows that are not written yet; with more, the oldest are dropped
 WRITE_S: Final = 0.5  # between two writes
-PLACE: Final = "logs"  # the name of the disk with these files, in events
+DISK_NAME: Final = "logs"  # the name of the disk with these files, in events
 
 
 class RecordFiles:
@@ -156,38 +163,43 @@ class RecordFiles:
     async def write_now(self, tell: Emit) -> None:
         """Write waiting rows in a thread; emit an event if writing starts or ceases to fail."""
         was_refused = self._refused
-        refused = await asyncio.to_thread(self.write)
-        if refused and not was_refused:
-            reason = refused.strerror or type(refused).__name__
-            tell(WritesRefused(where=PLACE, reason=reason))
-        if was_refused and not refused:
-            tell(WritesResumed(where=PLACE, lost=self.lost))
+        error = await asyncio.to_thread(self.write)
+        if error and not was_refused:
+            reason = error.strerror or type(error).__name__
+            tell(WritesRefused(where=DISK_NAME, reason=reason))
+        if was_refused and not error:
+            tell(WritesResumed(where=DISK_NAME, lost=self.lost))
 
     def write(self) -> OSError | None:
-        """Write waiting rows; blocks. Return an error; the rows of that file still wait."""
-        refused: OSError | None = None
+        """Write waiting rows; blocks.
+
+        Returns:
+            The last error, or `None`. The rows of a file that cannot be written still wait.
+        """
+        last_error: OSError | None = None
         for name, waiting in self._waiting.items():
-            taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add rows
+            # Not `clear`: the event loop may add rows while this runs in a thread.
+            taken = [waiting.popleft() for _ in range(len(waiting))]
             if not taken:
                 continue
             try:
                 self._write_file(name, taken)
             except OSError as error:
-                refused = error
+                last_error = error
                 waiting.extendleft(reversed(taken))
-        self._refused = refused is not None
-        return refused
+        self._refused = last_error is not None
+        return last_error
 
     def _write_file(self, name: str, taken: list[Any]) -> None:
         """Add rows to a file, or to its array."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path, clean = self._folder / name, partial(_clean, self._redact)
+        path, clean = self._folder / name, partial(_redacted, self._redact)
         if name == ERRORS:
-            _replace(path, lambda rows: [*rows, *taken], clean)
+            _change_array(path, lambda rows: [*rows, *taken], clean)
         elif name == ALERTS:
-            _replace(path, partial(apply_alerts, facts=taken, again_s=self._again_s), clean)
+            _change_array(path, partial(apply_alerts, facts=taken, again_s=self._again_s), clean)
         else:
-            form = _words if name == WORDS else _json
+            form = _as_words if name == WORDS else _as_json
             with closing(LogFile(path)) as file:
                 file.write("".join(f"{form(clean(item))}\n" for item in taken))
 
@@ -202,10 +214,11 @@ class RecordFiles:
             self._queue(name, added)
 
     def _queue(self, name: str, rows: Iterable[Any]) -> None:
+        """Queue rows for a file, unless it is disabled; drop the oldest beyond `MAX_WAITING`."""
         waiting = self._waiting.get(name)
         if waiting is None:
             return
         waiting.extend(rows)
-        while len(waiting) > WAITING:
+        while len(waiting) > MAX_WAITING:
             waiting.popleft()
             self.lost += 1

@@ -38,7 +38,7 @@ from fallbacks.failure import Severity
 
 Row = Mapping[str, Any]
 
-CIRCUIT: Final = "CLOSED"  # the breaker state of providers without events
+UNKNOWN_CIRCUIT: Final = "CLOSED"  # the state of a breaker that has not moved yet
 AGAIN_S: Final = 600.0  # `alerts.again_s` by default
 UNRESOLVED: Final = "UNRESOLVED"
 RESOLVED: Final = "RESOLVED"
@@ -68,18 +68,17 @@ class RowMaker:
     def rows(self, entry: Entry) -> Rows:
         """Return the rows of one event, whose words are already removed."""
         event = entry.event
-        self._note(event)
+        self._remember(event)
         if type(event) not in TOLD:
             return Rows()
-        base = self._app(entry)
         return Rows(
             errors=tuple(self._errors(entry)),
             record=(self._record(entry),),
             recovery=(self._recovery(entry),) if isinstance(event, RECOVERY) else (),
-            app=(base,),
+            app=(self._app(entry),),
         )
 
-    def _note(self, event: Event) -> None:
+    def _remember(self, event: Event) -> None:
         match event:
             case BreakerMoved():
                 self._circuits[event.provider] = event.after.upper()
@@ -93,7 +92,7 @@ class RowMaker:
     def _errors(self, entry: Entry) -> Iterator[Row]:
         match entry.event:
             case AttemptFailed() as failed:
-                yield self._error(entry, failed.provider, _category(failed), _what(failed))
+                yield self._error(entry, failed.provider, _category(failed), _message(failed))
             case ProviderFailed() as failed:
                 yield self._error(entry, failed.provider, "transient", failed.error)
             case RetriesExhausted() as spent:
@@ -111,15 +110,14 @@ class RowMaker:
             "error_category": category,
             "message": message,
             "retry_count": self._retries[service],
-            "circuit_state": self._circuits.get(service, CIRCUIT),
+            "circuit_state": self._circuits.get(service, UNKNOWN_CIRCUIT),
             "call_id": entry.call_id,
         }
 
     def _record(self, entry: Entry) -> Row:
-        say = RECORDED.get(type(entry.event))
-        service, status, kind = (
-            say(entry.event) if say else ("holdline", _name(entry.event), "call")
-        )
+        service, status, kind = "holdline", _name(entry.event), "call"
+        if read := RECORDED.get(type(entry.event)):
+            service, status, kind = read(entry.event)
         return {
             "timestamp": seconds(entry.at),
             "service": service,
@@ -136,7 +134,7 @@ class RowMaker:
             "timestamp": seconds(entry.at),
             "level": "ERROR" if severity in (Severity.HIGH, Severity.CRITICAL) else level,
             "logger": "holdline.recovery",
-            "message": _words(event),
+            "message": _sentence(event),
         }
 
     def _app(self, entry: Entry) -> Row:
@@ -146,8 +144,8 @@ class RowMaker:
             "service_name": service or "holdline",
             "event_category": _name(entry.event),
             "retry_count": self._retries[service],
-            "circuit_state": self._circuits.get(service, CIRCUIT),
-            "message": _words(entry.event),
+            "circuit_state": self._circuits.get(service, UNKNOWN_CIRCUIT),
+            "message": _sentence(entry.event),
             "call_id": entry.call_id,
         }
 
@@ -267,7 +265,7 @@ def _category(failed: AttemptFailed) -> str:
     return "permanent" if failed.permanent else "transient"
 
 
-def _what(failed: AttemptFailed) -> str:
+def _message(failed: AttemptFailed) -> str:
     return f"{failed.kind}: {failed.reason}" if failed.reason else str(failed.kind)
 
 
@@ -277,7 +275,7 @@ def _name(event: Event) -> str:
     return "".join(f"_{item.lower()}" if item.isupper() else item for item in name).lstrip("_")
 
 
-def _words(event: Event) -> str:
+def _sentence(event: Event) -> str:
     fields = ((name, getattr(event, name)) for name in event.__dataclass_fields__)
     values = " ".join(f"{name}={value}" for name, value in fields if value not in ("", None, ()))
     return f"{_name(event).replace('_', ' ')}: {values}" if values else _name(event)

@@ -63,7 +63,7 @@ class CallSpans:
         self._call = self._start("call", at_s, attributes)
         self._turn: Span | None = None
         self._stopped_s: float | None = None  # the caller's last sound in this turn
-        self._decided = False  # whether the turn was decided
+        self._is_decided = False  # whether the turn was decided
         self._attempts: dict[int, Span] = {}
 
     def hear(self, event: Event, at_s: float) -> None:
@@ -77,7 +77,7 @@ class CallSpans:
             case AttemptWon() | AttemptFailed() | AttemptDropped():
                 self._end_attempt(event, at_s)
             case CallEnded() | CallMoved():
-                self._end(event, at_s)
+                self._end_call(event, at_s)
             case _ if fields := SPAN_EVENTS.get(type(event)):
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
                 name = type(event).__name__
@@ -88,14 +88,17 @@ class CallSpans:
     def _hear_turn(
         self, event: CallerStopped | TurnDecided | AnswerHeard | TurnEnded, at_s: float
     ) -> None:
+        """Create, describe or end the turn's span.
+
+        A turn that is decided ends with its answer, or with the caller's next stop.
+        """
         match event:
             case CallerStopped():
-                if self._decided:
+                if self._is_decided:  # else it was a pause in the middle of the turn
                     self._end_turn(at_s)
-                # A pause in the middle of a turn does not end it.
                 self._stopped_s = at_s - (event.noticed_at_s - event.at_s)
             case TurnDecided():
-                self._decided = True
+                self._is_decided = True
                 self._turn_at(at_s).set_attribute("holdline.turn", event.turn)
             case AnswerHeard():
                 parts = {f"holdline.{name}": value for name, value in asdict(event.parts).items()}
@@ -109,7 +112,10 @@ class CallSpans:
         return self._call if self._stopped_s is None else self._turn_at(self._stopped_s)
 
     def _turn_at(self, at_s: float) -> Span:
-        """Return the turn's span; it begins at `at_s` if the caller made no sound."""
+        """Return the turn's span, created if there is none.
+
+        It begins with the caller's last sound, or at `at_s` if the caller made none.
+        """
         if self._stopped_s is None:
             self._stopped_s = at_s
         if self._turn is None:
@@ -119,7 +125,7 @@ class CallSpans:
     def _end_turn(self, at_s: float) -> None:
         if self._stopped_s is not None:
             self._turn_at(at_s).end(_ns(at_s))
-        self._turn, self._stopped_s, self._decided = None, None, False
+        self._turn, self._stopped_s, self._is_decided = None, None, False
 
     def _start_attempt(self, event: AttemptStarted | AttemptOver, began_s: float) -> Span:
         attributes = {
@@ -138,7 +144,7 @@ class CallSpans:
             attempt.set_status(Status(StatusCode.ERROR))
         attempt.end(_ns(at_s))
 
-    def _end(self, event: CallEnded | CallMoved, at_s: float) -> None:
+    def _end_call(self, event: CallEnded | CallMoved, at_s: float) -> None:
         for attempt in self._attempts.values():
             attempt.set_attribute("holdline.outcome", "call_ended")
             attempt.end(_ns(at_s))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.health.view import emptied_by, merge_rungs
-from operations.telemetry.live import NOTHING
+from operations.telemetry.live import NO_ATTEMPTS
 
 
 def rung(name: str, **said: Any) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def test_the_worst_state_of_a_rung_wins() -> None:
     merged = merge_rungs([here, there])
 
     assert merged == [
-        rung("a", suspect=True, failures=1, recent=NOTHING),
-        rung("b", state="open", usable=False, failures=3, recent=NOTHING),
+        rung("a", suspect=True, failures=1, recent=NO_ATTEMPTS),
+        rung("b", state="open", usable=False, failures=3, recent=NO_ATTEMPTS),
     ]
 
 
@@ -32,7 +32,7 @@ def test_the_last_probe_is_that_of_the_probing_worker() -> None:
 
 
 def test_a_worker_with_another_configuration_does_not_reorder_the_rungs() -> None:
-    assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a", recent=NOTHING)]
+    assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a", recent=NO_ATTEMPTS)]
 
 
 def test_a_rung_taken_out_by_one_worker_is_shown_as_out_and_counts_are_summed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.programs.worker import _count_together
-from operations.telemetry.meter_files import ROOM, take_room
+from operations.telemetry.meter_files import FILE_BYTES, take_room
 
 PID = 4711
 COUNTS = """
@@ -33,7 +33,7 @@ def sizes(folder: Path) -> dict[str, int]:
 def test_counts_are_written_to_preallocated_space(tmp_path: Path) -> None:
     assert take_room(tmp_path, PID)
     taken = sizes(tmp_path)
-    files = [tmp_path / f"{kind}_{PID}.db" for kind in ROOM]
+    files = [tmp_path / f"{kind}_{PID}.db" for kind in FILE_BYTES]
     assert all(file.stat().st_blocks * 512 >= taken[file.name] for file in files)
 
     command = [sys.executable, "-c", COUNTS, tmp_path, str(PID)]

@@ -229,7 +229,7 @@ def test_values_fit_their_metric() -> None:
         for count in counts:
             assert len(getattr(meters, count.meter)._labelnames) == len(count.labels), count
             assert {*count.labels, count.amount} - {""} <= fields, count
-    for name, _ in module.NAMED.values():
+    for name, _ in module.COUNTED_BY_TYPE.values():
         assert len(getattr(meters, name)._labelnames) == 1
 
 

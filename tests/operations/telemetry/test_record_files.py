@@ -258,7 +258,7 @@ async def test_rows_refused_by_a_full_disk_are_written_when_there_is_room(tmp_pa
 async def test_a_disk_that_stays_full_loses_the_oldest_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "WAITING", 2)
+    monkeypatch.setattr(record_files, "MAX_WAITING", 2)
     (tmp_path / "logs").write_text("in the way")
     it = Written(tmp_path / "logs", names=(ERRORS,))
     await it.emit(GLITCH, GLITCH, REFUSED)
