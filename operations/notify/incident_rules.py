@@ -219,6 +219,10 @@ def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> Inciden
 
 
 def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> IncidentEvents:
+    """Return the events for a breaker: opened, it begins or worsens an incident; closed, ends it.
+
+    It adds no failure: the attempts that opened it were counted already.
+    """
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.breaker = event.after
     if event.after == State.CLOSED:
@@ -281,6 +285,7 @@ def _failure_reported(
     event: ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
     now: float,
 ) -> IncidentEvents:
+    """Return the events for a failure that is always an incident, never a glitch."""
     match event:
         case ProviderFailed(stage=stage, provider=rung, error=reason):
             kind, severity = "error", Severity.MEDIUM
