@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from calls.sentences import OUTCOMES, WHYS, phrase
 from calls.verdict import CallerVerdict
 
-PLACE: Final = re.compile(r"\{([a-z_]+)\}")
+PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
 STATUSES: Final[Mapping[str, str]] = {
     "completed": "completed",
@@ -32,7 +32,7 @@ STATUSES: Final[Mapping[str, str]] = {
 """Telephone statuses by a dial's outcome or the reason of a call's end; any other reason means that
 the call took place: `completed`."""
 
-TOLD: Final[Mapping[str, str]] = {
+VERDICT_TEXTS: Final[Mapping[str, str]] = {
     CallerVerdict.DEGRADED.value: "with an answer that was late or in another voice",
     CallerVerdict.HURT.value: "no, the caller got no answer at least once because of a failure",
     CallerVerdict.LOST.value: "no, the call was cut off by a failure",
@@ -99,19 +99,29 @@ class CrmReport:
     def values(self) -> dict[str, Any]:
         """Return the values that templates may use."""
         began_s = self.ended_s - self.length_s
-        more = {"length_ms": round(self.length_s * 1000), "ended_ms": round(self.ended_s * 1000)}
-        direction = {"direction_upper": self.direction.upper(), "began_ms": round(began_s * 1000)}
-        status = {"status": self.status, "status_upper": self.status.upper()}
-        inbound = self.direction == "inbound"
-        other_key, our_key = (
-            ("from_number", "to_number") if inbound else ("to_number", "from_number")
-        )
-        numbers = {other_key: self.number, our_key: self.our_number}
-        return {**asdict(self), **more, **direction, **status, **numbers, "account": self.account}
+        other_key, our_key = "from_number", "to_number"
+        if self.direction != "inbound":
+            other_key, our_key = our_key, other_key
+        return {
+            **asdict(self),
+            "length_ms": round(self.length_s * 1000),
+            "ended_ms": round(self.ended_s * 1000),
+            "direction_upper": self.direction.upper(),
+            "began_ms": round(began_s * 1000),
+            "status": self.status,
+            "status_upper": self.status.upper(),
+            other_key: self.number,
+            our_key: self.our_number,
+            "account": self.account,
+        }
 
     @property
     def status(self) -> str:
-        """How the call ended: completed, busy, no_answer, canceled, failed."""
+        """How the call ended: completed, busy, no_answer, canceled, failed.
+
+        A call that a failure cut off has failed, and so has one without any turn in which a failure
+        kept us from answering.
+        """
         unserved = self.verdict == CallerVerdict.LOST or (
             self.verdict == CallerVerdict.HURT and not self.turns
         )
@@ -130,7 +140,7 @@ class CrmReport:
         return "\n".join(f"{name}{text}" for name, text in lines.items() if text)
 
     def _served(self) -> str:
-        verdict, why = TOLD.get(self.verdict, ""), phrase(WHYS, self.why)
+        verdict, why = VERDICT_TEXTS.get(self.verdict, ""), phrase(WHYS, self.why)
         return f"{verdict} ({why})" if verdict and why else verdict
 
 
@@ -146,18 +156,18 @@ def _value_at(value: Any, step: str) -> Any:
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).get(step)
     if isinstance(value, list) and step.isdecimal():
-        listed, at = cast("list[Any]", value), int(step)
-        return listed[at] if at < len(listed) else None
+        items, position = cast("list[Any]", value), int(step)
+        return items[position] if position < len(items) else None
     return None
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
     """Fill in a template; a text that is only a placeholder becomes the value, with its type."""
     if isinstance(template, str):
-        whole = PLACE.fullmatch(template)
+        whole = PLACEHOLDER.fullmatch(template)
         if whole:
             return values.get(whole[1], "")
-        return PLACE.sub(lambda found: str(values.get(found[1], "")), template)
+        return PLACEHOLDER.sub(lambda found: str(values.get(found[1], "")), template)
     if isinstance(template, Mapping):
         pairs = cast("Mapping[str, Any]", template)
         return {key: fill(part, values) for key, part in pairs.items()}

@@ -13,8 +13,8 @@ from calls.outside_text import placeholders, quoted, spoken
 from operations.crm.customer import CrmContact
 from operations.crm.port import CrmLookup
 
-KNOWN: Final = "What our register says about the caller's number."
-VERIFIED: Final = "The caller is verified. What our register says of them besides."
+KNOWN_TITLE: Final = "What our register says about the caller's number."
+VERIFIED_TITLE: Final = "The caller is verified. What our register says of them besides."
 
 
 class KnownCaller:
@@ -56,19 +56,21 @@ class KnownCaller:
 
         def add_known(_: asyncio.Task[CrmContact | None]) -> None:
             if not again:
-                self._tell(KNOWN, held=False)
+                self._add_fields(KNOWN_TITLE, held=False)
             if self._verified:
-                self._tell(VERIFIED, held=True)
+                self._add_fields(VERIFIED_TITLE, held=True)
 
         self._lookup_task.add_done_callback(add_known)
 
     def verify(self) -> None:
         """Add the fields that were held back: a tool has verified the caller."""
+        # During the look-up, only remember it: `tell_model` adds the fields when they arrive.
         if not self._verified and self._lookup_task.done():
-            self._tell(VERIFIED, held=True)
+            self._add_fields(VERIFIED_TITLE, held=True)
         self._verified = True
 
-    def _tell(self, title: str, *, held: bool) -> None:
+    def _add_fields(self, title: str, *, held: bool) -> None:
+        """Add the fields that are held back, or only the others, to the conversation."""
         values = {
             name: value for name, value in self._values().items() if self._is_held(name) is held
         }

@@ -43,7 +43,7 @@ class OwnContacts:
         except StorageError as error:
             raise RemoteError(Kind.NETWORK, str(error)) from error
         if row is None:
-            return await self._in_file(number)
+            return await self._find_in_file(number)
         return CrmContact(id=str(row.id), name=row.name, fields=json.loads(row.fields or "{}"))
 
     async def write(self, report: CrmReport) -> None:
@@ -53,7 +53,8 @@ class OwnContacts:
     async def close(self) -> None:
         """Do nothing: the database is not ours."""
 
-    async def _in_file(self, number: str) -> CrmContact | None:
+    async def _find_in_file(self, number: str) -> CrmContact | None:
+        """Return the file's contact with a number, or `None`; the first call reads the file."""
         if self._file is None:
             return None
         if self._file_contacts is None:
@@ -81,20 +82,22 @@ def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
         OSError: The file cannot be read.
     """
     contacts: dict[str, CrmContact] = {}
-    bad = 0
+    bad_rows = 0
     with open_contacts(path, region=region) as opened:
         for index, (_, cells) in enumerate(opened.rows):
             if index >= MAX_ROWS:
                 raise ContactFileError(f"has more than {MAX_ROWS} rows; import it instead")
             if cells is None:
-                bad += 1
+                bad_rows += 1
                 continue
             keys = [_key(number, region) for number in cells.numbers]
             fields = {heading.lower(): cell for heading, cell in cells.fields.items()}
             for key in filter(None, keys):
                 contact = CrmContact(id=key, name=cells.name, fields=fields)
                 contacts.setdefault(key, contact)
-    line = f"{path.name}: {len(contacts)} numbers ({opened.encoding.name}), {bad} unreadable rows"
+    line = (
+        f"{path.name}: {len(contacts)} numbers ({opened.encoding.name}), {bad_rows} unreadable rows"
+    )
     logger.info("contacts for looking callers up: {}", line)
     if opened.encoding.sample:  # the encoding was guessed
         logger.warning("{} is not UTF-8, so names may be wrong; save it as CSV UTF-8", path.name)

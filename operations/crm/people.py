@@ -12,8 +12,8 @@ from fallbacks.failure import Kind
 from operations.crm.customer import dig, fill
 from operations.crm.rest import (
     HUBSPOT,
+    HUBSPOT_FIELDS,
     HUBSPOT_URL,
-    KNOWN,
     RestRequest,
     is_full_url,
     path_on_host,
@@ -62,6 +62,9 @@ class PeopleMapping:
     def page(self, after: str) -> RestRequest:
         """Return the request for a page.
 
+        A full address is requested as it is. A cursor goes into the request's body, or into the
+        query if there is no body.
+
         Args:
             after: The address or cursor from the page before; empty for the first page.
 
@@ -85,11 +88,11 @@ class PeopleMapping:
 
     def row(self, person: Any) -> tuple[str, ...]:
         """Return a contact as a row."""
-        numbers = (text_of(dig(person, item)) for item in self.number)
-        name = " ".join(filter(None, (text_of(dig(person, text)) for text in self.name)))
-        more = (text_of(dig(person, column)) for column in self.columns.values())
-        known = (next(filter(None, numbers), ""), name, text_of(dig(person, self.contact_id)))
-        return (*known, *more)
+        numbers = (text_of(dig(person, path)) for path in self.number)
+        name = " ".join(filter(None, (text_of(dig(person, path)) for path in self.name)))
+        number = next(filter(None, numbers), "")
+        more = (text_of(dig(person, path)) for path in self.columns.values())
+        return (number, name, text_of(dig(person, self.contact_id)), *more)
 
 
 def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
@@ -114,9 +117,9 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
 
 
 def _hubspot(crm: CrmSettings) -> PeopleMapping:
-    names = ("phone", "mobilephone", *KNOWN, *crm.columns.values())
+    names = ("phone", "mobilephone", *HUBSPOT_FIELDS, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(names)), safe=",")
-    known = {name: f"properties.{name}" for name in KNOWN[2:]}
+    known = {name: f"properties.{name}" for name in HUBSPOT_FIELDS[2:]}  # without the names
     configured = {column: f"properties.{name}" for column, name in crm.columns.items()}
     return PeopleMapping(
         request=RestRequest(
@@ -131,6 +134,7 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
 
 
 def _columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns without those that every file has."""
     return {
         column: path for column, path in columns.items() if column not in (NUMBER, NAME, CRM_ID)
     }
@@ -142,7 +146,8 @@ async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequenc
     Raises:
         RemoteError: An answer does not fit the mapping, or the pages never end.
     """
-    after, seen = "", set[str]()
+    after = ""  # the address or cursor of the next page
+    seen = set[str]()
     for _ in range(MAX_PAGES):
         answer = await ask(mapping.page(after))
         found = dig(answer, mapping.found)

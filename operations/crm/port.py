@@ -105,11 +105,13 @@ class CrmLookup:
         await self.crm.close()
 
     def _permit(self, now: float) -> Permit | None:
+        """Return the breaker's permit to ask the CRM now; `None` if the breaker refuses."""
         for event in self.availability.tick(now):
             self.emit(event)
         return self.availability.of(STAGE, self.crm.name).permit(now)
 
     async def _ask(self, number: str, permit: Permit) -> tuple[CrmContact | None, str]:
+        """Return the contact and the outcome: `found`, `unknown`, or `failed` without an answer."""
         began = self.clock()
         breaker = self.availability.of(STAGE, self.crm.name).breaker
         try:
@@ -126,6 +128,7 @@ class CrmLookup:
         return contact, "found" if contact else "unknown"
 
     def _note_failure(self, error: Exception, permit: Permit, after_s: float) -> None:
+        """Count a failure of the CRM against it; only log an error of our own."""
         error = unanswered(error) if isinstance(error, TimeoutError) else error
         failure = remote_failure(STAGE, self.crm.name, error)
         if failure is None:

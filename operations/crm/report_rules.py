@@ -9,7 +9,7 @@ from calls.verdict import CallerVerdict
 from operations.crm.customer import CrmReport
 from processors.transfer.summary_rules import plain_summary
 
-UNHEARD: Final[Mapping[str, str]] = {
+UNHEARD_SUMMARIES: Final[Mapping[str, str]] = {
     CallerVerdict.HURT.value: (
         "It is not known what the caller said: a failure kept us from answering."
     ),
@@ -72,11 +72,12 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
 def _summary(utterances: Iterable[str], verdict: str) -> str:
     """Return a summary from the caller's last words.
 
-    If there are none after a failure, say so: the recogniser may have missed them.
+    Without words, a call that a failure has hurt gets another summary than a silent one, because
+    the recogniser may have missed the words.
     """
     messages = [{"role": "user", "content": words} for words in utterances]
-    if not messages and verdict in UNHEARD:
-        return UNHEARD[verdict]
+    if not messages and verdict in UNHEARD_SUMMARIES:
+        return UNHEARD_SUMMARIES[verdict]
     return plain_summary(messages, reason="", language="en")
 
 

@@ -31,7 +31,7 @@ MAX_WAITING: Final = 1000  # reports kept while the database is down; then the o
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptReport:
+class QueuedReport:
     """A report on its way into the outbox.
 
     Attributes:
@@ -53,7 +53,7 @@ class CrmReporter:
     region: str | None = None  # of numbers without a country code
     lost: int = 0
     _calls: KnownCalls = field(default_factory=KnownCalls)
-    _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
+    _waiting: deque[QueuedReport] = field(default_factory=deque[QueuedReport])
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
@@ -65,13 +65,13 @@ class CrmReporter:
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Queue a report, to be sent at `due_s` at the earliest; `None` for now."""
-        self._queue(KeptReport(report=report, due_s=due_s))
+        self._queue(QueuedReport(report=report, due_s=due_s))
 
     def complete(self, report: CrmReport) -> None:
         """Queue a report to be sent now, in place of the waiting one with the same key."""
-        self._queue(KeptReport(report=report, replaces=True))
+        self._queue(QueuedReport(report=report, replaces=True))
 
-    def _queue(self, report: KeptReport) -> None:
+    def _queue(self, report: QueuedReport) -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1
@@ -91,21 +91,22 @@ class CrmReporter:
     async def write(self) -> bool:
         """Store all waiting reports; return False if the database is down."""
         while self._waiting:
-            kept = self._waiting[0]
+            queued = self._waiting[0]
             try:
-                await self._put(kept)
+                await self._put(queued)
             except StorageError as error:
                 logger.error("a report to the CRM is not stored yet: {}", error)
                 return False
-            if self._waiting and self._waiting[0] is kept:
+            # Unless it was dropped meanwhile because too many waited.
+            if self._waiting and self._waiting[0] is queued:
                 self._waiting.popleft()
         return True
 
-    async def _put(self, kept: KeptReport) -> None:
-        if kept.replaces:
-            await self.outbox.complete(kept.report, now=self.utc_s())
+    async def _put(self, queued: QueuedReport) -> None:
+        if queued.replaces:
+            await self.outbox.complete(queued.report, now=self.utc_s())
         else:
-            await self.outbox.put(kept.report, now=self.utc_s(), due_s=kept.due_s)
+            await self.outbox.put(queued.report, now=self.utc_s(), due_s=queued.due_s)
 
 
 class CrmPoster:
@@ -169,11 +170,12 @@ class CrmPoster:
             self._retries.emit(event)
 
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
+        """Set when to try this report again, and how long to rest before the next one."""
         failure = error.failure
         logger.warning("the CRM did not accept a report: {}", failure.reason)
         wait_s = MAX_REST_S if failure.permanent else rest_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
-        # A bad request says nothing about the next one; after any other failure all reports wait.
+        # A bad request says nothing about other reports; after any other failure they all wait.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rest_s = rest_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)

@@ -16,22 +16,22 @@ from operations.remote import RemoteError, check_accepted
 from operations.remote import ask as send
 
 PORTS: Final = {"http": 80, "https": 443}
-WHOLE: Final = re.compile(r"https?://", re.IGNORECASE)
-PLAIN: Final = re.compile(r"[!-\[\]-~]{1,2000}")
+FULL_URL: Final = re.compile(r"https?://", re.IGNORECASE)
+SAFE_LINK: Final = re.compile(r"[!-\[\]-~]{1,2000}")
 """ASCII without spaces, line breaks and backslashes: parsers disagree about those."""
 
 
 def is_full_url(link: str) -> bool:
     """Return whether a next page is given as a full URL, not as a cursor."""
-    return WHOLE.match(link) is not None
+    return FULL_URL.match(link) is not None
 
 
 def path_on_host(link: str, url: str) -> str | None:
-    """Return a link's path and query; `None` if it is invalid or leads to a host not the CRM's.
+    """Return a link's path and query; `None` if it is invalid or leads to another host than `url`.
 
     Each request carries the CRM's key, so a link in an answer must not decide where it is sent.
     """
-    if PLAIN.fullmatch(link) is None:
+    if SAFE_LINK.fullmatch(link) is None:
         return None
     try:
         there, here = urlsplit(link), urlsplit(url)
@@ -140,7 +140,7 @@ class RestCrm:
         if not isinstance(found, Mapping):
             return None
         mapping = self._mapping
-        name = " ".join(filter(None, (text_of(dig(found, text)) for text in mapping.name)))
+        name = " ".join(filter(None, (text_of(dig(found, path)) for path in mapping.name)))
         fields = {key: text_of(dig(found, path)) for key, path in mapping.fields.items()}
         return CrmContact(id=text_of(dig(found, mapping.contact_id)), name=name, fields=fields)
 
@@ -190,7 +190,7 @@ def text_of(value: Any) -> str:
 
 
 HUBSPOT_URL: Final = "https://api.hubapi.com"
-KNOWN: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
+HUBSPOT_FIELDS: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
 
 
 HUBSPOT: Final = RestMapping(
@@ -202,13 +202,13 @@ HUBSPOT: Final = RestMapping(
                 {"filters": [{"propertyName": item, "operator": "EQ", "value": "{number}"}]}
                 for item in ("phone", "mobilephone")
             ],
-            "properties": list(KNOWN),
+            "properties": list(HUBSPOT_FIELDS),
             "limit": 1,
         },
     ),
     found="results.0",
     name=("properties.firstname", "properties.lastname"),
-    fields={item: f"properties.{item}" for item in KNOWN[2:]},
+    fields={item: f"properties.{item}" for item in HUBSPOT_FIELDS[2:]},  # without the names
     write=RestRequest(
         method="POST",
         path="/crm/v3/objects/calls",

@@ -151,7 +151,7 @@ def test_a_withheld_number_is_reported_as_none(caller: str) -> None:
     assert (report.number, report.our_number) == ("", "+15550100")
 
 
-UNHEARD = "It is not known what the caller said: a failure kept us from answering."
+UNHEARD_SUMMARIES = "It is not known what the caller said: a failure kept us from answering."
 CUT_OFF = "It is not known what the caller said: a failure cut the call off."
 
 
@@ -160,7 +160,7 @@ CUT_OFF = "It is not known what the caller said: a failure cut the call off."
     [
         ([replace(ENDED, verdict="served")], "completed", NOTHING_SAID),
         ([replace(ENDED, verdict="degraded", why="late")], "completed", NOTHING_SAID),
-        ([replace(ENDED, verdict="hurt", why="clip")], "failed", UNHEARD),
+        ([replace(ENDED, verdict="hurt", why="clip")], "failed", UNHEARD_SUMMARIES),
         ([replace(ENDED, verdict="lost", why="shutdown")], "failed", CUT_OFF),
         (
             [heard("My invoice."), TurnDecided(turn=1, at_s=2.0), replace(ENDED, verdict="hurt")],
