@@ -26,8 +26,8 @@ from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 
-LATEST: Final = timedelta(days=366)  # the latest callback time that is accepted
-SOONEST: Final = timedelta(hours=-1)  # a time shortly before the call's end means now
+LATEST_CALLBACK: Final = timedelta(days=366)  # after the call's end
+EARLIEST_CALLBACK: Final = timedelta(hours=-1)  # a time shortly before the end means now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +91,13 @@ def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
     except ValueError:
         return "answer.callback_at must be ISO 8601, or null"
     moment = moment if moment.tzinfo else moment.replace(tzinfo=ended.tzinfo or UTC)
-    if not ended + SOONEST <= moment <= ended + LATEST:
+    if not ended + EARLIEST_CALLBACK <= moment <= ended + LATEST_CALLBACK:
         return "answer.callback_at must be after the call's end, by at most a year, or null"
     return max(moment, ended)
 
 
 def _object(text: str) -> Mapping[str, Any] | None:
-    """Return the object in an answer; models add fences around it and words before it."""
+    """Return the JSON object in an answer, or `None`; text around it, as in fences, is ignored."""
     begin, end = text.find("{"), text.rfind("}")
     if not 0 <= begin < end or len(text) > ANSWER_CHARACTERS:
         return None
@@ -109,12 +109,14 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 STAGE: Final = "llm"
-GATE_S: Final = 10.0  # to wait for a rate-limited rung; callers go first (chosen)
-GUEST: Final = "after the call"  # identifies all of this work to the gates, as if it were one call
-ASKED: Final = 2  # times: an invalid answer is sent back once, with the error
+GATE_S: Final = 10.0  # the longest wait for a rate-limited rung; callers go first (chosen)
+GATE_GUEST: Final = (
+    "after the call"  # identifies all of this work to the gates, as if it were one call
+)
+MAX_QUESTIONS: Final = 2  # an invalid answer is sent back once, with the error
 TOKEN_CHARACTERS: Final = 4  # in English; help.openai.com, "What are tokens"
 NO_PRICES: Final = PriceTable(currency="", rates={})
-AGAIN: Final = (
+REFUSED_PROMPT: Final = (
     "\n\nYour answer before this was refused: {wrong}. Answer with the JSON object alone."
 )
 
@@ -174,30 +176,35 @@ class ResultPen:
     ) -> WrittenResult:
         """Return the result of the first valid answer; an invalid one is sent back once."""
         instruction = question.prompt
-        for _ in range(ASKED):
+        for _ in range(MAX_QUESTIONS):
             pen_question = PenQuestion(instruction=instruction, text=text)
             name, answer = await self._run_down_ladder(pen_question)
-            used = use_of(name, pen_question, answer)  # an unreadable answer is billed, too
+            used = use_of(name, pen_question, answer)  # before it is read: invalid ones cost, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
             self.retries.emit(priced)
             read = read_answer(answer.text, question, ended)
             if isinstance(read, ReadAnswer):
                 return WrittenResult(read=read, provider=name)
-            instruction = question.prompt + AGAIN.format(wrong=read)
+            instruction = question.prompt + REFUSED_PROMPT.format(wrong=read)
         return WrittenResult(why="malformed")
 
     async def _run_down_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
         works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
             rung.name: partial(self._write_at_gate, rung, question) for rung in self.rungs
         }
-        return await run_down_ladder(works, stage=STAGE, retries=replace(self.retries))
+        return await run_down_ladder(works, stage=STAGE, retries=self.retries)
 
     async def _write_at_gate(self, rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
+        """Return the rung's name and answer, once its rate limit leaves room.
+
+        Raises:
+            ServiceError: There was no room within `GATE_S`, or the rung failed.
+        """
         gate = self.gates.get(rung.name)
         if gate is None:
             return await _write(rung, question)
         until = Turn(budget_s=GATE_S).until(self.retries.clock())  # no caller waits for this
-        ticket = await gate.enter(GUEST, until=until)
+        ticket = await gate.enter(GATE_GUEST, until=until)
         if ticket is None:  # the rung is healthy, but callers use its whole limit
             busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
             raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))

@@ -17,7 +17,7 @@ from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 
-NO_HZ = 8000  # any sample rate: a question has no audio
+ANY_RATE_HZ = 8000  # required, but unused: a question has no audio
 
 
 @dataclass(slots=True)
@@ -33,13 +33,13 @@ class AfterCallListener:
 
 
 def asks_a_model(settings: Settings) -> bool:
-    """Return whether a model is asked for the results of calls."""
+    """Return whether a model is asked for results: by default, if a CRM or a campaign uses them."""
     enabled = settings.after_call.enabled
     return bool(settings.crm.kind != "none" or settings.campaigns) if enabled is None else enabled
 
 
 def works_after_calls(settings: Settings) -> bool:
-    """Return whether a call is followed by any work besides the record."""
+    """Return whether a call is followed by work: asking a model, or placing a callback."""
     return asks_a_model(settings) or bool(settings.callbacks.campaign)
 
 
@@ -63,7 +63,7 @@ async def open_after_calls(
         return
     after_calls = AfterCalls(
         results=CallResults(database),
-        pen=_pen(settings, policy, clients, prices, emit),
+        pen=_make_pen(settings, policy, clients, prices, emit),
         reporter=reporter,
         take_callback=take_callback,
         purpose=purpose,
@@ -81,13 +81,17 @@ async def open_after_calls(
         await after_calls.close()
 
 
-def _pen(
+def _make_pen(
     settings: Settings,
     policy: StagePolicy,
     clients: Mapping[str, object],
     prices: PriceTable,
     emit: Emit,
 ) -> ResultPen | None:
+    """Return the model ladder of the calls, with `after_call.models` in place of their models.
+
+    `None` if no model is asked.
+    """
     if not asks_a_model(settings):
         return None
     models = settings.after_call.models
@@ -96,7 +100,7 @@ def _pen(
             item.model_copy(update={"model": models.get(item.name, item.model)}),
             STAGE,
             agent=settings.agent,
-            sample_rate_hz=NO_HZ,
+            sample_rate_hz=ANY_RATE_HZ,
             shared=clients.get(item.name),
         )
         for item in settings.stages.llm

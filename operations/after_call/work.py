@@ -1,4 +1,4 @@
-"""The work after each call: stores a basic result, asks a model, reports to the CRM.
+"""The work after each call: stores a basic result, is_model_asked a model, reports to the CRM.
 
 First a result without a model is committed, with a delayed report to the CRM that leaves time for
 the model. If the process is killed meanwhile, nothing is lost: the CRM then gets that result.
@@ -101,6 +101,7 @@ class CallResults:
 MAX_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
 NUMBER_CHARACTERS: Final = 64  # may be a SIP address
 LAST_S: Final = 3.0  # for storing the last results, at the end
+REPORT_MARGIN_S: Final = 1.0  # after the time limit, so that a model's result comes before it
 
 
 TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]
@@ -165,7 +166,7 @@ class AfterCalls:
         """Queue a call that ended; never waits."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
-            self._note_end(call)
+            self._queue_ended(call)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -185,7 +186,7 @@ class AfterCalls:
         if self._ended:
             logger.error("the results of {} calls were not stored", len(self._ended))
 
-    def _note_end(self, call: CallState) -> None:
+    def _queue_ended(self, call: CallState) -> None:
         if len(self._ended) >= MAX_WAITING:
             self._ended.popleft()
             self.lost += 1
@@ -205,18 +206,19 @@ class AfterCalls:
         """Commit the next call's result, so far without a model; False if the database is down."""
         call, ended_s = self._ended[0]
         try:
-            ended = await self._gather(call, ended_s)
+            ended = await self._with_basic_result(call, ended_s)
             await self._results.put(ended.result)
         except StorageError as error:
             logger.error("a call's result is not stored yet: {}", error)
             return False
+        # Unless it was dropped meanwhile because too many waited.
         if self._ended and self._ended[0][0] is call:
             self._ended.popleft()
-        asks = self._pen is not None and spoke(call)
+        is_model_asked = self._pen is not None and spoke(call)
         if self._reporter:
-            due_s = ended_s + self._within_s + 1.0 if asks else None
+            due_s = ended_s + self._within_s + REPORT_MARGIN_S if is_model_asked else None
             self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
-        if not asks:
+        if not is_model_asked:
             await self._finish(ended, ended.result)
         elif self._to_ask.full():
             await self._finish(ended, replace(ended.result, why="too_many"))
@@ -224,7 +226,8 @@ class AfterCalls:
             self._to_ask.put_nowait(ended)
         return True
 
-    async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
+    async def _with_basic_result(self, call: CallState, ended_s: float) -> EndedCall:
+        """Return an ended call with its report, purpose and the result without a model."""
         report = report_of(call, ended_s=ended_s, written=partial(one_reading, region=self._region))
         purpose = await self._purpose(call.dial_id)
         result = CallResult(
@@ -247,18 +250,20 @@ class AfterCalls:
             return CallPurpose()
 
     async def _ask_all(self) -> None:
+        """Ask for one result after the other, store it and report it, until cancelled."""
         while True:
             ended = await self._to_ask.get()
             result = await self._ask(ended)
-            stored = await _put(self._results, result)
+            stored = await _try_to_store(self._results, result)
             if self._reporter:
                 self._reporter.complete(reported(ended.report, result))
             await self._finish(ended, result)
             while not stored:  # no other call's result could be stored meanwhile
                 await asyncio.sleep(UNWELL_S)
-                stored = await _put(self._results, result)
+                stored = await _try_to_store(self._results, result)
 
     async def _ask(self, ended: EndedCall) -> CallResult:
+        """Return the model's result of a call, or its basic one with the reason in `why`."""
         known, purpose = ended.result, ended.purpose
         left_s = known.ended_s + self._within_s - self._utc_s()
         written = WrittenResult(why="too_late")
@@ -273,6 +278,7 @@ class AfterCalls:
         return with_written(known, written, ended.call)
 
     async def _finish(self, ended: EndedCall, result: CallResult) -> None:
+        """Emit the final result, and pass on a requested callback."""
         self._emit(
             CallSummarised(
                 call_id=result.call_id,
@@ -287,7 +293,7 @@ class AfterCalls:
             await self._take_callback(result, ended.call.callback.when)
 
 
-async def _put(results: CallResults, result: CallResult) -> bool:
+async def _try_to_store(results: CallResults, result: CallResult) -> bool:
     try:
         await results.put(result)
     except StorageError as error:
