@@ -34,7 +34,10 @@ async def _opened_before(database: Database, at: datetime) -> Sequence[BreakerMo
 
 
 def _opening_moves(at: datetime) -> Select[Any]:
-    """Select each breaker's first transition after its last closing, both before `at`."""
+    """Select the transition since which each breaker is not closed, for those not closed at `at`.
+
+    That is its first transition after its last closing, or its first one ever.
+    """
     moves = BREAKER_MOVES.c
     breaker = (moves.stage, moves.provider, moves.holder)
     last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
@@ -46,15 +49,15 @@ def _opening_moves(at: datetime) -> Select[Any]:
     return select(BREAKER_MOVES).where(moves.id.in_(first)).order_by(moves.at).limit(MOST)
 
 
-QUIET: Final = timedelta(minutes=2)  # no failures, all breakers closed: the outage is over
-MIN_COMPARED: Final = timedelta(minutes=5)  # at least, before and after an outage, for comparison
+QUIET_FOR: Final = timedelta(minutes=2)  # without failures, all breakers closed: it is over
+MIN_COMPARED: Final = timedelta(minutes=5)  # the time compared before and after a short outage
 DEAD_AFTER: Final = timedelta(seconds=30)  # without a heartbeat, which is due every 5 s
 CLOSED: Final = State.CLOSED.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """An outage of one rung, from its first failure until all is quiet again (`QUIET`)."""
+    """An outage of one rung, from its first failure until all is quiet again (`QUIET_FOR`)."""
 
     stage: str
     provider: str
@@ -84,11 +87,11 @@ class _RunningOutage:
     last: datetime
     failures: list[FailureRow] = field(default_factory=list[FailureRow])
     opened: int = 0
-    open_at: set[str] = field(default_factory=set[str])  # processes with a breaker not closed
+    open_in: set[str] = field(default_factory=set[str])  # processes with a breaker not closed
 
     def includes(self, at: datetime) -> bool:
         """Return whether an event at this moment still belongs to it."""
-        return bool(self.open_at) or at - self.last <= QUIET
+        return bool(self.open_in) or at - self.last <= QUIET_FOR
 
 
 def close_for_dead_processes(
@@ -139,14 +142,14 @@ def find_outages(
         rung = (event.stage, event.provider)
         running = current.get(rung)
         if running and not running.includes(event.at):
-            found.append(_outage(rung, current.pop(rung)))
+            found.append(_finished(rung, current.pop(rung)))
             running = None
         if running is None:
-            if not _begins(event):
+            if not _begins_outage(event):
                 continue
             running = current[rung] = _RunningOutage(event.at, event.at)
         _add_event(running, event)
-    found += [_outage(rung, running) for rung, running in current.items()]
+    found += [_finished(rung, running) for rung, running in current.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
@@ -159,9 +162,9 @@ def latency_around(
     ended = outage.ended or until
     compared = max(MIN_COMPARED, ended - outage.began)
     return {
-        "before": measure(_began(turns, outage.began - compared, outage.began)),
-        "during": measure(_began(turns, outage.began, ended)),
-        "after": measure(_began(turns, ended, ended + compared) if outage.ended else []),
+        "before": measure(_turns_between(turns, outage.began - compared, outage.began)),
+        "during": measure(_turns_between(turns, outage.began, ended)),
+        "after": measure(_turns_between(turns, ended, ended + compared) if outage.ended else []),
     }
 
 
@@ -175,8 +178,8 @@ def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
         turns=len(asked),
         answered=len(waits),
         late=sum(wait > budget_s for wait in waits),
-        p50_s=_rank(waits, 0.5),
-        p95_s=_rank(waits, 0.95),
+        p50_s=_percentile(waits, 0.5),
+        p95_s=_percentile(waits, 0.95),
         max_s=waits[-1],
     )
 
@@ -201,7 +204,7 @@ def breaker_states(
 SEVERITY: Final = (State.CLOSED.value, State.HALF_OPEN.value, State.OPEN.value)
 
 
-def _begins(event: FailureRow | BreakerMoveRow) -> bool:
+def _begins_outage(event: FailureRow | BreakerMoveRow) -> bool:
     return isinstance(event, FailureRow) or event.after != CLOSED
 
 
@@ -210,71 +213,71 @@ def _add_event(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> N
     if isinstance(event, FailureRow):
         running.failures.append(event)
     elif event.after == CLOSED:
-        running.open_at.discard(event.holder)
+        running.open_in.discard(event.holder)
     else:
-        running.open_at.add(event.holder)
+        running.open_in.add(event.holder)
         running.opened += event.after == State.OPEN.value
 
 
-def _outage(rung: tuple[str, str], running: _RunningOutage) -> Outage:
+def _finished(rung: tuple[str, str], running: _RunningOutage) -> Outage:
     return Outage(
         stage=rung[0],
         provider=rung[1],
         began=running.began,
-        ended=None if running.open_at else running.last,
+        ended=None if running.open_in else running.last,
         failures=running.failures,
         opened=running.opened,
     )
 
 
-def _began(turns: Sequence[TurnRow], since: datetime, until: datetime) -> list[TurnRow]:
+def _turns_between(turns: Sequence[TurnRow], since: datetime, until: datetime) -> list[TurnRow]:
     return [turn for turn in turns if since <= turn.began_at < until]
 
 
-def _rank(waits: Sequence[float], share: float) -> float:
+def _percentile(waits: Sequence[float], share: float) -> float:
     """Return the value that this share of all values does not exceed (nearest rank)."""
     return waits[max(0, math.ceil(share * len(waits)) - 1)]
 
 
-BEFORE: Final = timedelta(minutes=30)  # the time before the first failure of the span
+BEFORE_SPAN: Final = timedelta(minutes=30)  # also read, to compare with and to find open breakers
 MAX_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
-OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # recorded once for each action
+OPERATOR_EVENTS: Final = ("ConfigurationReloaded", "OperatorActed")  # recorded once for each action
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
+class ReportInput:
     """Everything that a report needs, the oldest first."""
 
     since: datetime
     until: datetime
     calls: Sequence[CallRow]  # in progress at some time of the span
-    turns: Sequence[TurnRow]  # also from the time `BEFORE` the span
+    turns: Sequence[TurnRow]  # also from the time `BEFORE_SPAN` the span
     failures: Sequence[FailureRow]
-    breaker_moves: Sequence[BreakerMoveRow]  # also from `BEFORE`, and what was not closed then
+    breaker_moves: Sequence[BreakerMoveRow]  # also from `BEFORE_SPAN`, and what was not closed then
     alerts: Sequence[SentAlert]
     operators: Sequence[HappeningRow]  # what operators did
     seen: Mapping[str, datetime]  # when each process last wrote something
     cut: Sequence[str] = ()  # kinds that have more rows than fit
 
 
-async def gather(url: str, since: datetime, until: datetime) -> Gathered:
+async def gather(url: str, since: datetime, until: datetime) -> ReportInput:
     """Return what happened from one moment to another.
 
     Raises:
         StorageError: The database does not answer.
     """
     async with Database(url) as database:
-        reader, earlier = RecordReader(database), since - BEFORE
-        calls = await _all(reader.calls_between, since - MAX_CALL, until, "started_at", "id")
-        turns = await _all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
-        failures = await _all(reader.failures, since, until, "at", "id")
-        transitions = await _all(reader.breaker_moves, earlier, until, "at", "id")
-        operator_events = partial(reader.happenings, kinds=OPERATORS)
-        actions = await _all(operator_events, since, until, "at", "id")
+        reader, earlier = RecordReader(database), since - BEFORE_SPAN
+        calls = await _read_all(reader.calls_between, since - MAX_CALL, until, "started_at", "id")
+        turns = await _read_all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
+        failures = await _read_all(reader.failures, since, until, "at", "id")
+        transitions = await _read_all(reader.breaker_moves, earlier, until, "at", "id")
+        operator_events = partial(reader.happenings, kinds=OPERATOR_EVENTS)
+        actions = await _read_all(operator_events, since, until, "at", "id")
         seen = await reader.last_seen()
-        opened = _of_living_processes(
+        opened = _by_living_processes(
             await _opened_before(database, earlier), transitions, seen, earlier
         )
         alerts = await AlertHistory(database).between(since.timestamp(), until.timestamp())
@@ -284,7 +287,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         "failures": failures,
         "breaker transitions": transitions,
     }
-    return Gathered(
+    return ReportInput(
         since=since,
         until=until,
         calls=[call for call in calls if (call.ended_at or call.seen_at) >= since],
@@ -298,7 +301,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
     )
 
 
-def _of_living_processes(
+def _by_living_processes(
     opened: Sequence[BreakerMoveRow],
     transitions: Sequence[BreakerMoveRow],
     last_seen: Mapping[str, datetime],
@@ -311,14 +314,25 @@ def _of_living_processes(
     return [transition for transition in opened if transition.holder in alive]
 
 
-async def _all(
+async def _read_all(
     read_page: Callable[[datetime, datetime], Awaitable[Sequence[Row]]],
     since: datetime,
     until: datetime,
     moment: str,
     *key: str,
 ) -> Sequence[Row]:
-    """Return all rows of a query with a row limit, page by page."""
+    """Return all rows of a query with a row limit, page by page.
+
+    Each page begins at the moment of the last row of the page before, because further rows may have
+    the same moment; a page without new rows is the last.
+
+    Args:
+        read_page: Returns the first rows between two moments, in order.
+        since: The first moment.
+        until: The last moment.
+        moment: The name of the rows' moment.
+        key: The names of the values that identify a row.
+    """
     found: dict[tuple[Any, ...], Row] = {}
     while len(found) < MAX_ROWS:
         rows = await read_page(since, until)
@@ -326,5 +340,5 @@ async def _all(
         if fresh.keys() <= found.keys():
             break
         found |= fresh
-        since = getattr(rows[-1], moment)  # the next page begins with this moment's rows
+        since = getattr(rows[-1], moment)
     return list(found.values())

@@ -10,12 +10,13 @@ from calls.sentences import ENDS, STAGES, WHYS, cure_of, phrase, sentence
 from operations.moments import for_people
 
 WIDTH: Final = 960  # of a chart, in SVG units; the page scales it
-LEFT: Final = 150  # margin, for names
-RIGHT: Final = 12
+LEFT: Final = 150  # the left margin, for names
+RIGHT: Final = 12  # the right margin
 ROW: Final = 22  # the height of a rung's line
-BASE: Final = 220  # of the chart of answers: the position of 0 s
+ANSWERS_BASE: Final = 220  # of the chart of answers: the position of 0 s
 MAX_DOTS: Final = 3_000  # of turns; if there are more, only the slowest of each interval are drawn
 TICKS: Final = 6
+ANCHORS: Final = {0: "start", TICKS: "end"}  # so that the outer texts stay within the chart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +40,18 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     top = max([2 * story["budget_s"], *(turn["v2v_s"] for turn in turns)])
 
     def y(wait_s: float) -> float:
-        return round(BASE - wait_s / top * (BASE - 20), 1)
+        return round(ANSWERS_BASE - wait_s / top * (ANSWERS_BASE - 20), 1)
 
     parts = [
-        _bands(story, span, BASE),
-        _scale(y, budget_s=story["budget_s"], top=top),
+        _outage_bands(story, span, ANSWERS_BASE),
+        _budget_lines(y, budget_s=story["budget_s"], top=top),
         *(_dot(turn, span, y, budget_s=story["budget_s"]) for turn in turns),
         *(_cross(item, span) for item in silent),
-        _axis(span, BASE),
+        _axis(span, ANSWERS_BASE),
     ]
     late = sum(turn["v2v_s"] > story["budget_s"] for turn in turns)
     description = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
-    return _svg("How soon each answer was heard", description, BASE + 40, parts)
+    return _svg("How soon each answer was heard", description, ANSWERS_BASE + 40, parts)
 
 
 def _dot(
@@ -74,13 +75,13 @@ def _turn(turn: Mapping[str, Any]) -> str:
     return f"{_clock(turn['at'])}, call {escape(turn['call'])}, turn {turn['turn']}"
 
 
-def _scale(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
+def _budget_lines(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
     line = y(budget_s)
     return (
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line}" y2="{line}" class="budget"/>'
         f'<text x="{LEFT - 8}" y="{line + 4}" class="name">{budget_s:g} s allowed</text>'
         f'<text x="{LEFT - 8}" y="{y(top) + 4}" class="name">{top:.1f} s</text>'
-        f'<text x="{LEFT - 8}" y="{BASE}" class="name">0 s</text>'
+        f'<text x="{LEFT - 8}" y="{ANSWERS_BASE}" class="name">0 s</text>'
     )
 
 
@@ -92,9 +93,9 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
     for index, rung in enumerate(rungs):
         top = ROW * index + 8
         parts.append(_name(f"{rung['stage']} {rung['provider']}", top + 12))
-        parts += _stretches(rung["states"], span, top)
+        parts += _state_bars(rung["states"], span, top)
     description = "; ".join(f"{rung['stage']} {rung['provider']}" for rung in rungs) or "none moved"
-    parts = [_bands(story, span, base), *parts, _axis(span, base)]
+    parts = [_outage_bands(story, span, base), *parts, _axis(span, base)]
     return _svg("Breakers, the worst of all processes", description, base + 40, parts)
 
 
@@ -111,11 +112,11 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
         for item in story["failures"][:MAX_DOTS]
     ]
     description = f"{len(story['failures'])} failures of {len(rungs)} rungs"
-    parts = [_bands(story, span, base), *names, *marks, _axis(span, base)]
+    parts = [_outage_bands(story, span, base), *names, *marks, _axis(span, base)]
     return _svg("Failures", description, base + 40, parts)
 
 
-def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
+def _state_bars(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
     ends = [*(_at(state["at"]) for state in states[1:]), span.until]
     for state, end in zip(states, ends, strict=True):
         left, right = span.x(_at(state["at"])), span.x(end)
@@ -126,7 +127,7 @@ def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> I
         )
 
 
-def _bands(story: Mapping[str, Any], span: Span, base: float) -> str:
+def _outage_bands(story: Mapping[str, Any], span: Span, base: float) -> str:
     """Return the outages as bands in the background."""
     made: list[str] = []
     for item in story["outages"]:
@@ -147,7 +148,7 @@ def _axis(span: Span, base: float) -> str:
         at = span.since + number * step
         text = f"{at:%m-%d %H:%M}" if day else f"{at:%H:%M:%S}"
         text = f"{text} UTC" if number == TICKS else text  # the last one names the zone of all
-        anchor = "end" if number == TICKS else "middle" if number else "start"
+        anchor = ANCHORS.get(number, "middle")
         made.append(
             f'<text x="{span.x(at)}" y="{base + 18}" text-anchor="{anchor}" class="tick">'
             f"{text}</text>"
@@ -173,7 +174,7 @@ def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping
     stretches: dict[float, list[Mapping[str, Any]]] = {}
     for row in turns:
         stretches.setdefault(span.x(_at(row["at"])) // 8, []).append(row)
-    most = max(1, MAX_DOTS // len(stretches))
+    most = max(1, MAX_DOTS // len(stretches))  # turns in each interval
     return [
         item
         for stretch in stretches.values()
@@ -199,7 +200,7 @@ def as_page(story: Mapping[str, Any]) -> str:
     )
     parts = [
         f"<h1>What happened from {_day(story['since'])} to {_day(story['until'])}</h1>",
-        f"<p>{_sentence(story)}</p>",
+        f"<p>{_summary(story)}</p>",
         *(f"<p><strong>Not complete:</strong> {escape(item)}.</p>" for item in story["left_out"]),
         _section("Outages", _outages(story)),
         _section("Answers", latency_chart(story, span)),
@@ -212,15 +213,15 @@ def as_page(story: Mapping[str, Any]) -> str:
     return _FRAME.format(style=_STYLE, body="\n".join(parts))
 
 
-def _sentence(story: Mapping[str, Any]) -> str:
+def _summary(story: Mapping[str, Any]) -> str:
     counts = story["counts"]
     costs = [f"{amount:.2f} {escape(currency)}" for currency, amount in story["cost"].items()]
     return (
-        f"{_many(counts['calls'], 'call')}: {_verdicts(counts['calls_by_verdict'])}; "
-        f"{_many(counts['turns'], 'turn')}: {_verdicts(counts['turns_by_verdict'])}; "
-        f"{_many(counts['failures'], 'failure')}, {_many(counts['failovers'], 'failover')}, "
-        f"{_many(counts['breakers_opened'], 'breaker')} opened, "
-        f"{_many(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
+        f"{_counted(counts['calls'], 'call')}: {_verdicts(counts['calls_by_verdict'])}; "
+        f"{_counted(counts['turns'], 'turn')}: {_verdicts(counts['turns_by_verdict'])}; "
+        f"{_counted(counts['failures'], 'failure')}, {_counted(counts['failovers'], 'failover')}, "
+        f"{_counted(counts['breakers_opened'], 'breaker')} opened, "
+        f"{_counted(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
     )
 
 
@@ -290,20 +291,12 @@ def _rung(item: Mapping[str, Any]) -> str:
 
 
 def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
-    texts = [
-        f"{escape(name)}: "
-        + (
-            "not sent"
-            if not channel["sent_revision"]
-            else f"sent as revision {channel['sent_revision']}"
-        )
-        + (
-            ""
-            if channel["sent_revision"] >= channel["wanted_revision"]
-            else ", a newer one is pending"
-        )
-        for name, channel in channels.items()
-    ]
+    texts: list[str] = []
+    for name, channel in channels.items():
+        sent, wanted = channel["sent_revision"], channel["wanted_revision"]
+        text = f"sent as revision {sent}" if sent else "not sent"
+        pending = ", a newer one is pending" if sent < wanted else ""
+        texts.append(f"{escape(name)}: {text}{pending}")
     return "; ".join(texts) or "No channel needs to send it."
 
 
@@ -360,7 +353,7 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _many(count: int, what: str) -> str:
+def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 

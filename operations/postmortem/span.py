@@ -23,7 +23,7 @@ def read_span(text: str, *, option: str) -> timedelta:
     cure = "give a length of time such as 90s, 30m, 1h30m or 2d"
     if not SPAN.fullmatch(cleaned):
         raise UsageError(f"{option} is {shown(text)}; {cure}")
-    span = timedelta(seconds=sum(int(many) * UNITS[unit] for many, unit in PART.findall(cleaned)))
+    span = timedelta(seconds=sum(int(count) * UNITS[unit] for count, unit in PART.findall(cleaned)))
     if not timedelta(0) < span <= LONGEST:
         raise UsageError(f"{option} is {shown(text)}; {cure}, at most {LONGEST.days}d")
     return span

@@ -14,8 +14,8 @@ from operations.notify.alert import LEAD_S
 from operations.notify.channel import alert_text, as_json, masked
 from operations.notify.outbox import SentAlert
 from operations.postmortem.gathering import (
-    Gathered,
     Outage,
+    ReportInput,
     breaker_states,
     close_for_dead_processes,
     find_outages,
@@ -26,7 +26,7 @@ from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, Happen
 
 
 def tell_story(
-    found: Gathered, *, budget_s: float, made_at: datetime, vendors: Vendors | None = None
+    found: ReportInput, *, budget_s: float, made_at: datetime, vendors: Vendors | None = None
 ) -> dict[str, Any]:
     """Return the report as JSON values; `vendors` are named in the sentences about failures."""
     vendors = vendors or {}
@@ -67,10 +67,11 @@ def tell_story(
 
 
 def _outage(
-    outage: Outage, found: Gathered, vendors: Vendors, *, budget_s: float
+    outage: Outage, found: ReportInput, vendors: Vendors, *, budget_s: float
 ) -> dict[str, Any]:
     ended = outage.ended or found.until
     kinds = [failure.kind for failure in outage.failures]
+    # A caller may be hurt in a turn that began before the first failure was reported.
     began_s, ended_s = outage.began.timestamp() - LEAD_S, ended.timestamp()
     hurt = [
         call.id
@@ -85,10 +86,10 @@ def _outage(
         "lasted_s": round((ended - outage.began).total_seconds(), 3),
         "failures": len(outage.failures),
         "kinds": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-        "says": list(dict.fromkeys(_sentence(failure, vendors) for failure in outage.failures)),
+        "says": list(dict.fromkeys(_explanation(failure, vendors) for failure in outage.failures)),
         "breakers_opened": outage.opened,
         "calls_hurt": sorted(hurt),
-        "alerts": [sent.alert.key for sent in found.alerts if _concerns(sent, outage, ended)],
+        "alerts": [sent.alert.key for sent in found.alerts if _is_about(sent, outage, ended)],
         "latency": {
             name: asdict(latency)
             for name, latency in latency_around(
@@ -98,12 +99,12 @@ def _outage(
     }
 
 
-def _concerns(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
+def _is_about(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
     """Return whether an alert is about the rung or its whole stage, during the outage."""
     alert = sent.alert
     last_s = alert.ended_s if alert.ended_s is not None else ended.timestamp()
-    meets = alert.open_s <= ended.timestamp() and last_s >= outage.began.timestamp()
-    return meets and alert.stage == outage.stage and alert.rung in ("", outage.provider)
+    overlaps = alert.open_s <= ended.timestamp() and last_s >= outage.began.timestamp()
+    return overlaps and alert.stage == outage.stage and alert.rung in ("", outage.provider)
 
 
 def _alert(sent: SentAlert) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
 
 
 def _action(row: HappeningRow) -> dict[str, Any]:
-    fields = {name: _clean(value) for name, value in row.data.items()}
+    fields = {name: _masked_value(value) for name, value in row.data.items()}
     return {"at": _iso(row.at), "kind": row.kind, **fields}
 
 
@@ -150,7 +151,7 @@ def _move(row: BreakerMoveRow) -> dict[str, Any]:
     }
 
 
-def _sentence(row: FailureRow, vendors: Vendors) -> str:
+def _explanation(row: FailureRow, vendors: Vendors) -> str:
     return masked(explain(row.kind, row.reason, vendor_at(vendors, row.stage, row.provider)))
 
 
@@ -161,7 +162,7 @@ def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
         **_pick(row, "turn", "stage", "provider", "kind", "scope"),
         **_pick(row, "severity", "attempt", "permanent"),
         "reason": masked(row.reason),
-        "says": _sentence(row, vendors),
+        "says": _explanation(row, vendors),
     }
 
 
@@ -210,15 +211,15 @@ def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
     return costs
 
 
-def _clean(value: Any) -> Any:
+def _masked_value(value: Any) -> Any:
     """Return an event's value masked for the log."""
     match value:
         case str():
             return masked(value)
         case Mapping():
-            return {str(name): _clean(item) for name, item in value.items()}
+            return {str(name): _masked_value(item) for name, item in value.items()}
         case Sequence():
-            return [_clean(item) for item in value]
+            return [_masked_value(item) for item in value]
         case _:
             return value
 
