@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.drill.evidence import Judged
+    from lab.drill.evidence import JudgedTurn
     from tests.peers.media_server import MediaServer
     from tests.peers.sip_telephone import SipTelephone
 
@@ -65,25 +65,25 @@ async def _record(media_server: "MediaServer", folder: Path) -> None:
             first = await call.ask(rig.row.question)
             await rig.control.mend_all()
             turns = (first, await call.ask(SECOND))
-            sound = _both(telephone)
+            sound = _both_sides(telephone)
             judged = [await judge_turn(call, rig.control, turn) for turn in turns]
     await asyncio.to_thread(_write, sound, rig.calls, judged)
 
 
-def _both(telephone: "SipTelephone") -> Pcm:
+def _both_sides(telephone: "SipTelephone") -> Pcm:
     """Return the audio of both sides as two channels, as the telephone recorded it."""
     heard, phone = telephone.heard(), telephone.phone
     caller = np.zeros_like(heard)
     at = round((phone.spoken_at(0) - telephone.started_at) * RATE_HZ)
     spoken = phone.spoken()
-    if at < 0:
+    if at < 0:  # the caller's sound began before the call
         spoken, at = spoken[-at:], 0
     spoken = spoken[: caller.size - at]
     caller[at : at + spoken.size] = spoken
     return np.stack([heard, caller], axis=1)
 
 
-def _write(sound: Pcm, calls: Path, turns: "Sequence[Judged]") -> None:
+def _write(sound: Pcm, calls: Path, turns: "Sequence[JudgedTurn]") -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     soundfile.write(OUT / "sip-call.wav", sound, RATE_HZ, subtype="ULAW")
     (record,) = calls.glob("*.jsonl")

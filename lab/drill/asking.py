@@ -1,18 +1,18 @@
 """Asks a question in a call of the drill, and adds the judged turn to the run."""
 
-from lab.drill.evidence import Judged, judge_turn
+from lab.drill.evidence import JudgedTurn, judge_turn
 from lab.drill.measured import MeasuredRun, first_word_s, misheard
 from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import When
 
 
-async def ask(rig: Rig, call: Conversation, run: MeasuredRun, question: str) -> Judged:
+async def ask(rig: Rig, call: Conversation, run: MeasuredRun, question: str) -> JudgedTurn:
     """Ask, listen, judge, and add the turn to the run."""
     turn = await call.ask(question)
     return run.add(await judge_turn(call, rig.control, turn))
 
 
-async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> Judged:
+async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> JudgedTurn:
     """Ask the row's question while its faults are active; measure first word and words asked."""
     await rig.break_now(When.BEFORE_TURN)
     turn = await call.ask(rig.row.question, at=rig.timed())

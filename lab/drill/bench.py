@@ -61,7 +61,7 @@ class _Owner:
 
 
 class Bench:
-    """One ladder, whose first rung can be broken; `told` has its events in order."""
+    """One ladder, whose first rung can be broken; `told` holds its events in order."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Bench:
         """The availability of the first rung."""
         return self._policy.availability.of("llm", FIRST)
 
-    def trusted(self) -> bool:
+    def is_trusted(self) -> bool:
         """Return whether the first rung would be asked first now."""
         return self.availability.at(clock.monotonic()).state is RungState.READY
 
@@ -97,11 +97,11 @@ class Bench:
         self._turn.caller_stopped(began_s)
         first_s, speaker = None, ""
 
-        async def heard(provider: str, _taken_back: int) -> None:
+        async def note_speaker(provider: str, _taken_back: int) -> None:
             nonlocal speaker
             speaker = provider
 
-        writing = self._begin_answer(heard)
+        writing = self._begin_answer(note_speaker)
         try:
             async with aclosing(writing.chunks()) as chunks:  # type: ignore[type-var]
                 async for _ in chunks:
@@ -130,7 +130,7 @@ class Bench:
         """Return how many requests have reached the first rung, according to the lab."""
         return len(await self._control.requests(FIRST))
 
-    async def until(self, holds: Callable[[], bool], *, within_s: float) -> bool:
+    async def wait_until(self, holds: Callable[[], bool], *, within_s: float) -> bool:
         """Wait for a condition; return whether it held in time."""
         give_up_s = clock.monotonic() + within_s
         while not holds():
@@ -139,7 +139,10 @@ class Bench:
             await asyncio.sleep(POLL_S)
         return True
 
-    def _begin_answer(self, heard: Callable[[str, int], Coroutine[Any, Any, None]]) -> ModelAnswer:
+    def _begin_answer(
+        self, note_speaker: Callable[[str, int], Coroutine[Any, Any, None]]
+    ) -> ModelAnswer:
+        """Return an answer to a question; `note_speaker` is told whenever a rung takes over."""
         question = [{"role": "user", "content": HOURS}]
         answering = Answering(
             lambda: Attempting(self._policy, numbers=self._turn.attempts, queues=True),
@@ -154,7 +157,7 @@ class Bench:
             clock=clock.monotonic,
             window_tokens=room_tokens(self._settings.agent),
             emit=self.told,
-            change_writer=heard,
+            change_writer=note_speaker,
         )
 
 
@@ -187,7 +190,7 @@ class ToldEvents:
 
 
 @asynccontextmanager
-async def bench(
+async def open_bench(
     *, rungs: Sequence[str], resilience: Mapping[str, Any], seed: int, say: Say
 ) -> AsyncIterator[Bench]:
     """Start a lab and a ladder against it, and stop both when the block ends.

@@ -20,7 +20,7 @@ CUT_WORDS: Final = 7  # "A haircut costs forty euros. It takes | about half an h
 TAKEN_OVER_S: Final = 0.4  # beyond a healthy turn, if another recogniser transcribes the rest
 AHEAD_S: Final = 10.0  # of speech: how far a voice may be ahead of what the caller hears
 SENTENCE_S: Final = 4.0  # more than that, because a sentence is given as a whole
-CAP: Final = 1.25  # times real time; deepgram-docs, "Recovering from connection errors"
+INTAKE_CAP: Final = 1.25  # times real time; deepgram-docs, "Recovering from connection errors"
 
 
 def llm(window: Mapping[str, Any]) -> tuple[Break, ...]:
@@ -49,7 +49,7 @@ def each_of(
 
 def replayed(spoken_s: float) -> Target:
     """Return a bound on the first word if `spoken_s` of the question are replayed to a standby."""
-    return extra(TAKEN_OVER_S + (spoken_s + BEFORE_S) / CAP)
+    return extra(TAKEN_OVER_S + (spoken_s + BEFORE_S) / INTAKE_CAP)
 
 
 def given_at_once() -> Target:

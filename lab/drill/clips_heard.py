@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lab.control import LabControl
-from lab.drill.evidence import Judged, read_sounds
+from lab.drill.evidence import JudgedTurn, read_sounds
 from lab.drill.judge import compare_words
 from lab.drill.matching import EarPath, SearchedRecording
 from lab.drill.sound import RATE_HZ, SPEECH_S, Pcm, join_spans
@@ -54,7 +54,7 @@ async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
     return tuple(clips)
 
 
-def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
+def find_clips(judged: JudgedTurn, rendered: Sequence[RenderedClip]) -> HeardClips:
     """Return the clips in a turn's sound outside its reply; blocks about 0.1 s."""
     stop_s = judged.turn.stop_s - judged.turn.began_s
     clips: list[tuple[str, float, float]] = []
@@ -69,7 +69,7 @@ def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
     return HeardClips(clips=tuple(clips), other=tuple(other))
 
 
-def outside_clips(judged: Judged, heard: HeardClips) -> Judged:
+def outside_clips(judged: JudgedTurn, heard: HeardClips) -> JudgedTurn:
     """Return a turn judged again without the words inside clips.
 
     A word of a clip may be mistaken for the same word of the reply.

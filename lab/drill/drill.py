@@ -23,7 +23,7 @@ from lab.drill.table import count_met, judge_passes, missed, table
 SMOKE: Final = "smoke"  # one run of each row says little on a shared machine: misses run again
 Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]
 
-WIDE: Final = 150  # columns of a table in a file
+FILE_COLUMNS: Final = 150  # columns of a table in a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
     """
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = WIDE
+        console.width = FILE_COLUMNS
     results = await asyncio.to_thread(Results, wanted.folder)
     has_healthy = all(results.of(HEALTHY, side) for side in wanted.sides)
     job = Job(

@@ -24,12 +24,12 @@ from lab.drill.sound import RATE_HZ
 
 Pcm = NDArray[np.int16]
 
-HEALTH: Final = ("GET", "/models")  # a healthy rung gets it once a minute, with or without a call
-POLITE: Final = 10  # niceness: calls continue during the judging, which must not delay them
+HEALTH_PROBE: Final = ("GET", "/models")  # once a minute to a healthy rung, even without a call
+JUDGING_NICENESS: Final = 10  # judging must not delay calls, which continue meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class TurnRequest:
     """One request to a provider during a turn.
 
     Attributes:
@@ -46,16 +46,16 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedTurn:
     """A turn, the verdict on its reply, and the recording that was judged."""
 
     turn: AskedTurn
     verdict: ReplyVerdict
-    requests: tuple[Asked, ...]  # in order
+    requests: tuple[TurnRequest, ...]  # in order
     recording: Pcm  # from the caller's first word on
 
 
-async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -> Judged:
+async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -> JudgedTurn:
     """Judge a turn of a call.
 
     Args:
@@ -76,10 +76,10 @@ async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -
         line=call.path,
     )
     verdict = await asyncio.get_running_loop().run_in_executor(_judging_process(), judge_reply)
-    return Judged(
+    return JudgedTurn(
         turn=turn,
         verdict=verdict,
-        requests=await _ask_lab(control, *span, stop_s=call.lab_s(turn.stop_s)),
+        requests=await _requests_between(control, *span, stop_s=call.lab_s(turn.stop_s)),
         recording=recording,
     )
 
@@ -95,12 +95,14 @@ def _judge_reply(
 def _judging_process() -> ProcessPoolExecutor:
     """Return the judging process; it ends with this one."""
     spawned = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=spawned, initializer=os.nice, initargs=(POLITE,))
+    return ProcessPoolExecutor(
+        1, mp_context=spawned, initializer=os.nice, initargs=(JUDGING_NICENESS,)
+    )
 
 
 async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:
     """Return the words that all voices sent between two moments of the lab's record, in seconds."""
-    words = [w for w in await control.words() if from_s <= w["sent_at_s"] <= until_s]
+    words = [word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s]
     sounds = await read_sounds(control, words)
     return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
 
@@ -109,16 +111,16 @@ async def read_sounds(
     control: LabControl, words: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, int], Pcm]:
     """Return the sound of each request that some words belong to, at 8000 Hz."""
-    keys = dict.fromkeys((w["instance"], w["request"]) for w in words)
+    keys = dict.fromkeys((word["instance"], word["request"]) for word in words)
     return {key: _at_telephone_rate(*await control.audio(*key)) for key in keys}
 
 
-async def _ask_lab(
+async def _requests_between(
     control: LabControl, from_s: float, until_s: float, *, stop_s: float
-) -> tuple[Asked, ...]:
+) -> tuple[TurnRequest, ...]:
     """Return all providers' requests between two moments of the lab's record, in seconds."""
     found = [
-        Asked(
+        TurnRequest(
             provider=request["instance"],
             at_s=request["at_s"] - stop_s,
             outcome=request["outcome"],
@@ -133,7 +135,7 @@ async def _ask_lab(
 
 def is_of_call(request: Mapping[str, Any]) -> bool:
     """Return whether a request may belong to a call: listing models is a health probe."""
-    method, path = HEALTH
+    method, path = HEALTH_PROBE
     return request["method"] != method or not request["path"].partition("?")[0].endswith(path)
 
 

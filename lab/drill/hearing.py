@@ -20,8 +20,8 @@ from lab.drill.sound import RATE_HZ
 Pcm: TypeAlias = NDArray[np.int16]
 
 LOCAL: Final = "local"  # the voice without a provider
-LEFT_OUT: Final = 3  # a voice may leave out one word for this many that it spoke
-CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
+WORDS_PER_OMISSION: Final = 3  # a voice may leave out one word for this many that it spoke
+MAX_SHARED: Final = 0.4  # of the shorter word; two words that overlap more cannot both be there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,21 +81,24 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
     return [
         word
         for words in requests.values()
-        if _inside([bare(word.text) for word in words], reply)
+        if _is_part_of([bare(word.text) for word in words], reply)
         for word in words
     ]
 
 
-def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
+def _is_part_of(part: Sequence[str], whole: Sequence[str]) -> bool:
     """Return whether the part occurs in the whole, perhaps with a few words left out."""
-    most = len(part) // LEFT_OUT
+    most = len(part) // WORDS_PER_OMISSION
     return any(
-        _left_out(part, whole[at:]) <= most for at, word in enumerate(whole) if word == part[0]
+        _count_left_out(part, whole[at:]) <= most
+        for at, word in enumerate(whole)
+        if word == part[0]
     )
 
 
-def _left_out(part: Sequence[str], whole: Sequence[str]) -> float:
+def _count_left_out(part: Sequence[str], whole: Sequence[str]) -> float:
     """Return how many words of the whole the part skips; infinite if it does not fit."""
+    # One iterator for all words: each is searched for after the place of the one before.
     rest = iter(enumerate(whole, 1))
     ends = [next((at for at, other in rest if other == word), math.inf) for word in part]
     return ends[-1] - len(part)
@@ -114,12 +117,12 @@ def heard_words(
     matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
     # The best match first; of two words at one place the longer one explains more of it.
     matches.sort(key=lambda match: (-round(match[0].alike, 2), match[0].start - match[0].end))
-    taken: list[tuple[int, int]] = []
+    occupied: list[tuple[int, int]] = []
     words: list[RecordedWord] = []
     for match, word in matches:
-        if any(_crowded((match.start, match.end), place) for place in taken):
+        if any(_overlaps((match.start, match.end), place) for place in occupied):
             continue
-        taken.append((match.start, match.end))
+        occupied.append((match.start, match.end))
         words.append(
             RecordedWord(
                 text=word.text,
@@ -138,16 +141,16 @@ def with_local_words(
     recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
 ) -> tuple[RecordedWord, ...]:
     """Return the words heard, completed by the local voice's words."""
-    taken = [(word.at_s, word.end_s) for word in words]
+    occupied = [(word.at_s, word.end_s) for word in words]
     more: list[RecordedWord] = []
     for heard in heard_utterances(recording, looked_for):
         spoken = looked_for[heard.index]
         places = [(heard.at_s + start_s, heard.at_s + end_s) for _, start_s, end_s in spoken.words]
-        if any(_crowded(place, other) for place in places for other in taken):
+        if any(_overlaps(place, other) for place in places for other in occupied):
             continue
-        taken += places
+        occupied += places
         pairs = list(zip(spoken.words, places, strict=True))
-        if heard.begun_twice:
+        if heard.begun_twice:  # its first word also occurs directly before it
             (word, (at_s, until_s)) = pairs[0]
             pairs.insert(0, (word, (2 * at_s - until_s, at_s)))
         more += [
@@ -165,6 +168,7 @@ def with_local_words(
     return tuple(sorted([*words, *more], key=lambda word: word.at_s))
 
 
-def _crowded(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def _overlaps(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether two places share more than `MAX_SHARED` of the shorter one."""
     shared = min(one[1], other[1]) - max(one[0], other[0])
-    return shared > CROWDED * min(one[1] - one[0], other[1] - other[0])
+    return shared > MAX_SHARED * min(one[1] - one[0], other[1] - other[0])

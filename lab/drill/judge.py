@@ -143,12 +143,9 @@ def _unexplained(
     rest: list[tuple[float, float]] = []
     for start, end in speech:
         at_s = start
-        inside = [
-            recorded_word
-            for recorded_word in words
-            if recorded_word.end_s > start and recorded_word.at_s < end
-        ]
-        for word in inside:
+        for word in words:
+            if word.end_s <= start or word.at_s >= end:
+                continue
             rest.append((at_s, word.at_s))
             at_s = max(at_s, word.end_s)
         rest.append((at_s, end))

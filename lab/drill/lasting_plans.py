@@ -66,9 +66,9 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_probes(rig: Rig, run: MeasuredRun) -> None:
-    """Ask in a call that begins with all breakers of a stage open, though by now only probes fail.
+    """Ask in a call that begins with all breakers of a stage open, although only probes still fail.
 
-    A first call, with every rung failing, opens them.
+    A first call, in which every rung fails, opens them.
     """
     await rig.break_now(When.BEFORE_CALL)
     async with rig.call() as call:

@@ -70,39 +70,46 @@ def heard_utterances(
         sound = _bands(wanted.samples)
         if sound.size:
             for frame in _places(ear, sound, wanted):
-                twice = _begun_before(ear, sound, frame, wanted.words[0])
+                twice = _is_begun_before(ear, sound, frame, wanted.words[0])
                 yield HeardUtterance(index=index, at_s=frame * HOP / RATE_HZ, begun_twice=twice)
 
 
 def _places(ear: _Bands, sound: _Bands, wanted: LocalUtterance) -> Iterator[int]:
+    """Yield the first frame of each occurrence, the best first; each word must match as well."""
     likeness = _likeness(ear, sound)
     while likeness.size:
         best = int(likeness.argmax())
         if likeness[best] < ALIKE:
             return
-        if all(_at_its_place(ear, sound, best, word) for word in wanted.words):
+        if all(_is_at_its_place(ear, sound, best, word) for word in wanted.words):
             yield best
         apart = max(1, len(sound) // 2)
         likeness[max(0, best - apart) : best + apart] = -np.inf
 
 
-def _at_its_place(ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]) -> bool:
+def _is_at_its_place(
+    ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]
+) -> bool:
     first, part = _frames(sound, word)
     return _is_near(ear, part, place + first)
 
 
-def _begun_before(ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]) -> bool:
+def _is_begun_before(
+    ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]
+) -> bool:
     first, part = _frames(sound, word)
     return _is_near(ear, part, place + first - len(part))
 
 
 def _frames(sound: _Bands, word: tuple[str, float, float]) -> tuple[int, _Bands]:
+    """Return a word's first frame in an utterance, and its bands."""
     _, start_s, end_s = word
     first, last = round(start_s * RATE_HZ / HOP), round(end_s * RATE_HZ / HOP)
     return first, sound[first : max(last, first + 2)]
 
 
 def _is_near(ear: _Bands, part: _Bands, place: int) -> bool:
+    """Return whether a word is heard at this frame, or up to `SHIFT` frames away."""
     near = ear[max(0, place - SHIFT) : max(0, place + len(part) + SHIFT)]
     found = _likeness(near, part)
     return bool(found.size) and float(found.max()) >= WORD_ALIKE
@@ -118,12 +125,12 @@ def _likeness(ear: _Bands, sound: _Bands) -> _Bands:
     products = np.zeros(places)
     for at, bands in enumerate(wanted):
         products += ear[at : at + places] @ bands
-    sums, squares = (_moving(item, len(sound)) for item in (ear.sum(1), (ear**2).sum(1)))
+    sums, squares = (_moving_sums(item, len(sound)) for item in (ear.sum(1), (ear**2).sum(1)))
     spread = squares - sums**2 / sound.size
     return products / np.sqrt(np.maximum(spread * energy, 1e-9))
 
 
-def _moving(values: _Bands, size: int) -> _Bands:
+def _moving_sums(values: _Bands, size: int) -> _Bands:
     total = np.concatenate([np.zeros(1), np.cumsum(values)])
     return total[size:] - total[:-size]
 
@@ -167,7 +174,7 @@ def utterances(text: str) -> tuple[LocalUtterance, ...]:
     return tuple(
         _spoken(" ".join(words[first:]))
         for sentence in pieces(text)
-        for words in (sentence.split(),)
+        for words in [sentence.split()]
         for first in range(len(words))
     )
 

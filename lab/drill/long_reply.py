@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fallbacks.word_times import CHARACTER_S
 from lab.control import LabControl
-from lab.drill.evidence import Judged, judge_turn
+from lab.drill.evidence import JudgedTurn, judge_turn
 from lab.drill.judge import compare_words
 from lab.drill.measured import MeasuredRun
 from lab.drill.rig import Conversation, Rig
@@ -15,7 +15,7 @@ from lab.process import STAGE_OF
 
 LONG_S: Final = 100.0  # the longest wait for the end of a reply, which may take 60 s
 MAX_S: Final = 30.0  # after this much speech, a pause counts as the end of the reply
-JUDGED: Final = 260  # words of the model's text that are judged; a minute has about 170
+JUDGED_WORDS: Final = 260  # of the model's text; a minute has about 170
 
 
 async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
@@ -24,7 +24,7 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
         written = await _longest_answer(rig.control, call.lab_s(asked.began_s))
-        turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED]))
+        turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED_WORDS]))
         judged = as_ended(await judge_turn(call, rig.control, turn))
         run.add(judged)
         run.measures["reply_s"] = _length_s(judged)
@@ -32,7 +32,7 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
         run.measures["given_s"] = await most_given(rig.control, call, turn.began_s)
 
 
-def as_ended(judged: Judged) -> Judged:
+def as_ended(judged: JudgedTurn) -> JudgedTurn:
     """Return a turn whose answer ends where the speech ended, if that is the end of a sentence.
 
     Otherwise the turn is returned unchanged.
@@ -73,12 +73,12 @@ async def _longest_answer(control: LabControl, since_s: float) -> str:
     return max(answers, key=len, default="")
 
 
-def _length_s(judged: Judged) -> float:
+def _length_s(judged: JudgedTurn) -> float:
     words = judged.verdict.words
     return words[-1].end_s - words[0].at_s if words else LOST
 
 
-async def _ahead_s(control: LabControl, call: Conversation, judged: Judged) -> float:
+async def _ahead_s(control: LabControl, call: Conversation, judged: JudgedTurn) -> float:
     """Return the longest time from a voice sending a word to the caller hearing it."""
     from_s, until_s = call.lab_s(judged.turn.began_s), call.lab_s(judged.turn.end_s)
     sent: Sequence[Mapping[str, Any]] = [

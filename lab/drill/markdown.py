@@ -24,9 +24,15 @@ COLUMNS: Final = (
     *("fault", "target", "p50", "worst", "verdict", "extra requests"),
     *("stock p50", "stock worst", "passes met"),
 )
-PASSES: Final = ("pass", "started", "commit", "options", "machine", "others used", "rows met")
-EVERY: Final = ("fault", "pass", "runs", "verdict", "worst of each target, in the order above")
-HOW: Final = (
+PASS_COLUMNS: Final = ("pass", "started", "commit", "options", "machine", "others used", "rows met")
+RUN_COLUMNS: Final = (
+    "fault",
+    "pass",
+    "runs",
+    "verdict",
+    "worst of each target, in the order above",
+)
+INTRODUCTION: Final = (
     "Every figure is measured in the recording of what the caller heard. *Extra* is the time"
     " beyond a healthy turn of the same question with the same delays; *gap* is silence inside the"
     " reply beyond the speech's own pauses; *any speech* includes fillers and clips. *Stock* is"
@@ -56,16 +62,16 @@ def _page(
     rows: Sequence[Row], results: Results, judged: dict[str, list[RowInPass]]
 ) -> Iterator[str]:
     yield "# What callers heard\n\n"
-    yield HOW
+    yield INTRODUCTION
     yield _head(COLUMNS)
     for row in rows:
         yield from _lines(row, results, judged[row.name])
     yield "\n## The passes\n\n"
-    yield _head(PASSES)
+    yield _head(PASS_COLUMNS)
     for drill_pass in results.passes:
         yield _line(_describe(drill_pass, results, judged))
     yield "\n## Every row in every pass\n\n"
-    yield _head(EVERY)
+    yield _head(RUN_COLUMNS)
     for row in rows:
         for index, row_in_pass in enumerate(judged[row.name]):
             yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(row_in_pass, row)])
@@ -86,7 +92,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         yield _line(
             [
                 f"{row.title} (`{row.name}`)" if index == 0 else "",
-                finding.told,
+                finding.words,
                 marked(finding.p50, mark),
                 marked(finding.worst, mark),
                 _verdict(finding),
@@ -110,18 +116,19 @@ def _verdict(finding: TargetFinding) -> str:
 def _describe(
     drill_pass: DrillPass, results: Results, judged: dict[str, list[RowInPass]]
 ) -> list[str]:
-    inside = {
+    in_pass = {
         name: row_in_pass
         for name, passes in judged.items()
         for row_in_pass in passes
         if row_in_pass.within.number == drill_pass.number
     }
-    parts = [f"{sum(row_in_pass.met for row_in_pass in inside.values())} of {len(inside)}"]
+    parts = [f"{sum(row_in_pass.met for row_in_pass in in_pass.values())} of {len(in_pass)}"]
     for verdict in ("missed", "not run"):
         names = [
-            f"`{name}`" for name, row_in_pass in inside.items() if row_in_pass.verdict == verdict
+            f"`{name}`" for name, row_in_pass in in_pass.items() if row_in_pass.verdict == verdict
         ]
-        parts += [f"{verdict}: {', '.join(names)}"] if names else []
+        if names:
+            parts.append(f"{verdict}: {', '.join(names)}")
     return [
         str(drill_pass.number),
         drill_pass.began,

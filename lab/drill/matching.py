@@ -19,9 +19,9 @@ from lab.drill.sound import RATE_HZ, Match, Pcm
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-SHORT: Final = RATE_HZ // 10
+SHORT: Final = RATE_HZ // 10  # samples; shorter sounds need `EarPath.short_alike`
 MIN_ANCHOR: Final = RATE_HZ // 40  # the shortest part that identifies a torn sound
-STEP: Final = 4096  # samples; transforms of its multiples are fast
+STEP: Final = 4096  # samples; transforms of its multiples are fast, so sizes are rounded up
 FAINT: Final = 40.0  # of 32768, root mean square: fainter sounds cannot be recognised
 RINGING: Final = RATE_HZ // 4  # samples; how long a filter rings after the end of a sound
 
@@ -55,7 +55,7 @@ class SearchedRecording:
 
     def __init__(self, samples: Pcm, *, line: EarPath = TELEPHONE) -> None:
         self._line = line
-        self._samples = self._hear(samples)
+        self._samples = self._compared_part(samples)
         energy = np.cumsum(self._samples**2)
         self._energy = np.concatenate([np.zeros(1), energy])
         self._spectra: dict[int, _Spectrum] = {}
@@ -63,17 +63,17 @@ class SearchedRecording:
     def matches(self, sound: Pcm) -> list[Match]:
         """Return every occurrence of the sound, complete or with a short gap."""
         least = self._line.alike if sound.size >= SHORT else self._line.short_alike
-        wanted = self._hear(sound)
+        wanted = self._compared_part(sound)
         if whole := list(self._peaks(wanted, least)):
             return whole
         finer = self._line.finer
-        later = (_later(wanted, part / finer) for part in range(finer))
-        return [match for sound_then in later for match in self._torn(sound_then)]
+        delayed = (_delayed(wanted, part / finer) for part in range(finer))
+        return [match for sound_delayed in delayed for match in self._find_torn(sound_delayed)]
 
-    def _hear(self, samples: Pcm) -> _Floats:
+    def _compared_part(self, samples: Pcm) -> _Floats:
         """Return the part of a sound that is compared."""
         sound = samples.astype(np.float64)
-        return sound if self._line.band_hz is None else _within(sound, *self._line.band_hz)
+        return sound if self._line.band_hz is None else _band_of(sound, *self._line.band_hz)
 
     def _peaks(self, sound: _Floats, least: float) -> Iterator[Match]:
         """Yield the matches, best first; no two of them overlap by more than half."""
@@ -86,8 +86,11 @@ class SearchedRecording:
             yield Match(best, best + sound.size, float(likeness[best]))
             likeness[max(0, best - apart) : best + apart] = -np.inf
 
-    def _torn(self, sound: _Floats) -> list[Match]:
-        """Return the places where nearly all of a sound occurs, with short gaps."""
+    def _find_torn(self, sound: _Floats) -> list[Match]:
+        """Return the places where nearly all of a sound occurs, with short gaps.
+
+        They are found by one part of the sound: its second half, its first half, or a quarter.
+        """
         half, quarter = sound.size // 2, sound.size // 4
         pieces = [(half, half), (0, half), *((at * quarter, quarter) for at in range(4))]
         for at, size in pieces:
@@ -114,7 +117,7 @@ class SearchedRecording:
         spectrum = self._spectrum(size) * np.conj(_transformed(sound, size))
         energy = self._energy[sound.size :][:places] - self._energy[:places]
         own = float((sound**2).sum())
-        least = FAINT**2 * sound.size / 4  # silence matches nothing
+        least = FAINT**2 * sound.size / 4  # so that near-silence matches nothing
         products = self._products(spectrum, size)[:places]
         return products / np.sqrt(np.maximum(energy, least) * own)
 
@@ -141,7 +144,7 @@ def _transformed(sound: _Floats, size: int) -> _Spectrum:
     return np.fft.rfft(sound.astype(np.float32), size)
 
 
-def _within(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
+def _band_of(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
     """Return the part of a sound within a band, without a time shift."""
     size = -(-(sound.size + RINGING) // STEP) * STEP
     tones = np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 1.0)
@@ -151,7 +154,7 @@ def _within(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
     return filtered
 
 
-def _later(sound: _Floats, parts: float) -> _Floats:
+def _delayed(sound: _Floats, parts: float) -> _Floats:
     """Return a sound delayed by a fraction of a sample."""
     if not parts:
         return sound

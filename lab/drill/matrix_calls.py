@@ -37,8 +37,8 @@ QUESTION_S: Final = 1.2  # "How much is a haircut?"
 FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
 IN_FLIGHT: Final = 5  # words that may be heard twice: the heard position is stored twice a second
 LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer beyond the budget
-OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # its probes; calls here use 8000 Hz
-OF_A_VOICE: Final = {"path": "#probe"}  # its probes, by their context
+RECOGNISER_PROBES: Final = {"path": "sample_rate=16000"}  # restricts a fault; calls use 8000 Hz
+VOICE_PROBES: Final = {"path": "#probe"}  # restricts a fault to these, by their context
 ANOTHER_MOMENT: Final = (
     "healthy turns, too, differ from their median by up to 0.06 s, depending on when the recogniser"
     " and the turn detector get the processor"
@@ -87,6 +87,7 @@ def _outages() -> Iterator[Row]:
 
 
 def _second_callers() -> Iterator[Row]:
+    """Yield rows whose second turn or call must not notice the fault that the first one met."""
     for stage, breaks in (("stt", stt(SILENT)), ("llm", llm(SILENT)), ("tts", tts(SILENT))):
         for what, plan in (("turn", CallPlan.SECOND_TURN), ("call", CallPlan.SECOND_CALL)):
             as_healthy = Target(
@@ -105,19 +106,20 @@ def _second_callers() -> Iterator[Row]:
 
 
 def _judged_by_probes() -> Iterator[Row]:
+    """Yield rows in which only probes still fail: the callers' success must close the breakers."""
     greeting = Target(measure="greeting_s", worst=0.3, over=(HEALTHY, "greeting_s"))
     closed = Target(measure="closed", worst=1, least=True)
     probes: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-        "stt": (("deepgram", "deepgram-b"), {"fault": "http", "status": 503} | OF_A_RECOGNISER),
-        "tts": (("cartesia", "elevenlabs"), {"fault": "error_event"} | OF_A_VOICE),
+        "stt": (("deepgram", "deepgram-b"), {"fault": "http", "status": 503} | RECOGNISER_PROBES),
+        "tts": (("cartesia", "elevenlabs"), {"fault": "error_event"} | VOICE_PROBES),
     }
     for stage, (names, window) in probes.items():
-        out = each_of(names, REFUSE, When.BEFORE_CALL)
+        outage = each_of(names, REFUSE, When.BEFORE_CALL)
         yield Row(
             name=f"{stage}-probes",
             title=f"Every {stage.upper()} has recovered, but its probes fail",
             plan=CallPlan.PROBES,
-            breaks=(*out, *each_of(names, window, When.NEXT_CALL)),
+            breaks=(*outage, *each_of(names, window, When.NEXT_CALL)),
             targets=(closed, greeting, extra(0.3), EVERY_WORD, NEVER_SILENT),
         )
 
@@ -177,6 +179,7 @@ def _barge_ins() -> Iterator[Row]:
 
 
 def _mistakable() -> Iterator[Row]:
+    """Yield rows with sounds and pauses that must not be mistaken for a turn of the caller."""
     once = Target(measure="model_requests", worst=1)
     uncut = Target(measure="barge_ins", worst=0)
     yield Row(

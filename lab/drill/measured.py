@@ -7,7 +7,7 @@ from typing import Final
 
 from lab.control import LabControl
 from lab.drill.breaks import STANDBYS
-from lab.drill.evidence import Judged
+from lab.drill.evidence import JudgedTurn
 from lab.drill.hearing import bare_words
 from lab.drill.rig import AskedTurn, Conversation
 from lab.drill.rows import LOST
@@ -21,9 +21,9 @@ class MeasuredRun:
     """The results of one run: its measures by name, and its turns."""
 
     measures: dict[str, float] = field(default_factory=dict)
-    turns: list[Judged] = field(default_factory=list)
+    turns: list[JudgedTurn] = field(default_factory=list)
 
-    def add(self, judged: Judged) -> Judged:
+    def add(self, judged: JudgedTurn) -> JudgedTurn:
         """Add a turn, and count it in the measures that all plans share."""
         self.turns.append(judged)
         verdict = judged.verdict
@@ -41,7 +41,7 @@ class MeasuredRun:
         return judged
 
 
-def first_word_s(judged: Judged) -> float:
+def first_word_s(judged: JudgedTurn) -> float:
     """Return the delay from the caller's stop to the reply's first word; `LOST` without one."""
     return LOST if judged.verdict.first_word_s is None else judged.verdict.first_word_s
 
@@ -99,13 +99,13 @@ def changes(voices: Sequence[str]) -> int:
     return sum(before != after for before, after in itertools.pairwise(voices))
 
 
-def speech_of(judged: Judged) -> list[tuple[float, float]]:
+def speech_of(judged: JudgedTurn) -> list[tuple[float, float]]:
     """Return when the agent was heard in a turn, in seconds from the caller's stop."""
     stop_s = judged.turn.stop_s - judged.turn.began_s
     spans = stretches(judged.recording)
     return [(a - stop_s, b - stop_s) for a, b in spans]
 
 
-def length_of(judged: Judged) -> float:
+def length_of(judged: JudgedTurn) -> float:
     """Return how long a turn was listened to, in seconds."""
     return judged.recording.size / RATE_HZ

@@ -16,13 +16,13 @@ from lab.drill.sound import RATE_HZ, Match
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
-TEAR_MOST: Final = RATE_HZ // 4  # samples of silence inside a word; with more it is not one word
+MAX_TEAR: Final = RATE_HZ // 4  # samples of silence inside a word; with more it is not one word
 GRAIN: Final = RATE_HZ // 200  # samples: the step in which a sound is followed
 PROBE: Final = GRAIN * 5  # samples of the sound that are searched for after a gap
 HISS: Final = 30.0  # of 32768: smaller differences are inaudible
-ENOUGH: Final = 0.75  # the share of audible grains that must be found: each gap costs one
+MIN_FOUND: Final = 0.75  # the share of audible grains that must be found: each gap costs one
 FAINT: Final = 100.0  # of 32768, root mean square: quieter grains are hardly audible
-LEAST: Final = 0.7  # of the sound's length; a shorter match is not the word
+MIN_LENGTH: Final = 0.7  # of the sound's length; a shorter match is not the word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,26 +53,27 @@ def mend(
     Args:
         recording: What was heard.
         sound: What was sent.
-        at: A sample of the sound that was found for certain ...
-        place: ... at this sample of the recording.
+        at: A position in the sound that was found for certain, in samples.
+        place: Its position in the recording.
         wear: The accepted damage besides gaps.
     """
     end, after = _follow(recording[place:], sound[at:], wear)
     # Following backwards is following forwards in reversed arrays.
     start, before = _follow(recording[:place][::-1], sound[:at][::-1], wear)
-    there = (before + after) / max(1, _audible(sound[at:]) + _audible(sound[:at][::-1]))
-    longer = end + start - sound.size
-    if there < ENOUGH or not (LEAST - 1) * sound.size <= longer <= TEAR_MOST:
+    audible = _count_audible(sound[at:]) + _count_audible(sound[:at][::-1])
+    found = (before + after) / max(1, audible)
+    added = end + start - sound.size  # by gaps; negative if the sound was compressed
+    if found < MIN_FOUND or not (MIN_LENGTH - 1) * sound.size <= added <= MAX_TEAR:
         return None
-    return Match(place - start, place + end, min(1.0, there))
+    return Match(place - start, place + end, min(1.0, found))
 
 
-def _audible(sound: _Floats) -> int:
+def _count_audible(sound: _Floats) -> int:
     """Return how many grains of a sound are audible."""
-    return sum(_loud(sound[at : at + GRAIN]) for at in range(0, sound.size, GRAIN))
+    return sum(_is_audible(sound[at : at + GRAIN]) for at in range(0, sound.size, GRAIN))
 
 
-def _loud(grain: _Floats) -> bool:
+def _is_audible(grain: _Floats) -> bool:
     return float((grain**2).sum()) >= FAINT**2 * grain.size
 
 
@@ -82,13 +83,13 @@ def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
     while at < sound.size:
         grain = sound[at : at + GRAIN]
         heard = recording[place : place + grain.size]
-        if _same(heard, grain, wear.differs):
+        if _is_same(heard, grain, wear.differs):
             at, place = at + grain.size, place + grain.size
-            last, grains = place, grains + _loud(grain)
+            last, grains = place, grains + _is_audible(grain)
             continue
         at += grain.size  # this grain is lost in the gap
         first = max(0, place - wear.squeezed)
-        found = _again(recording[first:], sound[at : at + PROBE], least=wear.again)
+        found = _find_after_gap(recording[first:], sound[at : at + PROBE], least=wear.again)
         if found is not None:
             place = first + found
         elif not wear.patient:
@@ -96,16 +97,16 @@ def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
     return last, grains
 
 
-def _same(heard: _Floats, grain: _Floats, differs: float) -> bool:
+def _is_same(heard: _Floats, grain: _Floats, differs: float) -> bool:
     if heard.size < grain.size:
         return False
     other = float(((heard - grain) ** 2).sum())
     return other <= differs * float((grain**2).sum()) + HISS**2 * grain.size
 
 
-def _again(recording: _Floats, probe: _Floats, *, least: float) -> int | None:
+def _find_after_gap(recording: _Floats, probe: _Floats, *, least: float) -> int | None:
     """Return where the sound continues in the recording after a gap; `None` if it does not."""
-    window = recording[: TEAR_MOST + probe.size]
+    window = recording[: MAX_TEAR + probe.size]
     if probe.size < GRAIN or window.size < probe.size:
         return None
     products = np.correlate(window, probe, mode="valid")

@@ -54,10 +54,10 @@ from operations.notify.incident_rules import Incidents
 
 VOICE: Final = "elevenlabs"
 STANDBY: Final = "cartesia"
-ALONE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
+ONE_VOICE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
 CONTACTS: Final = 2
 MAX_S: Final = 240.0
-LOOK_S: Final = 0.1
+CHECK_EVERY_S: Final = 0.1
 OUTAGE: Final[Mapping[str, Any]] = {"fault": "http", "status": 503}
 SHOWN: Final = (
     AttemptFailed, BreakerMoved, CampaignHeld, CampaignResumed, ContactSkipped, DialEnded,
@@ -121,17 +121,17 @@ def code_of(event: Event) -> str:
         case DialEnded():
             return str(event.outcome)
         case _:
-            return _SHORT.get(type(event), "")
+            return _CODES.get(type(event), "")
 
 
-_SHORT: Final[Mapping[type, str]] = {
+_CODES: Final[Mapping[type, str]] = {
     ContactSkipped: "skipped",
     CampaignResumed: "resumed",
     DialPlaced: "dialled",
 }
 
 
-def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
+def find_missing(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
     """Return the codes of `wanted` that did not happen after their predecessors."""
     missing: list[str] = []
     at = 0
@@ -158,23 +158,24 @@ async def with_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
     """Break the voice while a standby is available."""
-    async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
-        it.note(f"with a standby: {VOICE} answers 503, {STANDBY} works")
-        dials = await _wait_until_ended(staged, it, control)
-    failed = [failure for failure in it.of(AttemptFailed) if failure.provider == VOICE]
-    sentences = [event.text for event in it.of(AgentSaid) if not event.by]
+    campaign = _running_campaign(lab, (*ONE_VOICE, STANDBY), contacts[:1], say, models)
+    async with campaign as (staged, witness, control):
+        witness.note(f"with a standby: {VOICE} answers 503, {STANDBY} works")
+        dials = await _wait_until_ended(staged, witness, control)
+    failed = [failure for failure in witness.of(AttemptFailed) if failure.provider == VOICE]
+    sentences = [event.text for event in witness.of(AgentSaid) if not event.by]
     return (
         Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
         Proof(
             text="the callee heard the disclosure, the greeting and the answers",
-            holds=len(sentences) >= 3 and not it.of(StageExhausted),
+            holds=len(sentences) >= 3 and not witness.of(StageExhausted),
         ),
         _all_completed(dials, contacts[:1]),
         Proof(
             text="no contact was skipped and nothing was held",
-            holds=not it.of(ContactSkipped) and not it.of(CampaignHeld),
+            holds=not witness.of(ContactSkipped) and not witness.of(CampaignHeld),
         ),
-        *_books(dials, staged),
+        *_compare_ledgers(dials, staged),
     )
 
 
@@ -182,12 +183,13 @@ async def without_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
     """Break the only voice before any call; mend it once all contacts have been skipped."""
-    async with _stage(lab, ALONE, contacts, say, models) as (staged, it, control):
-        it.note(f"without a standby: {VOICE} answers 503")
-        dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
-    missing = in_order(FLOW, it.codes)
-    placed = [event.dial_id for event in it.of(DialPlaced)]
-    skipped = [event.dial_id for event in it.of(ContactSkipped)]
+    campaign = _running_campaign(lab, ONE_VOICE, contacts, say, models)
+    async with campaign as (staged, witness, control):
+        witness.note(f"without a standby: {VOICE} answers 503")
+        dials = await _wait_until_ended(staged, witness, control, mend_after=len(contacts))
+    missing = find_missing(FLOW, witness.codes)
+    placed = [event.dial_id for event in witness.of(DialPlaced)]
+    skipped = [event.dial_id for event in witness.of(ContactSkipped)]
     return (
         Proof(
             text="in order: " + ", ".join(FLOW) + (f"; not: {missing}" if missing else ""),
@@ -195,26 +197,30 @@ async def without_standby(
         ),
         Proof(text="no call was placed during the outage", holds=not set(placed) & set(skipped)),
         Proof(
-            text=f"{len(it.of(CampaignHeld))} alert to operators that no calls are placed",
-            holds=len(it.of(CampaignHeld)) == 1 and len(it.of(CampaignResumed)) == 1,
+            text=f"{len(witness.of(CampaignHeld))} alert to operators that no calls are placed",
+            holds=len(witness.of(CampaignHeld)) == 1 and len(witness.of(CampaignResumed)) == 1,
         ),
         Proof(
             text="no call was lost",
-            holds=all(event.reason != "failed" for event in it.of(CallEnded)),
+            holds=all(event.reason != "failed" for event in witness.of(CallEnded)),
         ),
         _all_completed(dials, contacts),
-        *_books(dials, staged),
+        *_compare_ledgers(dials, staged),
     )
 
 
 @asynccontextmanager
-async def _stage(
+async def _running_campaign(
     lab: RunningLab,
     rungs: Sequence[str],
     contacts: Sequence[StagedContact],
     say: Say,
     models: VoiceModels | None,
 ) -> AsyncIterator[tuple[StagedServer, Witness, LabControl]]:
+    """Run a server with these rungs and a campaign during the block; `VOICE` is broken.
+
+    Yields the server, the listener to its events, and the lab's control.
+    """
     kept = [instance for instance in lab.instances if instance["name"] in rungs]
     order = sorted(kept, key=lambda instance: rungs.index(str(instance["name"])))
     witness = Witness(say, Incidents({"tts": [rung for rung in rungs if rung in (VOICE, STANDBY)]}))
@@ -234,33 +240,40 @@ async def _stage(
 
 async def _wait_until_ended(
     staged: StagedServer,
-    it: Witness,
+    witness: Witness,
     control: LabControl,
     *,
     mend_after: int = 0,
 ) -> Sequence[Dial]:
+    """Wait for the end of the campaign, and return its dials.
+
+    With `mend_after`, the voice is mended once that number of contacts was skipped and a probe has
+    failed since then.
+    """
     async with asyncio.timeout(MAX_S):
         if mend_after:
-            await _until(lambda: len(it.of(ContactSkipped)) >= mend_after and _probed(it))
+            await _until(
+                lambda: len(witness.of(ContactSkipped)) >= mend_after and _has_probe_failed(witness)
+            )
             await control.mend_all()
-            it.codes.append("mended")
-            it.note(f"{VOICE} is mended")
+            witness.codes.append("mended")
+            witness.note(f"{VOICE} is mended")
         _, dials = await staged.ended()
         return dials
 
 
-def _probed(it: Witness) -> bool:
+def _has_probe_failed(witness: Witness) -> bool:
     """Return whether a probe has failed since the last contact was skipped."""
-    return "probe failed" in it.codes[_last(it.codes, "skipped") :]
+    return "probe failed" in witness.codes[_last_index(witness.codes, "skipped") :]
 
 
-def _last(codes: Sequence[str], code: str) -> int:
+def _last_index(codes: Sequence[str], code: str) -> int:
     return max(at for at, found in enumerate(codes) if found == code)
 
 
 async def _until(holds: Callable[[], bool]) -> None:
     while not holds():  # noqa: ASYNC110 - the witness has no event
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(CHECK_EVERY_S)
 
 
 def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:
@@ -271,7 +284,8 @@ def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> 
     )
 
 
-def _books(dials: Sequence[Dial], staged: StagedServer) -> Proofs:
-    differ = compare_books(dials, staged.carrier)
-    more = ": " + "; ".join(differ.lines) if differ else ""
-    return (Proof(text=f"the ledger and the carrier's record agree{more}", holds=not differ.lines),)
+def _compare_ledgers(dials: Sequence[Dial], staged: StagedServer) -> Proofs:
+    differences = compare_books(dials, staged.carrier)
+    more = ": " + "; ".join(differences.lines) if differences else ""
+    text = f"the ledger and the carrier's record agree{more}"
+    return (Proof(text=text, holds=not differences.lines),)

@@ -31,7 +31,7 @@ APART_S: Final = 0.25  # eight people do not stop speaking at the same instant
 QUESTIONS: Final = (HAIRCUT, HOURS)  # others got a wrong answer, 3 of 16 in a crowd
 BUDGET_S: Final = 1.5  # latency.budget_s
 LATE_S: Final = 10.0  # the longest wait for a reply that the caller will interrupt
-MENDED_S: Final = 0.5  # into the interrupting words: they are detected, but no request is made yet
+MEND_AFTER_S: Final = 0.5  # of the interruption: it is detected, but no request is made yet
 
 
 Play: TypeAlias = Callable[[Rig, MeasuredRun], Awaitable[None]]
@@ -90,12 +90,16 @@ async def _noise(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
+    """Ask while everything is broken, and measure the longest silence from then on.
+
+    If the agent hangs up, only the time until its last sound counts.
+    """
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         turn = await call.ask(rig.row.question)
         await call.ear.wait(turn.stop_s + DEAD_S - call.now_s)
         run.add(await judge_turn(call, rig.control, turn))
-        end_s = call.now_s if not call.over else end_of_speech(call)
+        end_s = end_of_speech(call) if call.over else call.now_s
         run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
@@ -112,30 +116,34 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _crowd(rig: Rig, run: MeasuredRun) -> None:
-    together = asyncio.Barrier(CROWD)
+    all_greeted = asyncio.Barrier(CROWD)
 
-    async def one(number: int) -> None:
+    async def play_caller(number: int) -> None:
         async with rig.greeted_call() as call:
-            await together.wait()
+            await all_greeted.wait()
             await rig.break_now(When.BEFORE_TURN)
             await call.ear.wait(number * APART_S)
             await ask(rig, call, run, QUESTIONS[number % len(QUESTIONS)])
 
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
-            callers.create_task(one(number))
+            callers.create_task(play_caller(number))
     for count in ("requests", "standby_requests"):  # each turn has counted those of all callers
         run.measures[count] /= CROWD
 
 
 async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
+    """Ask while something is broken, and interrupt the agent with another question.
+
+    The faults are mended early in the interruption, so that its answer can be judged.
+    """
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         asked_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)
         run.measures["nothing_to_break"] = not spoke  # then the agent's silence proves nothing
         waited_s = first_speech_after(call, asked_s)
-        turn = await call.ask(HOURS, at=((MENDED_S, rig.control.mend_all),))
+        turn = await call.ask(HOURS, at=((MEND_AFTER_S, rig.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)
         run.add(await judge_turn(call, rig.control, turn))
         run.measures["first_speech_s"] = max(waited_s, run.measures["first_speech_s"])

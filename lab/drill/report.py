@@ -14,13 +14,13 @@ from lab.drill.verdicts import TargetFinding, extra_requests, findings
 WIDTH: Final = 960
 LEFT: Final = 110
 ROW: Final = 22
-LETTER: Final = 5.5  # about a letter's width at this size
+LETTER_WIDTH: Final = 5.5  # about a letter's width at this size
 COLOURS: Final = {
     "cartesia": "#2563eb",
     "elevenlabs": "#d97706",
     "local": "#16a34a",
 }
-OTHER: Final = "#7c3aed"
+OTHER_COLOUR: Final = "#7c3aed"
 BUDGET_S: Final = 1.5
 
 
@@ -34,7 +34,7 @@ def waterfall(turn: Mapping[str, Any]) -> str:
         *_ground(scale, lanes, height),
         _bar(scale, turn["began_s"], 0.0, lane=0, colour="#64748b"),
         *(_bar(scale, a, b, lane=1, colour="#94a3b8") for a, b in turn["speech"]),
-        *(_bar(scale, a, b, lane=1, colour=OTHER) for a, b in turn["verdict"]["other"]),
+        *(_bar(scale, a, b, lane=1, colour=OTHER_COLOUR) for a, b in turn["verdict"]["other"]),
         *_words(scale, turn["verdict"]["words"]),
         *_requests(scale, turn["requests"], lanes),
     ]
@@ -71,11 +71,11 @@ def _ground(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
 def _words(scale: _Scale, words: Sequence[Sequence[Any]]) -> list[str]:
     parts: list[str] = []
     for text, provider, from_s, until_s in words:
-        colour = COLOURS.get(provider.removesuffix("-b"), OTHER)
+        colour = COLOURS.get(provider.removesuffix("-b"), OTHER_COLOUR)
         tip = f"<title>{escape(f'{text} ({provider}, {from_s:.2f} s)')}</title>"
         parts.append(_bar(scale, from_s, until_s, lane=2, colour=colour, tip=tip))
         width = scale.x(until_s) - scale.x(from_s)
-        if width > LETTER * len(text):
+        if width > LETTER_WIDTH * len(text):
             at = f'x="{scale.x(from_s) + 2:.1f}" y="{_y(2) + 14}"'
             parts.append(f'<text {at} class="word">{escape(text)}</text>')
     return parts
@@ -124,7 +124,7 @@ svg text.word { fill: #fff; font-size: 10px; } svg text.tick { opacity: .7; }
 svg line.grid { stroke: #8884; } svg line.budget { stroke: #dc2626; stroke-dasharray: 4 3; }
 svg circle.good { fill: #16a34a; } svg circle.bad { fill: #dc2626; }
 """
-HOW: Final = """
+INTRODUCTION: Final = """
 <p>Every figure is measured in the recording of what the caller heard. A word counts as heard if the
 samples that a simulated voice sent for it are found there. <em>Extra</em> is the time beyond a
 healthy turn of the same question with the same delays; <em>gap</em> is silence inside the reply
@@ -145,7 +145,7 @@ def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
 def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
-    yield f"<style>{STYLE}</style></head><body><h1>What callers heard</h1>{HOW}"
+    yield f"<style>{STYLE}</style></head><body><h1>What callers heard</h1>{INTRODUCTION}"
     judged = [(row, passes) for row in rows if (passes := judge_passes(row, OURS, results))]
     yield from (_about(drill_pass, results) for drill_pass in results.passes)
     yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
@@ -183,7 +183,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         reason = f": {escape(finding.target.if_missed)}" if finding.met is False else ""
         counted = count_met(passes) if index == 0 else ""
         asked = "" if index or more is None else f"{more:+.2g}"
-        yield f"<tr><td>{title}</td><td>{escape(finding.told)}</td>{_numbers(finding, mark)}"
+        yield f"<tr><td>{title}</td><td>{escape(finding.words)}</td>{_numbers(finding, mark)}"
         yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
         yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
         yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bot.exits import UsageError
 from lab.drill import judge as judging
-from lab.drill.evidence import Judged
+from lab.drill.evidence import JudgedTurn
 from lab.drill.measured import length_of, speech_of
 from lab.drill.rows import HEALTHY, Row
 from lab.drill.verdicts import Measured
@@ -129,6 +129,7 @@ class Results:
         return [entry for entry in self.entries if entry["row"] == row and entry["side"] == side]
 
     def _healthy_for(self, drill_pass: DrillPass, side: str) -> list[dict[str, Any]]:
+        """Return the healthy runs of the last earlier pass that has some, or the first later."""
         healthy = self.of(HEALTHY, side)
         numbers = {entry["pass"] for entry in healthy}
         earlier = {number for number in numbers if number < drill_pass.number}
@@ -139,20 +140,20 @@ class Results:
         numbers = [drill_pass.number for drill_pass in self.passes]
         expected = list(range(1, len(numbers) + 1))
         if numbers != expected:
-            gone = next((n for n in expected if n not in numbers), len(numbers))
+            missing = next((n for n in expected if n not in numbers), len(numbers))
             raise UsageError(
-                f"{self._path} lacks pass {gone}; a report needs every pass that was begun"
+                f"{self._path} lacks pass {missing}; a report needs every pass that was begun"
             )
         if strays := {entry["pass"] for entry in self.entries} - set(numbers):
             raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        written = self._path.with_suffix(".tmp")
+        new_file = self._path.with_suffix(".tmp")  # complete before it replaces the old one
         kept = {"passes": [asdict(drill_pass) for drill_pass in self.passes], "runs": self.entries}
         text = json.dumps(kept, ensure_ascii=False, indent=1)
-        written.write_text(text + "\n", encoding="utf-8")
-        written.replace(self._path)
+        new_file.write_text(text + "\n", encoding="utf-8")
+        new_file.replace(self._path)
 
 
 def _round(measures: Mapping[str, float]) -> dict[str, float]:
@@ -173,7 +174,7 @@ def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
     ]
 
 
-def turn_as_json(judged: Judged) -> dict[str, Any]:
+def turn_as_json(judged: JudgedTurn) -> dict[str, Any]:
     """Return the stored part of a turn; times are seconds from the caller's stop."""
     stop_s = judged.turn.stop_s - judged.turn.began_s
     verdict = dict(judging.as_json(judged.verdict))

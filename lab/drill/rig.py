@@ -43,8 +43,8 @@ GREETED_S: Final = 20.0  # the longest wait for a greeting
 ANSWER_S: Final = 25.0  # the longest wait for the end of an answer
 QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
 LOST_S: Final = 5.0  # silence that ends any answer; stock Pipecat waits 3 s
-HURRY_S: Final = 12.0  # a caller who hears nothing at all gives up
-SHARE: Final = 0.85  # of the expected length: with this much, an answer may be complete
+GIVE_UP_S: Final = 12.0  # a caller who has heard nothing at all waits no longer
+COMPLETE_SHARE: Final = 0.85  # of the expected length: with this much, an answer may be complete
 POLL_S: Final = 0.05
 TICK_S: Final = 0.02  # a telephone sends this much at once
 
@@ -75,21 +75,22 @@ class CallerEar:
         self._telephone = telephone
 
     async def hear_answer(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
-        """Wait until the answer is over, does not come, or `within_s` have passed.
+        """Wait until the answer is over, at most for `within_s`.
 
         It is over after `QUIET_S` of silence if about `wanted_s` were heard, else after `LOST_S`.
+        If nothing is heard for `GIVE_UP_S`, no answer is expected any more.
         """
         telephone = self._telephone
         while not telephone.over and telephone.now_s - since_s < within_s:
             await asyncio.sleep(POLL_S)
             speech = self.speech(since_s)
             if not speech:
-                if telephone.now_s - since_s > HURRY_S:
+                if telephone.now_s - since_s > GIVE_UP_S:
                     return
                 continue
-            enough = self._amount(since_s) >= SHARE * wanted_s
+            may_be_complete = self._heard_s(since_s) >= COMPLETE_SHARE * wanted_s
             quiet_s = telephone.now_s - speech[-1][1]
-            if quiet_s >= (QUIET_S if enough else LOST_S):
+            if quiet_s >= (QUIET_S if may_be_complete else LOST_S):
                 return
 
     async def hear_some(self, for_s: float, *, since_s: float, within_s: float) -> bool:
@@ -99,7 +100,7 @@ class CallerEar:
             False if that did not happen within `within_s`, or before the end of the call.
         """
         until_s = self._telephone.now_s + within_s
-        while self._amount(since_s) < for_s:
+        while self._heard_s(since_s) < for_s:
             if not await self._goes_on(until_s):
                 return False
         return True
@@ -116,7 +117,7 @@ class CallerEar:
         spans = self._telephone.bursts()
         return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
 
-    def _amount(self, since_s: float) -> float:
+    def _heard_s(self, since_s: float) -> float:
         return sum(b - a for a, b in self.speech(since_s))
 
     async def _goes_on(self, until_s: float) -> bool:
@@ -223,6 +224,7 @@ class Conversation:
         await self._telephone.say(sound)
 
     def _expect_answer(self, question: str) -> str:
+        """Return the answer to this question after all earlier ones, and keep it as `expected`."""
         self._asked.append(question)
         self.expected = answers(self._asked, greeting=self.greeting)[-1]
         return self.expected

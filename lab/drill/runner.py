@@ -28,8 +28,8 @@ from lab.recording import write
 
 GIT_S: Final = 10.0
 STAT: Final = Path("/proc/stat")
-BUSY: Final = (0, 1, 2, 5, 6, 7)  # in its first line: user, nice, system, irq, softirq, steal
-OWN: Final = slice(11, 15)  # in /proc/PID/stat after the name: its own times, and its children's
+BUSY_COLUMNS: Final = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
+OWN_COLUMNS: Final = slice(11, 15)  # in /proc/PID/stat, after the name: own times, children's
 UNKNOWN: Final = ""
 
 
@@ -84,8 +84,8 @@ def read_cpu_times() -> CpuTimes | None:
     except OSError:
         return None
     ticks = [int(word) for word in first.split()[1:]]
-    machine_s = sum(ticks[index] for index in BUSY) / os.sysconf("SC_CLK_TCK")
-    return CpuTimes(at_s=clock.monotonic(), machine_s=machine_s, own_s=_own_s())
+    machine_s = sum(ticks[index] for index in BUSY_COLUMNS) / os.sysconf("SC_CLK_TCK")
+    return CpuTimes(at_s=clock.monotonic(), machine_s=machine_s, own_s=_own_cpu_s())
 
 
 def others_cores(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
@@ -96,31 +96,32 @@ def others_cores(before: CpuTimes | None, after: CpuTimes | None) -> float | Non
     return max(0.0, others_s / (after.at_s - before.at_s))
 
 
-def _own_s() -> float:
+def _own_cpu_s() -> float:
+    """Return the CPU time of this process and its children, those that still run included."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     running = (
-        _spent_s(active_child.pid)
+        _child_cpu_s(active_child.pid)
         for active_child in multiprocessing.active_children()
         if active_child.pid
     )
     return sum(usage.ru_utime + usage.ru_stime for usage in spent) + sum(running)
 
 
-def _spent_s(pid: int) -> float:
+def _child_cpu_s(pid: int) -> float:
     """Return the CPU time of a running child."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return 0.0
-    times = stat.rpartition(")")[2].split()[OWN]
+    times = stat.rpartition(")")[2].split()[OWN_COLUMNS]
     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
 APART_S: Final = 3.0  # between simultaneous calls: a question and the wait for its answer
-SETTLED_S: Final = 2.0  # a server that has just started is still busy
-LONG: Final = (
+SETTLE_S: Final = 2.0  # a wait, because a server that has just started is still busy
+LONG_PLANS: Final = (
     CallPlan.CHANCE,
     CallPlan.CLIPS,
     CallPlan.CROWD,
@@ -128,7 +129,7 @@ LONG: Final = (
     CallPlan.FLAPPING,
     CallPlan.RECOVERY,
 )
-BROKEN: Final = (
+RUN_FAILURES: Final = (
     aiohttp.ClientError,
     CommandError,
     ConnectionError,
@@ -172,14 +173,14 @@ async def run_all(job: Job, results: Results) -> DrillPass:
     begun = await asyncio.to_thread(results.begin, **await _describe_pass(job, rounds))
     folder = job.folder / "runs" / f"pass-{begun.number}"  # apart from earlier passes' files
     for row, side in rounds:
-        together = 1 if row.alone else job.jobs
-        for first in range(1, row.runs + 1, together):
-            numbers = range(first, min(first + together, row.runs + 1))
+        at_once = 1 if row.alone else job.jobs
+        for first in range(1, row.runs + 1, at_once):
+            numbers = range(first, min(first + at_once, row.runs + 1))
             before = await asyncio.to_thread(read_cpu_times)
             entries = await _run_at_once(row, side, numbers, folder=folder)
             others = others_cores(before, await asyncio.to_thread(read_cpu_times))
             for item in entries:
-                facts = {"pass": begun.number, "together": together, "others_cores": others}
+                facts = {"pass": begun.number, "together": at_once, "others_cores": others}
                 entry = facts | item
                 await asyncio.to_thread(results.add, entry)
                 job.emit(entry)
@@ -204,7 +205,8 @@ async def _run_at_once(
     row: Row, side: str, numbers: Sequence[int], *, folder: Path
 ) -> list[dict[str, Any]]:
     """Play some runs of a row at once, each starting `APART_S` after the one before."""
-    ready = asyncio.Barrier(len(numbers))  # starting a server would disturb calls in progress
+    # No call begins before all servers have started: starting one would disturb calls.
+    ready = asyncio.Barrier(len(numbers))
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_run(row, side, number, folder=folder, ready=ready, after_s=after_s))
@@ -216,7 +218,7 @@ async def _run_at_once(
 async def _run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
-    """Play one run; return its entry, with an `error` if it failed in a way listed in `BROKEN`."""
+    """Play one run; return its entry, with an `error` for one of `RUN_FAILURES`."""
     files = folder / f"{row.name}-{side}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
@@ -228,17 +230,17 @@ async def _run(
     }
     run = MeasuredRun()
     try:
-        async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
+        async with asyncio.timeout(LONG_RUN_S if row.plan in LONG_PLANS else RUN_S):
             async with AsyncExitStack() as stack:
                 rig = await _open_rig_together(
                     stack, row, side, number=number, folder=files, ready=ready
                 )
-                await asyncio.sleep(SETTLED_S + after_s)
+                await asyncio.sleep(SETTLE_S + after_s)
                 await play(rig, run)
-    except BROKEN as broken:
+    except RUN_FAILURES as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
     except BaseExceptionGroup as group:
-        known, other = group.split(BROKEN)
+        known, other = group.split(RUN_FAILURES)
         if other is not None or known is None:
             raise
         entry["error"] = "; ".join(_messages_of(known))

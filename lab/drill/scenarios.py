@@ -9,15 +9,15 @@ from typing import Any, Final, TypeAlias
 from fallbacks.breaker import Input, State
 from fallbacks.events import AttemptFailed, BreakerMoved, ProviderProbed, RungRested
 from fallbacks.failure import Kind, Severity
-from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
+from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, open_bench
 
 SEED: Final = 8  # of the lab's random numbers; it gives three timeouts within about seven requests
-TIME_OUTS: Final = 3  # to wait for; chance decides which requests time out
+MIN_TIMEOUTS: Final = 3  # to wait for; chance decides which requests time out
 CHANCE: Final = 0.4  # of each request
 MAX_S: Final = 20.0  # the longest that questions are asked to get these time-outs
 TRUST_S: Final = 15.0  # the longest wait for a mended rung's probe
 RESTS: Final = 3
-LATER: Final = 5  # questions while the breaker is open
+LATER_QUESTIONS: Final = 5  # questions while the breaker is open
 FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and more than a busy machine delays
 QUIET_S: Final = 4.0  # longer than the first two waits between probes, 1 and 2 s
 
@@ -52,59 +52,62 @@ class Scenario:
 
 async def perform(scenario: Scenario, say: Say) -> Proofs:
     """Run a scenario with its own lab and ladder; `say` gets each event as it happens."""
-    async with bench(
+    async with open_bench(
         rungs=scenario.rungs, resilience=scenario.resilience, seed=SEED, say=say
-    ) as stage:
-        return await scenario.play(stage)
+    ) as bench:
+        return await scenario.play(bench)
 
 
-async def _transient(stage: Bench) -> Proofs:
-    def timed_out() -> int:
+async def _transient(bench: Bench) -> Proofs:
+    """Let requests time out at random: every question is answered, and trust returns."""
 
-        return sum(failure.kind is Kind.TIMEOUT for failure in stage.told.of(AttemptFailed))
+    def timeouts() -> int:
+        return sum(failure.kind is Kind.TIMEOUT for failure in bench.told.of(AttemptFailed))
 
-    await stage.fault(fault="silent", where="handshake", p=CHANCE)
+    await bench.fault(fault="silent", where="handshake", p=CHANCE)
     answers: list[QuestionOutcome] = []
-    until_s = stage.told.now_s + MAX_S
-    while timed_out() < TIME_OUTS and stage.told.now_s < until_s:
-        answers.append(await stage.ask())
-        await stage.until(stage.trusted, within_s=until_s - stage.told.now_s)
-    await stage.mend()
-    trusted = await stage.until(stage.trusted, within_s=TRUST_S)
-    last = await stage.ask()
+    until_s = bench.told.now_s + MAX_S
+    while timeouts() < MIN_TIMEOUTS and bench.told.now_s < until_s:
+        answers.append(await bench.ask())
+        await bench.wait_until(bench.is_trusted, within_s=until_s - bench.told.now_s)
+    await bench.mend()
+    is_trusted = await bench.wait_until(bench.is_trusted, within_s=TRUST_S)
+    last = await bench.ask()
     asked = [*answers, last]
     slowest_s = max((answer.first_word_s or 0.0 for answer in asked), default=0.0)
     return (
         Proof(
-            text=f"{timed_out()} attempts at {FIRST} timed out, at random",
-            holds=timed_out() >= TIME_OUTS,
+            text=f"{timeouts()} attempts at {FIRST} timed out, at random",
+            holds=timeouts() >= MIN_TIMEOUTS,
         ),
         _all_answered(asked, f"; the slowest first word came after {slowest_s:.2f} s"),
         Proof(
             text=f"{FIRST} is trusted again and answered the last question",
-            holds=trusted and last.provider == FIRST,
+            holds=is_trusted and last.provider == FIRST,
         ),
     )
 
 
-async def _rate_limit(stage: Bench) -> Proofs:
-    await stage.fault(fault="http", status=429, code="slow_down")  # gives no duration
+async def _rate_limit(bench: Bench) -> Proofs:
+    """Answer 429 without a duration: the rung is asked only after its rests, which grow."""
+    await bench.fault(fault="http", status=429, code="slow_down")  # gives no duration
     answers: list[QuestionOutcome] = []
     for number in range(RESTS):
-        answers.append(await stage.ask())
+        answers.append(await bench.ask())
         if number:  # an answer may take as long as the first rest
-            answers.append(await stage.ask())
+            answers.append(await bench.ask())
         if number < RESTS - 1:
-            await stage.until(stage.trusted, within_s=TRUST_S)
-    requests = await stage.requests()
-    await stage.mend()
-    await stage.until(stage.trusted, within_s=TRUST_S)
-    last = await stage.ask()
-    rests_s = [event.rest_s for event in stage.told.of(RungRested)]
-    grew = len(rests_s) == RESTS and all(a < b for a, b in pairwise(rests_s))
+            await bench.wait_until(bench.is_trusted, within_s=TRUST_S)
+    requests = await bench.requests()
+    await bench.mend()
+    await bench.wait_until(bench.is_trusted, within_s=TRUST_S)
+    last = await bench.ask()
+    rests_s = [event.rest_s for event in bench.told.of(RungRested)]
+    has_grown = len(rests_s) == RESTS and all(a < b for a, b in pairwise(rests_s))
     return (
         Proof(
-            text=f"the rests grew: {', '.join(f'{rest_s:.1f} s' for rest_s in rests_s)}", holds=grew
+            text=f"the rests grew: {', '.join(f'{rest_s:.1f} s' for rest_s in rests_s)}",
+            holds=has_grown,
         ),
         Proof(
             text=f"{len(answers)} questions made {requests} requests to {FIRST}, none in a rest",
@@ -113,55 +116,58 @@ async def _rate_limit(stage: Bench) -> Proofs:
         _all_answered([*answers, last]),
         Proof(
             text="the rate limit did not open the breaker",
-            holds=not stage.told.of(BreakerMoved),
+            holds=not bench.told.of(BreakerMoved),
         ),
         Proof(text=f"after the last rest {FIRST} answered again", holds=last.provider == FIRST),
     )
 
 
-async def _breaker(stage: Bench) -> Proofs:
-    await stage.fault(fault="http", status=503)
-    await stage.ask()
-    opening = await stage.requests()
-    later = [await stage.ask() for _ in range(LATER)]
-    touched = await stage.requests() - opening
+async def _breaker(bench: Bench) -> Proofs:
+    """Break the only rung: its breaker opens, and further questions fail fast."""
+    await bench.fault(fault="http", status=503)
+    await bench.ask()
+    opening_requests = await bench.requests()
+    later = [await bench.ask() for _ in range(LATER_QUESTIONS)]
+    later_requests = await bench.requests() - opening_requests
     slowest_s = max(answer.took_s for answer in later)
-    opened = _describe_moves(stage)
-    opens = _transitions(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
-    await stage.mend()
-    last = await stage.ask()
+    moves = _describe_moves(bench)
+    has_opened_once = _transitions(bench) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
+    await bench.mend()
+    last = await bench.ask()
     return (
         Proof(
-            text=f"{opening} failures in a row opened the breaker: {opened}",
-            holds=opening == stage.availability.breaker.settings.failures and opens,
+            text=f"{opening_requests} failures in a row opened the breaker: {moves}",
+            holds=opening_requests == bench.availability.breaker.settings.failures
+            and has_opened_once,
         ),
         Proof(
-            text=f"{LATER} later questions failed within {1000 * slowest_s:.1f} ms each",
+            text=f"{LATER_QUESTIONS} later questions failed within {1000 * slowest_s:.1f} ms each",
             holds=slowest_s < FAST_S and not any(answer.provider for answer in later),
         ),
         Proof(
-            text=f"they made {touched} requests to {FIRST}, one each: it is the only rung",
-            holds=touched == LATER,
+            text=f"they made {later_requests} requests to {FIRST}, one each: it is the only rung",
+            holds=later_requests == LATER_QUESTIONS,
         ),
         Proof(
             text=f"once mended, {last.provider or 'no rung'} answered, which closed the breaker",
-            holds=last.provider == FIRST and stage.availability.breaker.state is State.CLOSED,
+            holds=last.provider == FIRST and bench.availability.breaker.state is State.CLOSED,
         ),
     )
 
 
-async def _permanent(stage: Bench) -> Proofs:
-    await stage.fault(fault="http", status=401)
-    answers = [await stage.ask(), await stage.ask()]
-    stage.told.note(f"no questions for {QUIET_S:g} s")
+async def _permanent(bench: Bench) -> Proofs:
+    """Reject the key: one failure opens the breaker, and only probes follow."""
+    await bench.fault(fault="http", status=401)
+    answers = [await bench.ask(), await bench.ask()]
+    bench.told.note(f"no questions for {QUIET_S:g} s")
     await asyncio.sleep(QUIET_S)
-    requests = await stage.requests()
-    failures = [failure for failure in stage.told.of(AttemptFailed) if failure.attempt]
-    probes = len(stage.told.of(ProviderProbed))
-    rest_s = stage.availability.breaker.settings.slow_s
+    requests = await bench.requests()
+    failures = [failure for failure in bench.told.of(AttemptFailed) if failure.attempt]
+    probes = len(bench.told.of(ProviderProbed))
+    rest_s = bench.availability.breaker.settings.slow_s
     return (
         Proof(
-            text=f"{requests} requests reached {FIRST} in {stage.told.now_s:.0f} s, {probes} of "
+            text=f"{requests} requests reached {FIRST} in {bench.told.now_s:.0f} s, {probes} of "
             "them probes: no retry",
             holds=requests - probes == 1 and probes > 0,
         ),
@@ -172,31 +178,33 @@ async def _permanent(stage: Bench) -> Proofs:
             == [(True, Severity.HIGH)],
         ),
         Proof(
-            text=f"one failure opened the breaker, for {rest_s:.0f} s: {_describe_moves(stage)}",
-            holds=_transitions(stage) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
-            and stage.availability.retired,
+            text=f"one failure opened the breaker, for {rest_s:.0f} s: {_describe_moves(bench)}",
+            holds=_transitions(bench) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
+            and bench.availability.retired,
         ),
         _all_answered(answers, f", by {STANDBY}"),
     )
 
 
-async def _recovery(stage: Bench) -> Proofs:
-    def probes(*, ok: bool) -> int:
-        return sum(probe.ok is ok for probe in stage.told.of(ProviderProbed))
+async def _recovery(bench: Bench) -> Proofs:
+    """Break and mend the only rung: probes half-open and then close its breaker."""
 
-    await stage.fault(fault="http", status=503)
-    await stage.ask()
-    while_open = await stage.ask()
-    await stage.until(lambda: probes(ok=False) > 0, within_s=TRUST_S)
-    await stage.mend()
-    await stage.until(stage.trusted, within_s=TRUST_S)
-    last = await stage.ask()
-    moves, rest_s = stage.told.of(BreakerMoved), stage.availability.breaker.settings.open_s
+    def probes(*, ok: bool) -> int:
+        return sum(probe.ok is ok for probe in bench.told.of(ProviderProbed))
+
+    await bench.fault(fault="http", status=503)
+    await bench.ask()
+    while_open = await bench.ask()
+    await bench.wait_until(lambda: probes(ok=False) > 0, within_s=TRUST_S)
+    await bench.mend()
+    await bench.wait_until(bench.is_trusted, within_s=TRUST_S)
+    last = await bench.ask()
+    moves, rest_s = bench.told.of(BreakerMoved), bench.availability.breaker.settings.open_s
     opened_s = next((move.after_s for move in moves if move.before == State.OPEN), 0.0)
     return (
         Proof(
-            text=f"the breaker's states: {_describe_moves(stage)}",
-            holds=_transitions(stage)
+            text=f"the breaker's states: {_describe_moves(bench)}",
+            holds=_transitions(bench)
             == [
                 (State.CLOSED, State.OPEN, Input.FAILURES),
                 (State.OPEN, State.HALF_OPEN, Input.PROBED),
@@ -246,11 +254,11 @@ def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
     )
 
 
-def _transitions(stage: Bench) -> list[tuple[str, str, str]]:
-    return [(move.before, move.after, move.cause) for move in stage.told.of(BreakerMoved)]
+def _transitions(bench: Bench) -> list[tuple[str, str, str]]:
+    return [(move.before, move.after, move.cause) for move in bench.told.of(BreakerMoved)]
 
 
-def _describe_moves(stage: Bench) -> str:
-    moves = stage.told.of(BreakerMoved)
+def _describe_moves(bench: Bench) -> str:
+    moves = bench.told.of(BreakerMoved)
     states = [move.before.upper() for move in moves[:1]] + [move.after.upper() for move in moves]
     return " -> ".join(states) or "it did not move"

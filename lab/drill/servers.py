@@ -164,6 +164,7 @@ def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
 
 
 def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a server's configuration, and the environment variables with its keys."""
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
     keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}
     for instance in lab.instances:

@@ -12,7 +12,7 @@ from lab.drill.rows import LOST, Row
 from lab.drill.servers import OURS, STOCK
 from lab.drill.verdicts import TargetFinding, extra_requests, findings, passed
 
-BESIDE_CORES: Final = 0.25  # chosen: other load above this is marked
+BUSY_CORES: Final = 0.25  # chosen: other load above this is marked
 MARK: Final = "*"  # after a figure that was measured under other load
 
 
@@ -42,24 +42,24 @@ class RowInPass:
 
 def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
     """Return the row's result in each pass that was to run it, oldest first."""
-    return [_judge(row, side, results, each) for each in results.passes_of(row, side)]
+    return [_judge(row, side, results, drill_pass) for drill_pass in results.passes_of(row, side)]
 
 
 def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowInPass:
+    """Judge a row's runs in one pass, compared with the healthy runs of the same pass if any."""
     entries = results.of_pass(drill_pass)
     runs = measured(entries)
     of_row = [
         entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
         == (row.name, side, drill_pass.number)
     ]  # fmt: skip
-    complete = len(of_row) >= drill_pass.wanted(
-        row.name, side
-    )  # a missing run counts as a failed run
+    # A missing run counts as a failed run.
+    is_complete = len(of_row) >= drill_pass.wanted(row.name, side)
     return RowInPass(
         within=drill_pass,
         findings=findings(row, side, runs),
         runs=len(of_row),
-        met=complete and passed(row, side, runs),
+        met=is_complete and passed(row, side, runs),
         mark=MARK if _is_busy(_others(of_row)) else "",
     )
 
@@ -92,7 +92,7 @@ def _others(entries: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def _is_busy(others: Sequence[float]) -> bool:
-    return bool(others) and statistics.median(others) > BESIDE_CORES
+    return bool(others) and statistics.median(others) > BUSY_CORES
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
@@ -121,7 +121,7 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
     for index, finding in enumerate(newest.findings):
         cells = [
             f"{row.title}\n[dim]{row.name}[/dim]" if index == 0 else "",
-            finding.told,
+            finding.words,
             marked(finding.p50, mark),
             marked(finding.worst, mark),
             verdict(finding),

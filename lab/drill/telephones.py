@@ -13,9 +13,7 @@ from lab.drill.sound import RATE_HZ, join_spans, stretches
 from transports.loopback.leg import LoopbackLeg
 
 CONNECTED_S: Final = 10.0
-PAUSE_S: Final = (
-    0.3  # a shorter pause belongs to the speech around it, as in the lab's `CarrierEar`
-)
+PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in `CarrierEar`
 
 
 class LoopbackTelephone:

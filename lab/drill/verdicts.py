@@ -93,7 +93,7 @@ class TargetFinding:
         return min(self.values) if self.target.least else max(self.values)
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """The target in words."""
         target = self.target
         name, unit = MEASURES.get(target.measure, (target.measure, ""))
@@ -115,15 +115,15 @@ def _finding(
 ) -> TargetFinding:
     if target.side == side:  # a side is not compared with itself
         return TargetFinding(target=target, values=(), met=None)
-    usual = _usual(target, runs, side=target.side or side)
-    if usual is None:
+    reference = _reference(target, runs, side=target.side or side)
+    if reference is None:
         return TargetFinding(target=target, values=(), met=None)
     found = (value for run in row_runs if (value := run.get(target)) is not None)
-    values = tuple(value if value == LOST else value - usual for value in found)
+    values = tuple(value if value == LOST else value - reference for value in found)
     return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
 
 
-def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
+def _reference(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
     """Return the reference to subtract: the median of the compared runs; `None` if none exists."""
     if target.over is None:
         return 0.0
@@ -155,10 +155,10 @@ def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | Non
     The medians of the runs are compared; `None` if one of the two was not run.
     """
     requests = _requests(row.name, side, runs)
-    usual = _requests("healthy", side, runs)
-    if not requests or not usual:
+    reference = _requests("healthy", side, runs)
+    if not requests or not reference:
         return None
-    return statistics.median(requests) - statistics.median(usual)
+    return statistics.median(requests) - statistics.median(reference)
 
 
 def _requests(row: str, side: str, runs: Sequence[Measured]) -> list[float]:

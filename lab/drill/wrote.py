@@ -5,12 +5,14 @@ from typing import Any
 
 from lab.control import LabControl
 from lab.drill.breaks import STANDBYS
-from lab.drill.evidence import Judged
+from lab.drill.evidence import JudgedTurn
 from lab.drill.rig import Conversation
 from lab.process import STAGE_OF
 
 
-async def is_back(control: LabControl, call: Conversation, judged: Judged, preferred: str) -> bool:
+async def is_back(
+    control: LabControl, call: Conversation, judged: JudgedTurn, preferred: str
+) -> bool:
     """Return whether a stage's preferred provider served a turn without its standby."""
     standby = STANDBYS[preferred]
     match STAGE_OF[preferred]:

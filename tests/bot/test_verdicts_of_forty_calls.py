@@ -26,7 +26,7 @@ from calls.entry import Entry
 from calls.events import CallStarted, TurnDecided
 from calls.verdict import CallerVerdict, severity_of
 from lab.drill.breaks import HUNG, REFUSE
-from lab.drill.evidence import Judged, judge_turn
+from lab.drill.evidence import JudgedTurn, judge_turn
 from lab.drill.rig import AskedTurn, Conversation
 from lab.drill.rows import HOURS, CallPlan, Row
 from operations.database.database import Database
@@ -86,7 +86,7 @@ class Ears:
         self.got.append(worst)
 
 
-def ear_of(heard: Judged, *, waits: bool = True) -> set[str]:
+def ear_of(heard: JudgedTurn, *, waits: bool = True) -> set[str]:
     """Return the verdicts that fit what was heard of a turn."""
     reply = heard.verdict
     if not reply.words or len(reply.missing) > len(reply.words):

@@ -8,7 +8,7 @@ import soxr
 from numpy.typing import NDArray
 
 from lab.drill.clips_heard import HeardClips, RenderedClip, find_clips, outside_clips
-from lab.drill.evidence import Judged
+from lab.drill.evidence import JudgedTurn
 from lab.drill.judge import ExpectedWords, judge
 from lab.drill.local_words import utterances
 from lab.drill.rig import AskedTurn
@@ -43,10 +43,10 @@ def played(text: str, voice: str = "cartesia") -> NDArray[np.int16]:
     return soxr.resample(samples[TRIMMED:], CLIPS_HZ, RATE_HZ).astype(np.int16)
 
 
-def judged(*sound: NDArray[np.int16]) -> Judged:
+def judged(*sound: NDArray[np.int16]) -> JudgedTurn:
     recording = line(silence(1.0), *sound, silence(0.5), whole_reply().recording)
     verdict = judge(recording, sent(PRICE), said=SAID, stop_s=0.0)
-    return Judged(turn=TURN, verdict=verdict, requests=(), recording=recording)
+    return JudgedTurn(turn=TURN, verdict=verdict, requests=(), recording=recording)
 
 
 def found(*sound: NDArray[np.int16]) -> HeardClips:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lab.drill.evidence import Asked, Judged
+from lab.drill.evidence import JudgedTurn, TurnRequest
 from lab.drill.hearing import RecordedWord
 from lab.drill.judge import ReplyVerdict, compare_words
 from lab.drill.long_reply import as_ended
@@ -94,9 +94,11 @@ def test_a_voice_that_returns_has_changed_twice() -> None:
     assert changes([]) == 0
 
 
-def judge_turn(verdict: ReplyVerdict, *asked: str) -> Judged:
-    requests = tuple(Asked(provider=text, at_s=0.5, outcome="done", fault=None) for text in asked)
-    return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))
+def judge_turn(verdict: ReplyVerdict, *asked: str) -> JudgedTurn:
+    requests = tuple(
+        TurnRequest(provider=text, at_s=0.5, outcome="done", fault=None) for text in asked
+    )
+    return JudgedTurn(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))
 
 
 @pytest.mark.parametrize(

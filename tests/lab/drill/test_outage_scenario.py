@@ -4,7 +4,7 @@ import pytest
 
 from lab.demo.staged import CONFIRMS, cast_of
 from lab.drill.demonstration import DEMONSTRATIONS
-from lab.drill.outage_scenario import CONTACTS, Proofs, in_order, with_standby, without_standby
+from lab.drill.outage_scenario import CONTACTS, Proofs, find_missing, with_standby, without_standby
 from tests.kit.near import near_lab
 
 
@@ -42,7 +42,7 @@ async def test_without_a_standby_the_whole_sequence_happens_in_order() -> None:
     ids=["all in order", "one too early", "one not at all"],
 )
 def test_a_step_out_of_order_is_named(happened: list[str], missing: list[str]) -> None:
-    assert in_order(["open", "alert", "closed"], happened) == missing
+    assert find_missing(["open", "alert", "closed"], happened) == missing
 
 
 def test_the_scenario_is_listed_with_the_others() -> None:
