@@ -38,6 +38,7 @@ def advisories_in(report: Mapping[str, Any]) -> Iterator[Advisory]:
 
 
 def _first_fixed(fixed: Sequence[str], after: Version) -> str | None:
+    """Return the lowest fixed version above the installed one; `None` if there is none."""
     return min((item for item in fixed if Version(item) > after), key=Version, default=None)
 
 

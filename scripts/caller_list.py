@@ -47,8 +47,8 @@ class Tones:
 class Step:
     """One effect on a whole recording; it gets the recording, its rate and the speech's power."""
 
-    tells: str
-    does: Callable[[Samples, int, float], Samples]
+    description: str
+    apply: Callable[[Samples, int, float], Samples]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class BrokenFile:
     """One file that is not a valid recording."""
 
     name: str
@@ -96,7 +96,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "mulaw": Step("mu-law coded and decoded", lambda sound, *_: caller_sound.through_mulaw(sound)),
     "street": Step(
         f"street noise, {NOISE_SNR_DB:.0f} dB below the speech",
-        lambda sound, rate_hz, speech_power: caller_sound.in_a_street(
+        lambda sound, rate_hz, speech_power: caller_sound.with_street_noise(
             sound, rate_hz, snr_db=NOISE_SNR_DB, speech_power=speech_power
         ),
     ),
@@ -108,6 +108,7 @@ STEPS: Final[Mapping[str, Step]] = {
 
 
 def _caller(entry: dict[str, Any]) -> Caller:
+    """Return a caller from its entry in `callers.yaml`; what must happen goes into `expect`."""
     expect = dict(entry.pop("expect"))
     says = expect.pop("says")
     fields = {
@@ -126,13 +127,14 @@ def _item(item: dict[str, Any]) -> Line | Tones:
     return Tones(**item) if "keys" in item else Line(**item)
 
 
-def _refused(entry: dict[str, Any]) -> Refused:
+def _broken_file(entry: dict[str, Any]) -> BrokenFile:
+    """Return a file with the entry's text, or else the first bytes of a WAV file."""
     text, wav, size = (entry.pop(name, None) for name in ("text", "wav", "bytes"))
-    return Refused(**entry, content=text.encode() if wav is None else _wav(**wav)[:size])
+    return BrokenFile(**entry, content=text.encode() if wav is None else _wav(**wav)[:size])
 
 
 LIST: Final[dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("callers.yaml").read_text(encoding="utf-8")
 )
 CALLERS: Final = tuple(_caller(entry) for entry in LIST["callers"])
-REFUSED: Final = tuple(_refused(entry) for entry in LIST["refused"])
+BROKEN_FILES: Final = tuple(_broken_file(entry) for entry in LIST["refused"])

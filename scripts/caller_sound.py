@@ -1,7 +1,7 @@
 """The effects of a telephone line, a room or a bad recording on a caller's voice.
 
-Each function takes and returns mono samples with full scale at -1 and 1. Their number does not
-change, so the times at which a caller speaks stay valid.
+Each function takes and returns mono samples with full scale at -1 and 1. An effect does not change
+the number of samples, so the times at which a caller speaks stay valid.
 """
 
 from typing import Final
@@ -27,7 +27,7 @@ def power(sound: Samples) -> float:
     return float(np.mean(np.square(sound)))
 
 
-def at_level(sound: Samples, *, rms_db: float) -> Samples:
+def scaled_to_level(sound: Samples, *, rms_db: float) -> Samples:
     """Return `sound` scaled to a root mean square of `rms_db`, relative to full scale."""
     return sound * (10 ** (rms_db / 20) / np.sqrt(power(sound)))
 
@@ -53,13 +53,15 @@ def through_mulaw(sound: Samples) -> Samples:
     return np.sign(linear) * decoded / 32768
 
 
-def on_a_floor(sound: Samples, *, rms_db: float) -> Samples:
+def with_noise_floor(sound: Samples, *, rms_db: float) -> Samples:
     """Return `sound` with white noise of `rms_db` added throughout."""
     floor = np.random.default_rng(70).standard_normal(sound.size)
     return sound + floor * 10 ** (rms_db / 20)
 
 
-def in_a_street(sound: Samples, rate_hz: int, *, snr_db: float, speech_power: float) -> Samples:
+def with_street_noise(
+    sound: Samples, rate_hz: int, *, snr_db: float, speech_power: float
+) -> Samples:
     """Return `sound` with traffic noise from the first sample to the last.
 
     Args:

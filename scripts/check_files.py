@@ -17,7 +17,7 @@ def problems(path: Path) -> list[str]:
     found: list[str] = []
     if len(content) > LIMIT_BYTES:
         found.append(f"{path}: {len(content)} bytes, more than {LIMIT_BYTES}")
-    if b"\0" in content[:8192]:
+    if b"\0" in content[:8192]:  # not a text file
         return found
     if content and not content.endswith(b"\n"):
         found.append(f"{path}: no newline at its end")

@@ -31,6 +31,14 @@ def reference() -> str:
 def _sections(
     model: type[BaseModel], path: str, meaning: str, shown: dict[type[BaseModel], str]
 ) -> Iterator[str]:
+    """Yield the section of a model, then those of the models in its fields.
+
+    Args:
+        model: The model.
+        path: Its place in the configuration; empty for the whole.
+        meaning: What the field with the model says of it; empty for the model's own docstring.
+        shown: The path of each model that has a section already; others refer to that.
+    """
     if place := shown.get(model):
         yield f"## {path}\n\nThe keys of [{place}](#{place.replace('.', '').lower()}).\n"
         return
@@ -122,6 +130,7 @@ def _flat(limits: Any) -> Iterator[Any]:
 
 
 def _limited(annotation: Any, limits: list[Any]) -> str:
+    """Return a simple type in words, with the bounds of a number; a pattern has its own words."""
     for limit in limits:
         if pattern := getattr(limit, "pattern", None):
             return PATTERNS[pattern]

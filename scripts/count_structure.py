@@ -24,13 +24,13 @@ from types import FrameType
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-ROOMS: Final = (
+FOLDERS: Final = (
     *("bot", "calls", "campaigns", "engines", "fallbacks", "lab", "operations"),
     *("processors", "providers", "transports"),
 )
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
-METHODS: Final = 12
-LINES: Final = 40
+MAX_METHODS: Final = 12
+MAX_LINES: Final = 40
 CALLER: Final = ROOT / "tests" / "fixtures" / "callers" / "01_hours.wav"
 CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}\n"
 
@@ -43,8 +43,8 @@ def tree_of(path: Path) -> ast.Module:
 
 def definitions() -> Iterator[tuple[Path, ast.AST]]:
     """Yield each of our classes and functions with its file."""
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(tree_of(path)):
                 yield path.relative_to(ROOT), node
 
@@ -66,10 +66,10 @@ def count_source() -> SourceCount:
             case ast.ClassDef():
                 files[node.name].add(path)
                 methods = [item for item in node.body if isinstance(item, FUNCTIONS)]
-                if len(methods) > METHODS:
+                if len(methods) > MAX_METHODS:
                     large.append(f"{node.name} ({len(methods)}, {path})")
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                if (node.end_lineno or 0) - node.lineno + 1 > LINES:
+                if (node.end_lineno or 0) - node.lineno + 1 > MAX_LINES:
                     long.append(f"{node.name} ({path})")
             case _:
                 pass
@@ -79,9 +79,9 @@ def count_source() -> SourceCount:
 
 def print_source(count: SourceCount) -> None:
     """Print the counts of the source."""
-    _print(f"classes over {METHODS} methods", count.large_classes)
+    _print(f"classes over {MAX_METHODS} methods", count.large_classes)
     _print("class names in several files", count.shared_names)
-    _print(f"functions over {LINES} lines", count.long_functions)
+    _print(f"functions over {MAX_LINES} lines", count.long_functions)
 
 
 def _print(what: str, found: list[str]) -> None:
@@ -111,7 +111,7 @@ class Crossings:
         if caller is not None and caller.split(":")[0] != callee.split(":")[0]:
             self.seen.append((self._now(), caller, callee))
 
-    def between(self, begins_s: float, ends_s: float) -> None:
+    def print_between(self, begins_s: float, ends_s: float) -> None:
         """Print the number of crossings between two moments; with `--list`, each of them."""
         edges = {(a, b) for at, a, b in self.seen if begins_s <= at <= ends_s}
         files = {name.split(":")[0] for edge in edges for name in edge}
@@ -122,15 +122,16 @@ class Crossings:
                 print(f"        {a} -> {b}")
 
     def _now(self) -> float:
-        from bot.clock import monotonic  # noqa: PLC0415
+        from bot.clock import monotonic  # noqa: PLC0415 - found once the root is on the path
 
         return monotonic()
 
     def _name(self, frame: FrameType) -> str | None:
+        """Return `FILE:FUNCTION` for one of our functions; `None` for others and for lambdas."""
         code = frame.f_code
         if code not in self._names:
             path = Path(code.co_filename)
-            ours = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS
+            ours = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in FOLDERS
             plain = not code.co_name.startswith("<")
             place = f"{path.relative_to(ROOT)}:{code.co_qualname}" if ours and plain else None
             self._names[code] = place
@@ -151,12 +152,15 @@ def count_calls() -> None:
     heard = next(event for _, event in healthy.events if isinstance(event, AnswerHeard))
     stop = max(event.at_s for event in stops if event.at_s < heard.at_s)
     print("a caller's turn:")
-    healthy.between(stop, heard.at_s)
+    healthy.print_between(stop, heard.at_s)
     cut = _trace_call(CUT)
-    failed_at = next(at for at, each in cut.events if isinstance(each, AttemptFailed))
-    won_at = next(at for at, each in cut.events if isinstance(each, AttemptWon) and at > failed_at)
+    failed_at = next(at for at, event in cut.events if isinstance(event, AttemptFailed))
+    won_at = next(
+        at for at, event in cut.events if isinstance(event, AttemptWon) and at > failed_at
+    )
     print("a voice that is cut:")
-    cut.between(failed_at - 0.01, won_at)
+    lost_at = failed_at - 0.01  # about when the connection was lost, just before the event
+    cut.print_between(lost_at, won_at)
 
 
 def _trace_call(faults: str | None) -> Crossings:

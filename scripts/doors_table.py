@@ -32,7 +32,7 @@ END: Final = "<!-- doors: end -->"
 FAILED: Final = "**fails**"
 UNPROVEN: Final = "unproven"
 
-Found: TypeAlias = Mapping[tuple[str, str], str]
+TableWords: TypeAlias = Mapping[tuple[str, str], str]
 """The table's word for each result, by behaviour and transport."""
 
 
@@ -67,7 +67,7 @@ def read_cases(results: Path) -> list[TriedCase]:
     return cases
 
 
-def judge(cases: Sequence[TriedCase]) -> Found:
+def judge(cases: Sequence[TriedCase]) -> TableWords:
     """Return the table's word for each behaviour and transport in these results."""
     behaviour_of = {case.test: case.behaviour for case in cases if case.behaviour}
     return {
@@ -88,7 +88,7 @@ def _word(case: TriedCase) -> str:
     return {"does": "yes", "refuses": "refused"}[kind]
 
 
-def render(found: Found, doors: Sequence[Transport]) -> str:
+def render(found: TableWords, doors: Sequence[Transport]) -> str:
     """Return the table, followed by the reasons why a transport refuses something."""
     names = [door.name for door in doors]
     lines = ["| behaviour | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 import yaml
-from caller_list import CALLERS, REFUSED, Caller, Line, Tones
+from caller_list import BROKEN_FILES, CALLERS, Caller, Line, Tones
 from caller_voice import Samples, Voices
 
 HERE: Final = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "callers"
@@ -52,16 +52,16 @@ class Tape:
             fact["pause_s"] = item.pause_s
         self.utterances.append(fact | {"cue": {"when": item.cue, "after_s": item.cue_after_s}})
 
-    def finished(self) -> Samples:
-        """Return the whole recording, with the effects of the line and the room."""
+    def finish(self) -> Samples:
+        """Add the silence at the end; return the whole recording, with all effects."""
         caller = self._caller
         self._append(np.zeros(round(caller.tail_s * caller.rate_hz)))
         sound = np.concatenate(self._parts)
         spoken = np.concatenate(self.speech) if self.speech else sound
         if caller.floor_db is not None:
-            sound = caller_sound.on_a_floor(sound, rms_db=caller.floor_db)
+            sound = caller_sound.with_noise_floor(sound, rms_db=caller.floor_db)
         for step in caller.steps:
-            sound = step.does(sound, caller.rate_hz, caller_sound.power(spoken))
+            sound = step.apply(sound, caller.rate_hz, caller_sound.power(spoken))
         return sound
 
     @property
@@ -81,7 +81,7 @@ class Tape:
                 part, voice=caller.voice, words_a_minute=caller.words_a_minute, pitch=caller.pitch
             )
             pieces += [soxr.resample(speech, self._voices.rate_hz, caller.rate_hz), pause]
-        return caller_sound.at_level(np.concatenate(pieces[:-1]), rms_db=caller.rms_db)
+        return caller_sound.scaled_to_level(np.concatenate(pieces[:-1]), rms_db=caller.rms_db)
 
 
 def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
@@ -89,7 +89,7 @@ def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
     tape = Tape(voices, caller)
     for item in caller.items:
         tape.add(item)
-    sound = np.clip(np.round(tape.finished() * 32768), -32768, 32767).astype(np.int16)
+    sound = np.clip(np.round(tape.finish() * 32768), -32768, 32767).astype(np.int16)
     soundfile.write(out / f"{caller.name}.wav", sound, caller.rate_hz, subtype="PCM_16")
     voice = f"espeak-ng {caller.voice}, {caller.words_a_minute} words a minute"
     floor = f"noise floor at {caller.floor_db:.0f} dB" if caller.floor_db is not None else "none"
@@ -99,7 +99,7 @@ def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
         "made_by": {
             "voice": voice if tape.utterances else "none",
             "floor": floor,
-            "processing": [step.tells for step in caller.steps],
+            "processing": [step.description for step in caller.steps],
         },
         "rate_hz": caller.rate_hz,
         "length_s": round(sound.size / caller.rate_hz, 3),
@@ -125,12 +125,12 @@ def main() -> None:
     voices = Voices()
     for caller in CALLERS:
         write_caller(voices, caller, out)
-    for broken in REFUSED:
+    for broken in BROKEN_FILES:
         (out / f"{broken.name}.wav").write_bytes(broken.content)
         expect = {"refused": True, "reason": broken.reason}
         facts = {"file": f"{broken.name}.wav", "about": broken.about, "expect": expect}
         write_sidecar(out / f"{broken.name}.yaml", facts)
-    sys.stdout.write(f"{len(CALLERS)} callers and {len(REFUSED)} broken files in {out}\n")
+    sys.stdout.write(f"{len(CALLERS)} callers and {len(BROKEN_FILES)} broken files in {out}\n")
 
 
 if __name__ == "__main__":

@@ -93,9 +93,10 @@ def _panel(queries: Sequence[dict[str, str]], **fields: Any) -> Panel:
     return Panel(queries=[_query(**query) for query in queries], **fields)
 
 
-def _query(legend: str = "", expr: str = "", **made: str) -> Query:
-    for kind, words in made.items():
-        generated = FORMS[kind](*words.split())
+def _query(legend: str = "", expr: str = "", **forms: str) -> Query:
+    """Return a query from `dashboards.yaml`: an expression, or a form with its arguments."""
+    for form, arguments in forms.items():
+        generated = FORMS[form](*arguments.split())
         expr, legend = generated.expr, legend or generated.legend
     return Query(expr, legend)
 
@@ -117,18 +118,18 @@ def dashboard(name: str) -> str:
             "time": {"from": "now-3h", "to": "now"},
             "timezone": "browser",
             "editable": True,
-            "templating": {"list": [_source(), _job()]},
+            "templating": {"list": [_source_variable(), _job_variable()]},
             "panels": list(_placed(panels)),
         },
         indent=2,
     ) + "\n"  # fmt: skip
 
 
-def _source() -> dict[str, Any]:
+def _source_variable() -> dict[str, Any]:
     return {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
 
 
-def _job() -> dict[str, Any]:
+def _job_variable() -> dict[str, Any]:
     return {
         "name": "job",
         "type": "query",
@@ -158,11 +159,11 @@ def _placed(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
             "targets": [
                 {
                     "refId": chr(ord("A") + at),
-                    "expr": each.expr,
-                    "legendFormat": each.legend or "all",
+                    "expr": query.expr,
+                    "legendFormat": query.legend or "all",
                     "datasource": SOURCE,
                 }
-                for at, each in enumerate(panel.queries)
+                for at, query in enumerate(panel.queries)
             ],
         }  # fmt: skip
         x += panel.width

@@ -18,7 +18,7 @@ from tests.e2e.talking import broken, greeted, spoken, talking, told
 
 NAME: Final = "console"
 PICTURE: Final = IMAGES / f"{NAME}.png"
-WELL_S: Final = 20.0  # a rung that became suspect while the browser started has recovered by then
+RECOVERED_S: Final = 20.0  # a rung that is suspect after the browser's start recovers by then
 PROVIDERS: Final = 6  # of the demo: two rungs per stage
 
 
@@ -26,7 +26,7 @@ async def talk_through_two_failovers(page: Page, url: str) -> None:
     """Call, ask three times, and break the voice and then the model in the middle of an answer."""
     await page.goto(url)
     await expect(page.locator("[data-rung] [data-tone=good]")).to_have_count(
-        PROVIDERS, timeout=WELL_S * 1000
+        PROVIDERS, timeout=RECOVERED_S * 1000
     )
     await greeted(page, url)
     await told(page, spoken("01_hours"))

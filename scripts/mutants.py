@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-ROOMS: Final = (
+FOLDERS: Final = (
     *("fallbacks", "calls", "processors", "operations", "campaigns"),
     *("transports", "providers", "engines", "bot"),
 )
@@ -42,7 +42,7 @@ NEEDED: Final = (
     "tests/thoroughness.py",
     "tests/virtual_time.py",
 )
-LEAST: Final = 0.9  # the required share of noticed mutants
+MIN_NOTICED: Final = 0.9  # of the mutants
 # Exit codes, as in mutmut's own `stats.py`; any other means that the mutant was not noticed.
 KILLED: Final = (1, 3)
 TIMEOUTS: Final = (36, 24, -24, 152, 255)
@@ -68,15 +68,15 @@ def with_getters(source: str) -> str:
 
 def decisions() -> list[str]:
     """Return all files of fallbacks/ and calls/, and the rules of other folders."""
-    found = [path for room in ("fallbacks", "calls") for path in (ROOT / room).rglob("*.py")]
-    found += [path for room in ROOMS for rule in RULES for path in (ROOT / room).rglob(rule)]
+    found = [path for folder in ("fallbacks", "calls") for path in (ROOT / folder).rglob("*.py")]
+    found += [path for folder in FOLDERS for rule in RULES for path in (ROOT / folder).rglob(rule)]
     return sorted({str(path.relative_to(ROOT)) for path in found})
 
 
 def prepare(place: Path, *, only: Sequence[str]) -> None:
     """Copy the mutated files and their tests to `place`, with mutmut's settings."""
     unwanted = shutil.ignore_patterns("__pycache__")
-    for folder in (*ROOMS, *TESTS):
+    for folder in (*FOLDERS, *TESTS):
         shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
     for name in NEEDED:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
     for path in (place / name for name in decisions()):
         path.write_text(with_getters(path.read_text(encoding="utf-8")), encoding="utf-8")
     settings = {
-        "source_paths": [f"{room}/" for room in ROOMS],
+        "source_paths": [f"{folder}/" for folder in FOLDERS],
         "only_mutate": list(only) or decisions(),
         "also_copy": ["processors/holding/utterances.yaml"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist"],
@@ -113,25 +113,28 @@ def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield each mutated file, with the result of each of its mutants that was tried."""
     for path in sorted((place / "mutants").rglob("*.py.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        fates = {each: fate_of(code) for each, code in codes.items() if code is not None}
+        # Without a code, the mutant was not tried.
+        fates = {mutant: fate_of(code) for mutant, code in codes.items() if code is not None}
         if fates:
             yield str(path.relative_to(place / "mutants")).removesuffix(".meta"), fates
 
 
 def fate_of(code: int) -> str:
     """Return the result of a mutant whose tests ended with this exit code."""
-    return "killed" if code in KILLED else "timeouts" if code in TIMEOUTS else "survived"
+    if code in KILLED:
+        return "killed"
+    return "timeouts" if code in TIMEOUTS else "survived"
 
 
 def row(name: str, fates: Counter[str]) -> str:
-    """Return a line of the table."""
+    """Return a line of the table: the mutants of a file, and the share that was noticed."""
     share = 1 - fates["survived"] / fates.total()
     numbers = (fates.total(), fates["killed"], fates["survived"], fates["timeouts"])
     return f"{name:32}" + "".join(f"{number:10}" for number in numbers) + f"{share:10.1%}"
 
 
 def report(place: Path) -> int:
-    """Print the table and each survivor as a diff; return the exit code."""
+    """Print each survivor as a diff, then the table; return the exit code of `main`."""
     found = dict(results(place))
     for name, fates in found.items():
         for mutant in (mutant for mutant, fate in fates.items() if fate == "survived"):
@@ -142,7 +145,7 @@ def report(place: Path) -> int:
         print(row(name, Counter(fates.values())))
     everything = Counter(fate for fates in found.values() for fate in fates.values())
     print(row("all", everything))
-    return int(everything["survived"] > (1 - LEAST) * everything.total())
+    return int(everything["survived"] > (1 - MIN_NOTICED) * everything.total())
 
 
 def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:

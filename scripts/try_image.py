@@ -12,7 +12,7 @@ SIGTERM ends it with 0, and it refuses to start without a token. The base image,
 seccomp profile are not tested. Needs root, Linux, util-linux, and the network.
 """
 
-# ruff: noqa: S603, S607, S108 - it runs programs of this machine, as an image build does
+# ruff: noqa: S603, S108 - it runs programs of this machine, as an image build does
 
 import json
 import os
@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-INSIDE: Final = "--inside"
-SERVING: Final = "--serving"
-BUILT: Final = ".built"
+INSIDE: Final = "--inside"  # this program was started again, in its own mount namespace
+SERVING: Final = "--serving"  # and then in its own network namespace
+BUILT: Final = ".built"  # the file that marks a finished result in its folder
 TOKEN: Final = "a-token-of-this-trial"  # noqa: S105 - for this trial only
 WAIT_S: Final = 90.0
-LOOK_S: Final = 0.5
+CHECK_EVERY_S: Final = 0.5
 PASSED_ON: Final = re.compile(
     r"(?i)(?:pip|uv)_(?!cache|no_cache).*|(?:https?|no)_proxy|ssl_cert_file"
 )
@@ -67,9 +67,7 @@ def stages_of(text: str) -> Sequence[ImageStage]:
         match name:
             case "FROM":
                 found.append(ImageStage())
-            case "ENV":
-                found[-1].steps.append((name, rest))
-            case "COPY" | "RUN" | "WORKDIR":
+            case "ENV" | "COPY" | "RUN" | "WORKDIR":
                 found[-1].steps.append((name, rest))
             case "USER":
                 found[-1].user = rest
@@ -88,7 +86,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def build(stage: ImageStage) -> None:
-    """Run a stage."""
+    """Carry out a stage's steps in this mount namespace, and keep its environment and folder."""
     environment = {
         "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -119,7 +117,7 @@ def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def copy(words: Sequence[str], folder: Path) -> None:
-    """Copy the named files into the image; exit if .dockerignore excludes one of them."""
+    """Carry out a COPY, whose last word is the target; exit if .dockerignore excludes a source."""
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
@@ -184,19 +182,19 @@ def try_signals(process: subprocess.Popen[bytes]) -> None:
     expect(process.wait(WAIT_S) == 0, "SIGTERM ends it with 0")
 
 
-def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
+def until(holds: Callable[[], bool], within_s: float = WAIT_S) -> bool:
     """Wait until a condition holds; return whether it did in time."""
-    for _ in range(round(within_s / LOOK_S)):
-        if true():
+    for _ in range(round(within_s / CHECK_EVERY_S)):
+        if holds():
             return True
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_EVERY_S)
     return False
 
 
-def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Print a finding, and exit with 1 if it is not true."""
-    emit(f"{'ok' if true else 'FAILED'}: {what}")
-    if not true:
+def expect(is_met: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+    """Print whether an expectation is met, and exit with 1 if it is not."""
+    emit(f"{'ok' if is_met else 'FAILED'}: {what}")
+    if not is_met:
         sys.exit(1)
 
 
@@ -235,9 +233,10 @@ def build_inside(work: Path) -> None:
     run("mount", "--bind", str(work / "tmp"), "/tmp")
     for item in ("/app", "/etc", "/usr/local", "/"):
         run("mount", "-o", "remount,bind,ro", item)
-    again = ("/usr/local/bin/python3", "/etc/try_image.py", SERVING, json.dumps(vars(stages[-1])))
+    program = ("/usr/local/bin/python3", "/etc/try_image.py")
     os.chdir("/")
-    sys.exit(subprocess.run(["unshare", "--net", *again], check=False).returncode)
+    command = ["unshare", "--net", *program, SERVING, json.dumps(vars(stages[-1]))]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 def main() -> None:
@@ -269,8 +268,9 @@ def main() -> None:
 
 def try_in(work: Path) -> int:
     """Build and try in a folder; return the exit code."""
-    again = [sys.executable, str(Path(__file__).resolve()), INSIDE, str(work)]
-    return subprocess.run(["unshare", "--mount", *again], check=False).returncode
+    program = (sys.executable, str(Path(__file__).resolve()))
+    command = ["unshare", "--mount", *program, INSIDE, str(work)]
+    return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":
