@@ -137,7 +137,7 @@ class TellAlert:
     loud: bool  # whether to send a new message where updates are impossible
 
 
-def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
+def ended_events(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
     """Return events for the alerts that ended without a process's report of the end."""
     were_open = (after.get(alert.key) for alert in before if alert.ended_s is None)
     return tuple(
@@ -147,7 +147,7 @@ def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertCl
     )
 
 
-def opened(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[IncidentBegan, ...]:
+def begun_events(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[IncidentBegan, ...]:
     """Return events for the alerts about hurt callers that began: no process reports these."""
     known = {alert.key for alert in before if alert.ended_s is None}
     return tuple(
@@ -164,7 +164,7 @@ def opened(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[Inciden
     )
 
 
-def worse(one: Severity, other: Severity) -> Severity:
+def higher_severity(one: Severity, other: Severity) -> Severity:
     """Return the higher of two severities."""
     return max(one, other, key=lambda severity: WEIGHT[severity])
 
@@ -183,7 +183,7 @@ def with_callers(alert: Alert, census: Census) -> Alert:
     return replace(alert, callers=census.between(alert.open_s - LEAD_S, end_s))
 
 
-def many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | None:
+def find_many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | None:
     """Return an incident if too many callers were hurt within `HURT_S`; else `None`."""
     hurt = census.between(now - HURT_S, now)
     if hurt < rules.hurt_callers or hurt < rules.hurt_share * census.calls:
@@ -198,7 +198,7 @@ def many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | 
     )
 
 
-def not_served(event: CallFailed) -> IncidentBegan:
+def failed_call_incident(event: CallFailed) -> IncidentBegan:
     """Return an incident for a call that could not be served."""
     return IncidentBegan(
         stage=WHOLE_CALL,

@@ -30,10 +30,10 @@ from operations.notify.alert import (
     IncidentLasted,
     IncidentLeft,
     TellAlert,
-    many_hurt,
+    find_many_hurt,
+    higher_severity,
     step_up,
     with_callers,
-    worse,
 )
 
 HOUR_S: Final = 3600.0
@@ -71,7 +71,7 @@ class RingRules:
         is_sent = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
             is_final = alert.how != REPLACED or now >= alert.ended_s + SUCCESSORS_S
-            return is_sent and is_final  # whoever got the start also gets the end
+            return is_sent and is_final  # an end is reported if the start was
         if alert.severity is Severity.LOW:
             return False
         if is_sent:
@@ -182,14 +182,14 @@ class Alerting:
         """Return the alert of a problem: the known one updated, one that returned, or a new one."""
         alert = known or self._reopen_recent(fact, now)
         if alert is None:
-            alert = begun(fact, now)
+            alert = new_alert(fact, now)
             is_used = alert.key in self.alerts
             return replace(alert, key=f"{alert.key}-{len(self.alerts)}") if is_used else alert
         failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
         return replace(
             alert,
             kind=alert.kind if fact.kind == UNKNOWN else str(fact.kind),
-            severity=worse(alert.severity, fact.severity),
+            severity=higher_severity(alert.severity, fact.severity),
             reason=fact.reason or alert.reason,
             then=fact.then or alert.then,
             failures=max(alert.failures, failures),
@@ -275,12 +275,12 @@ def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellA
             alerting.alerts[alert.key] = with_callers(alert, census)
         if alert.ended_s is None and alert.stage == CALLERS:
             many_hurt_alert = alert
-    if incident := many_hurt(census, alerting.rules, now):
+    if incident := find_many_hurt(census, alerting.rules, now):
         return alerting.handle(incident, now)
     return alerting.handle(_ended_event(many_hurt_alert), now) if many_hurt_alert else ()
 
 
-def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
+def new_alert(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
     """Return a new alert for a report.
 
     Args:

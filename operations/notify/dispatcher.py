@@ -23,11 +23,11 @@ from operations.notify.alert import (
     AlertRules,
     Census,
     TellAlert,
-    closed,
-    opened,
+    begun_events,
+    ended_events,
     with_callers,
 )
-from operations.notify.alerting_rules import Alerting, begun, count_callers
+from operations.notify.alerting_rules import Alerting, count_callers, new_alert
 from operations.notify.channel import AlertText, Channel, alert_text
 from operations.notify.outbox import (
     KNOWN_S,
@@ -70,7 +70,7 @@ class AlertSending:
                 await self._put_off(post, error)
                 return False
             handle, is_complete = post.handle, False  # counts as sent, although not to everyone
-        await self._outbox.sent(post, handle=handle)
+        await self._outbox.record_sent(post, handle=handle)
         alert = post.alert
         sent = AlertSent(
             channel=channel.name,
@@ -171,7 +171,7 @@ class DirectAlerts:
         if self._waiting.full():
             return  # the same report is being sent
         self._reported_s = at_s
-        self._waiting.put_nowait(begun(fact, at_s, then=DATABASE_DOWN_THEN))
+        self._waiting.put_nowait(new_alert(fact, at_s, then=DATABASE_DOWN_THEN))
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -286,7 +286,7 @@ class AlertDispatcher:
             alerting, messages = self._apply_reports(known, facts, census)
             result = alter(alerting, self._utc_s()) if alter else ()
             more = result if isinstance(result, tuple) else ()  # a request may return messages
-            changes = (*opened(known, alerting.alerts), *closed(known, alerting.alerts))
+            changes = (*begun_events(known, alerting.alerts), *ended_events(known, alerting.alerts))
             return RoundOutcome(known=tuple(alerting.alerts.values()), messages=(*messages, *more))
 
         try:

@@ -159,7 +159,11 @@ async def _send_message(
 async def _start_tls(
     settings: EmailSettings, client: aiosmtplib.SMTP, context: ssl.SSLContext
 ) -> None:
-    """Encrypt the connection if the server can; required over a network unless set to `none`."""
+    """Encrypt the connection if the server can, unless security is `none`.
+
+    Raises:
+        RemoteError: It cannot, and security is `starttls`, or the server is on another machine.
+    """
     await client.ehlo()
     if settings.security == "none":
         return

@@ -212,7 +212,7 @@ class AlertOutbox:
                 )
         return None
 
-    async def sent(self, post: ChannelPost, *, handle: str) -> None:
+    async def record_sent(self, post: ChannelPost, *, handle: str) -> None:
         """Record that a channel accepted an alert as it was lent."""
         # A longer id is cut, so its message cannot be updated later.
         key, kept = (post.alert.key, post.channel), handle[:HANDLE_LENGTH]

@@ -20,7 +20,7 @@ from operations.notify.alert import (
     AlertEvent,
     IncidentLasted,
     IncidentLeft,
-    not_served,
+    failed_call_incident,
 )
 from operations.notify.channel import masked
 from operations.notify.outbox import AlertOutbox, ReportedEvent
@@ -64,7 +64,7 @@ class AlertReporter:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
                 self._queue([fact], at_s)
             case CallFailed() as event:
-                self._queue([not_served(event)], at_s)
+                self._queue([failed_call_incident(event)], at_s)
             case _:
                 pass
 

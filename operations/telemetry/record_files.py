@@ -21,7 +21,7 @@ from calls.events import CallFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.operations_events import AlertClosed, WritesRefused, WritesResumed
 from operations.masking import bounded, one_line, without_words
-from operations.notify.alert import not_served
+from operations.notify.alert import failed_call_incident
 from operations.telemetry.logs import LogFile
 from operations.telemetry.record_rows import AGAIN_S, TOLD, Row, RowMaker, Rows, apply_alerts
 
@@ -142,7 +142,7 @@ class RecordFiles:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
                 self._queue(ALERTS, [(fact, entry.at)])
             case CallFailed() as event:
-                self._queue(ALERTS, [(not_served(event), entry.at)])
+                self._queue(ALERTS, [(failed_call_incident(event), entry.at)])
             case _:
                 pass
 

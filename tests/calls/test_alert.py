@@ -12,11 +12,11 @@ from operations.notify.alert import (
     Alert,
     AlertRules,
     Census,
-    closed,
-    many_hurt,
+    ended_events,
+    find_many_hurt,
+    higher_severity,
     step_up,
     with_callers,
-    worse,
 )
 
 OPEN = Alert(
@@ -70,7 +70,7 @@ RESOLVED = replace(OTHER, ended_s=400.0, how="resolved by ann", lasted_s=300.0)
 def test_an_alert_that_no_process_ended_is_reported_as_closed(
     before: tuple[Alert, ...], after: tuple[Alert, ...], told: tuple[AlertClosed, ...]
 ) -> None:
-    assert closed(before, {alert.key: alert for alert in after}) == told
+    assert ended_events(before, {alert.key: alert for alert in after}) == told
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_many_hurt_callers_are_an_incident_of_their_own(
 ) -> None:
     census = Census(hurt_s=[100.0, *[1000.0] * hurt], calls=calls)
 
-    found = many_hurt(census, AlertRules(), 1000.0 + HURT_S)
+    found = find_many_hurt(census, AlertRules(), 1000.0 + HURT_S)
 
     assert bool(found) is alarms
-    assert many_hurt(census, AlertRules(), 1001.0 + HURT_S) is None
+    assert find_many_hurt(census, AlertRules(), 1001.0 + HURT_S) is None
 
 
 @pytest.mark.parametrize(
@@ -144,5 +144,5 @@ def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
 )
 def test_an_escalated_severity_is_the_next_one(severity: Severity, heavier: Severity) -> None:
     assert step_up(severity) is heavier
-    assert worse(severity, heavier) is heavier
-    assert worse(heavier, severity) is heavier
+    assert higher_severity(severity, heavier) is heavier
+    assert higher_severity(heavier, severity) is heavier

@@ -20,7 +20,7 @@ from operations.notify.alert import (
     IncidentLeft,
     TellAlert,
 )
-from operations.notify.alerting_rules import Alerting, RingRules, begun, count_callers
+from operations.notify.alerting_rules import Alerting, RingRules, count_callers, new_alert
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(
@@ -410,7 +410,7 @@ def test_a_decision_continues_from_the_stored_state() -> None:
 def test_only_some_severities_notify_at_night(
     changed: dict[str, Any], now: float, *, rings: bool
 ) -> None:
-    alert = replace(begun(BEGAN, 100.0), **changed)
+    alert = replace(new_alert(BEGAN, 100.0), **changed)
 
     assert RingRules(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
 

@@ -15,7 +15,7 @@ from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, failed
 from operations.masking import without_words
 from operations.notify.alert import Alert
-from operations.notify.alerting_rules import begun
+from operations.notify.alerting_rules import new_alert
 from operations.notify.channel import alert_text, as_json
 from operations.notify.incident_rules import Incidents
 from operations.postmortem.page import _failures as in_the_evidence
@@ -62,7 +62,7 @@ def alert_of(event: AttemptFailed) -> Alert:
     )
     (fact,) = incidents.add_failure(found, 0.0)
     assert isinstance(fact, IncidentBegan)
-    return begun(fact, 0.0)
+    return new_alert(fact, 0.0)
 
 
 def row_of(event: AttemptFailed) -> FailureRow:

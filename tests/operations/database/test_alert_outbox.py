@@ -84,7 +84,7 @@ class TestOutbox:
         post = await box.lend("email", now_s=always(NOW))
         assert post
 
-        await box.sent(post, handle=f"<{post.alert.key}.1@holdline.invalid>")
+        await box.record_sent(post, handle=f"<{post.alert.key}.1@holdline.invalid>")
 
         assert await box.lend("email", now_s=always(NOW + LENT_S)) is None
 
@@ -131,7 +131,7 @@ class TestOutbox:
         assert mail
         assert chat
         assert await box.lend("email", now_s=always(NOW)) is None  # a process is about to send it
-        await box.sent(chat, handle="7")
+        await box.record_sent(chat, handle="7")
 
         again = await box.lend("email", now_s=always(NOW + LENT_S))
         assert again == mail  # the sender was killed
@@ -147,7 +147,7 @@ class TestOutbox:
         assert post
         await box.report([reported(ENDED, NOW + 60)])
         await box.run_round(decide, channels=[CHAT], now=NOW + 60)
-        await box.sent(post, handle="7")
+        await box.record_sent(post, handle="7")
 
         last = await box.lend("telegram", now_s=always(NOW + 60))
 
