@@ -79,7 +79,7 @@ class CrmOutbox:
         rows = await self._rows.lend(now_s=now_s, tries=CRM_REPORTS.c.tries + 1)
         return next((_lent(row) for row in rows), None)
 
-    async def accepted(self, lent: LentReport, *, now: float) -> None:
+    async def record_accepted(self, lent: LentReport, *, now: float) -> None:
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
         await self._rows.settle([(lent.report.key,)], done_s=now)
         await self._rows.delete(CRM_REPORTS.c.done_s < now - KEPT_S)
@@ -89,7 +89,7 @@ class CrmOutbox:
         key = (lent.report.key,)
         await self._rows.put_off([key], lent_until_s=lent.lent_until_s, due_s=until_s)
 
-    async def owed(self) -> Sequence[CrmReport]:
+    async def pending(self) -> Sequence[CrmReport]:
         """Return the pending reports, the oldest first."""
         table = CRM_REPORTS
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)

@@ -158,7 +158,7 @@ class CrmPoster:
         except ServiceError as error:
             await self._put_off(lent, error)
             return False
-        await self._outbox.accepted(lent, now=self._utc_s())
+        await self._outbox.record_accepted(lent, now=self._utc_s())
         self._retries.emit(
             CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
         )

@@ -63,7 +63,7 @@ def reports(url: str, *, talked: bool) -> DialReports:
 
 async def told(it: DialReports) -> list[CrmReport]:
     await it.report_all()
-    owed = await it.outbox.owed()
+    owed = await it.outbox.pending()
     await it.outbox.database.close()
     return sorted(owed, key=lambda each: each.key)
 

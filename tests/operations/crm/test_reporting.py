@@ -49,7 +49,7 @@ async def send_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
     crm, poster = poster_of(url, outbox)
     async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(poster.run())
-        while await outbox.owed():  # noqa: ASYNC110 - a table has no event
+        while await outbox.pending():  # noqa: ASYNC110 - a table has no event
             await asyncio.sleep(10.0)
         running.cancel()
     await crm.close()
@@ -138,7 +138,7 @@ async def test_a_crm_that_asks_for_a_long_pause_is_reported_once_by_one_of_two_p
         async with asyncio.TaskGroup() as tasks:
             posters = [poster_of(url, outbox) for _ in range(2)]
             running = [tasks.create_task(poster.run()) for _, poster in posters]
-            while await outbox.owed():  # noqa: ASYNC110 - a table has no event
+            while await outbox.pending():  # noqa: ASYNC110 - a table has no event
                 await asyncio.sleep(10.0)
             told_after_s = time.monotonic() - began_s
             await asyncio.sleep(600.0)
@@ -168,7 +168,7 @@ async def test_a_report_made_twice_is_sent_once(tmp_path: Path) -> None:
     outbox = CrmOutbox(Database(url_of(tmp_path)))
 
     kept = [await outbox.put(report(1), now=1.0) for _ in range(3)]
-    owed = await outbox.owed()
+    owed = await outbox.pending()
     await outbox.database.close()
 
     assert (kept, len(owed)) == ([True, False, False], 1)
@@ -187,7 +187,7 @@ async def test_an_ended_call_is_reported_with_its_result(tmp_path: Path) -> None
     for number, event in enumerate(facts, 1):
         await reporter.hear(Entry(call_id="c1", number=number, at="", event=event))
     assert await reporter.write()
-    (owed,) = await outbox.owed()
+    (owed,) = await outbox.pending()
     await outbox.database.close()
 
     assert owed.summary == "The caller said: I need a new appointment."

@@ -161,12 +161,12 @@ class TestForgetting:
             if told_days is not None:
                 lent = await outbox.lend(now_s=always(days_ago(told_days)))
                 assert lent
-                await outbox.accepted(lent, now=days_ago(told_days))
+                await outbox.record_accepted(lent, now=days_ago(told_days))
 
         erased = await erasure.erase_old({"messages": 30}, now=NOW)
 
         assert erased == {"messages": 1, "crm_reports": 1}
-        assert [text.key for text in await outbox.owed()] == ["owed"]
+        assert [text.key for text in await outbox.pending()] == ["owed"]
         again = CrmReport(key="told lately", call_id="1", direction="inbound", number="+15550101")
         assert not await outbox.put(again, now=NOW.timestamp())
         await outbox.database.close()
