@@ -74,7 +74,7 @@ class Subscription:
         self._in_progress = 0  # entries in progress
         self._wanted = (
             asyncio.Event()
-        )  # set while a task waits in `done`: no batch is gathered then
+        )  # set while a task waits in `finish`: then nothing is gathered
         self._queued = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
@@ -83,9 +83,8 @@ class Subscription:
     def waiting(self) -> int:
         """How many entries are in the queue or in the listener's own buffer."""
         listener = self._listener
-        return len(self._waiting) + (
-            listener.waiting if isinstance(listener, BufferingListener) else 0
-        )
+        buffered = listener.waiting if isinstance(listener, BufferingListener) else 0
+        return len(self._waiting) + buffered
 
     @property
     def lost(self) -> int:
@@ -94,7 +93,7 @@ class Subscription:
         return self.dropped + (listener.lost if isinstance(listener, BufferingListener) else 0)
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether unprocessed entries are left."""
         return not self._done.is_set()
 
@@ -108,7 +107,7 @@ class Subscription:
             self._done.clear()
             self._queued.set()
 
-    async def done(self) -> None:
+    async def finish(self) -> None:
         """Wait until everything was processed; a batch that is being gathered is passed on now."""
         self._wanted.set()
         await self._done.wait()
@@ -145,7 +144,7 @@ class Subscription:
             await asyncio.sleep(0)
 
     async def _hear_batch(self, listener: BatchListener) -> None:
-        """Gather entries for `GATHER_S`, or until `done` is called; then pass on one batch."""
+        """Gather entries for `GATHER_S`, or until `finish` is called; then pass on one batch."""
         try:
             async with asyncio.timeout(GATHER_S):
                 await self._wanted.wait()
@@ -310,13 +309,13 @@ class Emitter:
     async def flush(self, within_s: float = FLUSH_S) -> None:
         """Wait until every entry so far was processed, for at most this time."""
         self._pass_on_all()
-        late = [subscription for subscription in self._subscriptions if subscription.behind]
+        late = [subscription for subscription in self._subscriptions if subscription.is_behind]
         if not late:
             return
         try:
             async with asyncio.timeout(within_s):
                 for subscription in late:
-                    await subscription.done()
+                    await subscription.finish()
         except TimeoutError:
             pass  # losses are counted and logged at the end
 

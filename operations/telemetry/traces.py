@@ -63,7 +63,7 @@ class CallSpans:
         self._call = self._start("call", at_s, attributes)
         self._turn: Span | None = None
         self._stopped_s: float | None = None  # the caller's last sound in this turn
-        self._is_decided = False  # whether the turn was decided
+        self._is_decided = False
         self._attempts: dict[int, Span] = {}
 
     def hear(self, event: Event, at_s: float) -> None:
