@@ -110,9 +110,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 STAGE: Final = "llm"
 GATE_S: Final = 10.0  # the longest wait for a rate-limited rung; callers go first (chosen)
-GATE_GUEST: Final = (
-    "after the call"  # identifies all of this work to the gates, as if it were one call
-)
+GATE_GUEST: Final = "after the call"  # the gates see all of this work as one call with this name
 MAX_QUESTIONS: Final = 2  # an invalid answer is sent back once, with the error
 TOKEN_CHARACTERS: Final = 4  # in English; help.openai.com, "What are tokens"
 NO_PRICES: Final = PriceTable(currency="", rates={})

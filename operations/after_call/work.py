@@ -1,4 +1,4 @@
-"""The work after each call: stores a basic result, is_model_asked a model, reports to the CRM.
+"""The work after each call: stores a basic result, asks a model, reports to the CRM.
 
 First a result without a model is committed, with a delayed report to the CRM that leaves time for
 the model. If the process is killed meanwhile, nothing is lost: the CRM then gets that result.
@@ -101,7 +101,7 @@ class CallResults:
 MAX_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
 NUMBER_CHARACTERS: Final = 64  # may be a SIP address
 LAST_S: Final = 3.0  # for storing the last results, at the end
-REPORT_MARGIN_S: Final = 1.0  # after the time limit, so that a model's result comes before it
+REPORT_MARGIN_S: Final = 1.0  # a report waits this much longer than a model's result may take
 
 
 TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]

@@ -253,9 +253,11 @@ class ReportInput:
     since: datetime
     until: datetime
     calls: Sequence[CallRow]  # in progress at some time of the span
-    turns: Sequence[TurnRow]  # also from the time `BEFORE_SPAN` the span
+    turns: Sequence[TurnRow]  # also from `BEFORE_SPAN` earlier
     failures: Sequence[FailureRow]
-    breaker_moves: Sequence[BreakerMoveRow]  # also from `BEFORE_SPAN`, and what was not closed then
+    breaker_moves: Sequence[
+        BreakerMoveRow
+    ]  # also from `BEFORE_SPAN` earlier, and what was not closed then
     alerts: Sequence[SentAlert]
     operators: Sequence[HappeningRow]  # what operators did
     seen: Mapping[str, datetime]  # when each process last wrote something
