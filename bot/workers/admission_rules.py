@@ -5,7 +5,7 @@ A call is admitted while a seat is free (`full` otherwise) and while there is pr
 load of a new call is not in these figures yet, so the average cost of a call is added for it, and
 less of that with every second in which its own load is measured. The figures still contain the load
 of a call that has just ended, so that load is subtracted (docs/decisions/0031). An admitted call
-keeps its seat until it ends, or for `WAIT_S` if it never begins.
+keeps its seat until it ends, or for `RESERVED_S` if it never begins.
 
 The more calls, the less each costs, because all share the fixed load of the process. So the average
 is never less than what the next call adds: admission by the average admits too few calls at first,
@@ -25,20 +25,22 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 late (decision 0031)
+FULL_CORES: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 late (decision 0031)
 CALL_CORES: Final = 0.11  # initial value: cores of a single call, the worst case (decision 0031)
-CALL_CORES_MIN: Final = 0.05  # cores per call with ten calls, the best case; less is a quiet moment
+CALL_CORES_MIN: Final = (
+    0.05  # cores per call with ten calls, the best case; less means a quiet moment
+)
 CALL_CORES_MAX: Final = 0.35  # two calls per core; more does not come from calls (chosen)
-LATE_S: Final = 0.25  # the 75th percentile of the loop's lag; more breaks up speech
-STALE_S: Final = 1.0  # four reports: a worker that misses them gets no new connection
-START_S: Final = 5.0  # chosen: callers were refused in the first seconds, none after 5 s
+MAX_LAG_S: Final = 0.25  # the 75th percentile of the loop's lag; more breaks up speech
+STALE_S: Final = 1.0  # four reports: a worker that misses them counts as late
+STARTUP_S: Final = 5.0  # chosen: callers were refused in the first seconds, none after 5 s
 SETTLE_S: Final = 3.0  # after this, the measurement contains a call's full load
 MEASURED_S: Final = 2.0  # the window of a worker's core measurement (`bot/workers/meter.py`)
-BELIEVED_S: Final = 10.0  # the weight of the initial value, in seconds of calls (chosen)
-MEMORY_S: Final = 60.0  # time constant of the average: a few turns, quiet and busy ones (chosen)
-HAIR: Final = 1e-6  # tolerance for rounding: seven times 0.1 may exceed 0.7
-WAIT_S: Final = 15.0  # a media stream or a browser's audio arrives within seconds or never
-HANDED_S: Final = 2.0  # within this time, a connection sent to a worker begins its call
+INITIAL_WEIGHT_S: Final = 10.0  # the weight of the initial value, in seconds of calls (chosen)
+AVERAGING_S: Final = 60.0  # time constant of the average: a few turns, quiet and busy ones (chosen)
+ROUNDING: Final = 1e-6  # tolerance for rounding: seven times 0.1 may exceed 0.7
+RESERVED_S: Final = 15.0  # for a call to begin: its audio arrives within seconds or never
+ON_ITS_WAY_S: Final = 2.0  # a connection sent to a worker begins its call within this time
 
 
 class WorkerLoad:
@@ -57,9 +59,9 @@ class WorkerLoad:
         self.leaving = False
         self.calls: dict[int, float] = {}
         self._lag_s = 0.0
-        self.settled_at = now + START_S
+        self.settled_at = now + STARTUP_S
         self.reported_at = now
-        self._handed: deque[float] = deque()  # send times of connections whose call has not begun
+        self._sent_at: deque[float] = deque()  # send times of connections whose call has not begun
         # Of each call that ended: when, and which fraction of its load the reports contained.
         self._ended: deque[tuple[float, float]] = deque()
 
@@ -69,64 +71,71 @@ class WorkerLoad:
 
     def hand(self, now: float) -> None:
         """Count a call that is on its way to this worker."""
-        self._handed.append(now)
+        self._sent_at.append(now)
 
     def begin(self, seat: int, now: float) -> None:
         """Count a call that has begun on this worker."""
         self.calls[seat] = now
-        if self._handed:
-            self._handed.popleft()
+        if self._sent_at:
+            self._sent_at.popleft()
 
     def end(self, seat: int, now: float) -> None:
         """Remove a call if it was one of this worker's."""
-        since = self.calls.pop(seat, None)
-        if since is not None:
-            self._ended.append((now, 1.0 - _remaining(now - since, SETTLE_S)))
+        began_at = self.calls.pop(seat, None)
+        if began_at is not None:
+            self._ended.append((now, 1.0 - _remaining(now - began_at, SETTLE_S)))
 
-    def seen(self, now: float) -> float:
-        """Return how many calls' load the last report contains; fractions are possible."""
+    def measured_calls(self, now: float) -> float:
+        """Return how many calls' load the last report contains.
+
+        A call that has just begun or ended counts as a fraction.
+        """
         while self._ended and now - self._ended[0][0] >= MEASURED_S:
             self._ended.popleft()
-        over = sum(seen * _remaining(now - at, MEASURED_S) for at, seen in self._ended)
-        return over + sum(1.0 - _remaining(now - since, SETTLE_S) for since in self.calls.values())
+        ended = sum(share * _remaining(now - at, MEASURED_S) for at, share in self._ended)
+        begun = sum(1.0 - _remaining(now - since, SETTLE_S) for since in self.calls.values())
+        return ended + begun
 
     def load(self, call_cores: float, now: float) -> float:
-        """Return the cores that its calls use now or will use soon."""
+        """Return the cores that its calls use now or will use soon.
+
+        As soon as a call has begun, it counts with `call_cores`, less what the report contains.
+        """
         if now < self.settled_at:
             return len(self.calls) * call_cores
         if self.leaving and not self.calls:
             return 0.0
-        return max(0.0, self.cores + (len(self.calls) - self.seen(now)) * call_cores)
+        return max(0.0, self.cores + (len(self.calls) - self.measured_calls(now)) * call_cores)
 
-    def late(self, now: float) -> bool:
+    def is_late(self, now: float) -> bool:
         """Return whether its loop lags too much for calls, or has not reported lately."""
-        return self.silent(now) or (now >= self.settled_at and self._lag_s > LATE_S)
+        return self.is_silent(now) or (now >= self.settled_at and self._lag_s > MAX_LAG_S)
 
-    def silent(self, now: float) -> bool:
+    def is_silent(self, now: float) -> bool:
         """Return whether it may hang: it has not reported for `STALE_S`."""
         return now - self.reported_at > STALE_S
 
     def room(self, call_cores: float, now: float) -> int:
         """Return how many more calls it can take."""
-        more = calls_in(FULL - self.load(call_cores, now), call_cores)
+        more = calls_in(FULL_CORES - self.load(call_cores, now), call_cores)
         if not self.calls:
             return max(1, more)
-        return 0 if self.late(now) else max(0, more)
+        return 0 if self.is_late(now) else max(0, more)
 
-    def spare(self, call_cores: float, now: float) -> tuple[bool, float]:
+    def spare_key(self, call_cores: float, now: float) -> tuple[bool, float]:
         """Return a sort key: the greater, the more spare capacity."""
-        cores = self.load(call_cores, now) + self.coming(now) * call_cores
-        return (not self.late(now), -cores)
+        cores = self.load(call_cores, now) + self.calls_coming(now) * call_cores
+        return (not self.is_late(now), -cores)
 
-    def coming(self, now: float) -> int:
+    def calls_coming(self, now: float) -> int:
         """Return how many calls are on their way to this worker."""
-        while self._handed and now - self._handed[0] >= HANDED_S:
-            self._handed.popleft()
-        return len(self._handed)
+        while self._sent_at and now - self._sent_at[0] >= ON_ITS_WAY_S:
+            self._sent_at.popleft()
+        return len(self._sent_at)
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
+class _Reservation:
     """An admitted call that has not begun."""
 
     since: float
@@ -137,9 +146,9 @@ class CallCost:
     """The recent average cost of a call: processor seconds per second of a call."""
 
     def __init__(self) -> None:
-        self._spent_s = CALL_CORES * BELIEVED_S  # processor time
-        self._talked_s = BELIEVED_S  # time of calls
-        self._looked_at: float | None = None  # the last `learn`; `None` while paused
+        self._spent_s = CALL_CORES * INITIAL_WEIGHT_S  # processor time
+        self._talked_s = INITIAL_WEIGHT_S  # time of calls
+        self._learned_at: float | None = None  # the last `learn`; `None` while paused
 
     @property
     def cores(self) -> float:
@@ -148,15 +157,15 @@ class CallCost:
 
     def learn(self, *, cores: float, calls: float, now: float) -> None:
         """Update the average: `calls` calls have used `cores` cores since the last `learn`."""
-        passed_s = min(now - self._looked_at, STALE_S) if self._looked_at is not None else 0.0
-        keep = math.exp(-passed_s / MEMORY_S)
+        passed_s = min(now - self._learned_at, STALE_S) if self._learned_at is not None else 0.0
+        keep = math.exp(-passed_s / AVERAGING_S)
         self._spent_s = self._spent_s * keep + cores * passed_s
         self._talked_s = self._talked_s * keep + calls * passed_s
-        self._looked_at = now
+        self._learned_at = now
 
     def pause(self) -> None:
         """Ignore the time until the next `learn`."""
-        self._looked_at = None
+        self._learned_at = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,12 +228,12 @@ class PoolAdmission:
         self._cores = cores
         self.measured = measured
         self._numbers = count(1)
-        self._coming: dict[int, _Coming] = {}  # seats of calls that have not begun
+        self._reserved: dict[int, _Reservation] = {}  # seats of calls that have not begun
 
     @property
     def taken(self) -> int:
         """How many seats are taken."""
-        return len(self._coming) + sum(len(worker.calls) for worker in self.workers.values())
+        return len(self._reserved) + sum(len(worker.calls) for worker in self.workers.values())
 
     def open(self, worker: int, now: float) -> None:
         """Add a worker that can take calls."""
@@ -249,27 +258,27 @@ class PoolAdmission:
             call: The carrier's id of the call; a second request for it returns the same seat.
             address: The IP address of a public caller; empty for others.
         """
-        closed = self.why_closed(now, address)  # also frees expired seats
-        for seat, coming in self._coming.items():
-            if call and coming.call == call:
+        reason = self.why_closed(now, address)  # also frees expired seats
+        for seat, reservation in self._reserved.items():
+            if call and reservation.call == call:
                 return seat
-        if closed:
+        if reason:
             return None
         seat = next(self._numbers)
         if address:
             self._public[seat] = address
-        self._coming[seat] = _Coming(now, call)
+        self._reserved[seat] = _Reservation(now, call)
         return seat
 
     def begin(self, seat: int, worker: int, now: float) -> None:
         """Record that a call has begun on a worker, even if its reservation has expired."""
-        self._coming.pop(seat, None)
+        self._reserved.pop(seat, None)
         if load := self.workers.get(worker):
             load.begin(seat, now)
 
     def end(self, seat: int, now: float) -> None:
         """Free a seat."""
-        self._coming.pop(seat, None)
+        self._reserved.pop(seat, None)
         for load in self.workers.values():
             load.end(seat, now)
 
@@ -286,15 +295,15 @@ class PoolAdmission:
             return "full"
         if room <= 0 or not address:
             return "" if room > 0 else "busy"
-        held = {*self._coming, *(seat for load in self.workers.values() for seat in load.calls)}
+        held = {*self._reserved, *(seat for load in self.workers.values() for seat in load.calls)}
         self._public = {seat: place for seat, place in self._public.items() if seat in held}
         fit = min(self.seats, self.taken + room)
         return self.public.why_closed(address, list(self._public.values()), fit=fit)
 
     def room(self, now: float) -> int:
         """Free expired seats; return how many more calls can be admitted."""
-        self._coming = {
-            seat: call for seat, call in self._coming.items() if now - call.since < WAIT_S
+        self._reserved = {
+            seat: item for seat, item in self._reserved.items() if now - item.since < RESERVED_S
         }
         free = max(0, self.seats - self.taken)
         if not self.measured:
@@ -302,33 +311,34 @@ class PoolAdmission:
         staying = [load for load in self.workers.values() if not load.leaving]
         rooms = sum(load.room(self.cost.cores, now) for load in staying)
         used = sum(load.load(self.cost.cores, now) for load in self.workers.values())
-        by_cores = calls_in(self._cores * FULL - used, self.cost.cores)
-        alone = bool(staying) and not self.taken
-        return max(int(alone), min(free, min(rooms, by_cores) - len(self._coming)))
+        by_cores = calls_in(self._cores * FULL_CORES - used, self.cost.cores)
+        idle = bool(staying) and not self.taken  # an idle pool always has room for one call
+        return max(int(idle), min(free, min(rooms, by_cores) - len(self._reserved)))
 
     def best(self, now: float) -> int | None:
-        """Return the worker with the most spare capacity; `None` if there is no worker."""
+        """Return the staying worker with the most spare capacity; `None` if there is none."""
         staying = [number for number, load in self.workers.items() if not load.leaving]
 
         def rank(number: int) -> tuple[bool, float]:
             load = self.workers[number]
             if self.measured:
-                return load.spare(self.cost.cores, now)
+                return load.spare_key(self.cost.cores, now)
             # A worker that hangs begins no calls, so by their number alone it would get them all.
-            return (not load.silent(now), -len(load.calls) - load.coming(now))
+            return (not load.is_silent(now), -len(load.calls) - load.calls_coming(now))
 
         return max(staying, key=rank, default=None)
 
     def _learn(self, now: float) -> None:
-        begun = sum(len(item.calls) for item in self.workers.values())
-        seen = sum(item.seen(now) for item in self.workers.values())
-        starting = any(now < worker.settled_at for worker in self.workers.values())
+        """Update the average cost of a call, unless calls are too few or too new to be measured."""
+        calls = sum(len(load.calls) for load in self.workers.values())
+        measured = sum(load.measured_calls(now) for load in self.workers.values())
+        starting = any(now < load.settled_at for load in self.workers.values())
         # With a single call, most of the load is the worker's own.
-        if starting or begun < 2 or seen < begun * 0.9:
+        if starting or calls < 2 or measured < calls * 0.9:
             self.cost.pause()
             return
-        cores = sum(item.cores for item in self.workers.values())
-        self.cost.learn(cores=cores, calls=seen, now=now)
+        cores = sum(load.cores for load in self.workers.values())
+        self.cost.learn(cores=cores, calls=measured, now=now)
 
 
 def _remaining(passed_s: float, of_s: float) -> float:
@@ -338,4 +348,4 @@ def _remaining(passed_s: float, of_s: float) -> float:
 
 def calls_in(cores: float, call_cores: float) -> int:
     """Return how many calls of this cost fit into the cores."""
-    return int(cores / call_cores + HAIR)
+    return int(cores / call_cores + ROUNDING)

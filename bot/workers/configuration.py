@@ -48,9 +48,9 @@ def check_rungs(settings: Settings) -> None:
 
 def _suspects(rung: RungSettings) -> str:
     """Return the keys of a rung that may be wrong, without their values, which may be secret."""
-    named = ["options." + option for option in rung.options]
-    named += ["voice", "language"] if rung.voice else ["language"]
-    return " or ".join(named)
+    keys = ["options." + option for option in rung.options]
+    keys += ["voice", "language"] if rung.voice else ["language"]
+    return " or ".join(keys)
 
 
 def configuration_of(settings: Settings) -> ConfigurationLoaded:

@@ -16,49 +16,54 @@ from xml.sax.saxutils import escape, quoteattr
 
 from bot.health.readiness_rules import Readiness
 
-TOLD_S: Final = 20.0  # how long a call without a worker is held
-WORKER_PAUSE_S: Final = 2  # whole seconds
-SENTENCES: Final = (
+MAX_HELD_S: Final = 20.0  # how long a call without a worker is held
+REDIRECT_PAUSE_S: Final = 2  # before the carrier asks again; whole seconds
+HOLD_SENTENCES: Final = (
     ("en-US", "One moment, please."),
     ("es-ES", "Un momento, por favor."),
     ("ru-RU", "Одну минуту, пожалуйста."),
 )
 """The sentence for each language, as the carrier names it; the first one is the default."""
-MAX_PAUSES: Final = round(TOLD_S / WORKER_PAUSE_S)
-AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # Telnyx gets its commands by API requests
+MAX_REDIRECTS: Final = round(MAX_HELD_S / REDIRECT_PAUSE_S)
+REDIRECTED: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
+TELNYX_WEBHOOK: Final = re.compile(rb"POST /telnyx/voice HTTP/")
 
 
-def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:
+def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | None:
     """Return the response to a carrier's request that no worker can take.
 
-    If a worker dies, its streams end, and the carrier requests the next instruction. The response
-    says a sentence, pauses and makes the carrier ask again; the URL counts the requests. A response
-    to Telnyx cannot contain commands, so Telnyx's request waits. The responses reveal nothing but
-    our public address, so signatures are not checked.
+    If a worker dies, its streams end, and the carrier requests the next instruction. The first
+    response says a sentence. Each response pauses and then makes the carrier ask again, with the
+    number of responses so far in the URL. A response to Telnyx cannot contain commands, so Telnyx's
+    request waits. The responses reveal nothing but our public address, so signatures are not
+    checked.
 
     Returns:
-        The complete response; empty if the request may wait for a worker, for `TOLD_S`; `None` if
-        it is not a carrier's, or its call has been held for long enough.
+        The complete response; empty if the request may wait for a worker, for `MAX_HELD_S`; `None`
+        if it is not a carrier's, or its call has been held for long enough.
 
     Args:
         request: The part of the request that has arrived.
         public_url: The server's address, as the carrier knows it.
         language: The agent's language.
     """
-    if WAITS.match(request):
+    if TELNYX_WEBHOOK.match(request):
         return b""
-    matched = AFTER.match(request)
-    times = int(matched[2] or 0) if matched else MAX_PAUSES
-    if matched is None or times >= MAX_PAUSES:
+    matched = REDIRECTED.match(request)
+    if matched is None:
+        return None
+    redirects = int(matched[2] or 0)  # how many responses of ours this call has had
+    if redirects >= MAX_REDIRECTS:
         return None
     path = matched[1].decode()
-    url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
+    url = f"{public_url.rstrip('/')}{path}?meanwhile={redirects + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
-    tag, words = next((item for item in SENTENCES if language[:2] == item[0][:2]), SENTENCES[0])
+    tag, words = next(
+        (item for item in HOLD_SENTENCES if language[:2] == item[0][:2]), HOLD_SENTENCES[0]
+    )
     verbs = (
-        "" if times else f'<{say} language="{tag}">{words}</{say}>',
-        f"<{pause} length={quoteattr(str(WORKER_PAUSE_S))}/>",
+        "" if redirects else f'<{say} language="{tag}">{words}</{say}>',
+        f"<{pause} length={quoteattr(str(REDIRECT_PAUSE_S))}/>",
         f'<Redirect method="POST">{escape(url)}</Redirect>',
     )
     body = f'<?xml version="1.0" encoding="UTF-8"?><Response>{"".join(verbs)}</Response>'.encode()
@@ -69,30 +74,30 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     return head.encode() + body
 
 
-READ_BYTES: Final = 64 * 1024  # of a request; a webhook has about 1 kB
-SILENT_S: Final = 10.0  # a connection that has sent nothing by then is closed
-MAX_SILENT: Final = 512  # connections that have sent nothing; a further one closes the oldest
-PAUSE_S: Final = 0.001  # after each connection: at most 1,000 connections a second
-AT_ONCE: Final = 64  # connections accepted without a pause; thirty callers at once do not wait
-NO_ROOM_S: Final = 0.05  # the pause after a failed accept
-NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
-CALLS: Final = (
+PEEK_BYTES: Final = 64 * 1024  # of a request; a webhook has about 1 kB
+MAX_SILENT_S: Final = 10.0  # a connection that has sent nothing by then is closed
+MAX_SILENT_CONNECTIONS: Final = 512  # that have sent nothing; a further one closes the oldest
+ACCEPT_PAUSE_S: Final = 0.001  # after each connection: at most 1,000 connections a second
+ACCEPT_BURST: Final = 64  # connections accepted without a pause; thirty callers at once do not wait
+FAILED_ACCEPT_PAUSE_S: Final = 0.05
+DESCRIPTORS_USED_UP: Final = (errno.EMFILE, errno.ENFILE)
+CALL_REQUESTS: Final = (
     b"GET /twilio/media",
     b"GET /telnyx/media",
     b"GET /plivo/media",
     b"GET /exotel/media",
     b"POST /api/offer",
 )
-LIVES: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
-READY: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
-END: Final = b"\r\n\r\n"  # of a response's head
-HEAD: Final = b"HEAD "  # requests only the head of the response
+HEALTHZ: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
+READYZ: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
+END_OF_HEAD: Final = b"\r\n\r\n"  # of a response's head
+HEAD_METHOD: Final = b"HEAD "  # requests only the head of the response
 # While the workers are loading, `/healthz` waits for one until then; after that, the supervisor
 # answers. Chosen: half of the 10 s after which a server that does not answer is considered dead.
-LIVES_S: Final = 5.0
+HEALTHZ_WAIT_S: Final = 5.0
 MAX_WAITING: Final = 512  # requests that wait for a worker; further ones get 503
-FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # resumes a call in this one worker
-NOBODY: Final = (
+RESUME: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # continues a call in the named worker
+NO_WORKER: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNo worker is available now."
 )
@@ -105,14 +110,13 @@ STARTING: Final = "starting"  # why no worker is ready, unless the server is sto
 Hand = Callable[[socket.socket, bool, str], bool]
 """Sends a connection to a worker; returns False if no worker can take it.
 
-Takes the connection, whether it may begin a call, and the name of the one worker that can serve it;
-empty if any can.
+Takes the connection, whether it may begin a call, and the name of the preferred worker, if any.
 """
 
 Answer = Callable[[bytes], bytes]
 """Takes the first part of a request; returns a complete response, or nothing if a worker must."""
 
-Meanwhile = Callable[[bytes], bytes | None]
+MakeHoldResponse = Callable[[bytes], bytes | None]
 """Takes a request that no worker can take; returns the complete response to the carrier.
 
 Empty if the request may wait for a worker; `None` if the carrier needs no response of its own.
@@ -123,22 +127,23 @@ class ConnectionPace:
     """Limits how fast connections are accepted: a burst, then a steady rate."""
 
     def __init__(self, now: float) -> None:
-        self._left = float(AT_ONCE)
-        self._at = now
+        self._tokens = float(ACCEPT_BURST)
+        self._counted_at = now
 
     def pause_s(self, now: float) -> float:
         """Count a connection; return the pause before the next one, in seconds."""
-        self._left = min(AT_ONCE, self._left + (now - self._at) / PAUSE_S) - 1.0
-        self._at = now
-        return 0.0 if self._left > 0 else PAUSE_S
+        earned = (now - self._counted_at) / ACCEPT_PAUSE_S
+        self._tokens = min(ACCEPT_BURST, self._tokens + earned) - 1.0
+        self._counted_at = now
+        return 0.0 if self._tokens > 0 else ACCEPT_PAUSE_S
 
 
 class ConnectionListener:
     """Accepts connections on the listening socket and passes them on, closing its own copy of each.
 
     Until `open`, requests wait, because the workers are still loading. Meanwhile `/readyz` is
-    answered at once, with the reason, and `/healthz` `LIVES_S` after the start. Later both are
-    answered here whenever no worker is ready.
+    answered at once, with the reason, and `/healthz` not before `HEALTHZ_WAIT_S` after the start.
+    Later both are answered here whenever no worker is ready.
     """
 
     def __init__(
@@ -147,8 +152,8 @@ class ConnectionListener:
         *,
         hand: Hand,
         answer: Answer = lambda _: b"",
-        meanwhile: Meanwhile = lambda _: None,
-        why_nobody: Callable[[], str] = lambda: STARTING,
+        hold_response: MakeHoldResponse = lambda _: None,
+        why_not_ready: Callable[[], str] = lambda: STARTING,
         is_open: bool = True,
     ) -> None:
         """Accept connections once `run` is called.
@@ -157,25 +162,29 @@ class ConnectionListener:
             listener: The listening socket.
             hand: Sends a connection to a worker.
             answer: Responds to requests that need no worker.
-            meanwhile: Responds to a call's requests while no worker is ready.
-            why_nobody: Returns why no worker is ready.
+            hold_response: Responds to a call's requests while no worker is ready.
+            why_not_ready: Returns why no worker is ready.
             is_open: Whether to pass connections on at once, without a call of `open`.
         """
         listener.settimeout(0)
         self._listener = listener
         self._hand = hand
         self._answer = answer
-        self._meanwhile = meanwhile
-        self._why_nobody = why_nobody
+        self._hold_response = hold_response
+        self._why_not_ready = why_not_ready
         # Connections that have sent nothing, the oldest first, with the timers that close them.
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         self._is_open = is_open
-        # Connections whose requests wait for a worker, with the timers that answer them.
+        # Connections whose requests wait for a worker, with the timers that answer them; `None` if
+        # the request waits until `open`.
         self._waiting: dict[socket.socket, asyncio.TimerHandle | None] = {}
-        self._lives_at = 0.0
+        self._healthz_at = 0.0
 
     def open(self) -> None:
-        """Pass on the waiting connections, and from now on every new one."""
+        """Pass on the waiting connections, and from now on every new one.
+
+        Called again when a worker is ready, for requests that wait because there was none.
+        """
         self._is_open = True
         waiting, self._waiting = self._waiting, {}
         for connection, timer in waiting.items():
@@ -187,14 +196,14 @@ class ConnectionListener:
         """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         pace = ConnectionPace(loop.time())
-        self._lives_at = loop.time() + LIVES_S
+        self._healthz_at = loop.time() + HEALTHZ_WAIT_S
         try:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(self._listener)
                 except OSError as failed:  # already closed, or out of file descriptors
-                    self._make_room(failed)
-                    await asyncio.sleep(NO_ROOM_S)
+                    self._free_descriptor(failed)
+                    await asyncio.sleep(FAILED_ACCEPT_PAUSE_S)
                     continue
                 self._receive(connection, loop)
                 await asyncio.sleep(pace.pause_s(loop.time()))
@@ -202,22 +211,22 @@ class ConnectionListener:
             for item in (*self._silent, *self._waiting):
                 self._close(item)
 
-    def _make_room(self, failed: OSError) -> None:
+    def _free_descriptor(self, failed: OSError) -> None:
         """If file descriptors have run out, close the oldest connection that has sent nothing."""
-        if failed.errno in NO_ROOM and self._silent:
+        if failed.errno in DESCRIPTORS_USED_UP and self._silent:
             self._close(next(iter(self._silent)))
 
     def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         connection.settimeout(0)
-        if len(self._silent) >= MAX_SILENT:
+        if len(self._silent) >= MAX_SILENT_CONNECTIONS:
             self._close(next(iter(self._silent)))
-        self._silent[connection] = loop.call_later(SILENT_S, self._close, connection)
+        self._silent[connection] = loop.call_later(MAX_SILENT_S, self._close, connection)
         loop.add_reader(connection, self._became_readable, connection)
 
     def _became_readable(self, connection: socket.socket) -> None:
         """Pass on a connection that has received data, respond to it, or let it wait."""
         try:
-            first = connection.recv(READ_BYTES, socket.MSG_PEEK)
+            first = connection.recv(PEEK_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
@@ -227,19 +236,21 @@ class ConnectionListener:
             connection.close()
         elif self._is_open:
             self._dispatch(connection, first)
-        elif READY.match(first):
-            _respond(connection, _not_ready(self._why_nobody()))
+        elif READYZ.match(first):
+            _respond(connection, _not_ready_response(self._why_not_ready()))
         elif len(self._waiting) < MAX_WAITING:
-            within_s = self._lives_at - asyncio.get_running_loop().time()
-            lives = LIVES.match(first)
-            timer = self._respond_later(connection, within_s, ALIVE) if lives else None
+            within_s = self._healthz_at - asyncio.get_running_loop().time()
+            is_healthz = HEALTHZ.match(first)
+            timer = self._respond_later(connection, within_s, ALIVE) if is_healthz else None
             self._waiting[connection] = timer
         else:
-            _respond(connection, NOBODY)
+            _respond(connection, NO_WORKER)
 
     def _respond_later(
         self, connection: socket.socket, after_s: float, response: bytes
     ) -> asyncio.TimerHandle:
+        """Respond to a waiting connection after `after_s`, unless the timer is cancelled."""
+
         def respond() -> None:
             del self._waiting[connection]
             _respond(connection, response)
@@ -247,23 +258,24 @@ class ConnectionListener:
         return asyncio.get_running_loop().call_later(after_s, respond)
 
     def _dispatch(self, connection: socket.socket, first: bytes) -> None:
-        resuming = FOR_ONE.match(first)
+        resuming = RESUME.match(first)
         name = resuming[1].decode() if resuming else ""
+        begins_call = first.startswith(CALL_REQUESTS) and not name
         if response := self._answer(first):
             _respond(connection, response)
-        elif self._hand(connection, first.startswith(CALLS) and not name, name):
-            connection.close()
+        elif self._hand(connection, begins_call, name):
+            connection.close()  # the worker has its own copy
         else:
             self._respond_without_worker(connection, first)
 
     def _respond_without_worker(self, connection: socket.socket, first: bytes) -> None:
         """Respond to a request that no worker can take, or let a call's request wait for one."""
-        why = self._why_nobody()
-        response = self._meanwhile(first) if why == STARTING else None
+        why = self._why_not_ready()
+        response = self._hold_response(first) if why == STARTING else None
         if response == b"" and len(self._waiting) < MAX_WAITING:
-            self._waiting[connection] = self._respond_later(connection, TOLD_S, NOBODY)
+            self._waiting[connection] = self._respond_later(connection, MAX_HELD_S, NO_WORKER)
         else:
-            _respond(connection, response or _own_response(first, why))
+            _respond(connection, response or _response_without_worker(first, why))
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -276,14 +288,14 @@ class ConnectionListener:
                 timer.cancel()
 
 
-def _own_response(first: bytes, why: str) -> bytes:
+def _response_without_worker(first: bytes, why: str) -> bytes:
     """Return the supervisor's own response to a request while no worker is ready."""
-    if LIVES.match(first):
+    if HEALTHZ.match(first):
         return ALIVE
-    return _not_ready(why) if READY.match(first) else NOBODY
+    return _not_ready_response(why) if READYZ.match(first) else NO_WORKER
 
 
-def _not_ready(why: str) -> bytes:
+def _not_ready_response(why: str) -> bytes:
     """Return a response to `GET /readyz`, in the same form as a worker's."""
     body = json.dumps(asdict(Readiness(ready=False, degraded=False, reasons=(why,)))).encode()
     return (
@@ -294,8 +306,8 @@ def _not_ready(why: str) -> bytes:
 
 def _respond(connection: socket.socket, response: bytes) -> None:
     with suppress(OSError):
-        request = connection.recv(READ_BYTES)  # unread data would reset the connection
-        if request.startswith(HEAD):
-            response = b"".join(response.partition(END)[:2])
+        request = connection.recv(PEEK_BYTES)  # unread data would reset the connection
+        if request.startswith(HEAD_METHOD):
+            response = b"".join(response.partition(END_OF_HEAD)[:2])
         connection.send(response)
     connection.close()

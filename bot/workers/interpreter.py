@@ -22,7 +22,7 @@ def shorten_switch_interval() -> None:
     """Make computing threads return the interpreter lock to the event loop sooner.
 
     The loop releases the lock for each packet that it sends. A detector's thread may then keep the
-    lock for `sys.getswitchinterval()`, by default 5 ms, and the same happens at the next packet.
+    lock for `sys.getswitchinterval()`, by default 5 ms, and again at the next packet.
     With eight concurrent calls, the loop spent a third of its time waiting for the lock (profiled).
     """
     sys.setswitchinterval(SWITCH_S)
@@ -62,29 +62,32 @@ def limit_heaps() -> bool:
     return bool(library.mallopt(M_ARENA_MAX, ARENAS))
 
 
-EVERY_S: Final = 10.0  # chosen; not shorter, as a collection stalls all calls (docs/decisions/0004)
+COLLECT_EVERY_S: Final = (
+    10.0  # chosen; not shorter, as a collection stalls all calls (docs/decisions/0004)
+)
 
 
 @asynccontextmanager
 async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
-    """While the block runs, collect garbage within two rounds of `EVERY_S` after a call has ended.
+    """Collect the garbage of ended calls while the block runs.
 
-    The parts of a call reference each other in cycles, 0.85 MB per call, which only a full
-    collection frees. Python itself runs one only after eight calls or more, and the process keeps
-    the size that it has reached by then.
+    This happens at most `2 * COLLECT_EVERY_S` after a call has ended. The parts of a call reference
+    each other in cycles, 0.85 MB per call, which only a full collection frees. Python itself runs
+    one only after eight calls or more, and the process does not shrink again afterwards.
 
     Args:
         ended: Returns how many calls have ended so far.
     """
 
-    async def look() -> None:
-        freed = seen = 0
+    async def collect_when_calls_ended() -> None:
+        freed = seen = 0  # ended calls: whose garbage was collected, and in the last round
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(COLLECT_EVERY_S)
             if seen > freed:  # these calls ended a round ago, so nothing references them any more
                 gc.collect()
                 freed = seen
             seen = ended()
 
-    async with at_work(freeing=keep_running("freeing what calls held", look)):
+    work = keep_running("freeing what calls held", collect_when_calls_ended)
+    async with at_work(freeing=work):
         yield

@@ -23,11 +23,13 @@ from calls.entry import Emit
 from calls.events import ProcessLagged
 from fallbacks.lag import PERIOD_S, Lag
 
-LOOK_S: Final = 0.05  # between two samples; a step worth reporting lasts for several
-OVERDUE_S: Final = PERIOD_S + 0.05  # without a beat for this long, the loop's stack is sampled
-OURS: Final = Path(__file__).resolve().parents[2]
-IDLE: Final = "no step: the machine, or another thread, kept the loop waiting"
-_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the functions in which the loop waits
+SAMPLE_EVERY_S: Final = 0.05  # a step worth reporting lasts for several samples
+SAMPLE_AFTER_S: Final = PERIOD_S + 0.05  # without a beat for this long, the loop's stack is sampled
+PROJECT: Final = Path(__file__).resolve().parents[2]
+NO_STEP: Final = "no step: the machine, or another thread, kept the loop waiting"
+_WAIT_FUNCTIONS: Final = frozenset(
+    {"select", "poll", "epoll"}
+)  # the functions in which the loop waits
 
 
 class LoopWatch:
@@ -45,7 +47,7 @@ class LoopWatch:
         self._beat_at = clock()
         self._seen: Counter[str] = Counter()  # samples, by step
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="loop watch", daemon=True)
+        self._thread = threading.Thread(target=self._sample, name="loop watch", daemon=True)
 
     def start(self) -> None:
         """Start sampling; called in the loop's thread."""
@@ -64,9 +66,9 @@ class LoopWatch:
         seen, self._seen = self._seen, Counter()
         return next((step for step, _ in seen.most_common(1)), "")
 
-    def _look(self) -> None:
-        while not self._over.wait(LOOK_S):
-            if self._clock() - self._beat_at > OVERDUE_S and (stack := self.read_stack()):
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_EVERY_S):
+            if self._clock() - self._beat_at > SAMPLE_AFTER_S and (stack := self.read_stack()):
                 self._seen[name_of(stack)] += 1
 
     def read_stack(self) -> list[CodeType]:
@@ -86,22 +88,26 @@ class LoopWatch:
 def frame_of(thread: int) -> FrameType | None:
     """Return the current frame of a thread; `None` if it has ended.
 
-    Python returns the frames of all threads, and while they are referenced, so are the variables in
-    them: if another thread ran meanwhile, it could not extend its audio buffer, which would end a
-    call. So everything happens in a single bytecode, during which no other thread runs.
+    Python returns the frames of all threads. As long as a frame is referenced, so are its
+    variables: if another thread ran meanwhile, it could not extend its audio buffer, which would
+    end a call. So the frames are read and released in a single bytecode (`next`), during which no
+    other thread runs.
     """
-    every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys` for such use
-    return next(map(methodcaller("get", thread), every))
+    all_frames = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys` for such use
+    return next(map(methodcaller("get", thread), all_frames))
 
 
 def name_of(stack: Sequence[CodeType]) -> str:
-    """Return the innermost function of Holdline, or else the innermost one; `IDLE` in a wait."""
-    if stack[0].co_name in _WAITS:
-        return IDLE
+    """Return the innermost function of Holdline, else the innermost one, with its file.
+
+    Returns `NO_STEP` if the loop is waiting for events.
+    """
+    if stack[0].co_name in _WAIT_FUNCTIONS:
+        return NO_STEP
     for code in stack:
         place = Path(code.co_filename)
-        if place.is_relative_to(OURS) and ".venv" not in place.parts:
-            return f"{code.co_qualname} ({place.relative_to(OURS)})"
+        if place.is_relative_to(PROJECT) and ".venv" not in place.parts:
+            return f"{code.co_qualname} ({place.relative_to(PROJECT)})"
     place = Path(stack[0].co_filename)
     return f"{stack[0].co_qualname} ({'/'.join(place.parts[-2:])})"
 
@@ -109,7 +115,9 @@ def name_of(stack: Sequence[CodeType]) -> str:
 Beat = Callable[[float, float], None]
 """Takes the time of a beat, and by how many seconds it was late."""
 
-THREADS_ASKED_S: Final = 1.0  # between two measurements of how long a job waits for a thread
+MEASURE_THREADS_EVERY_S: Final = (
+    1.0  # between two measurements of how long a job waits for a thread
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,6 +170,7 @@ async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[La
 
 
 async def _beat(watch: LoopWatch, reporter: LagReporter) -> None:
+    """Beat every `PERIOD_S`, and report beats that were late by more than another `PERIOD_S`."""
     clock, lag, lagging = reporter.clock, reporter.lag, reporter.lagging
     due_at = clock()
     while True:
@@ -182,7 +191,7 @@ async def _measure_threads(reporter: LagReporter) -> None:
     """Measure how long a job waits for a thread, not counting the loop's own lag."""
     clock, lag = reporter.clock, reporter.lag
     while True:
-        await asyncio.sleep(THREADS_ASKED_S)
+        await asyncio.sleep(MEASURE_THREADS_EVERY_S)
         asked_at, stalled_s = clock(), lag.stalled_s(clock())
         began_at = await asyncio.to_thread(clock)
         loop_lag_s = lag.stalled_s(clock()) - stalled_s

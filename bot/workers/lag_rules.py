@@ -5,7 +5,7 @@ from typing import Final
 
 from calls.events import LagPlace, ProcessLagged
 
-TOLD_S: Final = 0.25  # shorter lag is not reported: callers do not notice it
+MIN_LAG_S: Final = 0.25  # shorter lag is not reported: callers do not notice it
 QUIET_S: Final = 10.0  # between two events about one place
 
 
@@ -13,9 +13,9 @@ QUIET_S: Final = 10.0  # between two events about one place
 class _Incident:
     """The lag of one place since its last event."""
 
-    reported_at: float
+    reported_at: float  # the time of that event
     longest_s: float = 0.0
-    step: str = ""  # during the longest lag
+    step: str = ""  # what ran during the longest lag
     times: int = 0
 
 
@@ -31,17 +31,17 @@ class Lagging:
     Times are monotonic, in seconds.
     """
 
-    _open: dict[LagPlace, _Incident] = field(default_factory=dict[LagPlace, _Incident])
+    _incidents: dict[LagPlace, _Incident] = field(default_factory=dict[LagPlace, _Incident])
 
     def note(
         self, where: LagPlace, lag_s: float, *, step: str, now: float
     ) -> tuple[ProcessLagged, ...]:
-        """Record one lag; the first one after a quiet time is reported at once."""
-        if lag_s < TOLD_S:
+        """Record one lag; return an event if no incident of this place is open."""
+        if lag_s < MIN_LAG_S:
             return ()
-        incident = self._open.get(where)
+        incident = self._incidents.get(where)
         if incident is None:
-            self._open[where] = _Incident(reported_at=now)
+            self._incidents[where] = _Incident(reported_at=now)
             return (ProcessLagged(where=where, lag_s=lag_s, step=step, times=1),)
         incident.times += 1
         if lag_s > incident.longest_s:
@@ -49,13 +49,13 @@ class Lagging:
         return ()
 
     def tick(self, now: float) -> tuple[ProcessLagged, ...]:
-        """`QUIET_S` after an incident's last event, report its further lag, or close it."""
+        """`QUIET_S` after an incident's last event, report the lag since, or close the incident."""
         events: list[ProcessLagged] = []
-        for where, incident in tuple(self._open.items()):
+        for where, incident in tuple(self._incidents.items()):
             if now < incident.reported_at + QUIET_S:
                 continue
             if not incident.times:
-                del self._open[where]
+                del self._incidents[where]
                 continue
             events.append(
                 ProcessLagged(
@@ -65,5 +65,5 @@ class Lagging:
                     times=incident.times,
                 )
             )
-            self._open[where] = _Incident(reported_at=now)
+            self._incidents[where] = _Incident(reported_at=now)
         return tuple(events)

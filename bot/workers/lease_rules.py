@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class _Loan:
+class _Lease:
     """The lease of one process."""
 
-    sent: int = 0  # the places in the last message to it
+    sent: int = 0  # how many places the last message gave it
     number: int = 0  # the number of that message
-    held: int = 0  # the places that it may be using
-    wanted: int = 0  # the places that it could use now
+    held: int = 0  # how many places it may be using
+    wanted: int = 0  # how many places it could use now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lent:
+class LeaseMessage:
     """A message to a process: how many places it has from now on."""
 
     places: int
@@ -34,65 +34,75 @@ class Leases:
     def __init__(self, limit: int) -> None:
         """Lease out `limit` places."""
         self.limit = limit
-        self._loans: dict[str, _Loan] = {}
+        self._leases: dict[str, _Lease] = {}
 
     def join(self, process: str) -> None:
         """Add a process."""
-        self._loans[process] = _Loan()
+        self._leases[process] = _Lease()
 
     def leave(self, process: str) -> None:
         """Take back all places of a process that is gone."""
-        self._loans.pop(process, None)
+        self._leases.pop(process, None)
 
     def held(self) -> int:
         """Return how many places may be in use."""
-        return sum(loan.held for loan in self._loans.values())
+        return sum(lease.held for lease in self._leases.values())
 
     def note_use(self, process: str, *, number: int, inside: int, wanted: int) -> None:
         """Update a process's lease by its report.
 
         Args:
             process: The process.
-            number: The number of the last message that it has received; while a later one is on the
+            number: The number of the last message that it has received. While a later one is on the
                 way, its previous places still count as held.
             inside: How many places it uses.
-            wanted: How many places it could use now, for waiting requests, too.
+            wanted: How many places it could use now, including those for waiting requests.
         """
-        loan = self._loans.get(process)
-        if loan is None:
+        lease = self._leases.get(process)
+        if lease is None:
             return
-        loan.wanted = wanted
-        if number == loan.number:
-            loan.held = max(loan.sent, inside)
+        lease.wanted = wanted
+        if number == lease.number:
+            lease.held = max(lease.sent, inside)
 
-    def divide(self) -> Mapping[str, Lent]:
-        """Divide the places again; return a message for each process whose share changes."""
-        aims = self._aims()
+    def divide(self) -> Mapping[str, LeaseMessage]:
+        """Divide the places again; return a message for each process whose share changes.
+
+        A process gets no more than the free places in addition to those that it holds. The rest
+        of its target follows in later calls, when other processes have freed their places.
+        """
+        targets = self._targets()
         free = self.limit - self.held()
-        changed: dict[str, Lent] = {}
-        for process, loan in self._loans.items():
-            aim = min(aims[process], loan.held + max(0, free))
-            if aim == loan.sent:
+        changed: dict[str, LeaseMessage] = {}
+        for process, lease in self._leases.items():
+            places = min(targets[process], lease.held + max(0, free))
+            if places == lease.sent:
                 continue
-            free -= max(0, aim - loan.held)
-            loan.sent, loan.number = aim, loan.number + 1
-            loan.held = max(loan.held, aim)
-            changed[process] = Lent(places=aim, number=loan.number)
+            free -= max(0, places - lease.held)
+            lease.sent, lease.number = places, lease.number + 1
+            lease.held = max(lease.held, places)
+            changed[process] = LeaseMessage(places=places, number=lease.number)
         return changed
 
-    def _aims(self) -> dict[str, int]:
-        """Return how many places each process should have: first by need, then evenly."""
-        aims = dict.fromkeys(self._loans, 0)
+    def _targets(self) -> dict[str, int]:
+        """Return the target number of places for each process.
+
+        One place at a time goes to the process with the fewest: first among those that need more,
+        then among all.
+        """
+        targets = dict.fromkeys(self._leases, 0)
         free = self.limit
         for by_need in (True, False):
-            while free > 0 and (process := self._next(aims, by_need=by_need)) is not None:
-                aims[process] += 1
+            while free > 0 and (process := self._next(targets, by_need=by_need)) is not None:
+                targets[process] += 1
                 free -= 1
-        return aims
+        return targets
 
-    def _next(self, aims: Mapping[str, int], *, by_need: bool) -> str | None:
+    def _next(self, targets: Mapping[str, int], *, by_need: bool) -> str | None:
         """Return the process with the fewest places; with `by_need`, among those that need more."""
         candidates = [
-            name for name, loan in self._loans.items() if not by_need or aims[name] < loan.wanted
+            name
+            for name, lease in self._leases.items()
+            if not by_need or targets[name] < lease.wanted
         ]
-        return min(candidates, key=lambda name: aims[name], default=None)
+        return min(candidates, key=lambda name: targets[name], default=None)

@@ -14,7 +14,7 @@ from bot.exits import UsageError
 from bot.health.operator_control import addresses
 
 BACKLOG: Final = 128
-HANDED: Final = 3  # the first file descriptor that systemd passes on (sd_listen_fds(3))
+SYSTEMD_FD: Final = 3  # the first file descriptor that systemd passes on (sd_listen_fds(3))
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -26,23 +26,23 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: systemd's socket is unusable, or the address is in use or not this machine's.
     """
-    handed = take_handed_sockets()
-    if not handed:
+    sockets = take_handed_sockets()
+    if not sockets:
         return bind_socket(host, port)
-    for extra in range(HANDED + 1, HANDED + handed):
+    for extra in range(SYSTEMD_FD + 1, SYSTEMD_FD + sockets):
         os.close(extra)
     try:
-        listener = socket.socket(fileno=HANDED)
+        listener = socket.socket(fileno=SYSTEMD_FD)
         listens = bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         address = listener.getsockname()
     except OSError as none:
         raise UsageError(
-            f"file descriptor {HANDED} is not a socket ({none.strerror}); LISTEN_FDS says it is"
+            f"file descriptor {SYSTEMD_FD} is not a socket ({none.strerror}); LISTEN_FDS says it is"
         ) from none
-    if handed > 1 or not listens or not isinstance(address, tuple) or address[1] != port:
+    if sockets > 1 or not listens or not isinstance(address, tuple) or address[1] != port:
         listener.close()
         raise UsageError(
-            f"server.port is {port}, and systemd gives {handed} socket(s), the first at "
+            f"server.port is {port}, and systemd gives {sockets} socket(s), the first at "
             f"{address!r}; holdline.socket needs exactly one line, ListenStream={host}:{port}"
         )
     return listener
@@ -80,19 +80,21 @@ def ready_line(settings: Settings, *, port: int, refused: Sequence[str] = ()) ->
     """
     server, transports = settings.server, settings.transports
     address = addresses(server.model_copy(update={"port": port}))[0]
-    todo: dict[str, str] = {}
+    next_steps: dict[str, str] = {}  # by transport
     if transports.webrtc.enabled:
         sign_in = ", sign in with HOLDLINE_TOKEN" if server.token else ""
-        todo["webrtc"] = f"open {address}/{sign_in} and press Call"
+        next_steps["webrtc"] = f"open {address}/{sign_in} and press Call"
     if transports.twilio.enabled:
         webhook = f"{server.public_url}/twilio/voice"
-        todo["twilio"] = f"set your Twilio number's voice webhook to {webhook}"
+        next_steps["twilio"] = f"set your Twilio number's voice webhook to {webhook}"
     for name, carrier in CARRIERS.items():
         if getattr(transports, name).enabled:
-            todo[name] = carrier.entry.format(url=server.public_url)
-    names = ", ".join(todo) or "no transport"
-    cure = "enable one under transports in the configuration, otherwise no calls can arrive"
-    line = f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."
+            next_steps[name] = carrier.entry.format(url=server.public_url)
+    names = ", ".join(next_steps) or "no transport"
+    steps = "; ".join(next_steps.values()) or (
+        "enable one under transports in the configuration, otherwise no calls can arrive"
+    )
+    line = f"Holdline is ready at {address} ({names}): {steps}."
     return "\n".join((line, *(f"Attention: {sentence}." for sentence in dict.fromkeys(refused))))
 
 
@@ -102,10 +104,10 @@ ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket
 
 def notify_ready() -> None:
     """Tell the service manager that we are ready, if it has asked to be told (sd_notify(3))."""
-    place = service_manager()
-    if not place:
+    name = service_manager()
+    if not name:
         return
-    address = f"\0{place[1:]}" if place.startswith(ABSTRACT) else place
+    address = f"\0{name[1:]}" if name.startswith(ABSTRACT) else name
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
             notifier.settimeout(0)

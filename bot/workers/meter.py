@@ -11,7 +11,7 @@ from typing import Final
 from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
 
-MIN_WORKERS: Final = 2  # chosen: if a single worker died, calls would wait 6 s for its replacement
+MIN_WORKERS: Final = 2  # chosen: with one, calls would wait 6 s for the replacement if it died
 
 
 def own_cores() -> int:
@@ -21,14 +21,14 @@ def own_cores() -> int:
     return os.cpu_count() or 1
 
 
-def processes(settings: Settings) -> int:
+def worker_count(settings: Settings) -> int:
     """Return how many workers to run, at least one."""
     return settings.server.workers or max(MIN_WORKERS, own_cores())
 
 
 BEATS: Final = 40  # the sample's size: one long stall is not load, constant lag is
 REPORT_S: Final = 0.25  # between two reports
-USUAL: Final = 0.75  # the reported quantile of the lag
+LAG_QUANTILE: Final = 0.75  # is reported
 
 Report = Callable[[float, float], None]
 """Takes the cores in use and the loop's lag in seconds."""
@@ -42,22 +42,24 @@ class Meter:
         self._report = report
         self._processor_s = processor_s
         self._late_s: deque[float] = deque(maxlen=BEATS)
-        self._spent: deque[tuple[float, float]] = deque()
+        self._spent: deque[tuple[float, float]] = deque()  # by beat: its time, and processor time
         self._reported_at: float | None = None
 
     def beat(self, now: float, late_s: float) -> None:
         """Record a beat that was `late_s` late; report the load if that is due."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
+        # `_cores` needs two beats, even if a stall lies between them.
         while self._spent[0][0] < now - MEASURED_S and len(self._spent) > 2:
             self._spent.popleft()
         if self._reported_at is None:
             self._reported_at = now
         elif now - self._reported_at >= REPORT_S:
             self._reported_at = now
-            lag_s = sorted(self._late_s)[int(len(self._late_s) * USUAL)]
+            lag_s = sorted(self._late_s)[int(len(self._late_s) * LAG_QUANTILE)]
             self._report(self._cores(), lag_s)
 
     def _cores(self) -> float:
-        (from_s, from_used), (to_s, to_used) = self._spent[0], self._spent[-1]
-        return (to_used - from_used) / (to_s - from_s)
+        """Return the cores in use: processor time divided by time, over the measured window."""
+        (began_at, used_before_s), (ended_at, used_s) = self._spent[0], self._spent[-1]
+        return (used_s - used_before_s) / (ended_at - began_at)

@@ -14,7 +14,7 @@ from bot.config.folders import check_folders
 from bot.config.loading import Loaded, load
 from bot.config.printing import changed_keys
 from bot.tools.own_modules import find_own_modules
-from bot.workers.meter import processes
+from bot.workers.meter import worker_count
 from bot.workers.worker_process import WorkerParameters
 
 
@@ -54,33 +54,33 @@ class ServePlan:
         self._metrics.mkdir()
         find_own_modules(loaded)
         self.settings = loaded.settings
-        self._kept = self._keep(loaded)
-        self._earlier = self.settings, self._kept
+        self._copy = self._write_copy(loaded)
+        self._earlier = self.settings, self._copy
 
     @property
-    def wanted(self) -> int:
+    def workers(self) -> int:
         """How many workers to run."""
-        return processes(self.settings)
+        return worker_count(self.settings)
 
     def parameters(self, number: int) -> WorkerParameters:
         """Return the start parameters of a new worker."""
-        self._kept.mend()
+        self._copy.write_if_missing()
         return WorkerParameters(
             number=number,
-            workers=self.wanted,
+            workers=self.workers,
             pool_id=self._id,
-            config=str(self._kept.file),
+            config=str(self._copy.file),
             flags=dict(self._flags),
             board=f"sqlite:///{self._folder}/health.db",
             metrics=str(self._metrics),
         )
 
     def renew(self) -> Reread:
-        """Reload the configuration, or log and return its problems and keep the old one."""
+        """Reload the configuration; if it has problems, log them and keep the old one."""
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
-            kept = self._keep(loaded)
+            copy = self._write_copy(loaded)
         except ConfigError as wrong:
             for problem in wrong.problems:
                 logger.error("the configuration is not reloaded: {}", problem.line)
@@ -90,24 +90,24 @@ class ServePlan:
             logger.warning("changes of server.host and server.port need a restart")
         changed = changed_keys(self.settings, loaded.settings)
         find_own_modules(loaded)
-        self._earlier = self.settings, self._kept
-        self.settings, self._kept = loaded.settings, kept
+        self._earlier = self.settings, self._copy
+        self.settings, self._copy = loaded.settings, copy
         return Reread(changed=changed)
 
     def restore(self) -> None:
         """Go back to the configuration before the last reload."""
-        self.settings, self._kept = self._earlier
+        self.settings, self._copy = self._earlier
 
-    def _keep(self, loaded: Loaded) -> "_KeptText":
+    def _write_copy(self, loaded: Loaded) -> "_ConfigCopy":
         """Save the text of a valid configuration file, which contains no secrets."""
         file = self._folder / f"holdline-{next(self._numbers)}.yaml"
-        kept = _KeptText(file=file, text=loaded.text)
-        kept.write()
-        return kept
+        copy = _ConfigCopy(file=file, text=loaded.text)
+        copy.write()
+        return copy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _KeptText:
+class _ConfigCopy:
     """The copy of the configuration file that workers read."""
 
     file: Path
@@ -119,12 +119,12 @@ class _KeptText:
         part.write_text(self.text, encoding="utf-8")
         part.replace(self.file)
 
-    def mend(self) -> None:
-        """Write the file again if it was removed, as by systemd-tmpfiles after ten days."""
+    def write_if_missing(self) -> None:
+        """Write the file again if it was removed, as systemd-tmpfiles does after ten days."""
         if self.file.exists():
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.write()
-        except OSError as full:  # only this worker cannot start; for the next, there may be space
+        except OSError as full:  # only one worker cannot start; later there may be space again
             logger.error("{} is gone and cannot be written: {}", self.file, full.strerror)

@@ -17,7 +17,7 @@ MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used 
 
 
 class Claims:
-    """Claims on work that only one worker may do, such as answering a call that all know of."""
+    """Claims on work that only one worker may do, such as answering a call that all can see."""
 
     def __init__(self, *, most: int = MAX_CLAIMS) -> None:
         self._most = most
@@ -45,7 +45,8 @@ class Claims:
         async def claim(message: Mapping[str, Any]) -> bool:
             return self.claim(message["what"], holder=holder)
 
-        # Revocable: a worker that no longer waits for the answer would hold the claim unawares.
+        # Revocable: a worker that no longer waits for the reply must not get the claim, because it
+        # would never give it back.
         wire.answer("claim", claim, revocable=True)
         wire.on("give_back", lambda message: self.give_back(message["what"], holder=holder))
 
@@ -59,7 +60,7 @@ MAX_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states o
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    until_s: float
+    until: float  # when the value expires
     value: Any
 
 
@@ -80,8 +81,8 @@ class KeyValueStore:
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
         kept.pop(token, None)  # so that it becomes the newest
-        if kept and (len(kept) >= self._most or _first(kept).until_s <= now):
-            kept = {key: item for key, item in kept.items() if item.until_s > now}
+        if kept and (len(kept) >= self._most or _oldest(kept).until <= now):
+            kept = {key: item for key, item in kept.items() if item.until > now}
         while len(kept) >= self._most:
             del kept[next(iter(kept))]
         kept[token] = _Kept(now + for_s, value)
@@ -90,12 +91,12 @@ class KeyValueStore:
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
         kept = self._kept.get(_kind(token), {}).pop(token, None)
-        return kept.value if kept and kept.until_s > self._clock() else None
+        return kept.value if kept and kept.until > self._clock() else None
 
     async def read(self, token: str) -> Any:
         """Return the value of a token and keep it; `None` if there is none or it has expired."""
         kept = self._kept.get(_kind(token), {}).get(token)
-        return kept.value if kept and kept.until_s > self._clock() else None
+        return kept.value if kept and kept.until > self._clock() else None
 
     async def drop(self, token: str) -> None:
         """Remove a value; if `token` is a kind, all its values."""
@@ -123,7 +124,7 @@ class KeyValueStore:
         wire.answer("drop", drop)
 
 
-def _first(kept: Mapping[str, _Kept]) -> _Kept:
+def _oldest(kept: Mapping[str, _Kept]) -> _Kept:
     return next(iter(kept.values()))
 
 
@@ -131,7 +132,7 @@ def _kind(token: str) -> str:
     return token.rpartition(" ")[0]
 
 
-UNSEEN_ENTRIES: Final = 2_000  # queued for each watcher; then the oldest is dropped
+MAX_QUEUED_ENTRIES: Final = 2_000  # for each watcher; then the oldest is dropped
 
 Entries = AsyncIterator[Mapping[str, Any]]
 
@@ -145,9 +146,10 @@ class StreamedViews:
         self._watchers: dict[int, asyncio.Queue[Mapping[str, Any]]] = {}
         self._numbers = count(1)
         self._own: Callable[[], Entries] | None = None
+        # By the watcher's worker and number.
         self._streams: dict[tuple[str, int], asyncio.Task[None]] = {}
         wire.on("entry", self._receive)
-        wire.on("stream", self._stream)
+        wire.on("stream", self._start_or_stop_stream)
 
     def share(self, own: Callable[[], Entries]) -> None:
         """Stream the entries of `own`, the recent ones first, to watchers in other workers."""
@@ -156,7 +158,7 @@ class StreamedViews:
     async def watch(self) -> Entries:
         """Yield the entries of the other workers until closed."""
         number = next(self._numbers)
-        queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
+        queue = self._watchers[number] = asyncio.Queue(MAX_QUEUED_ENTRIES)
         self._wire.send("watch", watcher=number, on=True)
         try:
             while True:
@@ -173,13 +175,13 @@ class StreamedViews:
             queue.get_nowait()
         queue.put_nowait(message["entry"])
 
-    def _stream(self, message: Mapping[str, Any]) -> None:
-        to = (message["to"], message["watcher"])
-        if old := self._streams.pop(to, None):
+    def _start_or_stop_stream(self, message: Mapping[str, Any]) -> None:
+        watcher = (message["to"], message["watcher"])
+        if old := self._streams.pop(watcher, None):
             old.cancel()
         if message["on"] and self._own is not None:
-            stream = self._send_entries(self._own(), *to)
-            self._streams[to] = asyncio.get_running_loop().create_task(stream, name="stream")
+            stream = self._send_entries(self._own(), *watcher)
+            self._streams[watcher] = asyncio.get_running_loop().create_task(stream, name="stream")
 
     async def _send_entries(self, entries: Entries, peer: str, watcher: int) -> None:
         async for entry in entries:
@@ -193,7 +195,7 @@ class ViewRelay:
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         """Relay between `workers`, by name; the owner of the mapping keeps it up to date."""
         self._workers = workers
-        self._watchers: set[tuple[str, int]] = set()  # worker and its watcher's number
+        self._watchers: set[tuple[str, int]] = set()  # each watcher's worker and number
 
     def receive(self, worker: Worker) -> None:
         """Include a worker that has become ready; it begins to stream to the existing watchers."""
@@ -211,7 +213,11 @@ class ViewRelay:
                 self._watch(name, watcher, False)  # noqa: FBT003 - as below
 
     def _watch(self, name: str, watcher: int, on: bool) -> None:  # noqa: FBT001 - as in the message
-        (self._watchers.add if on else self._watchers.discard)((name, watcher))
+        """Add or remove a worker's watcher, and make the others start or stop streaming to it."""
+        if on:
+            self._watchers.add((name, watcher))
+        else:
+            self._watchers.discard((name, watcher))
         for worker in self._workers.values():
             if worker.name != name and worker.ready.is_set():
                 worker.wire.send("stream", to=name, watcher=watcher, on=on)
@@ -222,7 +228,7 @@ class ViewRelay:
 
 
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own limit
-OWN: Final = 0  # the number of the only process
+OWN_NUMBER: Final = 0  # the number of the only process
 
 
 class WorkerPool(CallPool, Protocol):
@@ -257,7 +263,7 @@ class NoPeers:
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str) -> bool:
-        """Return whether this process gets the work, which it can claim once."""
+        """Return whether this process gets the work; False if it already has it."""
         return self._claims.claim(what, holder="")
 
     def give_back(self, what: str) -> None:
@@ -291,19 +297,25 @@ class SingleProcess:
         clock: Clock,
         seats: PoolAdmission | None = None,
     ) -> None:
-        """Admit calls unless `why_closed` or `seats` refuses; by default, load does not count."""
-        self._why = why_closed
+        """Admit calls unless the switchboard or the seats refuse them.
+
+        Args:
+            why_closed: Returns why the switchboard takes no call; empty if it does.
+            clock: The monotonic clock.
+            seats: Limits the calls; by default, neither their number nor the load does.
+        """
+        self._why_switchboard_closed = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
         self.key_values = KeyValueStore(clock=clock)
         self.peers = NoPeers()
         self.seats = seats or PoolAdmission(seats=NO_LIMIT, cores=1, measured=False)
-        self.seats.open(OWN, clock())
+        self.seats.open(OWN_NUMBER, clock())
 
     @property
     def why_closed(self) -> str:
         """Why no call is taken, by the switchboard or the load; empty if one is."""
-        return self._why() or self.seats.why_closed(self._clock())
+        return self._why_switchboard_closed() or self.seats.why_closed(self._clock())
 
     @property
     def room(self) -> int:
@@ -317,19 +329,21 @@ class SingleProcess:
 
     def report(self, cores: float, lag_s: float) -> None:
         """Report the cores in use and the event loop's lag in seconds."""
-        self.seats.note_load(OWN, cores=cores, lag_s=lag_s, now=self._clock())
+        self.seats.note_load(OWN_NUMBER, cores=cores, lag_s=lag_s, now=self._clock())
 
     async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
         """Reserve a seat in this process, or say why there is none."""
+        if reason := self._why_switchboard_closed():
+            return NoSeat(reason=reason)
         now = self._clock()
-        seat = None if self._why() else self.seats.admit(now, call=call, address=address)
+        seat = self.seats.admit(now, call=call, address=address)
         if seat is not None:
             return HeldSeat(seat=seat)
-        return NoSeat(reason=self._why() or self.seats.why_closed(now, address) or "full")
+        return NoSeat(reason=self.seats.why_closed(now, address) or "full")
 
     def begin(self, seat: int) -> None:
         """Record that the call of a seat has begun."""
-        self.seats.begin(seat, OWN, self._clock())
+        self.seats.begin(seat, OWN_NUMBER, self._clock())
 
     def end(self, seat: int) -> None:
         """Free the seat of a call that has ended."""

@@ -103,7 +103,7 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return our own answer, then those of the other workers that answer."""
+        """Return our own answer, then those of the other workers; those that fail are left out."""
         own = await self._answers[what](fields)
         questions = [self.ask(item, what, **fields) for item in self.others]
         answers = await asyncio.gather(*questions, return_exceptions=True)
@@ -130,7 +130,7 @@ class PoolClient:
         self.key_values = PooledKeyValueStore(wire)
         self.peers = WirePeers(wire, self.name)
         self._state: Mapping[str, Any] = {}
-        wire.on("pool", self._learn)
+        wire.on("pool", self._store_state)
 
     @property
     def why_closed(self) -> str:
@@ -149,7 +149,7 @@ class PoolClient:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker does the work that one worker does for the pool."""
+        """Whether this worker is the one that works for the whole pool, by the last report."""
         return self._state.get("leads") == self.name
 
     @property
@@ -178,7 +178,7 @@ class PoolClient:
         """Tell the supervisor that the call of a seat has ended."""
         self.wire.send("end", seat=seat)
 
-    def _learn(self, state: Mapping[str, Any]) -> None:
+    def _store_state(self, state: Mapping[str, Any]) -> None:
         self._state = state
         self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
 
@@ -187,14 +187,14 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
     """Call `take` with each connection that the supervisor sends over the socket `hand`.
 
     Returns:
-        An event that is set when the supervisor has closed the socket and the last connection was
-        taken.
+        An event that is set once the supervisor has closed the socket and `take` has had the last
+        connection.
     """
-    over = asyncio.Event()
+    all_taken = asyncio.Event()
     loop = asyncio.get_running_loop()
     hand.settimeout(0)
 
-    def ready() -> None:
+    def receive() -> None:
         try:
             message, files, _, _ = socket.recv_fds(hand, 1, 1)
         except BlockingIOError:
@@ -203,16 +203,16 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
             message, files = b"", []
         if not message:
             loop.remove_reader(hand)
-            over.set()
+            all_taken.set()
             return
         for file in files:
             take(socket.socket(fileno=file))
 
-    loop.add_reader(hand, ready)
-    return over
+    loop.add_reader(hand, receive)
+    return all_taken
 
 
-PACE_S: Final = 30.0  # an upper limit only: the gate gives up at the turn's deadline
+MAX_PACE_WAIT_S: Final = 30.0  # usually less: the gate gives up at the turn's deadline
 
 
 class PoolPace:
@@ -230,9 +230,13 @@ class PoolPace:
         return self._is_gone or self._rung not in self._pool.full_paces
 
     async def acquire(self) -> None:
-        """Wait until a request may be sent; raises `TimeoutError` if that takes too long."""
+        """Wait until a request may be sent; return at once if the supervisor is gone.
+
+        Raises:
+            TimeoutError: No request may be sent within `MAX_PACE_WAIT_S`.
+        """
         try:
-            await self._pool.wire.ask("pace", within_s=PACE_S, rung=self._rung)
+            await self._pool.wire.ask("pace", within_s=MAX_PACE_WAIT_S, rung=self._rung)
         except WireError as late:
             if not self._is_gone:
                 raise TimeoutError(str(late)) from late
@@ -248,14 +252,14 @@ class SharedLimits:
     def __init__(self, pool: PoolClient, policies: Iterable[StagePolicy]) -> None:
         """Close every limited gate until the supervisor leases it places."""
         self._pool = pool
-        self._numbers: dict[str, int] = {}
-        self._reported: dict[str, tuple[int, int, int]] = {}  # the last reports, as `_use` returns
+        self._numbers: dict[str, int] = {}  # by rung: the number of the last lease message
+        self._reported: dict[str, tuple[int, int, int]] = {}  # by rung: the last report, see `_use`
         self._gates: dict[str, RungGate] = {}
         for policy in policies:
             policy.allowance.share(pool.workers)
             for name, gate in policy.gates.items():
                 self._share(name, gate)
-        pool.wire.on("lease", self._take)
+        pool.wire.on("lease", self._apply_lease)
 
     def report(self) -> None:
         """Report used and wanted places to the supervisor, if they have changed."""
@@ -266,6 +270,7 @@ class SharedLimits:
             self._pool.wire.send("places", rungs=uses)
 
     def _share(self, name: str, gate: Any) -> None:
+        """Make a rung's gate wait for the pool's request rate and for leased places."""
         if not isinstance(gate, RungGate):
             return
         if gate.limits.per_minute is not None:
@@ -276,10 +281,11 @@ class SharedLimits:
             gate.resize(0)
             gate.on_short = self.report
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    def _apply_lease(self, message: Mapping[str, Any]) -> None:
         gate = self._gates.get(message["rung"])
         if gate is None:
-            # Only the supervisor's newer configuration limits this rung: no place is used here.
+            # Only the supervisor's newer configuration limits this rung, so this worker needs no
+            # places: it reports that it uses and wants none.
             self._pool.wire.send("places", rungs={message["rung"]: (message["number"], 0, 0)})
             return
         self._numbers[message["rung"]] = message["number"]

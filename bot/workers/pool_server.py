@@ -36,7 +36,10 @@ class PoolMessages:
             worker.wire.send(what, **fields)
 
     def send_to_one(self, what: str, **fields: Any) -> None:
-        """Make one worker emit an event of the supervisor; if none is ready, the event waits."""
+        """Make one worker emit an event of the supervisor; if none is ready, the event waits.
+
+        Workers that are leaving are asked last.
+        """
         for worker in sorted(self._workers.values(), key=lambda worker: worker.leaving):
             if worker.ready.is_set() and worker.wire.send(what, **fields):
                 return
@@ -88,9 +91,9 @@ class Quotas:
     def divide(self) -> None:
         """Divide the places again, and send each worker what has changed for it."""
         for rung, leases in self._leases.items():
-            for name, lent in leases.divide().items():
+            for name, message in leases.divide().items():
                 wire = self._workers[name].wire
-                wire.send("lease", rung=rung, places=lent.places, number=lent.number)
+                wire.send("lease", rung=rung, places=message.places, number=message.number)
 
     def full_paces(self) -> list[str]:
         """Return the rungs whose request rate is used up for now."""
@@ -108,7 +111,7 @@ class Quotas:
             await pace.acquire()
 
 
-AWAY_S: Final = 0.4  # chosen: two of the supervisor's rounds; after a longer gap, it has stalled
+STALL_S: Final = 0.4  # chosen: two of the supervisor's rounds; a longer gap means that it stalled
 
 
 class PoolServer:
@@ -132,7 +135,7 @@ class PoolServer:
         self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
-        self._looked_at = clock()  # when `hung` was last called
+        self._hung_checked_at = clock()  # the last call of `find_hung`
 
     def receive(self, worker: Worker) -> None:
         """Add a new worker; to be called before its wire is read."""
@@ -140,7 +143,7 @@ class PoolServer:
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
         wire.on("ready", lambda message: self._open(worker, message))
-        wire.on("closing", lambda _: self._leave(worker))
+        wire.on("closing", lambda _: self._close(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
@@ -159,12 +162,12 @@ class PoolServer:
         return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no new calls, and let it stop after its last one; kill one still loading.
+        """Give a worker no new calls, and make it stop after its last one.
 
-        A worker that is still loading does not handle the message yet, so it would stay.
+        A worker that is still loading is killed: it would not handle the message `retire`.
         """
         worker.leaving = True
-        self._leave(worker)
+        self._close(worker)
         if worker.ready.is_set():
             worker.wire.send("retire")
         else:
@@ -175,15 +178,15 @@ class PoolServer:
         self.seats.stop()
         self.messages.broadcast("stop", drain_s=drain_s)
 
-    def hung(self, silent_s: float) -> list[Worker]:
+    def find_hung(self, silent_s: float) -> list[Worker]:
         """Return the workers that have not reported for `silent_s`; called every round.
 
         A gap between two rounds means that the supervisor itself stalled, perhaps with the whole
         machine, as in a paused container. The gap does not count as a worker's silence.
         """
         now = self._clock()
-        stalled_s, self._looked_at = now - self._looked_at, now
-        if stalled_s > AWAY_S:
+        stalled_s, self._hung_checked_at = now - self._hung_checked_at, now
+        if stalled_s > STALL_S:
             for worker in self.workers.values():
                 worker.reported_at = min(now, worker.reported_at + stalled_s)
             for load in self._admission.workers.values():
@@ -213,7 +216,8 @@ class PoolServer:
     def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
         """Send a connection to the named worker, else to the one with the most room, else to any.
 
-        Returns False if no worker takes it.
+        Returns False if no worker takes it. A connection that may begin a call (`is_call`) counts
+        as a call on its way to that worker.
         """
         now = self._clock()
         best = self._admission.best(now)
@@ -228,12 +232,14 @@ class PoolServer:
                 return True
         return False
 
-    def _leave(self, worker: Worker) -> None:
+    def _close(self, worker: Worker) -> None:
+        """Admit no more calls to a worker."""
         worker.closing.set()
         if load := self._admission.workers.get(worker.number):
             load.leaving = True
 
     def _open(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        """Give calls and leases to a worker that has become ready, and emit `WorkerStarted`."""
         if worker.leaving:  # it became ready while it was being stopped
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
@@ -251,7 +257,7 @@ class PoolServer:
             process=worker.pid,
             cause=worker.cause,
             replaces=worker.replaces,
-            after_s=self._clock() - worker.replaces_since_s if worker.replaces else 0.0,
+            after_s=self._clock() - worker.replaced_lost_at if worker.replaces else 0.0,
         )
 
     def _note_load(self, worker: Worker, message: Mapping[str, Any]) -> None:

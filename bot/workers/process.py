@@ -54,8 +54,8 @@ from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 
-OWED: Final = "do_not_call"  # in `logs.dir`: numbers yet to be put on the do-not-call list
-PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
+OWED_NUMBERS: Final = "do_not_call"  # in `logs.dir`: numbers yet to be put on the do-not-call list
+ANY_RATE_HZ: Final = 8000  # shared clients carry no audio
 
 
 @asynccontextmanager
@@ -81,8 +81,8 @@ async def open_shared(
             opened.push_async_callback(service.close)
         posts = SummaryPosts(settings.transfer.webhook_url, retries)
         await enter(sending(posts))
-        opt_outs = await enter(_listing(settings, database, measuring))
-        gate = await enter(_gate(settings, database, measuring.emit))
+        opt_outs = await enter(_open_opt_outs(settings, database, measuring))
+        gate = await enter(_open_gate(settings, database, measuring.emit))
         yield Shared(
             settings=settings,
             models=models,
@@ -101,7 +101,9 @@ async def open_shared(
 
 
 @asynccontextmanager
-async def _gate(settings: Settings, database: Database, emit: Emit) -> AsyncIterator[OrderGate]:
+async def _open_gate(
+    settings: Settings, database: Database, emit: Emit
+) -> AsyncIterator[OrderGate]:
     region = settings.server.region or ""
     gate = OrderGate(database, rules_in(settings), region=region, emit=emit, now_s=clock.utc_s)
     async with at_work(orders=keep_running("the leases of orders", gate.run)):
@@ -109,14 +111,14 @@ async def _gate(settings: Settings, database: Database, emit: Emit) -> AsyncIter
 
 
 @asynccontextmanager
-async def _listing(
+async def _open_opt_outs(
     settings: Settings, database: Database, measuring: LagReporter
 ) -> AsyncIterator[OptOuts | None]:
     """Yield the recorder of opt-outs, which runs during the block; `None` without campaigns."""
     if not settings.campaigns:
         yield None
         return
-    contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED)
+    contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED_NUMBERS)
     async with listing(OptOuts(contacts, kept, emit=measuring.emit)) as opt_outs:
         yield opt_outs
 
@@ -128,10 +130,13 @@ def load_providers(settings: Settings) -> None:
 
 
 def share_providers(settings: Settings) -> dict[str, SharedService]:
-    """Return by rung what its calls share, such as a client with open connections."""
+    """Return by rung the service that its calls share, such as a client with open connections.
+
+    Rungs whose calls share nothing are left out.
+    """
     found: dict[str, SharedService] = {}
     for stage, rung in settings.stages.rungs():
-        spec = rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        spec = rung_of(rung, stage, agent=settings.agent, sample_rate_hz=ANY_RATE_HZ)
         shared = provider(stage, rung.kind).share(spec)
         if shared is not None:
             found[rung.name] = shared
@@ -224,7 +229,7 @@ async def _open_parts(
     await enter(open_listeners(settings, own, emitter))
     measuring = await enter(measure_lag(Lag(), emit=emit, clock=clock.monotonic))
     shared = await enter(open_shared(settings, database, own, models, measuring))
-    await enter(_working_after_calls(shared, database, own, prices, emit=emit))
+    await enter(_open_after_call_work(shared, database, own, prices, emit=emit))
     emit(configuration_of(settings))
     call = call_maker(shared, emitter, prices)
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, emit=emit)
@@ -235,7 +240,7 @@ async def _open_parts(
     providers = await enter(
         watch_providers(settings, availability, shared=shared.clients, emit=emit, lag=measuring.lag)
     )
-    await enter(_ending_calls(switchboard, emitter))
+    await enter(_end_calls_after(switchboard, emitter))
     return Process(
         settings=settings,
         database=database,
@@ -252,7 +257,7 @@ async def _open_parts(
 
 
 @asynccontextmanager
-async def _working_after_calls(
+async def _open_after_call_work(
     shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, emit: Emit
 ) -> AsyncIterator[None]:
     settings = shared.settings
@@ -275,7 +280,10 @@ async def _working_after_calls(
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
-    """Do the slow part of the start and return the models; check the tools and rungs on the way."""
+    """Do the slow part of the start, which includes checks of the tools and rungs.
+
+    Returns the given models, or those that it loads, after a first use.
+    """
     check_tools(settings)
     limit_heaps()
     limit_read_size()
@@ -289,7 +297,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
 
 
 @asynccontextmanager
-async def _ending_calls(switchboard: Switchboard, emitter: Emitter) -> AsyncIterator[None]:
+async def _end_calls_after(switchboard: Switchboard, emitter: Emitter) -> AsyncIterator[None]:
     """End the calls after the block, while the after-call work still receives their events."""
     try:
         yield

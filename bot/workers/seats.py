@@ -11,7 +11,7 @@ from twilio.request_validator import RequestValidator
 from bot.clock import Clock
 from bot.config.settings import Settings
 from bot.workers.admission_rules import PoolAdmission, PublicLimits
-from bot.workers.connections import NOBODY, STARTING
+from bot.workers.connections import NO_WORKER, STARTING
 from bot.workers.worker_process import Worker
 from transports.pool import DRAINING
 from transports.twilio.webhook import (
@@ -48,7 +48,7 @@ class SeatTable:
         return DRAINING if self._stopping else self._seats.why_closed(self._clock())
 
     @property
-    def why_nobody(self) -> str:
+    def why_not_ready(self) -> str:
         """Why no worker is ready, if none is: `draining` or `starting`."""
         return DRAINING if self._stopping else STARTING
 
@@ -59,11 +59,12 @@ class SeatTable:
     def hold(self, call: str) -> str:
         """Reserve a seat for a call; return why the call is refused, or empty.
 
-        Also empty, without a seat, if no worker is ready.
+        Also empty, without a seat, if no worker is ready: the request then gets an error, which
+        makes the carrier use its fallback.
         """
         if not any(worker.ready.is_set() for worker in self._workers.values()):
-            return ""  # not a refusal: only an error makes the carrier use its fallback
-        return "" if self._reserve(call) is not None else self._why_not()
+            return ""
+        return "" if self._reserve(call) is not None else self._why_refused()
 
     def serve(self, worker: Worker) -> None:
         """Answer a worker's requests for seats, and record when its calls begin and end."""
@@ -75,9 +76,9 @@ class SeatTable:
     async def _admit(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         call, address = message["call"], message["address"]
         seat = self._reserve(call, address)
-        return {"reason": self._why_not(address)} if seat is None else {"seat": seat}
+        return {"reason": self._why_refused(address)} if seat is None else {"seat": seat}
 
-    def _why_not(self, address: str = "") -> str:
+    def _why_refused(self, address: str = "") -> str:
         if self._stopping:
             return DRAINING
         return self._seats.why_closed(self._clock(), address) or "full"
@@ -88,7 +89,7 @@ class SeatTable:
         return self._seats.admit(self._clock(), call=call, address=address)
 
 
-VOICE: Final = f"POST {VOICE_PATH}".encode()
+VOICE_REQUEST: Final = f"POST {VOICE_PATH}".encode()
 
 Admit = Callable[[str], str]
 """Reserves a seat for a call, by the carrier's id; returns why it is refused, or empty."""
@@ -109,19 +110,19 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
         emit: Called with the `reason` of each refusal.
     """
     twilio = settings.transports.twilio
-    if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
+    if not (request.startswith(VOICE_REQUEST) and twilio.enabled and twilio.auth_token):
         return b""
-    form = _form_of(request, settings.server.addresses, twilio.auth_token)
+    form = _signed_form(request, settings.server.addresses, twilio.auth_token)
     call = form.get("CallSid", "") if form else ""
     if not form or not call or not (reason := admit(call)):
         return b""
     emit(reason=reason)
-    leaving = reason == DRAINING and not is_outbound(form)
-    # An error makes the carrier use its fallback; TwiML tells the caller.
-    return NOBODY if leaving else _http(busy_twiml(form))
+    if reason == DRAINING and not is_outbound(form):
+        return NO_WORKER  # an error, which makes the carrier use its fallback
+    return _http_response(busy_twiml(form))  # tells the caller
 
 
-def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
+def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
     """Return the form of a complete, correctly signed webhook; else `None`."""
     reader = h11.Connection(h11.SERVER)
     try:
@@ -145,7 +146,7 @@ def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form
     return form if signed and path == VOICE_PATH else None
 
 
-def _http(twiml: str) -> bytes:
+def _http_response(twiml: str) -> bytes:
     body = twiml.encode()
     head = (
         f"HTTP/1.1 {HTTPStatus.OK.value} {HTTPStatus.OK.phrase}",

@@ -16,14 +16,15 @@ from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
 
-READY_S: Final = 90.0  # a worker that takes longer to become ready is killed
-TOGETHER_S: Final = 10.0  # from the first ready worker to the others: 7.9 s on a loaded machine
-WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before replacing workers that die soon
-WELL_S: Final = 60.0  # a worker that lived for this long did not die soon
+BECOME_READY_S: Final = 90.0  # a worker that takes longer to become ready is killed
+OTHERS_READY_S: Final = 10.0  # from the first ready worker to the others: 7.9 s on a loaded machine
+# Before replacing workers that die soon one after another; the last value is repeated.
+REPLACE_PAUSES_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+LIVED_LONG_S: Final = 60.0  # a worker that lived for this long did not die soon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relieved:
+class Renewal:
     """The result of a round of replacements."""
 
     workers: int  # replaced workers
@@ -51,7 +52,7 @@ class Slots:
         self._clock = clock
         self._numbers = count(1)
         self._slots: list[Worker] = []
-        self._dying: dict[int, int] = {}  # by slot: how many workers in a row died soon
+        self._early_deaths: dict[int, int] = {}  # by slot: how many workers died soon in a row
         self._closing = False
         self.all_gone = asyncio.Event()
         self.failed: Worker | None = None
@@ -59,40 +60,44 @@ class Slots:
     async def begin(self) -> int:
         """Start all workers; return `DONE` if any becomes ready, else an exit code.
 
-        Once one is ready, the others have `TOGETHER_S`. The exit code also means that the pool was
-        closed meanwhile.
+        Once one is ready, this waits up to `OTHERS_READY_S` for the others. Those that fail are
+        replaced later. An exit code is also returned if the pool is closed during the start.
 
         The first worker reads the configuration before the others start, so that an error in it is
         printed only once.
         """
         first = self._start(0)
-        await _first_of(first.configured, first.ended)
+        await _wait_for_first(first.configured, first.ended)
         if not self._closing and not first.ended.is_set():
             self.fill()
         workers = tuple(self._slots)
-        if not await _some_become_ready(workers) or self._closing:
+        if not await _wait_until_some_ready(workers) or self._closing:
             await asyncio.gather(*(item.ended.wait() for item in workers))
-            return BAD_USAGE if first.code == BAD_USAGE else FAILED  # negative after a signal
+            # Never the code itself: it is negative if a signal killed the worker.
+            return BAD_USAGE if first.code == BAD_USAGE else FAILED
         for worker in workers:
             self._tasks.create_task(self._replace_unless_ready(worker), name="wait for a worker")
         return DONE
 
     def fill(self) -> Sequence[Worker]:
         """Start the missing workers; return them."""
-        return [self._start(slot) for slot in range(len(self._slots), self._plan.wanted)]
+        return [self._start(slot) for slot in range(len(self._slots), self._plan.workers)]
 
-    async def renew(self) -> Relieved:
-        """Replace the workers one by one, then adjust their number; stop if one cannot start."""
-        kept = min(len(self._slots), self._plan.wanted)
+    async def renew(self) -> Renewal:
+        """Replace the workers one by one, then adjust their number.
+
+        The round ends at the first new worker that does not become ready; the others stay.
+        """
+        kept = min(len(self._slots), self._plan.workers)
         for slot in range(kept):
-            if not await self._relieve(slot):
-                return Relieved(workers=slot, complete=False)
+            if not await self._replace_running(slot):
+                return Renewal(workers=slot, complete=False)
         for surplus in self._slots[kept:]:
             self._server.retire(surplus)
         del self._slots[kept:]
         for added in self.fill():
             self._tasks.create_task(self._replace_unless_ready(added), name="wait for a worker")
-        return Relieved(workers=kept, complete=True)
+        return Renewal(workers=kept, complete=True)
 
     def close(self) -> None:
         """Replace no more workers, and kill those that are still starting."""
@@ -108,12 +113,12 @@ class Slots:
         worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
         self._server.receive(worker)
-        self._tasks.create_task(self._live(worker), name=f"worker {worker.name}")
+        self._tasks.create_task(self._run_worker(worker), name=f"worker {worker.name}")
         return worker
 
-    async def _live(self, worker: Worker) -> None:
+    async def _run_worker(self, worker: Worker) -> None:
         """Run a worker to its end, and replace it if it was lost."""
-        began = self._clock()
+        began_at = self._clock()
         try:
             await worker.start()
         except (OSError, RuntimeError) as full:  # out of processes, threads, descriptors or memory
@@ -136,13 +141,14 @@ class Slots:
         if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
-            return
+            return  # it has been replaced, or the task that waits for it to be ready replaces it
         if self._closing:
             self.failed = self.failed or (worker if code else None)
             return
-        await self._replace(worker, lived_s=self._clock() - began)
+        await self._replace(worker, lived_s=self._clock() - began_at)
 
     def _lose(self, worker: Worker) -> int:
+        """Remove a worker that has ended; return how many calls were lost with it."""
         lost = self._server.lose(worker)
         if self._closing and not self._server.workers:
             self.all_gone.set()
@@ -151,44 +157,50 @@ class Slots:
     async def _replace_early(self, worker: Worker) -> None:
         """Replace a worker that closes without our request, while it is still draining.
 
-        An operator or a memory guard has sent it SIGTERM and expects a replacement. Without it, a
-        pool of one worker could take no call until the last one has ended.
+        An operator or a memory guard has sent it SIGTERM and expects a replacement. Without one, a
+        pool of one worker could take no call until the worker's last call has ended.
         """
-        await _first_of(worker.closing, worker.ended)
+        await _wait_for_first(worker.closing, worker.ended)
         if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
-            await self._replace(worker, lived_s=WELL_S)
+            await self._replace(worker, lived_s=LIVED_LONG_S)  # without a pause: it did not fail
 
     async def _replace(self, worker: Worker, *, lived_s: float) -> None:
         """Start a replacement for a lost worker; repeat until one is ready.
 
         Args:
             worker: The lost worker; if it no longer has a slot, nothing happens.
-            lived_s: How long it lived.
+            lived_s: How long it lived. After `LIVED_LONG_S`, it is replaced without a pause.
         """
-        lost, lost_at_s = worker.name if worker.ready.is_set() else "", self._clock()
+        lost, lost_at = worker.name if worker.ready.is_set() else "", self._clock()
         while not self._closing and worker in self._slots:
             slot = self._slots.index(worker)
-            tries = 0 if lived_s >= WELL_S else self._dying.get(slot, 0)
-            lived_s, self._dying[slot] = 0.0, tries + 1
-            await wait_at_most(WAITS_S[min(tries, len(WAITS_S) - 1)], self.all_gone)
+            deaths = 0 if lived_s >= LIVED_LONG_S else self._early_deaths.get(slot, 0)
+            lived_s, self._early_deaths[slot] = 0.0, deaths + 1
+            pause_s = REPLACE_PAUSES_S[min(deaths, len(REPLACE_PAUSES_S) - 1)]
+            await wait_at_most(pause_s, self.all_gone)
             if self._closing or worker not in self._slots:
                 return
+            # During the pause, a reload may have removed the slot or given it to another worker.
             worker = self._start(self._slots.index(worker), "lost")
-            worker.replaces, worker.replaces_since_s = lost, lost_at_s
+            worker.replaces, worker.replaced_lost_at = lost, lost_at
             logger.info("worker {} replaces a lost worker", worker.name)
-            if await _becomes_ready(worker):
+            if await _wait_until_ready(worker):
                 return
 
     async def _replace_unless_ready(self, worker: Worker) -> None:
         """Wait for an initial or additional worker; replace it if it does not become ready."""
-        if not await _becomes_ready(worker) and not worker.ready.is_set():
+        if not await _wait_until_ready(worker) and not worker.ready.is_set():
+            # One that was ready and then ended is replaced by `_run_worker`.
             await self._replace(worker, lived_s=0.0)
 
-    async def _relieve(self, slot: int) -> bool:
-        """Replace a slot's worker, which keeps its calls; return False if the new one fails."""
+    async def _replace_running(self, slot: int) -> bool:
+        """Replace a slot's worker, which then ends with its last call.
+
+        Returns False if the new worker does not become ready; the old one then keeps the slot.
+        """
         old = self._slots[slot]
         new = self._start(slot, "relief")
-        if await _becomes_ready(new):
+        if await _wait_until_ready(new):
             logger.info("worker {} replaces {}", new.name, old.name)
             self._server.retire(old)
             return True
@@ -200,32 +212,35 @@ class Slots:
         if old.ended.is_set() and not self._closing:
             # In a task, so that the reload can first restore the old configuration: with the new
             # one, a worker may never start.
-            self._tasks.create_task(self._replace(old, lived_s=WELL_S), name="replace a worker")
+            replacing = self._replace(old, lived_s=LIVED_LONG_S)
+            self._tasks.create_task(replacing, name="replace a worker")
         return False
 
 
-async def _becomes_ready(worker: Worker) -> bool:
-    """Wait until a worker is ready; kill one that does not become ready in time."""
+async def _wait_until_ready(worker: Worker) -> bool:
+    """Wait until a worker is ready; return False if it ends. After `BECOME_READY_S`, kill it."""
     try:
-        async with asyncio.timeout(READY_S):
-            await _first_of(worker.ready, worker.ended)
+        async with asyncio.timeout(BECOME_READY_S):
+            await _wait_for_first(worker.ready, worker.ended)
     except TimeoutError:
-        logger.error("worker {} was not ready within {:g} s", worker.name, READY_S)
+        logger.error("worker {} was not ready within {:g} s", worker.name, BECOME_READY_S)
         worker.kill()
         await worker.ended.wait()
     return worker.ready.is_set() and not worker.ended.is_set()
 
 
-async def _some_become_ready(workers: Sequence[Worker]) -> bool:
+async def _wait_until_some_ready(workers: Sequence[Worker]) -> bool:
     """Wait for the first ready worker, then briefly for the others; return whether one is ready."""
     ready = False
     async with asyncio.TaskGroup() as waiting:
-        pending = {waiting.create_task(_becomes_ready(worker), name="wait") for worker in workers}
+        pending = {
+            waiting.create_task(_wait_until_ready(worker), name="wait") for worker in workers
+        }
         while pending and not ready:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             ready = any(item.result() for item in done)
         if pending:
-            await asyncio.wait(pending, timeout=TOGETHER_S)
+            await asyncio.wait(pending, timeout=OTHERS_READY_S)
         for item in pending:
             item.cancel()
     return ready
@@ -240,7 +255,7 @@ async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
         return
 
 
-async def _first_of(*events: asyncio.Event) -> None:
+async def _wait_for_first(*events: asyncio.Event) -> None:
     """Wait for the first of the events."""
     async with asyncio.TaskGroup() as waiting:
         tasks = [waiting.create_task(event.wait(), name="wait") for event in events]
@@ -264,7 +279,7 @@ class Reloading:
 
     Attributes:
         open: Whether reloads are possible: the workers have started and are not being stopped.
-        owed: Whether a signal is pending.
+        signal_pending: Whether a signal has arrived that has not yet caused a round.
     """
 
     def __init__(
@@ -283,7 +298,7 @@ class Reloading:
         self._apply = apply
         self._emit = emit
         self._busy = False
-        self.open = self.owed = False
+        self.open = self.signal_pending = False
 
     async def run(self, by: str, *, reply: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
         """Reload the configuration and, if it is valid, replace all workers one by one.
@@ -294,43 +309,44 @@ class Reloading:
                 once the configuration is read. `None` for a signal.
         """
         if self._busy or not self.open:
-            self.owed = self.owed or reply is None
+            self.signal_pending = self.signal_pending or reply is None
             effect = "refused" if reply else "postponed"
             logger.warning("the reload by {} is {}: {}", by, effect, BUSY)
             _answer(reply, {"busy": BUSY})
             return
-        self._busy, self.owed = True, False
+        self._busy, self.signal_pending = True, False
         try:
             await self._reload(by, reply)
-            while self.owed and self.open:
-                self.owed = False
+            while self.signal_pending and self.open:
+                self.signal_pending = False
                 await self._reload(BY_SIGNAL, None)
         finally:
             self._busy = False
 
     async def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None) -> None:
-        result = await self._reread()
+        """Run one round, and report its result unless the server is being stopped."""
+        result = await self._reread_file()
         _answer(reply, {"problems": result.problems, "changed": result.changed})
         if result.problems:
             self._report(by, "wrong")
             return
         self._apply(self._plan.settings)
-        relieved = await self._slots.renew()
-        if not self.open and not relieved.complete:
+        renewal = await self._slots.renew()
+        if not self.open and not renewal.complete:
             # `Slots.close` kills workers that are still loading.
             logger.info("not all workers were replaced, because the server is stopping")
             return
-        if not relieved.complete and not relieved.workers:
-            self._plan.restore()
+        if not renewal.complete and not renewal.workers:
+            self._plan.restore()  # no worker runs with the new configuration
             self._apply(self._plan.settings)
             self._report(by, "no_worker", changed=result.changed)
             return
-        if relieved.complete:
+        if renewal.complete:
             logger.info("all workers were replaced; those with calls end with their last call")
-        outcome: ReloadOutcome = "replaced" if relieved.complete else "partly"
-        self._report(by, outcome, changed=result.changed, workers=relieved.workers)
+        outcome: ReloadOutcome = "replaced" if renewal.complete else "partly"
+        self._report(by, outcome, changed=result.changed, workers=renewal.workers)
 
-    async def _reread(self) -> Reread:
+    async def _reread_file(self) -> Reread:
         try:
             return await asyncio.to_thread(self._plan.renew)
         except Exception as broken:  # noqa: BLE001 - no file may end the supervisor and all calls

@@ -16,7 +16,7 @@ from bot.config.loading import Loaded
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
-from bot.workers.connections import ConnectionListener, meanwhile
+from bot.workers.connections import ConnectionListener, hold_response
 from bot.workers.listener import listening_socket, notify_ready, ready_line
 from bot.workers.meter import own_cores
 from bot.workers.plan import ServePlan
@@ -24,11 +24,11 @@ from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
-STATE_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
+ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
 # How long a worker may run after the drain before it is killed: the limits of everything that it
 # waits for, together: goodbyes and hang-ups, connections, after-call work, opt-outs, the record.
 STOP_S: Final = 31.0
-GRACE_S: Final = 35.0  # after the drain, to be allowed by the service manager: `STOP_S`, a margin
+GRACE_S: Final = 35.0  # `STOP_S` and a margin: what the service manager must allow after the drain
 HUNG_S: Final = 3.0  # without a report; a ready worker reports every 0.25 s
 
 
@@ -73,13 +73,15 @@ class Supervisor:
                 return DONE if self._signals else code
             running = (
                 accepting,
-                self._tasks.create_task(self._look_after(connections), name="look after workers"),
+                self._tasks.create_task(
+                    self._watch_workers(connections), name="look after workers"
+                ),
             )
             connections.open()
             self._reloading.open = not self._signals
             workers = self._server.workers.values()
             ready([sentence for worker in workers for sentence in worker.refused])
-            if self._reloading.owed and self._reloading.open:
+            if self._reloading.signal_pending and self._reloading.open:
                 self._reload(BY_SIGNAL)
             await self._slots.all_gone.wait()
             for item in running:
@@ -93,31 +95,32 @@ class Supervisor:
             self._listener,
             hand=self._server.hand,
             answer=self._refuse,
-            meanwhile=self._meanwhile,
-            why_nobody=lambda: self._server.seats.why_nobody,
+            hold_response=self._hold_response,
+            why_not_ready=lambda: self._server.seats.why_not_ready,
             is_open=False,
         )
 
     def _refuse(self, request: bytes) -> bytes:
+        """Return the response to the webhook of a call that gets no seat; else empty."""
         emit = partial(self._server.messages.send_to_one, "turned_away")
         return refuse(request, self._plan.settings, admit=self._server.seats.hold, emit=emit)
 
-    def _meanwhile(self, request: bytes) -> bytes | None:
+    def _hold_response(self, request: bytes) -> bytes | None:
         settings = self._plan.settings
         public_url, language = settings.server.public_url, settings.agent.language
-        return meanwhile(request, public_url=public_url, language=language)
+        return hold_response(request, public_url=public_url, language=language)
 
-    async def _look_after(self, connections: ConnectionListener) -> None:
-        """Kill workers that hang, send the pool's state and divide the limits, every `STATE_S`."""
+    async def _watch_workers(self, connections: ConnectionListener) -> None:
+        """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""
         while True:
-            for item in self._server.hung(HUNG_S):
+            for item in self._server.find_hung(HUNG_S):
                 logger.error("worker {} has not reported for {:g} s; killed", item.name, HUNG_S)
                 item.kill()
             if any(worker.ready.is_set() for worker in self._server.workers.values()):
                 connections.open()  # for requests that wait for the replacement of a lost worker
             self._server.broadcast_state()
             self._quotas.divide()
-            await asyncio.sleep(STATE_S)
+            await asyncio.sleep(ROUND_S)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,6 +129,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._reload, BY_SIGNAL)
 
     def _stop(self) -> None:
+        """Drain the workers at the first signal, and end their calls at once at the second."""
         self._signals += 1
         if self._signals > 1:
             self._server.messages.broadcast("hurry")
@@ -142,7 +146,7 @@ class Supervisor:
             worker.kill()
 
     def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
-        """Reload in a separate task: the worker whose request this answers is replaced, too."""
+        """Reload in a separate task, because the worker that made the request is replaced, too."""
         self._tasks.create_task(self._reloading.run(by, reply=reply), name="replace the workers")
 
     async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:

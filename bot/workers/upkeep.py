@@ -21,18 +21,18 @@ from operations.telemetry.metrics import Metrics
 
 @asynccontextmanager
 async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
-    """Do the pool's periodic work while the block runs, as long as this process leads the pool."""
+    """Do the pool's periodic work while the block runs and this process leads the pool."""
     settings, messages = process.settings, process.shared.last_resort.messages
     async with (
-        _clips(process, pool),
-        _messages(process, pool),
+        _render_clips(process, pool),
+        _transcribe_messages(process, pool),
         forget_rows_daily(settings, process.database, mine=lambda: pool.leads),
         voicemails_listed(messages, process.database, mine=lambda: pool.leads),
     ):
         yield
 
 
-def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
+def _render_clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     """Render missing clips while this process leads the pool and the pool has no call."""
     settings, providers = process.settings, process.providers
     return keep_clips(
@@ -48,8 +48,8 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
     )
 
 
-def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
-    """Transcribe the messages that callers left."""
+def _transcribe_messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
+    """Transcribe the messages that callers left, while this process leads the pool."""
     batch = Batch.of(
         process.settings, availability=process.providers.availability, emit=process.providers.emit
     )
@@ -61,7 +61,7 @@ def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager
     )
 
 
-LOOK_S: Final = 5.0  # between two updates of the gauges
+UPDATE_GAUGES_EVERY_S: Final = 5.0  # between two updates of the gauges
 PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 NETWORK: Final = Path("/proc/net/dev")
 
@@ -83,13 +83,13 @@ def read_process() -> Gauges:
 def read_network(path: Path = NETWORK) -> Gauges:
     """Return the bytes received and sent by all interfaces but loopback; empty without `/proc`."""
     try:
-        rows = path.read_text().splitlines()[2:]
+        rows = path.read_text().splitlines()[2:]  # without the two lines of headings
     except OSError:
         return {}
-    fields = [rest.split() for name, _, rest in map(_split, rows) if name != "lo"]
+    counters = [rest.split() for name, _, rest in map(_split, rows) if name != "lo"]
     return {
-        "received_bytes": float(sum(int(field[0]) for field in fields)),
-        "sent_bytes": float(sum(int(field[8]) for field in fields)),
+        "received_bytes": float(sum(int(counter[0]) for counter in counters)),
+        "sent_bytes": float(sum(int(counter[8]) for counter in counters)),
     }
 
 
@@ -102,14 +102,15 @@ def read_emitter(emitter: Emitter) -> Gauges:
 
 
 def _split(row: str) -> tuple[str, str, str]:
+    """Split a row of `NETWORK` into the interface's name, a colon, and its counters."""
     name, colon, rest = row.partition(":")
     return name.strip(), colon, rest
 
 
 async def update_gauges(emitter: Emitter, metrics: Metrics) -> None:
-    """Update the gauges every `LOOK_S` until cancelled."""
+    """Update the gauges every `UPDATE_GAUGES_EVERY_S` until cancelled."""
     while True:
         metrics.look(read_process() | read_network() | read_emitter(emitter))
         counts = emitter.counts()
         metrics.look_at_listeners(counts.waiting, counts.lost, counts.failed)
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(UPDATE_GAUGES_EVERY_S)

@@ -12,8 +12,8 @@ from loguru import logger
 from transports.pool import ASK_S, Answer
 
 LINE_BYTES: Final = 4 * 1024 * 1024  # of a message; the resume state of a long call has about 20 kB
-UNREAD_BYTES: Final = 8 * 1024 * 1024  # an end that leaves this much unread must be hanging
-WAITS: Final = 8  # parts of a wait: a stall of our own loop uses up only one of them
+UNREAD_BYTES: Final = 8 * 1024 * 1024  # a process that leaves this much unread must be hanging
+WAIT_PARTS: Final = 8  # of the wait for a reply: a stall of our own loop uses up only one of them
 
 Handler = Callable[[Mapping[str, Any]], None]
 
@@ -26,15 +26,15 @@ class Wire:
     """One end of the connection. `run` reads until the other end is gone."""
 
     def __init__(self, own: socket.socket | None = None) -> None:
-        """Use `own`, one of a connected pair of sockets; `None` if it is set before `run`."""
+        """Use `own`, one of a connected pair of sockets; if `None`, set it before `run`."""
         self.own = own
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
-        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, asyncio.Future[Any]] = {}
         self._handlers: dict[str, Handler] = {}
         self._answers: dict[str, Answer] = {}
         self._revocable_names: set[str] = set()
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answer_tasks: set[asyncio.Task[None]] = set()
         self._revocable: dict[int, asyncio.Task[None]] = {}  # by the other end's number
         self.open = asyncio.Event()
         self.gone = asyncio.Event()
@@ -66,17 +66,17 @@ class Wire:
             WireError: The other end is gone, has replied with an error, or does not reply in time.
         """
         number = next(self._numbers)
-        answered = self._asked[number] = asyncio.get_running_loop().create_future()
+        answered = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
             if not self._send({**fields, "ask": what, "number": number}):
                 raise WireError(f"{what} cannot be asked: the other end is gone")
-            for _ in range(WAITS):
-                if (await asyncio.wait([answered], timeout=within_s / WAITS))[0]:
+            for _ in range(WAIT_PARTS):
+                if (await asyncio.wait([answered], timeout=within_s / WAIT_PARTS))[0]:
                     return answered.result()
             raise WireError(f"no answer to {what} within {within_s:g} s")
         finally:
-            del self._asked[number]
-            if answered.cancel():
+            del self._pending[number]
+            if answered.cancel():  # no reply yet: the other end need not go on
                 self._send({"revoke": number})
 
     async def run(self) -> None:
@@ -85,9 +85,9 @@ class Wire:
         self.open.set()
         try:
             async with asyncio.TaskGroup() as answering:
-                while line := await _line(reader):
-                    self._take(_message(line), answering)
-                for item in tuple(self._answering):  # their replies would reach no one
+                while line := await _read_line(reader):
+                    self._receive(_parse(line), answering)
+                for item in tuple(self._answer_tasks):  # their replies would reach no one
                     item.cancel()
         finally:
             self.close()
@@ -99,11 +99,12 @@ class Wire:
             self._writer.close()
         elif self.own:
             self.own.close()
-        for item in self._asked.values():
+        for item in self._pending.values():
             if not item.done():
                 item.set_exception(WireError("the other end is gone"))
 
     def _send(self, message: Mapping[str, Any]) -> bool:
+        """Queue a message for sending; return False if the other end is gone or does not read."""
         writer = self._writer
         if writer is None or writer.is_closing():
             return False
@@ -112,14 +113,15 @@ class Wire:
         writer.write(json.dumps(message, default=str).encode() + b"\n")
         return True
 
-    def _take(self, message: Any, answering: asyncio.TaskGroup) -> None:
+    def _receive(self, message: Any, answering: asyncio.TaskGroup) -> None:
+        """Handle a message, a request, the revocation of a request, or a reply."""
         match message:
             case {"tell": str(what)}:
                 self._handle(what, message)
             case {"ask": str(what), "number": int(number)}:
                 task = answering.create_task(self._answer(what, message), name=f"answer {what}")
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+                self._answer_tasks.add(task)
+                task.add_done_callback(self._answer_tasks.discard)
                 if what in self._revocable_names:
                     self._revocable[number] = task
                     task.add_done_callback(lambda _: self._revocable.pop(number))
@@ -127,7 +129,7 @@ class Wire:
                 if task := self._revocable.get(number):
                     task.cancel()
             case {"number": int(number)}:
-                waiting = self._asked.get(number)
+                waiting = self._pending.get(number)
                 if waiting and not waiting.done():
                     _settle(waiting, message)
             case _:
@@ -149,7 +151,7 @@ class Wire:
         self._send({"number": message["number"], **reply})
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
     """Return the next complete line; empty if the other end is gone."""
     try:
         line = await reader.readline()
@@ -158,7 +160,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     return line if line.endswith(b"\n") else b""
 
 
-def _message(line: bytes) -> Any:
+def _parse(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError:  # an unreadable message must not end the connection

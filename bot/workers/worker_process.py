@@ -47,7 +47,7 @@ class Worker:
         self.leaving = False  # it is being replaced or removed
         self.cause: WorkerCause = "start"  # why it was started
         self.replaces = ""  # the lost worker that it replaces
-        self.replaces_since_s = 0.0  # when that worker was lost, monotonic
+        self.replaced_lost_at = 0.0  # when that worker was lost, monotonic
         self.code: int | None = None  # its exit code
         self.wire = Wire()
         self._hand: socket.socket | None = None
@@ -97,7 +97,7 @@ class Worker:
     async def run(self) -> int:
         """Read the wire until the process has ended; return the exit code.
 
-        The wire normally closes with the process, but not if a child of it has inherited its end.
+        The wire normally closes with the process, but not if a child process has inherited it.
         """
         if self._process is None:
             raise RuntimeError("a worker must be started first")
@@ -114,7 +114,7 @@ class Worker:
             self.ended.set()
 
     def send_connection(self, connection: socket.socket) -> bool:
-        """Send the process a connection; return False if it takes none."""
+        """Send the process a connection; return False if it is gone or takes none."""
         if self._hand is None:
             return False
         try:
@@ -123,7 +123,7 @@ class Worker:
             return False
 
     def close_hand(self) -> None:
-        """Send no more connections; the process reads the end of the stream after the last one."""
+        """Send no more connections; the process sees the end of the stream after the last one."""
         if self._hand:
             self._hand.close()
 
@@ -142,7 +142,7 @@ class Worker:
 
 
 def _paths() -> list[str]:
-    """Return the import paths of this process, made absolute; an owner's tools may need them."""
+    """Return this process's import paths, made absolute: a worker imports the owner's tools."""
     return [
         str(ROOT),
         *(str(Path(entry).absolute()) if entry else str(Path.cwd()) for entry in sys.path),

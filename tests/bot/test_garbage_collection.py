@@ -40,7 +40,7 @@ async def test_nothing_of_an_earlier_server_is_kept_for_the_next_test(tmp_path: 
 async def test_a_calls_objects_are_freed_soon_after_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freeing, "EVERY_S", 0.05)
+    monkeypatch.setattr(freeing, "COLLECT_EVERY_S", 0.05)
     async with opened(tmp_path) as process:
         talk = Talk()
         vars(talk)["itself"] = talk  # as the parts of a call know each other

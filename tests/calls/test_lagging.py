@@ -1,6 +1,6 @@
 """Reports of our own lag: one per incident, with its longest stall."""
 
-from bot.workers.lag_rules import QUIET_S, TOLD_S, Lagging
+from bot.workers.lag_rules import MIN_LAG_S, QUIET_S, Lagging
 from calls.events import ProcessLagged
 
 NOW = 100.0
@@ -9,7 +9,7 @@ NOW = 100.0
 def test_an_unnoticeable_stall_is_not_reported() -> None:
     lagging = Lagging()
 
-    assert lagging.note("loop", TOLD_S / 2, step="a", now=NOW) == ()
+    assert lagging.note("loop", MIN_LAG_S / 2, step="a", now=NOW) == ()
     assert lagging.tick(NOW + QUIET_S) == ()
 
 
@@ -51,9 +51,9 @@ def test_each_place_is_reported_separately() -> None:
 
 
 def test_a_barely_noticeable_stall_is_reported() -> None:
-    (told,) = Lagging().note("line", TOLD_S, step="a", now=NOW)
+    (told,) = Lagging().note("line", MIN_LAG_S, step="a", now=NOW)
 
-    assert told == ProcessLagged(where="line", lag_s=TOLD_S, step="a", times=1)
+    assert told == ProcessLagged(where="line", lag_s=MIN_LAG_S, step="a", times=1)
 
 
 def test_the_first_of_two_equal_stalls_is_named() -> None:

@@ -7,19 +7,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bot.workers.admission_rules import (
     CALL_CORES,
     CALL_CORES_MIN,
-    FULL,
-    LATE_S,
+    FULL_CORES,
+    MAX_LAG_S,
     MEASURED_S,
+    RESERVED_S,
     SETTLE_S,
     STALE_S,
-    START_S,
-    WAIT_S,
+    STARTUP_S,
     PoolAdmission,
     PublicLimits,
     calls_in,
 )
 
-CARRIED = calls_in(FULL, CALL_CORES)  # calls of the usual cost in one worker
+CARRIED = calls_in(FULL_CORES, CALL_CORES)  # calls of the usual cost in one worker
 
 
 def pool(
@@ -27,7 +27,7 @@ def pool(
 ) -> PoolAdmission:
     admission = PoolAdmission(seats=seats, cores=cores, measured=measured)
     for number in range(1, workers + 1):
-        admission.open(number, now=-START_S)
+        admission.open(number, now=-STARTUP_S)
         admission.note_load(number, cores=0.0, lag_s=0.0, now=0.0)
     return admission
 
@@ -140,20 +140,20 @@ def test_an_ended_public_call_no_longer_counts(lost: str) -> None:
     else:
         admission.admit(0.0, address="10.0.0.1")
 
-    assert admission.admit(WAIT_S, address="10.0.0.1") is not None
+    assert admission.admit(RESERVED_S, address="10.0.0.1") is not None
 
 
 def test_a_seat_whose_call_never_comes_is_freed() -> None:
     admission = pool(seats=1)
     admission.admit(0.0)
 
-    assert admission.why_closed(WAIT_S - 0.1) == "full"
-    assert admission.why_closed(WAIT_S) == ""
+    assert admission.why_closed(RESERVED_S - 0.1) == "full"
+    assert admission.why_closed(RESERVED_S) == ""
 
 
 @pytest.mark.parametrize(
     ("cores", "lag_s", "why"),
-    [(0.5, 0.0, ""), (0.5, LATE_S + 0.1, "busy"), (FULL, 0.0, "busy")],
+    [(0.5, 0.0, ""), (0.5, MAX_LAG_S + 0.1, "busy"), (FULL_CORES, 0.0, "busy")],
     ids=["room", "late", "no core left"],
 )
 def test_measured_load_decides(cores: float, lag_s: float, why: str) -> None:
@@ -189,7 +189,7 @@ def test_the_only_caller_is_admitted_however_busy_the_machine_is() -> None:
 
 @pytest.mark.parametrize(
     ("cores", "lag_s"),
-    [(1.0, 0.0), (0.0, 2 * LATE_S), (1.0, 2 * LATE_S)],
+    [(1.0, 0.0), (0.0, 2 * MAX_LAG_S), (1.0, 2 * MAX_LAG_S)],
     ids=["loads models", "a late loop", "both"],
 )
 @pytest.mark.parametrize("leaving", [0, 2], ids=["started", "reloaded"])
@@ -212,11 +212,11 @@ def test_the_load_of_a_starting_worker_does_not_count() -> None:
     admission.open(1, now=0.0)
     for seat in range(2):
         admission.begin(admission.admit(0.0) or seat, 1, 0.0)
-    admission.note_load(1, cores=FULL, lag_s=0.0, now=START_S - 0.1)
+    admission.note_load(1, cores=FULL_CORES, lag_s=0.0, now=STARTUP_S - 0.1)
 
-    assert admission.why_closed(START_S - 0.1) == ""
+    assert admission.why_closed(STARTUP_S - 0.1) == ""
     assert admission.cost.cores == pytest.approx(CALL_CORES)  # the start of a worker is not a call
-    assert admission.why_closed(START_S) == "busy"
+    assert admission.why_closed(STARTUP_S) == "busy"
 
 
 def test_a_leaving_worker_counts_as_long_as_it_has_calls() -> None:
@@ -224,7 +224,7 @@ def test_a_leaving_worker_counts_as_long_as_it_has_calls() -> None:
     for _ in range(2):
         admission.begin(admission.admit(0.0) or 0, 1, 0.0)
     admission.workers[1].leaving = True
-    admission.note_load(1, cores=FULL, lag_s=0.0, now=SETTLE_S + 1)
+    admission.note_load(1, cores=FULL_CORES, lag_s=0.0, now=SETTLE_S + 1)
 
     assert admission.why_closed(SETTLE_S + 1) == "busy"
 
@@ -309,7 +309,7 @@ def test_admission_matches_the_capacity_report(calls: int) -> None:
         report(admission, SETTLE_S + look / 4, cores=REPORTED[calls] / 2)
 
     now = SETTLE_S + 100
-    at_most = 2 * FULL / (REPORTED[calls] / calls)
+    at_most = 2 * FULL_CORES / (REPORTED[calls] / calls)
     assert calls + admission.room(now) <= at_most
     assert admission.room(now) >= min(20, int(at_most)) - calls - 2 if calls > 1 else True
 
@@ -335,7 +335,7 @@ def test_callers_one_by_one_fill_the_machine_and_no_more(
 
     for worker in admission.workers.values():
         used = worker_cores + call_cores * len(worker.calls)
-        assert FULL - 2 * max(call_cores, CALL_CORES_MIN) <= used <= FULL
+        assert FULL_CORES - 2 * max(call_cores, CALL_CORES_MIN) <= used <= FULL_CORES
 
 
 def test_a_quiet_moment_does_not_make_calls_cheap() -> None:
@@ -367,7 +367,7 @@ def test_many_simultaneous_hang_ups_do_not_make_the_others_expensive() -> None:
 
 
 def test_a_caller_right_after_a_hang_up_gets_the_seat() -> None:
-    cores = FULL - CALL_CORES / 2  # of each worker: there is no time for one more
+    cores = FULL_CORES - CALL_CORES / 2  # of each worker: there is no time for one more
     admission = pool()
     seats = [admission.admit(0.0) or 0 for _ in range(2 * CARRIED)]
     for number, seat in enumerate(seats):
@@ -389,10 +389,10 @@ def test_a_call_that_ended_before_its_load_was_measured_gives_nothing_back() -> 
     for number in range(2 * CARRIED):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
     now = SETTLE_S + 1
-    report(admission, now, cores=FULL / 2)
+    report(admission, now, cores=FULL_CORES / 2)
     seat = admission.admit(now) or 0
     admission.begin(seat, 1, now)
-    report(admission, now, cores=FULL - CALL_CORES / 2)
+    report(admission, now, cores=FULL_CORES - CALL_CORES / 2)
 
     admission.end(seat, now)
 

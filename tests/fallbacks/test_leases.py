@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bot.workers.lease_rules import Leases, Lent
+from bot.workers.lease_rules import LeaseMessage, Leases
 
 
 def two(limit: int) -> Leases:
@@ -27,9 +27,9 @@ def test_a_process_short_of_places_gets_returned_ones() -> None:
 
     asked_back = leases.divide()
 
-    assert asked_back == {"a": Lent(places=0, number=2)}
+    assert asked_back == {"a": LeaseMessage(places=0, number=2)}
     leases.note_use("a", number=2, inside=0, wanted=0)
-    assert leases.divide() == {"b": Lent(places=4, number=2)}
+    assert leases.divide() == {"b": LeaseMessage(places=4, number=2)}
 
 
 def test_a_place_in_use_is_not_lent_again() -> None:
@@ -47,7 +47,7 @@ def test_a_lost_process_holds_nothing() -> None:
     leases.divide()
     leases.leave("a")
 
-    assert leases.divide() == {"b": Lent(places=2, number=2)}
+    assert leases.divide() == {"b": LeaseMessage(places=2, number=2)}
 
 
 class LeasesMachine(RuleBasedStateMachine):
@@ -60,7 +60,7 @@ class LeasesMachine(RuleBasedStateMachine):
         self.lease = dict.fromkeys(self.names, 0)
         self.number = dict.fromkeys(self.names, 0)
         self.inside = dict.fromkeys(self.names, 0)
-        self.down: dict[str, list[Lent]] = {name: [] for name in self.names}
+        self.down: dict[str, list[LeaseMessage]] = {name: [] for name in self.names}
         self.up: dict[str, list[tuple[int, int, int]]] = {name: [] for name in self.names}
         for name in self.names:
             self.leases.join(name)

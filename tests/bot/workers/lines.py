@@ -26,7 +26,7 @@ class WorkerWithoutProcess:
     pid: int = 0
     cause: str = "start"
     replaces: str = ""
-    replaces_since_s: float = 0.0
+    replaced_lost_at: float = 0.0
     refused: tuple[str, ...] = ()
 
     @property

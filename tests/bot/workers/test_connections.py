@@ -17,8 +17,8 @@ from tests.bot.workers.descriptors import descriptors_left
 
 CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
 PAGE = b"GET /client/ HTTP/1.1\r\n\r\n"
-LIVES = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READYZ = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Hands:
@@ -107,7 +107,7 @@ async def test_without_a_worker_the_answer_says_so() -> None:
 
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENT_S", 0.05)
+    monkeypatch.setattr(connections, "MAX_SILENT_S", 0.05)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         assert await send(b"") == b""
@@ -118,7 +118,7 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 async def test_the_oldest_silent_connection_is_dropped_when_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_SILENT", 2)
+    monkeypatch.setattr(connections, "MAX_SILENT_CONNECTIONS", 2)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         silent = [send(b"") for _ in range(3)]
@@ -153,7 +153,7 @@ async def test_the_oldest_silent_connection_is_dropped_when_descriptors_run_out(
 async def test_connections_during_the_start_wait_for_workers() -> None:
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
-        early = [send(CALL), send(PAGE), send(LIVES)]
+        early = [send(CALL), send(PAGE), send(HEALTHZ)]
         await asyncio.sleep(0.05)
         before = list(hands.taken)
         opens.set()
@@ -161,17 +161,17 @@ async def test_connections_during_the_start_wait_for_workers() -> None:
 
     assert before == []
     assert answers == [b"", b"", b""]
-    assert sorted(hands.taken) == sorted([(CALL, True), (PAGE, False), (LIVES, False)])
+    assert sorted(hands.taken) == sorted([(CALL, True), (PAGE, False), (HEALTHZ, False)])
 
 
 async def test_during_a_long_start_the_health_check_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "LIVES_S", 0.05)
+    monkeypatch.setattr(connections, "HEALTHZ_WAIT_S", 0.05)
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         waiting = send(PAGE)
-        answers = [await send(LIVES), await send(LIVES)]
+        answers = [await send(HEALTHZ), await send(HEALTHZ)]
         opens.set()
         assert await waiting == b""
 
@@ -184,13 +184,13 @@ async def test_without_a_worker_the_health_check_is_answered() -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
-        assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
+        assert (await send(HEALTHZ)).startswith(b"HTTP/1.1 200")
 
 
 async def test_readiness_is_answered_at_once_while_workers_load() -> None:
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
-        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+        head, _, body = (await send(READYZ)).partition(b"\r\n\r\n")
         opens.set()
 
     assert head.startswith(b"HTTP/1.1 503 ")
@@ -203,7 +203,7 @@ async def test_without_a_worker_readiness_names_the_reason() -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
-        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+        head, _, body = (await send(READYZ)).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 503 ")
     assert json.loads(body) == as_a_worker_says_it("starting")
@@ -212,9 +212,9 @@ async def test_without_a_worker_readiness_names_the_reason() -> None:
 async def test_a_ready_worker_answers_readiness_itself() -> None:
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
-        assert await send(READY) == b""
+        assert await send(READYZ) == b""
 
-    assert hands.taken == [(READY, False)]
+    assert hands.taken == [(READYZ, False)]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ async def test_a_port_that_closes_before_it_opened_leaves_no_connection_waiting(
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(there.run())
             reader, writer = await asyncio.open_connection(*listener.getsockname())
-            writer.write(LIVES)
+            writer.write(HEALTHZ)
             await asyncio.sleep(0.05)
             running.cancel()
             with pytest.raises(ConnectionResetError):

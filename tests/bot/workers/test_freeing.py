@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.workers.interpreter import EVERY_S, free_ended_calls
+from bot.workers.interpreter import COLLECT_EVERY_S, free_ended_calls
 
 pytestmark = pytest.mark.virtual_time
 
@@ -31,11 +31,11 @@ def nobody_else_looks() -> Iterator[None]:
 async def test_a_calls_objects_are_freed_soon_after_its_end() -> None:
     ended, held = 0, weakref.ref(Held())
     async with free_ended_calls(lambda: ended):
-        await asyncio.sleep(5 * EVERY_S)
+        await asyncio.sleep(5 * COLLECT_EVERY_S)
         assert held() is not None  # without an ended call there is nothing to free
 
         ended = 1
-        await asyncio.sleep(2 * EVERY_S + 1)
+        await asyncio.sleep(2 * COLLECT_EVERY_S + 1)
 
     assert held() is None
 
@@ -44,10 +44,10 @@ async def test_objects_released_a_moment_after_the_end_are_freed_too() -> None:
     ended, still_used = 0, Held()
     held = weakref.ref(still_used)
     async with free_ended_calls(lambda: ended):
-        await asyncio.sleep(EVERY_S - 0.1)
+        await asyncio.sleep(COLLECT_EVERY_S - 0.1)
         ended = 1
         await asyncio.sleep(1)
         del still_used
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(COLLECT_EVERY_S)
 
     assert held() is None

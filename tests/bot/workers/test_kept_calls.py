@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import pytest
 
 from bot.workers.connections import (
-    MAX_PAUSES,
+    MAX_HELD_S,
+    MAX_REDIRECTS,
+    REDIRECT_PAUSE_S,
     STARTING,
-    TOLD_S,
-    WORKER_PAUSE_S,
     ConnectionListener,
-    meanwhile,
+    hold_response,
 )
 from bot.workers.listener import bind_socket
 
@@ -21,7 +21,7 @@ URL = "https://agent.example/line/"
 
 def told(path: str, language: str = "en") -> bytes | None:
     request = f"POST {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-    return meanwhile(request, public_url=URL, language=language)
+    return hold_response(request, public_url=URL, language=language)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_a_carrier_plays_one_sentence_and_asks_again(path: str, say: str, pause:
         root = ElementTree.fromstring(body)  # noqa: S314 - our own answer
         sentences += len(root.findall(say))
         (wait,) = root.findall(pause)
-        assert wait.get("length") == str(WORKER_PAUSE_S)
+        assert wait.get("length") == str(REDIRECT_PAUSE_S)
         redirect = root.findtext("Redirect") or ""
         assert redirect.startswith(f"https://agent.example/line{path}?")
         url = path + redirect.removeprefix(f"https://agent.example/line{path}")
         asked += 1
 
-    assert (sentences, asked) == (1, MAX_PAUSES)
-    assert asked * WORKER_PAUSE_S == TOLD_S
+    assert (sentences, asked) == (1, MAX_REDIRECTS)
+    assert asked * REDIRECT_PAUSE_S == MAX_HELD_S
 
 
 def test_a_carrier_without_such_instructions_waits_for_its_answer() -> None:
@@ -85,8 +85,8 @@ async def test_a_request_waits_for_the_next_worker_unless_the_server_stops(
         arrivals = ConnectionListener(
             listener,
             hand=hand,
-            meanwhile=lambda each: meanwhile(each, public_url=URL, language="en"),
-            why_nobody=lambda: why,
+            hold_response=lambda each: hold_response(each, public_url=URL, language="en"),
+            why_not_ready=lambda: why,
         )
         running = asyncio.get_running_loop().create_task(arrivals.run())
         reader, writer = await asyncio.open_connection(*listener.getsockname())

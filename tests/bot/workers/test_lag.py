@@ -9,7 +9,7 @@ from pathlib import Path
 from types import CodeType
 
 from bot import clock
-from bot.workers.lag import IDLE, LoopWatch, measure_lag
+from bot.workers.lag import NO_STEP, LoopWatch, measure_lag
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag
@@ -43,7 +43,7 @@ async def test_an_idle_loop_is_not_a_stall() -> None:
     watch.beat(0.0)  # overdue at once: the thread looks at a loop that sleeps
     try:
         async with asyncio.timeout(20):
-            while watch.take_step() != IDLE:  # noqa: ASYNC110 - it is another thread's
+            while watch.take_step() != NO_STEP:  # noqa: ASYNC110 - it is another thread's
                 await asyncio.sleep(0.1)  # a busy machine may stop us in a step before
     finally:
         watch.stop()

@@ -99,7 +99,7 @@ def test_an_unsuitable_socket_is_refused_in_one_line(
     handed = socket.socketpair() if count == "1" else [bind_socket("127.0.0.1", 0)] * 2
     for number, handed_socket in enumerate(handed, FREE):
         os.dup2(handed_socket.fileno(), number)
-    monkeypatch.setattr("bot.workers.listener.HANDED", FREE)
+    monkeypatch.setattr("bot.workers.listener.SYSTEMD_FD", FREE)
     monkeypatch.setenv("LISTEN_FDS", count)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
 

@@ -84,4 +84,4 @@ def test_there_is_a_second_worker_for_the_calls_of_a_worker_that_dies(
     monkeypatch.setattr(cores, "own_cores", lambda: machine)
     settings = Settings.model_validate({"stages": STAGES, "server": {"workers": wanted}})
 
-    assert cores.processes(settings) == workers
+    assert cores.worker_count(settings) == workers

@@ -208,5 +208,5 @@ def looks(office: PoolServer, *, every_s: float, for_s: float) -> list[str]:
     for _ in range(round(for_s / every_s)):
         now = office._clock() + every_s
         office._clock = lambda now=now: now
-        found += [worker.name for worker in office.hung(HUNG_S)]
+        found += [worker.name for worker in office.find_hung(HUNG_S)]
     return found

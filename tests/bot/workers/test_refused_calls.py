@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from bot.config.settings import Settings
-from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionListener, ConnectionPace
+from bot.workers.connections import ACCEPT_BURST, ACCEPT_PAUSE_S, ConnectionListener, ConnectionPace
 from bot.workers.listener import bind_socket
 from bot.workers.seats import refuse
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
@@ -237,7 +237,7 @@ async def test_without_a_ready_worker_no_caller_hears_busy() -> None:
 def test_a_burst_is_accepted_at_once_and_then_a_fixed_rate() -> None:
     pace = ConnectionPace(now=0.0)
 
-    pauses = [pace.pause_s(now=0.0) for _ in range(AT_ONCE + 5)]
+    pauses = [pace.pause_s(now=0.0) for _ in range(ACCEPT_BURST + 5)]
 
-    assert pauses == [0.0] * (AT_ONCE - 1) + [PAUSE_S] * 6
-    assert pace.pause_s(now=10 * PAUSE_S) == 0.0
+    assert pauses == [0.0] * (ACCEPT_BURST - 1) + [ACCEPT_PAUSE_S] * 6
+    assert pace.pause_s(now=10 * ACCEPT_PAUSE_S) == 0.0

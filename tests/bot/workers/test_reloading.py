@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.workers.slots import BUSY, BY_SIGNAL, Relieved, Reloading, Reread
+from bot.workers.slots import BUSY, BY_SIGNAL, Reloading, Renewal, Reread
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Round:
     """A supervisor's round and its events."""
 
     said: Reread
-    relieved: Relieved
+    relieved: Renewal
     told: list[dict[str, Any]] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ class Round:
         )
         self.reloading.open = True
 
-    async def _renew(self) -> Relieved:
+    async def _renew(self) -> Renewal:
         await self.going.wait()
         return self.relieved
 
@@ -58,7 +58,7 @@ RIGHT = Reread(changed=("agent.greeting",))
 async def test_a_round_ended_by_the_stop_does_not_blame_the_configuration(
     workers: int,
 ) -> None:
-    it = Round(RIGHT, Relieved(workers=workers, complete=False))
+    it = Round(RIGHT, Renewal(workers=workers, complete=False))
     it.going.clear()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(it.reloading.run(BY_SIGNAL))
@@ -71,7 +71,7 @@ async def test_a_round_ended_by_the_stop_does_not_blame_the_configuration(
 
 
 async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force() -> None:
-    it = Round(RIGHT, Relieved(workers=0, complete=False))
+    it = Round(RIGHT, Renewal(workers=0, complete=False))
 
     await it.reloading.run("SIGHUP")
 
@@ -83,14 +83,14 @@ async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force
 @pytest.mark.parametrize(
     ("said", "relieved", "outcome", "applied"),
     [
-        (RIGHT, Relieved(workers=2, complete=True), "replaced", ["new"]),
-        (RIGHT, Relieved(workers=1, complete=False), "partly", ["new"]),
-        (Reread(problems=("no",)), Relieved(workers=0, complete=True), "wrong", []),
+        (RIGHT, Renewal(workers=2, complete=True), "replaced", ["new"]),
+        (RIGHT, Renewal(workers=1, complete=False), "partly", ["new"]),
+        (Reread(problems=("no",)), Renewal(workers=0, complete=True), "wrong", []),
     ],
     ids=["all", "some", "none"],
 )
 async def test_the_result_of_a_reload_is_reported_once(
-    said: Reread, relieved: Relieved, outcome: str, applied: list[str]
+    said: Reread, relieved: Renewal, outcome: str, applied: list[str]
 ) -> None:
     it = Round(said, relieved)
 
@@ -101,7 +101,7 @@ async def test_the_result_of_a_reload_is_reported_once(
 
 
 async def test_a_second_round_at_the_same_time_is_refused() -> None:
-    it = Round(RIGHT, Relieved(workers=2, complete=True))
+    it = Round(RIGHT, Renewal(workers=2, complete=True))
     it.going.clear()
     reply = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
@@ -115,7 +115,7 @@ async def test_a_second_round_at_the_same_time_is_refused() -> None:
 
 
 async def test_signals_during_a_round_cause_one_more_round_after_it() -> None:
-    it = Round(RIGHT, Relieved(workers=2, complete=True))
+    it = Round(RIGHT, Renewal(workers=2, complete=True))
     it.going.clear()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(it.reloading.run("Ada", reply=asyncio.get_running_loop().create_future()))
@@ -125,14 +125,14 @@ async def test_signals_during_a_round_cause_one_more_round_after_it() -> None:
         it.going.set()
 
     assert [item["by"] for item in it.told] == ["Ada", "SIGHUP"]
-    assert not it.reloading.owed
+    assert not it.reloading.signal_pending
 
 
 async def test_a_signal_during_the_start_is_handled_later_and_one_during_the_stop_never() -> None:
-    it = Round(RIGHT, Relieved(workers=2, complete=True))
+    it = Round(RIGHT, Renewal(workers=2, complete=True))
     it.reloading.open = False
     await it.reloading.run(BY_SIGNAL)
-    assert it.reloading.owed
+    assert it.reloading.signal_pending
 
     it.reloading.open = True
     it.going.clear()
@@ -152,7 +152,7 @@ async def test_without_a_free_thread_nothing_is_read_and_the_server_continues(
     async def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    it = Round(RIGHT, Relieved(workers=2, complete=True))
+    it = Round(RIGHT, Renewal(workers=2, complete=True))
     monkeypatch.setattr(asyncio, "to_thread", refuse)
 
     await it.reloading.run(BY_SIGNAL)
@@ -162,7 +162,7 @@ async def test_without_a_free_thread_nothing_is_read_and_the_server_continues(
 
 
 async def test_a_failed_read_lets_the_next_one_begin() -> None:
-    it = Round(RIGHT, Relieved(workers=2, complete=True))
+    it = Round(RIGHT, Renewal(workers=2, complete=True))
     it.plan.renew = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     reply = asyncio.get_running_loop().create_future()
 

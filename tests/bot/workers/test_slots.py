@@ -17,7 +17,7 @@ from bot.exits import BAD_USAGE, FAILED
 from bot.workers import slots
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
-from bot.workers.slots import Relieved, Slots
+from bot.workers.slots import Renewal, Slots
 from bot.workers.worker_process import Worker, WorkerParameters
 from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_shared_limits import settings_with
@@ -68,7 +68,7 @@ CANNOT = {"cannot": True}
 class Orders:
     """Settings of some small workers; options by number, others are ready at once."""
 
-    wanted: int
+    workers: int
     flags: dict[int, dict[str, Any]] = field(default_factory=dict)
     usual: dict[str, Any] = field(default_factory=dict)
     given: int = 0
@@ -78,7 +78,7 @@ class Orders:
         self.given = number
         return WorkerParameters(
             number=number,
-            workers=self.wanted,
+            workers=self.workers,
             pool_id="",
             config=self.config,
             flags=self.flags.get(number, self.usual),
@@ -150,7 +150,7 @@ async def test_a_worker_lost_during_a_replacement_leaves_one_in_each_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
-    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    orders = Orders(workers=2, flags={3: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w3" in it.names)
@@ -158,7 +158,7 @@ async def test_a_worker_lost_during_a_replacement_leaves_one_in_each_slot(
         await becomes(lambda: it.is_ready("w4"))  # in its slot
         late.touch()
 
-        assert await round_ == Relieved(workers=2, complete=True)
+        assert await round_ == Renewal(workers=2, complete=True)
         assert await stays(lambda: it.names == {"w3", "w5"})
 
 
@@ -166,16 +166,16 @@ async def test_a_removed_slot_may_have_lost_its_worker_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
-    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    orders = Orders(workers=2, flags={3: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:
-        orders.wanted = 1
+        orders.workers = 1
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w3" in it.names)
         it.kill("w2")
         await becomes(lambda: it.is_ready("w4"))
         late.touch()
 
-        assert await round_ == Relieved(workers=1, complete=True)
+        assert await round_ == Renewal(workers=1, complete=True)
         assert await stays(lambda: it.names == {"w3"})
 
 
@@ -183,7 +183,7 @@ async def test_a_worker_that_was_replaced_while_loading_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
-    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)}})
+    orders = Orders(workers=1, flags={2: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
@@ -196,8 +196,8 @@ async def test_a_worker_that_was_replaced_while_loading_does_not_stay(
 async def test_a_delayed_restart_is_not_needed_after_a_replacement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
-    async with pool(Orders(wanted=1, flags={2: CANNOT}), monkeypatch) as it:
+    monkeypatch.setattr(slots, "REPLACE_PAUSES_S", (0.0, 0.1))
+    async with pool(Orders(workers=1, flags={2: CANNOT}), monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: it.orders.given == 2 and not it.names)
 
@@ -209,10 +209,10 @@ async def test_a_delayed_restart_is_not_needed_after_a_replacement(
 async def test_a_new_slot_gets_a_worker_even_if_the_first_one_cannot_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.05))
-    orders = Orders(wanted=1, flags={3: CANNOT, 4: CANNOT})
+    monkeypatch.setattr(slots, "REPLACE_PAUSES_S", (0.0, 0.05))
+    orders = Orders(workers=1, flags={3: CANNOT, 4: CANNOT})
     async with pool(orders, monkeypatch) as it:
-        orders.wanted = 2
+        orders.workers = 2
 
         assert (await it.slots.renew()).complete
         await becomes(lambda: it.is_ready("w5"))
@@ -223,7 +223,7 @@ async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
-    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)} | CANNOT})
+    orders = Orders(workers=1, flags={2: {"waits_for": str(late)} | CANNOT})
     async with pool(orders, monkeypatch) as it:
         orders.usual = CANNOT  # until the earlier configuration is in force again
         round_ = it.tasks.create_task(it.slots.renew())
@@ -232,7 +232,7 @@ async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
         await becomes(lambda: "w1" not in it.names)
         late.touch()
 
-        assert await round_ == Relieved(workers=0, complete=False)
+        assert await round_ == Renewal(workers=0, complete=False)
         orders.usual = {}
         await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
 
@@ -240,8 +240,8 @@ async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
 async def test_an_earlier_lost_worker_is_no_failed_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "WAITS_S", (0.0, 30.0))
-    async with pool(Orders(wanted=2, flags={3: CANNOT}), monkeypatch) as it:
+    monkeypatch.setattr(slots, "REPLACE_PAUSES_S", (0.0, 30.0))
+    async with pool(Orders(workers=2, flags={3: CANNOT}), monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: it.orders.given == 3 and it.names == {"w2"})
 
@@ -251,7 +251,7 @@ async def test_an_earlier_lost_worker_is_no_failed_stop(
 async def test_a_worker_that_fails_while_stopping_is_a_failed_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with pool(Orders(wanted=2), monkeypatch) as it:
+    async with pool(Orders(workers=2), monkeypatch) as it:
         it.slots.close()
         it.kill("w1")
 
@@ -262,7 +262,7 @@ async def test_a_worker_that_fails_while_stopping_is_a_failed_stop(
 async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with pool(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
+    async with pool(Orders(workers=1, flags={1: {"closes": True}}), monkeypatch) as it:
         await becomes(lambda: it.is_ready("w2"))
         assert it.names == {"w1", "w2"}
 
@@ -275,7 +275,7 @@ async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_continue
 async def test_a_worker_that_dies_within_a_message_is_replaced_as_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
+    orders = Orders(workers=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
     async with pool(orders, monkeypatch) as it:
         it.worker("w1").wire.send("retire")  # let it send its last message and end
 
@@ -288,7 +288,7 @@ async def test_a_worker_that_leaves_a_child_process_is_replaced_as_any_other(
 ) -> None:
     over = tmp_path / "over"
     try:
-        async with pool(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
+        async with pool(Orders(workers=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
             it.kill("w1")
 
             await becomes(lambda: it.is_ready("w2"))
@@ -300,8 +300,8 @@ async def test_a_worker_that_leaves_a_child_process_is_replaced_as_any_other(
 async def test_a_worker_lost_while_descriptors_are_short_is_replaced_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
-    async with pool(Orders(wanted=1), monkeypatch) as it:
+    monkeypatch.setattr(slots, "REPLACE_PAUSES_S", (0.0, 0.1))
+    async with pool(Orders(workers=1), monkeypatch) as it:
         it.kill("w1")
         with descriptors_left(0):
             await becomes(lambda: it.orders.given == 2 and not it.names)
@@ -312,9 +312,9 @@ async def test_a_worker_lost_while_descriptors_are_short_is_replaced_later(
 async def test_calls_are_accepted_by_ready_workers_while_one_still_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    monkeypatch.setattr(slots, "OTHERS_READY_S", 0.05)
     late = tmp_path / "late"
-    orders = Orders(wanted=2, flags={1: {"waits_for": str(late)}})
+    orders = Orders(workers=2, flags={1: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:  # it has begun
         assert (it.is_ready("w1"), it.is_ready("w2")) == (False, True)
 
@@ -325,14 +325,14 @@ async def test_calls_are_accepted_by_ready_workers_while_one_still_loads(
 async def test_a_worker_that_never_gets_ready_is_replaced_during_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
-    monkeypatch.setattr(slots, "READY_S", 5.0)
-    orders = Orders(wanted=2, flags={2: {"waits_for": str(tmp_path / "never")}})
+    monkeypatch.setattr(slots, "OTHERS_READY_S", 0.05)
+    monkeypatch.setattr(slots, "BECOME_READY_S", 5.0)
+    orders = Orders(workers=2, flags={2: {"waits_for": str(tmp_path / "never")}})
     async with pool(orders, monkeypatch) as it:
         assert it.is_ready("w1")
-        monkeypatch.setattr(slots, "READY_S", 0.1)
+        monkeypatch.setattr(slots, "BECOME_READY_S", 0.1)
         await becomes(lambda: "w2" not in it.names)
-        monkeypatch.setattr(slots, "READY_S", WITHIN_S)  # its successor has enough time
+        monkeypatch.setattr(slots, "BECOME_READY_S", WITHIN_S)  # its successor has enough time
 
         assert await stays(lambda: len(it.names) == 2 and all(map(it.is_ready, it.names)))
         assert it.names > {"w1"}
@@ -341,15 +341,15 @@ async def test_a_worker_that_never_gets_ready_is_replaced_during_calls(
 async def test_workers_with_equal_loading_times_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late, real = tmp_path / "late", slots._becomes_ready
+    late, real = tmp_path / "late", slots._wait_until_ready
 
     async def is_ready(worker: Worker) -> bool:
         found = await real(worker)
         late.touch()  # the first is ready, and now the other one
         return found
 
-    monkeypatch.setattr(slots, "_becomes_ready", is_ready)
-    orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
+    monkeypatch.setattr(slots, "_wait_until_ready", is_ready)
+    orders = Orders(workers=2, flags={2: {"waits_for": str(late)}})
     async with pool(orders, monkeypatch) as it:
         assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
 
@@ -359,7 +359,7 @@ async def test_a_round_interrupted_by_a_stop_is_no_error(
 ) -> None:
     said: list[str] = []
     sink = logger.add(said.append, level="ERROR")
-    orders = Orders(wanted=1, flags={2: {"waits_for": str(tmp_path / "never")}})
+    orders = Orders(workers=1, flags={2: {"waits_for": str(tmp_path / "never")}})
     try:
         async with pool(orders, monkeypatch) as it:
             round_ = it.tasks.create_task(it.slots.renew())
@@ -387,7 +387,7 @@ async def test_a_wrong_configuration_is_reported_once(
     config = tmp_path / "holdline.yaml"
     config.write_text("agnet: {}\n")
 
-    code, office = await begin(Orders(wanted=2, config=str(config)))
+    code, office = await begin(Orders(workers=2, config=str(config)))
 
     assert code == BAD_USAGE
     assert capfd.readouterr().err.count("agnet is unknown") == 1
@@ -415,7 +415,7 @@ async def test_a_first_worker_that_exits_gives_one_of_our_exit_codes(
     lines: list[str] = []
     sink = logger.add(lines.append, level="ERROR", format="{message}")
     try:
-        told, _ = await begin(Orders(wanted=1, usual={"ends": ended, "late": late}))
+        told, _ = await begin(Orders(workers=1, usual={"ends": ended, "late": late}))
     finally:
         logger.remove(sink)
 
@@ -436,7 +436,7 @@ async def test_a_machine_without_room_for_a_process_is_not_our_error(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
 
-    code, office = await begin(Orders(wanted=2))
+    code, office = await begin(Orders(workers=2))
 
     assert code == FAILED
     assert office.workers == {}

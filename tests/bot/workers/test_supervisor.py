@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.workers.admission_rules import START_S
+from bot.workers.admission_rules import STARTUP_S
 from bot.workers.listener import bind_socket
 from bot.workers.supervisor import Supervisor
 from tests.bot.workers.test_shared_limits import settings_with
@@ -37,7 +37,7 @@ def test_admission_follows_the_new_configuration(
 ) -> None:
     plan: Any = SimpleNamespace(settings=admitting(before))
     supervisor = Supervisor(plan, listener)
-    seats, now = supervisor._seats, START_S  # its own start is over
+    seats, now = supervisor._seats, STARTUP_S  # its own start is over
     seats.open(1, 0.0)
     seats.begin(1, 1, now)
     seats.note_load(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
