@@ -176,9 +176,11 @@ class ToolSettings(Section):
         return value
 
     @model_validator(mode="after")
-    def _bound_to_parameters(self) -> Self:
+    def _check_bound(self) -> Self:
         known = self.parameters.get("properties") or {}
-        for name in self.bound if self.url or known else ():  # a function's are checked when loaded
+        if not (self.url or known):
+            return self  # a function's own parameters are checked when it is loaded
+        for name in self.bound:
             if name not in known:
                 raise ValueError(f"`bound.{name}` is not one of `parameters.properties`")
         return self
@@ -217,7 +219,7 @@ class DestinationSettings(Section):
 
 
 class AgentSettings(Section):
-    """One agent: its words, its language, its limits."""
+    """One agent: its words, its language and its limits."""
 
     name: Text = "default"
     """The agent's name in logs and metrics. For an agent in `agents`, by default its key there."""
@@ -263,7 +265,7 @@ class AgentSettings(Section):
     """What a keypad key does in the conversation: `person`, `callback` or a destination's name."""
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
-    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # likewise
+    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # the same
 
     @property
     def answering(self) -> AnsweringPlan | None:
@@ -292,13 +294,13 @@ class AgentSettings(Section):
         return field.casefold() in map(str.casefold, self.after_verification)
 
     @model_validator(mode="after")
-    def _can_verify(self) -> Self:
+    def _check_verification(self) -> Self:
         if self.after_verification and not any(tool.verifies for tool in self.tools):
             raise ValueError("`after_verification` needs one of `tools` with `verifies: true`")
         return self
 
     @model_validator(mode="after")
-    def _keys_lead_somewhere(self) -> Self:
+    def _check_keys(self) -> Self:
         for key, action in self.keys.items():
             if action == PERSON and not self.destinations:
                 raise ValueError(f"`keys.{key}` is `person`, but `destinations` is empty")

@@ -112,13 +112,13 @@ class WindowSettings(Section):
 
     @field_validator("end", mode="before")
     @classmethod
-    def _end(cls, value: Any) -> Any:
+    def _restore_colon(cls, value: Any) -> Any:
         """Restore the time's colon: YAML reads `21:00` as 1260."""
         is_number = isinstance(value, int) and not isinstance(value, bool)
         return f"{value // 60:02}:{value % 60:02}" if is_number else value
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if self.begin >= self.end:
             raise ValueError("`begin` must be before `end`, on one day")
         return self

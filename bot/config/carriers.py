@@ -15,14 +15,14 @@ class CarrierSettings(Section):
     Attributes:
         entry: What to set at the carrier; `{url}` is `server.public_url`.
         secrets: Fields that are filled from variables, and whether inbound calls need each of them.
-        or_instead: The key that can replace the secrets for inbound calls.
-        dials_with: The key that enables outbound calls, which need all secrets.
+        secrets_replaced_by: The key that can replace the secrets for inbound calls.
+        dialling_key: The key that enables outbound calls, which need all secrets.
     """
 
     entry: ClassVar[str]
     secrets: ClassVar[Mapping[str, bool]]
-    or_instead: ClassVar[str] = ""
-    dials_with: ClassVar[str] = ""
+    secrets_replaced_by: ClassVar[str] = ""
+    dialling_key: ClassVar[str] = ""
 
     enabled: bool = False
     """Answer calls from this carrier."""
@@ -104,8 +104,8 @@ class ExotelSettings(CarrierSettings):
 
     entry = "set your Exotel Voicebot applet's URL to {url}/exotel/media, as wss"
     secrets = {"api_key": True, "api_token": True, "account_sid": False}  # noqa: RUF012 - as above
-    or_instead = "allowed_addresses"
-    dials_with = "number"
+    secrets_replaced_by = "allowed_addresses"
+    dialling_key = "number"
 
     api_key_env: str = "EXOTEL_API_KEY"
     """The variable that holds the key in the applet's URL."""

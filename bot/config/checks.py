@@ -16,10 +16,10 @@ from calls.outside_text import placeholders
 from providers.catalog import PROVIDERS, kinds, provider
 from providers.provider import Provider, Stage
 
-PLAIN: Final = ("ws", "http")
-FAR: Final = "is not a loopback or private address"  # host names count as public
-NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
-SPOKEN: Final = (  # an agent's own words, in addition to its questions to a silent caller
+UNENCRYPTED: Final = ("ws", "http")
+NOT_PRIVATE: Final = "is not a loopback or private address"  # host names count as public
+CRM_WITHOUT_REQUESTS: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
+SPOKEN_TEXTS: Final = (  # an agent's own words, in addition to its questions to a silent caller
     ("greeting",), ("disclosure",), ("resumed",), ("farewell",),
     ("recording", "notice"), ("silence", "goodbye"),
 )  # fmt: skip
@@ -35,7 +35,10 @@ def is_short(token: str) -> bool:
 
 
 def is_near(host: str) -> bool:
-    """Return whether this host is this machine or an address in a private network."""
+    """Return whether a host is this machine or an address in a private network.
+
+    Any other name counts as public, because it is not resolved.
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -52,16 +55,17 @@ def check(layers: Layers) -> Iterator[Problem]:
 def agents_in(layers: Layers) -> Iterator[Key]:
     """Yield the key of each agent's section."""
     yield ("agent",)
-    yield from (key for key, _ in layers.inside(("agents",), dict))
+    yield from (key for key, _ in layers.items_at(("agents",), dict))
 
 
-def _stages(layers: Layers) -> Iterator[Problem]:
+def _check_stages(layers: Layers) -> Iterator[Problem]:
+    """Check every rung, and that each has a name of its own."""
     names: dict[str, Key] = {}
     for stage in STAGES:
-        for key, rung in layers.inside(("stages", stage), list):
+        for key, rung in layers.items_at(("stages", stage), list):
             if not isinstance(rung, dict):
                 continue
-            yield from _rung(layers, key, stage=stage, rung=rung)
+            yield from _check_rung(layers, key, stage=stage, rung=rung)
             name = rung.get("name", rung.get("kind"))
             if isinstance(name, str) and name in names:
                 text = f"is {shown(name)}, like {dotted(names[name])}; give each rung its own name"
@@ -70,7 +74,9 @@ def _stages(layers: Layers) -> Iterator[Problem]:
                 names[name] = key
 
 
-def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> Iterator[Problem]:
+def _check_rung(
+    layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]
+) -> Iterator[Problem]:
     kind, known = rung.get("kind"), kinds(stage)
     if kind not in known:
         close = nearest(kind, known) if isinstance(kind, str) else None
@@ -79,8 +85,8 @@ def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> It
         yield layers.problem((*key, "kind"), f"{held}; {guess}({', '.join(known)})")
         return
     vendor = provider(stage, str(kind))
-    url = rung.get("url")
-    if isinstance(url, str) and (text := _url_trouble(url, vendor, insecure=rung.get("insecure"))):
+    url, insecure = rung.get("url"), rung.get("insecure")
+    if isinstance(url, str) and (text := _why_url_is_wrong(url, vendor, insecure=insecure)):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")
     keyless = vendor.key_env and not any(map(rung.get, ("api_key_env", "api_key")))
     if keyless and usual_variable(stage, rung) is None:
@@ -110,7 +116,8 @@ def _host(url: str) -> str:
         return ""
 
 
-def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
+def _why_url_is_wrong(url: str, vendor: Provider, *, insecure: object) -> str | None:
+    """Return what is wrong with a rung's URL, and the cure; `None` if it is valid."""
     if not vendor.schemes:
         return f"a rung of kind {vendor.kind} takes no url" if url else None
     try:
@@ -121,16 +128,17 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
     if parts.scheme not in vendor.schemes or not host:
         schemes = " or ".join(f"{scheme}://…" for scheme in vendor.schemes)
         return f"it must be {schemes}, such as {vendor.url}"
-    if parts.scheme in PLAIN and not says_yes(insecure) and not is_near(host):
+    if parts.scheme in UNENCRYPTED and not says_yes(insecure) and not is_near(host):
         return (
-            f"plain {parts.scheme} carries the key unencrypted, and {shown(host)} {FAR}; "
+            f"plain {parts.scheme} carries the key unencrypted, and {shown(host)} {NOT_PRIVATE}; "
             f"use {vendor.schemes[0]} or set insecure: true"
         )
     return None
 
 
-def _server(layers: Layers) -> Iterator[Problem]:
-    host, token = layers.at(("server", "host")), layers.at(("server", "token"))
+def _check_server(layers: Layers) -> Iterator[Problem]:
+    """Check that a server that others can reach has tokens that cannot be guessed."""
+    host, token = layers.value_at(("server", "host")), layers.value_at(("server", "token"))
     if isinstance(host, str) and not is_loopback(host) and not token:
         text = (
             f"is {shown(host)}, which others can reach, and HOLDLINE_TOKEN is not set; "
@@ -139,14 +147,14 @@ def _server(layers: Layers) -> Iterator[Problem]:
         yield layers.problem(("server", "host"), text)
     reachable = next(_reachable(layers), None)
     for key, name in ((("server", "token"), "TOKEN"), (("server", "view_token"), "VIEW_TOKEN")):
-        held = str(layers.at(key) or "")
-        if held and is_short(held) and reachable:
+        value = str(layers.value_at(key) or "")
+        if value and is_short(value) and reachable:
             text = (
-                f"has {len(held)} characters, and others can reach {shown(reachable)}; "
+                f"has {len(value)} characters, and others can reach {shown(reachable)}; "
                 f"HOLDLINE_{name} must have at least {MIN_TOKEN}, for example: openssl rand -hex 24"
             )
             yield layers.problem(key, text)
-    view = layers.at(("server", "view_token"))
+    view = layers.value_at(("server", "view_token"))
     if view and (not token or view == token):
         held = "equals HOLDLINE_TOKEN" if token else "is set without HOLDLINE_TOKEN"
         cure = "HOLDLINE_VIEW_TOKEN is for those who may see but not act; give each its own value"
@@ -155,8 +163,8 @@ def _server(layers: Layers) -> Iterator[Problem]:
 
 def _reachable(layers: Layers) -> Iterator[str]:
     """Yield the server's names and addresses that are not loopback: its own, and a proxy's."""
-    host, public = layers.at(("server", "host")), layers.at(("server", "public_url"))
-    also = layers.at(("server", "also_called"))
+    host, public = layers.value_at(("server", "host")), layers.value_at(("server", "public_url"))
+    also = layers.value_at(("server", "also_called"))
     if isinstance(host, str) and not is_loopback(host):
         yield host
     for address in (public, *(also if isinstance(also, list | tuple) else ())):
@@ -171,65 +179,70 @@ def _is_on_loopback(url: str) -> bool:
         return True  # reported elsewhere
 
 
-def _numbers(layers: Layers) -> Iterator[Problem]:
-    taken: dict[str, str] = {}
-    for agent, _ in layers.inside(("agents",), dict):
-        for key, number in layers.inside((*agent, "numbers"), list):
+def _check_numbers(layers: Layers) -> Iterator[Problem]:
+    """Check that no called number belongs to two agents."""
+    agent_by_digits: dict[str, str] = {}
+    for agent, _ in layers.items_at(("agents",), dict):
+        for key, number in layers.items_at((*agent, "numbers"), list):
             digits = "".join(item for item in str(number) if item.isdigit())
-            if digits in taken:
-                text = f"is {without_secrets(str(number))}, which {taken[digits]} answers already"
+            if other := agent_by_digits.get(digits):
+                text = f"is {without_secrets(str(number))}, which {other} answers already"
                 yield layers.problem(key, text)
-            taken[digits] = dotted(agent)
+            agent_by_digits[digits] = dotted(agent)
 
 
-def _plain_addresses(layers: Layers) -> Iterator[Problem]:
-    """Check that callers' words go to public addresses by https only, unless http is allowed."""
+def _check_plain_addresses(layers: Layers) -> Iterator[Problem]:
+    """Check that callers' words are sent to public addresses by https, unless http is allowed."""
     for agent in agents_in(layers):
-        for key, _ in layers.inside((*agent, "tools"), list):
+        for key, _ in layers.items_at((*agent, "tools"), list):
             yield from _check_plain(layers, (*key, "url"), "what callers say")
-    if layers.at(("crm", "kind")) not in NOWHERE:
+    if layers.value_at(("crm", "kind")) not in CRM_WITHOUT_REQUESTS:
         yield from _check_plain(layers, ("crm", "url"), "what callers say and the key")
     yield from _check_plain(layers, ("transfer", "webhook_url"), "what callers say")
 
 
 def _check_plain(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
-    url = layers.text(key)
+    """Check that a URL is not plain http to a public address, unless `insecure` next to it is set.
+
+    `carried` says in the message what would be sent unencrypted.
+    """
+    url = layers.text_at(key)
     try:
         parts = urlsplit(url)
     except ValueError:
         return  # reported elsewhere
     host = parts.hostname or ""
-    allowed = says_yes(layers.at((*key[:-1], "insecure")))
-    if host and parts.scheme in PLAIN and not is_near(host) and not allowed:
+    allowed = says_yes(layers.value_at((*key[:-1], "insecure")))
+    if host and parts.scheme in UNENCRYPTED and not is_near(host) and not allowed:
         text = (
-            f"is {shown(url)}; plain http carries {carried} unencrypted, and {shown(host)} {FAR}; "
-            "use https or set insecure: true"
+            f"is {shown(url)}; plain http carries {carried} unencrypted, and "
+            f"{shown(host)} {NOT_PRIVATE}; use https or set insecure: true"
         )
         yield layers.problem(key, text)
 
 
-def _databases(layers: Layers) -> Iterator[Problem]:
+def _check_databases(layers: Layers) -> Iterator[Problem]:
     for key, trouble in (
         (("resilience", "share"), share_trouble),
         (("storage", "url"), storage_trouble),
     ):
-        address = layers.at(key)
+        address = layers.value_at(key)
         if isinstance(address, str) and (text := trouble(address)):
             yield layers.problem(key, f'is "{masked(address)}"; {text}')
 
 
-def _telnyx(layers: Layers) -> Iterator[Problem]:
+def _check_telnyx(layers: Layers) -> Iterator[Problem]:
     """Check the public key, which verifies webhooks, and the number for outbound calls."""
     section: Key = ("transports", "telnyx")
-    if not says_yes(layers.at((*section, "enabled"))):
+    if not says_yes(layers.value_at((*section, "enabled"))):
         return
-    held = layers.at((*section, "public_key"))
-    if isinstance(held, str) and not _is_ed25519(held):
-        name = layers.at((*section, "public_key_env")) or "TELNYX_PUBLIC_KEY"
+    public_key = layers.value_at((*section, "public_key"))
+    if isinstance(public_key, str) and not _is_ed25519(public_key):
+        name = layers.value_at((*section, "public_key_env")) or "TELNYX_PUBLIC_KEY"
         text = f"names {name}, which is not an Ed25519 key of 32 bytes in base64"
         cure = "copy the public key from the portal, under Keys & Credentials"
         yield layers.problem((*section, "public_key_env"), f"{text}; {cure}")
-    if layers.at((*section, "connection_id")) and not layers.at((*section, "number")):
+    if layers.value_at((*section, "connection_id")) and not layers.value_at((*section, "number")):
         text = "is missing, and connection_id is set; give one of the account's numbers, such as"
         yield layers.problem((*section, "number"), f"{text} +15005550006")
 
@@ -241,46 +254,50 @@ def _is_ed25519(text: str) -> bool:
         return False
 
 
-def _names(layers: Layers) -> Iterator[Problem]:
+def _check_references(layers: Layers) -> Iterator[Problem]:
     """Check the values that name another section or a rung."""
-    for key, _ in layers.inside(("campaigns",), dict):
-        yield from _check_name(layers, (*key, "agent"), "agents", "leave it out to use `agent`")
+    for key, _ in layers.items_at(("campaigns",), dict):
+        yield from _check_reference(
+            layers, (*key, "agent"), "agents", "leave it out to use `agent`"
+        )
     cure = "leave it out if your staff calls back"
-    yield from _check_name(layers, ("callbacks", "campaign"), "campaigns", cure)
+    yield from _check_reference(layers, ("callbacks", "campaign"), "campaigns", cure)
     known = [
         rung.get("name", rung.get("kind"))
-        for _, rung in layers.inside(("stages", "llm"), list)
+        for _, rung in layers.items_at(("stages", "llm"), list)
         if isinstance(rung, dict)
     ]
-    for key, _ in layers.inside(("after_call", "models"), dict) if known else ():
+    for key, _ in layers.items_at(("after_call", "models"), dict) if known else ():
         if key[-1] not in known:
             text = f"is not a rung of stages.llm: {', '.join(map(str, known))}"
             yield layers.problem(key, text)
 
 
-def _check_name(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Problem]:
-    name, known = layers.text(key), [at[-1] for at, _ in layers.inside((sections,), dict)]
-    if name and name not in known:
-        there = ", ".join(map(str, known)) or "none"
-        text = f"is {shown(name)}, which is not one of `{sections}`: {there}; {cure}"
+def _check_reference(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Problem]:
+    """Check that the value at a key, if it is set, names one of `sections`."""
+    name = layers.text_at(key)
+    names = [section[-1] for section, _ in layers.items_at((sections,), dict)]
+    if name and name not in names:
+        known = ", ".join(map(str, names)) or "none"
+        text = f"is {shown(name)}, which is not one of `{sections}`: {known}; {cure}"
         yield layers.problem(key, text)
 
 
-def _placeholders(layers: Layers) -> Iterator[Problem]:
+def _check_placeholders(layers: Layers) -> Iterator[Problem]:
     """Check the placeholders in an agent's words: only a CRM fills any, and only in a greeting."""
-    has_crm = layers.at(("crm", "kind")) not in (None, "none")
+    has_crm = layers.value_at(("crm", "kind")) not in (None, "none")
     for agent in agents_in(layers):
-        prompts = [key for key, _ in layers.inside((*agent, "silence", "prompts"), list)]
-        for key in (*((*agent, *key) for key in SPOKEN), *prompts):
-            text = layers.at(key)
+        prompts = [key for key, _ in layers.items_at((*agent, "silence", "prompts"), list)]
+        for key in (*((*agent, *path) for path in SPOKEN_TEXTS), *prompts):
+            text = layers.value_at(key)
             named = placeholders(text) if isinstance(text, str) else ()
             if named and not (has_crm and key == (*agent, "greeting")):
                 yield layers.problem(key, f"has {{{named[0]}}}, which nothing fills; {UNFILLED}")
 
 
-def _files(layers: Layers) -> Iterator[Problem]:
+def _check_files(layers: Layers) -> Iterator[Problem]:
     for key in (("prices", "file"), ("hold", "utterances"), ("crm", "file")):
-        file = layers.at(key)
+        file = layers.value_at(key)
         if isinstance(file, str) and not _is_file(file):
             yield layers.problem(key, f"is {shown(file)}; there is no such file")
 
@@ -293,13 +310,13 @@ def _is_file(name: str) -> bool:
 
 
 RULES: Final = (
-    _stages,
-    _server,
-    _numbers,
-    _plain_addresses,
-    _databases,
-    _telnyx,
-    _names,
-    _placeholders,
-    _files,
+    _check_stages,
+    _check_server,
+    _check_numbers,
+    _check_plain_addresses,
+    _check_databases,
+    _check_telnyx,
+    _check_references,
+    _check_placeholders,
+    _check_files,
 )

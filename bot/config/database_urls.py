@@ -15,9 +15,9 @@ from bot.config.errors import MASK, without_secrets
 LOCAL: Final = "local"  # `resilience.share` without other servers
 SQLITE: Final = "sqlite+aiosqlite"
 POSTGRES: Final = "postgresql+asyncpg"
-LIKE_POSTGRES: Final = f"{POSTGRES}://USER@HOST/NAME"
-KNOWN: Final = f"{SQLITE}:///FILE or {LIKE_POSTGRES}"
-MEANT: Final = {"sqlite": SQLITE, "postgresql": POSTGRES, "postgres": POSTGRES}
+POSTGRES_EXAMPLE: Final = f"{POSTGRES}://USER@HOST/NAME"
+STORAGE_URLS: Final = f"{SQLITE}:///FILE or {POSTGRES_EXAMPLE}"
+ASYNC_SCHEMES: Final = {"sqlite": SQLITE, "postgresql": POSTGRES, "postgres": POSTGRES}
 MEMORY: Final = ("", ":memory:")
 
 
@@ -77,16 +77,18 @@ def storage_trouble(url: str) -> str | None:
     """Return what is wrong with `storage.url`, and the cure; `None` if it is valid."""
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return f"it must be {KNOWN}"
-    if scheme in MEANT:  # SQLAlchemy would use a driver that blocks the loop
+        return f"it must be {STORAGE_URLS}"
+    if scheme in ASYNC_SCHEMES:  # SQLAlchemy would use a driver that blocks the loop
         login, at, place = rest.rpartition("@")
-        return f"write {MEANT[scheme]}://{login.partition(':')[0]}{at}{place}"
+        return f"write {ASYNC_SCHEMES[scheme]}://{login.partition(':')[0]}{at}{place}"
     if scheme == SQLITE:
         wrong = rest and not rest.startswith("/")
         return f"a file path follows three slashes: {SQLITE}:///{rest}" if wrong else None
     if scheme != POSTGRES:
-        return f"{scheme} is not available; use {KNOWN}"
-    return _missing_driver(_POSTGRES) or (None if _split(url) else _like(LIKE_POSTGRES))
+        return f"{scheme} is not available; use {STORAGE_URLS}"
+    return _missing_driver(_POSTGRES) or (
+        None if _split_url(url) else _must_be_like(POSTGRES_EXAMPLE)
+    )
 
 
 def share_trouble(url: str) -> str | None:
@@ -98,21 +100,24 @@ def share_trouble(url: str) -> str | None:
     if scheme is None:
         cure = "use local, sqlite:///FILE, postgresql://… or redis://…"
         return f"health cannot be shared through {name}; {cure}"
-    return _missing_driver(scheme) or (None if scheme is _SQLITE else _address_trouble(url, scheme))
+    return _missing_driver(scheme) or (
+        None if scheme is _SQLITE else _why_address_is_wrong(url, scheme)
+    )
 
 
 def _missing_driver(scheme: Scheme) -> str | None:
+    """Return how to install the scheme's driver; `None` if it is installed."""
     if importlib.util.find_spec(scheme.package) is not None:
         return None
     cure = f'install it with .venv/bin/pip install "holdline[{scheme.extra}]"'
     return f"it needs {scheme.package}, which is not installed; {cure}"
 
 
-def _like(example: str) -> str:
+def _must_be_like(example: str) -> str:
     return f"it must be like {example}"
 
 
-def _split(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     """Return the parts of a URL; `None` if its host or port cannot be read."""
     try:
         parts = urlsplit(url)
@@ -122,10 +127,11 @@ def _split(url: str) -> SplitResult | None:
     return parts if host else None
 
 
-def _address_trouble(url: str, scheme: Scheme) -> str | None:
-    parts = _split(url)
+def _why_address_is_wrong(url: str, scheme: Scheme) -> str | None:
+    """Return what is wrong with the URL of a shared database; `None` if it is valid."""
+    parts = _split_url(url)
     if not parts or "@" in parts.path or parts.fragment:
-        example = _like(f"{scheme.backend}://user:password@host/0")
+        example = _must_be_like(f"{scheme.backend}://user:password@host/0")
         return f"{example}; write /, @, : and # of a password as %2F, %40, %3A, %23"
     if scheme.backend == "redis" and not (parts.path.strip("/") or "0").isdigit():
         return "the part after the host must be the database's number, such as 0"

@@ -39,11 +39,11 @@ def read(path: Path) -> FileTree:
         ConfigError: It cannot be read, is not YAML, has a key twice, is too large or too deep, or
             is not a mapping.
     """
-    text = _text(path)
+    text = _read_text(path)
     try:
         loader = loader_of(text)
         node = loader.get_single_node()
-        lines = _lines(node, name=str(path))
+        lines = _line_numbers(node, name=str(path))
         tree = construct(loader, node) if node else {}
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -62,7 +62,7 @@ def _with_text_keys(value: Any) -> Any:
     return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _error(str(path), f"is larger than {MAX_BYTES} bytes: not a configuration")
@@ -75,7 +75,8 @@ def _text(path: Path) -> str:
         raise _error(str(path), f"cannot be read: {error.strerror}") from error
 
 
-def _lines(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
+def _line_numbers(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
+    """Return the line of each key; refuse a key that is given twice, and an oversized file."""
     lines: dict[Key, int] = {}
     twice: list[Problem] = []
     for key, line in _walk(node, ()) if node else ():
@@ -107,11 +108,12 @@ def _error(where: str, text: str) -> ConfigError:
     return ConfigError([Problem(where=where, text=text)])
 
 
-_PAIR: Final = re.compile(
+_SURROGATE_PAIR: Final = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
 
-_WRONG: Final = (ValueError, LookupError, AttributeError, TypeError)  # all raised by PyYAML itself
+# All raised by PyYAML itself for a value that does not fit its tag.
+_CONSTRUCTOR_ERRORS: Final = (ValueError, LookupError, AttributeError, TypeError)
 
 
 class UnquotedDigits(str):
@@ -144,9 +146,9 @@ Loader.add_constructor(
 def loader_of(text: str) -> Loader:
     """Return a loader for a text; line numbers stay those of the text.
 
-    PyYAML follows YAML 1.1, which does not include all of JSON: it accepts no tabs between values,
-    and does not join surrogate pairs, as which `json.dumps` writes an emoji. So both are replaced
-    in JSON first.
+    PyYAML follows YAML 1.1, which does not include all of JSON. It accepts no tabs between values,
+    and it does not join surrogate pairs: `json.dumps` writes an emoji as such a pair. So both are
+    replaced in JSON first.
     """
     return Loader(_as_yaml(text) if _is_json(text) else text)
 
@@ -159,7 +161,7 @@ def construct(loader: Loader, node: yaml.Node) -> Any:
     """
     try:
         return loader.construct_document(node)
-    except _WRONG as error:
+    except _CONSTRUCTOR_ERRORS as error:
         raise yaml.YAMLError(f"a value does not fit its tag ({error})") from error
     except RecursionError as error:
         raise yaml.YAMLError("it is too deep") from error
@@ -188,8 +190,8 @@ def _is_json(text: str) -> bool:
 
 
 def _as_yaml(text: str) -> str:
-    """Return JSON as PyYAML can read it; tabs are white space: no JSON string contains one."""
-    return _PAIR.sub(_join_surrogates, text.replace("\t", " "))
+    """Return JSON as PyYAML can read it; no JSON string contains a tab, so all are white space."""
+    return _SURROGATE_PAIR.sub(_join_surrogates, text.replace("\t", " "))
 
 
 def _join_surrogates(pair: re.Match[str]) -> str:

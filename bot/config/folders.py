@@ -16,7 +16,7 @@ from bot.hosts import is_loopback
 
 
 def why_exposed(server: ServerSettings) -> str:
-    """Return the rest of a sentence that begins with HOLDLINE_TOKEN; empty if it may stay unset.
+    """Return why HOLDLINE_TOKEN must be set, as the end of a sentence; empty if it need not be.
 
     Requests through a proxy that names its client are refused (`bot/server/access.py`), but not
     every proxy does so.
@@ -29,12 +29,12 @@ def why_exposed(server: ServerSettings) -> str:
     )
 
 
-OTHERS: Final = 0o077  # permissions removed from new files for everyone but the owner
+OTHERS_PERMISSIONS: Final = 0o077  # permissions removed from new files for everyone but the owner
 
 
 def keep_private() -> None:
     """Make new files readable by their owner only, because records hold what callers said."""
-    os.umask(OTHERS)
+    os.umask(OTHERS_PERMISSIONS)
 
 
 def check_folders(loaded: Loaded) -> None:
@@ -91,7 +91,7 @@ def why_unwritable(folder: Path) -> str | None:
 def _problems(loaded: Loaded) -> Iterator[Problem]:
     for key, folder in _folders(loaded):
         if why := why_unwritable(folder):
-            held = shown(str(loaded.layers.at(key)))
+            held = shown(str(loaded.layers.value_at(key)))
             text = f"{dotted(key)} is {held}; it cannot be written ({why})"
             cure = "choose another place"
             yield Problem(where=loaded.layers.where(key), text=f"{text}; {cure}", key=key)

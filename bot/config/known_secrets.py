@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
-SHORTEST: Final = 8  # characters, chosen: shorter values would match ordinary words
+MIN_CHARACTERS: Final = 8  # chosen: shorter values would match ordinary words
 SHOWN: Final = "[redacted]"
 
 
@@ -32,7 +32,9 @@ class KnownSecrets:
     def learn(self, secrets: Iterable[str], *, region: str = "") -> None:
         """Add secrets, except those that are too short, and set the region unless it is empty."""
         self.region = region or self.region
-        new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
+        new = {
+            form for secret in secrets if len(secret) >= MIN_CHARACTERS for form in _forms(secret)
+        }
         if new <= self._values:
             return
         self._values |= new
@@ -50,6 +52,7 @@ class KnownSecrets:
 
 
 def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret as it appears in plain text, URLs, JSON and basic authentication."""
     yield secret
     yield quote(secret, safe="")
     yield json.dumps(secret)[1:-1]

@@ -18,7 +18,7 @@ Part: TypeAlias = tuple[Key, Any]
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-NAMES: Final[dict[str, Key]] = {  # variables with a name of their own, and their keys
+NAMES: Final[dict[str, Key]] = {  # variables whose names do not follow from their keys
     "HOLDLINE_TOKEN": ("server", "token"),
     "HOLDLINE_VIEW_TOKEN": ("server", "view_token"),
     "DOMAIN": ("server", "public_url"),
@@ -44,31 +44,39 @@ NAMES: Final[dict[str, Key]] = {  # variables with a name of their own, and thei
 
 @dataclass(slots=True)
 class Layers:
-    """The merged configuration so far; later layers win."""
+    """The merged configuration so far; later layers win.
+
+    Attributes:
+        tree: The values, not validated yet.
+        origins: Where each value comes from, such as `holdline.yaml:14` or `DEFAULT`.
+        problems: Values that could not be set.
+    """
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def lay(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
+    def merge(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
         """Merge a layer key by key; a list replaces the former list as a whole."""
         self._merge(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
         """Set one value by its key, creating missing parents; note a problem if that fails."""
-        at: Any = self.tree
-        for depth, (part, following) in enumerate(pairwise(key)):
-            at = self._step(at, part, fresh=[] if isinstance(following, int) else {})
-            if at is None or not isinstance(at, list if isinstance(following, int) else dict):
+        parent: Any = self.tree
+        for depth, (part, next_part) in enumerate(pairwise(key)):
+            kind = list if isinstance(next_part, int) else dict
+            parent = self._child(parent, part, fresh=kind())
+            if parent is None or not isinstance(parent, kind):
                 place = dotted(key[: depth + 1])
-                held = "does not exist" if at is None else f"is {shown(at)}"
-                self._refuse(key, where, f"cannot set {dotted(key)}: {place} {held}")
+                state = "does not exist" if parent is None else f"is {shown(parent)}"
+                self._refuse(key, where, f"cannot set {dotted(key)}: {place} {state}")
                 return
-        if isinstance(at, list) and not _set_item(at, key[-1], value):
-            self._refuse(key, where, f"cannot set {dotted(key)}: the list has {len(at)} entries")
+        if isinstance(parent, list) and not _set_item(parent, key[-1], value):
+            entries = len(parent)
+            self._refuse(key, where, f"cannot set {dotted(key)}: the list has {entries} entries")
             return
-        if isinstance(at, dict):
-            at[key[-1]] = value
+        if isinstance(parent, dict):
+            parent[key[-1]] = value
         self._note(key, value, where=lambda _: where)
 
     def where(self, key: Key) -> str:
@@ -85,7 +93,7 @@ class Layers:
         """Return whether any value of these sections is not a default."""
         return any(key[0] in sections and origin != DEFAULT for key, origin in self.origins.items())
 
-    def at(self, key: Key) -> Any:
+    def value_at(self, key: Key) -> Any:
         """Return the value at a key; `None` if there is none."""
         value: Any = self.tree
         for part in key:
@@ -97,14 +105,14 @@ class Layers:
                 return None
         return value
 
-    def text(self, key: Key) -> str:
+    def text_at(self, key: Key) -> str:
         """Return the text at a key; empty if there is no value or it is not text."""
-        value = self.at(key)
+        value = self.value_at(key)
         return value if isinstance(value, str) else ""
 
-    def inside(self, key: Key, kind: type[list[Any]] | type[dict[Any, Any]]) -> Iterator[Part]:
+    def items_at(self, key: Key, kind: type[list[Any]] | type[dict[Any, Any]]) -> Iterator[Part]:
         """Yield key and value of each item, if the value at `key` is a list or mapping (`kind`)."""
-        value = self.at(key)
+        value = self.value_at(key)
         if not isinstance(value, kind):
             return
         for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -115,57 +123,63 @@ class Layers:
         return Problem(where=self.where(key), text=f"{dotted(key)} {text}", key=key)
 
     def _merge(
-        self, below: dict[str, Any], above: dict[str, Any], *, at: Key, where: Callable[[Key], str]
+        self, tree: dict[str, Any], layer: dict[str, Any], *, at: Key, where: Callable[[Key], str]
     ) -> None:
-        for name, value in above.items():
+        for name, value in layer.items():
             key = (*at, name)
-            under = below.get(name)
-            if isinstance(under, dict) and isinstance(value, dict):
+            former = tree.get(name)
+            if isinstance(former, dict) and isinstance(value, dict):
                 self.origins[key] = where(key)
-                self._merge(under, value, at=key, where=where)
-            elif not (value is None and isinstance(under, dict)):  # `twilio:` alone sets nothing
-                below[name] = _copy(value)
+                self._merge(former, value, at=key, where=where)
+            elif not (value is None and isinstance(former, dict)):  # `twilio:` alone sets nothing
+                tree[name] = _copy(value)
                 self._note(key, value, where=where)
 
     def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
-        for known in [other for other in self.origins if other[: len(key)] == key]:
-            del self.origins[known]
+        """Store the origin of a value and of all values in it; forget those of the former value."""
+        for former in [other for other in self.origins if other[: len(key)] == key]:
+            del self.origins[former]
         self.origins[key] = where(key)
         parts = value.items() if isinstance(value, dict) else ()
         parts = enumerate(value) if isinstance(value, list) else parts
         for part, inner in parts:
             self._note((*key, part), inner, where=where)
 
-    def _step(self, at: Any, part: str | int, *, fresh: Any) -> Any:
-        if isinstance(at, list) and isinstance(part, int):
-            if part == len(at):
-                at.append(fresh)
-            return at[part] if 0 <= part < len(at) else None
-        if isinstance(at, dict):
-            if at.get(part) is None:
-                at[part] = fresh
-            return at[part]
+    def _child(self, parent: Any, part: str | int, *, fresh: Any) -> Any:
+        """Return a part of a list or mapping; if it is missing, add `fresh` and return that.
+
+        `None` if the parent cannot have such a part.
+        """
+        if isinstance(parent, list) and isinstance(part, int):
+            if part == len(parent):
+                parent.append(fresh)
+            return parent[part] if 0 <= part < len(parent) else None
+        if isinstance(parent, dict):
+            if parent.get(part) is None:
+                parent[part] = fresh
+            return parent[part]
         return None
 
     def _refuse(self, key: Key, where: str, text: str) -> None:
         self.problems.append(Problem(where=where, text=text, key=key))
 
 
-def lay_environment(layers: Layers, environment: Environment) -> None:
+def merge_environment(layers: Layers, environment: Environment) -> None:
     """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`."""
     for name, key in NAMES.items():
         if value := environment.get(name):
             if name == "DOMAIN" and "://" not in value:
                 value = f"https://{value}"
             layers.put(key, value, where=environment.where(name))
-    for name in sorted(environment.values, key=_by_index):
+    for name in sorted(environment.values, key=_sort_key):
         value = environment.get(name)
         if name.upper().startswith(PREFIX) and value is not None:
             key = _key_of(name[len(PREFIX) :], layers)
             layers.put(key, _parse(value), where=environment.where(name))
 
 
-def _by_index(name: str) -> list[tuple[int, str]]:
+def _sort_key(name: str) -> list[tuple[int, str]]:
+    """Sort indices as numbers: the entries of a list must be set in their order."""
     return [(int(part) if part.isdecimal() else -1, part) for part in name.split("__")]
 
 
@@ -173,12 +187,12 @@ def _key_of(name: str, layers: Layers) -> Key:
     """Return the key that a variable names; an existing key keeps its own spelling."""
     key: Key = ()
     for part in name.split("__"):
-        around = layers.at(key)
-        if part.isdecimal() and not (isinstance(around, dict) or is_mapping(key)):
+        parent = layers.value_at(key)
+        if part.isdecimal() and not (isinstance(parent, dict) or is_mapping(key)):
             key = (*key, int(part))
             continue
-        known = around if isinstance(around, dict) else ()
-        key = (*key, next((item for item in known if item.lower() == part.lower()), part.lower()))
+        names = parent if isinstance(parent, dict) else ()
+        key = (*key, next((item for item in names if item.lower() == part.lower()), part.lower()))
     return key
 
 
@@ -198,6 +212,7 @@ def says_yes(value: Any) -> bool:
 
 
 def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
+    """Replace an entry of a list, or append one; return False for any other index."""
     if index == len(items):
         items.append(value)
     elif isinstance(index, int) and 0 <= index < len(items):

@@ -16,7 +16,7 @@ from bot.config import shape as config_shape
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, Key, Problem
 from bot.config.known_secrets import KNOWN
-from bot.config.layers import DEFAULT, Layers, lay_environment
+from bot.config.layers import DEFAULT, Layers, merge_environment
 from bot.config.secrets import configured_secrets, named_secrets
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
@@ -56,9 +56,9 @@ def load(
     Raises:
         ConfigError: With all problems of the configuration.
     """
-    path = config or _usual()
+    path = config or _default_file()
     layers = Layers()
-    layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
+    layers.merge(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before any message about the configuration
     use_proxies(variables.values)
@@ -66,11 +66,11 @@ def load(
     if path:
         file = config_file.read(path)
         text = file.text
-        layers.lay(file.tree, file.where)
+        layers.merge(file.tree, file.where)
         problems += config_secrets.problems_in(file)
-    lay_environment(layers, variables)
-    _lay_flags(layers, flags or {})
-    settings, more = _settings(layers, variables, keys=keys)
+    merge_environment(layers, variables)
+    _merge_flags(layers, flags or {})
+    settings, more = _validate(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
     settings, problems, warnings = _leave_out_keyless(settings, [*problems, *more])
@@ -92,12 +92,10 @@ def _leave_out_keyless(
     ladders: dict[str, Any] = {}
     for stage in STAGES:
         ladder = getattr(settings.stages, stage)
-        ladders[stage] = (
-            tuple(
-                rung for index, rung in enumerate(ladder) if ("stages", stage, index) not in keyless
-            )
-            or ladder
+        with_key = tuple(
+            rung for index, rung in enumerate(ladder) if ("stages", stage, index) not in keyless
         )
+        ladders[stage] = with_key or ladder
     left_out = [
         problem
         for (_, stage, _), problem in keyless.items()
@@ -109,7 +107,7 @@ def _leave_out_keyless(
     return settings.model_copy(update={"stages": stages}), remaining, warnings
 
 
-def _usual() -> Path | None:
+def _default_file() -> Path | None:
     """Return the default file if there is one, even unreadable: its owner wants no other file.
 
     It may be a broken link, or a folder that Docker has created in place of a missing mount.
@@ -117,17 +115,17 @@ def _usual() -> Path | None:
     return USUAL if USUAL.exists() or USUAL.is_symlink() else None
 
 
-def _lay_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
+def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
     for name, value in flags.items():
         if value is not None:
             layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
 
 
-def _settings(
+def _validate(
     layers: Layers, variables: Environment, *, keys: bool
 ) -> tuple[Settings | None, Iterable[Problem]]:
     _drop_empty_sections(layers.tree, ())
-    problems = [*layers.problems, *config_secrets.fetch(layers, variables, required=keys)]
+    problems = [*layers.problems, *config_secrets.fetch_secrets(layers, variables, required=keys)]
     problems += config_checks.check(layers)
     try:
         return Settings.model_validate(layers.tree), problems
@@ -145,13 +143,13 @@ def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Return the first problem of each key, in the order of the file."""
+    """Return the first problem of each key: those with a line first, in the order of the file."""
     first: dict[Key, Problem] = {}
     for problem in problems:
         first.setdefault(problem.key or (problem.line,), problem)
-    return sorted(first.values(), key=_place)
+    return sorted(first.values(), key=_sort_key)
 
 
-def _place(problem: Problem) -> tuple[int, str, int]:
+def _sort_key(problem: Problem) -> tuple[int, str, int]:
     name, _, line = problem.where.rpartition(":")
     return (0, name, int(line)) if line.isdigit() else (1, problem.where, 0)

@@ -50,8 +50,8 @@ def load_prices(file: Path | None = None) -> PriceTable:
         raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
     except ValidationError as error:
         raise ConfigError(
-            Problem(where=str(path), text=f"{dotted(text['loc'])}: {text['msg']}", key=text["loc"])
-            for text in error.errors()
+            Problem(where=str(path), text=f"{dotted(item['loc'])}: {item['msg']}", key=item["loc"])
+            for item in error.errors()
         ) from error
     _refuse_doubles(read, path)
     return PriceTable(

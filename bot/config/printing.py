@@ -10,7 +10,7 @@ from bot.config.database_urls import masked
 from bot.config.errors import MASK, Key, dotted, is_secret, without_secrets
 from bot.config.layers import DEFAULT
 from bot.config.loading import Loaded
-from bot.config.secrets import ADDRESSES
+from bot.config.secrets import DATABASE_URLS
 from bot.config.settings import Settings
 
 MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
@@ -47,9 +47,10 @@ def as_yaml(loaded: Loaded) -> str:
 
 
 def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
+    """Yield the lines of a section or mapping, whose key is `key`; a secret becomes a comment."""
     for name, part in _parts(value):
         at = (*key, name)
-        if isinstance(part, SecretStr) or _is_absent_secret(value, name):
+        if isinstance(part, SecretStr) or _is_secret_field(value, name):
             shown = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
             yield f"{INDENT * depth}# {name}: {shown}"
         elif _is_section(part):
@@ -85,14 +86,15 @@ def _is_ladder(value: Any) -> bool:
     return isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value)
 
 
-def _is_absent_secret(owner: Any, name: str) -> bool:
-    if not isinstance(owner, BaseModel):
+def _is_secret_field(section: Any, name: str) -> bool:
+    """Return whether a field holds a secret if it is set; its value may be `None`."""
+    if not isinstance(section, BaseModel):
         return False
-    return "SecretStr" in str(type(owner).model_fields[name].annotation)
+    return "SecretStr" in str(type(section).model_fields[name].annotation)
 
 
-def _not_set(owner: Any, name: str) -> str:
-    variable = getattr(owner, f"{name}_env", None)
+def _not_set(section: Any, name: str) -> str:
+    variable = getattr(section, f"{name}_env", None)
     return f"not set ({variable})" if variable else "not set"
 
 
@@ -101,7 +103,8 @@ def _name(name: str) -> str:
 
 
 def _scalar(value: Any, key: Key) -> str:
-    if key in ADDRESSES:
+    """Return a value as JSON, which is valid YAML; its secrets are masked."""
+    if key in DATABASE_URLS:
         return json.dumps(masked(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
@@ -117,6 +120,7 @@ def _masked(value: Any) -> Any:
 
 
 def _origin(loaded: Loaded, key: Key) -> str:
+    """Return where a value comes from; one that an agent inherits, from the section `agent`."""
     origins = loaded.layers.origins
     if key in origins:
         return origins[key]

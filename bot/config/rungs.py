@@ -117,5 +117,8 @@ def spoken(language: str, stage: Stage) -> str:
 
 
 def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
-    """Return whether a voice follows the caller's language: not if it has a language of its own."""
+    """Return whether a voice changes to the caller's language.
+
+    It does if the agent detects the language, unless the rung sets one.
+    """
     return agent.language == DETECTED and settings.language is None

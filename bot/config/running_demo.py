@@ -18,7 +18,7 @@ FILE: Final = "demo.json"
 KEYS: Final = ("server.port", "storage.url", "logs.dir")
 MAX_BYTES: Final = 4096
 HOST: Final = "127.0.0.1"
-USUAL: Final = "http://127.0.0.1:8080"  # a demo's address without `--port`, in any folder
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:8080"  # a demo's address without `--port`, in any folder
 
 
 @contextmanager
@@ -60,10 +60,10 @@ def running_demo() -> Mapping[str, Any] | None:
 
 
 def demo_addresses() -> tuple[str, ...]:
-    """Return the addresses of a possible demo: that of this folder, then the usual one."""
+    """Return where a demo may run: the address of this folder's demo, then the default one."""
     demo = running_demo()
-    here = (near_address(HOST, demo["server.port"]),) if demo else ()
-    return tuple(dict.fromkeys((*here, USUAL)))
+    own = (near_address(HOST, demo["server.port"]),) if demo else ()
+    return tuple(dict.fromkeys((*own, DEFAULT_ADDRESS)))
 
 
 def _lock(file: int, kind: int) -> bool:

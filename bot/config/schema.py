@@ -28,7 +28,7 @@ from bot.config.values import (
     TELEPHONE_KEY,
 )
 
-VALID: Final[dict[str, str]] = {
+VALID_VALUES: Final[dict[str, str]] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -96,7 +96,7 @@ def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
 
 def _text(error: ErrorDetails, key: Key) -> str:
     if error["type"] == "extra_forbidden":
-        return f"{dotted(key)} is unknown; {_instead(key)}"
+        return f"{dotted(key)} is unknown; {_suggestion(key)}"
     if error["type"] == "missing":
         return f"{dotted(key)} is missing"
     if error["type"] == "value_error" and model_at(key):
@@ -112,7 +112,7 @@ def valid_for(error: ErrorDetails, key: Key) -> str:
     if error["type"] == "string_pattern_mismatch":
         word = next(item for item in reversed(key) if isinstance(item, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]
-    pattern = VALID.get(error["type"])
+    pattern = VALID_VALUES.get(error["type"])
     return pattern.format(**error.get("ctx", {})) if pattern else _message(error)
 
 
@@ -120,7 +120,8 @@ def _message(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def _instead(key: Key) -> str:
+def _suggestion(key: Key) -> str:
+    """Return which key was probably meant instead of an unknown one, or the keys known there."""
     section = model_at(key[:-1])
     here = known_keys(section) if section else []
     word = str(key[-1])

@@ -21,7 +21,7 @@ from bot.config.shape import model_at
 from bot.config.stages import STAGES
 from bot.hosts import SUFFIX
 
-LONG: Final = 16  # characters from which a part of a URL's path counts as a secret (chosen)
+MIN_SECRET_PART: Final = 16  # characters of a part of a URL's path that counts as a secret (chosen)
 
 
 def named_secrets(variables: Environment) -> Iterator[str]:
@@ -40,7 +40,8 @@ def configured_secrets(settings: Settings) -> Iterator[str]:
         yield from _passwords_of(address)
     for address in (settings.alerts.webhook.url, settings.transfer.webhook_url):
         yield from _passwords_of(address or "")
-        yield from (word for word in urlsplit(address or "").path.split("/") if len(word) >= LONG)
+        parts = urlsplit(address or "").path.split("/")
+        yield from (part for part in parts if len(part) >= MIN_SECRET_PART)
 
 
 def _secrets_in(value: Any) -> Iterator[str]:
@@ -61,6 +62,7 @@ def _secrets_in(value: Any) -> Iterator[str]:
 
 
 def _passwords_of(address: str) -> Iterator[str]:
+    """Yield the password in a URL, if there is one, as written there and unquoted."""
     login = address.partition("://")[2].rpartition("@")[0]
     password = login.partition(":")[2]
     if password:
@@ -70,21 +72,22 @@ def _passwords_of(address: str) -> Iterator[str]:
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, has a digit, no _
-ADDRESSES: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
-PATHS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
-OWNERS_OWN: Final = "parameters"  # a tool's schema may have a property named `password`
+DATABASE_URLS: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
+PATH_FIELDS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
+TOOL_SCHEMA: Final = "parameters"  # a tool's schema may have a property named `password`
 
 
 def problems_in(file: FileTree) -> Iterator[Problem]:
     """Yield a problem for each secret in the file, and for each `…_env` that names no variable."""
     for key, value in _leaves(file.tree, ()):
-        if OWNERS_OWN in key:
+        if TOOL_SCHEMA in key:
             continue
-        if text := _trouble(key, value):
+        if text := _why_refused(key, value):
             yield Problem(where=file.where(key), text=text, key=key)
 
 
-def _trouble(key: Key, value: Any) -> str | None:
+def _why_refused(key: Key, value: Any) -> str | None:
+    """Return why a value must not be in the file, and the cure; `None` if it may."""
     name = dotted(key)
     if is_secret(key):
         return f"{name} is a secret; put it in the environment or .env{_where_to_put(key)}"
@@ -103,7 +106,7 @@ def _trouble(key: Key, value: Any) -> str | None:
 
 
 def _mask(key: Key, value: str) -> str:
-    return masked(value) if key in ADDRESSES else without_secrets(value)
+    return masked(value) if key in DATABASE_URLS else without_secrets(value)
 
 
 def _where_to_put(key: Key) -> str:
@@ -120,9 +123,9 @@ def _variable(key: Key) -> str:
 
 
 def _is_variable(value: str) -> bool:
-    return bool(VARIABLE.match(value)) and not (
-        LOOKS_LIKE_A_KEY.match(value) or without_secrets(value) != value or value.startswith("sk_")
-    )
+    """Return whether a value can be a variable's name, and does not look like a secret."""
+    looks_secret = without_secrets(value) != value or value.startswith("sk_")
+    return bool(VARIABLE.match(value)) and not (LOOKS_LIKE_A_KEY.match(value) or looks_secret)
 
 
 def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
@@ -136,22 +139,22 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
         yield at, value
 
 
-def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
-    """Store the value of each secret that a `…_env` key names; yield a problem if it is unusable.
+def fetch_secrets(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
+    """Store the value of each secret that a `…_env` key names.
 
-    If `required`, also if it is unset although it is needed.
-    A value that a variable has set for the field itself stays. For fields that are not secret, a
-    value from the file stays if the variable is unset.
+    Yields a problem for each unusable value and, if `required`, for each needed one that is unset.
+    A value that another variable has set for the field itself stays. For fields that are not
+    secret, a value from the file stays if the variable is unset.
     """
     variables = {environment.where(name) for name in environment.values}
     for key, field, default, needed in _secret_fields(layers):
-        name = layers.at((*key, f"{field}_env")) or default
+        name = layers.value_at((*key, f"{field}_env")) or default
         if not isinstance(name, str) or not name:
             continue
-        held, value = layers.at((*key, field)), environment.get(name)
+        held, value = layers.value_at((*key, field)), environment.get(name)
         if held and (value is None or layers.where((*key, field)) in variables):
             continue
-        cause = _flaw(field, value) if value else "is not set"
+        cause = _why_unusable(field, value) if value else "is not set"
         if value and not cause:
             KNOWN.learn([value])
             layers.put((*key, field), value, where=environment.where(name))
@@ -165,24 +168,24 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
             yield Problem(where=where, text=text + cure, key=(*key, f"{field}_env"), absent=absent)
 
 
-def _flaw(field: str, value: str) -> str:
+def _why_unusable(field: str, value: str) -> str:
     """Return why a variable's value is unusable; empty if it is usable."""
-    if field in PATHS:
+    if field in PATH_FIELDS:
         return "" if value.isprintable() else "has characters that cannot be printed"
     return "" if re.fullmatch(r"[!-~]+", value) else "is not one printable ASCII word"
 
 
 def _secret_fields(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
-    """Yield the section, field and default variable of each secret, and whether it is required."""
+    """Yield the section, field and default variable of each secret, and whether it is needed."""
     yield from _secret_fields_in_lists(layers)
     sip: Key = ("transports", "livekit", "sip")
     for key, section, field, needed in (
-        (("crm",), CrmSettings, "token", layers.at(("crm", "kind")) == "hubspot"),
+        (("crm",), CrmSettings, "token", layers.value_at(("crm", "kind")) == "hubspot"),
         (
             ("sheets",),
             SheetsSettings,
             "credentials_file",
-            says_yes(layers.at(("sheets", "enabled"))),
+            says_yes(layers.value_at(("sheets", "enabled"))),
         ),
         (sip, SipSettings, "inbound_password", False),
         *_secret_fields_of_carriers(layers),
@@ -191,30 +194,35 @@ def _secret_fields(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]
 
 
 def _secret_fields_of_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], str, bool]]:
+    """Yield the key, model and field of each carrier's secrets, and whether it is needed.
+
+    An enabled carrier that places calls needs all of them.
+    """
     for name, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
-        *((name, carrier, carrier.secrets) for name, carrier in CARRIERS.items()),
+        *((name, section, section.secrets) for name, section in CARRIERS.items()),
         ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
         key: Key = ("transports", name)
-        instead, dials_with = (
-            (CARRIERS[name].or_instead, CARRIERS[name].dials_with) if name in CARRIERS else ("", "")
+        carrier = CARRIERS.get(name)
+        replaced_by, dialling_key = (
+            (carrier.secrets_replaced_by, carrier.dialling_key) if carrier else ("", "")
         )
-        replaced = bool(instead and layers.at((*key, instead)))
-        dials = bool(dials_with and layers.at((*key, dials_with)))
-        enabled = says_yes(layers.at((*key, "enabled")))
+        replaced = bool(replaced_by and layers.value_at((*key, replaced_by)))
+        dials = bool(dialling_key and layers.value_at((*key, dialling_key)))
+        enabled = says_yes(layers.value_at((*key, "enabled")))
         for field, needed in fields.items():
             yield key, section, field, enabled and (dials or (needed and not replaced))
 
 
 def _secret_fields_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
-        for key, rung in layers.inside(("stages", stage), list):
+        for key, rung in layers.items_at(("stages", stage), list):
             if isinstance(rung, dict):
                 yield key, "api_key", usual_variable(stage, rung), rung.get("kind") != "local"
     for agent in agents_in(layers):
-        for key, _ in layers.inside((*agent, "tools"), list):
+        for key, _ in layers.items_at((*agent, "tools"), list):
             yield key, "secret", None, True
             yield key, "signing_secret", None, True
-    for key, _ in layers.inside(("transports", "webrtc", "ice_servers"), list):
+    for key, _ in layers.items_at(("transports", "webrtc", "ice_servers"), list):
         yield key, "credential", None, True

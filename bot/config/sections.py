@@ -134,7 +134,7 @@ class CrmSettings(Section):
     @classmethod
     def _check_signing_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         signs = info.data.get("kind") == "webhook"
-        if value and signs and not _is_key(value.get_secret_value()):
+        if value and signs and not _can_sign(value.get_secret_value()):
             raise ValueError("whsec_ followed by base64 for `kind: webhook`")
         return value
 
@@ -147,7 +147,7 @@ class CrmSettings(Section):
         return self
 
 
-def _is_key(secret: str) -> bool:
+def _can_sign(secret: str) -> bool:
     """Return whether this secret can sign webhook requests."""
     packed = secret.removeprefix("whsec_")
     try:
@@ -188,7 +188,7 @@ class HoldLineSettings(Section):
     """Let `holdline serve` render missing clips in the background, not only `holdline clips`."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if not self.first_s <= self.last_s:
             raise ValueError("`first_s` must not be later than `last_s`")
         return self
@@ -260,8 +260,8 @@ class SheetsSettings(Section):
         return self
 
 
-NEEDS: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
-PATH: Final = "/v1/traces"  # OTLP's default over HTTP, if the URL has no path
+TRACES_PACKAGES: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+TRACES_PATH: Final = "/v1/traces"  # OTLP's default over HTTP, if the URL has no path
 
 
 class TracesSettings(Section):
@@ -269,20 +269,20 @@ class TracesSettings(Section):
 
     enabled: bool = False
     """Send a span for each call, turn and attempt."""
-    url: HttpUrl = f"http://127.0.0.1:4318{PATH}"
+    url: HttpUrl = f"http://127.0.0.1:4318{TRACES_PATH}"
     """The collector's OTLP/HTTP address. Without a path, `/v1/traces` is added."""
 
     @field_validator("url")
     @classmethod
-    def _with_path(cls, value: str) -> str:
+    def _add_path(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.username or parts.password:
             raise ValueError("a URL without a password; headers go into OTEL_EXPORTER_OTLP_HEADERS")
-        return value.rstrip("/") + PATH if parts.path in ("", "/") else value
+        return value.rstrip("/") + TRACES_PATH if parts.path in ("", "/") else value
 
     @model_validator(mode="after")
-    def _installed(self) -> "TracesSettings":
-        missing = [need for need in NEEDS if self.enabled and not _is_installed(need)]
+    def _check_installed(self) -> "TracesSettings":
+        missing = [need for need in TRACES_PACKAGES if self.enabled and not _is_installed(need)]
         if missing:
             cure = 'install it with .venv/bin/pip install "holdline[traces]"'
             raise ValueError(f"it needs {missing[0]}, which is not installed; {cure}")

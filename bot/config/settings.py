@@ -71,7 +71,7 @@ class ServerSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _address(cls, value: Any) -> Any:
+    def _fill_public_url(cls, value: Any) -> Any:
         """Derive the public address from host and port if it is not set."""
         if not isinstance(value, dict) or "public_url" in value:
             return value
@@ -82,7 +82,7 @@ class ServerSettings(Section):
 
     @field_validator("public_url")
     @classmethod
-    def _no_slash(cls, value: str) -> str:
+    def _remove_slash(cls, value: str) -> str:
         return value.rstrip("/")  # paths are appended, and signatures cover the result
 
     @property
@@ -383,7 +383,7 @@ class Settings(Section):
         shared = shared if isinstance(shared, dict) else {}
         return value | {
             "agents": {
-                name: _inheriting(name, shared, own) if isinstance(own, dict) else own
+                name: _merge_agent(name, shared, own) if isinstance(own, dict) else own
                 for name, own in value["agents"].items()
             }
         }
@@ -402,8 +402,11 @@ class Settings(Section):
         return self.agent
 
 
-def _inheriting(key: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return an agent's own keys and those of `agent`; two sections are merged key by key."""
+def _merge_agent(key: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return an agent's keys: its own and, where it sets none, those of `agent`.
+
+    The sections `silence` and `recording` are merged key by key, the others replaced as a whole.
+    """
     inherited = {name: value for name, value in shared.items() if name not in ("name", "numbers")}
     merged = {"name": key} | inherited | own
     for name in ("silence", "recording"):

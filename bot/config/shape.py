@@ -14,8 +14,8 @@ OPTIONAL_PARTS: Final = 2  # of `X | None`
 
 def model_at(key: Key) -> type[BaseModel] | None:
     """Return the model of the section at this key; `None` for any other value."""
-    at = _annotation_at(key)
-    return at if _is_model(at) else None
+    annotation = _annotation_at(key)
+    return annotation if _is_model(annotation) else None
 
 
 def is_mapping(key: Key) -> bool:
@@ -33,29 +33,30 @@ def every_key(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator
     """Yield every dotted key that a file may set, without those inside lists and mappings."""
     for name in known_keys(section):
         yield prefix + name
-        inner = _present(section.model_fields[name].annotation)
+        inner = _without_none(section.model_fields[name].annotation)
         if _is_model(inner):
             yield from every_key(cast(type[BaseModel], inner), f"{prefix}{name}.")
 
 
 def _annotation_at(key: Key) -> Any:
-    at: Any = Settings
+    annotation: Any = Settings
     for part in key:
-        at = _inside(at, part)
-    return at
+        annotation = _part_of(annotation, part)
+    return annotation
 
 
-def _inside(at: Any, part: str | int) -> Any:
-    if _is_model(at):
-        found = at.model_fields.get(part)
-        return _present(found.annotation) if found else None
-    arguments = get_args(at)
-    if get_origin(at) is tuple and isinstance(part, int):
+def _part_of(annotation: Any, part: str | int) -> Any:
+    """Return the annotation of a section's field or a container's item; `None` if there is none."""
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return _without_none(field.annotation) if field else None
+    arguments = get_args(annotation)
+    if get_origin(annotation) is tuple and isinstance(part, int):
         return arguments[0]
-    return arguments[1] if get_origin(at) is dict else None
+    return arguments[1] if get_origin(annotation) is dict else None
 
 
-def _present(annotation: Any) -> Any:
+def _without_none(annotation: Any) -> Any:
     """Return the `X` of `X | None`, for sections that may be left out."""
     parts = get_args(annotation)
     if NoneType not in parts or len(parts) != OPTIONAL_PARTS:
@@ -63,5 +64,5 @@ def _present(annotation: Any) -> Any:
     return next(part for part in parts if part is not NoneType)
 
 
-def _is_model(at: Any) -> bool:
-    return isinstance(at, type) and issubclass(at, BaseModel)
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from bot.config.values import (
+    Alternatives,
     Count,
     Language,
-    Readings,
     Seconds,
     Section,
     Text,
@@ -97,7 +97,7 @@ class ConnectedSettings(RungSettings):
 class RecogniserSettings(ConnectedSettings):
     """A rung that transcribes the caller's speech."""
 
-    alternatives: Readings = 1
+    alternatives: Alternatives = 1
     """How many transcripts to ask for, including the best one. The others are only recorded.
     Deepgram's `nova-2` and `nova-3` reject the parameter and are then asked without it.
     """

@@ -27,7 +27,7 @@ STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs":
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # a port without a listener
-    monkeypatch.setattr("bot.config.running_demo.USUAL", "http://127.0.0.1:9")
+    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:9")
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
 

@@ -15,7 +15,7 @@ from operations.record.callbacks import Callback, Callbacks
 
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 NUMBER = "+15551230101"
-PORT, USUAL = 9, "http://127.0.0.1:10"  # nothing listens there
+PORT, DEFAULT_ADDRESS = 9, "http://127.0.0.1:10"  # nothing listens there
 STORAGE = "sqlite+aiosqlite:///logs/demo.db"
 FOUND = f"using the demo at http://127.0.0.1:{PORT}"
 
@@ -30,7 +30,7 @@ async def _ask_for_callback() -> None:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bot.config.running_demo.USUAL", USUAL)
+    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", DEFAULT_ADDRESS)
     for name in (*KEYS, "HOLDLINE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
@@ -125,8 +125,8 @@ def test_a_demo_is_found_while_it_runs() -> None:
     assert during == second
     assert during is not None
     assert (during["server.port"], during["storage.url"]) == (PORT, STORAGE)
-    assert third == (f"http://127.0.0.1:{PORT}", USUAL)
-    assert demo_addresses() == (USUAL,)
+    assert third == (f"http://127.0.0.1:{PORT}", DEFAULT_ADDRESS)
+    assert demo_addresses() == (DEFAULT_ADDRESS,)
     assert not (FOLDER / FILE).exists()
 
 

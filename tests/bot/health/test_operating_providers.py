@@ -280,7 +280,7 @@ async def test_next_to_a_running_demo_no_setup_is_needed(
         opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
         monkeypatch.setattr(
-            "bot.config.running_demo.USUAL", f"http://127.0.0.1:{settings.server.port}"
+            "bot.config.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{settings.server.port}"
         )
 
         assert await asyncio.to_thread(run, ["providers"]) == 0
@@ -306,7 +306,7 @@ async def test_the_token_is_sent_only_to_the_configured_server(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     monkeypatch.setattr(
-        "bot.config.running_demo.USUAL", f"http://127.0.0.1:{runner.addresses[0][1]}"
+        "bot.config.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{runner.addresses[0][1]}"
     )
 
     await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
@@ -343,7 +343,7 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with foreign(body) as settings:
-        monkeypatch.setattr("bot.config.running_demo.USUAL", settings.server.public_url)
+        monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", settings.server.public_url)
 
         with pytest.raises(CommandError, match="no server answers at"):
             await show(settings)
@@ -395,7 +395,7 @@ def test_no_running_server_is_one_line_and_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare_shell(tmp_path, monkeypatch, CONFIG)
-    monkeypatch.setattr("bot.config.running_demo.USUAL", "http://127.0.0.1:10")
+    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:10")
 
     assert run(["providers"]) == 1
 
