@@ -42,9 +42,9 @@ def _cookies_last_first(request: HTTPConnection) -> list[str]:
     return ";".join(request.headers.getlist("cookie")).split(";")[::-1]
 
 
-SAFE: Final = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 # `Sec-Fetch-Site` of requests by our own pages, and of those that a person begins by hand.
-OWN_SITE: Final = ("same-origin", "none")
+OWN_SITES: Final = ("same-origin", "none")
 
 
 def names_loopback(host: str) -> bool:
@@ -68,69 +68,72 @@ def is_from_elsewhere(request: HTTPConnection, public_url: str) -> bool:
 
     Programs other than browsers send neither `Origin` nor `Sec-Fetch-Site`, and are allowed.
     """
-    if method_of(request) in SAFE:
+    if method_of(request) in SAFE_METHODS:
         return False
     site = request.headers.get("sec-fetch-site")
     if site is not None:
-        return site not in OWN_SITE
+        return site not in OWN_SITES
     origin = request.headers.get("origin")
     return origin is not None and not _is_own(origin, request, public_url)
 
 
 def _is_own(origin: str, request: HTTPConnection, public_url: str) -> bool:
+    """Return whether an `Origin` header names this server, by its `Host` or its public URL."""
     scheme, _, place = origin.partition("://")
     public = urlsplit(public_url)
-    own = scheme in ("http", "https") and place == request.headers.get("host")
-    return own or origin == f"{public.scheme}://{public.netloc}"  # a proxy may change the host
+    is_host = scheme in ("http", "https") and place == request.headers.get("host")
+    return is_host or origin == f"{public.scheme}://{public.netloc}"  # a proxy may change the host
 
 
-CLIENTS: Final = ("x-forwarded-for", "x-real-ip")
-HOSTS: Final = ("x-forwarded-host",)
+CLIENT_HEADERS: Final = ("x-forwarded-for", "x-real-ip")
+HOST_HEADERS: Final = ("x-forwarded-host",)
 FORWARDED: Final = "forwarded"  # RFC 7239
-SIGNS: Final = (*CLIENTS, *HOSTS, FORWARDED, "x-forwarded-proto", "via")
+PROXY_HEADERS: Final = (*CLIENT_HEADERS, *HOST_HEADERS, FORWARDED, "x-forwarded-proto", "via")
 
 
-def is_forwarded(head: Headers) -> bool:
+def is_forwarded(headers: Headers) -> bool:
     """Return whether a proxy forwards the request for a client that may be remote.
 
     A developer's proxy on the same machine names only loopback addresses. A proxy that names no
     client may forward for any.
     """
-    if not any(name in head for name in SIGNS):
+    if not any(name in headers for name in PROXY_HEADERS):
         return False
-    clients, others = list(_values(head, CLIENTS, "for")), _values(head, HOSTS, "host", "by")
-    return not (clients and all(map(_is_here, clients)) and all(map(_is_here, others)))
+    clients = list(_values(headers, CLIENT_HEADERS, "for"))
+    hosts = _values(headers, HOST_HEADERS, "host", "by")
+    return not (clients and all(map(_is_loopback, clients)) and all(map(_is_loopback, hosts)))
 
 
-def _values(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
+def _values(headers: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
     """Yield the values of these headers, and of these keys in `Forwarded`."""
     for name in names:
-        yield from ",".join(head.getlist(name)).split(",") if name in head else ()
-    for word in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
-        key, _, value = word.partition("=")
+        if name in headers:
+            yield from ",".join(headers.getlist(name)).split(",")
+    for pair in ",".join(headers.getlist(FORWARDED)).replace(";", ",").split(","):
+        key, _, value = pair.partition("=")
         if key.strip().lower() in keys:
             yield value.strip().strip('"')
 
 
-def _is_here(named: str) -> bool:
+def _is_loopback(place: str) -> bool:
     """Return whether an address or a name, with or without a port, is loopback."""
     try:
-        address = ipaddress.ip_address(named.strip())
+        address = ipaddress.ip_address(place.strip())
     except ValueError:
-        return names_loopback(named.strip())
+        return names_loopback(place.strip())
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
 
 
 COOKIE: Final = "holdline"
-GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
+GUARDED_PREFIXES: Final = ("/client/", "/calls/", "/api/", "/metrics")
 SIGN_IN_PATH: Final = "/sign-in"
 SIGN_OUT_PATH: Final = "/sign-out"
 OPEN_PATHS: Final = ("/client/style.css", "/client/icon.svg")  # the sign-in page needs them
 OFFER_PATH: Final = "/api/offer"  # begins a call
 PAGES: Final = (*CONSOLE_PAGES, "/client/", SIGN_OUT_PATH)
 NO_STORE: Final = "no-store"
-ONLY_SEES: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN is read-only."
+MAY_NOT_ACT: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN is read-only."
 NO_SUPERVISOR: Final = "The supervisor does not answer. Try again in a moment."
 
 
@@ -151,17 +154,17 @@ class Access:
         """Return the identity of a request's sender, or the response that refuses it."""
         path = path_of(request)
         if why := self._why_foreign(request):
-            return _refuse(why, HTTPStatus.FORBIDDEN)
+            return _refusal(why, HTTPStatus.FORBIDDEN)
         if self._is_public(path):
-            return await self._name_caller(request)
+            return await self._identify_caller(request)
         if not self.credentials.are_needed or path == SIGN_IN_PATH:
             return OPEN
         found = await self._identify(request)
         if not isinstance(found, Identity):
             return found
-        return _refuse(ONLY_SEES, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
+        return _refusal(MAY_NOT_ACT, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
 
-    async def _name_caller(self, request: HTTPConnection) -> Identity:
+    async def _identify_caller(self, request: HTTPConnection) -> Identity:
         """Return the identity of a user of the public telephone: an operator, or `STRANGER`."""
         if self.credentials.are_needed:
             found = await self._identify(request)
@@ -170,14 +173,15 @@ class Access:
         return OPEN if here else STRANGER
 
     async def _identify(self, request: HTTPConnection) -> Identity | Response:
-        given = given_by(request)
+        """Return the identity that a request's credential proves, or the response without one."""
+        given = credential_of(request)
         if given is None:
             return _ask_for_credential(request, None)
         address, path = address_of(request), path_of(request)
         try:
             found = await self.credentials.check(given, address=address, path=path)
         except LookupError:
-            return _refuse(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refusal(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
         return _ask_for_credential(request, found) if isinstance(found, Denied) else found
 
     def _why_foreign(self, request: HTTPConnection) -> str:
@@ -210,7 +214,7 @@ def address_of(request: HTTPConnection) -> str:
     return request.client.host if request.client else ""
 
 
-def given_by(request: HTTPConnection) -> Credential | None:
+def credential_of(request: HTTPConnection) -> Credential | None:
     """Return the credential of a request: its bearer token, or else its session cookie."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -226,20 +230,20 @@ def check_may_act(request: HTTPConnection) -> None:
         HTTPException: The sender does not have it (403).
     """
     if identity_of(request).role is not Role.ACT:
-        raise HTTPException(HTTPStatus.FORBIDDEN, ONLY_SEES)
+        raise HTTPException(HTTPStatus.FORBIDDEN, MAY_NOT_ACT)
 
 
 def is_guarded(path: str) -> bool:
     """Return whether `Access` guards a path."""
     exact = path in CONSOLE_PAGES or path in (SIGN_IN_PATH, SIGN_OUT_PATH)
-    guarded = exact or path.startswith(GUARDED)
+    guarded = exact or path.startswith(GUARDED_PREFIXES)
     return guarded and path not in OPEN_PATHS
 
 
 def _lacks_role(identity: Identity, request: HTTPConnection) -> bool:
     """Return whether a request changes something or begins a call, and its sender may only read."""
     path = path_of(request)
-    acts = path == OFFER_PATH or (method_of(request) not in SAFE and path != SIGN_OUT_PATH)
+    acts = path == OFFER_PATH or (method_of(request) not in SAFE_METHODS and path != SIGN_OUT_PATH)
     return acts and identity.role is not Role.ACT
 
 
@@ -249,26 +253,27 @@ def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Respo
     `denied` is `None` if the request has no credential.
     """
     path, wait_s = path_of(request), denied.wait_s if denied else 0
-    if _is_by_a_person(request) and (denied is None or denied.way == "session"):
+    if _expects_page(request) and (denied is None or denied.way == "session"):
         query = request.scope["query_string"].decode("latin-1")
         ended = "Your session has ended. Sign in again." if denied else ""
         return sign_in_page(f"{path}?{query}" if query else path, problem=ended, wait_s=wait_s)
     if wait_s:
         headers = {"Retry-After": str(wait_s)}
         why = f"Too many wrong tokens; try again in {wait_s} s."
-        return _refuse(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
+        return _refusal(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
     why = "This needs HOLDLINE_TOKEN as a bearer token."
-    return _refuse(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+    return _refusal(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 
 
-def _is_by_a_person(request: HTTPConnection) -> bool:
+def _expects_page(request: HTTPConnection) -> bool:
+    """Return whether the sender of a request is probably a browser that shows the response."""
     path = path_of(request)
     is_page = path in PAGES or path.startswith("/calls/")
     asks_for_html = is_page or "text/html" in request.headers.get("accept", "")
     return path == SIGN_OUT_PATH or (method_of(request) == "GET" and asks_for_html)
 
 
-def _refuse(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
+def _refusal(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": why}, status, headers)
 
 
@@ -297,18 +302,21 @@ class SignIn:
         return sign_in_page(request.query_params.get("next", "/"), status=HTTPStatus.OK)
 
     async def sign_in(self, request: Request) -> Response:
-        """Open a session and redirect, or show the form again; without tokens, only redirect."""
+        """Open a session and redirect; show the form again if the token is wrong.
+
+        If the server has no tokens, only redirect.
+        """
         form, address = await _form(request), address_of(request)
-        to, name = safe_next(form.get("next", "/")), form.get("name", "")
+        next_path, name = safe_next(form.get("next", "/")), form.get("name", "")
         if not self._credentials.are_needed:
-            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+            return RedirectResponse(next_path, HTTPStatus.SEE_OTHER)
         given = Credential(way="sign-in form", value=form.get("token", ""))
         found = await self._credentials.check(given, address=address, path=SIGN_IN_PATH)
         if isinstance(found, Denied):
             problem = "This token is wrong." if given.value else "Enter the token."
-            return sign_in_page(to, problem=problem, name=name, wait_s=found.wait_s)
+            return sign_in_page(next_path, problem=problem, name=name, wait_s=found.wait_s)
         cookie = await self._credentials.sign_in(found.role, name=name, address=address)
-        response = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(next_path, HTTPStatus.SEE_OTHER)
         # Lax, so that links in alerts work. Requests that change something need our origin, too.
         response.set_cookie(
             COOKIE,
@@ -331,7 +339,7 @@ class SignIn:
         try:
             await self._credentials.sign_out(identity, everybody=everybody)
         except LookupError:
-            return _refuse(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refusal(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
         response = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
         response.delete_cookie(COOKIE)
         return response
@@ -351,15 +359,19 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-LOOK_S: Final = 5.0  # between two checks whether the session of an open stream still exists
-POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake, the server turns it into a 403
+CHECK_SESSION_EVERY_S: Final = (
+    5.0  # between two checks whether the session of an open stream still exists
+)
+POLICY_VIOLATION: Final = (
+    1008  # RFC 6455, 7.4.1; before the handshake, the server turns it into a 403
+)
 
 
 class Guard:
     """Applies `Access` to HTTP requests and WebSockets; forbids caching of the responses.
 
     An open stream, such as the live view, is closed soon after its session has ended: before a
-    message is sent, the session is checked, at most every `LOOK_S`.
+    message is sent, the session is checked, at most every `CHECK_SESSION_EVERY_S`.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -379,30 +391,30 @@ class Guard:
             admitted.headers.setdefault("Cache-Control", NO_STORE)
             await admitted(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": POLICY})
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, identity: Identity
     ) -> None:
         """Run the application; end its stream when the sender's session has ended."""
-        loop, ends = asyncio.get_running_loop(), asyncio.timeout(None)
-        look_at = loop.time() + LOOK_S
+        loop, deadline = asyncio.get_running_loop(), asyncio.timeout(None)
+        check_at = loop.time() + CHECK_SESSION_EVERY_S
 
         async def send_in_session(message: Message) -> None:
-            nonlocal look_at
+            nonlocal check_at
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("Cache-Control", NO_STORE)
-            elif identity.session and loop.time() >= look_at:
-                look_at = loop.time() + LOOK_S
-                if not await self._access.credentials.lasts(identity):
-                    ends.reschedule(loop.time())
-                    await asyncio.Event().wait()  # cancelled at once
+            elif identity.session and loop.time() >= check_at:
+                check_at = loop.time() + CHECK_SESSION_EVERY_S
+                if not await self._access.credentials.is_still_valid(identity):
+                    deadline.reschedule(loop.time())
+                    await asyncio.Event().wait()  # until the deadline cancels this, at once
             await send(message)
 
         try:
-            async with ends:
+            async with deadline:
                 await self._app(scope, receive, send_in_session)
         except TimeoutError:
-            if not ends.expired():
+            if not deadline.expired():  # the application's own
                 raise
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -16,16 +16,16 @@ from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 
 # How long the old call of a returning page may take to end; the process that asks waits 2 s.
-TAKE_UP_S: Final = 1.8
+END_OLD_CALL_S: Final = 1.8
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 CROWDED: Final = "There are too many calls from your network. Please end one of them first."
 
 
 @dataclass(slots=True)
-class _Running:
+class _RunningCall:
     call: Call
     parked: ParkedCall
-    over: asyncio.Event
+    ended: asyncio.Event
 
 
 class BrowserCalls:
@@ -43,17 +43,17 @@ class BrowserCalls:
         self._tasks = tasks
         self._parked = parked
         self._emit = process.switchboard.emit
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningCall] = {}
 
-    def runs(self, token: str) -> bool:
+    def is_running(self, token: str) -> bool:
         """Return whether this process runs the call with this resume token."""
         return token in self._running
 
     async def end(self, message: Mapping[str, Any]) -> bool:
         """End the old call of a page that has come back; return whether it ran in this process.
 
-        A page may come back before we notice that its connection was lost. An old call that has not
-        ended after `TAKE_UP_S` stores its conversation for the new one without waiting for its end.
+        A page may come back before we notice that its connection was lost. If the old call has not
+        ended after `END_OLD_CALL_S`, its conversation is stored for the new call anyway.
         """
         token = str(message["token"])
         running = self._running.get(token)
@@ -61,20 +61,20 @@ class BrowserCalls:
             return False
         await running.call.cancel(LINE_LOST)
         with suppress(TimeoutError):
-            async with asyncio.timeout(TAKE_UP_S):
-                await running.over.wait()
+            async with asyncio.timeout(END_OLD_CALL_S):
+                await running.ended.wait()
         await self._give_up(token, running)
         return True
 
     async def run(self, connection: BrowserConnection, resumed: str, *, public: str = "") -> None:
-        """Run the call of a connected page, or refuse it there if no seat is free.
+        """Run the call of a connected page, or tell the page that no seat is free.
 
         Args:
             connection: The page's connection.
             resumed: The resume token of its lost call; empty for a new call.
             public: The network of a caller who has not signed in; empty for an operator.
         """
-        parked = await self._take_up(resumed)
+        parked = await self._take_lost_call(resumed)
         admitted = await self.pool.admit(address=public)
         if isinstance(admitted, NoSeat):
             self._emit(CallRefused(transport="webrtc", reason=admitted.reason))
@@ -92,13 +92,14 @@ class BrowserCalls:
             await self._converse(leg, parked or self._parked.place(resumed), resumed)
 
     async def _converse(self, leg: WebrtcLeg, parked: ParkedCall, token: str) -> None:
+        """Run a call to its end; keep its conversation if its connection was lost."""
         leg.parked = parked
         call = self._process.call(leg)
         remembers = parked.state is not None
         about = {"call_id": call.call_id, "resume_token": token, "remembers": remembers}
         leg.send_on_open({"type": "call", **about})
         leg.send_on_close(lambda: {"type": "ended", "reason": call.reason})
-        self._running[token] = running = _Running(call, parked, asyncio.Event())
+        self._running[token] = running = _RunningCall(call, parked, asyncio.Event())
         watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
         try:
             await self._process.switchboard.answer(leg, call)
@@ -107,10 +108,10 @@ class BrowserCalls:
             try:
                 await self._give_up(token, running)
             finally:
-                running.over.set()
+                running.ended.set()
                 self._process.switchboard.await_return(call, self._tasks)
 
-    async def _give_up(self, token: str, running: _Running) -> None:
+    async def _give_up(self, token: str, running: _RunningCall) -> None:
         """Remove a call; store its conversation if its connection was lost. Does both only once."""
         if self._running.get(token) is not running:
             return  # already removed; a new call may have the same token
@@ -118,7 +119,7 @@ class BrowserCalls:
         if running.call.reason == LINE_LOST:
             await running.parked.keep(running.call.resume_state(), last=True)
 
-    async def _take_up(self, token: str) -> ParkedCall | None:
+    async def _take_lost_call(self, token: str) -> ParkedCall | None:
         """Return a lost call's state, if there is any; end the call first if it still runs."""
         if not token:
             return None

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from bot.server.call_routes import NO_DATABASE, in_utc, plain
+from bot.server.call_routes import NO_DATABASE, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, phrase
 from operations.database.database import StorageError
@@ -47,8 +47,8 @@ class CallQuery(BaseModel):
     def filter(self) -> CallFilter:
         """Return the filter for the record's query."""
         return CallFilter(
-            since=None if self.since is None else in_utc(self.since),
-            before=None if self.before is None else in_utc(self.before),
+            since=None if self.since is None else to_utc(self.since),
+            before=None if self.before is None else to_utc(self.before),
             number=self.number,
             name=self.name,
             agent=self.agent,
@@ -77,7 +77,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
             return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
-        found = [plain(_call_json(row, numbers=query.numbers)) for row in rows]
+        found = [with_iso_times(_call_json(row, numbers=query.numbers)) for row in rows]
         says = {code: phrase(OUTCOMES, code) for code in choices.results}
         return {"calls": found, "choices": asdict(choices) | {"results_say": says}}
 

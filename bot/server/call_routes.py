@@ -38,7 +38,7 @@ from operations.record.reader import (
 )
 from operations.telemetry.live import ConsoleSums, merge_turns
 
-LOOK_S: Final = 0.5  # between two queries for an open page
+REFRESH_EVERY_S: Final = 0.5  # between two queries for an open page
 
 
 class PoolCalls:
@@ -54,8 +54,8 @@ class PoolCalls:
         self._sums = sums
         self._pool = pool
         self._last: Sequence[Mapping[str, Any]] = ()
-        self._looked_at = -LOOK_S
-        self._looking = asyncio.Lock()
+        self._refreshed_at = -REFRESH_EVERY_S
+        self._refreshing = asyncio.Lock()
         pool.peers.answer("calls", self._own_calls)
         pool.peers.answer("turns", self._own_turns)
 
@@ -72,17 +72,17 @@ class PoolCalls:
         """Yield the calls in progress, and again whenever they have changed."""
         shown: Sequence[Mapping[str, Any]] | None = None
         while True:
-            now = await self._look()
+            now = await self._refresh()
             if now != shown:
                 shown = now
                 yield now
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_EVERY_S)
 
-    async def _look(self) -> Sequence[Mapping[str, Any]]:
-        async with self._looking:
-            if clock.monotonic() >= self._looked_at + LOOK_S / 2:
+    async def _refresh(self) -> Sequence[Mapping[str, Any]]:
+        async with self._refreshing:
+            if clock.monotonic() >= self._refreshed_at + REFRESH_EVERY_S / 2:
                 self._last = await self.live()
-                self._looked_at = clock.monotonic()
+                self._refreshed_at = clock.monotonic()
         return self._last
 
     async def _own_calls(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -97,11 +97,11 @@ def _started_at(call: Mapping[str, Any]) -> str:
 
 
 MAX_LISTED: Final = 200  # calls in one response
-USUAL: Final = 25
-LATELY: Final = timedelta(minutes=15)  # the period of the console's figures
+DEFAULT_LIMIT: Final = 25
+RECENT_PERIOD: Final = timedelta(minutes=15)  # the period of the console's figures
 NO_DATABASE: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
-SHOWN: Final = frozenset(
+SHOWN_EVENTS: Final = frozenset(
     {
         *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
         *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
@@ -109,11 +109,11 @@ SHOWN: Final = frozenset(
         *("AnswerHeard", "EarMeasured", "AttemptFailed", "TurnJudged"),
     }
 )
-"""The events that a call's page shows, without the fields in `HOLDS_WORDS`.
+"""The events that a call's page shows, without the fields in `HIDDEN_FIELDS`.
 
 So they contain none of the caller's words or numbers.
 """
-HOLDS_WORDS: Final = frozenset({"reason"})  # it may quote why the caller wanted a person
+HIDDEN_FIELDS: Final = frozenset({"reason"})  # it may quote why the caller wanted a person
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
@@ -130,7 +130,7 @@ def call_router(
     @router.get("")
     async def list_calls(  # pyright: ignore[reportUnusedFunction]
         request: Request,
-        limit: Limit = USUAL,
+        limit: Limit = DEFAULT_LIMIT,
         before: datetime | None = None,
         *,
         numbers: bool = False,
@@ -169,13 +169,15 @@ def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures
             page = await reader.call(call_id)
         except StorageError:
             return JSONResponse({"detail": NO_DATABASE}, status_code=503)
-        return await sound(
+        return await recording_response(
             page.call.recording if page else "",
             lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
         )
 
 
-async def sound(recording: str, note: Callable[[], None]) -> FileResponse | JSONResponse:
+async def recording_response(
+    recording: str, note: Callable[[], None]
+) -> FileResponse | JSONResponse:
     """Return a recording, which caches must not store; 404 if there is none.
 
     Args:
@@ -200,11 +202,11 @@ async def _recorded(
 ) -> dict[str, Any]:
     """Return recorded calls and figures; without the database, none of them and a `problem`."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    until = None if before is None else in_utc(before)
+    until = None if before is None else to_utc(before)
     try:
         rows = await reader.calls(limit=limit, before=until, live=False)
         cost = await reader.cost_since(midnight)
-        lately = await reader.figures_since(now - LATELY)
+        lately = await reader.figures_since(now - RECENT_PERIOD)
     except StorageError:
         return {"recent": [], "lately": None, "today": None, "problem": NO_DATABASE}
     return {
@@ -215,7 +217,7 @@ async def _recorded(
     }
 
 
-def in_utc(at: datetime) -> datetime:
+def to_utc(at: datetime) -> datetime:
     """Return a time in UTC, as the record stores it, because SQLite ignores time zones.
 
     A time without a zone counts as UTC.
@@ -228,15 +230,18 @@ def in_utc(at: datetime) -> datetime:
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     """Return a call without the path of its recording; numbers are masked unless `numbers`."""
-    shown = asdict(row) | {"recorded": bool(row.recording)} | in_words(row)
+    shown = asdict(row) | {"recorded": bool(row.recording)} | _phrases(row)
     del shown["recording"]
     if not numbers:
         shown |= {"caller": masked(row.caller), "called": masked(row.called)}
-    return plain(shown)
+    return with_iso_times(shown)
 
 
-def in_words(row: CallRow | TurnRow) -> dict[str, str]:
-    """Return in words how a call ended, and the reason of the verdict on a call or turn."""
+def _phrases(row: CallRow | TurnRow) -> dict[str, str]:
+    """Return in words how a call ended, and the reason of the verdict on a call or turn.
+
+    `ended_says` is empty for a turn.
+    """
     ended = phrase(ENDS, row.reason or row.state) if isinstance(row, CallRow) else ""
     return {"ended_says": ended, "why_says": phrase(WHYS, row.why)}
 
@@ -244,11 +249,15 @@ def in_words(row: CallRow | TurnRow) -> dict[str, str]:
 def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
     return {
         "call": _call(page.call, numbers=numbers),
-        "turns": [plain(asdict(turn) | in_words(turn)) for turn in page.turns],
-        "messages": [plain(asdict(message)) for message in page.messages],
+        "turns": [with_iso_times(asdict(turn) | _phrases(turn)) for turn in page.turns],
+        "messages": [with_iso_times(asdict(message)) for message in page.messages],
         "failures": [_failure(failure, vendors) for failure in page.failures],
-        "breaker_moves": [plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
-        "happenings": [_happening(item, vendors) for item in page.happenings if item.kind in SHOWN],
+        "breaker_moves": [
+            with_iso_times(asdict(breaker_move)) for breaker_move in page.breaker_moves
+        ],
+        "happenings": [
+            _happening(item, vendors) for item in page.happenings if item.kind in SHOWN_EVENTS
+        ],
         "result": _result(page.result) if page.result else None,
     }
 
@@ -263,14 +272,14 @@ def _result(row: CallResultRow) -> dict[str, Any]:
 def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     vendor = vendor_at(vendors, row.stage, row.provider)
     says = explain(row.kind, row.reason, vendor)
-    return plain(asdict(row) | {"says": says, "cure": cure_of(row.kind)})
+    return with_iso_times(asdict(row) | {"says": says, "cure": cure_of(row.kind)})
 
 
 def _happening(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     """Return an event in the format of the live feed."""
-    data = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
+    data = {key: value for key, value in row.data.items() if key not in HIDDEN_FIELDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
-    entry = plain({"call_id": row.call_id, **data, **place})
+    entry = with_iso_times({"call_id": row.call_id, **data, **place})
     says = say(row.kind, entry, vendors)
     return entry | {"says": says} if says else entry
 
@@ -287,8 +296,8 @@ def _live_page(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, An
     return {"call": call, **dict.fromkeys(names, nothing), "result": None}
 
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with times in ISO format, for JSON."""
+def with_iso_times(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values, their times in ISO format for JSON."""
     return {
         key: iso(value) if isinstance(value, datetime) else value for key, value in values.items()
     }

@@ -39,9 +39,9 @@ from operations.database.database import StorageError
 from operations.masking import masked
 from transports.dialling import DialWithdrawnError
 
-LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
-HOLDS: Final = "campaign holds"
-VIEW: Final = "campaigns"
+REFRESH_EVERY_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
+HOLDS_QUESTION: Final = "campaign holds"
+VIEW_QUESTION: Final = "campaigns"
 NO_DATABASE: Final = "The database does not answer."
 
 
@@ -53,10 +53,10 @@ class PoolCampaigns:
         self._outbound = outbound
         self._pool = pool
         self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
-        self._looked_at = -LOOK_S
-        self._looking = asyncio.Lock()
-        pool.peers.answer(HOLDS, self._own_holds)
-        pool.peers.answer(VIEW, self._own_view)
+        self._refreshed_at = -REFRESH_EVERY_S
+        self._refreshing = asyncio.Lock()
+        pool.peers.answer(HOLDS_QUESTION, self._own_holds)
+        pool.peers.answer(VIEW_QUESTION, self._own_view)
 
     async def all(self) -> list[dict[str, Any]]:
         """Return the current state of every campaign.
@@ -64,11 +64,11 @@ class PoolCampaigns:
         Raises:
             StorageError: The database does not answer.
         """
-        held = merge_holds(await self._pool.peers.ask_all(HOLDS))
+        held = merge_holds(await self._pool.peers.ask_all(HOLDS_QUESTION))
         return await list_campaigns(self._outbound, held)
 
     def lasting(self) -> Sequence[Place]:
-        """Return the campaigns that an outage holds at present; empty if this is not the leader."""
+        """Return the campaigns that an outage holds at present; empty in all but the leader."""
         if not self._pool.leads:
             return ()
         return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
@@ -84,23 +84,24 @@ class PoolCampaigns:
             if view is not None and view != shown:
                 shown = view
                 yield view
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_EVERY_S)
 
     async def _leaders_view(self) -> Mapping[str, Any] | None:
         """Return the leader's view; `None` while no leader answers."""
-        views = await self._pool.peers.ask_all(VIEW)
+        views = await self._pool.peers.ask_all(VIEW_QUESTION)
         return next((view for view in views if view), None)
 
     async def _own_view(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the view for the watchers in all processes; `None` unless this is the leader."""
         if not self._pool.leads:
             return None
-        async with self._looking:
-            if clock.monotonic() >= self._looked_at + LOOK_S / 2:
-                self._last = await self._look()
-                self._looked_at = clock.monotonic()
+        async with self._refreshing:
+            if clock.monotonic() >= self._refreshed_at + REFRESH_EVERY_S / 2:
+                self._last = await self._refresh()
+                self._refreshed_at = clock.monotonic()
         return self._last
 
-    async def _look(self) -> dict[str, Any]:
+    async def _refresh(self) -> dict[str, Any]:
         try:
             return {"campaigns": await self.all(), "problem": ""}
         except StorageError:  # show the last known state
@@ -111,7 +112,7 @@ class PoolCampaigns:
 
 
 PIECE_BYTES: Final = 64 * 1024
-KINDS: Final = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 PAGE_HEADERS: Final = {
     # The page needs only its inline style sheet: it has no script and no image.
     "Content-Security-Policy": (
@@ -132,11 +133,11 @@ class CampaignReports:
         self._disclosures = disclosures
         self._writing = asyncio.Lock()
 
-    async def page(self, name: str) -> Response:
+    async def html_page(self, name: str) -> Response:
         """Return the report as an HTML page; it contains no phone numbers."""
         return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
 
-    async def lines(self, request: Request, name: str, *, numbers: bool = False) -> Response:
+    async def csv_file(self, request: Request, name: str, *, numbers: bool = False) -> Response:
         """Return a CSV file with a line for each contact; numbers are masked unless `numbers`."""
         if numbers and name in self._outbound.campaigns:
             self._disclosures.note(request, "unmask", f"the report of campaign {name}")
@@ -146,6 +147,7 @@ class CampaignReports:
     async def _answer(
         self, name: str, suffix: str, *, headers: Mapping[str, str], numbers: bool
     ) -> Response:
+        """Write a report and return it as `suffix`, or say why there is none."""
         if name not in self._outbound.campaigns:
             return _refusal("There is no such campaign.", 404)
         if self._writing.locked():
@@ -158,15 +160,15 @@ class CampaignReports:
             return _refusal("This campaign has no contacts yet.", 404)
         except StorageError:
             return _no_database()
-        return StreamingResponse(_pieces(file), media_type=KINDS[suffix], headers=headers)
+        return StreamingResponse(_pieces(file), media_type=CONTENT_TYPES[suffix], headers=headers)
 
 
 def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     """Return the routes of the reports; numbers are masked unless the request asks for them."""
     router = APIRouter(prefix="/api/campaigns/{name}")
     reports = CampaignReports(outbound, Disclosures(emit))
-    router.add_api_route("/report.html", reports.page, response_model=None)
-    router.add_api_route("/report.csv", reports.lines, response_model=None)
+    router.add_api_route("/report.html", reports.html_page, response_model=None)
+    router.add_api_route("/report.csv", reports.csv_file, response_model=None)
     return router
 
 
@@ -233,9 +235,9 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
             return refused
         operator = word or OperatorWord()
         try:
-            if why := await _why_nobody_called(outbound, name, move):
+            if why := await _why_no_calls(outbound, name, move):
                 return _refusal(f"{why}.", 409)
-            changed = await _move(outbound, name, move, operator)
+            changed = await _change_state(outbound, name, move, operator)
             if changed:
                 emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
             shown = {item["name"]: item for item in await all_campaigns.all()}[name]
@@ -243,7 +245,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
             return _no_database()
         return shown if changed else _not_changed(shown, move)
 
-    _add_dials(router, outbound)
+    _add_dial_route(router, outbound)
     return router
 
 
@@ -254,7 +256,7 @@ async def _list(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str, A
         return _no_database()
 
 
-def _add_dials(router: APIRouter, outbound: Outbound) -> None:
+def _add_dial_route(router: APIRouter, outbound: Outbound) -> None:
     @router.post("/api/dials", response_model=None)
     async def dial(  # pyright: ignore[reportUnusedFunction]
         request: Request, number: DialledNumber, by: By = "", source: OrderSource = "api"
@@ -280,15 +282,15 @@ def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse
     return _refusal(NOTHING_ALLOWED, 409) if is_forbidden else None
 
 
-async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
+async def _change_state(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
     """Change a campaign's state; return False if its present state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
     return await outbound.queue.move(name, becomes, reason=word.name, now=now, begins=begins)
 
 
-async def _why_nobody_called(outbound: Outbound, name: str, move: str) -> str:
-    """Return why a start would call no contact; empty if it would, or for another transition."""
+async def _why_no_calls(outbound: Outbound, name: str, move: str) -> str:
+    """Return why a start would call no contact; empty if it would call some, or for other moves."""
     if move != "start":
         return ""
     campaign, database = outbound.campaigns[name], outbound.figures.database
@@ -307,8 +309,9 @@ def _not_changed(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, A
 
 
 async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, Any]:
+    """Place the call of an order, and return its result once the dial is over, or a refusal."""
     call = outbound.one_call
-    readings = outbound.gate.readings(order.number)
+    readings = outbound.gate.readings(order.number)  # complete numbers that it may mean
     if len(readings) != 1:
         return _refusal(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE, 400)
     order = replace(order, number=readings[0])
@@ -317,13 +320,15 @@ async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, An
     if call.pool.leaving or call.pool.seats() <= 0:
         return _refusal(LEAVING if call.pool.leaving else NO_SEAT, 503)
     try:
-        result = await _order(outbound, call, order)
+        result = await _place_order(outbound, call, order)
     except StorageError:
         return _no_database()
     return result if isinstance(result, JSONResponse) else asdict(result)
 
 
-async def _order(outbound: Outbound, call: OneCall, order: Order) -> JSONResponse | DialResult:
+async def _place_order(
+    outbound: Outbound, call: OneCall, order: Order
+) -> JSONResponse | DialResult:
     if await outbound.contacts.do_not_call([order.number]):
         return _refusal("This number is on the do-not-call list.", 409)
     try:

@@ -47,7 +47,7 @@ def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
     router = APIRouter(prefix="/api/campaigns/{name}")
     uploads = ContactUploads(outbound, emit, region)
     router.add_api_route("/summary", uploads.summary, response_model=None)
-    router.add_api_route("/contacts", uploads.take, methods=["POST"], response_model=None)
+    router.add_api_route("/contacts", uploads.import_file, methods=["POST"], response_model=None)
     return router
 
 
@@ -72,7 +72,7 @@ class ContactUploads:
             return _refusal(NO_DATABASE, 503)
         return _summary(found)
 
-    async def take(
+    async def import_file(
         self, request: Request, name: str, by: str = "", *, preview: bool = True
     ) -> JSONResponse | dict[str, Any]:
         """Import the file in the request's body; with `preview`, only return what that would do."""
@@ -108,10 +108,11 @@ async def _import(
     """Import the rows of a file; return their counts, and the first refused lines by reason."""
     lines: dict[str, list[int]] = {}
 
-    def refuse(row: RefusedRow) -> None:
+    def note_refused(row: RefusedRow) -> None:
         # After a colon, a reason lists the possible readings of the number.
         of_reason = lines.setdefault(row.reason.partition(":")[0], [])
-        of_reason += [row.line] if len(of_reason) < MAX_LINES else []
+        if len(of_reason) < MAX_LINES:
+            of_reason.append(row.line)
 
     with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
         file = Path(folder) / "contacts.csv"
@@ -125,8 +126,9 @@ async def _import(
         )
         contacts = replace(outbound.contacts, dry=preview)
         try:
-            tally = await import_contacts(plan, contacts, refuse)
+            tally = await import_contacts(plan, contacts, note_refused)
         except ImportRefusedError as error:
+            # The path of the temporary file means nothing to the operator.
             raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
     return _tally(tally, campaign, lines) | {"preview": preview}
 

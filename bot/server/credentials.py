@@ -6,9 +6,9 @@ All go through `ConsoleCredentials.check`, which counts, limits and logs wrong o
 - A sign-in opens a session in the pool's key-value store, in the supervisor, so it outlives a
   worker. It ends after `SESSION_S`, by its own sign-out, by a sign-out of all, with the server, and
   when its token changes. The store holds a hash of the cookie.
-- After `FREE` wrong credentials, each further one makes its address wait longer, in every process
-  of the pool. Repeating the same one is not counted: a forgotten tab or scraper does so, and a
-  guesser learns nothing from it.
+- After `FREE_ATTEMPTS` wrong credentials, each further one makes its address wait longer, in every
+  process of the pool. Repeating the same one is not counted: a forgotten tab or scraper does so,
+  and a guesser learns nothing from it.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ from calls.events import InputRefused
 from transports.arrival_rules import network_of
 from transports.pool import CallPool
 
-FREE: Final = 5  # wrong credentials from one address without a wait: people mistype
+FREE_ATTEMPTS: Final = 5  # wrong credentials from one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong one
 MAX_WAIT_S: Final = 60.0
-ALL_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S`; then all unknown addresses wait
+MAX_WRONG_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S`; then all unknown addresses wait
 WINDOW_S: Final = 60.0
 FORGET_S: Final = 3600.0  # after this, an address's count of wrong credentials starts again
 MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
@@ -49,37 +49,41 @@ KNOWN_ADDRESSES: Final = 64
 class Attempts:
     """Wrong and right credentials by address. `now` is in monotonic seconds."""
 
+    # By network: how many wrong credentials, and the time and hash of the last one.
     _wrong: OrderedDict[str, tuple[int, float, str]] = field(default_factory=OrderedDict)
-    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
+    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)  # networks; no values
+    # The times of the last wrong credentials from any address.
+    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_WRONG_TOGETHER))
 
     def wait_s(self, address: str, now: float) -> float:
         """Return how many seconds this address must wait before its next attempt; 0 if none."""
         network = network_of(address)
-        wrong, at, _ = self._wrong.get(network, (0, now, ""))
-        own_s = 0.0
-        if wrong > FREE:
-            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
-            own_s = at + wait_s - now
-        return max(0.0, own_s, 0.0 if network in self._known else self._shared_wait_s(now))
+        wrong, last_at, _ = self._wrong.get(network, (0, now, ""))
+        own_wait_s = 0.0
+        if wrong > FREE_ATTEMPTS:
+            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE_ATTEMPTS - 1, 10))
+            own_wait_s = last_at + wait_s - now
+        shared_wait_s = 0.0 if network in self._known else self._shared_wait_s(now)
+        return max(0.0, own_wait_s, shared_wait_s)
 
-    def repeats(self, address: str, mark: str) -> bool:
+    def is_repeated(self, address: str, mark: str) -> bool:
         """Return whether the last wrong credential from this address had the same hash `mark`."""
-        return mark == self._wrong.get(network_of(address), (0, 0.0, ""))[2] != ""
+        _, _, last_mark = self._wrong.get(network_of(address), (0, 0.0, ""))
+        return last_mark != "" and last_mark == mark
 
     def note_wrong(self, address: str, now: float, mark: str = "") -> None:
         """Count a wrong credential; `mark` is a hash of it."""
         network = network_of(address)
-        wrong, at, _ = self._wrong.pop(network, (0, now, ""))
-        self._wrong[network] = (wrong + 1 if now - at < FORGET_S else 1, now, mark)
+        wrong, last_at, _ = self._wrong.pop(network, (0, now, ""))
+        self._wrong[network] = (wrong + 1 if now - last_at < FORGET_S else 1, now, mark)
         self._latest.append(now)
         while len(self._wrong) > MAX_ADDRESSES:
             self._wrong.popitem(last=False)
 
     def note_right(self, address: str, now: float) -> None:
-        """Remember an address that has sent a right credential.
+        """Remember an address that has sent a right credential, and forget its wrong ones.
 
-        Not while it must wait, because a guesser may share the address.
+        Does nothing while it must wait, because a guesser may share the address.
         """
         if self.wait_s(address, now):
             return
@@ -91,8 +95,9 @@ class Attempts:
             self._known.popitem(last=False)
 
     def _shared_wait_s(self, now: float) -> float:
-        full = len(self._latest) == ALL_TOGETHER
-        return self._latest[0] + WINDOW_S - now if full else 0.0
+        """Return how long all unknown addresses must wait; not positive if they need not."""
+        is_full = len(self._latest) == MAX_WRONG_TOGETHER
+        return self._latest[0] + WINDOW_S - now if is_full else 0.0
 
 
 class Role(StrEnum):
@@ -107,7 +112,7 @@ SESSION: Final = "session"  # kind of the values in the store
 SESSION_S: Final = 12 * 3600.0  # one working day
 SESSION_ID: Final = re.compile(r"[\w-]{43}", re.ASCII)
 SESSION_ID_BYTES: Final = 32
-LABEL: Final = 8  # characters of a session's hash, which name it in the log
+LABEL_CHARACTERS: Final = 8  # characters of a session's hash, which name it in the log
 NAME_CHARACTERS: Final = 80
 REFUSALS: Final[Mapping[Way, str]] = {
     "bearer token": "wrong_bearer_token",
@@ -135,8 +140,8 @@ class Identity:
     public: bool = False  # whether it is an unauthenticated user of the public telephone
 
 
-OPEN: Final = Identity(role=Role.ACT, shown="no token")
-STRANGER: Final = Identity(role=Role.SEE, shown="no token", public=True)
+OPEN: Final = Identity(role=Role.ACT, shown="no token")  # of anyone, where no token is needed
+STRANGER: Final = Identity(role=Role.SEE, shown="no token", public=True)  # a public caller
 
 
 def identity_of(request: HTTPConnection) -> Identity:
@@ -173,7 +178,7 @@ class ConsoleCredentials:
         self._emit = emit
         self._clock = clock
         self.attempts = Attempts()
-        pool.peers.answer("wrong_credential", self._count)
+        pool.peers.answer("wrong_credential", self._count_wrong)
 
     @property
     def are_needed(self) -> bool:
@@ -220,27 +225,30 @@ class ConsoleCredentials:
             await self._key_values.drop(SESSION if everybody else identity.session)
         logger.info("{}: {}", identity.shown, "all sessions end" if everybody else "signed out")
 
-    async def lasts(self, identity: Identity) -> bool:
+    async def is_still_valid(self, identity: Identity) -> bool:
         """Return whether the session of an identity still exists.
 
         True if it has none, or if the supervisor does not answer.
         """
         try:
-            return not identity.session or await self._read(identity.session) is not None
+            return not identity.session or await self._read_session(identity.session) is not None
         except LookupError:
             return True  # the supervisor hangs, and this worker ends with it
 
     async def _find(self, given: Credential) -> Identity | None:
+        """Return the identity that a credential proves; `None` if it is wrong."""
         if given.way == "session":
-            has_form = SESSION_ID.fullmatch(given.value)
-            return await self._read(_session_key(given.value)) if has_form else None
+            if not SESSION_ID.fullmatch(given.value):
+                return None
+            return await self._read_session(_session_key(given.value))
         value = given.value.encode()
         for role, token in self._tokens.items():
             if hmac.compare_digest(value, token.encode()):
                 return Identity(role=role, shown=given.way)
         return None
 
-    async def _read(self, key: str) -> Identity | None:
+    async def _read_session(self, key: str) -> Identity | None:
+        """Return a session's identity; `None` if it has ended or its token has changed."""
         kept = await self._key_values.read(key)
         role = Role(kept["role"]) if kept else Role.SEE
         if not kept or kept["token"] != self._token_mark(role):
@@ -254,14 +262,15 @@ class ConsoleCredentials:
         return hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest() if token else ""
 
     async def _note_wrong(self, given: Credential, address: str, path: str) -> None:
+        """Emit an event for a wrong credential; unless it is repeated, also log and count it."""
         self._emit(InputRefused(transport="console", reason=REFUSALS[given.way]))
         mark = _hash(given.value)
-        if self.attempts.repeats(address, mark):
+        if self.attempts.is_repeated(address, mark):
             return
         logger.warning("a wrong {} from {} for {}", given.way, address or "nowhere", path[:80])
         await self._peers.ask_all("wrong_credential", address=address, mark=mark)
 
-    async def _count(self, message: Mapping[str, Any]) -> None:
+    async def _count_wrong(self, message: Mapping[str, Any]) -> None:
         self.attempts.note_wrong(message["address"], self._clock(), message["mark"])
 
 
@@ -270,7 +279,7 @@ def _session_key(session_id: str) -> str:
 
 
 def _label(key: str) -> str:
-    return key.removeprefix(f"{SESSION} ")[:LABEL]
+    return key.removeprefix(f"{SESSION} ")[:LABEL_CHARACTERS]
 
 
 def _hash(value: str) -> str:

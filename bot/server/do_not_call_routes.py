@@ -89,8 +89,9 @@ class DoNotCallRoutes:
         readings = readings_of(number, region=self._region)
         if len(readings) == 1:
             return readings[0]
-        both = " or ".join(readings)
-        return _refusal(f"This may be {both}. Write the one that you mean." if both else NO_NUMBER)
+        if not readings:
+            return _refusal(NO_NUMBER)
+        return _refusal(f"This may be {' or '.join(readings)}. Write the one that you mean.")
 
     def _note(self, request: Request, action: OperatorAction, target: str, by: str) -> None:
         emit_action(self._emit, request, action, target=target, word=OperatorWord(by=by))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from bot import clock
-from bot.server.call_routes import NO_DATABASE, in_utc, plain, sound
+from bot.server.call_routes import NO_DATABASE, recording_response, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
 from calls.entry import Emit
 from calls.events import OperatorAction
@@ -44,7 +44,7 @@ class InboxRoutes:
         self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
     ) -> JSONResponse | Mapping[str, Any]:
         """Return the waiting entries, or with `done` the done ones, the newest first."""
-        until = None if before is None else in_utc(before)
+        until = None if before is None else to_utc(before)
         try:
             entries = await self._inbox.entries(done=done, limit=limit, before=until)
             waiting = await self._inbox.waiting()
@@ -81,7 +81,7 @@ class InboxRoutes:
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
-        return await sound(
+        return await recording_response(
             entry.path, lambda: self._disclosures.note(request, "hear", f"the message of {call_id}")
         )
 
@@ -94,6 +94,7 @@ class InboxRoutes:
         *,
         action: OperatorAction,
     ) -> JSONResponse | Mapping[str, Any]:
+        """Mark an entry, and return it; emit an event unless it had the state already."""
         done_at = clock.utc_now() if action == "done" else None
         try:
             changed = await self._inbox.mark(kind, call_id, done_at=done_at)
@@ -115,7 +116,7 @@ class InboxRoutes:
 
 def _entry_json(entry: InboxEntry) -> Mapping[str, Any]:
     """Return an entry with a masked number and without the path of its recording."""
-    return plain(
+    return with_iso_times(
         {
             "kind": entry.kind,
             "call_id": entry.call_id,

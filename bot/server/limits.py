@@ -26,13 +26,13 @@ from bot.server.access import SIGN_IN_PATH
 from transports.arrival_rules import BEGUN, FLOOD, IntakeAllowance
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 
-# Each request, head and body, must arrive within `WHOLE_S` after its first byte; the first request,
-# after the connection was made. Media sockets leave these limits with their handshake and are
-# limited by their own routes.
+# Each request, head and body, must arrive within `REQUEST_S` of its first byte; the first request,
+# within `REQUEST_S` of the connection. These limits do not apply to media sockets after their
+# handshake: their own routes limit them.
 
-WHOLE_S: Final = 10.0  # for a whole request; a browser's takes a few milliseconds
-IDLE_S: Final = 5  # between two requests; Uvicorn's default, in whole seconds
-UNREAD_S: Final = 20.0  # for a peer to read what was written to it
+REQUEST_S: Final = 10.0  # for a whole request; a browser's takes a few milliseconds
+KEEP_ALIVE_S: Final = 5  # between two requests; Uvicorn's default, in whole seconds
+READ_RESPONSE_S: Final = 20.0  # for a peer to read what was written to it
 MAX_CONNECTIONS: Final = 256  # concurrent connections: pages, webhooks, health checks
 MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
@@ -48,12 +48,13 @@ class OpenConnections:
         return len(self._open)
 
     def enter(self, new: "BoundedConnection") -> bool:
-        """Add a connection; return False if there are too many, all of them being served."""
+        """Add a connection, and close the oldest one that is not being served if it is too many.
+
+        Returns False, without adding it, if all others are being served.
+        """
         if len(self._open) >= self._most:
-            oldest = next(
-                (connection for connection in self._open if not connection.is_served),
-                None,
-            )
+            idle = (connection for connection in self._open if not connection.is_served)
+            oldest = next(idle, None)
             if oldest is None:
                 return False
             self.leave(oldest)
@@ -93,7 +94,9 @@ class BoundedConnection(H11Protocol):
         super().__init__(*arguments, **more)
         self._others = others
         self._timer = ConnectionTimer(self.loop)
-        self._asking = True  # a request has begun, or the first one has yet to begin
+        self._has_request = (
+            True  # from a request to the end of its response; and before the first one
+        )
 
     @property
     def is_served(self) -> bool:
@@ -108,7 +111,7 @@ class BoundedConnection(H11Protocol):
         if not self._others.enter(self):
             self.cut()
             return
-        self._timer.wait(WHOLE_S, self.cut)
+        self._timer.wait(REQUEST_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the open connections."""
@@ -117,9 +120,9 @@ class BoundedConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse a piece of a request, whose deadline runs from its first byte to its last."""
-        if not self._asking:
-            self._asking = True
-            self._timer.wait(WHOLE_S, self.cut)
+        if not self._has_request:
+            self._has_request = True
+            self._timer.wait(REQUEST_S, self.cut)
         super().data_received(data)
         if self.is_served:
             self._timer.cancel()
@@ -131,8 +134,8 @@ class BoundedConnection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Start the deadline for the peer to read the response."""
-        self._asking = False
-        self._timer.wait(UNREAD_S, self.cut)
+        self._has_request = False
+        self._timer.wait(READ_RESPONSE_S, self.cut)
         super().on_response_complete()
         if self.is_served:  # the next request has already arrived
             self._timer.cancel()
@@ -140,7 +143,7 @@ class BoundedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """Start the deadline of a peer that does not read."""
         super().pause_writing()
-        self._timer.wait(UNREAD_S, self.cut)
+        self._timer.wait(READ_RESPONSE_S, self.cut)
 
     def resume_writing(self) -> None:
         """Cancel the deadline if a response is pending, because the peer reads again."""
@@ -162,7 +165,7 @@ def bounds() -> dict[str, Any]:
     return {
         "http": partial(BoundedConnection, others=OpenConnections()),  # Uvicorn only calls it
         "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
-        "timeout_keep_alive": IDLE_S,
+        "timeout_keep_alive": KEEP_ALIVE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,
         "ws_per_message_deflate": False,  # 6 kB on the wire could unpack to megabytes
         "server_header": False,
@@ -191,13 +194,13 @@ class BodyLimit:
             return
         limit = MAX_SIGN_IN_BYTES if scope["path"] == SIGN_IN_PATH else MAX_BODY_BYTES
         if _announced_bytes(scope) > limit:
-            await _refuse(limit)(scope, receive, send)
+            await _too_large(limit)(scope, receive, send)
             return
         body = await _read(receive, limit)
         if body is None:
             return
         if len(body) > limit:
-            await _refuse(limit)(scope, receive, send)
+            await _too_large(limit)(scope, receive, send)
             return
         await self._app(scope, _from_memory(body, receive), send)
 
@@ -233,7 +236,7 @@ def _from_memory(body: bytes, receive: Receive) -> Receive:
     return receive_body
 
 
-def _refuse(limit: int) -> JSONResponse:
+def _too_large(limit: int) -> JSONResponse:
     return JSONResponse(
         {"detail": f"The request is larger than {limit // 1024} kB."},
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -241,7 +244,7 @@ def _refuse(limit: int) -> JSONResponse:
     )
 
 
-CLOSES: Final = (b"connection", b"close")
+CLOSE_HEADER: Final = (b"connection", b"close")
 
 
 class OneRequest:
@@ -259,7 +262,7 @@ class OneRequest:
 
         async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), CLOSES]}
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
             await send(message)
 
         await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
@@ -270,7 +273,7 @@ MAX_NAME: Final = 60  # characters of a field's name, which the client may have 
 
 async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
     """Respond 422 with the first error; `detail` is a sentence, as in all error responses."""
-    del request
+    del request  # FastAPI passes it to every handler of exceptions
     errors = wrong.errors() if isinstance(wrong, RequestValidationError) else ()
     first = errors[0] if errors else {}
     if first.get("type") in ("json_invalid", "json_type"):
@@ -284,12 +287,12 @@ async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
 
 PIECE_BYTES: Final = 1024  # three media messages, or at most 170 frames, which take 3 ms
 # Frames before a call begins: `connected` and `start`, after which media may follow at once.
-STRANGERS_FRAMES: Final = 32
+FRAMES_BEFORE_CALL: Final = 32
 FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames and about 5 marks a second
-FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
+MAX_FRAMES: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
 CLOSE_S: Final = 1.0  # for the peer to answer our close frame
 UNREAD_BYTES: Final = 256 * 1024  # mostly pongs; Uvicorn applies backpressure only to our audio
-NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
+INVALID_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -300,11 +303,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_S
         self._unread = bytearray()
         self._is_scheduled = False  # whether `_feed` is
-        self._allowance = IntakeAllowance(per_s=0.0, cap=STRANGERS_FRAMES, now=self.loop.time())
+        self._allowance = IntakeAllowance(per_s=0.0, cap=FRAMES_BEFORE_CALL, now=self.loop.time())
 
     def begin(self) -> None:
         """Allow as many frames as a call needs; called when the call begins."""
-        self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=FRAMES_CAP, now=self.loop.time())
+        self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=MAX_FRAMES, now=self.loop.time())
 
     def handle_connect(self, event: WebsocketRequest) -> None:
         """Give the application `begin`, which it calls when a call begins."""
@@ -338,12 +341,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Pass a message on; invalid UTF-8 closes the socket without a traceback."""
         if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
             self.frames = []
-            self.conn.send_close(NOT_TEXT)
+            self.conn.send_close(INVALID_TEXT)
             self.handle_parser_exception()
             return
         super().send_receive_event_to_app()
 
     def _feed(self) -> None:
+        """Parse the next piece, unless the application must first take what was parsed."""
         self._is_scheduled = False
         if self.transport.is_closing():
             self._unread.clear()
@@ -374,6 +378,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.loop.call_later(wait_s, self._feed)
 
     def _refuse(self) -> None:
+        """Disconnect a peer that sends too much or does not read."""
         self._unread.clear()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD, "reason": "flood"})
         self.close_sent = True

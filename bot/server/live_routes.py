@@ -57,9 +57,9 @@ async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
-    """Yield lists of the items of all sources: one item, and what follows within `within_s`.
+    """Yield lists of the items of all sources: one item, and those that follow within `within_s`.
 
-    Raises what a source raises.
+    If a source raises an exception, this raises it.
     """
     with _merged_queue(sources) as queue:
         while True:
@@ -84,6 +84,10 @@ def _item(queued: Item | _Failed) -> Item:
 def _merged_queue(
     sources: Iterable[AsyncIterator[Item]],
 ) -> Iterator[asyncio.Queue[Item | _Failed]]:
+    """Yield a queue that tasks fill from the sources; the end of the block ends the tasks.
+
+    The exception of a source is queued as `_Failed`.
+    """
     queue: asyncio.Queue[Item | _Failed] = asyncio.Queue(MAX_QUEUED)
 
     async def enqueue(items: AsyncIterator[Item]) -> None:

@@ -72,21 +72,22 @@ def describe_operator(request: Request, word: OperatorWord) -> str:
     return f"{name} ({shown} from {address})"
 
 
-SAME_S: Final = 600.0  # a player requests a recording in pieces, and pages refresh
-MAX_SEEN: Final = 1_000  # disclosures that a process remembers
+REPEAT_S: Final = 600.0  # a player requests a recording in pieces, and pages refresh
+MAX_REMEMBERED: Final = 1_000  # disclosures; then the oldest is forgotten
 
 
 class Disclosures:
     """Checks and records every disclosure of recordings and complete numbers.
 
     All routes use this class, so that one rule holds: a disclosure needs the role `act`, whatever
-    the method. If an operator repeats a request within `SAME_S`, it is recorded once.
+    the method. If an operator repeats a request within `REPEAT_S`, it is recorded once.
     """
 
     def __init__(self, emit: Emit, *, clock: Clock = clock.monotonic) -> None:
         self._emit = emit
         self._clock = clock
-        self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        # By action, target and operator.
+        self._noted_at: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def note(
         self, request: Request, action: Literal["hear", "unmask"], target: str, *, by: str = ""
@@ -99,13 +100,13 @@ class Disclosures:
         check_may_act(request)
         word = OperatorWord(by=by)
         key, now = (action, target, describe_operator(request, word)), self._clock()
-        if key in self._seen and now - self._seen[key] < SAME_S:
+        if key in self._noted_at and now - self._noted_at[key] < REPEAT_S:
             return
         emit_action(self._emit, request, action, target=target, word=word)
-        self._seen.pop(key, None)
-        self._seen[key] = now
-        if len(self._seen) > MAX_SEEN:
-            self._seen.popitem(last=False)
+        self._noted_at.pop(key, None)
+        self._noted_at[key] = now
+        if len(self._noted_at) > MAX_REMEMBERED:
+            self._noted_at.popitem(last=False)
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:
@@ -122,7 +123,7 @@ def metrics_router(exposition: Exposition) -> APIRouter:
     return router
 
 
-READ_S: Final = 30.0  # for reading and checking the configuration on a busy machine
+RELOAD_S: Final = 30.0  # for reading and checking the configuration on a busy machine
 NO_SUPERVISOR: Final = "This process has no supervisor that could replace it. Restart it instead."
 
 By = Annotated[str, Body(embed=True, max_length=NAME_CHARACTERS)]
@@ -137,7 +138,7 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
         if pool is None:
             return JSONResponse({"detail": NO_SUPERVISOR}, HTTPStatus.CONFLICT)
         try:
-            reply = await pool.wire.ask("reload", within_s=READ_S, by=masked(by) or UNNAMED)
+            reply = await pool.wire.ask("reload", within_s=RELOAD_S, by=masked(by) or UNNAMED)
         except WireError:
             body = {"detail": "The supervisor does not answer."}
             return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -171,9 +172,9 @@ class ProviderControl:
         self._pool = pool
         self._recent = recent
         pool.peers.answer("providers", self._list_own)
-        self._answer("reset", view.reset)
-        self._answer("rest", view.withdraw)
-        self._answer("return", view.put_back)
+        self._register("reset", view.reset)
+        self._register("rest", view.withdraw)
+        self._register("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
         """Return every rung, merged from the views of all processes."""
@@ -196,10 +197,12 @@ class ProviderControl:
         await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
 
-    def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
+    def _register(self, action: OperatorAction, apply: Callable[[str], None]) -> None:
+        """Let every process of the pool apply an action in this one, to a rung given by name."""
+
         async def answer(message: Mapping[str, Any]) -> None:
-            if message["name"] in self._view.names:
-                do(message["name"])
+            if message["name"] in self._view.names:  # its configuration may be another
+                apply(message["name"])
 
         self._pool.peers.answer(action, answer)
 
@@ -252,11 +255,13 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
 def _change(
     action: OperatorAction, key: str, word: OperatorWord
 ) -> Callable[[Alerting, float], object]:
-    def alter(alerting: Alerting, now: float) -> object:
-        change = alerting.resolve if action == "resolve" else alerting.acknowledge
-        return change(key, now, by=word.name)
+    """Return a function that acknowledges or resolves an alert, for the dispatcher to call."""
 
-    return alter
+    def change(alerting: Alerting, now: float) -> object:
+        apply = alerting.resolve if action == "resolve" else alerting.acknowledge
+        return apply(key, now, by=word.name)
+
+    return change
 
 
 def _find_alert(alerts: Sequence[Alert], key: str) -> Alert | None:

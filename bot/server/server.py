@@ -50,10 +50,10 @@ from operations.telemetry.emitter import Listener
 async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Yield the pool of this process; while the block runs, measure our load and report it there.
 
-    In a pool with a supervisor, `joined`, also share the rungs' limits and emit the supervisor's
-    events.
+    `joined` is the pool of a supervisor; `None` if this is the only process. In such a pool, also
+    share the rungs' limits and emit the supervisor's events.
     """
-    pool = joined or alone(process)
+    pool = joined or single_process(process)
     process.listeners.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
     limits = SharedLimits(joined, process.shared.policies.values()) if joined else None
 
@@ -64,8 +64,8 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
             limits.report()
 
     if joined:
-        for what, event_of in SUPERVISOR_EVENTS.items():
-            joined.wire.on(what, partial(_emit, process, event_of))
+        for what, make_event in SUPERVISOR_EVENTS.items():
+            joined.wire.on(what, partial(_emit_for_supervisor, process, make_event))
     updating = partial(update_gauges, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
@@ -77,7 +77,7 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
             task.cancel()
 
 
-def alone(process: Process) -> SingleProcess:
+def single_process(process: Process) -> SingleProcess:
     """Return the pool of a single process without a supervisor."""
     server, switchboard = process.settings.server, process.switchboard
     return SingleProcess(
@@ -101,15 +101,17 @@ SUPERVISOR_EVENTS: Final[Mapping[str, Callable[..., Event]]] = {
 """The supervisor's events, which a worker emits, because the supervisor has no listeners."""
 
 
-def _emit(process: Process, event_of: Callable[..., Event], message: Mapping[str, Any]) -> None:
-    """Emit an event of the supervisor."""
+def _emit_for_supervisor(
+    process: Process, make_event: Callable[..., Event], message: Mapping[str, Any]
+) -> None:
+    """Emit an event of the supervisor, made from the fields of its message."""
     fields = {name: value for name, value in message.items() if name != "tell"}
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    process.switchboard.emit(event_of(**fields | lists))
+    process.switchboard.emit(make_event(**fields | lists))
 
 
-CALLED_OFF_S: Final = 5.0  # for dials cancelled at shutdown to end and be recorded
-DIAL_LOOK_S: Final = 0.1  # between two checks whether they have ended
+LAST_DIALS_S: Final = 5.0  # for dials cancelled at shutdown to end and be recorded
+CHECK_DIALS_EVERY_S: Final = 0.1  # between two checks whether they have ended
 CLOSE_S: Final = 3.0  # for HTTP connections that are still open after the calls have ended
 
 
@@ -196,11 +198,11 @@ async def run_server(
     reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
     async with (
         database,
-        _process(settings, database, extras, [reporter, ledger]) as process,
+        _open_process(settings, database, extras, [reporter, ledger]) as process,
         open_pool(process, extras.pool) as pool,
         do_chores(process, pool),
-        _alerts(process, pool, reporter, outbox) as alerts,
-        _notices(process, pool),
+        _open_alerts(process, pool, reporter, outbox) as alerts,
+        _send_notices(process, pool),
         mirror_in_sheet(
             settings, database, emit=process.switchboard.emit, leads=lambda: pool.leads
         ),
@@ -216,11 +218,11 @@ async def run_server(
         app = application(process, tasks, more, pool)
         server = Server(_uvicorn_config(app), process)
         server.follows_dials = lambda: outbound.follows_dials
-        async with _answering(server, sockets, process, tasks):
+        async with _serve_and_drain(server, sockets, process, tasks):
             yield server
 
 
-def _process(
+def _open_process(
     settings: Settings, database: Database, extras: Extras, listeners: Sequence[Listener]
 ) -> AbstractAsyncContextManager[Process]:
     return open_process(
@@ -234,7 +236,7 @@ def _process(
     )
 
 
-def _alerts(
+def _open_alerts(
     process: Process, pool: WorkerPool, reporter: AlertReporter, outbox: AlertOutbox
 ) -> AbstractAsyncContextManager[AlertDispatcher]:
     return tell_operators(
@@ -247,7 +249,7 @@ def _alerts(
     )
 
 
-def _notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
+def _send_notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     settings = process.settings
     retries = Retries(settings=settings.resilience.retry_settings(), emit=process.switchboard.emit)
     return send_notices(
@@ -283,10 +285,10 @@ def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
 
 
 @asynccontextmanager
-async def _answering(
+async def _serve_and_drain(
     server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[None]:
-    """Serve while the block runs; then drain the calls, and after them the last requests."""
+    """Serve while the block runs; then drain the calls, and after that the last requests."""
     serving = tasks.create_task(_serve(server, sockets), name="http server")
     stopping = tasks.create_task(_drain(server, process), name="stop when asked")
     try:
@@ -297,6 +299,7 @@ async def _answering(
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:
+    """Serve until the server stops or fails to start; then end everything that waits for it."""
     try:
         await server.serve(sockets=sockets)
     finally:
@@ -306,12 +309,13 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
 
 
 async def _drain(server: Server, process: Process) -> None:
+    """Once the server is asked to stop, let the calls and cancelled dials end, and then stop it."""
     await server.asked_to_stop.wait()
     configured_s = process.settings.shutdown.drain_s
     drain_s = configured_s if server.drain_s is None else server.drain_s
-    called_off_at = asyncio.get_running_loop().time() + CALLED_OFF_S
+    dials_end_by = asyncio.get_running_loop().time() + LAST_DIALS_S
     await process.switchboard.close(drain_s=drain_s)
-    await _await_last_dials(server, called_off_at)
+    await _await_last_dials(server, dials_end_by)
     await server.leave()
     server.should_exit = True
 
@@ -325,7 +329,7 @@ async def _await_last_dials(server: Server, until: float) -> None:
     while (  # noqa: ASYNC110 - no event is set here when a dial ends
         server.follows_dials() and not server.force_exit and loop.time() < until
     ):
-        await asyncio.sleep(DIAL_LOOK_S)
+        await asyncio.sleep(CHECK_DIALS_EVERY_S)
 
 
 async def _leave_nothing() -> None:

@@ -36,7 +36,7 @@ def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
     return [_server_json(server) for server in servers]
 
 
-def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
+def own_ice_servers(servers: Sequence[IceServer]) -> list[RTCIceServer]:
     """Return the ICE servers for aiortc, which uses the first STUN and the first TURN server."""
     return [
         RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
@@ -53,21 +53,23 @@ def _credential(server: IceServer) -> str | None:
     return server.credential.get_secret_value() if server.credential else None
 
 
-# Offers whose browser is not connected; chosen: that takes 0.1 s, or a few seconds when slow.
-UNCONNECTED: Final = 12
-OF_ONE_ADDRESS: Final = 6  # of these, from one address, which an office may share
-RIPE_S: Final = 3.0  # a younger offer may still be connecting, and is not displaced by a new one
+# Offers whose browser is not connected yet. Chosen: connecting takes 0.1 s, at most a few seconds.
+MAX_UNCONNECTED: Final = 12
+MAX_UNCONNECTED_PER_ADDRESS: Final = 6  # an office may share an address
+PROTECTED_S: Final = 3.0  # a new offer may displace an unconnected one only after this time
 CONNECT_S: Final = 10.0  # an offer that is not connected by then is dropped
 ANSWER_S: Final = 5.0  # to process an offer: mDNS names in it are resolved, which takes 1 s each
 MAX_LINES: Final = 1000  # lines of an offer; a browser's has about 200
 MAX_ADDRESSES: Final = 50  # ICE candidates in an offer
-RESTART: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
+RESTART_KEY: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
 
-Begin = Callable[[BrowserConnection], Awaitable[None]]
+RunCall = Callable[[BrowserConnection], Awaitable[None]]
 """Runs the call of a connected browser to its end."""
 
 
-ONE_LINE: Final = "The offer is not an SDP with one audio line, at most one data line and no video."
+INVALID_OFFER: Final = (
+    "The offer is not an SDP with one audio line, at most one data line and no video."
+)
 
 
 class OfferError(Exception):
@@ -105,42 +107,45 @@ class Offers:
         self._ice_servers = ice_servers
         self._emit = emit
         self._clock = clock
-        self._room = WaitingRoom(places=UNCONNECTED, of_one_address=OF_ONE_ADDRESS, ripe_s=RIPE_S)
-        self._lines: dict[str, BrowserConnection] = {}
+        self._waiting_room = WaitingRoom(
+            places=MAX_UNCONNECTED, of_one_address=MAX_UNCONNECTED_PER_ADDRESS, ripe_s=PROTECTED_S
+        )
+        self._connections: dict[str, BrowserConnection] = {}
 
     @property
     def unconnected(self) -> int:
         """How many offers there are whose browser is not connected yet."""
-        return len(self._room)
+        return len(self._waiting_room)
 
     def knows(self, pc_id: str | None) -> bool:
         """Return whether there is a connection with this id."""
-        return pc_id in self._lines
+        return pc_id in self._connections
 
     async def answer(
-        self, request: SmallWebRTCRequest, begin: Begin, *, address: str
+        self, request: SmallWebRTCRequest, run_call: RunCall, *, address: str
     ) -> Mapping[str, str]:
-        """Answer an offer; `begin` runs only if its browser connects.
+        """Answer an offer; `run_call` runs only if its browser connects.
 
         Raises:
             OfferError: The offer cannot be answered.
             TooManyError: Too many calls are being set up.
             LookupError: The offer restarts ICE for a call that does not exist.
         """
-        if not plausible(request.sdp):
-            raise OfferError(ONE_LINE)
-        line = self._lines.get(request.pc_id or "")
-        over = line is None or line.pc.connectionState in {"failed", "closed"}
-        if over and (request.request_data or {}).get(RESTART):
+        if not is_plausible(request.sdp):
+            raise OfferError(INVALID_OFFER)
+        connection = self._connections.get(request.pc_id or "")
+        is_over = connection is None or connection.pc.connectionState in {"failed", "closed"}
+        if is_over and (request.request_data or {}).get(RESTART_KEY):
             raise LookupError(request.pc_id)
-        if line is not None:
-            return await self._answer_again(line, request)
-        return await self._answer_first(request, begin, address)
+        if connection is not None:
+            return await self._answer_again(connection, request)
+        return await self._answer_first(request, run_call, address)
 
     async def _answer_first(
-        self, request: SmallWebRTCRequest, begin: Begin, address: str
+        self, request: SmallWebRTCRequest, run_call: RunCall, address: str
     ) -> Mapping[str, str]:
-        line = BrowserConnection(
+        """Answer the offer of a new call, and run the call in a task once the browser connects."""
+        connection = BrowserConnection(
             emit=self._emit,
             clock=self._clock,
             ice_servers=self._ice_servers,
@@ -148,28 +153,33 @@ class Offers:
             allows_loopback=is_on_this_machine(address),
         )
         now = self._clock()
-        guest = Guest(address=network_of(address), came_at=now, leave=line.give_up)
-        if not self._room.enter(guest, now):
+        guest = Guest(address=network_of(address), came_at=now, leave=connection.give_up)
+        if not self._waiting_room.enter(guest, now):
             self._emit(InputRefused(transport="webrtc", reason="too_many_offers"))
-            await line.shut()
+            await connection.shut()
             raise TooManyError
         try:
-            answer = await _await_answer(line, line.initialize(sdp=request.sdp, type=request.type))
+            answer = await _await_answer(
+                connection, connection.initialize(sdp=request.sdp, type=request.type)
+            )
         except BaseException:  # including cancellation
-            self._room.remove(guest)
-            await line.shut()
+            self._waiting_room.remove(guest)
+            await connection.shut()
             raise
-        self._lines[answer["pc_id"]] = line
-        self._tasks.create_task(self._follow(line, guest, begin), name="browser call")
+        self._connections[answer["pc_id"]] = connection
+        self._tasks.create_task(
+            self._run_when_connected(connection, guest, run_call), name="browser call"
+        )
         return answer
 
     async def _answer_again(
-        self, line: BrowserConnection, request: SmallWebRTCRequest
+        self, connection: BrowserConnection, request: SmallWebRTCRequest
     ) -> Mapping[str, str]:
+        """Answer another offer of an existing connection."""
         restart = bool(request.restart_pc)
-        again = line.negotiate_again(sdp=request.sdp, type=request.type, restart_pc=restart)
-        answer = await _await_answer(line, again)
-        self._lines[answer["pc_id"]] = line  # a restart may change the id
+        again = connection.negotiate_again(sdp=request.sdp, type=request.type, restart_pc=restart)
+        answer = await _await_answer(connection, again)
+        self._connections[answer["pc_id"]] = connection  # a restart may change the id
         return answer
 
     async def add(self, patch: SmallWebRTCPatchRequest) -> None:
@@ -180,10 +190,10 @@ class Offers:
             TooManyError: There are too many candidates, or they arrive too fast.
             OfferError: A candidate is invalid, or takes too long to read.
         """
-        line = self._lines[patch.pc_id]
+        connection = self._connections[patch.pc_id]
         try:
             async with asyncio.timeout(ANSWER_S):
-                await line.add_addresses(patch.candidates)
+                await connection.add_addresses(patch.candidates)
         except TooManyError:
             self._emit(InputRefused(transport="webrtc", reason="too_many_candidates"))
             raise
@@ -192,28 +202,42 @@ class Offers:
 
     def give_up(self) -> None:
         """Drop all connections that are not established yet."""
-        for line in set(self._lines.values()):
-            line.give_up()
+        for connection in set(self._connections.values()):
+            connection.give_up()
 
-    async def _follow(self, line: BrowserConnection, guest: Guest, begin: Begin) -> None:
-        """Run `begin` once the browser connects; shut the connection after it, or without it."""
+    async def _run_when_connected(
+        self, connection: BrowserConnection, guest: Guest, run_call: RunCall
+    ) -> None:
+        """Run the call once the browser has connected; then, or if it never does, shut down."""
         try:
-            connected = await line.connects_within(CONNECT_S)
-            self._room.remove(guest)
+            connected = await connection.connects_within(CONNECT_S)
+            self._waiting_room.remove(guest)
             if connected:
-                await begin(line)
+                await run_call(connection)
             else:
                 self._emit(InputRefused(transport="webrtc", reason="never_connected"))
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
             self._emit(CallFailed(where="webrtc_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a browser's call ended with an internal error")
         finally:
-            self._room.remove(guest)
-            self._lines = {name: kept for name, kept in self._lines.items() if kept is not line}
-            await line.shut()
+            self._waiting_room.remove(guest)
+            self._connections = {
+                pc_id: other
+                for pc_id, other in self._connections.items()
+                if other is not connection
+            }
+            await connection.shut()
 
 
-async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Mapping[str, str]:
+async def _await_answer(
+    connection: BrowserConnection, reading: Awaitable[None]
+) -> Mapping[str, str]:
+    """Wait until the connection has read the offer; return its answer.
+
+    Raises:
+        TooManyError: The offer has too many candidates.
+        OfferError: The offer cannot be answered, or not within `ANSWER_S`.
+    """
     try:
         async with asyncio.timeout(ANSWER_S):
             await reading
@@ -221,14 +245,14 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
         raise
     except Exception as unreadable:  # aiortc's parser may raise anything for an invalid SDP
         raise OfferError("The offer is not an SDP that can be answered.") from unreadable
-    answer = line.get_answer()
+    answer = connection.get_answer()
     if answer is None:
         raise OfferError("The offer has nothing to answer.")
     return answer
 
 
-def plausible(sdp: str) -> bool:
-    """Check cheaply whether a text looks like an offer from our page.
+def is_plausible(sdp: str) -> bool:
+    """Return whether a text looks like an offer from our page, without parsing it.
 
     It must not have a second audio line or video: aiortc would decode and buffer them, although
     nothing reads them. Lines are split as in aiortc, where a carriage return also ends a line.
@@ -301,7 +325,7 @@ class WebrtcRoutes:
             tasks,
             emit=process.switchboard.emit,
             clock=clock.monotonic,
-            ice_servers=for_us(self._servers),
+            ice_servers=own_ice_servers(self._servers),
             public=process.settings.transports.webrtc.public,
         )
         process.switchboard.on_closing(self._offers.give_up)
@@ -311,7 +335,7 @@ class WebrtcRoutes:
         return {"ice_servers": for_page(self._servers)}
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
-        """Answer an offer, in the process that has its call if there is one already."""
+        """Answer an offer; if its call runs in another process, that process answers it."""
         address = address_of(request)
         public = identity_of(request).public
         worker, pc_id = _split_id(offer.pc_id)
@@ -330,7 +354,7 @@ class WebrtcRoutes:
         if not self._offers.knows(offer.pc_id) and not self._has_room(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
-        async def begin(connection: BrowserConnection) -> None:
+        async def run_call(connection: BrowserConnection) -> None:
             network = network_of(address) or "unknown"
             await self._calls.run(connection, token, public=network if public else "")
 
@@ -342,11 +366,11 @@ class WebrtcRoutes:
             request_data=offer.request_data,
         )
         with _refusals():
-            answer = await self._offers.answer(signalling, begin, address=address)
+            answer = await self._offers.answer(signalling, run_call, address=address)
         return {**answer, "pc_id": _join_id(self._pool.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Add candidates, in the process that has the call."""
+        """Add candidates, in the process that has the connection."""
         worker, pc_id = _split_id(patch.pc_id)
         if worker in ("", self._pool.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
@@ -378,12 +402,12 @@ class WebrtcRoutes:
         return {"status": "success"}
 
     def _has_room(self, token: str) -> bool:
-        """Return whether the pool is open and has more free seats than unconnected offers.
+        """Return whether a new offer may be answered: more seats are free than offers unconnected.
 
         Unconnected browsers hold no seat, so that they cannot keep telephone calls out. A page that
         resumes a call that still runs gets that call's seat.
         """
-        if self._calls.runs(token):
+        if self._calls.is_running(token):
             return True
         free = self._process.switchboard.free
         return not self._pool.why_closed and free > self._offers.unconnected
@@ -424,6 +448,7 @@ async def _catch_refusal(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, A
 
 
 def _answer_of(reply: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the answer in another process's reply, or raise the refusal in it."""
     if "answer" in reply:
         return reply["answer"]
     raise HTTPException(reply["status"], reply["detail"])

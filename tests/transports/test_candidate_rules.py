@@ -190,7 +190,7 @@ async def test_a_browser_from_outside_reaches_no_private_address(
         wire = httpx.ASGITransport(app, client=(address, 40_000))
         async with httpx.AsyncClient(transport=wire, base_url="http://holdline.test") as browser:
             assert (await browser.post("/api/offer", json=asked)).status_code == 200
-        (connection,) = routes._offers._lines.values()
+        (connection,) = routes._offers._connections.values()
         found = tried(connection)
         routes._offers.give_up()
 

@@ -102,11 +102,12 @@ def console_routes() -> APIRouter:
     return router
 
 
-OWN: Final = "|".join(re.escape(path[1:]) for path in CONSOLE_PAGES if path != "/")
-NEXT: Final = re.compile(
-    rf"/(?:client/(?:\?[!-~]*)?|calls/[!-~]*|(?:{OWN})(?:\?[!-~]*)?|api/[!-~]*|sign-out|\?[!-~]*)?"
+CONSOLE: Final = "|".join(re.escape(path[1:]) for path in CONSOLE_PAGES if path != "/")
+NEXT_PATTERN: Final = re.compile(
+    rf"/(?:client/(?:\?[!-~]*)?|calls/[!-~]*|(?:{CONSOLE})(?:\?[!-~]*)?"
+    r"|api/[!-~]*|sign-out|\?[!-~]*)?"
 )
-MAX_NEXT: Final = 300  # characters
+MAX_NEXT: Final = 300  # characters of a path
 PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title} · Holdline</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -132,12 +133,12 @@ SIGN_OUT: Final = """<p>{who}</p>
 <p><button name="who" value="me">Sign out</button>{all}</p>
 </form>
 <p><a href="/">Back to the console</a></p>"""
-ALL: Final = ' <button name="who" value="everybody">Sign everybody out</button>'
+SIGN_OUT_ALL: Final = ' <button name="who" value="everybody">Sign everybody out</button>'
 
 
 def safe_next(path: str) -> str:
-    """Return `path` if a sign-in may redirect there, to one of our pages; else the console's."""
-    return path if len(path) <= MAX_NEXT and NEXT.fullmatch(path) else "/"
+    """Return `path` if it is one of our pages, to which a sign-in may redirect; else `/`."""
+    return path if len(path) <= MAX_NEXT and NEXT_PATTERN.fullmatch(path) else "/"
 
 
 def sign_in_page(
@@ -181,6 +182,6 @@ def sign_out_page(identity: Identity) -> HTMLResponse:
     name = escape(identity.name) or "without a name"
     may = "read and change everything" if identity.role is Role.ACT else "only read"
     who = f"You are signed in {f'as {name}' if identity.name else name}, and may {may}."
-    button = ALL if identity.role is Role.ACT else ""
+    button = SIGN_OUT_ALL if identity.role is Role.ACT else ""
     body = SIGN_OUT.format(who=who, all=button)
     return HTMLResponse(PAGE.format(title="Session", body=body), headers=headers)

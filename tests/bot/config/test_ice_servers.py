@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.server.webrtc_routes import for_page, for_us
+from bot.server.webrtc_routes import for_page, own_ice_servers
 from tests.bot.config.reading import read, refused
 
 RELAY = {
@@ -28,7 +28,7 @@ def test_a_relays_password_comes_from_the_environment() -> None:
         {"urls": ["stun:stun.example"]},
         {"urls": [RELAY["url"]], "username": "us", "credential": "secret-of-the-relay"},
     ]
-    assert for_us(servers)[1].credential == "secret-of-the-relay"
+    assert own_ice_servers(servers)[1].credential == "secret-of-the-relay"
     assert "secret-of-the-relay" not in repr(servers)
 
 

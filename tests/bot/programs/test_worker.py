@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.programs.worker import SupervisorCommands, join_pool
-from bot.server.server import CALLED_OFF_S, _drain
+from bot.server.server import LAST_DIALS_S, _drain
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
 from bot.workers.worker_process import WorkerParameters
@@ -70,7 +70,7 @@ async def test_calls_may_last_for_the_drain_time_that_the_supervisor_says(
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
-    ("rings_s", "stays_s"), [(2.0, 2.0), (60.0, CALLED_OFF_S)], ids=["called off", "rings on"]
+    ("rings_s", "stays_s"), [(2.0, 2.0), (60.0, LAST_DIALS_S)], ids=["called off", "rings on"]
 )
 async def test_a_stopping_process_waits_a_moment_for_cancelled_dials(
     rings_s: float, stays_s: float

@@ -15,10 +15,10 @@ from bot.config.checks import MIN_TOKEN
 from bot.server.access import Access, SignIn
 from bot.server.application import _bare_application
 from bot.server.credentials import (
-    ALL_TOGETHER,
-    FREE,
+    FREE_ATTEMPTS,
     KNOWN_ADDRESSES,
     MAX_ADDRESSES,
+    MAX_WRONG_TOGETHER,
     Attempts,
     ConsoleCredentials,
     identity_of,
@@ -228,7 +228,7 @@ async def test_a_signed_in_page_is_an_operators() -> None:
 
 async def test_a_guess_at_the_public_telephone_is_counted() -> None:
     async with guarding(TOKEN, public=True) as client:
-        for number in range(FREE + 1):
+        for number in range(FREE_ATTEMPTS + 1):
             await client.post("/api/offer", headers=bearer(f"guess-{number}"))
         slowed = await client.get("/", headers=bearer("another guess"))
 
@@ -313,24 +313,31 @@ def guessed(times: int, *, address: str = "192.0.2.1", now: float = 0.0) -> Atte
 
 
 @pytest.mark.parametrize(
-    ("wrong", "wait_s"), [(0, 0), (FREE, 0), (FREE + 1, 1), (FREE + 3, 4), (FREE + 40, 60)]
+    ("wrong", "wait_s"),
+    [
+        (0, 0),
+        (FREE_ATTEMPTS, 0),
+        (FREE_ATTEMPTS + 1, 1),
+        (FREE_ATTEMPTS + 3, 4),
+        (FREE_ATTEMPTS + 40, 60),
+    ],
 )
 def test_each_wrong_token_makes_the_next_wait_longer(wrong: int, wait_s: float) -> None:
     assert guessed(wrong).wait_s("192.0.2.1", 0.0) == wait_s
 
 
 def test_a_wait_is_over_when_its_time_has_passed() -> None:
-    attempts = guessed(FREE + 2)
+    attempts = guessed(FREE_ATTEMPTS + 2)
 
     assert [attempts.wait_s("192.0.2.1", now) for now in (0.0, 1.5, 2.0)] == [2.0, 0.5, 0.0]
 
 
 def test_others_do_not_wait_for_a_guesser() -> None:
-    assert guessed(FREE + 5).wait_s("192.0.2.2", 0.0) == 0.0
+    assert guessed(FREE_ATTEMPTS + 5).wait_s("192.0.2.2", 0.0) == 0.0
 
 
 def test_one_ipv6_network_counts_as_one_client() -> None:
-    attempts = guessed(FREE + 1, address="2001:db8::1")
+    attempts = guessed(FREE_ATTEMPTS + 1, address="2001:db8::1")
 
     assert attempts.wait_s("2001:db8::2", 0.0) == 1.0
     assert attempts.wait_s("2001:db8:1::2", 0.0) == 0.0
@@ -339,7 +346,7 @@ def test_one_ipv6_network_counts_as_one_client() -> None:
 def test_many_slow_guessers_are_slowed_together_but_not_known_addresses() -> None:
     attempts = Attempts()
     attempts.note_right("192.0.2.200", 0.0)
-    for number in range(ALL_TOGETHER):
+    for number in range(MAX_WRONG_TOGETHER):
         attempts.note_wrong(f"198.51.100.{number}", 10.0)
 
     assert attempts.wait_s("203.0.113.1", 10.0) == 60.0
@@ -348,7 +355,7 @@ def test_many_slow_guessers_are_slowed_together_but_not_known_addresses() -> Non
 
 
 def test_the_right_token_clears_the_wait() -> None:
-    attempts = guessed(FREE + 1)
+    attempts = guessed(FREE_ATTEMPTS + 1)
     attempts.note_right("192.0.2.1", 1.0)
     attempts.note_wrong("192.0.2.1", 1.0)
 
@@ -357,7 +364,7 @@ def test_the_right_token_clears_the_wait() -> None:
 
 def test_a_right_token_does_not_shorten_another_wait() -> None:
     """A guesser may share the address of an operator."""
-    attempts = guessed(FREE + 1)
+    attempts = guessed(FREE_ATTEMPTS + 1)
     attempts.note_right("192.0.2.1", 0.5)
 
     assert attempts.wait_s("192.0.2.1", 0.5) == 0.5
@@ -365,7 +372,7 @@ def test_a_right_token_does_not_shorten_another_wait() -> None:
 
 def test_a_right_token_from_a_waiting_address_does_not_make_it_known() -> None:
     attempts = Attempts()
-    for number in range(ALL_TOGETHER):
+    for number in range(MAX_WRONG_TOGETHER):
         attempts.note_wrong(f"198.51.100.{number}", 10.0)
     attempts.note_right("203.0.113.1", 10.0)
 

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.server.limits import (
-    FRAMES_CAP,
+    FRAMES_BEFORE_CALL,
     FRAMES_PER_S,
+    MAX_FRAMES,
     PIECE_BYTES,
-    STRANGERS_FRAMES,
     UNREAD_BYTES,
     BoundedSocket,
 )
@@ -85,7 +85,7 @@ async def test_an_unauthenticated_flood_of_frames_closes_its_socket_unread(
         await until(lambda: bool(it.told))
 
         assert max(pieces) <= PIECE_BYTES // len(PING) + 1
-        assert sum(pieces) <= STRANGERS_FRAMES + PIECE_BYTES // len(PING) + 1
+        assert sum(pieces) <= FRAMES_BEFORE_CALL + PIECE_BYTES // len(PING) + 1
         assert it.calls == []
 
 
@@ -97,7 +97,7 @@ async def test_a_refused_socket_is_not_read(pieces: list[int]) -> None:
         writer.write(PING * 40_000)
         await over(reader)
 
-        assert sum(pieces) - before <= STRANGERS_FRAMES + PIECE_BYTES // len(PING) + 1
+        assert sum(pieces) - before <= FRAMES_BEFORE_CALL + PIECE_BYTES // len(PING) + 1
 
 
 IGNORED = '{"event":"media","media":{"track":"outbound","payload":""}}'
@@ -115,7 +115,7 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
         await until(lambda: it.calls[0].ears.keys == ["1"])
 
         in_piece = PIECE_BYTES // (len(IGNORED) + FRAME_HEAD_BYTES) + 1
-        over = 1_500 - FRAMES_CAP - in_piece  # the last piece may be overspent
+        over = 1_500 - MAX_FRAMES - in_piece  # the last piece may be overspent
         assert loop.time() - began_s >= over / FRAMES_PER_S
         assert max(pieces) <= in_piece
         assert not caller.ended.is_set()

@@ -20,7 +20,7 @@ from bot.outbound.opening import Outbound
 from bot.server.access import Access, Guard
 from bot.server.campaign_routes import (
     LEAVING,
-    LOOK_S,
+    REFRESH_EVERY_S,
     PoolCampaigns,
     campaign_router,
     report_router,
@@ -575,7 +575,7 @@ async def test_all_watchers_share_one_query_every_few_seconds(tmp_path: Path) ->
                 return [(await anext(seen))["campaigns"][0]["state"] for _ in range(2)]
 
         watching = [asyncio.create_task(see_two()) for _ in range(50)]
-        await asyncio.sleep(9.5 * LOOK_S)
+        await asyncio.sleep(9.5 * REFRESH_EVERY_S)
         looks = it.figures.looks
         await it.outbound.queue.move("spring", "running", now=NOON)
         states = await asyncio.gather(*watching)

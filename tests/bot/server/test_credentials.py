@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from starlette.types import Message
 
 from bot import clock
-from bot.server.access import COOKIE, LOOK_S, Access, SignIn
+from bot.server.access import CHECK_SESSION_EVERY_S, COOKIE, Access, SignIn
 from bot.server.application import _bare_application
-from bot.server.credentials import FREE, SESSION_S, ConsoleCredentials, Role
+from bot.server.credentials import FREE_ATTEMPTS, SESSION_S, ConsoleCredentials, Role
 from bot.server.operator_routes import OperatorWord, describe_operator
 from bot.workers.pool import KeyValueStore, SingleProcess
 from calls.events import Event, InputRefused
@@ -242,20 +242,22 @@ async def test_guesses_of_each_kind_are_counted_limited_and_logged(
 ) -> None:
     async with guarding(address="203.0.113.9") as site:
         statuses = []
-        for number in range(FREE + 3):
+        for number in range(FREE_ATTEMPTS + 3):
             method, path, rest = ask(f"guess{number}")
             statuses.append((await site.client.request(method, path, **rest)).status_code)
 
-    assert statuses == [401] * (FREE + 1) + [429] * 2
+    assert statuses == [401] * (FREE_ATTEMPTS + 1) + [429] * 2
     lines_of = [line for line in logged if "203.0.113.9" in line and "wrong" in line]
-    assert len(lines_of) == FREE + 1
+    assert len(lines_of) == FREE_ATTEMPTS + 1
     assert not any("guess" in line for line in lines_of)
-    assert len([event for event in site.told if isinstance(event, InputRefused)]) == FREE + 3
+    assert (
+        len([event for event in site.told if isinstance(event, InputRefused)]) == FREE_ATTEMPTS + 3
+    )
 
 
 async def test_guesses_through_websockets_and_routes_count_together() -> None:
     async with guarding() as site:
-        for number in range(FREE + 1):
+        for number in range(FREE_ATTEMPTS + 1):
             assert not await site.socket("/api/x", _bearer(f"guess{number}"))
         answer = await site.client.get("/api/calls", headers={"Cookie": f"{COOKIE}={'y' * 43}"})
 
@@ -339,7 +341,7 @@ async def test_the_sign_in_page_keeps_the_wanted_page_and_says_what_is_wrong() -
         first = await site.client.get('/calls/c1?q="<b>')
         form = {"token": "x", "next": "/calls/c1", "name": "<b>Ada"}
         wrong = await site.client.post("/sign-in", data=form)
-        for number in range(FREE):
+        for number in range(FREE_ATTEMPTS):
             late = await site.client.post("/sign-in", data={"token": f"y{number}"})
         late = await site.client.post("/sign-in", data={"token": "y"})
 
@@ -394,7 +396,7 @@ async def test_workers_share_sessions_and_count_guesses_together() -> None:
                 later = await restarted.client.get("/api/calls", headers=shown)
                 await restarted.client.post("/sign-out", headers=shown)
                 ended = await one.client.get("/api/calls", headers=shown)
-                for number in range(FREE - 1):  # the ended session was the first
+                for number in range(FREE_ATTEMPTS - 1):  # the ended session was the first
                     await one.client.get("/api/calls", headers=_bearer(f"guess{number}"))
                 guesses = [
                     await site.client.get("/api/calls", headers=_bearer("another"))
@@ -410,13 +412,13 @@ async def test_an_open_stream_ends_with_its_session() -> None:
     async with guarding() as site:
         shown = await site.cookie(ACT)
         reading = asyncio.create_task(site.client.get("/api/stream", headers=shown))
-        await asyncio.sleep(3 * LOOK_S)
+        await asyncio.sleep(3 * CHECK_SESSION_EVERY_S)
         assert not reading.done()
         await site.client.post("/sign-out", headers=shown)
-        await asyncio.sleep(LOOK_S + 1.0)
+        await asyncio.sleep(CHECK_SESSION_EVERY_S + 1.0)
 
         assert reading.done()
-        assert reading.result().text.count("beat") <= 4 * LOOK_S + 2
+        assert reading.result().text.count("beat") <= 4 * CHECK_SESSION_EVERY_S + 2
 
 
 async def test_only_the_hash_of_a_cookie_is_stored() -> None:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import insert
 
 from bot import clock
-from bot.server.access import ONLY_SEES, Access, Guard
+from bot.server.access import MAY_NOT_ACT, Access, Guard
 from bot.server.call_list_routes import call_list_router
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import report_router
@@ -130,7 +130,7 @@ async def test_only_an_operator_may_unmask_data_and_each_disclosure_is_recorded(
 
     assert (in_full.status_code, shown in in_full.text) == (200, True)
     assert it.acted == ["hear" if shown == SOUND else "unmask"]
-    assert (refused.status_code, refused.json()) == (403, {"detail": ONLY_SEES})
+    assert (refused.status_code, refused.json()) == (403, {"detail": MAY_NOT_ACT})
     assert masked.status_code == (200 if "?" in path else 403 if method == "GET" else 405)
     assert NUMBER not in masked.text
 

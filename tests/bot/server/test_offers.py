@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, plausible
+from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, is_plausible
 
 BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
@@ -19,8 +19,8 @@ FULL: dict[str, list[str]] = {
 @pytest.mark.parametrize("end", ENDS, ids=END_NAMES)
 @pytest.mark.parametrize("more", FULL.values(), ids=FULL.keys())
 def test_an_offer_one_line_above_the_limit_is_refused(more: list[str], end: str) -> None:
-    assert plausible(end.join([*BEGINS, *more, ""]))
-    assert not plausible(end.join([*BEGINS, *more, more[0], ""]))
+    assert is_plausible(end.join([*BEGINS, *more, ""]))
+    assert not is_plausible(end.join([*BEGINS, *more, more[0], ""]))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_an_offer_one_line_above_the_limit_is_refused(more: list[str], end: str)
     ids=["empty", "no version", "no media", "no audio", "audio in a name alone"],
 )
 def test_an_offer_without_audio_is_refused(sdp: str) -> None:
-    assert not plausible(sdp)
+    assert not is_plausible(sdp)
 
 
 @pytest.mark.parametrize("kind", ["audio", "video", "text", "image", "message", ""])
@@ -37,5 +37,5 @@ def test_an_offer_of_anything_but_one_sound_and_one_data_line_is_refused(kind: s
     """aiortc decodes and keeps each track, and nothing would read it."""
     more = [*BEGINS, *FULL["media"], f"m={kind} 9 UDP/TLS/RTP/SAVPF 96"]
 
-    assert plausible("\r\n".join(more[:-1]))
-    assert not plausible("\r\n".join(more))
+    assert is_plausible("\r\n".join(more[:-1]))
+    assert not is_plausible("\r\n".join(more))
