@@ -33,10 +33,9 @@ def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | 
     """Return the response to a carrier's request that no worker can take.
 
     If a worker dies, its streams end, and the carrier requests the next instruction. The first
-    response says a sentence. Each response pauses and then makes the carrier ask again, with the
-    number of responses so far in the URL. A response to Telnyx cannot contain commands, so Telnyx's
-    request waits. The responses reveal nothing but our public address, so signatures are not
-    checked.
+    response says a sentence. Each response pauses, then makes the carrier ask again, with the
+    number of responses in the URL. A response to Telnyx cannot contain commands, so its request
+    waits. Responses reveal nothing but our public address, so signatures are not checked.
 
     Returns:
         The complete response; empty if the request may wait for a worker, for `MAX_HELD_S`; `None`
@@ -52,15 +51,13 @@ def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | 
     matched = REDIRECTED.match(request)
     if matched is None:
         return None
-    redirects = int(matched[2] or 0)  # how many responses of ours this call has had
+    redirects = int(matched[2] or 0)  # the number of responses so far
     if redirects >= MAX_REDIRECTS:
         return None
     path = matched[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={redirects + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
-    tag, words = next(
-        (item for item in HOLD_SENTENCES if language[:2] == item[0][:2]), HOLD_SENTENCES[0]
-    )
+    tag, words = _hold_sentence(language)
     verbs = (
         "" if redirects else f'<{say} language="{tag}">{words}</{say}>',
         f"<{pause} length={quoteattr(str(REDIRECT_PAUSE_S))}/>",
@@ -72,6 +69,12 @@ def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | 
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _hold_sentence(language: str) -> tuple[str, str]:
+    """Return the carrier's tag of a language, and the sentence in it; English for any other."""
+    known = (item for item in HOLD_SENTENCES if language[:2] == item[0][:2])
+    return next(known, HOLD_SENTENCES[0])
 
 
 PEEK_BYTES: Final = 64 * 1024  # of a request; a webhook has about 1 kB
@@ -258,6 +261,7 @@ class ConnectionListener:
         return asyncio.get_running_loop().call_later(after_s, respond)
 
     def _dispatch(self, connection: socket.socket, first: bytes) -> None:
+        """Respond to a request here, or pass its connection on to a worker."""
         resuming = RESUME.match(first)
         name = resuming[1].decode() if resuming else ""
         begins_call = first.startswith(CALL_REQUESTS) and not name

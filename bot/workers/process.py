@@ -260,6 +260,7 @@ async def _open_parts(
 async def _open_after_call_work(
     shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, emit: Emit
 ) -> AsyncIterator[None]:
+    """Queue callbacks, and do the work that follows each call, while the block runs."""
     settings = shared.settings
     async with (
         open_callbacks(settings, database, emit=emit) as callbacks,
