@@ -69,7 +69,7 @@ class WorkerLoad:
         """Store a report: the cores in use, and the loop's lag (75th percentile)."""
         self.cores, self._lag_s, self.reported_at = cores, lag_s, now
 
-    def hand(self, now: float) -> None:
+    def note_sent(self, now: float) -> None:
         """Count a call that is on its way to this worker."""
         self._sent_at.append(now)
 

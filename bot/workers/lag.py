@@ -46,7 +46,7 @@ class LoopWatch:
         self._loop_thread = threading.get_ident()
         self._beat_at = clock()
         self._seen: Counter[str] = Counter()  # samples, by step
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="loop watch", daemon=True)
 
     def start(self) -> None:
@@ -55,7 +55,7 @@ class LoopWatch:
 
     def stop(self) -> None:
         """Stop sampling; does not wait."""
-        self._over.set()
+        self._stopped.set()
 
     def beat(self, now: float) -> None:
         """Record a beat of the loop."""
@@ -67,7 +67,7 @@ class LoopWatch:
         return next((step for step, _ in seen.most_common(1)), "")
 
     def _sample(self) -> None:
-        while not self._over.wait(SAMPLE_EVERY_S):
+        while not self._stopped.wait(SAMPLE_EVERY_S):
             if self._clock() - self._beat_at > SAMPLE_AFTER_S and (stack := self.read_stack()):
                 self._seen[name_of(stack)] += 1
 

@@ -228,12 +228,12 @@ class PoolServer:
         for worker in order:
             if worker.ready.is_set() and worker.send_connection(connection):
                 if is_call:
-                    self._admission.workers[worker.number].hand(now)
+                    self._admission.workers[worker.number].note_sent(now)
                 return True
         return False
 
     def _close(self, worker: Worker) -> None:
-        """Admit no more calls to a worker."""
+        """Give a worker no further calls."""
         worker.closing.set()
         if load := self._admission.workers.get(worker.number):
             load.leaving = True

@@ -50,7 +50,7 @@ class Worker:
         self.replaced_lost_at = 0.0  # when that worker was lost, monotonic
         self.code: int | None = None  # its exit code
         self.wire = Wire()
-        self._hand: socket.socket | None = None
+        self._hand: socket.socket | None = None  # sends connections to the process
         self._process: asyncio.subprocess.Process | None = None
 
     @property

@@ -255,7 +255,7 @@ def test_without_load_a_hanging_worker_gets_no_calls_either() -> None:
 
 def test_admitted_calls_count_before_they_begin() -> None:
     admission = pool()
-    admission.workers[1].hand(now=0.0)
+    admission.workers[1].note_sent(now=0.0)
 
     assert admission.best(0.0) == 2
 
