@@ -359,12 +359,9 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-CHECK_SESSION_EVERY_S: Final = (
-    5.0  # between two checks whether the session of an open stream still exists
-)
-POLICY_VIOLATION: Final = (
-    1008  # RFC 6455, 7.4.1; before the handshake, the server turns it into a 403
-)
+CHECK_SESSION_EVERY_S: Final = 5.0  # of an open stream: whether its session still exists
+# RFC 6455, 7.4.1. Before the handshake, the server turns it into a 403.
+POLICY_VIOLATION: Final = 1008
 
 
 class Guard:

@@ -94,9 +94,8 @@ class BoundedConnection(H11Protocol):
         super().__init__(*arguments, **more)
         self._others = others
         self._timer = ConnectionTimer(self.loop)
-        self._has_request = (
-            True  # from a request to the end of its response; and before the first one
-        )
+        # From the beginning of a request to the end of its response; and before the first one.
+        self._has_request = True
 
     @property
     def is_served(self) -> bool:
@@ -289,7 +288,7 @@ PIECE_BYTES: Final = 1024  # three media messages, or at most 170 frames, which 
 # Frames before a call begins: `connected` and `start`, after which media may follow at once.
 FRAMES_BEFORE_CALL: Final = 32
 FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames and about 5 marks a second
-MAX_FRAMES: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
+FRAMES_AT_ONCE: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
 CLOSE_S: Final = 1.0  # for the peer to answer our close frame
 UNREAD_BYTES: Final = 256 * 1024  # mostly pongs; Uvicorn applies backpressure only to our audio
 INVALID_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
@@ -307,7 +306,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def begin(self) -> None:
         """Allow as many frames as a call needs; called when the call begins."""
-        self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=MAX_FRAMES, now=self.loop.time())
+        self._allowance = IntakeAllowance(
+            per_s=FRAMES_PER_S, cap=FRAMES_AT_ONCE, now=self.loop.time()
+        )
 
     def handle_connect(self, event: WebsocketRequest) -> None:
         """Give the application `begin`, which it calls when a call begins."""

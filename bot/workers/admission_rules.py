@@ -27,9 +27,7 @@ from typing import Final
 
 FULL_CORES: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 late (decision 0031)
 CALL_CORES: Final = 0.11  # initial value: cores of a single call, the worst case (decision 0031)
-CALL_CORES_MIN: Final = (
-    0.05  # cores per call with ten calls, the best case; less means a quiet moment
-)
+CALL_CORES_MIN: Final = 0.05  # per call with ten calls, the best case; less means a quiet moment
 CALL_CORES_MAX: Final = 0.35  # two calls per core; more does not come from calls (chosen)
 MAX_LAG_S: Final = 0.25  # the 75th percentile of the loop's lag; more breaks up speech
 STALE_S: Final = 1.0  # four reports: a worker that misses them counts as late

@@ -62,9 +62,8 @@ def limit_heaps() -> bool:
     return bool(library.mallopt(M_ARENA_MAX, ARENAS))
 
 
-COLLECT_EVERY_S: Final = (
-    10.0  # chosen; not shorter, as a collection stalls all calls (docs/decisions/0004)
-)
+# Chosen; not shorter, because a collection stalls all calls (docs/decisions/0004).
+COLLECT_EVERY_S: Final = 10.0
 
 
 @asynccontextmanager
@@ -80,7 +79,8 @@ async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
     """
 
     async def collect_when_calls_ended() -> None:
-        freed = seen = 0  # ended calls: whose garbage was collected, and in the last round
+        # How many calls had ended at the last collection, and at the last round.
+        freed = seen = 0
         while True:
             await asyncio.sleep(COLLECT_EVERY_S)
             if seen > freed:  # these calls ended a round ago, so nothing references them any more

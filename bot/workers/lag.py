@@ -115,9 +115,7 @@ def name_of(stack: Sequence[CodeType]) -> str:
 Beat = Callable[[float, float], None]
 """Takes the time of a beat, and by how many seconds it was late."""
 
-MEASURE_THREADS_EVERY_S: Final = (
-    1.0  # between two measurements of how long a job waits for a thread
-)
+MEASURE_THREADS_EVERY_S: Final = 1.0  # how long a job waits for a thread
 
 
 @dataclass(slots=True, kw_only=True)

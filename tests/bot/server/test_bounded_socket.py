@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.server.limits import (
+    FRAMES_AT_ONCE,
     FRAMES_BEFORE_CALL,
     FRAMES_PER_S,
-    MAX_FRAMES,
     PIECE_BYTES,
     UNREAD_BYTES,
     BoundedSocket,
@@ -115,7 +115,7 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
         await until(lambda: it.calls[0].ears.keys == ["1"])
 
         in_piece = PIECE_BYTES // (len(IGNORED) + FRAME_HEAD_BYTES) + 1
-        over = 1_500 - MAX_FRAMES - in_piece  # the last piece may be overspent
+        over = 1_500 - FRAMES_AT_ONCE - in_piece  # the last piece may be overspent
         assert loop.time() - began_s >= over / FRAMES_PER_S
         assert max(pieces) <= in_piece
         assert not caller.ended.is_set()
