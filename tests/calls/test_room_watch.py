@@ -105,7 +105,7 @@ def test_a_closed_room_ends_the_call_whoever_is_in_it() -> None:
 
 
 def seen(watch: RoomWatch) -> tuple[bool, bool, float | None]:
-    return watch.here, watch.up, watch.wake_at
+    return watch.caller_here, watch.up, watch.wake_at
 
 
 def test_presence_and_waiting_time_are_known_at_each_moment() -> None:

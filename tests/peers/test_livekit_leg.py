@@ -141,7 +141,7 @@ async def test_data_and_tracks_of_others_in_a_room_reach_no_queue_and_a_flood_en
                 while not keys:  # noqa: ASYNC110 - the library tells it
                     await asyncio.sleep(0.05)
             assert leg.line.sound is sound
-            assert not leg.line.watched.over
+            assert not leg.line.stay.over
             for _ in range(3_000):
                 await other.publish_data(b"x" * 1_000, topic="chat")
             async with asyncio.timeout(GUARD_S):

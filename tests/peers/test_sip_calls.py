@@ -28,7 +28,7 @@ from tests.peers.agent import GREETING, answering
 from tests.peers.conftest import NewPhone
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_phone import RATE_HZ, Pcm, SipPhone
-from transports.livekit.routes import LOOK_EVERY_S
+from transports.livekit.routes import POLL_EVERY_S
 
 CALLERS = Path(__file__).parents[1] / "fixtures" / "callers"
 LOUD = 600  # of 32768: a voice on this line, nothing else
@@ -268,7 +268,7 @@ async def another_server(
     """Run a second server that has searched for callers by now; return its records."""
     await asyncio.to_thread(folder.mkdir)
     async with answering(media_server, folder, lab=lab, port=free_port()) as served:
-        await asyncio.sleep(LOOKS * LOOK_EVERY_S)
+        await asyncio.sleep(LOOKS * POLL_EVERY_S)
         yield Records(served.logs)
 
 

@@ -29,7 +29,7 @@ class Library:
             livekit_room, "FfiHandle", lambda number: handle(dispose=lambda: self._free(number))
         )
         self.intake = RoomIntake(
-            OURS, clock=lambda: self.now, flooded=self._flood, wanted=lambda _: True
+            OURS, clock=lambda: self.now, on_flood=self._flood, library_wants=lambda _: True
         )
 
     def _flood(self) -> None:
@@ -157,7 +157,7 @@ async def test_a_flooded_room_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         await line.usable.wait()
         server.flooded()
 
-        assert line.watched.over == "line_ended"
+        assert line.stay.over == "line_ended"
     assert refused == ["room_events_too_fast"]
 
 

@@ -70,12 +70,12 @@ class StillLine:
         self.clock = asyncio.get_running_loop().time
         self.source = StillSource()
         self.party = party_of("sip_1", {"sip.callID": "SCL_1"})
-        self.left_for = 0
+        self.left_reason = 0
         self.sound = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound = self.on_key = self.on_restored = lambda _: None
         self.on_lost = lambda: None
-        self.watched = RoomWatch(0.0)
+        self.stay = RoomWatch(0.0)
         self.place = SimpleNamespace(room="call-1")
         self.closed = False
         self.hushed = 0
@@ -195,7 +195,7 @@ async def test_sound_and_keys_before_the_answer_are_ignored(
 
 
 @pytest.mark.parametrize(
-    ("answered", "left_for", "outcome"),
+    ("answered", "left_reason", "outcome"),
     [
         (True, 0, "completed"),
         (True, CLIENT_INITIATED, "completed"),
@@ -205,13 +205,13 @@ async def test_sound_and_keys_before_the_answer_are_ignored(
     ids=["we hung up", "the caller did", "we gave up ringing", "refused"],
 )
 async def test_a_leg_that_we_end_is_reported_once(
-    *, answered: bool, left_for: int, outcome: str
+    *, answered: bool, left_reason: int, outcome: str
 ) -> None:
     line, told = StillLine(), list[Event]()
     leg = leg_on(line, told)
     if answered:
         line.answered.set()
-    line.left_for = left_for
+    line.left_reason = left_reason
 
     await leg.hang_up("agent_hung_up")
     await leg.hang_up("agent_hung_up")
@@ -287,8 +287,8 @@ async def test_a_leg_ends_if_its_line_was_left_before_it_was_cancelled() -> None
 
 async def test_a_caller_who_left_before_the_call_began_is_reported_once_it_begins() -> None:
     leg, heard = LivekitLeg(line_to_nowhere(), emit=list[Event]().append), asyncio.Event()
-    leg.line.watched.caller_came(0.0)
-    leg.line.watched.caller_left(0.1, over="caller_hung_up")  # picked up, and put down at once
+    leg.line.stay.caller_came(0.0)
+    leg.line.stay.caller_left(0.1, over="caller_hung_up")  # picked up, and put down at once
     watching = asyncio.create_task(leg.watch())
     await asyncio.sleep(0)
 
@@ -305,7 +305,7 @@ async def test_a_caller_who_left_before_the_call_began_is_reported_once_it_begin
 @pytest.mark.virtual_time
 async def test_an_ended_line_without_a_call_is_not_watched_forever() -> None:
     leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
-    leg.line.watched.line_ended()
+    leg.line.stay.line_ended()
     async with asyncio.timeout(60):
         await leg.watch()
 

@@ -14,7 +14,7 @@ from livekit import rtc
 from fallbacks.retrying import STABLE_S
 from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
-from transports.livekit.line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
+from transports.livekit.line import REJOIN_PAUSE_S, REPUBLICATIONS, SUBSCRIBE_S, LivekitLine
 from transports.livekit.room import Handlers, LineError, RoomPlace
 
 pytestmark = pytest.mark.virtual_time
@@ -91,12 +91,12 @@ async def usable_after_s(server: SlowServer, monkeypatch: pytest.MonkeyPatch) ->
 async def test_nothing_is_said_over_a_track_that_the_server_has_not_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = SlowServer(refuses=OFFERS + 2, takes_up=True)
+    server = SlowServer(refuses=REPUBLICATIONS + 2, takes_up=True)
 
     waited_s = await usable_after_s(server, monkeypatch)
 
-    assert server.offered == OFFERS + 3
-    assert waited_s == pytest.approx(TAKE_UP_S * server.offered, abs=0.5)
+    assert server.offered == REPUBLICATIONS + 3
+    assert waited_s == pytest.approx(SUBSCRIBE_S * server.offered, abs=0.5)
 
 
 async def test_a_track_is_republished_after_each_restart_of_the_server(
@@ -104,13 +104,13 @@ async def test_a_track_is_republished_after_each_restart_of_the_server(
 ) -> None:
     server = SlowServer(refuses=0, takes_up=True)
     async with watched_line(server, monkeypatch) as line:
-        for _ in range(OFFERS + 1):
+        for _ in range(REPUBLICATIONS + 1):
             await line.usable.wait()
             server.restart()
             assert not line.usable.is_set()
         await line.usable.wait()
 
-    assert server.offered == OFFERS + 2
+    assert server.offered == REPUBLICATIONS + 2
 
 
 async def test_nothing_is_said_while_the_library_reconnects_and_publishes_again(
@@ -145,8 +145,8 @@ async def test_a_returning_server_is_joined_within_two_seconds_each_time(
             server.restart(away_s=away_s)
             await line.usable.wait()
 
-            assert not line.watched.over
-            assert line.clock() - back_s < AGAIN_S + TAKE_UP_S + 0.1
+            assert not line.stay.over
+            assert line.clock() - back_s < REJOIN_PAUSE_S + SUBSCRIBE_S + 0.1
 
 
 async def test_a_caller_whose_subscription_is_never_reported_is_talked_to_anyway(
@@ -156,8 +156,8 @@ async def test_a_caller_whose_subscription_is_never_reported_is_talked_to_anyway
 
     waited_s = await usable_after_s(server, monkeypatch)
 
-    assert server.offered == OFFERS
-    assert waited_s == pytest.approx(TAKE_UP_S * (OFFERS + 1), abs=0.5)
+    assert server.offered == REPUBLICATIONS
+    assert waited_s == pytest.approx(SUBSCRIBE_S * (REPUBLICATIONS + 1), abs=0.5)
 
 
 class SilentRoom:
@@ -193,10 +193,10 @@ async def test_a_server_that_never_answers_delays_neither_a_call_nor_its_end(
     line = LivekitLine(place, clock=asyncio.get_running_loop().time)
 
     with nullcontext() if silent == "leave" else pytest.raises(LineError):
-        async with asyncio.timeout(livekit_room.JOIN_S + 2 * livekit_room.ANSWER_S):
+        async with asyncio.timeout(livekit_room.JOIN_S + 2 * livekit_room.COMMAND_S):
             await line.open()
             await line.press("1", code=1)
-    async with asyncio.timeout(2 * livekit_room.ANSWER_S):
+    async with asyncio.timeout(2 * livekit_room.COMMAND_S):
         await line.close()
 
     assert room.asked[silent] >= 1
@@ -249,4 +249,4 @@ async def test_a_line_says_who_ended_it(
         for event, *about in said:
             server.ears[event](*about)
 
-        assert (line.watched.over, line.left_for) == (over, code)
+        assert (line.stay.over, line.left_reason) == (over, code)

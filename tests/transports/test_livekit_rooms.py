@@ -25,7 +25,7 @@ LIVE = ("invalid_argument", "RpcError 1400: Method not supported at destination"
 DEAD = None
 NEVER_ASKED = ("internal", "this one is not asked")
 NO_SUCH_METHOD = ("bad_route", "no handler for path")
-TIMES_ASKED = {NEVER_ASKED: 0, DEAD: livekit_rooms.ASKED}
+TIMES_ASKED = {NEVER_ASKED: 0, DEAD: livekit_rooms.ALIVE_TRIES}
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_a_room_is_free_unless_a_live_agent_of_another_server_is_in_it(
     exchange.attributes = {} if found.pool is None else {SERVER: found.pool}
     if found.says is DEAD:
         exchange.hangs = True
-        monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.1)
+        monkeypatch.setattr(livekit_rooms, "ALIVE_S", 0.1)
     if found.says is not None:
         exchange.refuses["PerformRpc"] = found.says
 

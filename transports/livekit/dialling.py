@@ -30,9 +30,9 @@ from transports.livekit.words import ACTIVE, STATUS
 
 CALLEE: Final = "callee"
 MAX_RING_S: Final = 70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
-MORE_S: Final = 5.0  # waited after the ringing time, for the server's response
-TIDY_S: Final = 5.0  # for a request of the clean-up
-ASK_S: Final = 10.0
+RESPONSE_MARGIN_S: Final = 5.0  # after the ringing time, for the server's response
+CLEAN_UP_S: Final = 5.0  # for a request of the clean-up
+ASK_S: Final = 10.0  # for any other request
 MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: bot.config.settings.SipSettings
 
 
@@ -107,7 +107,7 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
 
 
 async def dial(
-    lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = lambda _: None
+    lk: api.LiveKitAPI, call: OutboundCall, *, on_result: Callable[[Dialled], None] = lambda _: None
 ) -> Dialled:
     """Call a person and wait until they answer or it is clear that they will not.
 
@@ -116,27 +116,30 @@ async def dial(
     Args:
         lk: A client that does not repeat requests.
         call: The call to place.
-        learn: Called with the result before the clean-up, which may be cancelled.
+        on_result: Called with the result before the clean-up, which may be cancelled or fail.
 
     Raises:
         AlreadyDiallingError: The room has a callee, or a dial in progress.
     """
-    if await _is_there(lk, call.room):
+    if await _has_callee(lk, call.room):
         raise AlreadyDiallingError(f"{call.room} already has its callee")
     answered = False
     try:
         dialled = await _ring_callee(lk, call)
-        learn(dialled)
+        on_result(dialled)
         answered = dialled.answered
     finally:
         if not answered:
-            await asyncio.shield(_drop(lk, call.room))
+            await asyncio.shield(_remove_callee(lk, call.room))
     return dialled
 
 
 async def _ring_callee(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
+    """Ring the callee until there is a result, and return it; a failed request is one, too."""
     try:
-        made = await lk.sip.create_sip_participant(_request(call), timeout=call.ring_s + MORE_S)
+        made = await lk.sip.create_sip_participant(
+            _request(call), timeout=call.ring_s + RESPONSE_MARGIN_S
+        )
     except api.ServerError as error:
         return _refused(error)
     except FAILURES as error:
@@ -172,7 +175,7 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
     return request
 
 
-async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
+async def _has_callee(lk: api.LiveKitAPI, room: str) -> bool:
     try:
         async with asyncio.timeout(ASK_S):
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
@@ -181,16 +184,16 @@ async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
     return any(participant.identity == CALLEE for participant in listed.participants)
 
 
-async def _drop(lk: api.LiveKitAPI, room: str) -> None:
+async def _remove_callee(lk: api.LiveKitAPI, room: str) -> None:
     """Stop the ringing: the gateway cancels a call if its participant is removed."""
     callee = api.RoomParticipantIdentity(room=room, identity=CALLEE)
     with suppress(*FAILURES):
-        async with asyncio.timeout(TIDY_S):
+        async with asyncio.timeout(CLEAN_UP_S):
             await lk.room.remove_participant(callee)
 
 
 KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
-MOST: Final = 1000  # remembered dials; above this the oldest finished ones are forgotten
+MAX_REMEMBERED: Final = 1000  # remembered dials; above this the oldest finished ones are forgotten
 DIAL_PREFIX: Final = "dial-"
 
 
@@ -234,7 +237,7 @@ class LivekitCarrier:
     _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
 
     async def dial(self, request: DialRequest) -> str:
-        """Create the room and start ringing; return the room's name."""
+        """Create the room and start ringing in a task; return the room's name."""
         room = self.room_of(request.dial_id)
         try:
             async with self.open_exchange() as lk:
@@ -299,24 +302,31 @@ class LivekitCarrier:
 
     def _forget_old(self) -> None:
         over = [dial_id for dial_id, ringing in self._ringing.items() if ringing.task.done()]
-        for dial_id in over[: max(0, len(self._ringing) - MOST)]:
+        for dial_id in over[: max(0, len(self._ringing) - MAX_REMEMBERED)]:
             del self._ringing[dial_id]
 
     async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
-        def learn(dialled: Dialled) -> None:  # called before the clean-up, which may fail
+        """Ring the callee and store the result in `ringing`; close the room without an answer."""
+
+        def store(dialled: Dialled) -> None:
             ringing.dialled = dialled
 
         async with self.open_exchange() as lk:
             try:
-                dialled = await dial(lk, call, learn=learn)
-            except AlreadyDiallingError:  # dialled twice: the room shows the first dial's state
-                learn(Dialled(verdict=ANSWERED))
+                dialled = await dial(lk, call, on_result=store)
+            except AlreadyDiallingError:  # dialled twice: then `find` reads the state of the room
+                store(Dialled(verdict=ANSWERED))
                 return
             if not dialled.answered:
                 await _close(lk, call.room)
 
     async def _state_of(self, room: str, *, rang_here: bool) -> FoundCall | None:
-        """Return the state of a dial by its room; `None` without a room, unless we rang it here."""
+        """Return the state of a dial by its room and the callee in it.
+
+        If the room or the callee is missing, the call has ended, if this process rang it
+        (`rang_here`). Otherwise, a missing room means that there was no such dial (`None`), and a
+        missing callee that the outcome is unknown.
+        """
         async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
@@ -337,7 +347,7 @@ class LivekitCarrier:
 async def _close(lk: api.LiveKitAPI, room: str) -> None:
     """Delete a room that no callee will enter, so that its agent leaves soon."""
     with suppress(*FAILURES):
-        async with asyncio.timeout(TIDY_S):
+        async with asyncio.timeout(CLEAN_UP_S):
             await lk.room.delete_room(api.DeleteRoomRequest(room=room))
 
 

@@ -120,7 +120,7 @@ class LivekitLeg(PlainLeg):
         This waits up to `BEGIN_S` for a listener, because a callee may hang up at once.
         """
         reason = await self.line.watch()
-        self._emit_end(reason, left_for=self.line.left_for)
+        self._emit_end(reason, left_reason=self.line.left_reason)
         with suppress(TimeoutError):
             async with asyncio.timeout(BEGIN_S):
                 await self._begun.wait()
@@ -141,7 +141,10 @@ class LivekitLeg(PlainLeg):
         return True
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Ask the caller's carrier to connect the caller elsewhere; on success the leg ends."""
+        """Ask the caller's carrier to connect the caller elsewhere; return the result.
+
+        On success the leg ends. Never raises.
+        """
         party = self.line.party
         if not self.facts.transfers or self._rooms is None or party is None:
             return "not_offered"
@@ -156,24 +159,27 @@ class LivekitLeg(PlainLeg):
         """
         self._gone = None
         self._begun.set()
-        self._emit_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
+        self._emit_end(reason, left_reason=self.line.left_reason or CLIENT_INITIATED)
         try:
-            is_ours = self.line.watched.over != LINE_ENDED or self.line.left_for
-            if self._rooms is not None and is_ours:
+            # The line has ended although the caller has not left: the server sent us away.
+            sent_away = self.line.stay.over == LINE_ENDED and not self.line.left_reason
+            if self._rooms is not None and not sent_away:
                 await self._rooms.delete(self.line.place.room)
-        except RoomsError as failed:
-            logger.warning("{} was not closed: {}", mask_number(self.line.place.room), failed)
-            self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+        except RoomsError as error:
+            logger.warning("{} was not closed: {}", mask_number(self.line.place.room), error)
+            self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(error)))
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)
         finally:
             await self.line.close()  # in every case: the line's watcher waits for this
 
     def _emit_restored(self, after_s: float) -> None:
+        """Publish that the line is back after `after_s`, and repeat the sound that it lost."""
         self._emit(LineRestored(after_s=after_s))
         self._output.repeat_owed()
 
-    def _emit_end(self, reason: str, *, left_for: int) -> None:
+    def _emit_end(self, reason: str, *, left_reason: int) -> None:
+        """Publish the end of the leg, once; `left_reason` decides the outcome if not answered."""
         if self._ended:
             return
         self._ended = True
@@ -181,7 +187,7 @@ class LivekitLeg(PlainLeg):
         self._emit(
             LegEnded(
                 call_ref=self.facts.call_ref,
-                outcome=outcome_of(left_for, answered=answered),
+                outcome=outcome_of(left_reason, answered=answered),
                 reason=reason,
             )
         )

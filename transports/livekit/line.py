@@ -16,9 +16,9 @@ from transports.livekit.room import (
     Handlers,
     LineError,
     RoomPlace,
-    is_person,
     join,
     leave,
+    may_be_caller,
     press,
     publish,
 )
@@ -35,9 +35,9 @@ from transports.livekit.words import (
     party_of,
 )
 
-TAKE_UP_S: Final = 2.0  # how long the far end may take to subscribe; then we publish again
-OFFERS: Final = 2  # how many times our track is published again
-AGAIN_S: Final = 2.0  # the longest pause between two tries, in which the caller hears silence
+SUBSCRIBE_S: Final = 2.0  # how long the far end may take to subscribe; then we publish again
+REPUBLICATIONS: Final = 2  # how many times our track is published again
+REJOIN_PAUSE_S: Final = 2.0  # between two tries, at most, because the caller hears silence
 
 
 class LivekitLine:
@@ -55,16 +55,16 @@ class LivekitLine:
         clock: The time in seconds.
         source: Takes our sound.
         party: The caller; `None` until one is there.
-        left_for: LiveKit's code of why the caller left; 0 while the caller is there.
+        left_reason: LiveKit's code for why the caller left; 0 while the caller is there.
         sound: The caller's current track.
-        watched: Decides how long we stay.
+        stay: Decides how long we stay in the room.
         usable: Set while our sound is heard; writers wait for it.
         answered: Set once the far end has answered.
         on_sound: Called with a new track of the caller.
         on_key: Called with a key of the caller.
         on_lost: Called when our sound is no longer heard.
         on_restored: Called when it is heard again, with the seconds in between.
-        on_refused: Called with the reason when something of the room is refused.
+        on_refused: Called with the reason when we refuse a track, or the room has too many events.
     """
 
     def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
@@ -72,7 +72,7 @@ class LivekitLine:
         self.clock = clock
         self.source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=LEAD_MS)
         self.party: SipParty | None = None
-        self.left_for = 0
+        self.left_reason = 0
         self.sound: rtc.Track | None = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound: Callable[[rtc.Track], None] = lambda _: None
@@ -83,10 +83,10 @@ class LivekitLine:
         self._refusals: set[str] = set()
         self._publication: rtc.RemoteTrackPublication | None = None
         self._room: rtc.Room | None = None
-        self.watched = RoomWatch(clock())
+        self.stay = RoomWatch(clock())
         self._changed = asyncio.Event()
         self._closed = self._disconnected = self._subscribed = self._given_up = False
-        self._joined, self._publishes_left = 0, OFFERS
+        self._join_count, self._republications_left = 0, REPUBLICATIONS
         self._lost_at: float | None = None
 
     async def open(self) -> None:
@@ -100,7 +100,7 @@ class LivekitLine:
 
     async def caller_came(self) -> bool:
         """Wait for the caller; return whether one has come."""
-        while self.party is None and not (self.watched.over or self._given_up):
+        while self.party is None and not (self.stay.over or self._given_up):
             await self._wait()
         return self.party is not None
 
@@ -110,22 +110,26 @@ class LivekitLine:
         self._changed.set()
 
     async def watch(self) -> str:
-        """Keep the line connected until its end; return the reason."""
+        """Keep the line connected until its end; return the reason.
+
+        If the server is lost, this joins the room again. If the far end does not subscribe to our
+        track, this publishes it again.
+        """
         backoff = Backoff()
-        while not self.watched.over:
+        while not self.stay.over:
             if self._disconnected:
                 backoff.down(self.clock())
-                await asyncio.sleep(min(backoff.next_s(), AGAIN_S))
+                await asyncio.sleep(min(backoff.next_s(), REJOIN_PAUSE_S))
                 if not self._closed:
                     await self._join_again()
                 if not self._disconnected:
                     backoff.up(self.clock())
-            elif self._unsubscribed:
+            elif self._is_unheard:
                 await self._publish_again()
             else:
                 await self._wait()
-            self.watched.tick(self.clock())
-        return self.watched.over
+            self.stay.tick(self.clock())
+        return self.stay.over
 
     async def press(self, key: str, *, code: int) -> None:
         """Send a key to the far end.
@@ -146,25 +150,25 @@ class LivekitLine:
         if self._closed:
             return
         self._closed = True
-        self.watched.line_ended()  # ends `watch`
+        self.stay.line_ended()  # ends `watch`
         self._changed.set()
         if self._room is not None:
             await leave(self._room)
         await self.source.aclose()
 
     @property
-    def _unsubscribed(self) -> bool:
+    def _is_unheard(self) -> bool:
         """Whether the caller is there and we are connected, but the far end does not hear us."""
-        return self.watched.up and self.watched.here and not self._subscribed
+        return self.stay.up and self.stay.caller_here and not self._subscribed
 
     def _handlers(self) -> Handlers:
         """Return handlers for the room being joined; after a rejoin or `close` they do nothing."""
-        self._joined += 1
-        number = self._joined
+        self._join_count += 1
+        join_number = self._join_count
 
         def while_joined(note: Callable[..., None]) -> Callable[..., None]:
             def handle(*details: Any) -> None:
-                if number == self._joined and not self._closed:
+                if join_number == self._join_count and not self._closed:
                     note(*details)
                     self._update_usable()
                     self._changed.set()
@@ -172,53 +176,60 @@ class LivekitLine:
             return handle
 
         return {
-            "participant_connected": while_joined(self._note_person),
+            "participant_connected": while_joined(self._note_participant),
             "participant_attributes_changed": while_joined(
-                lambda _, person: self._note_person(person)
+                lambda _, participant: self._note_participant(participant)
             ),
-            "participant_disconnected": while_joined(self._note_person_left),
+            "participant_disconnected": while_joined(self._note_participant_left),
             "track_subscribed": while_joined(self._note_track),
             "sip_dtmf_received": while_joined(self._note_key),
             "local_track_subscribed": while_joined(lambda _: self._note_subscription()),
             "local_track_republished": while_joined(lambda *_: self._note_subscription(lost=True)),
-            "reconnecting": while_joined(lambda: self.watched.line_lost(self.clock())),
-            "reconnected": while_joined(lambda: self.watched.line_restored(self.clock())),
+            "reconnecting": while_joined(lambda: self.stay.line_lost(self.clock())),
+            "reconnected": while_joined(lambda: self.stay.line_restored(self.clock())),
             "disconnected": while_joined(self._note_disconnected),
         }
 
-    def _note_person(self, person: rtc.Participant) -> None:
-        """Record that a person is in the room, or that their call status changed."""
-        if not is_person(person) or self._is_other(person):
+    def _note_participant(self, participant: rtc.Participant) -> None:
+        """Record that a participant is in the room, or that its call status changed.
+
+        The first participant who may be a caller becomes `party`; all others are ignored. A caller
+        whose status is "hangup" counts as gone, although the participant may stay in the room for a
+        while.
+        """
+        if not may_be_caller(participant) or self._is_someone_else(participant):
             return
-        self.party = self.party or party_of(person.identity, person.attributes)
-        if has_hung_up(person.attributes):
-            self.left_for = self.left_for or CLIENT_INITIATED
-            self.watched.caller_left(self.clock(), over=CALLER_HUNG_UP)
+        self.party = self.party or party_of(participant.identity, participant.attributes)
+        if has_hung_up(participant.attributes):
+            # LiveKit gives its own reason only when the participant leaves the room.
+            self.left_reason = self.left_reason or CLIENT_INITIATED
+            self.stay.caller_left(self.clock(), over=CALLER_HUNG_UP)
             return
-        self.left_for = 0
-        self.watched.caller_came(self.clock())
-        if is_answered(person.attributes):
+        self.left_reason = 0
+        self.stay.caller_came(self.clock())
+        if is_answered(participant.attributes):
             self.answered.set()
 
-    def _note_person_left(self, person: rtc.RemoteParticipant) -> None:
-        if not self._is_other(person):
-            self.left_for, self._subscribed = int(person.disconnect_reason or 0), False
-            over = end_of(self.left_for, person.attributes)
-            self.watched.caller_left(self.clock(), over=over)
+    def _note_participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        """Record that the caller left the room; the call ends unless the caller may return."""
+        if not self._is_someone_else(participant):
+            self.left_reason, self._subscribed = int(participant.disconnect_reason or 0), False
+            over = end_of(self.left_reason, participant.attributes)
+            self.stay.caller_left(self.clock(), over=over)
 
     def _note_track(
         self,
         track: rtc.Track,
         publication: rtc.RemoteTrackPublication,
-        person: rtc.RemoteParticipant,
+        participant: rtc.RemoteParticipant,
     ) -> None:
         """Use the caller's newest audio track, and unsubscribe from all other tracks."""
         audio = track.kind == rtc.TrackKind.KIND_AUDIO
-        if not (audio and is_person(person) and not self._is_other(person)):
+        if not (audio and may_be_caller(participant) and not self._is_someone_else(participant)):
             self._unsubscribe(publication, "unwanted_track")
             return
         old, self._publication = self._publication, publication
-        if old and old.sid != publication.sid and old.sid in person.track_publications:
+        if old and old.sid != publication.sid and old.sid in participant.track_publications:
             self._unsubscribe(old, "second_track")
         self.sound = track
         self.on_sound(track)
@@ -233,7 +244,7 @@ class LivekitLine:
     def _end_flooded(self) -> None:
         """End the line because its room has more events than any call."""
         self.on_refused("room_events_too_fast")
-        self.watched.line_ended()
+        self.stay.line_ended()
         self._changed.set()
 
     def _note_key(self, key: rtc.SipDTMF) -> None:
@@ -247,23 +258,23 @@ class LivekitLine:
         """Record that the far end subscribed to our track, or must do so again."""
         self._subscribed = not lost
         if self._subscribed:  # the server may restart once more during this call
-            self._publishes_left = OFFERS
+            self._republications_left = REPUBLICATIONS
 
     def _note_disconnected(self, reason: int) -> None:
         """Record the end of the connection; the library does not try to reconnect any more."""
         if int(reason) in SENT_AWAY:
-            self.watched.line_ended()
+            self.stay.line_ended()
             return
-        self.watched.line_lost(self.clock())
+        self.stay.line_lost(self.clock())
         self._disconnected, self._subscribed = True, False
 
-    def _is_other(self, person: rtc.Participant) -> bool:
-        """Return whether someone is not the caller."""
-        return self.party is not None and person.identity != self.party.identity
+    def _is_someone_else(self, participant: rtc.Participant) -> bool:
+        """Return whether the caller is known, and this participant is someone else."""
+        return self.party is not None and participant.identity != self.party.identity
 
     def _update_usable(self) -> None:
         """Let writers continue or make them wait; report a lost or restored line."""
-        if not (self.watched.up and self.watched.here and self._subscribed):
+        if not (self.stay.up and self.stay.caller_here and self._subscribed):
             if self.usable.is_set() and self._lost_at is None:
                 self._lost_at = self.clock()
                 self.on_lost()
@@ -277,12 +288,12 @@ class LivekitLine:
     async def _wait(self) -> None:
         """Wait for the next event or time limit."""
         self._changed.clear()
-        wake_at = self.watched.wake_at
+        wake_at = self.stay.wake_at
         left_s = None if wake_at is None else max(0.0, wake_at - self.clock())
         with suppress(TimeoutError):
             async with asyncio.timeout(left_s):
                 await self._changed.wait()
-        self.watched.tick(self.clock())
+        self.stay.tick(self.clock())
 
     async def _join_again(self) -> None:
         try:
@@ -291,7 +302,7 @@ class LivekitLine:
             self._disconnected = True
             logger.info("{}: {}", mask_number(self.place.room), error)
             return
-        self.watched.line_restored(self.clock())
+        self.stay.line_restored(self.clock())
         self._update_usable()
 
     async def _publish_again(self) -> None:
@@ -300,15 +311,15 @@ class LivekitLine:
         After the last try, the far end is assumed to hear us: some do not report a subscription.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(TAKE_UP_S):
-                while self._unsubscribed and not self.watched.over:
+            async with asyncio.timeout(SUBSCRIBE_S):
+                while self._is_unheard and not self.stay.over:
                     await self._wait()
-        if not self._unsubscribed or self._room is None:
+        if not self._is_unheard or self._room is None:
             return
-        if self._publishes_left:
+        if self._republications_left:
             with suppress(LineError):
                 await publish(self._room, self.source)
-                self._publishes_left -= 1  # not after a refusal, which is the server's
+                self._republications_left -= 1  # not after a refusal, which is the server's
         else:
             self._subscribed = True
             self._update_usable()

@@ -32,13 +32,22 @@ from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.trunks import ExchangeError, outbound_trunk_id
 
-PREFIX: Final = "person-"  # of these rooms; no dispatch rule has it, so no caller is expected there
-COMES_S: Final = 5.0  # how long a person who has answered may take to join the room
-OUTCOMES: Final[Mapping[LegOutcome, Handover]] = {
+ROOM_PREFIX: Final = "person-"  # no dispatch rule has it, so no caller is expected in these rooms
+JOIN_S: Final = 5.0  # how long a person who has answered may take to join the room
+RESULT_BY_OUTCOME: Final[Mapping[LegOutcome, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
     "cancelled": "no_answer",
 }
+"""The result of a transfer, by the outcome of the unanswered leg; any other means "failed"."""
+
+FAILURES: Final = (
+    LineError,
+    ExchangeError,
+    AlreadyDiallingError,
+    TimeoutError,
+    aiohttp.ClientError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +74,7 @@ class LivekitPeople:
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call a person; return their leg after they answer, or the result if they do not."""
-        room = room_of(secrets.token_hex(8), prefix=PREFIX)
+        room = room_of(secrets.token_hex(8), prefix=ROOM_PREFIX)
         place = RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
         line = LivekitLine(place, clock=clock.monotonic)
         leg: LivekitLeg | None = None
@@ -75,21 +84,18 @@ class LivekitPeople:
             dialled = await self._dial(to, room, ring_s=ring_s)
             if not dialled.answered:
                 return self._note_unanswered(room, dialled)
-            async with asyncio.timeout(COMES_S):
+            async with asyncio.timeout(JOIN_S):
                 came = await line.caller_came()
             if not came:
                 self._emit_failure(LineError("the person who answered did not enter the room"))
                 return "failed"
             leg = self._leg(line)
             return leg  # noqa: TRY300 - `finally` checks `leg`
-        except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:
-            self._emit_failure(error)
-            return "failed"
-        except aiohttp.ClientError as error:
+        except FAILURES as error:
             self._emit_failure(error)
             return "failed"
         finally:
-            if leg is None:
+            if leg is None:  # no one uses the room, or this was cancelled
                 await asyncio.shield(self._leave(line))
 
     async def _dial(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
@@ -134,9 +140,10 @@ class LivekitPeople:
         self.emit(ended)
         if verdict.reason == "declined":
             return "declined"
-        return OUTCOMES.get(verdict.outcome, "failed")
+        return RESULT_BY_OUTCOME.get(verdict.outcome, "failed")
 
     async def _leave(self, line: LivekitLine) -> None:
+        """Close the room, which stops the ringing, and leave it; retry the closing later."""
         try:
             await self.rooms.delete(line.place.room)
         except RoomsError as error:

@@ -17,7 +17,7 @@ from transports.arrival_rules import IntakeAllowance
 
 RATE_HZ: Final = 8_000  # docs/decisions/0021
 LEAD_MS: Final = 200  # buffered in the library's own queue, so that a stall of 0.15 s makes no gap
-ANSWER_S: Final = 2.0  # for a command: if the room is closed meanwhile, the library waits for ever
+COMMAND_S: Final = 2.0  # for a command: if the room is closed meanwhile, the library waits for ever
 JOIN_S: Final = 10.0  # chosen: more than the library's own retries take
 CONNECT_S: Final = 1.5  # for each try: a starting server accepts a connection without a response
 TRACK: Final = "agent"
@@ -28,7 +28,7 @@ REFUSALS: Final = (
     rtc.participant.PublishDTMFError,
 )
 
-_OTHERS: Final = frozenset(
+_PROGRAMS: Final = frozenset(  # kinds of participants that are never a caller
     {
         rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
         rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
@@ -56,7 +56,7 @@ Handlers: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
 
 EVENTS_PER_S: Final = 100.0  # a call has about ten at its beginning, and one for each key
 EVENTS_CAP: Final = 1000.0
-_ENDS: Final = frozenset({"eos", "disconnected"})
+_ENDS: Final = frozenset({"eos", "disconnected"})  # read even after too many events
 _UNREAD: Final = frozenset(
     {
         "active_speakers_changed",
@@ -96,21 +96,21 @@ class RoomIntake:
         room: int,
         *,
         clock: Callable[[], float],
-        flooded: Callable[[], object],
-        wanted: Callable[[FfiEvent], bool],
+        on_flood: Callable[[], object],
+        library_wants: Callable[[FfiEvent], bool],
     ) -> None:
         """Count from now on.
 
         Args:
             room: The library's handle of the room.
             clock: The time in seconds; monotonic.
-            flooded: Called once, in the library's thread, when there are too many events.
-            wanted: The library's own filter.
+            on_flood: Called once, in the library's thread, when there are too many events.
+            library_wants: The library's own filter.
         """
         self._room = room
         self._clock = clock
-        self._flooded = flooded
-        self._wanted = wanted
+        self._on_flood = on_flood
+        self._library_wants = library_wants
         self._over = False
         self._allowance = IntakeAllowance(per_s=EVENTS_PER_S, cap=EVENTS_CAP, now=clock())
 
@@ -120,7 +120,7 @@ class RoomIntake:
         if which == "rpc_method_invocation":  # any participant may send it; we have no methods
             return False
         if which != "room_event":
-            return self._wanted(event)
+            return self._library_wants(event)
         room_event = event.room_event
         if room_event.room_handle != self._room:
             return False
@@ -136,7 +136,7 @@ class RoomIntake:
         self._allowance.spend(1, now)
         if self._allowance.wait_s(now) > 0 and not self._over:
             self._over = True
-            self._flooded()
+            self._on_flood()
         return kind in _ENDS or not (self._over or kind in _UNREAD)
 
 
@@ -147,7 +147,7 @@ def _is_data(event: Any) -> bool:
     )
 
 
-def _limit_events(room: rtc.Room, flooded: Callable[[], None]) -> None:
+def _limit_events(room: rtc.Room, on_flood: Callable[[], None]) -> None:
     """Limit the events of a room from now on; if the library has changed, only log a warning."""
     events, loop = FfiClient.instance.queue, asyncio.get_running_loop()
     with events._lock:  # noqa: SLF001 - the library has no public way to filter
@@ -156,8 +156,8 @@ def _limit_events(room: rtc.Room, flooded: Callable[[], None]) -> None:
                 intake = RoomIntake(
                     room._ffi_handle.handle,  # noqa: SLF001
                     clock=loop.time,
-                    flooded=partial(loop.call_soon_threadsafe, flooded),
-                    wanted=wanted,
+                    on_flood=partial(loop.call_soon_threadsafe, on_flood),
+                    library_wants=wanted,
                 )
                 events._subscribers[place] = (queue, owner, intake.takes)  # noqa: SLF001
                 return
@@ -165,7 +165,7 @@ def _limit_events(room: rtc.Room, flooded: Callable[[], None]) -> None:
 
 
 async def join(
-    place: RoomPlace, source: rtc.AudioSource, handlers: Handlers, flooded: Callable[[], None]
+    place: RoomPlace, source: rtc.AudioSource, handlers: Handlers, on_flood: Callable[[], None]
 ) -> rtc.Room:
     """Join a room and publish our sound there.
 
@@ -173,7 +173,7 @@ async def join(
         place: The room.
         source: Our sound.
         handlers: Called with the room's events.
-        flooded: Called once, when the room has more events than any call; later events are dropped.
+        on_flood: Called once, when the room has more events than any call; later ones are dropped.
 
     Raises:
         LineError: The server refuses us or cannot be reached.
@@ -185,11 +185,12 @@ async def join(
     try:
         async with _answering("let us in", within_s=JOIN_S):
             await room.connect(place.url, place.token(), options)
-        _limit_events(room, flooded)
+        _limit_events(room, on_flood)
         await publish(room, source)
     except LineError:
         await leave(room)
         raise
+    # The library has no event about a participant who was in the room before us.
     for participant in room.remote_participants.values():
         handlers["participant_connected"](participant)
     return room
@@ -228,8 +229,12 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
 
 
 @asynccontextmanager
-async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[None]:
+async def _answering(what: str, *, within_s: float = COMMAND_S) -> AsyncIterator[None]:
     """Limit the time of a library call in the block.
+
+    Args:
+        what: What the server should do, for the text of the error.
+        within_s: The limit.
 
     Raises:
         LineError: The server refused the command, or did not respond in time.
@@ -241,6 +246,6 @@ async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[
         raise LineError(f"the media server did not {what}") from error
 
 
-def is_person(participant: rtc.Participant) -> bool:
-    """Return whether a participant can be a caller: a telephone or browser, not a program."""
-    return participant.kind not in _OTHERS
+def may_be_caller(participant: rtc.Participant) -> bool:
+    """Return whether a participant is of a kind that can be a caller: a telephone or a browser."""
+    return participant.kind not in _PROGRAMS

@@ -29,21 +29,21 @@ class RoomWatch:
     Attributes:
         over: Why the stay has ended; empty until then.
         wake_at: When to call `tick` next; `None` if no time limit is running.
-        here: Whether the caller is in the room, as far as we know.
+        caller_here: Whether the caller is in the room, as far as we know.
         up: Whether we are connected to the room.
     """
 
     def __init__(self, now: float) -> None:
-        """Start in a room that we have just entered."""
+        """Start in a room that we have just entered; `wake_at` limits the wait for the caller."""
         self.over = ""
         self.wake_at: float | None = now + EMPTY_S
-        self.here = False
+        self.caller_here = False
         self.up = True
         self._came = False
 
     def caller_came(self, now: float) -> None:
         """Record that the caller is there, possibly again."""
-        self.here = self._came = True
+        self.caller_here = self._came = True
         if self.up:
             self.wake_at = None
 
@@ -54,7 +54,7 @@ class RoomWatch:
             now: The moment.
             over: Why the call has ended, if the caller will not return; else empty.
         """
-        self.here = False
+        self.caller_here = False
         if self.up and over:
             self._end(over)
         elif self.up:
@@ -70,7 +70,7 @@ class RoomWatch:
         """Record that we are in the room again."""
         self.up = True
         wait_s = BACK_S if self._came else EMPTY_S
-        self.wake_at = None if self.here else now + wait_s
+        self.wake_at = None if self.caller_here else now + wait_s
 
     def line_ended(self) -> None:
         """Record that the server removed us or closed the room."""

@@ -20,15 +20,15 @@ from calls.handover import Destination, Handover
 from transports.livekit.words import handover_of, mask_number
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
-ASK_S: Final = 3.0
+ASK_S: Final = 3.0  # the time limit of a request, except for a transfer
 # How long an idle connection is kept. The poll for rooms asks every 0.5 s, and each time uses the
 # connection that has been idle longest. With 1 s or more, all connections that a flood of rooms
 # opened would be kept for ever.
 IDLE_S: Final = 0.75
-MORE_S: Final = 5.0  # waited after the ringing time, for the response to a transfer
+RESPONSE_MARGIN_S: Final = 5.0  # after the ringing time, for the response to a transfer
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
-ANSWER_S: Final = 1.2  # how long an agent may take to respond; a live one takes about 0.01 s
-ASKED: Final = 2  # tries to reach an agent: a request is lost while it reconnects
+ALIVE_S: Final = 1.2  # how long an agent may take to respond; a live one takes about 0.01 s
+ALIVE_TRIES: Final = 2  # to reach an agent: a request is lost while the agent reconnects
 DELETE_AGAIN_S: Final = 2.0  # between two tries; short, because the caller hears silence
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # longer than a LiveKit call, because a reconnect needs the token
@@ -72,6 +72,8 @@ class LivekitRooms:
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_S),
+            # The library does not apply this limit to its requests; `_request` does. But because it
+            # is below 5 s, the library does not repeat a failed request (livekit-api 1.2.2).
             timeout=aiohttp.ClientTimeout(total=ASK_S),
         )
         self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
@@ -80,10 +82,10 @@ class LivekitRooms:
 
     async def close(self) -> None:
         """Release the connections; rooms that are still open stay open."""
-        deleting = tuple(self._deleting.values())
-        for item in deleting:
-            item.cancel()
-        await asyncio.gather(*deleting, return_exceptions=True)
+        tasks = tuple(self._deleting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
 
     def token(self, room: str) -> str:
@@ -112,9 +114,8 @@ class LivekitRooms:
         Raises:
             RoomsError: The server refuses or does not respond.
         """
-        return any(
-            item.kind == api.ParticipantInfo.SIP for item in await _participants(self._api, room)
-        )
+        participants = await _participants(self._api, room)
+        return any(participant.kind == api.ParticipantInfo.SIP for participant in participants)
 
     async def is_free(self, room: str) -> bool:
         """Return whether an agent of this server may enter a room: no live agent is in it.
@@ -141,7 +142,7 @@ class LivekitRooms:
         grants = api.VideoGrants(room_admin=True, room=room)
         token = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
         question = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
-        for _ in range(ASKED):
+        for _ in range(ALIVE_TRIES):
             request = self._twirp.request(
                 "RoomService",
                 "PerformRpc",
@@ -150,8 +151,8 @@ class LivekitRooms:
                 api.PerformRpcResponse,
             )
             with suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_S):
-                    with suppress(RoomsError):
+                async with asyncio.timeout(ALIVE_S):
+                    with suppress(RoomsError):  # a refusal: LiveKit's or that of a live agent
                         await _request(request)
                     return True
         return False
@@ -167,12 +168,12 @@ class LivekitRooms:
 
     def delete_later(self, room: str) -> None:
         """Keep trying to close a room whose caller has no agent, until the server does it."""
-        self.keep(room)
+        self.cancel_deletion(room)  # of an earlier call of this method
         self._deleting[room] = asyncio.get_running_loop().create_task(
             self._retry_deletion(room), name=f"close {mask_number(room)}"
         )
 
-    def keep(self, room: str) -> None:
+    def cancel_deletion(self, room: str) -> None:
         """Stop trying to close a room, because its caller has an agent again."""
         if task := self._deleting.pop(room, None):
             task.cancel()
@@ -187,8 +188,8 @@ class LivekitRooms:
                         there: Sequence[api.ParticipantInfo] = ()
                         with suppress(NoRoomError):
                             there = await _participants(self._api, room)
-                        agent = any(item.identity == AGENT for item in there)
-                        if not (agent and await self._is_alive(room)):
+                        has_agent = any(participant.identity == AGENT for participant in there)
+                        if not (has_agent and await self._is_alive(room)):
                             await self.delete(room)
                             break
         except TimeoutError:
@@ -200,7 +201,16 @@ class LivekitRooms:
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
     ) -> Handover:
-        """Make the carrier connect a caller elsewhere (SIP REFER); return the result."""
+        """Ask the carrier to connect the caller elsewhere (SIP REFER); return the result.
+
+        Never raises.
+
+        Args:
+            identity: The caller's identity in the room.
+            room: The room.
+            to: The destination.
+            ring_s: How long it may ring there.
+        """
         request = api.TransferSIPParticipantRequest(
             participant_identity=identity,
             room_name=room,
@@ -209,22 +219,24 @@ class LivekitRooms:
             ringing_timeout=Duration(seconds=round(ring_s)),
         )
         try:
-            async with asyncio.timeout(ring_s + MORE_S):
-                answer = await self._api.sip.transfer_sip_participant(request)
-        except api.SipCallError as refused:
-            ran_out = refused.code == api.ServerErrorCode.CANCELED
-            return handover_of(refused.sip_status_code, timed_out=ran_out)
+            async with asyncio.timeout(ring_s + RESPONSE_MARGIN_S):
+                # The library gives this request a limit of its own: the ringing time and 2 s.
+                response = await self._api.sip.transfer_sip_participant(request)
+        except api.SipCallError as error:  # also for a busy destination or no answer
+            # livekit-sip responds "canceled" when the ringing time is over.
+            rang_too_long = error.code == api.ServerErrorCode.CANCELED
+            return handover_of(error.sip_status_code, timed_out=rang_too_long)
         except TimeoutError:
             return "no_answer"
         except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
             logger.warning("LiveKit did not transfer a caller: {!r}", error)
             return "failed"
-        return _result_of(answer)
+        return _result_of(response)
 
 
 async def _participants(lk: api.LiveKitAPI, room: str) -> Sequence[api.ParticipantInfo]:
-    asked = api.ListParticipantsRequest(room=room)
-    return (await _request(lk.room.list_participants(asked))).participants
+    request = api.ListParticipantsRequest(room=room)
+    return (await _request(lk.room.list_participants(request))).participants
 
 
 def uri_of(number: str) -> str:
@@ -232,7 +244,7 @@ def uri_of(number: str) -> str:
     return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
 
 
-def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
+def _result_of(response: api.TransferSIPParticipantResponse) -> Handover:
     """Return the result of a transfer whose response is not an error.
 
     After a successful transfer, a server up to v1.13.5 responds with an empty message: it has no
@@ -241,11 +253,11 @@ def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
 
     Source: livekit-api 1.2.2, `SipService.transfer_sip_participant`.
     """
-    is_empty = not answer.transfer_id and answer.status == _STATUS.STS_TRANSFER_ONGOING
-    if is_empty or answer.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
+    is_empty = not response.transfer_id and response.status == _STATUS.STS_TRANSFER_ONGOING
+    if is_empty or response.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
         return "connected"
-    ran_out = answer.reason == api.SIPTransferReason.STR_RINGING_TIMEOUT
-    return handover_of(answer.sip_status.code or None, timed_out=ran_out)
+    rang_too_long = response.reason == api.SIPTransferReason.STR_RINGING_TIMEOUT
+    return handover_of(response.sip_status.code or None, timed_out=rang_too_long)
 
 
 def refusal_of(refused: api.ServerError) -> str:
@@ -256,7 +268,11 @@ def refusal_of(refused: api.ServerError) -> str:
 
 
 async def _request(request: Awaitable[_T]) -> _T:
-    """Return the response to a request within `ASK_S`; any failure is raised as `RoomsError`."""
+    """Return the response to a request within `ASK_S`.
+
+    Raises:
+        RoomsError: The request failed in any way; `NoRoomError` if there is no such room.
+    """
     try:
         async with asyncio.timeout(ASK_S):
             return await request

@@ -78,15 +78,15 @@ class WebhookReader:
         )
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def read(self, body: bytes, proof: str, *, now_s: float) -> RoomNews | WebhookRefusal:
+    def read(self, body: bytes, authorization: str, *, now_s: float) -> RoomNews | WebhookRefusal:
         """Return the event in a webhook, or why the webhook is not accepted.
 
         Args:
             body: The request's body.
-            proof: The request's `Authorization`.
+            authorization: The request's header `Authorization`.
             now_s: The time, in seconds since 1970.
         """
-        refusal = self._refusal(body, proof.removeprefix("Bearer "))
+        refusal = self._refusal(body, authorization.removeprefix("Bearer "))
         return refusal or self._event(body, now_s)
 
     def _event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
@@ -107,6 +107,7 @@ class WebhookReader:
         )
 
     def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
+        """Return why the token does not prove that LiveKit sent the body; `None` if it does."""
         if len(body) > MAX_BYTES:
             return _TOO_BIG
         try:
@@ -134,11 +135,11 @@ def begins_call(news: RoomNews, prefix: str) -> bool:
 
 
 WEBHOOK_PATH: Final = "/livekit/webhook"
-LOOK_EVERY_S: Final = 0.5  # between polls; a caller whose webhook or worker was lost waits for one
-TRIES: Final = 3  # to join a room, while the caller hears ringing
-TRY_AGAIN_S: Final = 0.2
-RING_S: Final = 2.0  # how long a telephone may take to join its room, so that it can hear busy
-LOOK_S: Final = 0.1
+POLL_EVERY_S: Final = 0.5  # between polls; a caller whose webhook or worker was lost waits for one
+JOIN_TRIES: Final = 3  # to join a room, while the caller hears ringing
+JOIN_PAUSE_S: Final = 0.2  # between two tries
+PHONE_JOINS_S: Final = 2.0  # for a telephone to join its room, so that it can hear busy
+CHECK_EVERY_S: Final = 0.1  # whether the telephone has joined
 
 
 Converse: TypeAlias = Callable[[LivekitLeg], Awaitable[None]]
@@ -159,7 +160,7 @@ class RoomAnswerer:
         converse: Runs a call on a leg.
         prefix: The prefix of the rooms that our dispatch rule makes.
         parked: The calls of workers that have died.
-        unreachable: Whether the last poll failed.
+        unreachable: Whether the last poll failed; only the first failure in a row is published.
         lines: The lines of calls that have not ended.
     """
 
@@ -183,14 +184,14 @@ class RoomAnswerer:
     async def look_round(self) -> None:
         """Poll for rooms until cancelled, in the process that leads the pool."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
             if self.pool.leads:
                 await self._poll_rooms()
 
     async def webhook(self, request: Request) -> Response:
         """Accept an event; a call runs in a task of its own, after the response."""
-        proof = request.headers.get("authorization", "")
-        news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
+        body, authorization = await request.body(), request.headers.get("authorization", "")
+        news = self.reader.read(body, authorization, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
             if news.status is not HTTPStatus.OK:  # repeated or late events are normal
                 self.emit(InputRefused(transport="livekit", reason=news.reason))
@@ -239,7 +240,7 @@ class RoomAnswerer:
         The caller hears ringing until our sound is published. After an error the room is closed,
         because its caller would hear silence.
         """
-        self.rooms.keep(room.name)
+        self.rooms.cancel_deletion(room.name)
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         self.lines.add(line)
         try:
@@ -255,15 +256,15 @@ class RoomAnswerer:
             await line.close()
 
     async def _join(self, line: LivekitLine) -> bool:
-        for _ in range(TRIES):
+        for _ in range(JOIN_TRIES):
             try:
                 await line.open()
             except LineError as error:
                 logger.info("{}: {}", mask_number(line.place.room), error)
-                await asyncio.sleep(TRY_AGAIN_S)
+                await asyncio.sleep(JOIN_PAUSE_S)
             else:
                 return True
-        self._emit_failure(LineError(f"no room after {TRIES} tries"))
+        self._emit_failure(LineError(f"no room after {JOIN_TRIES} tries"))
         return False
 
     async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
@@ -280,22 +281,24 @@ class RoomAnswerer:
             await leg.hang_up("busy")
 
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
-        """Reject a call by closing its room: before an answer, LiveKit then sends 486 (busy).
+        """Reject a call by closing its room; before an answer, LiveKit then sends 486 (busy).
 
-        While this server drains, another one gets time to find the room by its poll.
+        The telephone has up to `PHONE_JOINS_S` to join the room, so that it can hear busy. While
+        this server drains, it always waits that long, and leaves a room that another server's agent
+        has joined meanwhile.
         """
         with suppress(RoomsError):  # `_close` reports it
-            for _ in range(round(RING_S / LOOK_S)):
+            for _ in range(round(PHONE_JOINS_S / CHECK_EVERY_S)):
                 if reason != "draining" and await self.rooms.has_caller(room.name):
                     break
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(CHECK_EVERY_S)
             if not await self.rooms.is_free(room.name):
                 return
         self.emit(CallRefused(transport="livekit", reason=reason))
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
-        """Close a room; if that fails, give up the claim on it, so that the poll finds it again."""
+        """Close a room; if that fails, give up the claim on it, so that the poll retries it."""
         try:
             await self.rooms.delete(room.name)
         except RoomsError as error:

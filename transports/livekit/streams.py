@@ -81,7 +81,7 @@ class LivekitInput(BaseInputTransport):
                 await self.cancel_task(task)
 
     def _hear(self, sound: rtc.Track) -> None:
-        previous, self._listening = self._listening, None
+        previous = self._listening
         self._listening = self.create_task(self._listen(sound, previous), "hear the caller")
 
     async def _listen(self, sound: rtc.Track, previous: asyncio.Task[None] | None) -> None:

@@ -238,9 +238,9 @@ async def _ensure(store: _Store, wanted: Any) -> Arranged:
         name for name in store.ours if _comparable(found, name) != _comparable(wanted, name)
     )
     if different:
-        for item in different:
-            found.ClearField(item)
-        found.MergeFrom(_only(wanted, different))
+        for name in different:
+            found.ClearField(name)  # `MergeFrom` would append to a list
+        found.MergeFrom(_copy_of(wanted, different))
         await _request(store.replace(object_id, found), f"change the {store.part}")
     change: Change = "changed" if different else "unchanged"
     return Arranged(part=store.part, id=object_id, change=change, fields=different)
@@ -265,23 +265,32 @@ def _comparable(message: Any, name: str) -> object:
     return sorted(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
-def _only(message: Any, names: Iterable[str]) -> Any:
-    part = type(message)()
-    part.CopyFrom(message)
+def _copy_of(message: Any, names: Iterable[str]) -> Any:
+    """Return a copy of a message with only the named fields."""
+    copy = type(message)()
+    copy.CopyFrom(message)
     for field in message.DESCRIPTOR.fields:
         if field.name not in names:
-            part.ClearField(field.name)
-    return part
+            copy.ClearField(field.name)
+    return copy
 
 
 _T = TypeVar("_T")
 
 
-async def _request(answer: Awaitable[_T], what: str) -> _T:
-    """Return the service's response; raise `ExchangeError` with the reason if it fails."""
+async def _request(request: Awaitable[_T], what: str) -> _T:
+    """Return the service's response within `ASK_S`.
+
+    Args:
+        request: The request.
+        what: What was requested, for the text of the error.
+
+    Raises:
+        ExchangeError: The request failed.
+    """
     try:
         async with asyncio.timeout(ASK_S):  # the library ignores the session's timeout
-            return await answer
+            return await request
     except api.ServerError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise ExchangeError(refusal_of(error)) from error

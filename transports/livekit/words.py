@@ -133,7 +133,12 @@ def mask_number(room: str) -> str:
 
 
 def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:
-    """Return the result of a failed transfer."""
+    """Return the result of a failed transfer.
+
+    Args:
+        sip_code: The status of the destination or its carrier; `None` if there was none.
+        timed_out: Whether it rang too long; counts only without a status.
+    """
     if sip_code is None:
         return "no_answer" if timed_out else "failed"
     return _BY_SIP_CODE.get(sip_code, "failed")

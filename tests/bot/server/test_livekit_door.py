@@ -453,7 +453,7 @@ async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_th
             )
 
         monkeypatch.setattr(routes, "LivekitLine", EnteringLine)
-        monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.2)
+        monkeypatch.setattr(livekit_rooms, "ALIVE_S", 0.2)
         async with opened(tmp_path / "old", call=made, media_server=media_server) as old:
             media_server.rooms = ["call-1"]
             await old.post(started("call-1"))
