@@ -25,9 +25,10 @@ from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio.dialect import TWILIO
 from transports.twilio.rest import TwilioRest
 
-MORE_S: Final = 6.0  # waited after the ringing time: Twilio rings up to five seconds longer
-LOOK_S: Final = 1.0  # between two status checks; an answer shows without them, by its stream
-OUTCOMES: Final[Mapping[str, Handover]] = {
+RING_MARGIN_S: Final = 6.0  # after the ringing time: Twilio rings up to five seconds longer
+# Between two status checks. An answer needs none, because the stream of the person reports it.
+CHECK_EVERY_S: Final = 1.0
+RESULT_BY_STATUS: Final[Mapping[str, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
     "canceled": "no_answer",
@@ -37,7 +38,7 @@ OUTCOMES: Final[Mapping[str, Handover]] = {
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
 UNCONFIRMED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # a call may have been placed
 IN_PROGRESS: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
-OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
+LEG_OUTCOME_BY_RESULT: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
     "no_answer": "no-answer",
     "declined": "completed",
@@ -63,13 +64,21 @@ def stream_twiml(url: str, token: str, *, action: str | None = None) -> str:
 
 
 @dataclass(slots=True)
-class _Called:
-    """A person who is being called, and the result."""
+class _RingingPerson:
+    """A person who is being called.
 
-    called: str  # the number
-    placing: asyncio.Task[str]  # returns the call's id
+    Attributes:
+        number: The person's number.
+        placing: Requests the call; returns its id.
+        sid: The call's id; empty until it is known.
+        check_failed: Whether at least one status check has failed.
+        picked_up: The person's leg, once they have answered and their stream has started.
+    """
+
+    number: str
+    placing: asyncio.Task[str]
     sid: str = ""
-    check_failed: bool = False  # at least once
+    check_failed: bool = False
     picked_up: asyncio.Future[Leg] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -85,7 +94,7 @@ class TwilioPeople:
         socket_url: The URL of a media socket in this process.
         emit: Publishes events.
         clock: The time in seconds.
-        called: The people who are being called, by the token of their stream.
+        ringing: The people who are being called, by the token of their stream.
     """
 
     rest: TwilioRest
@@ -93,7 +102,7 @@ class TwilioPeople:
     socket_url: str
     emit: Emit
     clock: Clock
-    called: dict[str, _Called] = field(default_factory=dict)
+    ringing: dict[str, _RingingPerson] = field(default_factory=dict)
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call a person; return their leg after they answer, or the result if they do not."""
@@ -101,76 +110,82 @@ class TwilioPeople:
         placing = asyncio.get_running_loop().create_task(
             self._place(to.number, token, ring_s=ring_s), name="call a person"
         )
-        waiting = self.called[token] = _Called(called=to.number, placing=placing)
+        person = self.ringing[token] = _RingingPerson(number=to.number, placing=placing)
         try:
-            waiting.sid = await asyncio.shield(placing)
-            self.emit(LegRinging(call_ref=waiting.sid))
-            outcome = await self._outcome(waiting, ring_s + MORE_S)
+            person.sid = await asyncio.shield(placing)
+            self.emit(LegRinging(call_ref=person.sid))
+            result = await self._wait_for_answer(person, within_s=ring_s + RING_MARGIN_S)
         except ServiceError as error:
             self._emit_failure(error, "the person was not called")
-            outcome = "failed"
+            result = "failed"
         except asyncio.CancelledError:
-            await asyncio.shield(self._abandon(waiting))
+            await asyncio.shield(self._abandon(person))
             raise
         finally:
-            del self.called[token]
-        if outcome is None:
-            self.emit(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
-            return waiting.picked_up.result()
-        await self._end(waiting)
-        ended = OUTCOME_OF.get(outcome, "failed")
-        self.emit(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
-        return outcome
+            del self.ringing[token]
+        if result is None:
+            self.emit(LegAnswered(call_ref=person.sid, after_s=self.clock() - began_at))
+            return person.picked_up.result()
+        await self._end(person)
+        outcome = LEG_OUTCOME_BY_RESULT.get(result, "failed")
+        self.emit(LegEnded(call_ref=person.sid, outcome=outcome, reason=result))
+        return result
 
     async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
         """Turn the stream of a person who has answered into their leg, and wait until it ends.
 
         A stream with an unknown or used token is ignored.
         """
-        waiting = self.called.get(token)
-        if waiting is None or waiting.picked_up.done():
+        person = self.ringing.get(token)
+        if person is None or person.picked_up.done():
             return
         leg = PersonLeg(
             websocket,
-            CarriedCall(call_ref=started.call_sid, called=waiting.called, direction="outbound"),
+            CarriedCall(call_ref=started.call_sid, called=person.number, direction="outbound"),
             MediaStream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW),
             emit=self.emit,
             clock=self.clock,
             control=self.rest,
         )
-        waiting.picked_up.set_result(leg)
-        await leg.over.wait()
+        person.picked_up.set_result(leg)
+        await leg.ended.wait()
 
-    async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
-        """Wait for an answer; return `None` if the call was answered in time, else its result."""
-        until_s = self.clock() + within_s
-        while self.clock() < until_s:
-            await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
-            if waiting.picked_up.done():
+    async def _wait_for_answer(self, person: _RingingPerson, *, within_s: float) -> Handover | None:
+        """Wait for an answer; return `None` if the person answers in time, else the result.
+
+        A person who answers opens a stream, which `take` reports. A call that is busy, declined or
+        failed opens none, so Twilio is asked for its status every `CHECK_EVERY_S`.
+        """
+        until = self.clock() + within_s
+        while self.clock() < until:
+            await asyncio.wait({person.picked_up}, timeout=CHECK_EVERY_S)
+            if person.picked_up.done():
                 return None
-            if (outcome := await self._check_until_answer(waiting)) is not None:
-                return None if waiting.picked_up.done() else outcome
-        return None if waiting.picked_up.done() else "no_answer"
+            result = await self._check_once_unless_answered(person)
+            if result is not None:
+                # The person may have answered while the status was being checked.
+                return None if person.picked_up.done() else result
+        return None if person.picked_up.done() else "no_answer"
 
-    async def _abandon(self, waiting: _Called) -> None:
+    async def _abandon(self, person: _RingingPerson) -> None:
         """End a call after waiting for its id, because without the id the call would ring on."""
         with suppress(ServiceError):
-            waiting.sid = await waiting.placing
-        await self._end(waiting)
+            person.sid = await person.placing
+        await self._end(person)
 
-    async def _end(self, waiting: _Called) -> None:
+    async def _end(self, person: _RingingPerson) -> None:
         """Stop the ringing, or hang up on a person who has already answered."""
-        if waiting.picked_up.done() and not waiting.picked_up.cancelled():
-            await waiting.picked_up.result().hang_up("too_late")
+        if person.picked_up.done() and not person.picked_up.cancelled():
+            await person.picked_up.result().hang_up("too_late")
             return
-        waiting.picked_up.cancel()
-        if not waiting.sid:
+        person.picked_up.cancel()  # so that `take` ignores a stream from now on
+        if not person.sid:
             return
-        canceled = (("Status", "canceled"),)  # for a ringing call; an answered one is completed
+        canceled = (("Status", "canceled"),)  # for a ringing call; if it fails, we hang up
         try:
-            await self.rest.ask("POST", f"Calls/{quote(waiting.sid, safe='')}", canceled)
+            await self.rest.ask("POST", f"Calls/{quote(person.sid, safe='')}", canceled)
         except ServiceError:
-            error = await self.rest.complete(waiting.sid)
+            error = await self.rest.complete(person.sid)
             if error is not None:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
@@ -204,34 +219,34 @@ class TwilioPeople:
             return ""
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
         placed = {str(call.get("sid", "")) for call in calls if call.get("status") in IN_PROGRESS}
-        unknown = placed - {called.sid for called in self.called.values()}
+        unknown = placed - {person.sid for person in self.ringing.values()}
         return unknown.pop() if len(unknown) == 1 else ""
 
-    async def _check_until_answer(self, waiting: _Called) -> Handover | None:
-        """Check the status of a call; return at once if it is answered meanwhile."""
+    async def _check_once_unless_answered(self, person: _RingingPerson) -> Handover | None:
+        """Return the result of `_check`, or `None` as soon as the person answers meanwhile."""
         check = asyncio.get_running_loop().create_task(
-            self._check(waiting), name="check a person's call"
+            self._check(person), name="check a person's call"
         )
         try:
-            await asyncio.wait({check, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({check, person.picked_up}, return_when=asyncio.FIRST_COMPLETED)
             return check.result() if check.done() else None
         finally:
             check.cancel()
             await asyncio.gather(check, return_exceptions=True)
 
-    async def _check(self, waiting: _Called) -> Handover | None:
+    async def _check(self, person: _RingingPerson) -> Handover | None:
         """Return the result of a call by Twilio's record; `None` while it is in progress.
 
         If the check fails, the call counts as in progress.
         """
         try:
-            record = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
+            record = await self.rest.ask("GET", f"Calls/{quote(person.sid, safe='')}")
         except ServiceError as error:
-            if not waiting.check_failed:  # otherwise there would be one event per second
+            if not person.check_failed:  # otherwise there would be one event per second
                 self._emit_failure(error, "cannot check whether the call still rings")
-            waiting.check_failed = True
+            person.check_failed = True
             return None
-        return OUTCOMES.get(str(record.get("status")))
+        return RESULT_BY_STATUS.get(str(record.get("status")))
 
     def _emit_failure(self, error: ServiceError, what: str) -> None:
         logger.warning("{}: {}", what, error)
@@ -242,16 +257,16 @@ class PersonLeg(StreamLeg):
     """The leg of a person that we called.
 
     Attributes:
-        over: Set after `hang_up`; the task of the stream waits for it.
+        ended: Set after `hang_up`; the task of the stream waits for it.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - passed on
-        self.over = asyncio.Event()
+        self.ended = asyncio.Event()
 
     async def hang_up(self, reason: str = "") -> None:
         """End the call at the carrier, and close the socket."""
         try:
             await super().hang_up(reason)
         finally:
-            self.over.set()
+            self.ended.set()

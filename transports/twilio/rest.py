@@ -137,7 +137,15 @@ class TwilioRest:
         good: Sequence[int] = (HTTPStatus.OK,),
         twice: bool = False,
     ) -> RingTrouble | None:
-        """Change a call; return the error, or `None` for a status in `good`. Never raises."""
+        """Change a call; return the error, or `None` if it succeeded. Never raises.
+
+        Args:
+            call_sid: Twilio's id of the call.
+            fields: The change.
+            what: The name of the request in the text of the error.
+            good: The statuses that mean success.
+            twice: See `RestClient.send`.
+        """
         try:
             async with asyncio.timeout(ASK_S):
                 status, _ = await self._client.send(

@@ -63,18 +63,18 @@ def _is_number(text: str) -> bool:
 
 
 class TwilioRoutes:
-    """Twilio's routes.
+    """Twilio's webhooks and media socket.
 
     Attributes:
-        router: The routes.
+        router: To be included in the application.
 
     Args:
-        host: The server's side. Signatures are checked for its addresses, because a proxy may have
-            changed the URL of a request.
+        host: The server's functions. Signatures are checked for its addresses, because a proxy may
+            have changed the URL of a request.
         auth_token: The account's primary token, with which Twilio signs webhooks.
         rest: Twilio's API, which ends calls; `None` to close the socket instead.
         patience: How long the agent waits for a lost line.
-        people: Calls to people, whose streams arrive here too.
+        people: Calls people for transfers; their streams arrive here, too.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class TwilioRoutes:
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Admit a new stream by its token: of a person that we called, or of a caller."""
         token = started.parameters.get("token", "")
-        if self._people is None or token not in self._people.called:
+        if self._people is None or token not in self._people.ringing:
             return await self._tokens.admit(started, token)
         taker = partial(self._people.take, token, started)
         return AdmittedStream(call=CarriedCall(call_ref=started.call_sid), seat=0, taker=taker)
@@ -141,13 +141,14 @@ class TwilioRoutes:
     def _is_known(self, websocket: WebSocket) -> bool:
         """Return whether Twilio signed the handshake, for the URL in the TwiML.
 
-        A handshake without a valid signature is accepted as a stranger's: a proxy may have removed
-        the header. A slash after the path, which some deployments have seen, is accepted.
+        Otherwise it is accepted, too, because a proxy may have removed the header, but other
+        clients may displace it. A slash after the path, which some deployments have seen, is
+        accepted.
         """
-        proof = websocket.headers.get("x-twilio-signature", "")
+        signature = websocket.headers.get("x-twilio-signature", "")
         url = self._host.socket_url(MEDIA_PATH, websocket.path_params.get("worker") or "")
-        return bool(proof) and any(
-            self._validator.validate(item, {}, proof) for item in (url, f"{url}/")
+        return bool(signature) and any(
+            self._validator.validate(item, {}, signature) for item in (url, f"{url}/")
         )
 
     def _is_signed(self, request: Request, path: str, form: Form) -> bool:
@@ -157,7 +158,7 @@ class TwilioRoutes:
             addresses=self._host.addresses,
             path=path,
             query=request.url.query,
-            proof=request.headers.get("x-twilio-signature", ""),
+            signature=request.headers.get("x-twilio-signature", ""),
         )
 
     def _reply(self, form: Form, answer: StreamPass | TurnedAway) -> Response:

@@ -20,7 +20,7 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
-from transports.twilio.people import MORE_S, PersonLeg, TwilioPeople
+from transports.twilio.people import RING_MARGIN_S, PersonLeg, TwilioPeople
 from transports.twilio.rest import Fields, TwilioRest
 from transports.twilio.routes import MEDIA_PATH, TwilioRoutes
 
@@ -143,7 +143,7 @@ async def test_no_telephone_keeps_ringing_when_the_outcome_is_never_learned() ->
         began_s = it.pool.clock()
 
         assert await it.call() == "no_answer"
-        assert it.pool.clock() - began_s == pytest.approx(RING_S + MORE_S, abs=1.5)
+        assert it.pool.clock() - began_s == pytest.approx(RING_S + RING_MARGIN_S, abs=1.5)
         assert it.office.requests[1] == (it.placed.phone.call_sid, "canceled")
         assert failures(it) == 1
 
@@ -153,7 +153,7 @@ async def test_a_person_who_answers_during_the_last_request_is_not_hung_up_on() 
         it.office.looks_after_s = 30
         called = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed) and it.placed.carrier is not None)
-        it.pool.now_ahead_s = RING_S + MORE_S
+        it.pool.now_ahead_s = RING_S + RING_MARGIN_S
 
         await it.connected(await called)
 
@@ -166,7 +166,7 @@ async def test_a_call_being_placed_is_cancelled_when_the_caller_hangs_up() -> No
         await asyncio.wait({called})
 
         assert it.placed.status == "canceled"
-        assert it.people.called == {}
+        assert it.people.ringing == {}
 
 
 async def test_a_person_who_answers_during_a_late_request_does_not_wait_for_it() -> None:
@@ -201,7 +201,7 @@ async def test_another_callers_call_of_the_same_person_is_not_taken_for_a_refuse
     async with desk(Callee(ring_s=6)) as it, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed))
-        elsewhere = replace(it.people, called={})
+        elsewhere = replace(it.people, ringing={})
 
         assert await elsewhere.call_person(BILLING, ring_s=RING_S) == "failed"  # one call a second
         await it.connected(await first)
