@@ -15,7 +15,7 @@ from transports.dialling import (
 )
 from transports.exotel.dialling import ExotelCarrier
 from transports.exotel.rest import ExotelRest
-from transports.exotel.routes import ExotelProof, ExotelRoutes
+from transports.exotel.routes import ExotelAuthenticator, ExotelRoutes
 from transports.leg import People
 from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost
@@ -51,10 +51,10 @@ def carrier_routers(
         yield from _plivo_routes(transports.plivo, host)
     if transports.exotel.enabled:
         exotel = transports.exotel
-        proof = ExotelProof(
+        authenticator = ExotelAuthenticator(
             key=exotel.api_key, token=exotel.api_token, addresses=exotel.allowed_addresses
         )
-        yield ExotelRoutes(host, proof=proof).router
+        yield ExotelRoutes(host, authenticator=authenticator).router
 
 
 def _twilio_routes(

@@ -26,7 +26,7 @@ from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.campaigns.placing import ACCOUNT
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving
-from transports.exotel.routes import ExotelProof, ExotelRoutes
+from transports.exotel.routes import ExotelAuthenticator, ExotelRoutes
 from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost
 from transports.plivo.rest import PlivoRest
@@ -97,8 +97,8 @@ class CarrierServer:
             content_type=self.content_type,
             patience=patience,
         )
-        proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
-        yield ExotelRoutes(host, proof=proof)
+        authenticator = ExotelAuthenticator(key=SecretStr(KEY), token=SecretStr(TOKEN))
+        yield ExotelRoutes(host, authenticator=authenticator)
 
     async def news(self, call: Carrier, event: str, **payload: str) -> None:
         """Send a webhook about a call, as Telnyx does."""

@@ -8,11 +8,11 @@ from transports.telnyx.events import (
     HANDED_ON,
     TelnyxEnd,
     answerer_of,
+    encoded_state,
     end_of,
     is_handed_on,
+    plain_state,
     ref_of,
-    state_of,
-    state_of_call,
 )
 
 ENDS: dict[str, tuple[str, str, str, int | None]] = {
@@ -68,12 +68,12 @@ def test_the_answerer_is_read(event: str, result: str, answerer: str) -> None:
 
 
 def test_our_own_id_is_read_from_a_state() -> None:
-    assert ref_of(state_of("d-1")) == "d-1"
-    assert not is_handed_on(state_of("d-1"))
+    assert ref_of(encoded_state("d-1")) == "d-1"
+    assert not is_handed_on(encoded_state("d-1"))
 
 
 def test_our_own_id_is_read_from_the_state_of_a_transferred_call() -> None:
-    state = base64.b64encode(f"{HANDED_ON}{state_of_call('d-1')}".encode()).decode()
+    state = base64.b64encode(f"{HANDED_ON}{plain_state('d-1')}".encode()).decode()
 
     assert ref_of(state) == "d-1"
     assert is_handed_on(state)
@@ -88,4 +88,4 @@ def test_a_foreign_state_belongs_to_no_dial(state: object) -> None:
 
 
 def test_an_overlong_id_is_bounded() -> None:
-    assert len(ref_of(state_of("d" * 5000))) == 64
+    assert len(ref_of(encoded_state("d" * 5000))) == 64

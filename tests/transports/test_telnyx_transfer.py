@@ -10,7 +10,7 @@ from tests.bot.server.test_telnyx_dials import told
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from transports.rest import ASK_S
 from transports.telnyx.events import is_handed_on
-from transports.telnyx.transfer import BRIDGED_S, handed_on
+from transports.telnyx.transfer import BRIDGED_S, transfer_result
 
 pytestmark = pytest.mark.virtual_time
 
@@ -32,7 +32,7 @@ NEWS: dict[str, tuple[str, str, Handover | None]] = {
 def test_an_event_of_the_other_leg_has_its_meaning(
     event: str, cause: str, outcome: Handover | None
 ) -> None:
-    assert handed_on(event, cause) == outcome
+    assert transfer_result(event, cause) == outcome
 
 
 async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring() -> None:

@@ -5,7 +5,7 @@ AI"), without asking us for instructions.
 
 Exotel's API finds a call only by Exotel's own id, and its lists leave out live calls. If the
 response to a call request is lost, we do not have that id. Only the callbacks and the stream of the
-call, which carry our own id, then show what became of the dial. As the call may have been placed,
+call, which carry our own id, then show the result of the dial. As the call may have been placed,
 the dial is never repeated. It is certain that no call was placed only if Exotel refused the request
 or never received it.
 
@@ -64,11 +64,11 @@ def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
     return hmac.new(token.get_secret_value().encode(), statement, hashlib.sha256).hexdigest()
 
 
-def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
-    """Return whether we issued this address for this dial."""
+def is_proven(token: SecretStr, ref: str, proof: str, purpose: Purpose) -> bool:
+    """Return whether a proof is valid for this dial and purpose; the sender is untrusted."""
     if not ref or len(ref) > MAX_REF_CHARS:
         return False
-    return hmac.compare_digest(dial_proof(token, ref, purpose).encode(), shown.encode())
+    return hmac.compare_digest(dial_proof(token, ref, purpose).encode(), proof.encode())
 
 
 def ending_of(status: str) -> str:

@@ -40,7 +40,7 @@ from transports.pool import HeldSeat
 STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
 """Call status by event type; the `Status` in a callback is unreliable while the call goes on."""
 
-OVER: Final = "terminal"
+OVER: Final = "terminal"  # the event type of the last callback
 
 
 def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
@@ -109,26 +109,34 @@ def _field(part: Message) -> tuple[str, str]:
     return (name if isinstance(name, str) else ""), text
 
 
-OF_ONE_DIAL: Final = "/{dial}/{proof}"
+DIAL_SUFFIX: Final = "/{dial}/{proof}"  # of the URLs of a call that we place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExotelProof:
-    """Authenticates handshakes: by the credentials if they are configured, else by the address.
+class ExotelAuthenticator:
+    """Authenticates the handshakes of media sockets, and the callbacks on calls that we placed.
+
+    The handshake of an inbound call needs the credentials; if they are not configured, its address
+    alone must be known. The handshake and the callbacks of a call that we placed need its proof
+    (see `dial_proof`). If `addresses` are configured, each handshake must come from one of them.
 
     Attributes:
         key: The account's API key.
-        token: The account's secret, which also makes the proofs of our own calls.
-        addresses: The networks from which Exotel connects; empty to accept any, which requires
-            credentials or a proof.
+        token: The account's secret, which also makes the proofs.
+        addresses: The networks from which Exotel connects; empty if they are not checked.
     """
 
     key: SecretStr | None = None
     token: SecretStr | None = None
     addresses: Sequence[str] = ()
 
-    def holds(self, authorization: str, address: str) -> bool:
-        """Return whether the handshake of an inbound call is authentic."""
+    def accepts_inbound(self, authorization: str, address: str) -> bool:
+        """Return whether the handshake of an inbound call is authentic.
+
+        Args:
+            authorization: The header `Authorization`.
+            address: The network address that it comes from.
+        """
         if self.key and self.token:
             pair = self.key.get_secret_value(), self.token.get_secret_value()
             expected = aiohttp.encode_basic_auth(*pair)
@@ -137,11 +145,21 @@ class ExotelProof:
             return not self.addresses or self._is_known(address)
         return self._is_known(address)
 
-    def holds_for(self, dial_id: str, shown: str, address: str) -> bool:
-        """Return whether the handshake of a call that we placed is authentic."""
-        if self.token is None or not is_proven(self.token, dial_id, shown, "media"):
+    def accepts_dial(self, dial_id: str, proof: str, address: str) -> bool:
+        """Return whether the handshake of a call that we placed is authentic.
+
+        Args:
+            dial_id: Our id of the dial, from the URL.
+            proof: From the URL.
+            address: The network address that it comes from.
+        """
+        if self.token is None or not is_proven(self.token, dial_id, proof, "media"):
             return False
         return not self.addresses or self._is_known(address)
+
+    def accepts_callback(self, dial_id: str, proof: str) -> bool:
+        """Return whether a callback on a call that we placed is authentic."""
+        return self.token is not None and is_proven(self.token, dial_id, proof, "status")
 
     def _is_known(self, address: str) -> bool:
         try:
@@ -152,16 +170,19 @@ class ExotelProof:
 
 
 class ExotelRoutes:
-    """Exotel's routes.
+    """Exotel's media socket and status callbacks.
 
     Attributes:
-        router: The routes.
+        router: To be included in the application.
+
+    Args:
+        host: The server's functions.
+        authenticator: Authenticates the handshakes and callbacks.
     """
 
-    def __init__(self, host: CarrierHost, *, proof: ExotelProof) -> None:
-        """Create the routes; `proof` authenticates the handshakes and callbacks."""
+    def __init__(self, host: CarrierHost, *, authenticator: ExotelAuthenticator) -> None:
         self._host = host
-        self._proof = proof
+        self._authenticator = authenticator
         self._webhooks = Webhooks("exotel", host.emit)
         self._progress = StatusCallbacks(host, "exotel")
         self._returns = Returns(host.pool, "exotel")
@@ -169,13 +190,13 @@ class ExotelRoutes:
             host=host, dialect=EXOTEL, admit=self._admit, returns=self._returns
         )
         self.router = APIRouter()
-        for path in (MEDIA_PATH, MEDIA_PATH + OF_ONE_DIAL):
+        for path in (MEDIA_PATH, MEDIA_PATH + DIAL_SUFFIX):  # inbound calls; calls that we placed
             self.router.add_api_websocket_route(path, self._media)
-        self.router.add_api_route(STATUS_PATH + OF_ONE_DIAL, self._status, methods=["POST"])
+        self.router.add_api_route(STATUS_PATH + DIAL_SUFFIX, self._status, methods=["POST"])
 
     async def _media(self, websocket: WebSocket) -> None:
         """Accept an authenticated handshake; answer 403 to any other."""
-        if not self._is_proven(websocket):
+        if not self._is_authentic(websocket):
             self._host.emit(InputRefused(transport="exotel", reason="wrong_credentials"))
             await websocket.close(POLICY)
             return
@@ -183,8 +204,8 @@ class ExotelRoutes:
 
     async def _status(self, request: Request, dial: str, proof: str) -> Response:
         """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
-        refuse, token = self._webhooks.refuse, self._proof.token
-        if token is None or not is_proven(token, dial, proof, "status"):
+        refuse = self._webhooks.refuse
+        if not self._authenticator.accepts_callback(dial, proof):
             return refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
         body = await self._webhooks.body(request)
         if isinstance(body, Response):
@@ -196,7 +217,7 @@ class ExotelRoutes:
         if callback is None:
             return refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         # Stored by the dial's id, which is proven: anyone could write another call's id in a form.
-        await self._progress.take(callback, place_of=dial)
+        await self._progress.take(callback, store_key=dial)
         return Response(status_code=HTTPStatus.OK)
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
@@ -204,7 +225,7 @@ class ExotelRoutes:
         pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
         if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
-            await self._progress.take(picked_up, place_of=dial_id)
+            await self._progress.take(picked_up, store_key=dial_id)
         if await self._returns.find(started.call_sid) is not None:
             return Refusal(reason="call_goes_on", close_code=POLICY)
         admitted = await pool.admit(started.call_sid)
@@ -217,12 +238,14 @@ class ExotelRoutes:
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
 
-    def _is_proven(self, websocket: WebSocket) -> bool:
+    def _is_authentic(self, websocket: WebSocket) -> bool:
+        """Return whether a handshake is authentic; one with a dial's URL needs the dial's proof."""
         address = websocket.client.host if websocket.client else ""
         if "dial" in websocket.path_params:
-            dial_id, shown = websocket.path_params["dial"], websocket.path_params["proof"]
-            return self._proof.holds_for(dial_id, shown, address)
-        return self._proof.holds(websocket.headers.get("authorization", ""), address)
+            dial_id, proof = websocket.path_params["dial"], websocket.path_params["proof"]
+            return self._authenticator.accepts_dial(dial_id, proof, address)
+        authorization = websocket.headers.get("authorization", "")
+        return self._authenticator.accepts_inbound(authorization, address)
 
 
 def _call(started: Started, dial_id: str) -> CarriedCall:

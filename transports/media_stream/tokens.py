@@ -16,7 +16,7 @@ from calls.handover import Handover
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
-from transports.media_stream.webhooks import CarrierHost, elsewhere
+from transports.media_stream.webhooks import CarrierHost, fallback_response
 from transports.pool import (
     DRAINING,
     SEAT_S,
@@ -230,7 +230,7 @@ def reply(
         case StreamPass():
             return xml(stream(given))
         case TurnedAway.LEAVING:
-            return elsewhere()
+            return fallback_response()
         case TurnedAway.OVER:
             return xml(over)
         case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:

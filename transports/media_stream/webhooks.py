@@ -142,7 +142,7 @@ class Webhooks:
         return self.refuse("webhook_too_big_or_too_slow", status)
 
 
-def elsewhere() -> Response:
+def fallback_response() -> Response:
     """Return the response after which a carrier uses the fallback URL, on another machine."""
     return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -185,14 +185,14 @@ class StatusCallbacks:
         self._carrier = carrier
         self._locks = PoolLocks(host.pool.peers)
 
-    async def take(self, callback: StatusCallback, *, place_of: str = "") -> Sequence[LegEvent]:
+    async def take(self, callback: StatusCallback, *, store_key: str = "") -> Sequence[LegEvent]:
         """Publish and return the new events of an authenticated callback.
 
         Args:
             callback: The callback.
-            place_of: The key of the progress in the store; if empty, the carrier's id of the call.
+            store_key: The key of the progress in the store; if empty, the carrier's id of the call.
         """
-        events, _ = await self._advance(callback, place_of or callback.call_ref)
+        events, _ = await self._advance(callback, store_key or callback.call_ref)
         for event in events:
             self._host.emit(event)
         return events
@@ -203,9 +203,9 @@ class StatusCallbacks:
         return after.ended
 
     async def _advance(
-        self, callback: StatusCallback, kept_by: str
+        self, callback: StatusCallback, store_key: str
     ) -> tuple[Sequence[LegEvent], LegProgress]:
-        place, key_values = f"{self._carrier} progress {kept_by}", self._host.pool.key_values
+        place, key_values = f"{self._carrier} progress {store_key}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)

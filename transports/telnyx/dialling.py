@@ -35,7 +35,7 @@ from transports.dialling import (
 from transports.media_stream.messages import is_id, part, text
 from transports.rest import dial_error
 from transports.telnyx.dialect import MAX_REF_CHARS
-from transports.telnyx.events import answerer_of, end_of, ref_of, state_of
+from transports.telnyx.events import answerer_of, encoded_state, end_of, ref_of
 from transports.telnyx.rest import MAX_RING_S, MIN_RING_S, TelnyxAnswer, TelnyxRest
 
 VOICE_PATH: Final = "/telnyx/voice"
@@ -156,7 +156,7 @@ class TelnyxCarrier:
             "from": self.number,
             "webhook_url": f"{self.public_url}{VOICE_PATH}",
             "webhook_url_method": "POST",
-            "client_state": state_of(request.dial_id),
+            "client_state": encoded_state(request.dial_id),
             "command_id": request.dial_id,
             "timeout_secs": max(MIN_RING_S, min(MAX_RING_S, round(request.patience_s))),
             "answering_machine_detection": self.machine or "disabled",

@@ -106,16 +106,16 @@ def attestation_of(payload: dict[str, Any]) -> Attestation:
     return attested(f"TN-Validation-{f'Passed-{level}' if valid else 'Failed'}")
 
 
-def state_of(ref: str) -> str:
+def encoded_state(ref: str) -> str:
     """Return the encoded state of a call, which Telnyx sends back, signed, with all its events.
 
     An id in the webhook's URL, as for Twilio, would not be authenticated: Telnyx signs only the
     body.
     """
-    return base64.b64encode(state_of_call(ref).encode()).decode()
+    return base64.b64encode(plain_state(ref).encode()).decode()
 
 
-def state_of_call(ref: str) -> str:
+def plain_state(ref: str) -> str:
     """Return a call's state before encoding: our own id of its dial, or `CALLER` without one."""
     return f"{MARK}{ref}" if ref else CALLER
 

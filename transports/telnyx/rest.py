@@ -51,15 +51,17 @@ class TelnyxRest:
         """Play the busy tone to a caller. Return the status."""
         return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
 
-    async def start_stream(self, call_id: str, *, url: str, token: str, once: str = "") -> int:
+    async def start_stream(
+        self, call_id: str, *, url: str, token: str, command_id: str = ""
+    ) -> int:
         """Open a stream between a call and our socket, in both directions. Return the status.
 
         Args:
             call_id: The call.
             url: The URL of our socket.
             token: Authenticates the stream at the socket.
-            once: The id of the command: a repeated one opens no second stream. Empty to use the
-                token.
+            command_id: The id of the command: a repeated one opens no second stream. Empty to use
+                the token.
         """
         fields = {
             "stream_url": url,
@@ -69,7 +71,7 @@ class TelnyxRest:
             "stream_bidirectional_codec": self.codec,
             "stream_bidirectional_sampling_rate": self.rate_hz,
             "custom_parameters": [{"name": "token", "value": token}],
-            "command_id": f"stream-{once or token[:32]}",
+            "command_id": f"stream-{command_id or token[:32]}",
         }
         return await self._command(call_id, "streaming_start", fields)
 
@@ -88,7 +90,14 @@ class TelnyxRest:
         return await self._command_once(call_ref, "send_dtmf", fields) == HTTPStatus.OK
 
     async def hand_on(
-        self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str
+        self,
+        call_id: str,
+        number: str,
+        *,
+        ring_s: float,
+        command_id: str,
+        state: str,
+        own_state: str,
     ) -> int:
         """Ring a person, and connect them with the caller if they answer. Return the status.
 
@@ -96,7 +105,7 @@ class TelnyxRest:
             call_id: The caller's call.
             number: The number to ring.
             ring_s: How long it may ring; Telnyx accepts five seconds to ten minutes.
-            once: The id of the command: a repeated one does not ring again.
+            command_id: The id of the command: a repeated one does not ring again.
             state: Sent back by Telnyx with all events of the person's leg.
             own_state: Sent back with all events of the caller's leg from now on.
         """
@@ -105,12 +114,12 @@ class TelnyxRest:
             "timeout_secs": max(MIN_RING_S, min(MAX_RING_S, round(ring_s))),
             "client_state": base64.b64encode(own_state.encode()).decode(),
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
-            "command_id": f"transfer-{once}",
+            "command_id": f"transfer-{command_id}",
         }
         return await self._command_once(call_id, "transfer", fields)
 
     async def note(self, call_id: str, state: str) -> int:
-        """Have a state sent back with all events of a call from now on. Return the status."""
+        """Make Telnyx send this state with all further events of a call. Return the status."""
         fields = {"client_state": base64.b64encode(state.encode()).decode()}
         return await self._command(call_id, "client_state_update", fields, method="PUT")
 
@@ -152,7 +161,10 @@ class TelnyxRest:
         return NumberSetup(account="active", has_number=True, webhook=webhook)
 
     async def _command_once(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        """Send a command with an id, again without a response: Telnyx carries it out only once."""
+        """Send a command, up to `TRIES` times until there is a response; return its status.
+
+        The command has an id, so Telnyx carries it out only once.
+        """
         status = NO_ANSWER
         for _ in range(TRIES):
             status = await self._command(call_id, action, fields)

@@ -17,7 +17,12 @@ from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Codec, Refusal, Started, is_id, part, text
 from transports.media_stream.sockets import MediaSockets
 from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
-from transports.media_stream.webhooks import CarrierHost, StatusCallbacks, Webhooks, elsewhere
+from transports.media_stream.webhooks import (
+    CarrierHost,
+    StatusCallbacks,
+    Webhooks,
+    fallback_response,
+)
 from transports.rest import NO_ANSWER
 from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
 from transports.telnyx.dialling import VOICE_PATH
@@ -30,7 +35,7 @@ from transports.telnyx.events import (
 )
 from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.signature import signature_trouble
-from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, handed_on
+from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, transfer_result
 
 MEDIA_PATH: Final = "/telnyx/media"
 STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
@@ -53,13 +58,18 @@ class TelnyxStreams:
     tokens: StreamTokens
     transfers: TelnyxTransfers
 
-    async def open(self, call_id: str, admitted: StreamPass, *, once: str = "") -> Response:
+    async def open(self, call_id: str, admitted: StreamPass, *, command_id: str = "") -> Response:
         """Open a call's stream; if Telnyx does not open one, end the call unless it already runs.
 
         Temporary failures of Telnyx are retried here. Telnyx also repeats its webhook, but only a
         few times, and then the call would go on in silence.
+
+        Args:
+            call_id: The call.
+            admitted: The token of the stream, and its worker.
+            command_id: See `TelnyxRest.start_stream`.
         """
-        status = await self._start(call_id, admitted, once)
+        status = await self._request_stream(call_id, admitted, command_id)
         if status == HTTPStatus.OK:
             return OK
         # A call that runs in some process is ended by its leg, after the wait for a stream. The
@@ -83,12 +93,12 @@ class TelnyxStreams:
         """
         answer = await self.tokens.follow(call, news_id=news_id)
         if isinstance(answer, StreamPass):
-            return await self.open(call.call_ref, answer, once=news_id)
+            return await self.open(call.call_ref, answer, command_id=news_id)
         if answer is TurnedAway.GOES_ON:
             return OK
         state = payload.get("client_state")
-        handed_on = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
-        if handed_on or not state_text(state):
+        transferred = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
+        if transferred or not state_text(state):
             return OK
         return await self.end(call.call_ref)
 
@@ -112,22 +122,28 @@ class TelnyxStreams:
         self._emit(f"{command} answered {status}" if status else f"{command} not answered")
         return LATER if _is_temporary(status) else OK
 
-    async def _start(self, call_id: str, admitted: StreamPass, once: str) -> int:
-        """Request a stream until it opens or is refused for good; return the last status."""
+    async def _request_stream(self, call_id: str, admitted: StreamPass, command_id: str) -> int:
+        """Request a stream until it opens or is refused for good; return the last status.
+
+        After temporary failures, the requests are repeated for up to `OPENS_WITHIN_S`.
+        """
         url, status = self.host.socket_url(MEDIA_PATH, admitted.worker), NO_ANSWER
         with suppress(TimeoutError):
             async with asyncio.timeout(OPENS_WITHIN_S):
                 for pause_s in (0.0, *AGAIN_AFTER_S):
                     await asyncio.sleep(pause_s)
                     status = await self.rest.start_stream(
-                        call_id, url=url, token=admitted.token, once=once
+                        call_id, url=url, token=admitted.token, command_id=command_id
                     )
-                    if self.answer("streaming_start", status) is OK:
+                    if self.answer("streaming_start", status) is OK:  # also if refused for good
                         break
         return status
 
     async def _end_unopened(self, call_id: str) -> Response:
-        """End a call that never had a stream; leave any other call alone."""
+        """End a call that never had a stream; leave any other call alone.
+
+        If the call cannot be ended, Telnyx has to repeat its webhook, so that we try again.
+        """
         kept = await self.tokens.give_up(call_id)
         if kept is None:
             return LATER
@@ -149,13 +165,13 @@ TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's
 
 
 class TelnyxRoutes:
-    """Telnyx's routes.
+    """Telnyx's webhook and media socket.
 
     Attributes:
-        router: The routes.
+        router: To be included in the application.
 
     Args:
-        host: The server's side.
+        host: The server's functions.
         key: The account's public key, which verifies webhooks.
         rest: Telnyx's API, which answers calls, streams their audio, and ends them.
         utc_s: Returns the seconds since 1970, to check the age of signed webhooks.
@@ -202,8 +218,8 @@ class TelnyxRoutes:
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
             return self._webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-        if (ring := _ring_of(payload)) is not None:
-            return await self._handle_person(ring, event, payload)
+        if (attempt_id := _attempt_id_in(payload)) is not None:
+            return await self._handle_person(attempt_id, event, payload)
         return await self._handle_call(call_id, event, payload, news_id)
 
     async def _handle_call(
@@ -219,12 +235,12 @@ class TelnyxRoutes:
             return await self._streams.follow(call, payload, news_id=loss_id)
         if ref:
             return await self._handle_dial(ref, call_id, event, payload)
-        answers = {
+        handlers = {
             "call.initiated": self._handle_initiated,
             "call.answered": self._handle_answered,
             "call.hangup": self._handle_hangup,
         }
-        return await answers[event](call_id, payload) if event in answers else OK
+        return await handlers[event](call_id, payload) if event in handlers else OK
 
     async def _read_signed(self, request: Request) -> bytes | Response:
         """Return the body of a signed request; refuse any other."""
@@ -234,17 +250,23 @@ class TelnyxRoutes:
         trouble = signature_trouble(self._key, request.headers, body, now=self._utc_s())
         return body if trouble is None else self._webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
 
-    async def _handle_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
+    async def _handle_person(
+        self, attempt_id: str, event: str, payload: dict[str, Any]
+    ) -> Response:
         """Act on a webhook about the leg of a person who is rung for a caller."""
-        outcome = handed_on(event, text(payload, "hangup_cause"))
+        outcome = transfer_result(event, text(payload, "hangup_cause"))
         if outcome is not None or event == PICKED_UP:
-            await self._transfers.emit(ring, outcome)
+            await self._transfers.emit(attempt_id, outcome)
         return OK
 
     async def _handle_dial(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> Response:
-        """Act on a webhook about a call that we placed."""
+        """Act on a webhook about a call that we placed: publish its progress, open its stream.
+
+        The webhook about the answer may be repeated, because our response was late or the stream
+        did not open. So it opens a stream unless the call has already begun.
+        """
         callback = progress_in(call_id, event, payload, ref)
         news = await self._progress.take(callback) if callback else ()
         if event == "call.hangup":
@@ -256,8 +278,8 @@ class TelnyxRoutes:
             return await self._streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(answer, StreamPass):
             return OK
-        # The dial's id as `once` makes Telnyx ignore a second request, after a repeated webhook.
-        return await self._streams.open(call_id, answer, once=ref)
+        # With the dial's id, Telnyx ignores a second request, after a repeated webhook.
+        return await self._streams.open(call_id, answer, command_id=ref)
 
     async def _has_begun(self, call_id: str) -> bool:
         """Return whether a call already runs or has ended, which shows a repeated webhook."""
@@ -272,7 +294,7 @@ class TelnyxRoutes:
             return OK  # a repeated webhook: the call already has a seat
         answer = await self._tokens.begin(_call(call_id, payload))
         if answer is TurnedAway.LEAVING:
-            return elsewhere()
+            return fallback_response()
         if answer is TurnedAway.NO_SEAT:
             return self._streams.answer("reject", await self._rest.reject(call_id))
         if not isinstance(answer, StreamPass):
@@ -281,6 +303,7 @@ class TelnyxRoutes:
         return self._streams.answer("answer", status)
 
     async def _handle_answered(self, call_id: str, payload: dict[str, Any]) -> Response:
+        """Open the stream of an inbound call that we answered; its state is the stream's token."""
         token = state_text(payload.get("client_state"))
         if not token:
             return OK  # answered by another application
@@ -318,7 +341,7 @@ def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
     return text(data, "event_type"), part(data, "payload"), news_id if is_id(news_id) else ""
 
 
-def _ring_of(payload: dict[str, Any]) -> str | None:
+def _attempt_id_in(payload: dict[str, Any]) -> str | None:
     """Return the id of the attempt if this is a rung person's leg; `None` for any other leg."""
     state = state_text(payload.get("client_state"))
     return state.removeprefix(MARK) if state.startswith(MARK) else None

@@ -18,7 +18,7 @@ from lab.simulators.carrier.plivo import plivo_call
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from tests.transports.carrier_server import KEY, TOKEN, CarrierServer, carrier_server
 from tests.transports.twilio_server import until
-from transports.exotel.routes import ExotelProof
+from transports.exotel.routes import ExotelAuthenticator
 
 pytestmark = pytest.mark.virtual_time
 
@@ -254,9 +254,11 @@ async def test_exotels_handshake_must_show_the_password(headers: dict[str, str])
 
 
 PAIR = aiohttp.encode_basic_auth(KEY, TOKEN)
-BOTH = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
-NEAR = ExotelProof(addresses=("203.0.113.0/28", "2001:db8::/32"))
-PROOFS: dict[str, tuple[ExotelProof, str, str, bool]] = {
+BOTH = ExotelAuthenticator(
+    key=SecretStr(KEY), token=SecretStr(TOKEN), addresses=("203.0.113.0/28",)
+)
+NEAR = ExotelAuthenticator(addresses=("203.0.113.0/28", "2001:db8::/32"))
+HANDSHAKES: dict[str, tuple[ExotelAuthenticator, str, str, bool]] = {
     "a known address": (NEAR, "", "203.0.113.5", True),
     "a known address of the other kind": (NEAR, "", "2001:db8::1", True),
     "an unknown address": (NEAR, "", "203.0.113.99", False),
@@ -265,17 +267,19 @@ PROOFS: dict[str, tuple[ExotelProof, str, str, bool]] = {
     "the pair from elsewhere": (BOTH, PAIR, "198.51.100.1", False),
     "the address without the pair": (BOTH, "", "203.0.113.5", False),
     "letters that are no ASCII": (BOTH, "Basic é", "203.0.113.5", False),
-    "nothing to go by": (ExotelProof(), "", "127.0.0.1", False),
+    "nothing to go by": (ExotelAuthenticator(), "", "127.0.0.1", False),
 }
 
 
 @pytest.mark.parametrize(
-    ("proof", "authorization", "address", "holds"), PROOFS.values(), ids=PROOFS.keys()
+    ("authenticator", "authorization", "address", "accepted"),
+    HANDSHAKES.values(),
+    ids=HANDSHAKES.keys(),
 )
 def test_an_exotel_handshake_needs_valid_credentials(
-    proof: ExotelProof, authorization: str, address: str, *, holds: bool
+    authenticator: ExotelAuthenticator, authorization: str, address: str, *, accepted: bool
 ) -> None:
-    assert proof.holds(authorization, address) is holds
+    assert authenticator.accepts_inbound(authorization, address) is accepted
 
 
 async def test_an_unknown_codec_ends_the_stream() -> None:

@@ -17,7 +17,7 @@ from lab.simulators.carrier.exotel import GivenStream, exotel_call
 from tests.transports.carrier_server import KEY, TOKEN, CarrierServer, carrier_server
 from tests.transports.conformance.accounts import dialling
 from transports.exotel.dialling import Purpose, dial_proof
-from transports.exotel.routes import ExotelProof, exotel_callback, read_callback
+from transports.exotel.routes import ExotelAuthenticator, exotel_callback, read_callback
 from transports.media_stream.webhooks import MAX_WEBHOOK_BYTES
 
 pytestmark = pytest.mark.virtual_time
@@ -162,18 +162,20 @@ async def test_a_stream_without_its_dials_proof_is_refused(proof: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "holds"), [("203.0.113.5", True), ("203.0.113.99", False), ("", False)]
+    ("address", "accepted"), [("203.0.113.5", True), ("203.0.113.99", False), ("", False)]
 )
 def test_an_outbound_stream_must_come_from_a_known_address_if_there_are_any(
-    address: str, *, holds: bool
+    address: str, *, accepted: bool
 ) -> None:
-    proof = ExotelProof(token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
+    authenticator = ExotelAuthenticator(token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
 
-    assert proof.holds_for("d-1", proof_of("d-1", "media"), address) is holds
+    assert authenticator.accepts_dial("d-1", proof_of("d-1", "media"), address) is accepted
 
 
 def test_without_outbound_calls_no_proof_is_valid() -> None:
-    assert not ExotelProof().holds_for("d-1", proof_of("d-1", "media"), "127.0.0.1")
+    proof = proof_of("d-1", "media")
+
+    assert not ExotelAuthenticator().accepts_dial("d-1", proof, "127.0.0.1")
 
 
 async def test_a_dials_address_cannot_end_another_call() -> None:

@@ -25,7 +25,7 @@ from tests.transports.conformance.accounts import Dialling, dialling, no_briefs
 from tests.transports.twilio_server import WorkerPool, serving, until
 from transports.leg import People
 from transports.telnyx.dialling import TelnyxCarrier
-from transports.telnyx.events import state_of
+from transports.telnyx.events import encoded_state
 from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
@@ -81,7 +81,7 @@ async def test_an_event_that_comes_three_times_is_reported_once_and_opens_one_st
 
 async def test_an_answer_after_the_end_opens_no_stream_and_takes_no_seat() -> None:
     async with carrier_server() as it:
-        news = {"client_state": state_of("d-1"), "call_control_id": "c1"}
+        news = {"client_state": encoded_state("d-1"), "call_control_id": "c1"}
         assert await told(it, "call.hangup", hangup_cause="normal_clearing", **news) == 200
         assert await told(it, "call.answered", **news) == 200
 
@@ -94,7 +94,7 @@ async def test_a_repeated_answer_does_not_end_the_talk_when_all_seats_are_taken(
         call_id = await on.dial()
         call = await it.pool.call()
         it.pool.why_closed = "full"  # by this very call, perhaps
-        state = state_of("d-1")
+        state = encoded_state("d-1")
         news = {"call_control_id": call_id, "client_state": state}
         assert await told(it, "call.answered", **news) == 200
 
@@ -137,7 +137,11 @@ async def test_the_configured_routes_ask_for_briefs() -> None:
 
 async def test_an_odd_answerer_or_price_is_not_reported() -> None:
     async with carrier_server() as it:
-        odd = {"client_state": state_of("d-1"), "result": "machine" * 900, "total_cost": "1e999"}
+        odd = {
+            "client_state": encoded_state("d-1"),
+            "result": "machine" * 900,
+            "total_cost": "1e999",
+        }
         for event in ("call.machine.detection.ended", "call.cost"):
             assert await told(it, event, **odd) == 200
 

@@ -17,7 +17,7 @@ from tests.bot.server.test_telnyx_dials import commands, telnyx_dialling, told
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import tone, until
 from transports.pool import SEAT_S
-from transports.telnyx.events import CALLER, HANDED_ON, state_of_call
+from transports.telnyx.events import CALLER, HANDED_ON, plain_state
 
 pytestmark = pytest.mark.virtual_time
 
@@ -81,7 +81,7 @@ async def test_a_restarted_dial_is_hung_up_on_while_all_seats_are_taken() -> Non
 
 
 @OVER
-@pytest.mark.parametrize("state", [TOKEN, CALLER, state_of_call("d-1")])
+@pytest.mark.parametrize("state", [TOKEN, CALLER, plain_state("d-1")])
 async def test_our_call_that_no_process_knows_is_hung_up_on(event: str, state: str) -> None:
     async with carrier_server() as it:
         assert await news_of(it, event, client_state=encoded(state)) == 200
@@ -89,7 +89,7 @@ async def test_our_call_that_no_process_knows_is_hung_up_on(event: str, state: s
 
 
 @OVER
-@pytest.mark.parametrize("own", [CALLER, state_of_call("d-1")])
+@pytest.mark.parametrize("own", [CALLER, plain_state("d-1")])
 async def test_a_caller_transferred_by_a_lost_process_is_left_to_their_talk(
     event: str, own: str
 ) -> None:
@@ -126,7 +126,7 @@ async def test_a_contact_who_answered_is_finally_hung_up_on_when_all_seats_are_t
     async with carrier_server() as it:
         it.pool.why_closed = "busy"
         it.telnyx.refuses["hangup"] = 500
-        answered = {"call_control_id": "v3:x", "client_state": encoded(state_of_call("d-1"))}
+        answered = {"call_control_id": "v3:x", "client_state": encoded(plain_state("d-1"))}
 
         assert await told(it, "call.answered", **answered) == 503
         del it.telnyx.refuses["hangup"]
@@ -295,7 +295,7 @@ async def test_a_running_dial_takes_no_second_seat_when_its_answer_is_repeated()
     async with telnyx_dialling(Callee()) as (it, on):
         call_id = await on.dial()
         await it.pool.call()
-        state = encoded(state_of_call("d-1"))
+        state = encoded(plain_state("d-1"))
         answered = {"call_control_id": call_id, "client_state": state}
 
         assert await told(it, "call.answered", **answered) == 200

@@ -23,7 +23,7 @@ from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.conformance.accounts import OPENERS, dialling, no_briefs
 from tests.transports.twilio_server import COMMON, tone, until
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
-from transports.telnyx.events import state_of
+from transports.telnyx.events import encoded_state
 
 pytestmark = pytest.mark.virtual_time
 
@@ -90,9 +90,9 @@ def _telnyx_report(
 ) -> tuple[bytes, dict[str, str]]:
     payload = telnyx_payload(telnyx_call()) | {"direction": "outgoing"} | more
     payload |= {"call_control_id": call_ref} if call_ref else {}
-    payload |= {"client_state": state_of(signed_dial)} if signed_dial else {}
+    payload |= {"client_state": encoded_state(signed_dial)} if signed_dial else {}
     signed = json.dumps({"data": {"event_type": "call.hangup", "payload": payload}}).encode()
-    body = signed.replace(state_of(signed_dial).encode(), state_of(dial).encode())
+    body = signed.replace(encoded_state(signed_dial).encode(), encoded_state(dial).encode())
     return body, it.telnyx.signed(signed)
 
 

@@ -30,7 +30,7 @@ from transports.dialling import (
     RecallingCarrier,
 )
 from transports.exotel.dialling import dial_proof
-from transports.telnyx.events import state_of
+from transports.telnyx.events import encoded_state
 
 pytestmark = pytest.mark.virtual_time
 
@@ -67,7 +67,7 @@ def telnyx_order(it: Account) -> Mapping[str, Any]:
         "from": OURS,
         "webhook_url": f"{PUBLIC}/telnyx/voice",
         "webhook_url_method": "POST",
-        "client_state": state_of("d-1"),
+        "client_state": encoded_state("d-1"),
         "command_id": "d-1",
         "timeout_secs": 30,
         "answering_machine_detection": "detect",
