@@ -74,7 +74,7 @@ class Unheard:
 
 
 MAX_WORD_S: Final = 1.5  # longer audio without the end of a word is not kept as part of a word
-HAIR_S: Final = 1e-6  # tolerance, because sums of lengths are inexact
+TOLERANCE_S: Final = 1e-6  # tolerance, because sums of lengths are inexact
 MAX_S: Final = 10.0  # of audio that is kept; the far end probably echoes no marks if it is more
 
 
@@ -149,12 +149,12 @@ class SentSound:
                 break
         self._forget_heard_words()
 
-    def heard_but(self, left_s: float) -> None:
-        """Record that everything was played but the last `left_s`, in whole stretches."""
+    def heard_all_but(self, left_s: float) -> None:
+        """Record that everything but the last `left_s` was played, in whole stretches."""
         after_s = self.length_s
         for stretch in self._stretches:
             after_s -= len(stretch.sound) / self._bytes_per_s
-            if after_s < left_s - HAIR_S:
+            if after_s < left_s - TOLERANCE_S:
                 break
             stretch.played = True
         self._forget_heard_words()

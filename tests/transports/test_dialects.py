@@ -29,7 +29,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.media_stream.output import FAR, PATIENCE, InOrder
+from transports.media_stream.output import MAX_GAP, MAX_OVERTAKING, InOrder
 from transports.media_stream.stream import GatheredAudio, Stream
 from transports.plivo.dialect import MAX_HEADERS_CHARS, PLIVO, read_headers
 from transports.telnyx.dialect import TELNYX
@@ -477,7 +477,7 @@ def test_reordered_pieces_are_put_in_order() -> None:
 
 def test_a_missing_piece_is_given_up_and_not_heard_later() -> None:
     queue: InOrder[int] = InOrder()
-    places = [1, *range(3, 3 + PATIENCE + 1), 2, 9, 9]
+    places = [1, *range(3, 3 + MAX_OVERTAKING + 1), 2, 9, 9]
 
     heard = [item for place in places for item in queue.add(place, place)]
 
@@ -487,9 +487,9 @@ def test_a_missing_piece_is_given_up_and_not_heard_later() -> None:
 def test_a_restarted_count_is_followed() -> None:
     queue: InOrder[int] = InOrder()
 
-    heard = [item for place in (FAR * 3, 1, 2) for item in queue.add(place, place)]
+    heard = [item for place in (MAX_GAP * 3, 1, 2) for item in queue.add(place, place)]
 
-    assert heard == [FAR * 3, 1, 2]
+    assert heard == [MAX_GAP * 3, 1, 2]
 
 
 @given(shifts=st.lists(st.integers(min_value=0, max_value=3), min_size=1, max_size=60))

@@ -120,8 +120,8 @@ def test_almost_completely_heard_sound_is_dropped_by_whole_words() -> None:
         if number % 4 == 3:
             sent.end_word()
 
-    sent.heard_but(0.05)  # a piece of the second word was heard
+    sent.heard_all_but(0.05)  # a piece of the second word was heard
     assert [stretch.mark for stretch in sent] == ["4", "5", "6", "7"]
     assert sent.again_s == pytest.approx(0.02)
-    sent.heard_but(0.0)
+    sent.heard_all_but(0.0)
     assert list(sent) == []

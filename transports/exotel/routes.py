@@ -27,7 +27,7 @@ from transports.exotel.dialling import MEDIA_PATH, STATUS_PATH, ending_of, is_pr
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import POLICY, Refusal, Started, is_id
 from transports.media_stream.sockets import TRY_LATER, MediaSockets
-from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.tokens import AdmittedStream, StreamedCalls
 from transports.media_stream.webhooks import (
     MAX_WORD_CHARS,
     CarrierHost,
@@ -185,9 +185,9 @@ class ExotelRoutes:
         self._authenticator = authenticator
         self._webhooks = Webhooks("exotel", host.emit)
         self._progress = StatusCallbacks(host, "exotel")
-        self._returns = Returns(host.pool, "exotel")
+        self._streamed_calls = StreamedCalls(host.pool, "exotel")
         self._sockets = MediaSockets(
-            host=host, dialect=EXOTEL, admit=self._admit, returns=self._returns
+            host=host, dialect=EXOTEL, admit=self._admit, streamed_calls=self._streamed_calls
         )
         self.router = APIRouter()
         for path in (MEDIA_PATH, MEDIA_PATH + DIAL_SUFFIX):  # inbound calls; calls that we placed
@@ -226,7 +226,7 @@ class ExotelRoutes:
         if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, store_key=dial_id)
-        if await self._returns.find(started.call_sid) is not None:
+        if await self._streamed_calls.find(started.call_sid) is not None:
             return Refusal(reason="call_goes_on", close_code=POLICY)
         admitted = await pool.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):

@@ -143,7 +143,7 @@ class LivekitOutput(RepeatingOutput):
             rate_hz=RATE_HZ,
             write=self._write,
             back=line.usable.wait,
-            note_heard=lambda: self.owed.sent.heard_but(self._unsent_s),
+            note_heard=lambda: self.owed.sent.heard_all_but(self._unsent_s),
         )
         self._empty_at = 0.0  # when the library will have sent its whole queue
         self._kept_until_s = 0.0  # a barge-in does not drop written sound before this
@@ -191,7 +191,7 @@ class LivekitOutput(RepeatingOutput):
 
     def note_lost(self) -> None:
         """Keep the sound that the lost server did not get, and stop sending."""
-        self.owed.sent.heard_but(self._unsent_s)
+        self.owed.sent.heard_all_but(self._unsent_s)
         self.owed.note_lost()
         self._drop_unsent()
         if self.line_end is not None:

@@ -19,7 +19,15 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.far_end import AUDIO_PER_S, KEYS_CAP, KEYS_PER_S, FloodLimit
-from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
+from transports.media_stream.line import (
+    HUNG_UP,
+    LOST,
+    NORMAL,
+    STALLED,
+    StreamLine,
+    StreamSocket,
+    close,
+)
 from transports.media_stream.messages import (
     POLICY,
     TOO_BIG,
@@ -37,9 +45,8 @@ from transports.media_stream.output import InOrder
 
 AUDIO_CAP_S: Final = 6.0  # the largest backlog: a line with a longer delay counts as lost
 STEPS: Final = 10  # in which the time without media is measured
-IN_ORDER: Final = 1000  # a normal close (RFC 6455, 7.4.1); a lost connection has 1005
 MESSAGE_S: Final = 1.0  # of audio in one message, at most; carriers send 0.02 to 0.1 s
-ODD_MOST: Final = 50  # refused messages within `ODD_S` (chosen); more are a flood
+MAX_ODD: Final = 50  # refused messages within `ODD_S` (chosen); more are a flood
 ODD_S: Final = 1.0
 
 
@@ -55,7 +62,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._queue: InOrder[Media] = InOrder()
         self._half = b""  # the beginning of a sample whose end is in the next message
-        self._odd_at: deque[float] = deque(maxlen=ODD_MOST + 1)  # times of refused messages
+        self._odd_at: deque[float] = deque(maxlen=MAX_ODD + 1)  # times of refused messages
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
@@ -81,7 +88,10 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await super()._stop_tasks()
 
     async def _watch(self) -> None:
-        # In steps, so that a stall of our own counts as one step only.
+        """Stop reading a stream that has brought no media for `stalled_s`.
+
+        The time is measured in steps, so that a stall of our own process counts as one step only.
+        """
         silent_steps = 0
         while True:
             heard_at = self._media_at
@@ -93,7 +103,11 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 silent_steps = 0
 
     async def _receive_messages(self) -> None:
-        """Read the call's streams, one after the other, until the far end is gone."""
+        """Read the call's streams, one after the other, until the far end is gone.
+
+        Pipecat starts this in a task. A stream without messages for too long raises `TimeoutError`
+        (see `_watch`).
+        """
         while True:
             socket = self._line.socket
             try:
@@ -102,7 +116,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 reason = STALLED
             finally:
                 socket.ended.set()
-            if not await self._line.comes_back(socket, reason):
+            if not await self._line.wait_for_return(socket, reason):
                 break
             self._queue = InOrder()  # each stream numbers its pieces from 1
             self._half = b""
@@ -132,16 +146,18 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 continue
             self._line.refused(reason)
             self._odd_at.append(self._line.clock())
-            if len(self._odd_at) > ODD_MOST and self._odd_at[-1] - self._odd_at[0] < ODD_S:
+            if len(self._odd_at) > MAX_ODD and self._odd_at[-1] - self._odd_at[0] < ODD_S:
                 self._line.refused("flood_of_odd_messages")
                 await close(socket.websocket, POLICY)
                 return LOST
 
     def _why_closed(self, code: int | None) -> str:
+        """Return why a socket was closed; only some carriers close it normally for a hang-up."""
         if code == TOO_BIG:  # the server has a limit of its own
             self._line.refused("message_too_big")
-        in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
-        return HUNG_UP if in_order else LOST
+        # After a lost connection, the code is 1005.
+        is_hang_up = code == NORMAL and self._line.stream.dialect.ends_by_close
+        return HUNG_UP if is_hang_up else LOST
 
     async def _take(self, parsed: Message) -> None:
         match parsed:
@@ -158,6 +174,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 pass
 
     async def _hear(self, payload: bytes) -> None:
+        """Decode audio and push it; drop it if it comes too fast or the call is ending."""
         self._media_at = self._line.clock()
         codec = self._line.stream.theirs
         payload = self._half + payload

@@ -280,7 +280,7 @@ class StreamLeg(PlainLeg):
             return
         self._hung_up = True
         self._transferred = self._transferred or self._transfer_unresolved
-        over = self._line.gone_for in {HUNG_UP, ENDED} or self._transferred
+        over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred
         self._line.leave()
         self._line.socket.ended.set()
         if self._control is not None and not over:
@@ -290,7 +290,10 @@ class StreamLeg(PlainLeg):
         await close(self._line.socket.websocket, NORMAL)
 
     async def _ring_for(self, to: Destination, ring: RingOrder, *, ring_s: float) -> Handover:
-        """Let the carrier ring, unless it does already; return the result, or "failed"."""
+        """Let the carrier ring; return the result, or "failed" if none comes in time.
+
+        Only one transfer is possible at a time. Until its end, the call may be without a stream.
+        """
         if self._transfer_result is not None:
             return "not_offered"
         self._transfer_result = result = asyncio.get_running_loop().create_future()
@@ -312,7 +315,10 @@ class StreamLeg(PlainLeg):
     async def _request_ringing(
         self, ring: RingOrder, to: Destination, ring_s: float, result: asyncio.Future[Handover]
     ) -> Handover:
-        """Request the ringing, and return its result once the caller is connected or back."""
+        """Request the ringing, and return its result once the caller is connected or back.
+
+        A request without a response may have taken effect, so it fails only after `_took_effect`.
+        """
         previous = self._line.socket
         trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
         if trouble is not None:
@@ -320,10 +326,10 @@ class StreamLeg(PlainLeg):
             if not trouble.may_ring or not await self._took_effect(result):
                 return "failed"
         if self._line.stream.dialect.outlives_redirect and self._line.socket is previous:
-            self._line.socket.stop_reading()
+            self._line.socket.stop_reading()  # ends the stream, so that the redirect takes effect
         outcome = await result
         if outcome != "connected":
-            await self._line.up.wait()
+            await self._line.up.wait()  # the caller comes back on another stream
         return outcome
 
     async def _took_effect(self, result: asyncio.Future[Handover]) -> bool:

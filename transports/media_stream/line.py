@@ -157,7 +157,7 @@ class Absence:
         back_by = asyncio.get_running_loop().time() + away_s
         self._waiting.reschedule(max(back_by, self._waiting.when() or 0.0))
 
-    async def ends(self, back: asyncio.Event, *, within_s: float) -> bool:
+    async def wait_until_back(self, back: asyncio.Event, *, within_s: float) -> bool:
         """Wait until the caller is back; return False if that takes too long."""
         try:
             async with asyncio.timeout(within_s) as self._waiting:
@@ -186,7 +186,7 @@ class StreamLine:
         on_played: Called with the additional seconds that the far end has played.
         emit_gone: Called once with the reason when the far end is gone; must not wait for the end
             of the call. `None` before a call begins on the line.
-        gone_for: Why audio does not reach the caller any more; `None` if it does.
+        gone_reason: Why the far end is gone, or we left; `None` until then.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class StreamLine:
         self.up = asyncio.Event()
         self.up.set()
         self.absence = Absence()
-        self.gone_for: str | None = None
+        self.gone_reason: str | None = None
         self._lost_at = 0.0
         self._gone_emitted = False
         self._refused_kinds: set[str] = set()
@@ -231,9 +231,15 @@ class StreamLine:
         self.sent.clear()
         self.quiet.set()
 
-    async def comes_back(self, lost: StreamSocket, reason: str) -> bool:
-        """Wait for another stream in place of a lost one; return False if the call must end."""
-        if self.socket is not lost:
+    async def wait_for_return(self, lost: StreamSocket, reason: str) -> bool:
+        """Wait for another stream in place of a lost one; return False if the call must end.
+
+        Args:
+            lost: The lost stream.
+            reason: Why it ended. A call that was hung up gets no other stream, except in a
+                transfer, during which the carrier takes the stream away.
+        """
+        if self.socket is not lost:  # another stream has already replaced it
             return True
         wait_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
         wait_s = max(wait_s, self.absence.away_s)
@@ -243,7 +249,7 @@ class StreamLine:
         self._lost_at = self.clock()
         # Tells a far end that was only silent that this stream is over.
         await close(lost.websocket, NORMAL)
-        return await self.absence.ends(self.up, within_s=wait_s) and not self.over
+        return await self.absence.wait_until_back(self.up, within_s=wait_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Switch to another stream; `restore` must follow."""
@@ -265,13 +271,13 @@ class StreamLine:
 
     async def gone(self, reason: str) -> None:
         """Record that the far end is gone, and call `emit_gone` once."""
-        if self.gone_for is None:
-            self.gone_for = reason
+        if self.gone_reason is None:
+            self.gone_reason = reason
             self.quiet.set()
             self.up.set()
         if not self._gone_emitted and self.emit_gone is not None:
             self._gone_emitted = True
-            await self.emit_gone(self.gone_for)
+            await self.emit_gone(self.gone_reason)
 
     @property
     def may_come_back(self) -> bool:
@@ -281,11 +287,11 @@ class StreamLine:
     @property
     def over(self) -> bool:
         """Whether the line has ended, so that audio does not reach the caller any more."""
-        return self.gone_for is not None
+        return self.gone_reason is not None
 
     def leave(self) -> None:
         """End the line from our side, without calling `emit_gone`."""
-        self.gone_for = self.gone_for or "we_hung_up"
+        self.gone_reason = self.gone_reason or "we_hung_up"
         self._gone_emitted = True
         self.quiet.set()
         self.up.set()

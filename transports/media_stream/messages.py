@@ -183,6 +183,7 @@ def _decode(data: str) -> Any:
 
 
 def _small_number(digits: str) -> int | None:
+    """Return a number; `None` if it has more digits than any field."""
     return int(digits) if len(digits) <= MAX_DIGITS else None
 
 
@@ -192,6 +193,7 @@ def _whole_number(digits: str) -> int | None:
 
 
 def _no_constant(name: str) -> None:
+    """Refuse `NaN` and `Infinity`, which Python's parser would accept."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -322,7 +324,7 @@ class Dialect:
 
     def media(self, stream_id: str, payload: bytes, codec: Codec) -> Fields:
         """Return a message that plays a payload."""
-        del codec
+        del codec  # for carriers whose messages name it
         return self.message(
             "media", stream_id, media={"payload": base64.b64encode(payload).decode()}
         )

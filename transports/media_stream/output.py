@@ -30,15 +30,16 @@ from transports.owed_sound import Unheard
 
 Piece = TypeVar("Piece")
 
-PATIENCE: Final = 5  # pieces of 20 ms that may overtake a missing one: 0.1 s, as in a jitter buffer
-FAR: Final = 500  # pieces, which are 10 s: after a larger gap, the numbers have started again
+# Pieces of 20 ms that may overtake a missing one: 0.1 s, as in a jitter buffer.
+MAX_OVERTAKING: Final = 5
+MAX_GAP: Final = 500  # pieces, which are 10 s: after a larger gap, the numbers have started again
 
 
 class InOrder(Generic[Piece]):
     """Puts numbered pieces in order.
 
-    A missing piece is given up when more than `PATIENCE` later ones have arrived. A piece that
-    arrives after that, or twice, is dropped.
+    A missing piece is given up when more than `MAX_OVERTAKING` later ones have arrived. A piece
+    that arrives after that, or twice, is dropped.
     """
 
     def __init__(self) -> None:
@@ -47,13 +48,13 @@ class InOrder(Generic[Piece]):
 
     def add(self, piece: Piece, place: int) -> list[Piece]:
         """Add a piece with its number; return the pieces that can be used now, in order."""
-        if self._next is None or abs(place - self._next) > FAR:
+        if self._next is None or abs(place - self._next) > MAX_GAP:
             self._early.clear()
             self._next = place
         if place < self._next:
             return []
         self._early[place] = piece
-        if self._next not in self._early and len(self._early) > PATIENCE:
+        if self._next not in self._early and len(self._early) > MAX_OVERTAKING:
             self._next = min(self._early)
         return self._take_from(self._next)
 
@@ -144,7 +145,7 @@ class HeardOrder:
             self._line.refused("mark_not_echoed")
 
 
-LOOK_S: Final = 0.2  # between two corrections of the playing times of a lost line
+CORRECTION_EVERY_S: Final = 0.2  # between two corrections of the playing times of a lost line
 WRITE_S: Final = 3.0  # a stream that accepts no data for this long counts as lost
 
 
@@ -201,13 +202,14 @@ class MarkedSound:
                 await self._send_marks(item.mark)
 
     def _note(self, mark: str | None) -> str | None:
+        """Record a mark, if there is one, after the audio so far; return it."""
         if mark is not None:
             self._line.quiet.clear()
             self._line.sent.mark(mark)
         return mark
 
     async def _send_marks(self, name: str | None) -> None:
-        """Queue a mark, and send the marks whose audio was sent."""
+        """Queue a mark, if there is one, and send all marks whose audio was sent."""
         stream = self._line.stream
         if name is not None:
             stream.owe_mark(name)
@@ -358,7 +360,7 @@ async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
     while not line.up.is_set():
         played(0.0)
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(CORRECTION_EVERY_S):
                 await line.up.wait()
 
 

@@ -29,7 +29,7 @@ from transports.media_stream.messages import (
     Started,
 )
 from transports.media_stream.stream import Stream
-from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.tokens import AdmittedStream, StreamedCalls
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
 from transports.pool import ASK_S, SwitchboardFullError, take_seat
@@ -52,7 +52,7 @@ class MediaSockets:
         host: The server's functions.
         dialect: The carrier's stream protocol.
         admit: Returns the call of a new stream, or why it is refused.
-        returns: Finds calls that have lost their stream.
+        streamed_calls: Finds the process that has a call.
         ours: The codec of our audio; `None` to use that of the caller's audio.
         patience: How long a leg waits for a lost line.
         control: Ends calls and sends keypad digits; `None` if only the end of a stream ends a call.
@@ -68,7 +68,7 @@ class MediaSockets:
     host: CarrierHost
     dialect: Dialect
     admit: Callable[[Started, WebSocket], Awaitable[AdmittedStream | Refusal]]
-    returns: Returns
+    streamed_calls: StreamedCalls
     ours: Codec | None = None
     patience: LinePatience | None = None
     control: CallControl | None = None
@@ -100,7 +100,7 @@ class MediaSockets:
             await close(websocket, NORMAL)
             return
         leg = self._leg(websocket, started, admitted.call)
-        with self.returns.held(leg):
+        with self.streamed_calls.findable(leg):
             await self._run(websocket, admitted, leg)
 
     def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
@@ -135,7 +135,7 @@ class MediaSockets:
                     return
                 leg.parked = await Parked(host.pool, carrier).take(leg.facts.call_ref)
                 await host.answer(leg)
-            await self.returns.forget(leg.facts.call_ref)
+            await self.streamed_calls.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
@@ -149,14 +149,18 @@ class MediaSockets:
         await close(websocket, refusal.close_code or POLICY)
 
     async def _identify(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
-        """Return the stream's start and its call, or why the socket is refused."""
-        patience = asyncio.timeout(START_S)
+        """Return the stream's start and its call, or why the socket is refused.
+
+        The carrier has `START_S` to send the start; then we have `ADMIT_S` to find the call. Until
+        the end of both, a new socket may take this one's place in the waiting room (`make_room`).
+        """
+        time_limit = asyncio.timeout(START_S)
         ousted: list[Refusal] = []
 
         def make_room() -> None:
             ousted.append(NO_ROOM)
             with suppress(RuntimeError):  # it has timed out
-                patience.reschedule(0.0)
+                time_limit.reschedule(0.0)
 
         guest = Guest(
             address=websocket.client.host if websocket.client else "",
@@ -165,14 +169,14 @@ class MediaSockets:
             known=self.is_known(websocket),
         )
         try:
-            async with patience:
+            async with time_limit:
                 if not self.waiting.enter(guest, self.host.clock()):
                     return NO_ROOM
                 started = await read_start(websocket, self.dialect)
                 if isinstance(started, Refusal):
                     return started
-                if not ousted:
-                    patience.reschedule(asyncio.get_running_loop().time() + ADMIT_S)
+                if not ousted:  # otherwise this would undo the time-out of `make_room`
+                    time_limit.reschedule(asyncio.get_running_loop().time() + ADMIT_S)
                 admitted = await self.admit(started, websocket)
                 return admitted if isinstance(admitted, Refusal) else (started, admitted)
         except TimeoutError:

@@ -109,18 +109,21 @@ class Whereabouts:
     goes_on: bool
 
 
-class Returns:
-    """Finds calls that have lost their stream, in this process or in others."""
+class StreamedCalls:
+    """One carrier's calls in all processes of the pool.
+
+    It finds the process that has a call, and stores what another process needs to begin it again.
+    """
 
     def __init__(self, pool: CallPool, carrier: str) -> None:
-        """Answer the questions of other processes from now on."""
+        """Answer other processes that look for a call from now on."""
         self._pool = pool
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
         pool.peers.answer(self._question, self._answer)
 
     @contextmanager
-    def held(self, leg: StreamLeg) -> Iterator[None]:
+    def findable(self, leg: StreamLeg) -> Iterator[None]:
         """Let the leg's call be found while the block runs."""
         call_sid = leg.facts.call_ref
         self._legs[call_sid] = leg
@@ -130,7 +133,7 @@ class Returns:
             if self._legs.get(call_sid) is leg:
                 del self._legs[call_sid]
 
-    def here(self, call_sid: str) -> StreamLeg | None:
+    def find_resumable(self, call_sid: str) -> StreamLeg | None:
         """Return the leg of a call that is in this process and can be resumed, or `None`."""
         leg = self._legs.get(call_sid)
         return leg if leg is not None and leg.may_come_back else None
@@ -169,6 +172,7 @@ class Returns:
         return Kept(**kept) if kept else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Answer the question of `find`: pass the carrier's reports to the leg, if it is here."""
         leg = self._legs.get(asked["call_sid"])
         if leg is None:
             return None
@@ -248,7 +252,7 @@ class StreamTokens:
     def __init__(self, host: CarrierHost, carrier: str, patience: LinePatience) -> None:
         """Serve one carrier's calls."""
         self.patience = patience
-        self.returns = Returns(host.pool, carrier)
+        self.streamed_calls = StreamedCalls(host.pool, carrier)
         self._host = host
         self._carrier = carrier
         self._tokens = Tokens(host.pool.key_values, carrier)
@@ -260,7 +264,7 @@ class StreamTokens:
         If the carrier repeats the webhook of a call in progress, no second conversation begins: the
         next stream replaces the previous one.
         """
-        found = await self.returns.find(call.call_ref)
+        found = await self.streamed_calls.find(call.call_ref)
         if found is not None:
             return await self._go_on(call, found)
         return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
@@ -285,20 +289,20 @@ class StreamTokens:
             news_id: The id of the webhook, so that a repeated one does not count as another loss;
                 empty if it has none.
         """
-        found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
+        found = await self.streamed_calls.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
             return await self._go_on(call, found)
         # Another process may get a webhook about the same loss, and must then find the stored call.
         async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
-            kept = await self.returns.forget(call.call_ref)
+            kept = await self.streamed_calls.forget(call.call_ref)
             if over or found is not None or kept is None:
                 return TurnedAway.OVER
-            return await self._begin_anew(call, kept, news_id)
+            return await self._begin_again(call, kept, news_id)
 
     async def end(self, call_ref: str, by: str = "") -> None:
         """Record the end of a call, and who ended it, as the carrier reports it."""
-        await self.returns.find(call_ref, over=True, by=by)
-        await self.returns.forget(call_ref)
+        await self.streamed_calls.find(call_ref, over=True, by=by)
+        await self.streamed_calls.forget(call_ref)
 
     async def give_up(self, call_ref: str) -> Kept | None:
         """Delete and return the stored data of a call that gets no stream.
@@ -307,26 +311,30 @@ class StreamTokens:
             `None` if a process has the call, or if the agent has ended it, even if the caller is
             now talking to a person.
         """
-        if await self.returns.find(call_ref) is not None:
+        if await self.streamed_calls.find(call_ref) is not None:
             return None
-        return await self.returns.forget(call_ref)
+        return await self.streamed_calls.forget(call_ref)
 
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
-        """Return the call that a new stream's token belongs to, or why the stream is refused."""
+        """Return the call that a new stream's token belongs to, or why the stream is refused.
+
+        The stream of a call that this process has replaces the previous one (`taker`).
+        """
         now = self._host.clock()
         ticket = await self._tokens.redeem(token, call_sid=started.call_sid, now=now)
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
         call = ticket.call
-        if not ticket.goes_on and await self.returns.find(call.call_ref) is None:
+        if not ticket.goes_on and await self.streamed_calls.find(call.call_ref) is None:
             return AdmittedStream(call=call, seat=ticket.seat)
-        leg = self.returns.here(call.call_ref)
+        leg = self.streamed_calls.find_resumable(call.call_ref)
         if leg is None:
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
 
     async def _go_on(self, call: CarriedCall, found: Whereabouts) -> StreamPass | TurnedAway:
+        """Return the pass for the next stream of a call in progress, if it may have another."""
         if not found.goes_on:
             return TurnedAway.GOES_ON
         ticket = Ticket(call=call, goes_on=True)
@@ -336,7 +344,7 @@ class StreamTokens:
         token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
 
-    async def _begin_anew(
+    async def _begin_again(
         self, call: CarriedCall, kept: Kept, news_id: str
     ) -> StreamPass | TurnedAway:
         """Begin a call again, up to `MAX_BEGINNINGS` times; a repeated webhook does not count."""
@@ -344,10 +352,11 @@ class StreamTokens:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MAX_BEGINNINGS:
             return TurnedAway.OVER
-        await self.returns.keep(kept)  # for other webhooks about this loss, during the wait
+        # During the wait for a seat, other webhooks about this loss must find the stored call.
+        await self.streamed_calls.keep(kept)
         given = await self._begin(call, kept, within_s=SEAT_S)
         if not isinstance(given, StreamPass):
-            await self.returns.forget(call.call_ref)
+            await self.streamed_calls.forget(call.call_ref)
         return given
 
     async def _begin(
@@ -357,12 +366,12 @@ class StreamTokens:
         pool, clock = self._host.pool, self._host.clock
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
-            if await self.returns.find(call.call_ref) is not None:
+            if await self.streamed_calls.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # the call may itself have the seat that is missing
             self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
-        await self.returns.keep(kept)
+        await self.streamed_calls.keep(kept)
         ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat)
         token = await self._tokens.issue(ticket, now=clock())
         return StreamPass(token=token)

@@ -42,7 +42,8 @@ class CarrierHost:
         emit: Publishes events, such as refusals.
         clock: Monotonic, in seconds.
         pool: Holds a seat from a call's first webhook to its end.
-        has_brief: See the type; `None` without campaigns.
+        has_brief: Returns whether there is an agent for the call of a dial; `None` without
+            campaigns.
     """
 
     addresses: tuple[str, ...]
@@ -190,7 +191,7 @@ class StatusCallbacks:
 
         Args:
             callback: The callback.
-            store_key: The key of the progress in the store; if empty, the carrier's id of the call.
+            store_key: The key of the call's progress; if empty, the carrier's id of the call.
         """
         events, _ = await self._advance(callback, store_key or callback.call_ref)
         for event in events:

@@ -180,7 +180,7 @@ class PlivoRoutes:
             host=host,
             dialect=PLIVO,
             admit=self._admit,
-            returns=self._tokens.returns,
+            streamed_calls=self._tokens.streamed_calls,
             ours=CONTENT_TYPES[content_type],
             patience=self._tokens.patience,
             control=rest,
@@ -213,7 +213,7 @@ class PlivoRoutes:
         """Take a status callback: ringing, machine detection, or the end of a call."""
         if is_about_person(form):  # about the person's leg, with the id of the caller's call
             if caller := answered_for(form):
-                await self._tokens.returns.find(caller, handed_on="connected")
+                await self._tokens.streamed_calls.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)
         await self._progress.take(plivo_callback(form, ref=dial_id_of(request)))
         if is_over(form):

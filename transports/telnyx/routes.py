@@ -76,7 +76,7 @@ class TelnyxStreams:
         # refused stream may be only a second one, for a repeated webhook.
         if _is_temporary(status):
             return await self._end_unopened(call_id)
-        return OK if await self.tokens.returns.find(call_id) else await self.end(call_id)
+        return OK if await self.tokens.streamed_calls.find(call_id) else await self.end(call_id)
 
     async def follow(
         self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
@@ -149,7 +149,7 @@ class TelnyxStreams:
             return LATER
         ended = await self.end(call_id)
         if ended is LATER:
-            await self.tokens.returns.keep(kept)  # for the repeated webhook
+            await self.tokens.streamed_calls.keep(kept)  # for the repeated webhook
         return ended
 
     def _emit(self, error: str) -> None:
@@ -201,7 +201,7 @@ class TelnyxRoutes:
             host=host,
             dialect=TELNYX,
             admit=self._admit,
-            returns=tokens.returns,
+            streamed_calls=tokens.streamed_calls,
             ours=Codec(encoding=CODECS[rest.codec].encoding, rate_hz=rest.rate_hz),
             patience=tokens.patience,
             control=rest,
@@ -283,14 +283,14 @@ class TelnyxRoutes:
 
     async def _has_begun(self, call_id: str) -> bool:
         """Return whether a call already runs or has ended, which shows a repeated webhook."""
-        if await self._tokens.returns.find(call_id) is not None:
+        if await self._tokens.streamed_calls.find(call_id) is not None:
             return True
         return await self._progress.is_over(call_id)
 
     async def _handle_initiated(self, call_id: str, payload: dict[str, Any]) -> Response:
         """Answer an inbound call that gets a seat; reject one that does not."""
         incoming = payload.get("direction") == "incoming"
-        if not incoming or await self._tokens.returns.find(call_id) is not None:
+        if not incoming or await self._tokens.streamed_calls.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat
         answer = await self._tokens.begin(_call(call_id, payload))
         if answer is TurnedAway.LEAVING:

@@ -102,7 +102,7 @@ class TwilioRoutes:
             host=host,
             dialect=TWILIO,
             admit=self._admit,
-            returns=self._tokens.returns,
+            streamed_calls=self._tokens.streamed_calls,
             patience=self._tokens.patience,
             control=rest,
             ring=rest.ring if rest and rest.public_url else None,
@@ -125,9 +125,9 @@ class TwilioRoutes:
         """Take a status callback: progress, machine detection, an answer, or the end of a call."""
         await self._progress.take(twilio_callback(form, ref=dial_id_of(request)))
         if caller := answered_for(form):
-            await self._tokens.returns.find(caller, handed_on="connected")
+            await self._tokens.streamed_calls.find(caller, handed_on="connected")
         if form.get("CallStatus", "") in OUTCOMES:
-            await self._tokens.returns.find(form["CallSid"], over=True)
+            await self._tokens.streamed_calls.find(form["CallSid"], over=True)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:

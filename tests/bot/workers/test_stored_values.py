@@ -7,7 +7,7 @@ from bot.workers.pool import MAX_KEPT, KeyValueStore, SingleProcess
 from calls.events import Event
 from calls.leg_progress import StatusCallback
 from tests.transports.twilio_server import WorkerPool
-from transports.media_stream.tokens import Kept, Returns
+from transports.media_stream.tokens import Kept, StreamedCalls
 from transports.media_stream.webhooks import CarrierHost, StatusCallbacks
 
 
@@ -42,14 +42,14 @@ async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile()
         clock=lambda: 0.0,
         pool=pool,
     )
-    returns, callbacks = Returns(pool, "twilio"), StatusCallbacks(host, "twilio")
+    streamed_calls, callbacks = StreamedCalls(pool, "twilio"), StatusCallbacks(host, "twilio")
     kept = Kept(call_sid="CA1")
-    await returns.keep(kept)
+    await streamed_calls.keep(kept)
     for number in range(MAX_KEPT):
         said = StatusCallback(call_ref=f"CA-other-{number}", ref="", status="ringing")
         await callbacks.take(said)
 
-    assert await returns.forget("CA1") == kept
+    assert await streamed_calls.forget("CA1") == kept
 
 
 async def test_a_renewed_value_does_not_displace_another() -> None:
