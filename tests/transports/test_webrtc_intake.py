@@ -296,8 +296,8 @@ def test_a_burst_after_a_delay_passes_and_a_flood_does_not(
     first: str,
 ) -> None:
     counters, data = Counters(0.0), b"\x16" + bytes(size - 1)
-    assert not any(counters.datagram(data, known=known, now=8.0).over for _ in range(350))
+    assert not any(counters.judge_datagram(data, known=known, now=8.0).over for _ in range(350))
 
-    verdicts = [counters.datagram(data, known=known, now=8.0).over for _ in range(10_000)]
+    verdicts = [counters.judge_datagram(data, known=known, now=8.0).over for _ in range(10_000)]
 
     assert next(filter(None, verdicts)) == first

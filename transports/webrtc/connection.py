@@ -35,7 +35,7 @@ DOUBT_S: Final = 1.2
 LOST_S: Final = 7.0  # after this time the line counts as lost; a page gives up after 4 s
 CLOSE_S: Final = 5.0
 PART_S: Final = 2.0  # how long the last message may take to a browser that has just connected
-LOOK_S: Final = 0.05
+CHECK_EVERY_S: Final = 0.05  # whether it was sent
 
 
 class TooManyError(Exception):
@@ -119,7 +119,7 @@ class BrowserConnection(SmallWebRTCConnection):
         sdp = self._filter.without_others(sdp)
         previous, self._theirs = self._theirs, names_in(sdp)
         restarts = previous is not None and self._theirs not in (None, previous)
-        if restarts and self._theirs:
+        if restarts and self._theirs:  # the second test is for the type checker
             for transport in transports_of(self._pc):
                 await ice_restart.restart(transport, self._theirs)
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
@@ -168,7 +168,7 @@ class BrowserConnection(SmallWebRTCConnection):
         try:
             async with asyncio.timeout(PART_S):
                 while not _all_sent(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(CHECK_EVERY_S)
         except TimeoutError:
             return
 
@@ -216,8 +216,8 @@ class BrowserConnection(SmallWebRTCConnection):
                 channel.on("message", _checking_listener(self.page, listeners))
                 return
             self.page.refused("second_data_channel")
-            self._data_channel = channels.pop(0)
-            channels[:] = [self._data_channel]
+            self._data_channel = channels[0]  # Pipecat's own listener has replaced it
+            del channels[1:]
             channel.close()
 
 

@@ -49,16 +49,16 @@ def make_quick(transport: RTCIceTransport) -> None:
     """Avoid delays for the caller; to be called before the transport gathers its addresses."""
     connection = transport._connection  # noqa: SLF001 - aiortc has no public way
     # aioice waits 5 s for a STUN or TURN server, so a dead one would delay every call.
-    look = partial(connection.get_component_candidates, timeout=GATHER_S)
-    connection.get_component_candidates = look  # type: ignore[method-assign]
-    answer = partial(_check_at_once, connection, connection.check_incoming, set())
-    connection.check_incoming = answer  # type: ignore[method-assign]
+    gather = partial(connection.get_component_candidates, timeout=GATHER_S)
+    connection.get_component_candidates = gather  # type: ignore[method-assign]
+    take_check = partial(_check_at_once, connection, connection.check_incoming, set())
+    connection.check_incoming = take_check  # type: ignore[method-assign]
 
 
 def _check_at_once(
     connection: ice.Connection,
     take: Callable[[stun.Message, tuple[str, int], ice.StunProtocol], None],
-    again: set[int],
+    repeated: set[int],
     message: stun.Message,
     address: tuple[str, int],
     protocol: ice.StunProtocol,
@@ -75,8 +75,8 @@ def _check_at_once(
     for pair in connection._check_list:  # noqa: SLF001
         theirs = pair.protocol is protocol and pair.remote_addr == address
         task = pair.task if pair.state is ice.CandidatePair.State.IN_PROGRESS else None
-        if theirs and task is not None and id(pair) not in again:
-            again.add(id(pair))
+        if theirs and task is not None and id(pair) not in repeated:
+            repeated.add(id(pair))
             task.cancel()
             pair.task = None
             connection.check_state(pair, ice.CandidatePair.State.WAITING)

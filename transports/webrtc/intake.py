@@ -126,16 +126,17 @@ class BrowserIntake:
     ) -> None:
         if not self.over:
             known = _is_candidate(connection, (address[0], address[1]))
-            if self._passes(self._counters.datagram(data, known=known, now=self._clock())):
+            if self._passes(self._counters.judge_datagram(data, known=known, now=self._clock())):
                 take(data, address)
 
     async def _take_data(self, sctp: RTCSctpTransport, take: Handle, data: bytes) -> None:
-        if not self._passes(self._counters.packet(data, self._clock())):
+        """Let aiortc read an SCTP packet; close the line if that fails, or if too much is held."""
+        if not self._passes(self._counters.judge_packet(data, self._clock())):
             return
         try:
             await take(data)
         except ConnectionError:
-            raise
+            raise  # aiortc handles it: the connection has ended
         except Exception as error:  # noqa: BLE001 - aiortc's parser may raise anything
             logger.debug("a browser's data packet was not read: {!r}", error)
             self.close("bad_data_packet")
@@ -153,6 +154,7 @@ class BrowserIntake:
             self._refused("audio_faster_than_time")
 
     def _passes(self, verdict: Arrival) -> bool:
+        """Report and carry out a verdict; return whether the library gets what has arrived."""
         if verdict.reason:
             self._refused(verdict.reason)
         if verdict.over:
@@ -181,5 +183,6 @@ def _holds_too_much(sctp: RTCSctpTransport) -> bool:
 
 
 async def _take_report(take: Handle, packet: AnyRtcpPacket) -> None:
+    """Let aiortc read only reports, and not requests to repeat sound."""
     if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
         await take(packet)

@@ -57,7 +57,7 @@ class Counters:
         self._chunks = allowance(CHUNKS_PER_S, CHUNKS_CAP)
         self._sources: set[bytes] = set()
 
-    def datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
+    def judge_datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
         """Count a datagram; return what to do with it.
 
         Args:
@@ -71,7 +71,7 @@ class Counters:
             return Arrival(drop=_exceeds(self._unknown, 1, now))
         return self._count_datagram(data, now)
 
-    def packet(self, data: bytes, now: float) -> "Arrival":
+    def judge_packet(self, data: bytes, now: float) -> "Arrival":
         """Count the chunks of a decrypted SCTP packet; return what to do with it."""
         chunks = count_chunks(data)
         if not chunks:
@@ -90,6 +90,7 @@ class Counters:
         return Arrival()
 
     def _admits(self, source: bytes) -> bool:
+        """Return whether a source of sound is one of the first `MAX_SOURCES`."""
         if len(self._sources) < MAX_SOURCES:
             self._sources.add(source)
         return source in self._sources

@@ -22,7 +22,7 @@ from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 from transports.webrtc.wire import PageKey
 
 LOST_AFTER_S: Final = 1.0  # how long the connection must be down to count as lost
-LOOK_EVERY_S: Final = 0.25
+CHECK_EVERY_S: Final = 0.25  # whether the browser is connected
 CONNECT_S: Final = 20.0  # how long the browser may take to connect after its offer
 
 
@@ -90,18 +90,21 @@ class WebrtcLeg(PlainLeg):
             await self._connected.wait()
 
     async def watch(self) -> None:
-        """Wait until the browser is disconnected or silent for too long; then report the loss."""
+        """Wait until the connection has been lost for `LOST_AFTER_S`; then report the loss.
+
+        A shorter silence after which the browser is back is published as `LineRestored`.
+        """
         await self._connected.wait()
         missing_s = 0.0
         while missing_s < LOST_AFTER_S:
-            await asyncio.sleep(LOOK_EVERY_S)
-            missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
+            await asyncio.sleep(CHECK_EVERY_S)
+            missing_s = 0.0 if self._connection.is_connected() else missing_s + CHECK_EVERY_S
             if (broken_s := self._broken_s()) >= DOUBT_S:
                 self._emit(LineRestored(after_s=broken_s))
         await self._emit_gone("line_lost")
 
     def _broken_s(self) -> float:
-        """Return the longest silence of the browser that has ended since the last look."""
+        """Return the longest silence of the browser that has ended since the last call."""
         line = self._connection
         return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 
