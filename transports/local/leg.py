@@ -162,6 +162,7 @@ class _Microphone(BaseInputTransport):
         self._loop.call_soon_threadsafe(self._take_audio, audio)
 
     def _take_audio(self, audio: bytes) -> None:
+        """Queue a block, as silence while the agent may be heard; a full queue drops its oldest."""
         if self._paused or self._audio_task is None:
             return
         self._peak = max(self._peak, peak(audio))
@@ -182,6 +183,7 @@ class _Microphone(BaseInputTransport):
         return self.guard is not None and self.guard.is_closed(self._loop.time())
 
     async def _watch(self) -> None:
+        """End the call if the microphone or the loudspeaker disappears."""
         await self._device_lost.wait()
         await self._emit_gone("device_lost")
 
@@ -245,6 +247,7 @@ class _Loudspeaker(LegOutput):
         return True
 
     async def _wait_until_played(self, wait_s: float) -> None:
+        """Wait up to `wait_s` for the pending sound, and then for the device's own buffer."""
         blocks_left = round(wait_s / BLOCK_S)
         while blocks_left > 0 and self._playback.waiting_s > 0:
             await asyncio.sleep(BLOCK_S)
@@ -253,4 +256,5 @@ class _Loudspeaker(LegOutput):
 
 
 def _setter(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Any:
+    """Return a function that sets an event from another thread."""
     return lambda: loop.call_soon_threadsafe(event.set)

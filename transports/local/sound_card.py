@@ -21,7 +21,7 @@ from calls.stereo import SAMPLE_BYTES
 Side: TypeAlias = Literal["input", "output"]
 
 NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeaker"}
-NAMED: Final = 6  # how many devices an error message lists
+MAX_NAMED: Final = 6  # how many devices an error message lists
 
 NO_PACKAGE: Final = (
     "the microphone needs the Python package sounddevice: .venv/bin/pip install 'holdline[mic]'"
@@ -116,7 +116,7 @@ def choose_device(
         fitting = exact or named
     if len(fitting) == 1:
         return fitting[0].number
-    there = ", ".join(f"{item.number} {item.name}" for item in (fitting or able)[:NAMED])
+    there = ", ".join(f"{item.number} {item.name}" for item in (fitting or able)[:MAX_NAMED])
     what = f'--{direction} is "{text}"'
     if fitting:
         raise NoAudioError(f"{what}, which fits several; name one of {there}")
