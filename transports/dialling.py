@@ -266,13 +266,13 @@ class DialPace:
 
     Attributes:
         calls_per_s: The number of calls per second that it may place.
-        refuses: The scopes of a `BAD_REQUEST` failure that mean that this number is refused.
-        again_s: The wait before a rate-limited request is repeated.
+        refused_scopes: A `BAD_REQUEST` failure with one of these scopes refuses this number.
+        rate_limit_s: The wait before a rate-limited request is repeated.
     """
 
     calls_per_s: float
-    refuses: frozenset[Scope] = frozenset(Scope)
-    again_s: float = LIMITED_S
+    refused_scopes: frozenset[Scope] = frozenset(Scope)
+    rate_limit_s: float = LIMITED_S
     _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
 
     async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
@@ -282,11 +282,11 @@ class DialPace:
             CarrierError: The request failed; `DialRefusedError` if the number is refused.
             DialWithdrawnError: The request's `confirm` raised it.
         """
-        for tries in range(LIMITED_TRIES):
-            if tries:
-                await request.wait(self.again_s)
+        for failed_tries in range(LIMITED_TRIES):
+            if failed_tries:
+                await request.wait(self.rate_limit_s)
             await request.wait(self._take_turn())
-            await request.confirm()
+            await request.confirm()  # after both waits, during which the dial may be withdrawn
             try:
                 return await ask()
             except ServiceError as error:
@@ -302,5 +302,5 @@ class DialPace:
         return turn_at - now
 
     def _carrier_error(self, failure: Failure) -> CarrierError:
-        refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refuses
+        refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refused_scopes
         return DialRefusedError(failure.reason) if refused else CarrierError(failure.reason)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from calls.resume import KEPT_S, RETURN_S, ResumeState
 from transports.pool import CallPool, KeyValues
 
-LOOK_S: Final = 1.0  # between two checks whether a call was resumed
+CHECK_EVERY_S: Final = 1.0  # whether a call was resumed
 
 
 class ParkedCall:
@@ -38,20 +38,22 @@ class ParkedCall:
         store does not answer, the call counts as resumed; if it was not, the record shows that it
         has no end.
         """
-        misses = 0  # in a row: a call that is refused for lack of a seat puts the state back
-        for _ in range(round(RETURN_S / LOOK_S)):
-            await asyncio.sleep(LOOK_S)
+        # One miss is not enough: a call that is refused for lack of a seat puts the state back.
+        misses = 0  # in a row
+        for _ in range(round(RETURN_S / CHECK_EVERY_S)):
+            await asyncio.sleep(CHECK_EVERY_S)
             with suppress(LookupError):
                 found = self._is_last(await self._key_values.read(self._place))
                 misses = 0 if found else misses + 1
             if misses > 1:
                 return True
         kept = await self._key_values.take(self._place)
-        if kept and not self._is_last(kept):
+        if kept and not self._is_last(kept):  # the resumed call's own state: put it back
             await self._key_values.keep(self._place, kept, for_s=KEPT_S)
         return not self._is_last(kept)
 
     def _is_last(self, kept: Any) -> bool:
+        """Return whether a stored state is the last one that this call has stored."""
         return bool(kept and self._last and kept["entries"] == self._last.entries)
 
     async def forget(self) -> None:

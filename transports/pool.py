@@ -141,7 +141,7 @@ def take_seat(pool: CallPool, seat: int) -> Iterator[None]:
 # How long a call that lost its worker waits for a seat: in a full pool, there is none until another
 # worker is ready. Chosen; carriers wait at least 10 s for our answer.
 SEAT_S: Final = 8.0
-LOOK_S: Final = 0.25  # between two tries
+SEAT_RETRY_S: Final = 0.25  # between two tries
 
 
 async def seat_for(
@@ -153,10 +153,10 @@ async def seat_for(
         admitted = await pool.admit(call_ref)
         if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING or clock() >= until:
             return admitted
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(SEAT_RETRY_S)
 
 
-LOCK_LOOK_S: Final = 0.01  # between two tries; a lock is held for a few milliseconds (chosen)
+LOCK_RETRY_S: Final = 0.01  # between two tries; a lock is held for a few milliseconds (chosen)
 LOCK_S: Final = 2.0  # how long to wait for a lock before continuing without it (chosen)
 
 
@@ -185,4 +185,4 @@ class PoolLocks:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOCK_S):
                 while not await self._peers.claim(what):  # noqa: ASYNC110 - another process has it
-                    await asyncio.sleep(LOCK_LOOK_S)
+                    await asyncio.sleep(LOCK_RETRY_S)

@@ -118,7 +118,7 @@ class ExotelCarrier:
 
     def __post_init__(self) -> None:
         """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+        self._pace = DialPace(calls_per_s=self.calls_per_s, rate_limit_s=LIMITED_S)
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its SID. Exotel alone decides how long it rings."""
@@ -216,7 +216,11 @@ class ExotelCarrier:
         return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
     def _unreported(self, dial_id: str, call_sid: str, reported: HeardLeg | None) -> FoundCall:
-        """Return a call whose outcome Exotel does not report: in progress, later unknown."""
+        """Return a call whose outcome Exotel does not report.
+
+        It counts as in progress for `UNREPORTED_S`, after an answer for `MAX_S`; then its outcome
+        counts as unknown.
+        """
         now = asyncio.get_running_loop().time()
         if dial_id not in self._unreported_since:
             remember(self._unreported_since, dial_id, now)

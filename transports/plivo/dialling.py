@@ -102,7 +102,7 @@ class PlivoCarrier:
 
     def __post_init__(self) -> None:
         """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+        self._pace = DialPace(calls_per_s=self.calls_per_s, rate_limit_s=LIMITED_S)
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return the id of the request."""

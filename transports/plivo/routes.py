@@ -95,7 +95,7 @@ def _place(call_ref: str) -> str:
 
 
 HANGUP: Final = "Hangup"
-JUDGED: Final = "MachineDetection"
+MACHINE_DETECTION: Final = "MachineDetection"
 
 
 def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
@@ -126,11 +126,14 @@ def is_over(form: Mapping[str, str]) -> bool:
 
 
 def _answerer(form: Mapping[str, str]) -> str:
-    """Return who answered; `false` means a person only in the machine detection's callback."""
+    """Return who answered, as Plivo judged; empty if it has not.
+
+    `false` means a person only in the machine detection's callback.
+    """
     machine = (form.get("Machine") or form.get("machine") or "").lower()
     if machine == "true":
         return "machine"
-    return "human" if machine == "false" and form.get("Event") == JUDGED else ""
+    return "human" if machine == "false" and form.get("Event") == MACHINE_DETECTION else ""
 
 
 Form: TypeAlias = Mapping[str, str]
@@ -140,13 +143,13 @@ OVER: Final = "<Hangup/>"
 
 
 class PlivoRoutes:
-    """Plivo's routes.
+    """Plivo's webhooks and media socket.
 
     Attributes:
-        router: The routes.
+        router: To be included in the application.
 
     Args:
-        host: The server's side.
+        host: The server's functions.
         auth_token: The account's token, with which Plivo signs webhooks.
         rest: Plivo's API, which redirects and ends calls.
         content_type: The audio format in both directions, by Plivo's name.
@@ -228,13 +231,13 @@ class PlivoRoutes:
         nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
         if not nonce or len(nonce) > MAX_NONCE_CHARS:
             return False
-        proofs = request.headers.get("x-plivo-signature-v3", "")
+        signatures = request.headers.get("x-plivo-signature-v3", "")
         texts = (
             signed_text(f"{address}{path}", request.url.query, form, nonce)
             for address in self._host.addresses
         )
         token = self._auth_token.get_secret_value()
-        return any(is_signed(token, text, proofs) for text in texts)
+        return any(is_signed(token, text, signatures) for text in texts)
 
     async def _follow(self, form: Form, outcome: Handover | None) -> Response:
         """Return the instructions for a call after its stream or transfer."""

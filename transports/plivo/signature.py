@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 MAX_NONCE_CHARS: Final = 128
-MAX_PROOF_CHARS: Final = 1024
+MAX_SIGNATURES_CHARS: Final = 1024  # of the header
 
 
 def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> str:
@@ -35,10 +35,10 @@ def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> st
     return url + "".join(f"{name}{form[name]}" for name in sorted(form)) + f".{nonce}"
 
 
-def is_signed(token: str, text: str, proofs: str) -> bool:
-    """Return whether one of the comma-separated proofs is the text's signature with this token."""
+def is_signed(token: str, text: str, signatures: str) -> bool:
+    """Return whether one of the comma-separated signatures is the text's, with this token."""
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha256).digest()
     expected = base64.b64encode(digest).decode()
-    if len(proofs) > MAX_PROOF_CHARS or not proofs.isascii():
+    if len(signatures) > MAX_SIGNATURES_CHARS or not signatures.isascii():
         return False
-    return any(hmac.compare_digest(expected, proof.strip()) for proof in proofs.split(","))
+    return any(hmac.compare_digest(expected, item.strip()) for item in signatures.split(","))

@@ -95,7 +95,7 @@ class TelnyxCarrier:
 
     def __post_init__(self) -> None:
         """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s, refuses=THIS_NUMBER)
+        self._pace = DialPace(calls_per_s=self.calls_per_s, refused_scopes=THIS_NUMBER)
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its id."""

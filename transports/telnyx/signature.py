@@ -42,8 +42,8 @@ def signature_trouble(
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= MAX_DIGITS):
         return "wrong_signature"
     try:
-        proof = base64.b64decode(headers.get("telnyx-signature-ed25519", ""), validate=True)
-        key.verify(proof, stamp.encode() + b"|" + body)
+        signature = base64.b64decode(headers.get("telnyx-signature-ed25519", ""), validate=True)
+        key.verify(signature, stamp.encode() + b"|" + body)
     except (InvalidSignature, binascii.Error, ValueError):
         return "wrong_signature"
     return "webhook_too_old" if abs(now - int(stamp)) > TOLERANCE_S else None

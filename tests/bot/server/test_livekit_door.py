@@ -34,7 +34,7 @@ from transports.livekit.leg import LivekitLeg
 from transports.livekit.people import LivekitPeople
 from transports.livekit.room import RoomPlace
 from transports.livekit.rooms import AGENT, SERVER
-from transports.pool import LOOK_S
+from transports.pool import SEAT_RETRY_S
 
 GUARD_S = 30.0
 ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
@@ -495,7 +495,7 @@ async def test_a_room_with_a_stored_call_is_resumed_once_there_is_a_seat(
         await until(lambda: len(found) == 1)
         async with only_seat_taken(door) if full else nullcontext():
             await door.post(started("call-1", "EV_2", sid="RM_anew"))
-            await asyncio.sleep(3 * LOOK_S if full else 0.0)
+            await asyncio.sleep(3 * SEAT_RETRY_S if full else 0.0)
             assert not door.server.deleted
         await until(lambda: len(found) == 2)
 

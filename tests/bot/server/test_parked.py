@@ -8,7 +8,7 @@ import pytest
 
 from bot.workers.pool import SingleProcess
 from calls.resume import KEPT_S, RETURN_S, ResumeState
-from transports.parked import LOOK_S, Parked
+from transports.parked import CHECK_EVERY_S, Parked
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
@@ -71,7 +71,7 @@ async def goes_on(parked: Parked) -> None:
 
 async def finds_no_seat(parked: Parked) -> None:
     place = await parked.take("t")
-    await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(CHECK_EVERY_S)
     await place.keep(GOES_ON)
 
 
