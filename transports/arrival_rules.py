@@ -127,8 +127,8 @@ class WaitingRoom:
         return len(self._guests) >= self._places or self._address_is_full(guest)
 
     def _address_is_full(self, guest: Guest) -> bool:
-        same = sum(item.address == guest.address for item in self._guests)
-        return same >= self._of_one_address
+        guests = sum(item.address == guest.address for item in self._guests)
+        return guests >= self._of_one_address
 
     def _find_displaceable(self, guest: Guest, now: float) -> Guest | None:
         """Return the oldest connection from the most frequent address; `None` if none may go.

@@ -63,6 +63,7 @@ class CarrierWords:
         return await self._pass_on(asked["call_ref"], asked["answerer"])
 
     async def _pass_on(self, call_ref: str, answerer: str) -> bool:
+        """Pass a verdict to its call, and return True; if it is not here, keep it for a while."""
         take = self._watching.get(call_ref)
         if take is not None:
             await take(answerer)

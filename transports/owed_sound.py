@@ -236,6 +236,7 @@ class OwedSound:
         self._to_repeat.clear()
 
     async def _put_again(self) -> None:
+        """Write the lost audio again; if the line is lost meanwhile, keep the rest in `sent`."""
         self.lost = False
         self._to_repeat.extend(self.sent)
         self.sent.clear()

@@ -33,7 +33,7 @@ async def read_json(answer: aiohttp.ClientResponse) -> Any:
     return parse_json(await read_body(answer.content))
 
 
-def same(body: Any) -> tuple[Any, object]:
+def whole_body(body: Any) -> tuple[Any, object]:
     """Return an error response's body as it is, and no code."""
     return body, None
 
@@ -84,15 +84,16 @@ class RestClient:
     url: str
     authorization: SecretStr
     read: Read = read_json
-    error_in: Callable[[Any], tuple[Any, object]] = same
+    error_in: Callable[[Any], tuple[Any, object]] = whole_body
     may_be_empty: bool = False
 
     async def ask(
-        self, method: str, resource: str, *, but: Sequence[int] = (), **arguments: Any
+        self, method: str, resource: str, *, none_for: Sequence[int] = (), **arguments: Any
     ) -> dict[str, Any] | None:
-        """Return a response's JSON object, for work outside a call; `None` for a status in `but`.
+        """Return a response's JSON object, for work outside a call.
 
-        If a response to a change may be empty, `{}` is returned for one without JSON.
+        `None` is returned for a status in `none_for`, such as "not found", and `{}` for a response
+        to a change without JSON, if it may be empty.
 
         Raises:
             ServiceError: The request failed, or the response was not understood; the error says
@@ -104,7 +105,7 @@ class RestClient:
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             found = classify_error(error)
             raise dial_error(self.carrier, found, type(error).__name__) from error
-        if status in but:
+        if status in none_for:
             return None
         may_be_empty = self.may_be_empty and method != "GET"
         if status < HTTPStatus.BAD_REQUEST and body is None and may_be_empty:

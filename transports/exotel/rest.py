@@ -39,8 +39,8 @@ class ExotelRest:
         Raises:
             ServiceError: The request failed; see `RestClient.ask`.
         """
-        but = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
-        return await self._client.ask(method, resource, but=but, data=form or None)
+        none_for = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
+        return await self._client.ask(method, resource, none_for=none_for, data=form or None)
 
     async def number_setup(self) -> NumberSetup:
         """Return the account's state; this API does not show where a number's calls go.

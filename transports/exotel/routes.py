@@ -77,11 +77,12 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
     status = STATUSES.get(event) or ending_of(given)
     if event == OVER and not status:
         status = "failed"  # the call has ended, with an undocumented status
+    is_undocumented = status == "failed" and given != "failed"
     return StatusCallback(
         call_ref=call_sid,
         ref=ref,
         status=status,
-        reason=given[:MAX_WORD_CHARS] if status == "failed" != given else "",
+        reason=given[:MAX_WORD_CHARS] if is_undocumented else "",
     )
 
 

@@ -296,6 +296,7 @@ class LivekitLine:
         self.stay.tick(self.clock())
 
     async def _join_again(self) -> None:
+        """Join the room once more; after an error, `watch` tries again."""
         try:
             await self.open()
         except LineError as error:

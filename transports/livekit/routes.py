@@ -90,6 +90,7 @@ class WebhookReader:
         return refusal or self._event(body, now_s)
 
     def _event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
+        """Return the event in an authentic body, unless it is repeated, too old or malformed."""
         try:
             event = Parse(body, api.WebhookEvent(), ignore_unknown_fields=True)
         except (ParseError, UnicodeDecodeError):
@@ -256,6 +257,7 @@ class RoomAnswerer:
             await line.close()
 
     async def _join(self, line: LivekitLine) -> bool:
+        """Join the room, in up to `JOIN_TRIES` tries; return whether that succeeded."""
         for _ in range(JOIN_TRIES):
             try:
                 await line.open()
@@ -268,6 +270,7 @@ class RoomAnswerer:
         return False
 
     async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
+        """Run the call on a joined line, unless there is no agent for its dial."""
         dial_id = dial_of(room.name, self.prefix)
         if not await self.has_brief(dial_id):
             self.emit(CallRefused(transport="livekit", reason="no_brief"))

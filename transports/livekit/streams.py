@@ -113,6 +113,7 @@ class LivekitInput(BaseInputTransport):
         task.add_done_callback(self._pressing.discard)
 
     async def _push_key(self, key: str) -> None:
+        """Push a key of the caller; drop it before the answer, or if there are too many."""
         if not self._line.answered.is_set():
             return
         if key not in KEYS:

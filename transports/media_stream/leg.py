@@ -23,7 +23,7 @@ from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
 SPARE_S: Final = 30.0  # a margin, so that our own time limit comes first: a caller returns in 15 s
-UNSAID: Final = frozenset({"", "unknown", "carrier"})  # values that do not say who ended a call
+UNNAMED: Final = frozenset({"", "unknown", "carrier"})  # values that do not say who ended a call
 # How long a transfer request without a response may take to show an effect, while the caller waits
 # (chosen).
 LATE_S: Final = 5.0
@@ -233,11 +233,12 @@ class StreamLeg(PlainLeg):
         """Record that the call is over at the carrier.
 
         Args:
-            by: Who ended it, as the carrier names it; empty if the carrier does not report it.
+            by: Who ended it, as the carrier names it; empty if the carrier does not report it, and
+                then it counts as ended by the far end.
         """
-        self.note_transfer_result("failed")
+        self.note_transfer_result("failed")  # no effect unless a result is still expected
         far_end = "callee" if self.facts.direction == "outbound" else "caller"
-        by_far_end = by.lower() in {far_end, *UNSAID}
+        by_far_end = by.lower() in {far_end, *UNNAMED}
         await self._line.gone(HUNG_UP if by_far_end else ENDED)
 
     async def press(self, keys: str) -> bool:

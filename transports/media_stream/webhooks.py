@@ -206,6 +206,7 @@ class StatusCallbacks:
     async def _advance(
         self, callback: StatusCallback, store_key: str
     ) -> tuple[Sequence[LegEvent], LegProgress]:
+        """Apply a callback to the call's stored progress; return the new events and progress."""
         place, key_values = f"{self._carrier} progress {store_key}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()

@@ -73,7 +73,7 @@ class PlivoRest:
             ServiceError: The request failed; see `RestClient.ask`.
         """
         sent = {"params": fields or {}} if method == "GET" else {"json": fields or None}
-        return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **sent)
+        return await self._client.ask(method, resource, none_for=(HTTPStatus.NOT_FOUND,), **sent)
 
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return whether the account is active, and where Plivo sends the calls of a number.

@@ -172,7 +172,7 @@ class TelnyxCarrier:
         `is_alive` is also false while a call rings, so only the end time shows that it has ended.
         """
         unknown = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
-        answer = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=unknown)
+        answer = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", none_for=unknown)
         return _record(_data(answer)) if answer is not None else None
 
     async def _find_active(self, ref: str) -> TelnyxRecord | None:

@@ -130,14 +130,16 @@ class TelnyxRest:
         *,
         fields: Mapping[str, Any] | None = None,
         query: Sequence[tuple[str, str]] = (),
-        but: Sequence[int] = (),
+        none_for: Sequence[int] = (),
     ) -> TelnyxAnswer | None:
-        """Return the JSON of a response, for work outside a call; `None` for a status in `but`.
+        """Return a response's JSON, for work outside a call; `None` for a status in `none_for`.
 
         Raises:
             ServiceError: The request failed; see `RestClient.ask`.
         """
-        return await self._client.ask(method, resource, but=but, json=fields, params=query)
+        return await self._client.ask(
+            method, resource, none_for=none_for, json=fields, params=query
+        )
 
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return the account's state, and where Telnyx sends the calls of a number.
@@ -156,7 +158,7 @@ class TelnyxRest:
         if not connection:
             return NumberSetup(account="active", has_number=True, webhook="")
         resource = f"call_control_applications/{connection}"
-        shown = await self.ask("GET", resource, but=(HTTPStatus.NOT_FOUND,))
+        shown = await self.ask("GET", resource, none_for=(HTTPStatus.NOT_FOUND,))
         webhook = text_at(shown, "data", "webhook_event_url")
         return NumberSetup(account="active", has_number=True, webhook=webhook)
 

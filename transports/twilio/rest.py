@@ -116,7 +116,7 @@ class TwilioRest:
         """
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Twilio's error 20404: already ended
         fields = (("Status", "completed"),)
-        trouble = await self._change(call_ref, fields, what="hang-up", good=over, twice=True)
+        trouble = await self._change(call_ref, fields, what="hang-up", success=over, twice=True)
         return trouble and trouble.words
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
@@ -134,7 +134,7 @@ class TwilioRest:
         fields: Fields,
         *,
         what: str,
-        good: Sequence[int] = (HTTPStatus.OK,),
+        success: Sequence[int] = (HTTPStatus.OK,),
         twice: bool = False,
     ) -> RingTrouble | None:
         """Change a call; return the error, or `None` if it succeeded. Never raises.
@@ -143,7 +143,7 @@ class TwilioRest:
             call_sid: Twilio's id of the call.
             fields: The change.
             what: The name of the request in the text of the error.
-            good: The statuses that mean success.
+            success: The statuses that mean success.
             twice: See `RestClient.send`.
         """
         try:
@@ -158,7 +158,7 @@ class TwilioRest:
             unsent = isinstance(error, aiohttp.ClientConnectorError)
             words = f"{what} failed: {type(error).__name__}"
             return RingTrouble(words=words, may_ring=not unsent)
-        return None if status in good else RingTrouble(words=f"{what} answered {status}")
+        return None if status in success else RingTrouble(words=f"{what} answered {status}")
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
         """Return the JSON of a response, for work outside a call.

@@ -79,6 +79,7 @@ class Counters:
         return Arrival(over="data_too_fast" if _exceeds(self._chunks, chunks, now) else "")
 
     def _count_datagram(self, data: bytes, now: float) -> "Arrival":
+        """Count a datagram from one of the browser's candidates; return what to do with it."""
         if _exceeds(self._datagrams, 1, now):
             return Arrival(over="datagrams_too_fast")
         if _exceeds(self._bytes, len(data), now):
@@ -138,6 +139,7 @@ def count_chunks(packet: bytes) -> int:
 
 
 def _is_plausible(kind: int, body: bytes) -> bool:
+    """Return whether a browser may have sent a chunk, so that aiortc can parse it safely."""
     if len(body) < _LEAST.get(kind, 0):
         return False
     if kind == SACK:

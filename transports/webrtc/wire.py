@@ -154,6 +154,7 @@ class PageMessages:
             self._emit(InputRefused(transport="webrtc", reason=reason))
 
     async def _pass_on(self, message: PageKey | EarMeasured | ForPipecat) -> None:
+        """Call `hear` with a key or measurement; refuse it if there are too many."""
         match message:
             case PageKey() if not await self._keys.take(1):
                 self.refused("keys_faster_than_fingers")
