@@ -33,7 +33,7 @@ from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
 from operations.numbers import CallableNumber, read_number
 
-LOOK_S: Final = 60.0  # between two checks for callbacks that are not queued
+CHECK_EVERY_S: Final = 60.0  # between two checks for callbacks that are not queued
 PRIORITY: Final = 10  # before contacts that expect no call (chosen)
 NO_CALLS: Final = "do_not_call"  # the outcome of a call, and of its callback
 SAID_WHEN: Final = "when: "  # precedes the requested time in the reason that the tool stores
@@ -75,7 +75,7 @@ class CallbackQueue:
             if result.outcome == NO_CALLS:
                 await self._give_up(result.call_id, result.number, NO_CALLS)
             else:
-                await self.give(result.call_id, result.number, due_s)
+                await self.queue_callback(result.call_id, result.number, due_s)
         except StorageError as error:
             logger.error("a callback could not be added to a campaign yet: {}", error)
 
@@ -84,46 +84,48 @@ class CallbackQueue:
         is_down = False
         while True:
             try:
-                await self.give_left()
+                await self.queue_left()
                 is_down = False
             except StorageError as error:
                 if not is_down:
                     logger.error("callbacks could not be added to a campaign yet: {}", error)
                 is_down = True
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
-    async def give_left(self) -> None:
+    async def queue_left(self) -> None:
         """Queue the callbacks that a killed process left, or that could not be queued before.
 
         Raises:
             StorageError: The database does not answer.
         """
-        for contact in await self.contacts.left_callbacks(now=self.utc_s(), within_s=self.within_s):
-            if contact.outcome == NO_CALLS:
-                await self._give_up(contact.call_id, contact.number, NO_CALLS)
+        for callback in await self.contacts.left_callbacks(
+            now=self.utc_s(), within_s=self.within_s
+        ):
+            if callback.outcome == NO_CALLS:
+                await self._give_up(callback.call_id, callback.number, NO_CALLS)
                 continue
-            _, found, when = contact.reason.partition(SAID_WHEN)
-            due_s = self._due_s(contact.callback_at_s, when if found else "", contact.asked_s)
-            await self.give(contact.call_id, contact.number, due_s)
+            when = callback.reason.partition(SAID_WHEN)[2]  # empty if the caller named no time
+            due_s = self._due_s(callback.callback_at_s, when, callback.asked_s)
+            await self.queue_callback(callback.call_id, callback.number, due_s)
 
-    async def give(self, call_id: str, number: str, due_s: float) -> None:
+    async def queue_callback(self, call_id: str, number: str, due_s: float) -> None:
         """Queue a callback for `due_s`, or record that its number cannot be called.
 
-        Do nothing if it was handled before, or while its contact is being dialled.
+        Do nothing if the callback was handled before, or while its contact is being dialled.
 
         Raises:
             StorageError: The database does not answer.
         """
         now = self.utc_s()
-        read = read_number(number, region=self.region)
-        if not isinstance(read, CallableNumber) or judge_contact(
-            read_called(read.e164, ""), self.order_rules
+        parsed = read_number(number, region=self.region)
+        if not isinstance(parsed, CallableNumber) or judge_contact(
+            read_called(parsed.e164, ""), self.order_rules
         ):
             await self._give_up(call_id, number, "no_number")
             return
         contact = NewContact(
-            number=read.e164,
-            zones=read.zones,
+            number=parsed.e164,
+            zones=parsed.zones,
             consent=CallConsent(
                 kind="callback",
                 given_on=local_time(now, "UTC").date().isoformat(),
@@ -134,22 +136,28 @@ class CallbackQueue:
         )
         queued = await self.contacts.queue_callback(call_id, self.campaign, contact, now=now)
         if queued is not None:
-            self._emit_of(call_id, queued, max(0.0, due_s - now))
+            self._emit_queued(call_id, queued, max(0.0, due_s - now))
 
     def _due_s(self, agreed_s: float | None, when: str, asked_s: float) -> float:
+        """Return when to call back: at the agreed time, or else at the time that `when` names.
+
+        Without either, call back at `asked_s`; if `when` was not understood, `unclear_s` later.
+        """
         if agreed_s is not None:
             return agreed_s
         moment = read_moment(when, local_time(asked_s, "UTC"))
         if moment is None:
             return asked_s
-        return asked_s + self.unclear_s if isinstance(moment, str) else moment.timestamp()
+        if isinstance(moment, str):  # an error
+            return asked_s + self.unclear_s
+        return moment.timestamp()
 
     async def _give_up(self, call_id: str, number: str, outcome: QueuedAs) -> None:
         note = CallbackNote(call_id, number, self.campaign, outcome)
         if await self.contacts.give_up_callback(note, now=self.utc_s()):
-            self._emit_of(call_id, outcome, 0.0)
+            self._emit_queued(call_id, outcome, 0.0)
 
-    def _emit_of(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
+    def _emit_queued(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
         self.emit(
             CallbackQueued(
                 call_id=call_id,

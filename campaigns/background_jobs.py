@@ -23,8 +23,9 @@ from operations.database.database import Database, StorageError
 from operations.keep_running import UNWELL_S
 from transports.dialling import CampaignCarrier
 
-REACH_S: Final = KEPT_S - 86_400.0  # older dials are not reported: the outbox forgets its reports
-LOOK_S: Final = 600.0  # between two checks if no dial ends here: finds dials of a killed process
+# Older dials are not reported: the outbox forgets after `KEPT_S` what it has reported.
+MAX_AGE_S: Final = KEPT_S - 86_400.0
+CHECK_EVERY_S: Final = 600.0  # if no dial ends here: finds the dials of a killed process
 CRM_ID: Final = "crm_id"  # the field with the CRM's id of an imported contact
 
 
@@ -53,7 +54,7 @@ class DialReports:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            wait_s = LOOK_S
+            wait_s = CHECK_EVERY_S
             try:
                 if self.leads():
                     await self.report_all()
@@ -64,14 +65,14 @@ class DialReports:
 
     async def report_all(self) -> int:
         """Put every unreported finished dial into the outbox; return how many there were."""
-        count, since_s = 0, self.utc_s() - REACH_S
-        while found := await self._page(since_s):
+        count, since_s = 0, self.utc_s() - MAX_AGE_S
+        while found := await self._read_page(since_s):  # a dial in the outbox is not found again
             for item in found:
                 await self.outbox.put(self._report(item), now=self.utc_s())
             count += len(found)
         return count
 
-    async def _page(self, since_s: float) -> Sequence[UnreportedDial]:
+    async def _read_page(self, since_s: float) -> Sequence[UnreportedDial]:
         return await self.ledger.unreported(list(self.agents), since_s=since_s, talked=self.talked)
 
     def _report(self, unreported: UnreportedDial) -> CrmReport:

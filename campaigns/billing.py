@@ -45,10 +45,10 @@ def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
     )
 
 
-REACH_S: Final = 7 * 86_400.0  # how far back a pass looks: a week without a server (chosen)
-NEAR_S: Final = 14_400.0 + 3_600.0  # the same for a repeated pass: the longest dial and an hour
-LOOK_S: Final = 5.0  # between passes while more records are expected
-EXPECTED_S: Final = 900.0  # for this long after a dial, its record and the summary are expected
+FULL_REACH_S: Final = 7 * 86_400.0  # how far back a pass looks: a week without a server (chosen)
+SHORT_REACH_S: Final = 14_400.0 + 3_600.0  # of a repeated pass: the longest dial and an hour
+REPEAT_S: Final = 5.0  # between passes while more records are expected
+EXPECTED_S: Final = 900.0  # for this long after a dial, its record and its summary may still come
 IDLE_S: Final = 600.0  # between passes while no dial ends
 UNWELL_S: Final = 30.0  # before the next attempt after a failure
 
@@ -72,7 +72,7 @@ class CallCosts:
         """Copy until cancelled."""
         wait_s = IDLE_S
         while True:
-            reach_s = NEAR_S if wait_s == LOOK_S else REACH_S
+            reach_s = SHORT_REACH_S if wait_s == REPEAT_S else FULL_REACH_S
             try:
                 wait_s = await self.copy_new(reach_s) if self.leads() else IDLE_S
             except StorageError as error:
@@ -83,8 +83,8 @@ class CallCosts:
             else:
                 await asyncio.sleep(wait_s)
 
-    async def copy_new(self, reach_s: float = REACH_S) -> float:
-        """Copy what is new about the dials of the last `reach_s`; return the wait in seconds.
+    async def copy_new(self, reach_s: float = FULL_REACH_S) -> float:
+        """Copy what is new about the dials of the last `reach_s`; return the wait before a repeat.
 
         Raises:
             StorageError: The database does not answer.
@@ -93,13 +93,13 @@ class CallCosts:
         found = await self.ledger.ended_calls(self.campaigns, since_s=now - reach_s)
         new = [await self.ledger.note_use(use) for use in uses_of(found)]
         expected = any(new) or await self.ledger.any_ended(self.campaigns, since_s=now - EXPECTED_S)
-        return LOOK_S if expected else IDLE_S
+        return REPEAT_S if expected else IDLE_S
 
 
 FIRST_S: Final = 3.0  # after the end of a dial, before the first request
 DAY_S: Final = 86_400.0
 MAX_DIAL_S: Final = 14_400.0  # Twilio's limit for one call
-AT_ONCE: Final = 20  # requests in one pass
+MAX_REQUESTS: Final = 20  # in one pass
 
 
 @runtime_checkable
@@ -151,13 +151,13 @@ class Billing:
         since_s = now - DAY_S - MAX_DIAL_S
         dials = await self.ledger.unpriced(self.campaigns, since_s=since_s)
         unpriced = {dial.id: dial for dial in dials}
-        self._due_s = {item.id: self._due(item, now) for item in unpriced.values()}
-        due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
-        await self._ask_all([unpriced[name] for _, name in due[:AT_ONCE]])
-        waiting = [at for at in self._due_s.values() if at < float("inf")]
-        return max(LOOK_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
+        self._due_s = {item.id: self._next_request_s(item, now) for item in unpriced.values()}
+        due = sorted((due_s, dial_id) for dial_id, due_s in self._due_s.items() if due_s <= now)
+        await self._ask_all([unpriced[dial_id] for _, dial_id in due[:MAX_REQUESTS]])
+        waiting = [due_s for due_s in self._due_s.values() if due_s < float("inf")]
+        return max(REPEAT_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
 
-    def _due(self, dial: Dial, now: float) -> float:
+    def _next_request_s(self, dial: Dial, now: float) -> float:
         """Return when to ask about a dial next; infinity once it ended more than a day ago."""
         ended_s = dial.ended_s or now
         if now - ended_s > DAY_S:
@@ -181,7 +181,8 @@ class Billing:
     async def _ask(self, dial: Dial) -> None:
         now = self.now_s()
         age_s = max(FIRST_S, now - (dial.ended_s or now))
-        self._due_s[dial.id] = now + age_s  # also if this request fails
+        # The next request is made when the dial is twice as old, even if this one fails.
+        self._due_s[dial.id] = now + age_s
         cost = await self.carrier.cost_of(dial.provider_call_id)
         if cost is not None:
             await self.ledger.charge(dial, cost)

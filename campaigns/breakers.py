@@ -61,7 +61,7 @@ class CampaignBreaker:
         self.in_a_row = 0
 
 
-SILENT: Final = "carrier_unreachable"
+UNREACHABLE: Final = "carrier_unreachable"
 
 
 class WatchedCarrier:
@@ -90,7 +90,7 @@ class WatchedCarrier:
             self.down = ""
             raise
         except CarrierError:
-            self.down = SILENT
+            self.down = UNREACHABLE
             raise
         self.down = ""
         return call_ref
@@ -104,17 +104,17 @@ class WatchedCarrier:
         try:
             found = await self._carrier.find(dial.id, dial.number, dial.intended_s - 1.0)
         except CarrierError:
-            self.down = SILENT
+            self.down = UNREACHABLE
             raise
         self.down = ""
         return found
 
-    async def cancel(self, dial_id: str, ordered: str) -> None:
+    async def cancel(self, dial_id: str, call_ref: str) -> None:
         """Cancel a ringing dial if the carrier supports that; a failure is only logged."""
         if not isinstance(self._carrier, CancellingCarrier):
             return
         try:
-            await self._carrier.cancel(dial_id, ordered)
+            await self._carrier.cancel(dial_id, call_ref)
         except CarrierError as error:
             logger.warning("dial {} was not cancelled: {}", dial_id, error)
 

@@ -15,7 +15,7 @@ from campaigns.store.dials import RecordedEnd
 from fallbacks.events import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
-OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
+OWN_FAULTS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """End reasons of calls that are our own fault."""
 NO_AGENT: Final = "no_agent"
 INTERRUPTED: Final = "interrupted"  # the process died during the call
@@ -63,7 +63,7 @@ def judge_call(call: CallState) -> CallVerdict:
 def _failure_code(call: CallState, ended: CallEnded) -> str:
     if call.failed:
         return "call_failed"
-    if ended.reason in OURS:
+    if ended.reason in OWN_FAULTS:
         return ended.reason
     # With a lower severity, only one utterance failed, not the stage.
     down = [stage for stage, severity in call.down.items() if severity == Severity.CRITICAL]

@@ -13,7 +13,7 @@ from campaigns.placeholders import lacking
 from operations.contact_files import ContactCells
 from operations.numbers import CallableNumber, read_number, zone_named
 
-PRIORITIES: Final = 1000  # the largest absolute value
+MAX_PRIORITY: Final = 1000  # the largest absolute value
 MAX_FIELDS: Final = 8000  # characters, for all additional columns together
 
 
@@ -103,7 +103,7 @@ def _contact(
     zone, priority = cells.more.get("zone", ""), cells.more.get("priority", "") or "0"
     if zone and zone_named(zone) is None:
         return "unknown_zone"
-    if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > PRIORITIES:
+    if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > MAX_PRIORITY:
         return "wrong_priority"
     fields = {rules.headings.get(name, name): cell for name, cell in cells.fields.items()}
     if _length(fields.items()) > MAX_FIELDS:
@@ -173,6 +173,7 @@ def read_day(text: str) -> date | str:
 
 
 def _choose_order(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
+    """Return the date that is meant, or an error code. A reading that is no date is `None`."""
     if dots or month_first is None:
         return day_first or "wrong_consent_date"
     return month_first if day_first in (None, month_first) else "ambiguous_consent_date"

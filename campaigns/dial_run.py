@@ -10,7 +10,7 @@ counts only after a grace period, because a slow request may still reach the car
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from campaigns.dialing import (
     DialerSettings,
     DialingCapacity,
     OwnCalls,
-    judge_call,
+    determine_result,
     wait_to_ask,
 )
 from campaigns.guard import contact_opens_s
@@ -46,10 +46,11 @@ from transports.dialling import (
     FoundCall,
 )
 
-LOST_LOOKS: Final = 3  # checks in a row without the call at the carrier: the outcome is unknown
-SILENT_LOOKS: Final = 3  # checks in a row without a usable response: leave the dial to the leader
-NUMBER_REST_S: Final = 3600.0  # chosen: the rest of a contact refused for one of `RESTING`
-RESTING: Final = ("number_daily", "nothing_allowed")
+LOST_CHECKS: Final = 3  # checks in a row without the call at the carrier: the outcome is unknown
+SILENT_CHECKS: Final = 3  # checks in a row without a usable response: leave the dial to the leader
+# Chosen: the rest of a contact that is refused for one of `REST_REASONS`.
+NUMBER_REST_S: Final = 3600.0
+REST_REASONS: Final = ("number_daily", "nothing_allowed")
 CALLBACK: Final = "callback"  # the kind of consent of a contact from a callback request
 MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
 
@@ -173,6 +174,7 @@ class DialRun:
         Returns and raises the same as `make`.
         """
         self.carrier.recall(self.dial)
+        # The gate may have admitted it in the other process: renew that order from here.
         if not was_never_asked(self.dial):
             self.gate.follow(order_of(self.claim))
         async with self._keep_lease():
@@ -227,7 +229,7 @@ class DialRun:
             await self.queue.release(self.dial, due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
         if refusal := await self.gate.admit(order_of(self.claim)):
-            due_s = due_after(refusal, now)
+            due_s = due_after_refusal(refusal, now)
             if due_s is None:
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason=refusal.reason)
                 await self._settle(refused)
@@ -275,16 +277,20 @@ class DialRun:
     async def _find_out(self, why: str) -> DialResult | None:
         """Ask the carrier until the dial's state is known; then follow, settle or release it.
 
+        A dial for which the carrier was never asked is released at once.
+
         Returns the stored result; `None` if the dial was released, another process has it, or this
         one shuts down.
         """
         waits = self.settings.ask_again_s
-        pauses = chain((0.0,), waits, repeat(waits[-1]))
-        for wait_s in () if was_never_asked(self.dial) else pauses:
+        pauses: Iterable[float] = chain((0.0,), waits, repeat(waits[-1]))
+        if was_never_asked(self.dial):
+            pauses = ()
+        for wait_s in pauses:
             if wait_s and self.pool.leaving:
                 return None  # do not delay the shutdown; the next process asks
             await self.calls.wait(self.dial.id, wait_s)
-            responds, found = await self._look()
+            responds, found = await self._ask_carrier()
             if not responds:
                 continue
             if found is not None:
@@ -304,7 +310,7 @@ class DialRun:
         return None
 
     async def _note_placed(self, call_ref: str) -> None:
-        await self.queue.placed(self.dial, call_ref)
+        await self.queue.note_placed(self.dial, call_ref)
         self.emit(
             DialPlaced(
                 campaign=self.campaign.name,
@@ -320,17 +326,17 @@ class DialRun:
 
         `None` if another process has the dial.
         """
-        missed, answered = 0, False
+        missed_checks, answered = 0, False
         placed_ref: str | None = found.provider_call_id  # `None` after a cancellation
-        while found.outcome is None and missed < LOST_LOOKS and not self._lease_lost:
+        while found.outcome is None and missed_checks < LOST_CHECKS and not self._lease_lost:
             await self.calls.wait(self.dial.id, self.settings.look_s)
-            responds, latest = await self._look()
+            responds, latest = await self._ask_carrier()
             if not responds:
                 continue
-            missed = missed + 1 if latest is None else 0
+            missed_checks = missed_checks + 1 if latest is None else 0
             if latest is not None and latest.provider_call_id != found.provider_call_id:
                 # Some carriers first return the id of a request, and later the id of its call.
-                await self.queue.placed(self.dial, latest.provider_call_id)
+                await self.queue.note_placed(self.dial, latest.provider_call_id)
             found = latest or found
             if latest and judge_fate(self.dial, latest, now=self.now_s()) == LOST:
                 break  # it is too old: the carrier has missed its end
@@ -341,15 +347,15 @@ class DialRun:
                 self.in_call = True  # one check later, when the pool has counted its seat
             elif found.answered:
                 answered = True
-                await self.queue.answered(self.dial, now=self.now_s())
+                await self.queue.note_answered(self.dial, now=self.now_s())
         # A carrier's record of an ended call may not say that the call was answered.
         found = replace(found, answered=found.answered or answered)
-        result = await judge_call(
+        result = await determine_result(
             self.dial.id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
         )
         return await self._settle(result)
 
-    async def _look(self) -> tuple[bool, FoundCall | None]:
+    async def _ask_carrier(self) -> tuple[bool, FoundCall | None]:
         """Return whether there was a usable response, and the call if the carrier has it.
 
         Raises:
@@ -360,7 +366,7 @@ class DialRun:
             found = await self.carrier.find(self.dial)
         except CarrierError:
             self._silences += 1
-            if self._silences >= SILENT_LOOKS and not self.pool.leads:
+            if self._silences >= SILENT_CHECKS and not self.pool.leads:
                 raise
             return False, None
         self._silences = 0
@@ -391,10 +397,10 @@ class DialRun:
         return result
 
 
-def due_after(refusal: OrderRefusal, now: float) -> float | None:
-    """Return when a contact that the gate refused is dialled again; `None` for never."""
+def due_after_refusal(refusal: OrderRefusal, now: float) -> float | None:
+    """Return when a contact that the gate refused is due again; `None` for never."""
     if refusal.limit or refusal.reason == "nothing_allowed":  # not the contact's fault
-        return now + (NUMBER_REST_S if refusal.reason in RESTING else 0.0)
+        return now + (NUMBER_REST_S if refusal.reason in REST_REASONS else 0.0)
     return None
 
 

@@ -24,16 +24,16 @@ from campaigns.guard import (
     GuardVerdict,
     Hold,
     Holds,
-    in_turn,
     judge_dial_now,
+    order_of_turns,
     rules_of,
 )
 from campaigns.model import Campaign
 from campaigns.order_gate import OrderGate
-from campaigns.pacing import SilentLooks
+from campaigns.pacing import TakeoverChecks
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
-from campaigns.time_left import OPEN_STATES
+from campaigns.time_left import UNFINISHED_STATES
 from operations.database.database import StorageError
 from transports.dialling import REFUSED, CampaignCarrier, CarrierError
 
@@ -42,6 +42,7 @@ REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"
 PAUSES: Final = (FAILED_IN_A_ROW, REFUSED_IN_A_ROW)
 """Reasons of pauses by a breaker; only an operator ends them."""
 NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
+"""Outcomes that do not show that the carrier places calls."""
 
 
 class CampaignBreakers:
@@ -76,26 +77,26 @@ class CampaignBreakers:
         breakers = self._breakers[campaign]
         return next((why for why, breaker in breakers.items() if breaker.tripped), "")
 
-    def look(self, running: CampaignStanding) -> None:
+    def reset_if_resumed(self, running: CampaignStanding) -> None:
         """Reset the breakers if an operator has resumed the campaign since the last check."""
         if self._runs_since_s.get(running.name) != running.changed_s:
             self._runs_since_s[running.name] = running.changed_s
             for breaker in self._breakers[running.name].values():
                 breaker.reset()
 
-    async def learn(self, campaign: str, result: DialResult) -> None:
+    async def count(self, campaign: str, result: DialResult) -> None:
         """Count the result of a dial, and pause the campaign if that trips a breaker.
 
         Raises:
             StorageError: The database did not store the pause; the next round tries again.
         """
-        failed, refused = self._breakers[campaign].values()
-        ours = result.outcome is DialOutcome.AGENT_FAILED
-        unplaced = result.reason == REFUSED or result.trunk != "well"
-        placed = not unplaced and result.outcome not in NOT_PLACED
-        if failed.note(ours=ours, reached=result.outcome in REACHED):
+        breakers = self._breakers[campaign]
+        agent_failed = result.outcome is DialOutcome.AGENT_FAILED
+        was_refused = result.reason == REFUSED or result.trunk != "well"
+        was_placed = not was_refused and result.outcome not in NOT_PLACED
+        if breakers[FAILED_IN_A_ROW].note(ours=agent_failed, reached=result.outcome in REACHED):
             self._unsaved[campaign] = FAILED_IN_A_ROW
-        if refused.note(ours=unplaced, reached=placed):
+        if breakers[REFUSED_IN_A_ROW].note(ours=was_refused, reached=was_placed):
             self._unsaved[campaign] = REFUSED_IN_A_ROW
         if campaign in self._unsaved:
             await self.pause_tripped()
@@ -109,7 +110,7 @@ class CampaignBreakers:
                 resumed.
         """
         for campaign in sorted(self._unsaved):
-            why = self._unsaved.pop(campaign)  # first: another task may run during the await
+            why = self._unsaved.pop(campaign)  # before the await: another task may run meanwhile
             now, in_a_row = self._now_s(), self._breakers[campaign][why].in_a_row
             try:
                 await self._queue.move(campaign, "paused", reason=why, now=now)
@@ -163,35 +164,44 @@ class Dialer:
         )
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # set while `run` is active
-        self._looks = SilentLooks(self._settings.lease_s, now_s=now_s)
-        self._again_s: float | None = None  # when the next claim can succeed
+        self._takeover_checks = TakeoverChecks(self._settings.lease_s, now_s=now_s)
+        self._next_claim_s: float | None = None  # when the next claim can succeed
 
     async def run(self) -> None:
         """Dial until cancelled; the next leader takes over the dials in progress."""
         async with asyncio.TaskGroup() as tasks:
             self.runs.clear()  # left by a `run` that failed
             self._dials = DialsInProgress(
-                tasks, self.runs, learn=self._breakers.learn, on_failure=self._looks.doubt
+                tasks,
+                self.runs,
+                count_result=self._breakers.count,
+                on_failure=self._takeover_checks.record_failure,
             )
             while True:
-                claimed, self._again_s = False, None
+                claimed, self._next_claim_s = False, None
                 if self._pool.leads:
-                    claimed = await _run_round(self._round(), self._looks.doubt)
+                    claimed = await _run_round(
+                        self._give_turns(), self._takeover_checks.record_failure
+                    )
                 else:
                     self._leads = False
                 await self._pause(claimed=claimed)
 
     async def _pause(self, *, claimed: bool) -> None:
-        """Wait for the next round, at most until the next claim can succeed or a dial ends."""
+        """Wait for the next round.
+
+        It follows at once after a claim. Otherwise it begins after `look_s`, or before that when a
+        claim can succeed again or a dial has ended.
+        """
         wait_s = 0.0 if claimed else self._settings.look_s
-        if self._again_s is not None:
-            wait_s = min(wait_s, max(0.0, self._again_s - self._now_s()))
+        if self._next_claim_s is not None:
+            wait_s = min(wait_s, max(0.0, self._next_claim_s - self._now_s()))
         await self._dials.wait(wait_s)
 
-    async def _round(self) -> bool:
+    async def _give_turns(self) -> bool:
         """Give each running campaign a turn; return whether a contact was claimed."""
         if not self._leads and self._held is not None:
-            self.holds.begin(await self._held())
+            self.holds.adopt(await self._held())
         self._leads = True
         await self._recover()
         await self._breakers.pause_tripped()
@@ -200,26 +210,29 @@ class Dialer:
         configured = [standing for standing in standings if standing.name in self._campaigns]
         running = {item.name: item for item in configured if item.state == "running"}
         for standing in configured:
-            self._emit_all(_follow(standing, self.holds, self._breakers, now))
-        turns = in_turn(_turn_of(item, self._campaigns[name]) for name, item in running.items())
-        return any([await self._turn(running[name]) for name in turns])
+            self._emit_all(_apply_stored_state(standing, self.holds, self._breakers, now))
+        turns = order_of_turns(
+            _turn_of(item, self._campaigns[name]) for name, item in running.items()
+        )
+        # A list, because `any` would end the round after the first claim.
+        return any([await self._give_turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
         """Take over the dials of silent processes, if a check is due."""
-        if not self._looks.due:
+        if not self._takeover_checks.due:
             return
         now = self._now_s()
         silent = await self._queue.adopt_expired(
             self._campaigns, now_s=self._now_s, lease_s=self._settings.lease_s
         )
-        self._looks.looked(now)
+        self._takeover_checks.record_check(now)
         for claim in silent:
             if self._dials.has(claim.dial.id):
                 continue  # our own: it was renewed late, but has a new lease now
-            run = self._run(self._campaigns[claim.dial.campaign], claim)
+            run = self._make_run(self._campaigns[claim.dial.campaign], claim)
             self._dials.begin(run, run.take_over)
 
-    async def _turn(self, standing: CampaignStanding) -> bool:
+    async def _give_turn(self, standing: CampaignStanding) -> bool:
         """Begin one dial of a campaign if the guard and its rules allow it; return whether."""
         campaign = self._campaigns[standing.name]
         verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
@@ -240,26 +253,28 @@ class Dialer:
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
         """Begin or skip a claimed dial; release it if a breaker of the campaign has tripped."""
         # The dial that ended before this claim may have tripped the breaker.
-        await self._dials.all_learnt(campaign.name)
+        await self._dials.wait_until_counted(campaign.name)
         if self._breakers.tripped(campaign.name):
             await self._queue.release(claim.dial)
             return
-        run = self._run(campaign, claim, degraded=verdict.reason)
+        run = self._make_run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
             await run.skip(verdict.reason)
             return
-        self._emit_all(self.holds.try_to_go(campaign.name, self._now_s()))
-        run.on_placed = lambda: self._emit_all(self.holds.prove(campaign.name, self._now_s()))
+        self._emit_all(self.holds.end_before_dial(campaign.name, self._now_s()))
+        run.on_placed = lambda: self._emit_all(
+            self.holds.end_after_placed_dial(campaign.name, self._now_s())
+        )
         self._dials.begin(run, run.make)
 
     async def _note_nothing(
         self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
     ) -> None:
-        """Record that there is no contact to dial; finish a campaign without open contacts."""
+        """Record that no contact can be dialled; finish the campaign if no contact is left."""
         if nothing.again_s is not None:
-            self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
-        if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
-            self._emit_all(self.holds.go(standing.name, self._now_s()))
+            self._next_claim_s = min(nothing.again_s, self._next_claim_s or nothing.again_s)
+        if not any(standing.contacts.get(state) for state in UNFINISHED_STATES):
+            self._emit_all(self.holds.end(standing.name, self._now_s()))
             await self._queue.finish(standing.name, now=self._now_s())
         elif verdict.step == "dial":
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
@@ -270,7 +285,7 @@ class Dialer:
             # Without dials in progress `down` is not updated, so the next dial tries the carrier.
             carrier_down=self._carrier.down if self._dials.any else "",
             seats=self._pool.seats() - self._dials.coming,
-            limit=self._gate.full() if self._gate.rules.opened else "nothing_allowed",
+            limit=self._gate.reached_limit() if self._gate.rules.opened else "nothing_allowed",
             usable=self._pool.usable(),
         )
 
@@ -282,7 +297,7 @@ class Dialer:
         for event in events:
             self._emit(event)
 
-    def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
+    def _make_run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
         return DialRun(
             campaign=campaign,
             claim=claim,
@@ -307,16 +322,16 @@ class DialsInProgress:
         tasks: asyncio.TaskGroup,
         runs: set[DialRun],
         *,
-        learn: Callable[[str, DialResult], Awaitable[None]],
+        count_result: Callable[[str, DialResult], Awaitable[None]],
         on_failure: Callable[[], None],
     ) -> None:
         """Run the dials in `tasks` and list them in `runs`.
 
-        `learn` receives the result of each dial. `on_failure` is called for a dial that failed and
-        was left to its lease.
+        `count_result` receives the result of each dial. `on_failure` is called for a dial that
+        failed and was left to its lease.
         """
         self._tasks = tasks
-        self._learn = learn
+        self._count_result = count_result
         self._on_failure = on_failure
         self._runs = runs
         self._freed = asyncio.Event()  # set when a dial ends
@@ -347,7 +362,7 @@ class DialsInProgress:
                 await self._freed.wait()
         self._freed.clear()
 
-    async def all_learnt(self, campaign: str) -> None:
+    async def wait_until_counted(self, campaign: str) -> None:
         """Wait until the results of a campaign's dials that are ending have been counted."""
         while any(run.ending and run.campaign.name == campaign for run in self._runs):
             self._freed.clear()
@@ -359,7 +374,7 @@ class DialsInProgress:
         try:
             result = await make()
             if result is not None:
-                await self._learn(run.campaign.name, result)
+                await self._count_result(run.campaign.name, result)
         except (StorageError, CarrierError) as error:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, error)
             self._on_failure()
@@ -372,17 +387,17 @@ class DialsInProgress:
             self._freed.set()
 
 
-async def _run_round(turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
-    """Return the result of a round; False if the database fails, which is logged."""
+async def _run_round(turns: Awaitable[bool], on_failure: Callable[[], None]) -> bool:
+    """Return the result of a round; after a database failure, log it and return False."""
     try:
         return await turns
     except StorageError as error:
         logger.warning("no contact is dialled: {}", error)
-        doubt()
+        on_failure()
         return False
 
 
-def _follow(
+def _apply_stored_state(
     standing: CampaignStanding, holds: Holds, breakers: CampaignBreakers, now: float
 ) -> Sequence[CampaignEvent]:
     """Update holds and breakers from the stored state of a campaign; return the events to emit.
@@ -392,14 +407,15 @@ def _follow(
     """
     name = standing.name
     if standing.state == "paused" and standing.reason in PAUSES:
-        holds.stop(name, standing.reason, since_s=standing.changed_s)
+        holds.hold_for_operator(name, standing.reason, since_s=standing.changed_s)
         return ()
     if standing.state != "running":
-        return holds.go(name, now)
-    breakers.look(standing)
+        return holds.end(name, now)
+    breakers.reset_if_resumed(standing)
+    # If an operator has resumed the campaign, its breakers were just reset: the pause's hold ends.
     hold = holds.why(name)
     paused = hold is not None and hold.reason in PAUSES
-    return holds.go(name, now) if paused and not breakers.tripped(name) else ()
+    return holds.end(name, now) if paused and not breakers.tripped(name) else ()
 
 
 def _turn_of(standing: CampaignStanding, campaign: Campaign) -> CampaignTurn:

@@ -13,7 +13,7 @@ from campaigns.model import Campaign
 from transports.dialling import FoundCall
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are freed within seconds
-LOOK_S: Final = 2.0  # between two checks of a call; the carrier's callbacks are usually earlier
+CHECK_EVERY_S: Final = 2.0  # for each call; the carrier's callbacks are usually earlier
 RING_S: Final = 30.0
 GRACE_S: Final = 30.0  # chosen: three times the time limit of a request to a carrier
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
@@ -22,7 +22,7 @@ NOT_REACHED: Final = frozenset(
 )
 """Outcomes of a call that was not answered. A carrier may also report one of these for an answered
 call, if the line was lost or with an undocumented status."""
-SOON_S: Final = 0.5  # between two checks of our own call that is about to end
+VERDICT_CHECK_S: Final = 0.5  # between two checks of our own call that is about to end
 
 
 class DialingCapacity(Protocol):
@@ -92,7 +92,7 @@ class DialerSettings:
     """
 
     lease_s: float = LEASE_S
-    look_s: float = LOOK_S
+    look_s: float = CHECK_EVERY_S
     ring_s: float = RING_S
     ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
     grace_s: float = GRACE_S
@@ -100,7 +100,7 @@ class DialerSettings:
     failures: int = IN_A_ROW
 
 
-async def judge_call(
+async def determine_result(
     dial_id: str,
     found: FoundCall,
     *,
@@ -110,15 +110,18 @@ async def judge_call(
 ) -> DialResult:
     """Return the result of a call that is over, or that the carrier no longer has.
 
-    If the call was answered, our own record corrects the carrier's outcome.
+    If the call was answered, our own record corrects the carrier's outcome. Wait for our side to
+    end, for at most `settings.verdict_s`.
     """
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
     if outcome not in REACHED and not found.answered:
         return _unanswered(result, found.verdict)
     until_s = now_s() + settings.verdict_s
-    while not ((verdict := await calls.verdict(dial_id)) and verdict.over) and now_s() < until_s:
-        await calls.wait(dial_id, min(settings.look_s, SOON_S))
+    verdict = await calls.verdict(dial_id)
+    while not (verdict and verdict.over) and now_s() < until_s:
+        await calls.wait(dial_id, min(settings.look_s, VERDICT_CHECK_S))
+        verdict = await calls.verdict(dial_id)
     verdict = verdict or NO_CALL
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)

@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 COLUMNS: Final = ("number", "source", "added_at", "words")
 MAX_BYTES: Final = 100_000_000  # chosen: about five million numbers
-SHOWN: Final = 10  # refused numbers printed in the terminal
+MAX_SHOWN: Final = 10  # refused numbers printed in the terminal
 
 
 def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
     async def add(contacts: Contacts) -> tuple[int, int]:
         rows = added = 0
-        with _opened(file, region) as opened:
+        with _open_numbers(file, region) as opened:
             numbers = _numbers(opened.rows, region, refused, say)
             while batch := [_entry(*found, source, now) for found in islice(numbers, BATCH)]:
                 rows += len(batch)
@@ -127,7 +127,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 
 def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
-    # An export prefixes cells that a spreadsheet would take for a formula.
+    # An export puts an apostrophe before cells that a spreadsheet would compute: remove it.
     fields = {
         plain(name): cell[1:] if cell == safe_cell(cell[1:]) else cell
         for name, cell in cells.items()
@@ -157,20 +157,21 @@ def _numbers(
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Yield each valid number with the row's other cells; count the others, print the first few."""
     for row, cells in rows:
-        for text in cells.numbers or ("",) if cells else ("",):
+        # A row without a number is refused once, as an empty text.
+        for text in cells.numbers if cells and cells.numbers else ("",):
             readings = readings_of(text, region=region)
             if cells and len(readings) == 1:
                 yield readings[0], cells.fields
                 continue
             reason = row.trouble or (AMBIGUOUS if readings else "not_a_number")
             refused[reason] += 1
-            if refused.total() <= SHOWN:
+            if refused.total() <= MAX_SHOWN:
                 line = f"line {row.line}: {text[:40]} {reason} {' or '.join(readings)}"
                 say(one_line(line.rstrip()))
 
 
 @contextmanager
-def _opened(file: Path, region: str | None) -> Iterator[OpenedContacts]:
+def _open_numbers(file: Path, region: str | None) -> Iterator[OpenedContacts]:
     """Open a file of numbers; its errors become `UsageError` or `CommandError`."""
     try:
         if file.stat().st_size > MAX_BYTES:

@@ -18,7 +18,7 @@ from calls.campaign_events import CampaignEvent, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
 from campaigns.model import Campaign
 from campaigns.pacing import pace
-from campaigns.window import day_began_s, opens_s, places
+from campaigns.window import day_began_s, known_zones, opens_s
 
 
 def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
@@ -39,7 +39,7 @@ def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float |
         return "no_consent"
     opens = opens_s(contact.zones, campaign.window, now=now)
     if opens is None:
-        return "no_common_hour" if places(contact.zones, campaign.window) else "no_zone"
+        return "no_common_hour" if known_zones(contact.zones, campaign.window) else "no_zone"
     return opens
 
 
@@ -61,7 +61,7 @@ class CampaignTurn:
     claimed_s: float  # when it last had a turn
 
 
-def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
+def order_of_turns(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
     """Return the campaigns in the order in which they may claim a contact.
 
     First comes the campaign that uses the smallest share of its own concurrent calls; among equals,
@@ -101,7 +101,7 @@ class Holds:
 
     _held: dict[str, Hold] = field(default_factory=dict[str, Hold])
 
-    def begin(self, held: Mapping[str, Hold]) -> None:
+    def adopt(self, held: Mapping[str, Hold]) -> None:
         """Adopt the holds of the former leader, and drop all others."""
         self._held = {name: replace(hold, adopted=True) for name, hold in held.items()}
 
@@ -115,7 +115,7 @@ class Holds:
             return ()
         if current and current.adopted and not outage:
             return ()  # no dial is tried that could prove that the adopted outage is over
-        # With another reason, it is the same outage.
+        # An outage that has another reason now is still the same outage.
         continues = current is not None and current.outage and outage
         since_s = current.since_s if current and continues else now
         ended = () if current is None or continues else self._end_events(campaign, current, now)
@@ -124,27 +124,27 @@ class Holds:
             return ended
         return (*ended, CampaignHeld(campaign=campaign, reason=reason, outage=True))
 
-    def stop(self, campaign: str, reason: str, *, since_s: float) -> None:
+    def hold_for_operator(self, campaign: str, reason: str, *, since_s: float) -> None:
         """Hold a campaign until an operator resumes it, in place of any other hold.
 
         The pause itself was reported when it happened, perhaps by another process.
         """
         self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=True)
 
-    def go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
+    def end(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold; return the events to report."""
         current = self._held.pop(campaign, None)
         return () if current is None else self._end_events(campaign, current, now)
 
-    def try_to_go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
+    def end_before_dial(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold before a dial; an adopted hold stays until a dial is placed."""
         current = self._held.get(campaign)
-        return () if current and current.adopted else self.go(campaign, now)
+        return () if current and current.adopted else self.end(campaign, now)
 
-    def prove(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
+    def end_after_placed_dial(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End an adopted hold after a placed dial, unless the outage was seen here as well."""
         current = self._held.get(campaign)
-        return self.go(campaign, now) if current and current.adopted else ()
+        return self.end(campaign, now) if current and current.adopted else ()
 
     def why(self, campaign: str) -> Hold | None:
         """Return why a campaign waits; `None` if it does not."""
@@ -205,15 +205,15 @@ class GuardVerdict:
 GO: Final = GuardVerdict(step="dial")
 
 
-def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
-    """Return what to do about the next contact."""
-    if now.tripped:
-        return GuardVerdict(step="hold", reason=now.tripped, outage=True)
-    if now.carrier_down:
-        return GuardVerdict(step="hold", reason=now.carrier_down, outage=True)
-    if now.limit or now.seats <= 0:
-        return GuardVerdict(step="hold", reason=now.limit or "no_seat")
-    down = stage_down(now.usable)
+def judge_dial_now(circumstances: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
+    """Return what to do about the next contact: the first obstacle decides."""
+    if circumstances.tripped:
+        return GuardVerdict(step="hold", reason=circumstances.tripped, outage=True)
+    if circumstances.carrier_down:
+        return GuardVerdict(step="hold", reason=circumstances.carrier_down, outage=True)
+    if circumstances.limit or circumstances.seats <= 0:
+        return GuardVerdict(step="hold", reason=circumstances.limit or "no_seat")
+    down = stage_down(circumstances.usable)
     if not down:
         return GO
     step: Step = "dial" if on_outage == "degraded" else on_outage
@@ -222,9 +222,9 @@ def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
 
 def stage_down(usable: Mapping[str, bool]) -> str:
     """Return the first stage without a usable rung, as `stt_down`; empty if each has one."""
-    ordered = sorted(usable, key=lambda stage: (_place(stage), stage))
+    ordered = sorted(usable, key=lambda stage: (_stage_rank(stage), stage))
     return next((f"{stage}_down" for stage in ordered if not usable[stage]), "")
 
 
-def _place(stage: str) -> int:
+def _stage_rank(stage: str) -> int:
     return STAGE_ORDER.index(stage) if stage in STAGE_ORDER else len(STAGE_ORDER)

@@ -51,7 +51,7 @@ from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
 PAGE_BYTES: Final = 8 << 20  # of a page of a hundred people, even with many fields
-MAX_S: Final = 4 * 3600.0  # for a million people, at a page of a hundred per second
+MAX_FETCH_S: Final = 4 * 3600.0  # for a million people, at a page of a hundred per second
 
 
 async def fetch_people(
@@ -74,22 +74,22 @@ async def fetch_people(
         return crm.file
     mapping, client = people_mapping(crm), crm_of(settings, database)
     if mapping is None or not isinstance(client, RestCrm):
-        raise UsageError(_why_not(settings))
+        raise UsageError(_why_no_people(settings))
     target = folder / "contacts.csv"
     try:
-        async with asyncio.timeout(MAX_S), open_connections():
-            await _write(settings, client, mapping, target, say)
+        async with asyncio.timeout(MAX_FETCH_S), open_connections():
+            await _write_people(settings, client, mapping, target, say)
     except (ServiceError, RemoteError) as failed:
         cause = failed.failure if isinstance(failed, ServiceError) else failed
         vendor = vendor_at(vendors_of(settings), STAGE, client.name)
         why = f"{explain(cause.kind, cause.reason, vendor)}; {cure_of_failure(cause.kind)}"
         raise CommandError(f"crm: no people were listed: {why}") from failed
     except TimeoutError:
-        raise CommandError(f"crm: {client.name} was not read within {MAX_S:g} s") from None
+        raise CommandError(f"crm: {client.name} was not read within {MAX_FETCH_S:g} s") from None
     return target
 
 
-async def _write(
+async def _write_people(
     settings: Settings,
     client: RestCrm,
     mapping: PeopleMapping,
@@ -113,7 +113,7 @@ async def _write(
     await write_people(mapping, ask, target)
 
 
-def _why_not(settings: Settings) -> str:
+def _why_no_people(settings: Settings) -> str:
     crm = settings.crm
     cures = {
         "none": "set it to own (with `file`), hubspot or rest",
@@ -124,8 +124,8 @@ def _why_not(settings: Settings) -> str:
     return f"--crm: crm.kind is {crm.kind}: {cures.get(crm.kind, '')}"
 
 
-MAX_SHOWN: Final = 200  # characters of a row printed in the terminal
-SHOWN: Final = 10  # refused rows printed in the terminal; the file has all of them
+MAX_ROW_LENGTH: Final = 200  # characters of a row printed in the terminal
+MAX_SHOWN: Final = 10  # refused rows printed in the terminal; the file has all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +157,8 @@ class RefusedFile:
             cells = (safe_cell(cell) for cell in row.cells)
             csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
         self.rows += 1
-        if self.rows <= SHOWN:
-            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MAX_SHOWN]
+        if self.rows <= MAX_SHOWN:
+            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MAX_ROW_LENGTH]
             self._say(one_line(shown))  # without control characters, which a terminal would run
 
     def close(self) -> None:

@@ -132,7 +132,8 @@ class ContentRefusedError(ImportRefusedError):
 
 
 Refuse: TypeAlias = Callable[[RefusedRow], None]
-_Read: TypeAlias = tuple[CsvRow, ContactRow | str]
+_ReadRow: TypeAlias = tuple[CsvRow, ContactRow | str]
+"""A row, and its contact or the code of the reason for its refusal."""
 
 
 async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) -> ImportTally:
@@ -147,7 +148,7 @@ async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) 
     tally = ImportTally()
     enable_pattern_cache()  # otherwise a quarter of the time is spent looking up patterns
     try:
-        async with _opened(plan) as opened:
+        async with _open_in_thread(plan) as opened:
             tally.encoding, tally.sample = opened.encoding.name, opened.encoding.sample
             rules = _rules(plan, opened)
             async with aclosing(_batches(_contacts(opened, rules))) as batches:
@@ -164,11 +165,11 @@ async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) 
     return tally
 
 
-async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], None]:
+async def _batches(rows: Iterator[_ReadRow]) -> AsyncGenerator[Sequence[_ReadRow], None]:
     """Yield the rows in batches; the next batch is read while the caller stores the last one."""
     loop = asyncio.get_running_loop()
 
-    def read() -> asyncio.Future[Sequence[_Read]]:
+    def read() -> asyncio.Future[Sequence[_ReadRow]]:
         # In a thread: parsing a thousand numbers takes longer than several audio frames of a call.
         return loop.run_in_executor(None, lambda: list(islice(rows, BATCH)))
 
@@ -182,8 +183,13 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
 
 
 async def _store_batch(
-    batch: Sequence[_Read], plan: ImportPlan, contacts: Contacts, tally: ImportTally, refuse: Refuse
+    batch: Sequence[_ReadRow],
+    plan: ImportPlan,
+    contacts: Contacts,
+    tally: ImportTally,
+    refuse: Refuse,
 ) -> None:
+    """Store the contacts of a batch; count every row, and pass on those that are refused."""
     accepted = [
         _new_contact(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)
     ]
@@ -214,7 +220,7 @@ def _count(contact: NewContact, result: str, tally: ImportTally) -> None:
 
 
 @asynccontextmanager
-async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
+async def _open_in_thread(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
     """Open the file in a thread, because finding its encoding may read all of it."""
     opening = open_contacts(
         plan.file,
@@ -226,7 +232,7 @@ async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
     try:
         yield opened
     finally:
-        opening.__exit__(None, None, None)
+        opening.__exit__(None, None, None)  # only closes the file
 
 
 def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
@@ -257,7 +263,7 @@ def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Seque
     return f"has no column for {uses}; add the column, or take the placeholder out of the text"
 
 
-def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_Read]:
+def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_ReadRow]:
     for row, cells in opened.rows:
         yield row, row.trouble if cells is None else read_contact_row(cells, rules)
 

@@ -11,7 +11,7 @@ from campaigns.dialing import (
     DialerSettings,
     DialingCapacity,
     OwnCalls,
-    judge_call,
+    determine_result,
     wait_to_ask,
 )
 from campaigns.order_gate import WITHDRAWN, Order, OrderGate
@@ -55,8 +55,9 @@ class OneCall:
         """
         if refusal := await self.gate.admit(order):
             return refusal
-        dial_id, outcome = order.id, str(DialOutcome.UNKNOWN)
-        result = DialResult(outcome=DialOutcome.UNKNOWN)
+        dial_id = order.id
+        # The gate gets these if an error or a cancellation ends the call here.
+        outcome, result = str(DialOutcome.UNKNOWN), DialResult(outcome=DialOutcome.UNKNOWN)
         request = DialRequest(
             dial_id=dial_id,
             to=order.number,
@@ -67,7 +68,7 @@ class OneCall:
         )
         self.under_way.add(dial_id)
         try:
-            result = await self._make(request)
+            result = await self._dial_and_follow(request)
             outcome = result.outcome
         except DialWithdrawnError as withdrawn:
             outcome, result = WITHDRAWN, replace(result, reason=str(withdrawn))
@@ -82,7 +83,7 @@ class OneCall:
         if self.pool.leaving:  # no agent could talk with the callee
             raise DialWithdrawnError("leaving")
 
-    async def _make(self, request: DialRequest) -> DialResult:
+    async def _dial_and_follow(self, request: DialRequest) -> DialResult:
         began_s = self.now_s()
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
@@ -104,16 +105,17 @@ class OneCall:
                 latest = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
             except CarrierError:
                 latest = None
-            found, missing_s = latest or found, 0.0 if latest else missing_s + self.settings.look_s
-            leaving, ordered = self.pool.leaving, found.provider_call_id if found else ""
-            if ordered:
+            found = latest or found
+            missing_s = 0.0 if latest else missing_s + self.settings.look_s
+            leaving, call_ref = self.pool.leaving, found.provider_call_id if found else ""
+            if call_ref:
                 self.under_way.add(request.dial_id)
-            if missing_s > LOST_S or (leaving and not ordered):  # probably never placed
+            if missing_s > LOST_S or (leaving and not call_ref):  # probably never placed
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
             if leaving and found and not (cancelled or found.answered or found.outcome):
                 # No agent could talk with the callee.
-                await WatchedCarrier(self.carrier).cancel(request.dial_id, ordered)
+                await WatchedCarrier(self.carrier).cancel(request.dial_id, call_ref)
                 cancelled = True
-        return await judge_call(
+        return await determine_result(
             request.dial_id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
         )

@@ -47,11 +47,15 @@ from operations.numbers import as_dialled, readings_of
 
 LEASE_S: Final = 60.0  # chosen: two renewals in a row may fail
 RENEW_S: Final = 20.0
-LOCK_TRIES: Final = 4
+LOCK_ATTEMPTS: Final = 4
 TRANSFER_S: Final = 2.0  # limit of the database query while a caller waits for a person
 # Chosen: how long campaigns pause after a limit was reached, since calls end all the time.
-FULL_S: Final[Mapping[str, float]] = {"concurrent": 2.0, "hourly": 30.0, "daily_minutes": 30.0}
-MAX_REFUSED: Final = 100  # refused orders recorded per hour; any more are only logged
+LIMIT_PAUSE_S: Final[Mapping[str, float]] = {
+    "concurrent": 2.0,
+    "hourly": 30.0,
+    "daily_minutes": 30.0,
+}
+MAX_REFUSALS: Final = 100  # refused orders recorded per hour; any more are only logged
 REFUSED: Final = "refused"
 WITHDRAWN: Final = "withdrawn"  # the carrier was not asked
 Result = TypeVar("Result")
@@ -68,15 +72,17 @@ COSTLY: Final[Mapping[int, str]] = {
 }
 """Cost classes of types of numbers; phonenumbers' `UNKNOWN` means outside all known ranges."""
 SATELLITES: Final = frozenset({870, 881, 882, 883})  # ITU-T E.164: Inmarsat, GMSS, networks
-EVERYWHERE: Final = ("112", "911")  # emergency numbers in all mobile networks (3GPP TS 22.101)
-EXTENSION_DIGITS: Final = 6  # numbers up to this length may be emergency numbers
+EMERGENCY_EVERYWHERE: Final = ("112", "911")  # in all mobile networks (3GPP TS 22.101)
+MAX_EMERGENCY_DIGITS: Final = 6  # numbers up to this length may be emergency numbers
 
 
 @lru_cache(maxsize=1024)
 def read_called(number: str, region: str) -> CalledNumber:
     """Return the number with its country and its cost class.
 
-    The first number of a country takes a few milliseconds, because its tables are loaded then.
+    A SIP address is read as a telephone number if its user begins with a plus, or is an emergency
+    number. The first number of a country takes a few milliseconds, because its tables are loaded
+    then.
 
     Args:
         number: A number in E.164 or in the notation of `region`, or a SIP address.
@@ -85,12 +91,10 @@ def read_called(number: str, region: str) -> CalledNumber:
     scheme, _, address = number.partition(":")
     if scheme.lower() in ("sip", "sips"):
         user = address.partition("@")[0]
-        read = read_called(user, region)
-        return (
-            read
-            if user.startswith("+") or read.emergency
-            else CalledNumber(number=number, cost_class=SIP)
-        )
+        called = read_called(user, region)
+        if user.startswith("+") or called.emergency:
+            return called
+        return CalledNumber(number=number, cost_class=SIP)
     if _is_short_emergency(number, region):
         return CalledNumber(number=number, emergency=True)
     try:
@@ -115,17 +119,20 @@ def _is_emergency(number: PhoneNumber) -> bool:
     """Return whether a number with a country code is an emergency number of that country."""
     national = str(number.national_number)
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
-    return len(national) <= EXTENSION_DIGITS and (
-        national in EVERYWHERE or any(is_emergency_number(national, item) for item in regions)
+    return len(national) <= MAX_EMERGENCY_DIGITS and (
+        national in EMERGENCY_EVERYWHERE
+        or any(is_emergency_number(national, item) for item in regions)
     )
 
 
 def _is_short_emergency(text: str, region: str) -> bool:
     digits = "".join(filter(str.isdigit, text))
-    if text.startswith("+") or not 0 < len(digits) <= EXTENSION_DIGITS:
+    if text.startswith("+") or not 0 < len(digits) <= MAX_EMERGENCY_DIGITS:
         return False
     regions = (region,) if region else sorted(phonenumbers.SUPPORTED_REGIONS)
-    return digits in EVERYWHERE or any(is_emergency_number(digits, item) for item in regions)
+    return digits in EMERGENCY_EVERYWHERE or any(
+        is_emergency_number(digits, item) for item in regions
+    )
 
 
 def rules_in(settings: Settings) -> OrderRules:
@@ -189,8 +196,8 @@ class OrderGate:
         self._region = region
         self._emit = emit
         self._now_s = now_s
-        self._under_way: dict[str, Order] = {}
-        self._full: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
+        self._orders: dict[str, Order] = {}  # in progress here, by id
+        self._limit: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
 
     def readings(self, number: str) -> tuple[str, ...]:
         """Return the numbers that a text may mean, in E.164: several if it is ambiguous."""
@@ -211,9 +218,9 @@ class OrderGate:
         refused = judge_number(called, self.rules) if placed else called.emergency
         return "" if refused else called.number
 
-    def full(self) -> str:
+    def reached_limit(self) -> str:
         """Return the limit that was reached a moment ago; empty if none was."""
-        limit, until_s = self._full
+        limit, until_s = self._limit
         return limit if self._now_s() < until_s else ""
 
     async def admit(self, order: Order) -> OrderRefusal | None:
@@ -224,13 +231,13 @@ class OrderGate:
         Raises:
             StorageError: The database does not answer, and the order is not a transfer.
         """
-        if order.id in self._under_way:
+        if order.id in self._orders:
             return None
         called = await asyncio.to_thread(read_called, order.number, self._region)
         refusal = judge_number(called, self.rules)
         try:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
-                refusal, is_new = await _transact(
+                refusal, is_news = await _transact(
                     self._database,
                     lambda connection: self._record(connection, order, called, refusal),
                 )
@@ -238,21 +245,21 @@ class OrderGate:
             if order.source != TRANSFER:
                 raise
             logger.warning("a transfer is not counted: {}", error or "the database hangs")
-            is_new = True
+            is_news = True
         if refusal is None:
-            self._under_way[order.id] = order
-        elif order.source != TRANSFER and (rest_s := FULL_S.get(refusal.reason)):
-            self._full = (refusal.reason, self._now_s() + rest_s)
-        self._report(order, called, refusal, is_new=is_new)
+            self._orders[order.id] = order
+        elif order.source != TRANSFER and (rest_s := LIMIT_PAUSE_S.get(refusal.reason)):
+            self._limit = (refusal.reason, self._now_s() + rest_s)
+        self._report(order, called, refusal, is_news=is_news)
         return refusal
 
     def follow(self, order: Order) -> None:
         """Take over an accepted order of another process."""
-        self._under_way[order.id] = order
+        self._orders[order.id] = order
 
     def leave(self, order_id: str) -> None:
         """Stop renewing an order that is over, or that another process will follow."""
-        self._under_way.pop(order_id, None)
+        self._orders.pop(order_id, None)
 
     async def end(
         self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
@@ -265,7 +272,7 @@ class OrderGate:
             reason: A code.
             length_s: How long the call lasted, if that is known.
         """
-        order = self._under_way.pop(order_id, None)
+        order = self._orders.pop(order_id, None)
         if order is None:
             return
         called = read_called(order.number, self._region)  # from the cache
@@ -294,9 +301,9 @@ class OrderGate:
 
     async def renew(self) -> None:
         """Renew the leases once; a failure of the database is only logged."""
-        if not self._under_way:
+        if not self._orders:
             return
-        own = ORDERS.c.id.in_(tuple(self._under_way)) & (ORDERS.c.outcome == "")
+        own = ORDERS.c.id.in_(tuple(self._orders)) & (ORDERS.c.outcome == "")
         until = update(ORDERS).where(own).values(until_s=self._now_s() + LEASE_S)
         try:
             await _transact(self._database, lambda connection: connection.execute(until))
@@ -313,7 +320,7 @@ class OrderGate:
         """Check the limits and write the row; return the refusal, and whether to report it.
 
         A refusal is neither written nor reported if it repeats the order's last one, or after
-        `MAX_REFUSED` in an hour.
+        `MAX_REFUSALS` in an hour.
         """
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer
@@ -323,7 +330,9 @@ class OrderGate:
             refusal = judge_use(called, use, self.rules, transfer=order.source == TRANSFER)
         stored = select(ORDERS.c.reason).where(ORDERS.c.id == order.id)
         last_reason = connection.execute(stored).scalar_one_or_none()
-        if refusal and (last_reason == refusal.reason or _refusals(connection, now) >= MAX_REFUSED):
+        if refusal and (
+            last_reason == refusal.reason or _count_refusals(connection, now) >= MAX_REFUSALS
+        ):
             return refusal, False
         row = _row(order, called, refusal, now)
         if last_reason is None:
@@ -333,9 +342,9 @@ class OrderGate:
         return refusal, True
 
     def _report(
-        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_new: bool
+        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_news: bool
     ) -> None:
-        if not is_new:
+        if not is_news:
             logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
             return
         outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
@@ -344,11 +353,11 @@ class OrderGate:
 
 async def _transact(database: Database, work: Callable[[Connection], Result]) -> Result:
     """Run a transaction; repeat it if another process held the lock of the database."""
-    for tries_left in reversed(range(LOCK_TRIES)):
+    for attempts_left in reversed(range(LOCK_ATTEMPTS)):
         try:
             return await database.transact(work)
         except StorageError as error:
-            if not tries_left or "locked" not in str(error):  # SQLite, after `BUSY_S`
+            if not attempts_left or "locked" not in str(error):  # SQLite, after `BUSY_S`
                 raise
     raise AssertionError("unreachable")
 
@@ -420,7 +429,7 @@ def _use(connection: Connection, order: Order, called: CalledNumber, now: float)
     )
 
 
-def _refusals(connection: Connection, now: float) -> int:
+def _count_refusals(connection: Connection, now: float) -> int:
     refused = (ORDERS.c.at_s > now - HOUR_S) & (ORDERS.c.outcome == REFUSED)
     counted = select(func.count()).select_from(ORDERS).where(refused)
     return connection.execute(counted).scalar_one()

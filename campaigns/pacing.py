@@ -9,7 +9,7 @@ from calls.outbound import CampaignUse, NothingToDial, TokenBucket
 from campaigns.model import Campaign
 from campaigns.window import next_day_s
 
-REST_S: Final = 1.0  # the shortest time between two wake-ups
+WAKE_UP_GAP_S: Final = 1.0  # the shortest time between two wake-ups
 
 
 class DialEvents:
@@ -23,46 +23,50 @@ class DialEvents:
         self._dial_ended.set()
 
     async def wait(self, within_s: float) -> None:
-        """Wait until a dial has ended since the last call, for at most `within_s`."""
+        """Wait until a dial has ended since the last call, for at most `within_s`.
+
+        The wait takes `WAKE_UP_GAP_S` more in any case.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._dial_ended.wait()
         self._dial_ended.clear()
-        await asyncio.sleep(REST_S)
+        await asyncio.sleep(WAKE_UP_GAP_S)
 
 
-class SilentLooks:
+class TakeoverChecks:
     """Decides when to check for dials of silent processes.
 
-    Normally twice per lease. For one lease after a database failure, before every claim: dials in
-    progress may have missed a renewal, each at a different moment, so a slot that seems free may
-    not be.
+    Normally they are made twice per lease. For one lease after a database failure, they are made
+    before every claim: dials in progress may have missed a renewal, each at a different moment, so
+    a slot that seems free may not be.
     """
 
     def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:
         """Create it with a check that is due at once."""
         self._lease_s = lease_s
         self._now_s = now_s
-        self._looked_s = float("-inf")
-        self._broken_s = float("-inf")
+        self._checked_s = float("-inf")
+        self._failed_s = float("-inf")
 
     @property
     def due(self) -> bool:
         """Whether a check is due now."""
         # If the last check seems to be in the future, the clock was set back.
-        rested = 0.0 <= self._now_s() - self._looked_s < self._lease_s / 2
-        return not rested or self._looked_s - self._broken_s <= self._lease_s
+        is_recent = 0.0 <= self._now_s() - self._checked_s < self._lease_s / 2
+        # After a failure, a check is due at every claim until one was made over a lease later.
+        return not is_recent or self._checked_s - self._failed_s <= self._lease_s
 
-    def looked(self, at_s: float) -> None:
+    def record_check(self, at_s: float) -> None:
         """Record a check that the database has answered, with the time of the query."""
-        self._looked_s = at_s
+        self._checked_s = at_s
 
-    def doubt(self) -> None:
+    def record_failure(self) -> None:
         """Record that the database failed, or that a dial was left to its lease."""
-        self._broken_s = self._now_s()
+        self._failed_s = self._now_s()
 
 
-HAIR: Final = 1e-6  # of a token: rounding must not refuse a claim at `again_s`
+TOLERANCE: Final = 1e-6  # of a token: rounding must not refuse a claim at `again_s`
 
 
 def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | NothingToDial:
@@ -87,6 +91,6 @@ def take_token(
     per_second = per_minute / 60.0
     added = max(0.0, now - bucket.filled_s) * per_second  # a clock set back adds nothing
     tokens = min(max(1.0, per_second), bucket.tokens + added)
-    if tokens < 1.0 - HAIR:
+    if tokens < 1.0 - TOLERANCE:
         return NothingToDial(reason="pace", again_s=now + (1.0 - tokens) / per_second)
     return TokenBucket(tokens=max(0.0, tokens - 1.0), filled_s=now)

@@ -71,7 +71,11 @@ def campaign_health(
     """Return the worker pool's health in these spans."""
     if not spans:
         return CampaignHealth()
-    began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
+    began = [
+        alert
+        for alert in alerts
+        if any(begin_s <= alert.began_s <= end_s for begin_s, end_s in spans)
+    ]
     recovery_s = [
         alert.lasted_s for alert in began if alert.ended_s is not None and alert.how != UNHEARD
     ]
@@ -80,7 +84,7 @@ def campaign_health(
         mttr_s=sum(recovery_s) / len(recovery_s) if recovery_s else None,
         incidents_open=sum(alert.ended_s is None for alert in began),
         alerts=sum(alert.revision > 0 for alert in began),
-        called_s=sum(b - a for a, b in spans),
+        called_s=sum(end_s - begin_s for begin_s, end_s in spans),
     )
 
 
@@ -93,14 +97,15 @@ def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
         if ended_s is not None and ended_s > spell.began_s:
             rungs.setdefault((spell.stage, spell.provider), []).append((spell.began_s, ended_s))
     return sum(
-        max(0.0, min(b, until) - max(a, since))
+        max(0.0, min(closed_s, end_s) - max(opened_s, begin_s))
         for rung_spans in rungs.values()
-        for a, b in _merged(rung_spans, 0.0)
-        for since, until in spans
+        for opened_s, closed_s in _merged(rung_spans, 0.0)
+        for begin_s, end_s in spans
     )
 
 
 def _merged(spans: Iterable[Span], pause_s: float) -> Sequence[Span]:
+    """Return the spans in order; those at most `pause_s` apart become one."""
     merged: list[Span] = []
     for began_s, ended_s in sorted(spans):
         if merged and began_s <= merged[-1][1] + pause_s:
@@ -207,7 +212,7 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
                     contact.costs.providers, contact.costs.providers_owed + contact.costs.unpriced
                 ),
                 _amount(contact.costs.total, _missing_prices(contact.costs)),
-                lacks(contact.costs),
+                missing_costs(contact.costs),
                 iso(contact.last_s, "seconds"),
             )
         )
@@ -234,7 +239,7 @@ def page(
 
 def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
     """Return the name and the formatted value of each key figure."""
-    costs, lacking = figures.costs, lacks(figures.costs)
+    costs, lacking = figures.costs, missing_costs(figures.costs)
     least = "at least " if lacking else ""
     return (
         ("contacts", f"{figures.finished} of {figures.contacts} finished"),
@@ -255,7 +260,7 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
     )
 
 
-def lacks(costs: DialCosts) -> str:
+def missing_costs(costs: DialCosts) -> str:
     """Return in words which costs are missing from a sum; empty if it is complete."""
     counts = {
         "without the carrier's price": costs.carrier_owed,
@@ -297,7 +302,7 @@ def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
         bar = f'<div class="bar" style="width: {100 * outcome.dials / most:.0f}%"></div>'
         name = escape(phrase(OUTCOMES, outcome.outcome))
-        lacking = f"<td>{lacks(outcome.costs)}</td>"
+        lacking = f"<td>{missing_costs(outcome.costs)}</td>"
         head = f'<td>{name}</td><td class="number">{outcome.dials}</td><td>{bar}</td>'
         yield f'<tr data-outcome="{outcome.outcome}">{head}{cells}{lacking}</tr>'
 

@@ -148,7 +148,7 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         outcomes = await figures.outcomes(campaign)
-        pool = await _pool(figures, campaign, now)
+        pool = await _pool_health(figures, campaign, now)
         reached = await figures.reached(campaign)
         keys = key_figures(standing, outcomes, reached=reached, pool=pool)
         csv_path, html_path = folder / f"{campaign}.csv", folder / f"{campaign}.html"
@@ -178,7 +178,7 @@ def _write_atomically(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _pool(figures: Figures, campaign: str, now: float) -> CampaignHealth:
+async def _pool_health(figures: Figures, campaign: str, now: float) -> CampaignHealth:
     """Return the worker pool's health while a campaign called."""
     spans = spans_of(await figures.dial_spans(campaign, now=now))
     if not spans:

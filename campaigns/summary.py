@@ -74,7 +74,7 @@ class StartSummary:
         lines = [
             f"contacts to call: {self.callable}{names}",
             f"countries: {places or 'none'}",
-            f"hours: {hours}; {self._first()}",
+            f"hours: {hours}; {self._first_call()}",
             f"cost: {self._cost()}",
         ]
         lines += [f"not called: {line}" for line in reason_lines(self.never, self.campaign)]
@@ -84,7 +84,7 @@ class StartSummary:
         ]
         return lines
 
-    def _first(self) -> str:
+    def _first_call(self) -> str:
         if self.opens_s is None:
             return "no contact is due"
         at = datetime.fromtimestamp(self.opens_s, zone_named(self.campaign.zone))
@@ -115,7 +115,7 @@ async def summarize(
     summary.dialling = standing.contacts.get("dialling", 0)
     digits = max(6, *map(len, campaign.prefixes)) if campaign.prefixes else 6
     for group in await contacts.groups(campaign.name, digits=digits):
-        _add(summary, group, now)
+        _add_group(summary, group, now)
     excluded = await contacts.excluded(campaign.name)
     summary.never.update({why: n for why, n in excluded.items() if why not in RULED_OUT})
     summary.names = await contacts.some_names(campaign.name, most=MAX_NAMES)
@@ -128,7 +128,7 @@ async def summarize(
     return summary
 
 
-def _add(summary: StartSummary, group: ContactGroup, now: float) -> None:
+def _add_group(summary: StartSummary, group: ContactGroup, now: float) -> None:
     contact = Contact(
         id=0,
         campaign=summary.campaign.name,

@@ -13,7 +13,7 @@ from typing import Final
 from campaigns.model import Campaign
 from campaigns.window import next_day_s, opens_s
 
-OPEN_STATES: Final = ("waiting", "dialling", "resting")
+UNFINISHED_STATES: Final = ("waiting", "dialling", "resting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +37,17 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
         contacts: The number of contacts in each state.
         outcomes: The number of settled dials with each outcome.
     """
-    unfinished = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
+    unfinished = sum(contacts.get(state, 0) for state in UNFINISHED_STATES)
     total = sum(contacts.values())
     return Progress(contacts=total, finished=total - unfinished, dials=sum(outcomes.values()))
 
 
-FEWEST: Final = 5  # dials for an estimate, chosen: fewer do not show a pace
-GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night
+MIN_DIALS: Final = 5  # for an estimate, chosen: fewer do not show a pace
+MAX_GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night, and counts as this long
 STEP_S: Final = 3600.0  # calling hours usually begin on the hour
 MAX_S: Final = 14 * 24 * 3600.0
-GROUPS: Final = 4  # of contacts by zones, the largest (chosen); all others are added to them
+# Chosen: the largest groups of contacts with the same zones; the others are spread over them.
+MAX_GROUPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
         are too few dials for an estimate, or if the remaining contacts can never be called.
     """
     pace = dials_a_second(campaign, rest.intended_s, now=now)
-    if not rest.contacts or pace is None or rest.dials < FEWEST:
+    if not rest.contacts or pace is None or rest.dials < MIN_DIALS:
         return None
     queue = _groups(rest)
     done_s = _dial_all(campaign, rest, queue, pace=pace, now=now)
@@ -94,11 +95,11 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
-    """Return the pace of the last dials, at most the configured one; `None` if too few."""
-    if len(intended_s) < FEWEST:
+    """Return the pace of the last dials, at most the configured one; `None` for too few dials."""
+    if len(intended_s) < MIN_DIALS:
         return None
     gaps = [later - earlier for earlier, later in pairwise((*intended_s, max(now, intended_s[-1])))]
-    took_s = sum(min(gap, GAP_S) for gap in gaps)
+    took_s = sum(min(gap, MAX_GAP_S) for gap in gaps)
     allowed = campaign.dials_per_minute / 60.0
     return min(allowed, len(intended_s) / took_s) if took_s > 0.0 else allowed
 
@@ -106,7 +107,7 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 def _groups(rest: Remainder) -> dict[str, float]:
     """Return the number of expected dials, by the contacts' possible time zones."""
     dials_each = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
-    largest = sorted(rest.zones.items(), key=lambda item: -item[1])[:GROUPS] or [("", 1)]
+    largest = sorted(rest.zones.items(), key=lambda item: -item[1])[:MAX_GROUPS] or [("", 1)]
     sampled = sum(count for _, count in largest)
     return {zones: rest.contacts * dials_each * count / sampled for zones, count in largest}
 
@@ -115,19 +116,21 @@ def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
     """Return when the last dial is made, at most `MAX_S` from now; `None` if it can never be."""
-    a_day = _dials_of_day(campaign, rest)
-    today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
+    daily_limit = _dials_of_day(campaign, rest)
+    left_today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
     opens_at = dict.fromkeys(queue, 0.0)
     while moment < now + MAX_S:
         if moment >= midnight_s:
-            midnight_s, today = next_day_s(campaign.zone, now=moment), a_day
+            midnight_s, left_today = next_day_s(campaign.zone, now=moment), daily_limit
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
         callable_now = _callable_groups(campaign, queue, opens_at, moment)
-        made = min(pace * (until - moment), today, sum(queue[zones] for zones in callable_now))
+        waiting = sum(queue[zones] for zones in callable_now)
+        made = min(pace * (until - moment), left_today, waiting)
         _subtract(queue, callable_now, made)
-        today -= made
+        left_today -= made
         if not queue:
+            # Without a dial, the last groups were removed because they can never be called.
             return moment + made / pace if made else None
         moment = until
     return now + MAX_S
@@ -156,7 +159,7 @@ def _subtract(queue: dict[str, float], callable_now: Sequence[str], made: float)
     total = sum(queue[zones] for zones in callable_now)
     for zones in callable_now:
         queue[zones] -= made * queue[zones] / total
-        if queue[zones] <= 1e-6:
+        if queue[zones] <= 1e-6:  # rounding may leave a rest
             del queue[zones]
 
 

@@ -27,13 +27,13 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
     Returns:
         `None` if there is no such moment: the zone is unknown, or no hour suits all zones.
     """
-    clocks = places(zones, window)
-    if not clocks:
+    local_zones = known_zones(zones, window)
+    if not local_zones:
         return None
     moment, end = now, now + HORIZON_DAYS * DAY.total_seconds()
     while moment <= end:
         # No moment before the latest of these suits all zones, so it is the next candidate.
-        latest = max(_opens_in(place, window, moment) for place in clocks)
+        latest = max(_opens_in(zone, window, moment) for zone in local_zones)
         if latest <= moment:
             return moment
         moment = latest
@@ -54,19 +54,19 @@ def next_day_s(zone: str, *, now: float) -> float:
     return _moment(datetime.combine(tomorrow, time()), place)
 
 
-def places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
+def known_zones(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
     """Return the zones of a number; empty if one of them is unknown: then it is never called."""
-    named = [zone for zone in zones if zone != UNKNOWN] or [window.default_zone]
-    found = [place for zone in named if (place := zone_named(zone))]
-    return found if len(found) == len(named) else []
+    names = [name for name in zones if name != UNKNOWN] or [window.default_zone]
+    found = [zone for name in names if (zone := zone_named(name))]
+    return found if len(found) == len(names) else []
 
 
-def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
-    """Return when the window is next open in a zone: `moment` itself if it is now.
+def _opens_in(zone: tzinfo, window: CallingWindow, moment: float) -> float:
+    """Return when the window is next open in a zone: `moment` itself if it is open then.
 
-    If it never is, return a moment beyond the horizon.
+    If the window never opens, return a moment beyond the horizon.
     """
-    local = datetime.fromtimestamp(moment, place)
+    local = datetime.fromtimestamp(moment, zone)
     seconds = timedelta(
         hours=local.hour,
         minutes=local.minute,
@@ -75,15 +75,15 @@ def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
     ).total_seconds()
     if local.weekday() in window.days and window.opens_s <= seconds < window.closes_s:
         return moment
-    ahead = 0 if seconds < window.opens_s else 1
-    for days in range(ahead, HORIZON_DAYS):
+    first_day = 0 if seconds < window.opens_s else 1
+    for days in range(first_day, HORIZON_DAYS):
         date = local.date() + days * DAY
         if date.weekday() in window.days:
             opens = datetime.combine(date, time()) + timedelta(seconds=window.opens_s)
-            return _moment(opens, place)
+            return _moment(opens, zone)
     return moment + HORIZON_DAYS * DAY.total_seconds() + 1.0
 
 
-def _moment(wall: datetime, place: tzinfo) -> float:
+def _moment(wall: datetime, zone: tzinfo) -> float:
     """Return the first moment when a wall clock in a zone shows this time."""
-    return wall.replace(tzinfo=place).timestamp()
+    return wall.replace(tzinfo=zone).timestamp()

@@ -36,7 +36,7 @@ from calls.outbound import (
 from operations.database.tables import CAMPAIGNS, CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 
 Kind = TypeVar("Kind", Contact, Dial)
-INTENT: Final = (
+INTENT_COLUMNS: Final = (
     *("id", "campaign", "contact_id", "number", "attempt"),
     *("state", "holder", "lease_until_s", "intended_s"),
 )
@@ -63,7 +63,7 @@ def _read(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
 def write_intent(dial: Dial) -> dict[str, Any]:
     """Return the row of a dial that is intended."""
     unknown = {"provider_call_id": "", "outcome": "", "counted": False, "reason": ""}
-    return {name: getattr(dial, name) for name in INTENT} | unknown
+    return {name: getattr(dial, name) for name in INTENT_COLUMNS} | unknown
 
 
 def write_fields(values: Mapping[str, str]) -> str:
@@ -77,8 +77,9 @@ def read_fields(text: str) -> dict[str, str]:
     return values
 
 
-LOOKS: Final = (4, 96, 200, 200)
-"""How many contacts are read at a time. Usually the first is taken; many may be outside hours."""
+READ_SIZES: Final = (4, 96, 200, 200)
+"""How many contacts one claim reads in each of its queries: few at first, because usually the first
+contact is taken; then more, because many may be outside their hours."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
 UNFINISHED: Final[Sequence[ContactState]] = (*OPEN_STATES, "dialling")
 LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
@@ -169,6 +170,7 @@ def _consent_in(row: Row[Any]) -> CallConsent | None:
 
 
 async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> Row[Any] | None:
+    """Lock and return a campaign's row; `None` if the campaign does not run."""
     turn = (
         update(CAMPAIGNS)
         .where(CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running")
@@ -181,6 +183,7 @@ async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> 
 async def _use(
     connection: AsyncConnection, row: Row[Any], rules: ClaimRules, now: float
 ) -> CampaignUse:
+    """Return what a campaign uses of its limits; the figures of an earlier day do not count."""
     live = (
         select(func.count())
         .select_from(DIALS)
@@ -190,11 +193,11 @@ async def _use(
             DIALS.c.lease_until_s > now,
         )
     )
-    today = row.day_s == rules.day_began_s
+    is_today = row.day_s == rules.day_began_s
     return CampaignUse(
         calls_now=(await connection.execute(live)).scalar_one(),
-        calls_today=row.day_calls if today else 0,
-        spent_today=row.day_spent if today else 0.0,
+        calls_today=row.day_calls if is_today else 0,
+        spent_today=row.day_spent if is_today else 0.0,
         bucket=TokenBucket(tokens=row.tokens, filled_s=row.filled_s),
     )
 
@@ -202,9 +205,12 @@ async def _use(
 async def _next_contact(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
 ) -> tuple[Contact | None, bool]:
-    """Return the first contact that may be dialled, and whether any was outside its hours."""
+    """Return the first contact that may be dialled, and whether any was outside its hours.
+
+    Contacts before it are postponed or excluded, so that the next claim does not read them again.
+    """
     closed, engaged = False, await _engaged(connection, now)
-    for limit in LOOKS:
+    for limit in READ_SIZES:
         rows = await _candidates(connection, campaign, now, limit)
         contact, passed = _first_dialable(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
@@ -216,6 +222,7 @@ async def _next_contact(
 
 async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
     """Return the numbers that any campaign is calling now."""
+    # All campaigns are named because the index begins with the campaign.
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
     live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
     # With the time in the query, a database would read all dials of two hours by the time index.
@@ -287,15 +294,18 @@ def _open_contacts(campaign: str) -> Any:
 async def _nothing_due(
     connection: AsyncConnection, campaign: str, *, closed: bool, now: float
 ) -> NothingToDial:
-    """Return why no contact is due, and when the next one is; `closed`: some were outside hours."""
+    """Return why no contact is due, and when the next one is.
+
+    `closed` says whether this claim has just found contacts outside their hours.
+    """
     soonest = select(func.min(CONTACTS.c.due_s)).where(_open_contacts(campaign))
     due_s: float | None = (await connection.execute(soonest)).scalar_one_or_none()
     if due_s is not None:
         reason = "window_closed" if closed else "nobody_due"
         return NothingToDial(reason=reason, again_s=max(due_s, now))
     dialling = exists().where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == "dialling")
-    going_on = (await connection.execute(select(dialling))).scalar_one()
-    return NothingToDial(reason="nobody_due" if going_on else "finished")
+    is_dialling = (await connection.execute(select(dialling))).scalar_one()
+    return NothingToDial(reason="nobody_due" if is_dialling else "finished")
 
 
 async def _update_campaign(connection: AsyncConnection, campaign: str, **values: Any) -> None:

@@ -20,7 +20,7 @@ from campaigns.store.claim import read_fields, write_fields
 from campaigns.store.queue import make_campaign
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database
-from operations.database.many_rows import insert_missing, is_one_of, work_by_index
+from operations.database.many_rows import insert_missing, is_one_of, lock_and_use_indexes
 from operations.database.storable import storable
 from operations.database.tables import (
     CALL_RESULTS,
@@ -44,10 +44,10 @@ QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 
 BATCH: Final = 1000  # rows per transaction
 WITHIN_S: Final = 60.0  # how long after a call its result is known; `after_call.within_s`
-UNSEEN_S: Final = 6 * 3600.0  # after the request, if its call has no record
-LEFT_AT_ONCE: Final = 100  # callbacks
+UNSEEN_S: Final = 6 * 3600.0  # how long to wait for the record of a callback's call
+MAX_LEFT: Final = 100  # callbacks that are returned at once
 MAX_WORDS: Final = 300  # characters of an entry's words, the length of the column
-BACK: Final = {  # by last outcome: the new state of a contact whose number is taken off the list
+STATES_OFF_LIST: Final = {  # by last outcome: a contact's state after its number left the list
     ("", "refused"): "waiting",
     ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
     ("completed", "voicemail", "unknown"): "done",
@@ -133,11 +133,11 @@ class Contacts:
             return await self._preview(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
-            # Otherwise two parallel imports of a file could both take a number for new.
-            await work_by_index(connection, f"contacts of {campaign}")
+            # Otherwise two parallel imports of a file could both count a number as new.
+            await lock_and_use_indexes(connection, f"contacts of {campaign}")
             await make_campaign(self.database, connection, campaign, now)
-            known = await _known(connection, campaign, numbers)
-            barred = await _barred_of(connection, numbers)
+            known = await _known_contacts(connection, campaign, numbers)
+            barred = await _barred_among(connection, numbers)
             results: list[ImportedAs] = []
             new: dict[str, NewContact] = {}
             for contact in contacts:
@@ -148,29 +148,30 @@ class Contacts:
                     connection, known[contact.number], contact, now
                 ):
                     results[-1] = "updated"
-            await _insert(connection, campaign, list(new.values()), now)
+            await _insert_contacts(connection, campaign, list(new.values()), now)
         return results
 
     async def _preview(
         self, campaign: str, contacts: Sequence[NewContact], now: float
     ) -> Sequence[ImportedAs]:
+        """Return what `add` would return, without storing anything."""
         numbers = [contact.number for contact in contacts]
         async with self.database.reading() as connection:
-            known = await _known(connection, campaign, numbers)
-            barred = await _barred_of(connection, numbers)
+            known = await _known_contacts(connection, campaign, numbers)
+            barred = await _barred_among(connection, numbers)
         results: list[ImportedAs] = []
         for contact in contacts:
             results.append(_import_result(contact.number, self._seen, known, barred, now))
             if results[-1] == "added":
                 self._seen.add(contact.number)
-            elif results[-1] == "known" and _gaps(known[contact.number], contact):
+            elif results[-1] == "known" and _gap_values(known[contact.number], contact):
                 results[-1] = "updated"
         return results
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
         """Return the numbers that are on the do-not-call list."""
         async with self.database.reading() as connection:
-            return await _barred_of(connection, list(numbers))
+            return await _barred_among(connection, list(numbers))
 
     async def add_do_not_call(
         self,
@@ -208,7 +209,7 @@ class Contacts:
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        """Take numbers off the list; return how many were on it. See `BACK` for their contacts.
+        """Take numbers off the list; return how many were on it. See `STATES_OFF_LIST`.
 
         Args:
             number: As for `add_do_not_call`.
@@ -224,7 +225,7 @@ class Contacts:
             numbers = (await connection.execute(found)).scalars().all()
             theirs = CONTACTS.c.number.in_(numbers) & (CONTACTS.c.state == "excluded")
             theirs &= CONTACTS.c.reason == BARRED
-            for outcomes, state in BACK.items():
+            for outcomes, state in STATES_OFF_LIST.items():
                 back = update(CONTACTS).where(theirs, CONTACTS.c.outcome.in_(outcomes))
                 await connection.execute(back.values(state=state, reason=""))
         return len(numbers)
@@ -276,11 +277,11 @@ class Contacts:
         A killed process has left them, or they could not be queued before. The result of a call is
         known `within_s` after its end.
         """
-        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=within_s + SETTLED_S)
-        unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
+        ended_before = datetime.fromtimestamp(now, UTC) - timedelta(seconds=within_s + SETTLED_S)
+        asked_before = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
         over = or_(
-            and_(CALLS.c.state != "live", CALLS.c.ended_at < settled),
-            and_(CALLS.c.id.is_(None), CALLBACKS.c.asked_at < unseen),
+            and_(CALLS.c.state != "live", CALLS.c.ended_at < ended_before),
+            and_(CALLS.c.id.is_(None), CALLBACKS.c.asked_at < asked_before),
         )
         wanted = (
             select(CALLBACKS, CALL_RESULTS.c.callback_at_s, CALL_RESULTS.c.outcome)
@@ -289,7 +290,7 @@ class Contacts:
             .outerjoin(CALLBACK_CONTACTS, CALLBACK_CONTACTS.c.call_id == CALLBACKS.c.call_id)
             .where(CALLBACKS.c.done_at.is_(None), CALLBACK_CONTACTS.c.call_id.is_(None), over)
             .order_by(CALLBACKS.c.id)
-            .limit(LEFT_AT_ONCE)
+            .limit(MAX_LEFT)
         )
         async with self.database.reading() as connection:
             return [_left_callback(row) for row in await connection.execute(wanted)]
@@ -303,8 +304,9 @@ async def _meant_numbers(
 
 
 async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallEntry]) -> int:
+    """Store entries and exclude their open contacts; return how many numbers were not listed."""
     numbers = sorted({entry.number for entry in entries})
-    known = await _barred_of(connection, numbers)
+    known = await _barred_among(connection, numbers)
     rows = [
         {
             "number": entry.number,
@@ -322,7 +324,7 @@ async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallE
     return len(numbers) - len(known)
 
 
-async def _insert(
+async def _insert_contacts(
     connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
 ) -> None:
     await insert_missing(
@@ -346,11 +348,12 @@ def _import_result(
     return "known" if number in known else "added"
 
 
-async def _known(
+async def _known_contacts(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
 ) -> dict[str, Row[Any]]:
-    # By number first, in a CTE of its own. With both conditions at once, PostgreSQL would read the
-    # whole campaign for each batch: before ANALYZE it assumes that a campaign has few contacts.
+    # Contacts are selected by number first, in a CTE of its own. With both conditions at once,
+    # PostgreSQL would read the whole campaign for each batch: before ANALYZE it assumes that a
+    # campaign has few contacts.
     found = (
         select(CONTACTS)
         .where(is_one_of(connection, CONTACTS.c.number, numbers))
@@ -370,14 +373,14 @@ async def _fill_gaps(
     """
     if contact.consent:
         await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
-    values = _gaps(known, contact)
+    values = _gap_values(known, contact)
     if values:
         own = update(CONTACTS).where(CONTACTS.c.id == known.id)
         await connection.execute(own.values(**values))
     return bool(values)
 
 
-def _gaps(known: Row[Any], contact: NewContact) -> dict[str, Any]:
+def _gap_values(known: Row[Any], contact: NewContact) -> dict[str, Any]:
     """Return the changes of a contact's row by a later import.
 
     Values that are known are not replaced, so that importing a file again changes nothing. A
@@ -396,7 +399,7 @@ def _gaps(known: Row[Any], contact: NewContact) -> dict[str, Any]:
     return values
 
 
-async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
+async def _barred_among(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
     among = is_one_of(connection, DO_NOT_CALL.c.number, numbers)
     own = select(DO_NOT_CALL.c.number).where(among)
     return frozenset((await connection.execute(own)).scalars())
@@ -442,7 +445,11 @@ async def _add_or_renew_contact(
     known: Row[Any] | None,
     now: float,
 ) -> QueuedAs:
-    if await _barred_of(connection, [contact.number]):
+    """Queue a callback as a new contact, or for `known`, which has all its attempts again.
+
+    Do not queue it if the number is on the do-not-call list. Both results are noted.
+    """
+    if await _barred_among(connection, [contact.number]):
         refused = CallbackNote(call_id, contact.number, campaign, "do_not_call")
         await _store_note(connection, refused, now)
         return "do_not_call"
@@ -453,26 +460,26 @@ async def _add_or_renew_contact(
         contact_id = int((await connection.execute(added)).scalar_one())
     else:
         contact_id = int(known.id)
-        again = {"state": "waiting", "due_s": contact.due_s, "attempts": 0, "uncounted": 0}
+        renewed = {"state": "waiting", "due_s": contact.due_s, "attempts": 0, "uncounted": 0}
         own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
-        await connection.execute(own.values(**again, reason=""))
+        await connection.execute(own.values(**renewed, reason=""))
     if contact.consent is not None:
         await insert_missing(connection, CONSENTS, [_consent(campaign, contact, now)])
     await _resume(connection, campaign, empty=was_empty, now=now)
     outcome: QueuedAs = "added" if known is None else "moved"
-    made = CallbackNote(call_id, contact.number, campaign, outcome, contact.due_s, contact_id)
-    await _store_note(connection, made, now)
+    note = CallbackNote(call_id, contact.number, campaign, outcome, contact.due_s, contact_id)
+    await _store_note(connection, note, now)
     return outcome
 
 
-async def _store_note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:
+async def _store_note(connection: AsyncConnection, note: CallbackNote, now: float) -> None:
     row = {
-        "call_id": made.call_id,
-        "number": made.number[:64],
-        "campaign": made.campaign,
-        "contact_id": made.contact_id,
-        "outcome": made.outcome,
-        "due_s": made.due_s,
+        "call_id": note.call_id,
+        "number": note.number[:64],
+        "campaign": note.campaign,
+        "contact_id": note.contact_id,
+        "outcome": note.outcome,
+        "due_s": note.due_s,
         "made_s": now,
     }
     await connection.execute(insert(CALLBACK_CONTACTS).values(**row))

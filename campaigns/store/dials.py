@@ -232,10 +232,10 @@ class Ledger:
             if dial is None or all(getattr(dial, name) == value for name, value in values.items()):
                 return False
             await connection.execute(update(DIALS).where(own).values(**values))
-            more = (use.cost or 0.0) - (dial.providers_cost or 0.0)
+            added_cost = (use.cost or 0.0) - (dial.providers_cost or 0.0)
             its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
             spent = update(CAMPAIGNS).where(its_day)
-            await connection.execute(spent.values(day_spent=CAMPAIGNS.c.day_spent + more))
+            await connection.execute(spent.values(day_spent=CAMPAIGNS.c.day_spent + added_cost))
             return True
 
 
@@ -296,7 +296,7 @@ def cost_columns() -> Sequence[ColumnElement[Any]]:
 
 
 def read_costs(row: Row[Any]) -> DialCosts:
-    """Return the sums in a row of such a query."""
+    """Return the costs in a row of a query with `cost_columns`."""
     return DialCosts(
         carrier=float(row.carrier),
         providers=float(row.providers),

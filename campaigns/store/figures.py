@@ -30,8 +30,8 @@ RECENT: Final = 60  # dials that show the pace (chosen): those of a few minutes
 SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand would take too long
 PAGE: Final = 500  # contacts that are read at a time
 OPEN: Final = "open"
-MAX_S: Final = 3_600.0  # how long before and after a span its breaker transitions are read
-MOST: Final = 200_000  # rows of one table; no readable report needs more
+SPELL_MARGIN_S: Final = 3_600.0  # transitions this long before and after a span are read, too
+MAX_ROWS: Final = 200_000  # rows of one table; no readable report needs more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +232,7 @@ class Figures:
 
     async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:
         """Yield the figures of each contact, in the order of the import."""
-        after = 0
+        last_id = 0
         while True:
             page = (
                 select(
@@ -243,7 +243,7 @@ class Figures:
                     func.max(DIALS.c.ended_s).label("last_s"),
                 )
                 .join(DIALS, (DIALS.c.contact_id == CONTACTS.c.id) & ~SKIPPED, isouter=True)
-                .where(CONTACTS.c.campaign == campaign, CONTACTS.c.id > after)
+                .where(CONTACTS.c.campaign == campaign, CONTACTS.c.id > last_id)
                 .group_by(CONTACTS.c.id)
                 .order_by(CONTACTS.c.id)
                 .limit(PAGE)
@@ -265,15 +265,18 @@ class Figures:
                 )
             if len(rows) < PAGE:
                 return
-            after = rows[-1].id
+            last_id = rows[-1].id
 
     async def dial_spans(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
-        """Return start and end of each dial, the earliest first, without skipped contacts."""
+        """Return start and end of each dial, the earliest first, without skipped contacts.
+
+        A dial without an end counts until its lease ends, at most until now.
+        """
         own = (
             select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
             .where(DIALS.c.campaign == campaign, ~SKIPPED)
             .order_by(DIALS.c.intended_s)
-            .limit(MOST)
+            .limit(MAX_ROWS)
         )
         async with self.database.reading() as connection:
             rows = (await connection.execute(own)).all()
@@ -283,17 +286,17 @@ class Figures:
         ]
 
     async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
-        """Return the spells of open breakers in a span of time, and near it (`MAX_S`)."""
+        """Return the spells of open breakers in a span of time, and near it (`SPELL_MARGIN_S`)."""
         at = BREAKER_MOVES.c.at
         wanted = (
             select(BREAKER_MOVES)
             .where(
-                at >= _moment(since_s - MAX_S),
-                at <= _moment(until_s + MAX_S),
+                at >= _moment(since_s - SPELL_MARGIN_S),
+                at <= _moment(until_s + SPELL_MARGIN_S),
                 or_(BREAKER_MOVES.c.before == OPEN, BREAKER_MOVES.c.after == OPEN),
             )
             .order_by(at, BREAKER_MOVES.c.id)
-            .limit(MOST)
+            .limit(MAX_ROWS)
         )
         writers = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with self.database.reading() as connection:
@@ -304,7 +307,7 @@ class Figures:
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
         """Return the alerts about incidents that began in a span of time."""
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
-        wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
+        wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MAX_ROWS)
         async with self.database.reading() as connection:
             found = (await connection.execute(wanted)).scalars()
             return [alert for stored in found if (alert := read_alert(stored))]
@@ -353,7 +356,8 @@ def _counts(rows: Iterable[Any]) -> dict[str, int]:
 def spells_of(transitions: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
     """Return the spells of open breakers from rows of their transitions, in order.
 
-    A transition out of OPEN also has the duration, for spells whose beginning was not read.
+    A transition out of OPEN also has the duration, for spells whose beginning was not read. `seen`
+    says when each process last wrote to the record.
     """
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}

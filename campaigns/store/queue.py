@@ -1,7 +1,7 @@
 """The queue of outbound calls: the next contact, the process that dials it, and the result.
 
 The sequence is fixed. `claim` commits the intent to dial. Right before the carrier is asked,
-`confirm` checks the rules again and renews the lease. Then the carrier is asked, and `placed`
+`confirm` checks the rules again and renews the lease. Then the carrier is asked, and `note_placed`
 stores its id of the call. `renew` extends the lease during the call. `settle` stores the dial's
 single outcome and the contact's next state.
 
@@ -102,7 +102,7 @@ class Queue:
             kept = await connection.execute(renewed.values(**lease))
             if not kept.rowcount:
                 return "lease_lost"
-            if await _barred(connection, dial.number):
+            if await _is_barred(connection, dial.number):
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason="do_not_call")
                 then = NextStep(state="excluded")
                 await _settle(connection, dial, self.holder, result=refused, then=then, now=now)
@@ -113,13 +113,13 @@ class Queue:
                 return "not_running"
         return ""
 
-    async def placed(self, dial: Dial, provider_call_id: str) -> bool:
+    async def note_placed(self, dial: Dial, provider_call_id: str) -> bool:
         """Store the carrier's id of the call; return False if the dial is no longer ours."""
         # The carrier's callback may arrive before its response: the call may already be answered.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
         return await _change(self, dial, provider_call_id=provider_call_id[:100], state=state)
 
-    async def answered(self, dial: Dial, *, now: float) -> bool:
+    async def note_answered(self, dial: Dial, *, now: float) -> bool:
         """Record that the call is answered; return False if the dial is no longer ours."""
         return await _change(self, dial, state="answered", answered_s=now)
 
@@ -139,9 +139,9 @@ class Queue:
 
         Returns False if the dial is no longer ours, or if the carrier has it.
         """
-        again = {"due_s": due_s, "reason": reason}
+        contact_values = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
-            return await _release(connection, dial, self.holder, again)
+            return await _release(connection, dial, self.holder, contact_values)
 
     async def adopt_expired(
         self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
@@ -229,7 +229,10 @@ async def _settle(
     then: NextStep,
     now: float,
 ) -> bool:
-    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s."""
+    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s.
+
+    A skipped dial does not count as one of the day's calls.
+    """
     values = {
         "state": "settled",
         "outcome": result.outcome.value,
@@ -242,9 +245,11 @@ async def _settle(
     if not (await connection.execute(_held_update(dial, holder).values(**values))).rowcount:
         return False
     # The callee may have asked during this call not to be called again.
-    barred = await _barred(connection, dial.number)
+    barred = await _is_barred(connection, dial.number)
     state = "excluded" if barred else then.state
-    reason = BARRED if barred else result.reason if state == "excluded" else ""
+    reason = result.reason if state == "excluded" else ""
+    if barred:
+        reason = BARRED
     own = update(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
     next_values = _next_values(result, then)
     contact = own.values(state=state, reason=reason[:CODE_LENGTH], **next_values)
@@ -252,7 +257,7 @@ async def _settle(
     if then.skipped:
         await connection.execute(_subtract_from_day(dial))
     if result.outcome is DialOutcome.COMPLETED:
-        await _note_called(connection, dial.contact_id, now)
+        await _close_callbacks(connection, dial.contact_id, now)
     if result.cost:
         spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
         await connection.execute(_update_of_its_day(dial).values(**spent))
@@ -260,16 +265,20 @@ async def _settle(
 
 
 async def _release(
-    connection: AsyncConnection, dial: Dial, holder: str, again: Mapping[str, Any]
+    connection: AsyncConnection, dial: Dial, holder: str, contact_values: Mapping[str, Any]
 ) -> bool:
-    """Delete a dial that was not placed, as if its contact had not been claimed."""
+    """Delete a dial that was not placed, as if its contact had not been claimed.
+
+    `contact_values` are the contact's new due time and reason. Returns False if the dial is not
+    `holder`'s, or if it was placed.
+    """
     intended = delete(DIALS).where(_is_held(dial, holder), DIALS.c.state == "intended")
     deleted = await connection.execute(intended)
     if not deleted.rowcount:
         return False
     earlier = dial.attempt - 1
-    values = {"state": _state_before(earlier), "dials": earlier, **again}
-    if await _barred(connection, dial.number):
+    values = {"state": _state_before(earlier), "dials": earlier, **contact_values}
+    if await _is_barred(connection, dial.number):
         values |= {"state": "excluded", "reason": BARRED}
     own = CONTACTS.c.id == dial.contact_id
     await connection.execute(update(CONTACTS).where(own).values(**values))
@@ -339,7 +348,7 @@ def _update_of_its_day(dial: Dial) -> Update:
     return own.where(CAMPAIGNS.c.day_s <= dial.intended_s)
 
 
-async def _barred(connection: AsyncConnection, number: str) -> bool:
+async def _is_barred(connection: AsyncConnection, number: str) -> bool:
     barred = exists().where(DO_NOT_CALL.c.number == number)
     return bool((await connection.execute(select(barred))).scalar_one())
 
@@ -358,7 +367,7 @@ async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
     return Claim(contact=read_contact(contact, consent), dial=dial)
 
 
-async def _note_called(connection: AsyncConnection, contact_id: int, now: float) -> None:
+async def _close_callbacks(connection: AsyncConnection, contact_id: int, now: float) -> None:
     """Mark the requested callbacks of a contact as done, after a completed call.
 
     A new request in this call is a callback of its own and stays open.

@@ -55,13 +55,16 @@ class UnfinishedContacts:
         """
         agreed = CONSENTS.c.number.is_not(None).label("agreed")
         head = func.substr(CONTACTS.c.number, 1, digits)
+        # A stored reason comes from the rules at the last check, which may have changed since. So
+        # the due time of such a contact does not count.
+        due_s = case((CONTACTS.c.reason == "", CONTACTS.c.due_s), else_=0.0)
         found = (
             select(
                 func.count().label("many"),
                 CONTACTS.c.zones,
                 func.min(CONTACTS.c.number).label("example"),
                 agreed,
-                func.min(case((CONTACTS.c.reason == "", CONTACTS.c.due_s), else_=0.0)).label("due"),
+                func.min(due_s).label("due"),
             )
             .select_from(CONTACTS.outerjoin(CONSENTS, OWN_CONSENT))
             .where(CONTACTS.c.campaign == campaign, UNDECIDED)

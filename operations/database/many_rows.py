@@ -23,15 +23,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def work_by_index(connection: AsyncConnection, name: str) -> None:
+async def lock_and_use_indexes(connection: AsyncConnection, name: str) -> None:
     """Lock a name until this transaction ends, and avoid sequential scans until then.
 
     Does nothing in SQLite, which has only one writer anyway.
     """
     if not _has_arrays(connection):
         return
-    # A statement is planned on first use, and the plan is cached. For an empty table that is a full
-    # scan, which would then be repeated for each thousand of a hundred thousand rows.
+    # A statement is planned on first use, and the plan is cached. For an empty table the plan is a
+    # full scan, which would then be repeated for each thousand of a hundred thousand rows.
     by_index = func.set_config("enable_seqscan", "off", True)  # noqa: FBT003 - its third: for this transaction
     lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
     await connection.execute(select(lock, by_index))
@@ -53,15 +53,15 @@ async def insert_missing(
     if not rows:
         return
     if not _has_arrays(connection):
-        once = sqlite.insert(table).on_conflict_do_nothing()
-        await connection.execute(once, [dict(row) for row in rows])
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+        await connection.execute(statement, [dict(row) for row in rows])
         return
     names = list(rows[0])
     arrays = [bindparam(name, type_=_array(table.c[name])) for name in names]
     types = [column(name, table.c[name].type) for name in names]
     given = func.unnest(*arrays).table_valued(*types).render_derived()
-    once = postgresql.insert(table).from_select(names, select(given)).on_conflict_do_nothing()
-    await connection.execute(once, {name: [row[name] for row in rows] for name in names})
+    statement = postgresql.insert(table).from_select(names, select(given)).on_conflict_do_nothing()
+    await connection.execute(statement, {name: [row[name] for row in rows] for name in names})
 
 
 def _array(known: ColumnElement[Any]) -> postgresql.ARRAY[Any]:

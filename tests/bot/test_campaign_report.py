@@ -22,7 +22,7 @@ async def campaign_in(url: str) -> None:
     for outcome in (DialOutcome.COMPLETED, DialOutcome.BUSY):
         claim = await queue.take()
         await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
-        await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+        await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
         result = DialResult(outcome=outcome, length_s=6.0)
         await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON + 36.0)
         if outcome is DialOutcome.COMPLETED:

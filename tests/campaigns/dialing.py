@@ -279,7 +279,7 @@ async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Cl
     if asked:
         assert not await other.confirm(claim.dial, now_s=now_s, lease_s=1.0)
     if call_ref:
-        assert await other.placed(claim.dial, call_ref)
+        assert await other.note_placed(claim.dial, call_ref)
     await other.database.close()
     await asyncio.sleep(2.0)
     return claim

@@ -107,7 +107,7 @@ class Dialler:
             await self.find_out(claim)
             return
         self.step("after the answer")
-        assert await self.store.placed(claim.dial, call)
+        assert await self.store.note_placed(claim.dial, call)
         self.step("after it was placed")
         await self.find_out(claim)
 

@@ -61,7 +61,7 @@ async def settle(
 ) -> Claim:
     claim = await queue.take(now=now)
     await queue.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
-    await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+    await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, length_s=30.0, cost=cost)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=now)
     return claim

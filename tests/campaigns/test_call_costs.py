@@ -10,7 +10,7 @@ from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, UsageMeasured
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
-from campaigns.billing import IDLE_S, LOOK_S, CallCosts, uses_of
+from campaigns.billing import IDLE_S, REPEAT_S, CallCosts, uses_of
 from campaigns.model import Campaign
 from campaigns.report import CampaignHealth, contact_lines, figure_lines, key_figures, page
 from campaigns.store.dials import DialledCall, DialUse, Ledger
@@ -72,7 +72,7 @@ async def settle(
 ) -> Dial:
     claim = await queue.take()
     await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
-    await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+    await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, reason=reason, length_s=30.0)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON)
     return claim.dial
@@ -111,7 +111,7 @@ class TestCallCosts:
         assert kept.providers_cost == pytest.approx(0.03)
         assert (kept.unpriced, kept.abandoned) == (False, False)
         assert (await queue.standing()).cost == pytest.approx(0.03)
-        assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked after its end"
+        assert waits == [REPEAT_S, REPEAT_S, REPEAT_S], "its question is asked after its end"
         assert await copy_new(url, now=NOON + 3600.0) == IDLE_S
 
     async def test_both_parts_count_against_the_days_limit(

@@ -8,7 +8,7 @@ import pytest
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome, DialResult
 from campaigns.call_verdict import CallVerdict
-from campaigns.dialing import DialerSettings, judge_call
+from campaigns.dialing import DialerSettings, determine_result
 from campaigns.model import Campaign
 from tests.campaigns.dialing import now_s
 from transports.dialling import FoundCall
@@ -46,7 +46,7 @@ class OurSide:
 
 async def judged(found: FoundCall, ours: CallVerdict | None) -> DialResult:
     settings = DialerSettings()
-    return await judge_call("d", found, calls=OurSide(ours), settings=settings, now_s=now_s)
+    return await determine_result("d", found, calls=OurSide(ours), settings=settings, now_s=now_s)
 
 
 def found(outcome: DialOutcome, *, answered: bool = True) -> FoundCall:

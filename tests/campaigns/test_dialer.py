@@ -384,7 +384,7 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
     async def end() -> None:
         """End at once, with nothing to report."""
 
-    async def learn(campaign: str, result: Any) -> None:
+    async def count_result(campaign: str, result: Any) -> None:
         raise AssertionError(f"{result} in {campaign}")
 
     async with dialing(tmp_path, A) as it, asyncio.TaskGroup() as tasks:
@@ -395,7 +395,7 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
         parts = it.parts(carrier=WatchedCarrier(it.carrier))
         del parts["figures"]
         run = DialRun(campaign=it.campaign, claim=claim, **parts)
-        dials = DialsInProgress(tasks, set(), learn=learn, on_failure=lambda: None)
+        dials = DialsInProgress(tasks, set(), count_result=count_result, on_failure=lambda: None)
         began_s = now_s()
         dials.begin(run, end)
         await asyncio.sleep(0.1)  # the next contact is looked for

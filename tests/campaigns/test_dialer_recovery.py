@@ -270,9 +270,9 @@ class AwayStore(Queue):
         self._need(there=not self.away)
         return await super().renew(*args, **rest)
 
-    async def placed(self, *args: Any, **rest: Any) -> bool:
+    async def note_placed(self, *args: Any, **rest: Any) -> bool:
         self._need(there=not self.away_placed)
-        return await super().placed(*args, **rest)
+        return await super().note_placed(*args, **rest)
 
     def _need(self, *, there: bool) -> None:
         if not there:

@@ -17,7 +17,7 @@ from calls.outbound import CallConsent, DialOutcome
 from campaigns.order_gate import (
     COSTLY,
     LEASE_S,
-    MAX_REFUSED,
+    MAX_REFUSALS,
     WITHDRAWN,
     Order,
     OrderGate,
@@ -175,7 +175,7 @@ async def test_a_limit_holds_after_a_restart_until_its_time_is_over(
             await gate.end(f"d-{pool.asked}", "completed", length_s=length_s)
     again = pool.gate()
     refused = await pool.places(again)
-    told_full = again.full()
+    told_full = again.reached_limit()
     pool.now += over_s + 1.0
     if not over_s:
         await gate.end("d-1", "busy")
@@ -192,7 +192,7 @@ async def test_a_number_has_one_daily_limit_for_dial_requests_of_every_source(po
 
     assert await pool.places(gate, NUMBER, source="campaign") == "number_daily"
     assert await pool.places(gate) == ""
-    assert gate.full() == ""  # other numbers may be called
+    assert gate.reached_limit() == ""  # other numbers may be called
     pool.now += DAY_S + 1.0
     assert await pool.places(gate, NUMBER) == ""
 
@@ -264,10 +264,10 @@ async def test_a_dial_request_is_recorded_with_its_author_and_outcome(pool: Gate
 
 async def test_a_flood_of_refused_dial_requests_is_recorded_up_to_a_bound(pool: Gates) -> None:
     gate = pool.gate()
-    for _ in range(MAX_REFUSED + 20):
+    for _ in range(MAX_REFUSALS + 20):
         assert await pool.places(gate, "+19005551234") == "cost_class"
 
-    assert len(await pool.rows()) == len(pool.told) == MAX_REFUSED
+    assert len(await pool.rows()) == len(pool.told) == MAX_REFUSALS
 
 
 async def test_without_the_database_only_a_transfer_is_dialled(tmp_path: Path) -> None:

@@ -643,7 +643,7 @@ async def test_a_halted_campaign_is_reported_by_the_leading_process(
             asking(tmp_path, pool=other) as follower,
         ):
             for item in (leader, follower):
-                item.dialer.holds.begin(
+                item.dialer.holds.adopt(
                     {
                         "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
                         "summer": Hold(reason="no_seat", since_s=NOON, outage=False),

@@ -109,7 +109,7 @@ async def test_a_number_that_may_not_be_called_is_given_up(tmp_path: Path, numbe
 
     for _ in range(2):
         for contact in await bench.contacts.left_callbacks(now=BEGIN_S + UNSEEN_S + 1.0):
-            await bench.queue.give(contact.call_id, contact.number, contact.asked_s)
+            await bench.queue.queue_callback(contact.call_id, contact.number, contact.asked_s)
     await database.close()
     await bench.close()
 
@@ -129,7 +129,7 @@ async def test_a_killed_processs_callbacks_reach_the_campaign(tmp_path: Path) ->
     await Callbacks(database).add(wish)
 
     for _ in range(2):
-        await bench.queue.give_left()
+        await bench.queue.queue_left()
     await database.close()
     await bench.close()
 
@@ -149,7 +149,7 @@ async def test_the_next_process_does_not_call_back_a_caller_who_opted_out(
     await bench.results.put(said)  # and then the process is killed
 
     for _ in range(2):
-        await bench.queue.give_left()
+        await bench.queue.queue_left()
     await database.close()
     await bench.close()
 
@@ -175,7 +175,7 @@ async def test_a_callback_is_not_delayed_while_a_model_is_asked_for_its_time(
             await bench.call(CallbackWanted(turn=1, when="", reason="r"), words=WORDS)
             while not queued(bench):
                 await asyncio.sleep(20.0)
-                await bench.queue.give_left()
+                await bench.queue.queue_left()
         answered_s = utc_s() - BEGIN_S
         await database.close()
 

@@ -40,7 +40,7 @@ async def dialled(url: str) -> OpenQueue:
     for outcome in OUTCOMES:
         claim = await queue.take()
         await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
-        await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+        await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
         await queue.store.settle(claim.dial, outcome, then=NextStep(state="done"), now=NOON + 60)
     await queue.take()
     skipped = await queue.take()

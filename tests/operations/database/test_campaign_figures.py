@@ -22,7 +22,7 @@ DOWN = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts_down")
 async def call(queue: OpenQueue, outcome: DialOutcome, *, now: float, then: NextStep) -> None:
     claim = await queue.take(SKIPPING, now=now)
     await queue.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
-    await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+    await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, length_s=30.0, cost=0.25)
     await queue.store.settle(claim.dial, result, then=then, now=now + 30.0)
 

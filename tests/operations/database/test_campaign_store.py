@@ -170,7 +170,7 @@ class TestQueue:
     ) -> None:
         await queue.fill(new_contacts(1))
         claim = await queue.take()
-        await queue.store.placed(claim.dial, "CA1")
+        await queue.store.note_placed(claim.dial, "CA1")
 
         assert not await other.store.adopt_expired(
             ["spring"], now_s=always(NOON + LEASE_S - 0.1), lease_s=LEASE_S
@@ -256,7 +256,7 @@ class TestQueue:
             await queue.store.confirm(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
             == "lease_lost"
         )
-        assert not await queue.store.placed(lost.dial, "CA1")
+        assert not await queue.store.note_placed(lost.dial, "CA1")
 
     async def test_a_dial_is_left_to_processes_that_have_its_campaign(
         self, queue: OpenQueue, other: OpenQueue
@@ -295,7 +295,7 @@ class TestQueue:
     ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
-        await queue.store.placed(dial, "CA1")
+        await queue.store.note_placed(dial, "CA1")
 
         assert not await queue.store.release(dial)
 
@@ -303,8 +303,8 @@ class TestQueue:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
 
-        await queue.store.answered(dial, now=NOON + 1)
-        await queue.store.placed(dial, "CA1")
+        await queue.store.note_answered(dial, now=NOON + 1)
+        await queue.store.note_placed(dial, "CA1")
 
         (kept,) = await queue.store.adopt_expired(
             ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
