@@ -371,6 +371,7 @@ class DialsInProgress:
     async def _run_dial(
         self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]
     ) -> None:
+        """Run one dial and count its result; a dial that fails is left to its lease."""
         try:
             result = await make()
             if result is not None:

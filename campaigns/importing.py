@@ -269,6 +269,7 @@ def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_ReadRow]:
 
 
 def _new_contact(row: ContactRow, plan: ImportPlan, tally: ImportTally) -> NewContact:
+    """Return a row's contact; `never` says why its zones rule out a call."""
     contact = NewContact(
         number=row.number,
         name=row.name,

@@ -129,6 +129,7 @@ async def summarize(
 
 
 def _add_group(summary: StartSummary, group: ContactGroup, now: float) -> None:
+    """Count a group's contacts as callable, or by the reason why they are not."""
     contact = Contact(
         id=0,
         campaign=summary.campaign.name,

@@ -229,10 +229,7 @@ async def _settle(
     then: NextStep,
     now: float,
 ) -> bool:
-    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s.
-
-    A skipped dial does not count as one of the day's calls.
-    """
+    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s."""
     values = {
         "state": "settled",
         "outcome": result.outcome.value,
@@ -254,7 +251,7 @@ async def _settle(
     next_values = _next_values(result, then)
     contact = own.values(state=state, reason=reason[:CODE_LENGTH], **next_values)
     await connection.execute(contact)
-    if then.skipped:
+    if then.skipped:  # it is not one of the day's calls
         await connection.execute(_subtract_from_day(dial))
     if result.outcome is DialOutcome.COMPLETED:
         await _close_callbacks(connection, dial.contact_id, now)
