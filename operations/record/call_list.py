@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
 from operations.record.reader import ask
-from operations.record.voicemails import THEIRS
+from operations.record.voicemails import OTHER_PARTY
 
 MAX_CHOICES: Final = 200  # of one filter
 
@@ -96,7 +96,7 @@ def _listed() -> Select[Any]:
     )  # fmt: skip
     return select(
         *(CALLS.c[name] for name in from_calls),
-        THEIRS.label("number"),
+        OTHER_PARTY.label("number"),
         func.coalesce(CONTACTS.c.name, "").label("name"),
         func.coalesce(DIALS.c.campaign, "").label("campaign"),
         func.coalesce(CALL_RESULTS.c.outcome, "").label("result"),
@@ -110,10 +110,11 @@ def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
     if wanted.before is not None:
         found.append(CALLS.c.started_at < wanted.before)
     if last := wanted.after:
+        # Later in the order of `find`: begun earlier, or at the same time with a greater id.
         began, same = CALLS.c.started_at, CALLS.c.started_at == last.started_at
         found.append((began <= last.started_at) & ((CALLS.c.id > last.id) | ~same))
     if wanted.number:
-        found.append(THEIRS.endswith(wanted.number, autoescape=True))
+        found.append(OTHER_PARTY.endswith(wanted.number, autoescape=True))
     if wanted.name:
         found.append(func.lower(CONTACTS.c.name).contains(wanted.name.lower(), autoescape=True))
     exact = {

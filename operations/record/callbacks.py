@@ -12,7 +12,7 @@ from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
 
-AND: Final = " / "  # between the reasons, if a call has several requests
+REASON_SEPARATOR: Final = " / "  # between the reasons, if a call has several requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +62,22 @@ class Callbacks:
 async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     of_call = CALLBACKS.c.call_id == wanted.call_id
     query = select(CALLBACKS.c.reason).where(of_call)
-    before = (await connection.execute(query)).scalar_one_or_none()
+    earlier_reason = (await connection.execute(query)).scalar_one_or_none()
     values = {
         "number": storable(wanted.number)[:NUMBER_LENGTH],
-        "reason": _join_reasons(before, storable(wanted.reason)),
+        "reason": _join_reasons(earlier_reason, storable(wanted.reason)),
         "asked_at": wanted.asked_at,
         "done_at": None,
         "told_at": None,
     }
-    if before is None:
+    if earlier_reason is None:
         await connection.execute(insert(CALLBACKS).values(call_id=wanted.call_id, **values))
     else:
         await connection.execute(update(CALLBACKS).where(of_call).values(**values))
-    return before is None
+    return earlier_reason is None
 
 
-def _join_reasons(before: str | None, now: str) -> str:
-    """Return both reasons in one text, cut at its beginning to fit."""
-    reasons = (before or "").split(AND)
-    return AND.join([word for word in reasons if word not in ("", now)] + [now])[-REASON_LENGTH:]
+def _join_reasons(earlier: str | None, new: str) -> str:
+    """Return both reasons in one text, cut at its beginning to fit; no reason is repeated."""
+    kept = [reason for reason in (earlier or "").split(REASON_SEPARATOR) if reason not in ("", new)]
+    return REASON_SEPARATOR.join([*kept, new])[-REASON_LENGTH:]

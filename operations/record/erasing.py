@@ -54,7 +54,7 @@ from operations.database.tables import (
 SameNumber: TypeAlias = Callable[[str], bool]
 """Compares a number, in any notation, with the wanted one."""
 
-AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
+TABLE_GROUPS: Final[Sequence[Sequence[Table]]] = (
     (CALLBACKS,),
     (CALL_RESULTS,),
     (CRM_REPORTS,),
@@ -76,7 +76,8 @@ def _erasable(now: float) -> Mapping[str, ColumnElement[bool]]:
     """
     settled = DIALS.c.state == "settled"
     abandoned = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
-    # Not "no dial is active": PostgreSQL does not see one that was claimed just now.
+    # A condition that no dial is active would not do: PostgreSQL does not see one that was claimed
+    # just now.
     is_abandoned = exists().where(DIALS.c.contact_id == CONTACTS.c.id, abandoned)
     return {
         CONTACTS.name: (CONTACTS.c.state != "dialling") | is_abandoned,
@@ -100,17 +101,17 @@ async def erase_rows(
 
     Args:
         connection: In a transaction.
-        tables: One of `AT_A_TIME`.
+        tables: One of `TABLE_GROUPS`.
         ending: The number's last digits, the same in every notation.
         same: Checks each number that contains them.
         now: In seconds since 1970.
     """
-    over = _erasable(now)
+    erasable = _erasable(now)
     erased: dict[str, int] = {}
     for table in tables:
-        found = select(table.c.number).where(_about(table, ending)).distinct()
-        numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
-        conditions = (table.c.number.in_(numbers), over.get(table.name, true()))
+        found = select(table.c.number).where(contains_digits(table.c.number, ending)).distinct()
+        numbers = [number for number in (await connection.execute(found)).scalars() if same(number)]
+        conditions = (table.c.number.in_(numbers), erasable.get(table.name, true()))
         erased[table.name] = (await connection.execute(delete(table).where(*conditions))).rowcount
     return erased
 
@@ -118,8 +119,10 @@ async def erase_rows(
 async def erase_words(connection: AsyncConnection, ending: str, same: SameNumber) -> int:
     """Erase a number's words from the do-not-call list, where the number stays; return how many."""
     has_words = DO_NOT_CALL.c.words != ""
-    found = select(DO_NOT_CALL.c.number).where(_about(DO_NOT_CALL, ending), has_words)
-    numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
+    found = select(DO_NOT_CALL.c.number).where(
+        contains_digits(DO_NOT_CALL.c.number, ending), has_words
+    )
+    numbers = [number for number in (await connection.execute(found)).scalars() if same(number)]
     statement = update(DO_NOT_CALL).where(DO_NOT_CALL.c.number.in_(numbers)).values(words="")
     return (await connection.execute(statement)).rowcount
 
@@ -137,8 +140,8 @@ async def count_called(
     """
     contacts = select(CONTACTS.c.id, CONTACTS.c.number)
     dials = select(DIALS.c.contact_id.label("id"), DIALS.c.number, DIALS.c.id.label("dial_id"))
-    left = await _rows(connection, contacts.where(_about(CONTACTS, ending)), same)
-    called = await _rows(connection, dials.where(_about(DIALS, ending)), same)
+    left = await _rows(connection, contacts.where(contains_digits(CONTACTS.c.number, ending)), same)
+    called = await _rows(connection, dials.where(contains_digits(DIALS.c.number, ending)), same)
     counted = {row.id for row in called if row.dial_id in besides}
     return len({row.id for row in (*left, *called)} - counted)
 
@@ -149,18 +152,14 @@ async def _rows(
     return [item for item in (await connection.execute(wanted)).all() if same(item.number)]
 
 
-def _about(table: Table, ending: str) -> ColumnElement[bool]:
-    return may_be(table.c.number, ending)
-
-
-def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
+def contains_digits(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
     """Return a condition: a column's number contains these digits, with any separators."""
     return number.like(f"%{'%'.join(ending)}%")
 
 
 AT_ONCE: Final = 500  # rows in one transaction, which delay other writers by a few milliseconds
 REST_S: Final = 0.05  # between two transactions
-BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
+AGE_COLUMNS: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at"), (ORDERS, "at_s")),
     "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s"), (CRM_REPORTS, "made_s")),
     "happenings": ((HAPPENINGS, "at"),),
@@ -171,7 +170,7 @@ BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
 }
 """By kind: each table, and the column with a row's age."""
 
-OF_CALLS: Final = (TURNS, MESSAGES, HAPPENINGS, CALL_RESULTS)
+CALLER_TABLES: Final = (TURNS, MESSAGES, HAPPENINGS, CALL_RESULTS)
 """The tables with a call's data about its caller."""
 
 SWAPPED_PARTIES: Final = "livekit"
@@ -213,7 +212,7 @@ class Erasure:
         for kind, days in keep_days.items():
             oldest = now - timedelta(days=days)
             left |= await self._erase_files(kind, oldest)
-            for table, name in BY_AGE.get(kind, ()):
+            for table, name in AGE_COLUMNS.get(kind, ()):
                 erased[kind] += await self._erase(table, _old(table, name, oldest, left))
         sent_long_ago = CRM_REPORTS.c.done_s < now.timestamp() - KEPT_S
         erased["crm_reports"] += await self._erase(CRM_REPORTS, sent_long_ago)
@@ -221,7 +220,7 @@ class Erasure:
         if left:
             path, why = next(iter(left.items()))
             raise StorageError(f"{len(left)} files cannot be deleted; the first is {path}: {why}")
-        return +erased
+        return +erased  # drops the zeros
 
     async def calls_of(
         self, ending: str, same: SameNumber, *, ours: bool, settled: datetime
@@ -236,9 +235,11 @@ class Erasure:
         """
         placed = CALLS.c.direction == "outbound"
         matching = or_(
-            ~placed & may_be(CALLS.c.caller, ending),
-            placed & may_be(CALLS.c.called, ending),
-            placed & (CALLS.c.transport == SWAPPED_PARTIES) & may_be(CALLS.c.caller, ending),
+            ~placed & contains_digits(CALLS.c.caller, ending),
+            placed & contains_digits(CALLS.c.called, ending),
+            placed
+            & (CALLS.c.transport == SWAPPED_PARTIES)
+            & contains_digits(CALLS.c.caller, ending),
         )
         async with self.database.reading() as connection:
             found = await connection.execute(select(CALLS).where(matching))
@@ -268,7 +269,7 @@ class Erasure:
         erased: Counter[str] = Counter()
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
-                for table in (*OF_CALLS, VOICEMAILS):
+                for table in (*CALLER_TABLES, VOICEMAILS):
                     statement = delete(table).where(table.c.call_id.in_(part))
                     erased[table.name] += (await connection.execute(statement)).rowcount
                 statement = delete(CALLS).where(CALLS.c.id.in_(part))
@@ -293,7 +294,7 @@ class Erasure:
         Contacts that are being called stay: `count_called` returns how many.
         """
         erased: Counter[str] = Counter()
-        for tables in AT_A_TIME:
+        for tables in TABLE_GROUPS:
             async with self.database.transaction() as connection:
                 erased.update(await erase_rows(connection, tables, ending, same, now=now))
         async with self.database.transaction() as connection:
@@ -306,12 +307,13 @@ class Erasure:
             return await count_called(connection, ending, same, besides=besides)
 
     async def _erase(self, table: Table, old: ColumnElement[bool]) -> int:
+        """Erase rows in small transactions, with pauses for other writers; return how many."""
         keys = list(table.primary_key)
-        some = select(*keys).where(old).limit(AT_ONCE)
+        batch = select(*keys).where(old).limit(AT_ONCE)
         count = 0
         while True:
             async with self.database.transaction() as connection:
-                rows = (await connection.execute(some)).all()
+                rows = (await connection.execute(batch)).all()
                 these = tuple_(*keys).in_([tuple(row) for row in rows])
                 await connection.execute(delete(table).where(these))
             count += len(rows)
@@ -384,7 +386,7 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
         for item in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
             try:
                 item.unlink()
-                count += item is path
+                count += item is path  # the files next to a recording are not counted
             except FileNotFoundError:
                 pass
             except OSError as error:

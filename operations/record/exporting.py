@@ -84,7 +84,7 @@ async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) 
 async def _write(
     file: TextIO, kind: str, rows: AsyncIterator[Mapping[str, Any]], *, form: str
 ) -> int:
-    write = _csv(file, COLUMNS[kind]) if form == "csv" else _jsonl(file)
+    write = _csv_writer(file, COLUMNS[kind]) if form == "csv" else _jsonl_writer(file)
     count = 0
     async for row in rows:
         write(row)
@@ -92,13 +92,13 @@ async def _write(
     return count
 
 
-def _csv(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], object]:
+def _csv_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], object]:
     writer = csv.writer(file)
     writer.writerow(columns)
     return lambda row: writer.writerow([cell(row[column]) for column in columns])
 
 
-def _jsonl(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
+def _jsonl_writer(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
     return lambda row: file.write(
         json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False) + "\n"
     )

@@ -27,7 +27,7 @@ ENDED_CALLS: Final = 256
 # The latest of these keep their turns, which need the most memory; their costs come in seconds.
 WITH_TURNS: Final = 32
 
-TEN_MINUTES: Final = len("2026-01-01T10:0")  # of an ISO moment: which ten minutes it is in
+TEN_MINUTES: Final = len("2026-01-01T10:0")  # the beginning of an ISO moment, up to ten minutes
 PROCESS_GONE: Final = "process_gone"  # why a breaker is recorded as closed: its process ended
 MAX_REFUSALS: Final = 200  # kinds of refusals that are counted; our code has about sixty
 
@@ -144,6 +144,7 @@ class RecordFold:
             return
         kind = (entry.call_id, type(event).__name__, event.transport, event.reason)
         slot = entry.at[:TEN_MINUTES]
+        # Taken out and stored again, so that the kinds stay in the order of their last refusals.
         last_slot, times = self._refused.pop(kind, ("", 0))
         self._refused[kind] = (slot, times + 1 if last_slot == slot else 0)
         if last_slot != slot:
@@ -156,8 +157,8 @@ class RecordFold:
     ) -> Iterator[RecordRow]:
         """Yield the row of a transition of this process's breaker, if the event is one.
 
-        If another process closes a breaker, this one's follows. That is recorded only if this one's
-        is recorded as not closed, so that the outage ends.
+        If another process closes a breaker, this process closes its own. That is recorded only if
+        its breaker is recorded as not closed, so that the outage ends in the record.
         """
         rung = (event.stage, event.provider)
         if isinstance(event, RungFollowed):

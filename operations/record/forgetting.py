@@ -29,8 +29,8 @@ from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
 
 DAY_S: Final = 86_400.0
-AGAIN_S: Final = 600.0  # after a failure of the database
-LOOK_S: Final = 60.0  # between two checks whether this process leads the worker pool
+RETRY_S: Final = 600.0  # after a failure of the database
+CHECK_LEADER_S: Final = 60.0  # between two checks whether this process leads the worker pool
 CALLS: Final = "calls"
 MESSAGES: Final = "messages"
 RECORDINGS: Final = "recordings"
@@ -49,8 +49,8 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]:
     """Delete old files at the start of the block, and then once a day.
 
-    Unfinished files of dead processes are completed more often: they are too new when the process
-    is replaced, and callers wait for an answer to their messages.
+    Files that dead processes left unfinished are completed every `LEFT_S`. When a process is
+    replaced, its files are still too new for that, and callers wait for an answer to messages.
     """
 
     async def finish() -> None:
@@ -89,12 +89,12 @@ async def forget_rows_daily(
     async def repeat() -> None:
         while True:
             while not mine():  # noqa: ASYNC110 - the leader of the pool may change at any time
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(CHECK_LEADER_S)
             try:
                 erased = await erasure.erase_old(keep_days, now=clock.utc_now())
             except StorageError as error:
                 logger.error("old rows could not be erased yet: {}", error)
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
                 continue
             if erased:
                 logger.info("erased old rows: {}", dict(erased))
@@ -124,7 +124,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         number: E.164.
 
     Raises:
-        StorageError: The database failed; what was erased by then stays erased.
+        StorageError: The database failed; what was erased before stays erased.
     """
     same, ending = same_as(number, region=settings.server.region), ending_of(number)
     logs = settings.logs.dir
@@ -134,8 +134,8 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
         ended = [call for call in traced if not call.live]
         live = {call.id: call.dial_id for call in traced if call.live}
-        written = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
-        ids = sorted(({call.id for call in ended} | written) - live.keys())
+        in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
+        ids = sorted(({call.id for call in ended} | in_journals) - live.keys())
         voicemails = await erasure.voicemails_of(ids, same)
         voicemail_paths = {path for call_id, path in voicemails if call_id not in live}
         audio = {
@@ -145,7 +145,8 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
             | voicemail_paths,
         }
         counts, left = await asyncio.to_thread(_unlink, audio)
-        # The calls whose files remain stay, too: they lead to the files, even to another process's.
+        # Calls whose files could not be deleted stay, because their rows lead to the files. A file
+        # may also have been written by another process that had the call.
         kept = {_call_of(Path(path).stem) for path in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
@@ -168,7 +169,7 @@ def _settled(settings: Settings) -> datetime:
 
 
 def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
-    """Return a number's calls from the journals: the database may lack them."""
+    """Return a number's calls from the journals, because the database may lack some of them."""
     records = folder.glob("*.jsonl")
     return {path.stem for path in records if any(map(same, _numbers(path, ours=ours)))}
 

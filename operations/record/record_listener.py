@@ -1,7 +1,7 @@
 """Writes the record: collects events and writes them to the database twice a second.
 
 A database that is down, full or hanging blocks nothing: events wait up to a bound, and are written
-later. An outage that lasts for `LASTS_S` is reported once, and so is its end.
+later. An outage that lasts for `REPORT_AFTER_S` is reported once, and so is its end.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from operations.keep_running import keep_running
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
 
-LOOK_S: Final = 15.0  # between two checks; after an outage each process writes again within 12 s
-SET_S: Final = 2.0  # chosen: a larger jump means that the clock was set forward
+CHECK_EVERY_S: Final = 15.0  # after an outage each process writes again within 12 s
+MAX_CLOCK_JUMP_S: Final = 2.0  # chosen: a larger jump means that the clock was set forward
 
 
 class CutCalls:
@@ -44,7 +44,7 @@ class CutCalls:
         self._writer = writer
         self._utc_now = utc_now
         self._clock = clock
-        self._look_at = 0.0
+        self._next_check_at = 0.0
         self._ahead_s: float | None = None  # the time of day minus the clock at the last check
         self._was_down = False  # at the last check or write
 
@@ -52,7 +52,7 @@ class CutCalls:
         """Record that the database is down, so that no process can write heartbeats."""
         self._was_down = True
 
-    async def look(self, *, within_s: float) -> Sequence[RecordRow]:
+    async def mark_if_due(self, *, within_s: float) -> Sequence[RecordRow]:
         """Mark the calls of dead processes if a check is due; return their rows.
 
         An outage of the database is not reported here: the next batch reports it.
@@ -61,9 +61,9 @@ class CutCalls:
         processes, including this one, look dead. The same holds after the clock was set forward,
         until each process has written a heartbeat.
         """
-        if self._clock() < self._look_at:
+        if self._clock() < self._next_check_at:
             return ()
-        self._look_at = self._clock() + LOOK_S
+        self._next_check_at = self._clock() + CHECK_EVERY_S
         if self._was_set_forward():
             return ()
         try:
@@ -79,19 +79,19 @@ class CutCalls:
 
     def _was_set_forward(self) -> bool:
         before_s, self._ahead_s = self._ahead_s, self._utc_now().timestamp() - self._clock()
-        return before_s is not None and self._ahead_s - before_s > SET_S
+        return before_s is not None and self._ahead_s - before_s > MAX_CLOCK_JUMP_S
 
 
 WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
-MIN_S: Final = 0.05  # at least, between batches, if the database is slow
+MIN_PAUSE_S: Final = 0.05  # between batches, even if the database is slow
 HEARTBEAT_S: Final = 5.0  # of a process with calls in progress, or with an open breaker
 ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
-AGAIN_S: Final = 2.0  # after a refused batch
-LASTS_S: Final = 10.0  # shorter outages, such as a backup's lock, are not reported (chosen)
-GONE: Final = "the file was deleted or replaced; a new one was created"
+RETRY_S: Final = 2.0  # after a batch that could not be written
+REPORT_AFTER_S: Final = 10.0  # shorter outages, such as a backup's lock, are not reported (chosen)
+FILE_GONE: Final = "the file was deleted or replaced; a new one was created"
 LAST_S: Final = 3.0  # for the last batches, at the end
 WAITING: Final = 20_000  # entries; about 20 MB, and ten minutes of five busy calls
-AT_ONCE: Final = 200  # entries of a batch, which take 11 ms of computing in small steps (measured)
+BATCH_ENTRIES: Final = 200  # these take 11 ms of computing in small steps (measured)
 
 
 class RecordListener:
@@ -152,13 +152,14 @@ class RecordListener:
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
-            for row in await self._cut.look(within_s=ANSWER_S) if written else ():
+            cut = await self._cut.mark_if_due(within_s=ANSWER_S) if written else ()
+            for row in cut:
                 logger.warning("call {} lost its process: marked as interrupted", row["id"])
                 self.emit(CallCut(call_id=row["id"], verdict=row["verdict"]))
                 self.report_cut(row)
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
-                await self._pause(max(MIN_S, WRITE_S - took_s) if written else AGAIN_S)
+                await self._pause(max(MIN_PAUSE_S, WRITE_S - took_s) if written else RETRY_S)
 
     async def _pause(self, for_s: float) -> None:
         try:
@@ -174,12 +175,12 @@ class RecordListener:
         began_s = self._clock()
         if self._writer.lost_files > self._lost_files:
             self._lost_files = self._writer.lost_files
-            self._halt(GONE, since_s=began_s - LASTS_S)  # its contents are lost
+            self._halt(FILE_GONE, since_s=began_s - REPORT_AFTER_S)  # reported at once
         if self._batch is None and not self.halted:
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
-                if self._batch is None:
+                if self._batch is None:  # only find out whether the outage is over
                     await self._writer.reach()
                 else:
                     now = self._utc_now()
@@ -196,7 +197,7 @@ class RecordListener:
         return True
 
     def _halt(self, why: str, *, since_s: float) -> None:
-        """Record that a batch could not be written; report the outage after `LASTS_S`.
+        """Record that a batch could not be written; report the outage after `REPORT_AFTER_S`.
 
         Args:
             why: The reason, in one line.
@@ -205,9 +206,9 @@ class RecordListener:
         if self._halted_at is None:
             self._halted_at = since_s
             logger.warning("the record cannot be written: {}", why)
-        if not self._reported and self._clock() - self._halted_at >= LASTS_S:
+        if not self._reported and self._clock() - self._halted_at >= REPORT_AFTER_S:
             self._reported = True
-            logger.error("the record has not been written for {:g} s: {}", LASTS_S, why)
+            logger.error("the record has not been written for {:g} s: {}", REPORT_AFTER_S, why)
             self.emit(RecordHalted(reason=why))
 
     def _resume(self) -> None:
@@ -244,8 +245,12 @@ class RecordListener:
         await self.write()
 
     async def _next_batch(self) -> RecordBatch | None:
+        """Return the next entries as a batch; `None` if there is nothing to write.
+
+        A batch without entries is a heartbeat, which is written when one is due.
+        """
         is_heartbeat = self._clock() >= self._beat_at
-        taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        taken = [self._waiting.popleft() for _ in range(min(BATCH_ENTRIES, len(self._waiting)))]
         self._left_over = bool(self._waiting)
         if not taken and not (is_heartbeat and (self._fold.live or self._fold.is_troubled)):
             return None
@@ -286,15 +291,17 @@ async def keep_record(
         writing = tasks.create_task(
             keep_running("the record", record_listener.run), name="the record"
         )
-        looking = tasks.create_task(_log_lag(settings.storage.url), name="the tables' version")
+        checking_version = tasks.create_task(
+            _log_lag(settings.storage.url), name="the tables' version"
+        )
         try:
             yield
         finally:
             record_listener.end()
             await asyncio.wait([writing], timeout=LAST_S)
             writing.cancel()  # a hanging database must not delay the end
-            looking.cancel()
-            await asyncio.wait([writing, looking])
+            checking_version.cancel()
+            await asyncio.wait([writing, checking_version])
             await record_listener.close()
 
 

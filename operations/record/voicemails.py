@@ -51,19 +51,19 @@ class MessageFile:
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
         try:
-            self._put(self._head(), at=0)
+            self._write_at(self._head(), at=0)
         except OSError:  # the caller has no object yet to `drop`
             self.drop()
             raise
 
     def add(self, pcm: bytes) -> None:
         """Append audio."""
-        self._put(pcm, at=HEADER.size + self.length_bytes)
+        self._write_at(pcm, at=HEADER.size + self.length_bytes)
         self.length_bytes += len(pcm)
 
     def finish(self) -> None:
         """Flush everything to the disk, and only then give the file its final name."""
-        self._put(self._head(), at=0)
+        self._write_at(self._head(), at=0)
         os.fsync(self._file)
         self._close()
         self._part.replace(self._path)
@@ -81,7 +81,7 @@ class MessageFile:
     def _head(self) -> bytes:
         return _header(self._rate_hz, self.length_bytes, channels=self._channels)
 
-    def _put(self, content: bytes, *, at: int) -> None:
+    def _write_at(self, content: bytes, *, at: int) -> None:
         view = memoryview(content)
         while view:
             written = os.pwrite(self._file, view, at)
@@ -98,10 +98,10 @@ def finish_left(folder: Path, *, utc_s: float) -> int:
 
     Other workers may do the same in the same folder.
     """
-    return sum(_finish_left(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
+    return sum(_finish_file(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
 
 
-def _finish_left(part: Path, until_s: float) -> bool:
+def _finish_file(part: Path, until_s: float) -> bool:
     """Complete a file last written before `until_s`; return whether that was done.
 
     A file without audio is deleted.
@@ -137,10 +137,11 @@ def _write_head(file: BinaryIO, length_bytes: int) -> bool:
 
 
 def _header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:
-    pcm, moment_bytes = 1, channels * SAMPLE_BYTES
+    pcm_format, frame_bytes = 1, channels * SAMPLE_BYTES  # a frame has one sample per channel
     return HEADER.pack(
         b"RIFF", HEADER.size - 8 + length_bytes, b"WAVE",
-        b"fmt ", 16, pcm, channels, rate_hz, rate_hz * moment_bytes, moment_bytes, 8 * SAMPLE_BYTES,
+        b"fmt ", 16, pcm_format, channels,
+        rate_hz, rate_hz * frame_bytes, frame_bytes, 8 * SAMPLE_BYTES,
         b"data", length_bytes,
     )  # fmt: skip
 
@@ -153,7 +154,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
-THEIRS: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
+OTHER_PARTY: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
 """The other party's number."""
 
 
@@ -185,7 +186,7 @@ class Voicemails:
         """Create missing rows, with the other party's number from the call's row."""
         async with self.database.transaction() as connection:
             for voicemail in found:
-                other_party = select(THEIRS).where(CALLS.c.id == voicemail.call_id)
+                other_party = select(OTHER_PARTY).where(CALLS.c.id == voicemail.call_id)
                 number = (await connection.execute(other_party)).scalar_one_or_none() or ""
                 added = self.database.insert(VOICEMAILS).values(
                     call_id=voicemail.call_id,
@@ -204,7 +205,7 @@ class Voicemails:
             await connection.execute(statement.values(transcript=storable(text)))
 
 
-LOOK_S: Final = 30.0  # between two checks of the folder (chosen)
+CHECK_EVERY_S: Final = 30.0  # between two checks of the folder (chosen)
 TEXT: Final = ".text.json"  # suffix for a message's text
 AT_ONCE: Final = 500  # messages in one query; SQLite takes at most 999 parameters
 
@@ -233,7 +234,7 @@ async def voicemails_listed(
                 if not is_down:
                     logger.error("voicemails cannot be listed yet: {}", error)
                 is_down = True
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async with at_work(voicemails=keep_running("listing messages", list_regularly)):
         yield
@@ -277,7 +278,7 @@ def _read_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(HEADER.size)
-    except FileNotFoundError:
+    except FileNotFoundError:  # the caller skips deleted files
         raise
     except OSError:
         return b""  # perhaps another user's; it is listed without its length

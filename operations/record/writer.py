@@ -40,10 +40,11 @@ from operations.database.tables import (
 )
 from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
-# Without a heartbeat: the call could be resumed for most of this time, and three were missed.
+# A call without a heartbeat for this long counts as cut: it can no longer be resumed (`KEPT_S`),
+# and three more heartbeats are missing.
 CUT_S: Final = KEPT_S + 15.0
-FORGOTTEN_S: Final = 86_400.0  # after this no batch is repeated
-ADDED: Final = (
+FORGOTTEN_S: Final = 86_400.0  # a process that is silent for a day repeats no batch
+APPENDED_TABLES: Final = (
     (MESSAGES, "messages"),
     (HAPPENINGS, "happenings"),
     (FAILURES, "failures"),
@@ -55,8 +56,8 @@ INTERRUPTED: Final = {
     "verdict": CallerVerdict.LOST.value,
     "why": "process_lost",
 }
-SUMS: Final = ("failovers", "failures", "cost")
-LATER: Final = ("outcome", "recording", "provider_call_id")  # no empty value overwrites them
+SUMMED_COLUMNS: Final = ("failovers", "failures", "cost")
+LATE_COLUMNS: Final = ("outcome", "recording", "provider_call_id")  # no empty value overwrites them
 
 
 class RecordWriter:
@@ -66,7 +67,7 @@ class RecordWriter:
         """Write to this database, as `holder`: the name of this process."""
         self.database = database
         self._holder = holder
-        self._record_number = self._number_statement()
+        self._number_batch = self._number_statement()
         self._statements: dict[Table, Any] = {}  # by table, whose rows always have the same columns
         self._earlier: dict[str, RecordRow] = {}  # the calls' rows from other processes
 
@@ -80,8 +81,8 @@ class RecordWriter:
         """
 
         def work(connection: Connection) -> None:
-            if self._begin(connection, number, now):
-                self._put(connection, batch, now)
+            if self._store_number(connection, number, now):
+                self._write_rows(connection, batch, now)
 
         await self.database.transact(work)
 
@@ -117,10 +118,10 @@ class RecordWriter:
             await connection.execute(delete(RECORD_WRITERS).where(old))
         return marked
 
-    def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
+    def _store_number(self, connection: Connection, number: int, now: datetime) -> bool:
         """Record the batch's number; return False if the batch is already written."""
         numbered = {"holder": self._holder, "batch": number, "seen_at": now}
-        return connection.execute(self._record_number, numbered).rowcount > 0
+        return connection.execute(self._number_batch, numbered).rowcount > 0
 
     def _number_statement(self) -> Any:
         added = self.database.insert(RECORD_WRITERS)
@@ -130,15 +131,15 @@ class RecordWriter:
             where=RECORD_WRITERS.c.batch < added.excluded.batch,
         )
 
-    def _put(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
-        self._earlier |= _read_earlier(connection, batch.taken_over, but=self._holder)
+    def _write_rows(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
+        self._earlier |= _read_earlier(connection, batch.taken_over, except_holder=self._holder)
         calls = [
             {**_merge(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
         ]
-        self._replace(connection, CALLS, calls, keep=LATER)
+        self._replace(connection, CALLS, calls, keep=LATE_COLUMNS)
         self._replace(connection, TURNS, batch.turns)
         self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
-        for table, name in ADDED:
+        for table, name in APPENDED_TABLES:
             rows = as_rows(table, getattr(batch, name))
             if rows:
                 connection.execute(insert(table), rows)
@@ -146,9 +147,9 @@ class RecordWriter:
             statement = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
             connection.execute(statement.values(outcome=outcome))
         if batch.live:
-            connection.execute(self._heartbeat(batch.live, now))
+            connection.execute(self._heartbeat_statement(batch.live, now))
 
-    def _heartbeat(self, live: Iterable[str], now: datetime) -> Any:
+    def _heartbeat_statement(self, live: Iterable[str], now: datetime) -> Any:
         own_calls = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
         alive = {"seen_at": now, "ended_at": None, "length_s": None}
         alive |= {"state": "live", "reason": ""}
@@ -188,20 +189,20 @@ class RecordWriter:
 
 
 def _read_earlier(
-    connection: Connection, call_ids: Sequence[str], *, but: str
+    connection: Connection, call_ids: Sequence[str], *, except_holder: str
 ) -> Mapping[str, RecordRow]:
-    """Return the calls' rows that processes other than `but` wrote."""
+    """Return the calls' rows that processes other than `except_holder` wrote."""
     if not call_ids:
         return {}
-    found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != but)
+    found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != except_holder)
     return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
 
 
 def _merge(row: RecordRow, before: RecordRow | None) -> RecordRow:
-    """Return a call's row merged with its earlier one."""
+    """Return a call's row merged with that of the process that had the call before, if any."""
     if before is None:
         return row
-    sums = {name: plus(row[name], before[name]) for name in SUMS}
+    sums = {name: plus(row[name], before[name]) for name in SUMMED_COLUMNS}
     worst = max(row, before, key=lambda part: severity_of(part["verdict"]))
     hurt_at = before["hurt_at"] or row["hurt_at"]
     return {**row, **sums, "verdict": worst["verdict"], "why": worst["why"], "hurt_at": hurt_at}
@@ -209,17 +210,17 @@ def _merge(row: RecordRow, before: RecordRow | None) -> RecordRow:
 
 def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
     """Return rows with values that the columns accept: moments, lengths, valid characters."""
-    columns = fits_of(table)
+    columns = conversions_of(table)
     return [{name: columns[name](value) for name, value in row.items()} for row in rows]
 
 
 @cache
-def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
+def conversions_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
     """Return the conversions that make values fit, by column."""
-    return {column.name: _fit(column) for column in table.columns}
+    return {column.name: _conversion(column) for column in table.columns}
 
 
-def _fit(column: Column[Any]) -> Callable[[Any], Any]:
+def _conversion(column: Column[Any]) -> Callable[[Any], Any]:
     if isinstance(column.type, UtcDateTime):
         return _moment
     if isinstance(column.type, JSON):

@@ -16,7 +16,7 @@ from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
-from operations.record.record_listener import LOOK_S, RecordListener
+from operations.record.record_listener import CHECK_EVERY_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time
@@ -145,7 +145,7 @@ async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: Wo
         pool.away = True
         await asyncio.sleep(60.0)
         pool.away = False
-        await asyncio.sleep(2 * LOOK_S + 3.0)
+        await asyncio.sleep(2 * CHECK_EVERY_S + 3.0)
         states = await pool.states()
         await dead.close()
 
@@ -159,7 +159,7 @@ async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(
     async with pool.process("first", "c1", "c2"), pool.process("second", "c3"):
         seen: set[str] = set()
         for _ in range(15):  # at each second between two checks
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
             pool.ahead_s += 60.0
             await asyncio.sleep(1.0)
             seen |= {*(await pool.states()).values()}

@@ -37,7 +37,7 @@ from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
 from operations.record.record_listener import (
     ANSWER_S,
-    AT_ONCE,
+    BATCH_ENTRIES,
     WAITING,
     RecordListener,
     keep_record,
@@ -337,9 +337,9 @@ async def test_the_process_ends_in_time_while_the_database_hangs(
 async def test_the_last_events_are_written_at_the_end(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
     async with running(url, tmp_path, Told()) as keeper:
-        await hear(keeper, STARTED, *[SAID] * (2 * AT_ONCE), ENDED)
+        await hear(keeper, STARTED, *[SAID] * (2 * BATCH_ENTRIES), ENDED)
 
-    assert len(await numbers(url)) == 2 * AT_ONCE + 2
+    assert len(await numbers(url)) == 2 * BATCH_ENTRIES + 2
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ async def test_many_short_waits_are_never_reported(slow: SlowWriter) -> None:
 async def test_a_full_database_loses_nothing_within_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_listener, "LASTS_S", 0.0)
+    monkeypatch.setattr(record_listener, "REPORT_AFTER_S", 0.0)
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, STARTED)
