@@ -229,6 +229,7 @@ class Database:
                 await self.engine()
                 working = self._thread.transact(work)
                 release = turn.pop_all().close
+            # Not when this wait ends: it may be cancelled while the thread still writes.
             working.add_done_callback(lambda _: release())
             return await asyncio.shield(working)
 
@@ -241,7 +242,10 @@ class Database:
                 await self._thread.close()
 
     async def _take_turn(self, stack: AsyncExitStack, tries: int) -> AsyncConnection:
-        """Begin a transaction that ends with the stack; other writers may go between two tries."""
+        """Begin a transaction that ends with the stack; other writers may go between two attempts.
+
+        An attempt fails if another process still has the file locked after `BUSY_S`.
+        """
         while True:
             async with AsyncExitStack() as turn:
                 async with asyncio.timeout(tries * BUSY_S):

@@ -33,8 +33,8 @@ class ProviderBoard(Protocol):
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
         """Take or renew each lease that is free or ours; return the rungs whose lease we hold.
 
-        A lease that ends later than a new one would dates from before the clock was set back, and
-        counts as free: its holder may have died long ago.
+        A lease that ends later than a new lease would end dates from before the clock was set back.
+        It counts as free, because its holder may have died long ago.
         """
         ...
 

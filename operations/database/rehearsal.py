@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from operations.database.database import storage_errors
 from operations.database.tables import CALLBACKS, METADATA
 
-WRITTEN: Final = 64 * 1024  # characters; more than the free space of a file's pages
+TEXT_LENGTH: Final = 64 * 1024  # characters; more than the free space of a file's pages
 EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that is never read
 
 
@@ -36,7 +36,7 @@ async def rehearse(address: str) -> None:
         with storage_errors(url):
             async with engine.begin() as connection:
                 await connection.run_sync(scratch.create)
-                await connection.execute(insert(scratch).values(said="x" * WRITTEN))
+                await connection.execute(insert(scratch).values(said="x" * TEXT_LENGTH))
             async with engine.begin() as connection:
                 await connection.run_sync(scratch.drop)
             async with engine.connect() as connection, connection.begin() as work:

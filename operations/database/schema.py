@@ -43,7 +43,7 @@ def prepare(connection: Connection) -> None:
         METADATA.create_all(connection, tables=BOARD)
         rest = [table for table in METADATA.sorted_tables if table not in BOARD]
         METADATA.create_all(connection, tables=rest, checkfirst=False)
-        mark(connection)
+        record_version(connection)
 
 
 def compile_tables(address: str) -> None:
@@ -64,7 +64,7 @@ def lock_schema(connection: Connection) -> None:
         connection.exec_driver_sql(lock)
 
 
-def mark(connection: Connection) -> None:
+def record_version(connection: Connection) -> None:
     """Record that a database has this version's tables."""
     VERSIONS.create(connection, checkfirst=True)
     connection.execute(VERSIONS.delete())

@@ -83,13 +83,13 @@ class SqlBoard:
         )
         async with self._database.transaction(tries=1) as connection:
             if not self._tidied:
-                await connection.execute(self._old_words())
-                await connection.execute(self._old_leases())
+                await connection.execute(self._deletion_of_old_words())
+                await connection.execute(self._deletion_of_old_leases())
             await connection.execute(taken, [{"rung": place} for place in sorted(places)])
             held = await connection.execute(
                 select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
             )
-        self._tidied = True  # once is enough: rungs change only with the configuration, at a start
+        self._tidied = True  # once is enough: rungs change only at a restart
         return frozenset(held.scalars())
 
     async def leave(self) -> None:
@@ -101,9 +101,9 @@ class SqlBoard:
         """Close the connections."""
         await self._database.close()
 
-    def _old_words(self) -> Any:
+    def _deletion_of_old_words(self) -> Any:
         old = self._now - KEEP_S
         return delete(HEALTH).where(and_(HEALTH.c.at_s < old, HEALTH.c.until_s < old))
 
-    def _old_leases(self) -> Any:
+    def _deletion_of_old_leases(self) -> Any:
         return delete(PROBERS).where(PROBERS.c.until_s < self._now - KEEP_S)
