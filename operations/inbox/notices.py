@@ -19,8 +19,8 @@ from operations.notify.opening import channels_of, quiet_hours, utc_s
 from operations.notify.outbox import ChannelPost
 from operations.retrying import Retries
 
-LOOK_S: Final = 10.0  # between two rounds
-AT_ONCE: Final = 10  # notices in one round
+ROUND_EVERY_S: Final = 10.0
+MAX_NOTICES: Final = 10  # in one round
 MAX_TEXT: Final = 500  # characters of a caller's words in a notice
 INBOX: Final = "inbox"
 TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
@@ -52,16 +52,16 @@ class InboxNotices:
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
                 await self.send_waiting()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(ROUND_EVERY_S)
 
     async def send_waiting(self) -> None:
-        """Send a notice of each recent entry without one, at most `AT_ONCE` of them.
+        """Send a notice of each recent entry without one, at most `MAX_NOTICES` of them.
 
         Raises:
             StorageError: The database does not answer.
         """
         now = datetime.fromtimestamp(self._utc_s(), UTC)
-        for entry in await self._inbox.untold(now=now, limit=AT_ONCE):
+        for entry in await self._inbox.untold(now=now, limit=MAX_NOTICES):
             sent = [await self._send(channel, entry) for channel in self._channels]
             if any(sent):
                 await self._inbox.mark_told(entry, at=now)

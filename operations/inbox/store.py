@@ -17,9 +17,10 @@ KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
 TABLES: Final[dict[InboxKind, Table]] = {"callback": CALLBACKS, "message": VOICEMAILS}
 
 MAX_ENTRIES: Final = 200  # of one result
-NEWS_S: Final = 24 * 3600.0  # no notices of older entries, for example when notices are switched on
+# No notices of older entries, for example when notices are switched on.
+MAX_NOTICE_AGE_S: Final = 24 * 3600.0
 MAX_TEXT: Final = 300  # characters of a caller's words in a line
-SETTLED_S: Final = 10.0  # after an entry: until then its caller may add to it
+SETTLED_S: Final = 10.0  # the age of an entry to which its caller adds nothing more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +83,21 @@ class Inbox:
             Whether that changed the entry; False if it does not exist.
         """
         table = TABLES[kind]
-        other = table.c.done_at.is_not(None) if done_at is None else table.c.done_at.is_(None)
-        changed = update(table).where(table.c.call_id == call_id, other).values(done_at=done_at)
+        is_done, is_waiting = table.c.done_at.is_not(None), table.c.done_at.is_(None)
+        in_other_state = is_done if done_at is None else is_waiting
+        own = update(table).where(table.c.call_id == call_id, in_other_state)
         async with self.database.transaction() as connection:
-            return (await connection.execute(changed)).rowcount > 0
+            return (await connection.execute(own.values(done_at=done_at))).rowcount > 0
 
     async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
         """Return recent entries that wait and have no notice so far, of calls that have ended."""
-        settled, old = now - timedelta(seconds=SETTLED_S), now - timedelta(seconds=NEWS_S)
+        newest = now - timedelta(seconds=SETTLED_S)
+        oldest = now - timedelta(seconds=MAX_NOTICE_AGE_S)
 
         def condition(table: Table) -> ColumnElement[bool]:
-            over = or_(CALLS.c.state.is_(None), CALLS.c.state != "live")
-            fresh = (_at(table) > old) & (_at(table) <= settled)
-            return table.c.told_at.is_(None) & table.c.done_at.is_(None) & over & fresh
+            has_ended = or_(CALLS.c.state.is_(None), CALLS.c.state != "live")
+            is_recent = (_at(table) > oldest) & (_at(table) <= newest)
+            return table.c.told_at.is_(None) & table.c.done_at.is_(None) & has_ended & is_recent
 
         return await self._read(condition, limit=limit)
 
@@ -128,10 +131,10 @@ def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
     campaign = literal("") if message else func.coalesce(CALLBACK_CONTACTS.c.campaign, "")
     joined = table.outerjoin(CALLS, CALLS.c.id == table.c.call_id)
     if not message:
-        given = (CALLBACK_CONTACTS.c.call_id == table.c.call_id) & (
+        queued = (CALLBACK_CONTACTS.c.call_id == table.c.call_id) & (
             CALLBACK_CONTACTS.c.contact_id.is_not(None)
         )
-        joined = joined.outerjoin(CALLBACK_CONTACTS, given)
+        joined = joined.outerjoin(CALLBACK_CONTACTS, queued)
     return select(
         table.c.call_id,
         func.coalesce(CALLS.c.agent, "").label("agent"),

@@ -23,7 +23,7 @@ from operations.sheets.sheet import GOOGLE, SHEETS, Sheet, SheetError
 
 CALLS: Final = "calls"
 ALERTS: Final = "alerts"
-HEADS: Final[Mapping[str, tuple[str, ...]]] = {
+HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
     CALLS: (
         *("key", "began", "ended", "transport", "direction", "agent", "caller", "called", "state"),
         *("reason", "outcome", "length_s", "turns", "failures", "failovers", "cost", "currency"),
@@ -93,7 +93,7 @@ class TabTries:
         self.failing = self.alarming = False
         self._rests_until_s = 0.0
 
-    def may(self, now_s: float) -> bool:
+    def may_try(self, now_s: float) -> bool:
         """Return whether the tab may be tried now."""
         return now_s >= self._rests_until_s
 
@@ -103,7 +103,7 @@ class TabTries:
         self.alarming |= failure.severity is not Severity.LOW
         self._tries += 1
         self._retries.emit(AttemptFailed.of(failure))
-        waits_s = self._next_s(failure)
+        waits_s = self._next_wait_s(failure)
         # A bad request says nothing about the next one; after any other failure the tab waits.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rests_until_s = now_s + waits_s
@@ -116,7 +116,7 @@ class TabTries:
         self._tries = self._sequences = 0
         self.failing = self.alarming = False
 
-    def _next_s(self, failure: Failure) -> float:
+    def _next_wait_s(self, failure: Failure) -> float:
         """Return the wait before the next attempt; report the retry, or the end of the sequence."""
         retries, tries = self._retries, self._tries
         planned_s = wait_s(retries.settings, tries, failure=failure, chance=retries.chance())
@@ -147,21 +147,21 @@ class InheritedOutage:
     def __init__(self, emit: Emit) -> None:
         """Start without an outage."""
         self._emit = emit
-        self._looked = False
+        self._has_searched = False
         self._alert: Alert | None = None
 
-    def look(self, alerts: Iterable[Alert]) -> None:
+    def find_open(self, alerts: Iterable[Alert]) -> None:
         """Look for an open outage, once after this process begins to lead."""
-        if self._looked:
+        if self._has_searched:
             return
-        self._looked = True
+        self._has_searched = True
         open_now = (alert for alert in alerts if alert.ended_s is None)
         of_sheets = (alert for alert in open_now if (alert.stage, alert.rung) == (SHEETS, GOOGLE))
         self._alert = next(of_sheets, None)
 
     def leave(self) -> None:
         """Stop leading: other processes report from now on."""
-        self._looked, self._alert = False, None
+        self._has_searched, self._alert = False, None
 
     def take_over(self) -> None:
         """Record that this process has reported the outage itself, and will report its end."""
@@ -183,11 +183,11 @@ class InheritedOutage:
         )
 
 
-LOOK_S: Final = 5.0  # between two checks: a sheet is not urgent
-BACK: Final = timedelta(days=1)  # calls that ended earlier, while no mirror ran, are left out
-SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still arrive
+CHECK_EVERY_S: Final = 5.0  # between two checks: a sheet is not urgent
+MAX_AGE: Final = timedelta(days=1)  # calls that ended earlier, while no mirror ran, are left out
+COST_DELAY: Final = timedelta(seconds=30)  # after a call's end its cost may still arrive
 AT_ONCE: Final = 200  # rows of one request, about 50 kB
-SETTLE_S: Final = 60.0  # after an unanswered request, before its rows are looked up
+UNANSWERED_REST_S: Final = 60.0  # after an unanswered request, before its rows are looked up
 TIDY_S: Final = 3600.0  # between two checks for rows that were sent long ago
 
 
@@ -214,24 +214,28 @@ class SheetMirror:
         self._utc_now = utc_now
         self._tries = {tab: TabTries(retries) for tab in tabs}
         self._inherited = InheritedOutage(retries.emit)
-        self._headed: set[str] = set()  # tabs known to have our header row
-        self._noted: set[str] = set()  # the keys of queued rows of alerts
+        self._tabs_with_header: set[str] = set()  # as far as is known
+        self._queued_keys: set[str] = set()  # of the rows of alerts
         self._tidied_s = 0.0
 
     async def run(self) -> None:
         """Collect and write rows until cancelled."""
-        await keep_repeating("the spreadsheet mirror", self._round, rest_s=lambda: LOOK_S)
+        await keep_repeating(
+            "the spreadsheet mirror", self._run_round, rest_s=lambda: CHECK_EVERY_S
+        )
 
     async def note(self) -> None:
         """Queue the rows of calls that have ended, and of alerts that were sent or have ended."""
         now = self._utc_now()
-        calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
-        alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
-        self._inherited.look(alert.alert for alert in alerts)
+        calls = await self._outbox.ended_calls(now - MAX_AGE, now - COST_DELAY)
+        alerts = await self._alerts.between((now - MAX_AGE).timestamp(), now.timestamp())
+        self._inherited.find_open(alert.alert for alert in alerts)
         rows = [call_row(call) for call in calls]
         of_alerts = [row for alert in alerts for row in alert_rows(alert.alert)]
-        await self._outbox.note([*rows, *(row for row in of_alerts if row.key not in self._noted)])
-        self._noted = {row.key for row in of_alerts}  # so that only new rows are written
+        await self._outbox.note(
+            [*rows, *(row for row in of_alerts if row.key not in self._queued_keys)]
+        )
+        self._queued_keys = {row.key for row in of_alerts}  # so that only new rows are written
 
     def leave(self) -> None:
         """Record that another process leads the worker pool."""
@@ -248,7 +252,7 @@ class SheetMirror:
 
     async def write(self, tab: str) -> bool:
         """Write one batch; return False if there is none, it failed, or the tab pauses."""
-        if not self._tries[tab].may(self._now_s()):
+        if not self._tries[tab].may_try(self._now_s()):
             return False
         batch = await self._outbox.take(tab, now_s=self._now_s, most=AT_ONCE)
         if not batch.rows:
@@ -266,24 +270,24 @@ class SheetMirror:
 
     async def _find_missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
         """Return the rows that are not in the sheet; reads it only if in doubt."""
-        if not batch.doubtful and tab in self._headed:
+        if not batch.doubtful and tab in self._tabs_with_header:
             return list(batch.rows)
         try:
             present = await self._sheet.keys(self._tabs[tab])
         except SheetError as error:  # this request wrote nothing, but an earlier one may have
             error.certain = not batch.doubtful
             raise
-        if HEADS[tab][0] in present:
-            self._headed.add(tab)
+        if HEADINGS[tab][0] in present:
+            self._tabs_with_header.add(tab)
         await self._outbox.settle([row.key for row in batch.rows if row.key in present])
         return [row for row in batch.rows if row.key not in present]
 
     async def _append(self, tab: str, rows: Sequence[SheetRow]) -> None:
         if not rows:
             return
-        heads = () if tab in self._headed else (HEADS[tab],)
-        await self._sheet.append(self._tabs[tab], [*heads, *(row.cells for row in rows)])
-        self._headed.add(tab)
+        headings = () if tab in self._tabs_with_header else (HEADINGS[tab],)
+        await self._sheet.append(self._tabs[tab], [*headings, *(row.cells for row in rows)])
+        self._tabs_with_header.add(tab)
 
     async def _put_off(
         self, tab: str, batch: SheetBatch, rows: Sequence[SheetRow], error: SheetError
@@ -296,11 +300,12 @@ class SheetMirror:
             self._inherited.take_over()
         doubtful = not error.certain
         if doubtful:
-            self._headed.discard(tab)
-            wait_s = max(wait_s, SETTLE_S)
+            self._tabs_with_header.discard(tab)
+            wait_s = max(wait_s, UNANSWERED_REST_S)
         await self._outbox.put_off(batch, keys, due_s=now + wait_s, doubtful=doubtful)
 
-    async def _round(self) -> bool:
+    async def _run_round(self) -> bool:
+        """Do one round; return False, because the next one always waits for `CHECK_EVERY_S`."""
         if not self._leads():
             self.leave()
             return False

@@ -84,7 +84,7 @@ AUDIENCE: Final = "https://oauth2.googleapis.com/token"  # even if tokens come f
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_S: Final = 3600  # how long the signed request is valid
 ACCOUNT_ASK_S: Final = 10.0
-FRESH_S: Final = 3000.0  # then a token is renewed; it is valid for an hour
+RENEW_AFTER_S: Final = 3000.0  # a token is valid for an hour
 
 
 class ServiceAccount:
@@ -105,7 +105,7 @@ class ServiceAccount:
         """
         if self._clock() >= self._until_s:
             self._token = await _ask_token(*await asyncio.to_thread(self._sign))
-            self._until_s = self._clock() + FRESH_S
+            self._until_s = self._clock() + RENEW_AFTER_S
         return self._token
 
     async def check(self) -> None:
@@ -124,7 +124,7 @@ class ServiceAccount:
             address = str(key["token_uri"])
         except (OSError, ValueError, KeyError, exceptions.GoogleAuthError):  # may contain the key
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
-        now = int(clock.utc_now().timestamp())  # never in the future
+        now = int(clock.utc_now().timestamp())  # rounded down: never in the future
         claims = {"iss": account.signer_email, "scope": SCOPE, "aud": AUDIENCE}
         assertion = jwt.encode(account.signer, {**claims, "iat": now, "exp": now + ASSERTION_S})
         return address, assertion.decode()
@@ -182,6 +182,7 @@ class Sheet:
         return {str(row[0]) for row in column.get("values", ()) if row}
 
     async def _ask(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+        """Send a request, return its JSON answer; after a 401 the next request gets a new token."""
         headers = {"Authorization": f"Bearer {await self._account.token()}"}
         async with self._pace:
             status, answer, answer_headers = await self._request(
