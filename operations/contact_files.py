@@ -28,7 +28,7 @@ KNOWN: Final[Mapping[str, str]] = {  # our name of a column, and its synonyms
     "consent_date": "consent_given_on consented_on",
     "consent_source": "",
 }
-NAMES: Final = {item: ours for ours, more in KNOWN.items() for item in (ours, *more.split())}
+OUR_NAMES: Final = {item: ours for ours, more in KNOWN.items() for item in (ours, *more.split())}
 
 
 def _words(text: str) -> frozenset[str]:
@@ -54,7 +54,7 @@ MORE_WORDS: Final = _words(
     "number no nr num nummer número numéro numer номер value primary main work home business "
     "office private personal other contact customer 1 2 3 4 5"
 )
-A_LOGIN: Final = "download the contacts as CSV; a link to a sheet may ask for a login"
+LOGIN_CURE: Final = "download the contacts as CSV; a link to a sheet may ask for a login"
 FORMATS: Final = (  # how a file begins, its format, and the cure
     (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
     (b"%PDF", "a PDF", "export the contacts as CSV"),
@@ -62,12 +62,8 @@ FORMATS: Final = (  # how a file begins, its format, and the cure
     (b"7z\xbc\xaf", "a compressed file", "unpack it"),
     (b"Rar!", "a compressed file", "unpack it"),
     (b"{\\rtf", "a text document", "export the contacts as CSV"),
-    (
-        b"<!doctype",
-        "a web page",
-        A_LOGIN,
-    ),
-    (b"<html", "a web page", A_LOGIN),
+    (b"<!doctype", "a web page", LOGIN_CURE),
+    (b"<html", "a web page", LOGIN_CURE),
     (b"<?xml", "XML", "export the contacts as CSV"),
     (b"begin:vcard", "a vCard file", "export the contacts as CSV"),
 )
@@ -178,7 +174,7 @@ def _known_name(heading: str) -> str:
     words = set(heading.split("_"))
     if words & NUMBER_WORDS and words <= NUMBER_WORDS | MORE_WORDS:
         return "number"
-    return NAMES.get(heading, "")
+    return OUR_NAMES.get(heading, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,10 +220,10 @@ def open_contacts(
         pending, header = list[CsvRow](), tuple(columns)
         while not header and (row := next(rows, None)) is not None:
             if row.trouble:
-                pending.append(row)
+                pending.append(row)  # it is reported, and the next row is the header
             header = row.cells
             if bare and header and "number" not in map(_known_name, map(plain, header)):
-                pending, header = [*pending, row], ("number",)
+                pending, header = [*pending, row], ("number",)  # the row itself is data
         if not header:
             raise ContactFileError("has no row with a contact in it")
         read = read_header(header)
@@ -262,11 +258,12 @@ def _check_format(file: Path) -> None:
     with file.open("rb") as data:
         head = data.read(PIECE_BYTES)
         data.seek(max(0, file.stat().st_size - PIECE_BYTES))
-        ends = head + data.read(PIECE_BYTES)  # an archive lists its files at its end
+        head_and_tail = head + data.read(PIECE_BYTES)  # an archive lists its files at its end
     begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:16].lower()
     formats = FORMATS
     if head.startswith(b"PK\x03\x04"):
-        formats = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in ends)
+        # An empty signature matches: the first format whose content was found counts.
+        formats = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in head_and_tail)
     for signature, form, cure in formats:
         if begin.startswith(signature.lower()):
             raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")
@@ -382,10 +379,11 @@ def _is_open(row: str, separator: str) -> bool:
 
     A quotation mark opens a cell only at the cell's start: `5" pipe` is text.
     """
-    return any(cell is None for cell in _cells(row, separator))
+    return any(cell is None for cell in _split_cells(row, separator))
 
 
-def _cells(row: str, separator: str) -> Iterator[str | None]:
+def _split_cells(row: str, separator: str) -> Iterator[str | None]:
+    """Yield the cells of a row with their quotation marks; `None` for one that is not closed."""
     at = 0
     while at < len(row):
         if row[at] != '"':
@@ -399,9 +397,9 @@ def _cells(row: str, separator: str) -> Iterator[str | None]:
         if end < 0:
             yield None
             return
-        after = row.find(separator, end + 1)
+        next_separator = row.find(separator, end + 1)
         yield row[at : end + 1]
-        at = after + 1 if after >= 0 else len(row)
+        at = next_separator + 1 if next_separator >= 0 else len(row)
 
 
 def _separator(line: str) -> str:

@@ -77,7 +77,7 @@ async def keep_repeating(
 async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run each coroutine in a task named by its keyword; after the block cancel and await them.
 
-    Final writes and closing belong after the block: by then the tasks have ended.
+    Write the last rows and close connections after the block, when the tasks have ended.
     """
     async with asyncio.TaskGroup() as tasks:
         working = [tasks.create_task(work, name=name) for name, work in works.items()]

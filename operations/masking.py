@@ -65,7 +65,7 @@ def without_words(entry: Entry) -> Entry:
 
 
 REGIONS: Final = ("US", "RU")  # with their own notation of numbers
-MAX_ASKED: Final = 8  # candidates per text that are looked up; all further ones are masked
+MAX_LOOKED_UP: Final = 8  # candidates per text that are looked up; all further ones are masked
 NATIONAL_DIGITS: Final = 9  # at least, without a plus: fewer are amounts, times, sizes
 OWN_DIGITS: Final = 8  # at least, if the tables know it as a number of `server.region`
 # A cheap and broad filter; only its matches are looked up in the number tables. A plus may follow
@@ -94,7 +94,7 @@ def without_phones(text: str) -> str:
     parts, at = [], 0
     for index, match in enumerate(found):
         parts.append(text[at : match.start()])
-        parts.append(_mask_number(match, _regions() if index < MAX_ASKED else None))
+        parts.append(_mask_number(match, _regions() if index < MAX_LOOKED_UP else None))
         at = match.end()
     return "".join((*parts, text[at:]))
 
@@ -113,7 +113,10 @@ def _may_be_number(found: re.Match[str]) -> bool:
 
 
 def _mask_number(found: re.Match[str], regions: Sequence[str] | None) -> str:
-    """Return the match masked if it is a phone number; `None` masks it without a look-up."""
+    """Return the match, masked if it is a phone number.
+
+    If `regions` is `None`, the match is masked without a look-up.
+    """
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
         return masked(f"+{digits}")
@@ -241,11 +244,9 @@ def _mask_iban(found: re.Match[str]) -> str:
         return found[0]
     end = ends[length - 1]
     number, rest = "".join(filter(str.isalnum, found[0][:end])), found[0][end:]
-    return (
-        _show_last(number) + rest
-        if _passes_mod_97(number) and not rest[:1].isalnum()
-        else (found[0])
-    )
+    if rest[:1].isalnum() or not _passes_mod_97(number):
+        return found[0]
+    return _show_last(number) + rest
 
 
 def _passes_mod_97(number: str) -> bool:

@@ -32,7 +32,7 @@ from phonenumbers.timezone import time_zones_for_geographical_number, time_zones
 from calls.caller import AROUND, MIN_DIGITS, is_dialable
 
 UNKNOWN: Final = "Etc/Unknown"  # the library's answer for an unknown zone
-LONGEST: Final = 60  # characters; a longer text is not a number
+MAX_LENGTH: Final = 60  # characters; a longer text is not a number
 # What spreadsheets turn numbers into.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
@@ -84,7 +84,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
         text: From a file or a person.
         region: ISO 3166-1, for numbers without a country code; empty to refuse those.
     """
-    if len(text) > LONGEST:  # before any pattern: some take quadratic time
+    if len(text) > MAX_LENGTH:  # before any pattern: some take quadratic time
         return "too_long"
     bare = _clean(text)
     if not bare:
@@ -117,9 +117,9 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
         text: A number, or a SIP address whose user is one.
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
-    bare = _bare(_clean(text[: LONGEST + 1]))
+    bare = _bare(_clean(text[: MAX_LENGTH + 1]))
     if (
-        len(text) > LONGEST
+        len(text) > MAX_LENGTH
         or any(form.fullmatch(bare) for form in MANGLED)
         or not is_dialable(bare)
     ):
@@ -238,6 +238,7 @@ def _with_lost_plus(bare: str) -> PhoneNumber | None:
 def _is_usual_here(bare: str, region: str | None, number: PhoneNumber, abroad: PhoneNumber) -> bool:
     """Return whether the region's national numbers are written in this way."""
     if number.country_code == abroad.country_code:
+        # The digits begin with the region's own country code: both readings must be one number.
         return _e164(number) == _e164(abroad)
     written = PhoneNumberMatcher(_digits(bare), region, leniency=Leniency.VALID)
     return any(found.number.national_number == number.national_number for found in written)

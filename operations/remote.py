@@ -121,7 +121,9 @@ def check_accepted(status: int, headers: Mapping[str, str], *, now: float | None
     """
     if not 200 <= status < 300:
         wait_s = retry_after_s(headers, utc_s=now)  # without `now`, relative to the answer's date
-        raise refused(status, retry_after_s=wait_s and min(wait_s, MAX_WAIT_S))
+        if wait_s is not None:
+            wait_s = min(wait_s, MAX_WAIT_S)
+        raise refused(status, retry_after_s=wait_s)
 
 
 async def post_signed(

@@ -74,14 +74,14 @@ async def run_with_retries(
     async def attempt() -> T:
         return await sequence.attempt(work)
 
-    tenacious = AsyncRetrying(
+    retrying = AsyncRetrying(
         sleep=retries.sleep,
         retry=retry_if_exception_type(ServiceError),
         stop=sequence.over,
         wait=sequence.wait,
         reraise=True,
     )
-    return await tenacious(attempt)
+    return await retrying(attempt)
 
 
 class RetrySequence:
@@ -153,6 +153,7 @@ class RetrySequence:
     def _record_failed_attempt(
         self, permit: Permit | None, failure: Failure, *, after_s: float
     ) -> None:
+        """Report a failed attempt, set the wait before the next one, and update the breaker."""
         self._emit_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
         spent_s = self._retries.clock() - self._first_s
@@ -253,16 +254,17 @@ class _LadderRun(Generic[T]):
         self._tries = 0
 
     async def run(self) -> T:
+        """Ask one rung after the other; wait while all of them rest, raise if none is left."""
         while True:
             now = self._retries.clock()
             ladder = self._availability.ladder(self._stage, now)
             rungs = [rung for rung in ladder if rung.provider in self._works]
             name = self._rounds.choose(rungs, now)
             if name is None:
-                at = self._rounds.wake_at(rungs)
-                if at is None:
-                    raise self._give_up()
-                await self._retries.sleep(max(0.0, at - now))
+                wake_at = self._rounds.wake_at(rungs)
+                if wake_at is None:
+                    raise self._report_exhaustion()
+                await self._retries.sleep(max(0.0, wake_at - now))
                 continue
             try:
                 return await self._ask(name)
@@ -282,7 +284,7 @@ class _LadderRun(Generic[T]):
         again_at = None if wait_s is None else self._retries.clock() + wait_s
         self._rounds.fail(name, again_at=again_at)
 
-    def _give_up(self) -> ServiceError:
+    def _report_exhaustion(self) -> ServiceError:
         """Report that no rung is left; return the error to raise."""
         self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
         unavailable = failed(

@@ -110,7 +110,7 @@ class StoredWords:
 
     def event(self, event: Event) -> Event:
         """Return an event as it may be stored."""
-        hides = self.hides
+        hides = self.hides  # before `_caller_speaks`, on which it depends, changes
         if isinstance(event, CallerStarted):
             self._caller_speaks = hides
         elif isinstance(event, TurnDecided):
@@ -156,6 +156,7 @@ class StoredWords:
     def _caller_changes(
         self, transcript: TranscriptFinal, text: str, *, hidden: bool
     ) -> dict[str, Any]:
+        """Return the changed fields of a caller's words; `text` has no complete card number."""
         others = tuple(
             replace(other, text=without_spoken_cards(other.text))
             for other in transcript.alternatives
