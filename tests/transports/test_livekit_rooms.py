@@ -81,6 +81,30 @@ async def test_a_refused_transfer_has_its_reason(exchange: Exchange, rooms: Live
     assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "busy"
 
 
+@pytest.mark.parametrize("code", ["canceled", "deadline_exceeded"])
+@pytest.mark.parametrize(
+    ("meta", "handover"), [({}, "no_answer"), ({"sip_status_code": "486"}, "busy")]
+)
+async def test_a_person_who_lets_it_ring_gives_no_answer(
+    exchange: Exchange, rooms: LivekitRooms, code: str, meta: dict[str, str], handover: Handover
+) -> None:
+    exchange.refuses["TransferSIPParticipant"] = (code, "the ringing time is over")
+    exchange.meta = meta
+
+    assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == handover
+
+
+async def test_a_transfer_that_failed_is_not_requested_again(
+    exchange: Exchange, rooms: LivekitRooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library repeats long requests to LiveKit Cloud; the person could be rung twice."""
+    monkeypatch.setattr("livekit.api._failover.is_cloud", lambda _: True)
+    exchange.instead = (502, b'"no upstream"')
+
+    assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "failed"
+    assert exchange.asked == ["TransferSIPParticipant"]
+
+
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
 async def test_a_server_that_is_not_livekit_gives_no_answer(
     exchange: Exchange, rooms: LivekitRooms, instead: tuple[int, bytes]

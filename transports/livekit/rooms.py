@@ -37,6 +37,8 @@ NOT_LIVEKIT: Final = (DecodeError, AttributeError)
 restart: with a page and status 200, or with JSON that is not an object."""
 FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
 """All exceptions that a request of the library raises."""
+RANG_TOO_LONG: Final = (api.ServerErrorCode.CANCELED, api.ServerErrorCode.DEADLINE_EXCEEDED)
+"""The codes when the ringing time is over: of livekit-sip v1.8.0, and of the server before it."""
 
 _STATUS: Final = api.SIPTransferStatus
 _T = TypeVar("_T")
@@ -70,14 +72,15 @@ class LivekitRooms:
         self.url = url
         self._server_id = server_id
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
+        # The library ignores a session's time limit (livekit-api 1.2.2); `_request` has one.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_S),
-            # The library does not apply this limit to its requests; `_request` does. But because it
-            # is below 5 s, the library does not repeat a failed request (livekit-api 1.2.2).
-            timeout=aiohttp.ClientTimeout(total=ASK_S),
+            connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_S)
         )
-        self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
-        self._twirp = TwirpClient(self._session, url, "livekit")
+        # `failover` would repeat failed requests to LiveKit Cloud, and a person could ring twice.
+        self._api = api.LiveKitAPI(
+            url, self._key, self._secret, session=self._session, failover=False
+        )
+        self._twirp = TwirpClient(self._session, url, "livekit", failover=False)
         self._deleting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
@@ -220,17 +223,18 @@ class LivekitRooms:
         )
         try:
             async with asyncio.timeout(ring_s + RESPONSE_MARGIN_S):
-                # The library gives this request a limit of its own: the ringing time and 2 s.
-                response = await self._api.sip.transfer_sip_participant(request)
-        except api.SipCallError as error:  # also for a busy destination or no answer
-            # livekit-sip responds "canceled" when the ringing time is over.
-            rang_too_long = error.code == api.ServerErrorCode.CANCELED
-            return handover_of(error.sip_status_code, timed_out=rang_too_long)
+                # Without this limit, the library's own would be the ringing time and 2 s.
+                response = await self._api.sip.transfer_sip_participant(
+                    request, timeout=ring_s + RESPONSE_MARGIN_S
+                )
         except TimeoutError:
             return "no_answer"
-        except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
-            logger.warning("LiveKit did not transfer a caller: {!r}", error)
-            return "failed"
+        except FAILURES as error:
+            code = error.sip_status_code if isinstance(error, api.SipCallError) else None
+            rang_too_long = isinstance(error, api.ServerError) and error.code in RANG_TOO_LONG
+            if code is None and not rang_too_long:
+                logger.warning("LiveKit did not transfer a caller: {!r}", error)
+            return handover_of(code, timed_out=rang_too_long)
         return _result_of(response)
 
 
