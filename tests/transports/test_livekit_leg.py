@@ -71,6 +71,7 @@ class StillLine:
         self.source = StillSource()
         self.party = party_of("sip_1", {"sip.callID": "SCL_1"})
         self.left_reason = 0
+        self.sent_away = False
         self.sound = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound = self.on_key = self.on_restored = lambda _: None
@@ -236,6 +237,34 @@ async def test_a_line_is_left_whatever_happens_to_its_room() -> None:
         await leg.hang_up("caller_hung_up")
 
     assert line.closed
+
+
+@pytest.mark.parametrize(
+    ("sent_away", "left_reason", "closes"),
+    [
+        (False, 0, True),
+        (False, CLIENT_INITIATED, True),
+        (True, 0, False),
+        (True, CLIENT_INITIATED, True),
+    ],
+    ids=["we end the call", "the caller did", "the server sent us away", "after the caller left"],
+)
+async def test_a_room_is_closed_unless_the_server_sent_us_away(
+    *, sent_away: bool, left_reason: int, closes: bool
+) -> None:
+    closed: list[str] = []
+
+    async def delete(room: str) -> None:
+        closed.append(room)
+
+    line = StillLine()
+    line.sent_away, line.left_reason = sent_away, left_reason
+    line.stay.line_ended()  # also if the room had too many events: its caller is still there
+    rooms = SimpleNamespace(delete=delete)
+    leg = LivekitLeg(line, emit=list[Event]().append, rooms=rooms)  # type: ignore[arg-type]
+    await leg.hang_up("line_ended")
+
+    assert closed == ["call-1"] * closes
 
 
 def line_to_nowhere() -> LivekitLine:

@@ -16,6 +16,8 @@ from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
 from transports.livekit.line import REJOIN_PAUSE_S, REPUBLICATIONS, SUBSCRIBE_S, LivekitLine
 from transports.livekit.room import Handlers, LineError, RoomPlace
+from transports.livekit.room_watch_rules import RoomWatch
+from transports.livekit.words import CLIENT_INITIATED
 
 pytestmark = pytest.mark.virtual_time
 
@@ -250,3 +252,17 @@ async def test_a_line_says_who_ended_it(
             server.ears[event](*about)
 
         assert (line.stay.over, line.left_reason) == (over, code)
+
+
+async def test_a_program_that_leaves_before_the_caller_has_come_does_not_end_the_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SlowServer(refuses=0, takes_up=True)
+    async with watched_line(server, monkeypatch) as line:
+        await line.usable.wait()
+        line.party, line.stay = None, RoomWatch(0.0)  # as before the caller came
+        program = caller("", CLIENT_INITIATED)
+        program.identity, program.kind = "recorder", rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS
+        server.ears["participant_disconnected"](program)
+
+        assert (line.stay.over, line.left_reason) == ("", 0)

@@ -21,7 +21,6 @@ from transports.livekit.streams import LivekitInput, LivekitOutput
 from transports.livekit.words import (
     CLIENT_INITIATED,
     KEY_CODES,
-    LINE_ENDED,
     mask_number,
     outcome_of,
 )
@@ -161,9 +160,9 @@ class LivekitLeg(PlainLeg):
         self._begun.set()
         self._emit_end(reason, left_reason=self.line.left_reason or CLIENT_INITIATED)
         try:
-            # The line has ended although the caller has not left: the server sent us away.
-            sent_away = self.line.stay.over == LINE_ENDED and not self.line.left_reason
-            if self._rooms is not None and not sent_away:
+            # A caller who has left may still be in the room: see `LivekitLine._note_participant`.
+            is_ours = self.line.left_reason or not self.line.sent_away
+            if self._rooms is not None and is_ours:
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as error:
             logger.warning("{} was not closed: {}", mask_number(self.line.place.room), error)

@@ -56,6 +56,7 @@ class LivekitLine:
         source: Takes our sound.
         party: The caller; `None` until one is there.
         left_reason: LiveKit's code for why the caller left; 0 while the caller is there.
+        sent_away: Whether the server removed us or closed the room.
         sound: The caller's current track.
         stay: Decides how long we stay in the room.
         usable: Set while our sound is heard; writers wait for it.
@@ -73,6 +74,7 @@ class LivekitLine:
         self.source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=LEAD_MS)
         self.party: SipParty | None = None
         self.left_reason = 0
+        self.sent_away = False
         self.sound: rtc.Track | None = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound: Callable[[rtc.Track], None] = lambda _: None
@@ -212,7 +214,7 @@ class LivekitLine:
 
     def _note_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         """Record that the caller left the room; the call ends unless the caller may return."""
-        if not self._is_someone_else(participant):
+        if may_be_caller(participant) and not self._is_someone_else(participant):
             self.left_reason, self._subscribed = int(participant.disconnect_reason or 0), False
             over = end_of(self.left_reason, participant.attributes)
             self.stay.caller_left(self.clock(), over=over)
@@ -263,6 +265,7 @@ class LivekitLine:
     def _note_disconnected(self, reason: int) -> None:
         """Record the end of the connection; the library does not try to reconnect any more."""
         if int(reason) in SENT_AWAY:
+            self.sent_away = True
             self.stay.line_ended()
             return
         self.stay.line_lost(self.clock())
