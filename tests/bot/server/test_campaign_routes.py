@@ -224,6 +224,7 @@ async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> N
     assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
 
 
+@pytest.mark.virtual_time
 async def test_a_dial_withdrawn_while_it_waits_is_no_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
