@@ -133,8 +133,8 @@ class Prober:
 
         A time-out that our own lag caused is emitted, too, but not recorded.
         """
-        permit = self.availability.permit(self._clock(), probe=True)
-        if permit is None:  # a trial request is in progress; its result will tell as much
+        permit = self._permit(probe)
+        if permit is None:
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
@@ -166,6 +166,15 @@ class Prober:
             self._record_result(permit, failure, now=now, success_counts=success_counts)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(now, doubted=is_doubted(self.availability))
+
+    def _permit(self, probe: Probe) -> Permit | None:
+        """Return a permit; `None` if the probe would prove nothing, or is not needed.
+
+        It is not needed while a trial request is in progress, whose result will tell as much.
+        """
+        if probe.counts and not probe.real and not self._asks_cheaply:
+            return None  # no request would be sent: see `_try`
+        return self.availability.permit(self._clock(), probe=True)
 
     async def _try(self, probe: Probe) -> ProbeResult:
         """Send the real request or the cheap one.

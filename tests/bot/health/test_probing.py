@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -246,6 +247,21 @@ async def test_a_key_that_may_not_use_the_cheap_probe_is_not_a_failure() -> None
     assert asked == ["/v1/models", "/v1/chat/completions"]  # and never again
     assert all(item.ok for item in well.all(ProviderProbed))
     assert not well.all(Suspected)
+
+
+async def test_a_probe_that_sends_no_request_does_not_clear_a_suspicion() -> None:
+    peer = Restricted("it", core=Core(speed=20.0))
+    await peer.start()
+    sick = Ward([peer], replace(OFTEN, daily_cost=0.0))  # no real probe of a doubted rung
+    async with run_probers(sick.probers):
+        await sick.until(lambda: len(sick.all(ProviderProbed)) >= 2)  # no cheap one any more
+        sick.fails(Kind.TIMEOUT)
+        probed = len(sick.all(ProviderProbed))
+        await asyncio.sleep(60.0)
+
+        assert sick.rung.suspect_since is not None
+        assert len(sick.all(ProviderProbed)) == probed
+    await peer.stop()
 
 
 async def test_a_healthy_rung_whose_server_is_gone_is_detected_before_a_caller_asks() -> None:
