@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from phonenumbers.re_util import enable_pattern_cache
 
+from bot.http import request
 from calls.outbound import Contact
 from campaigns.contact_rows import ContactRow, RowRules, read_contact_row
 from campaigns.guard import contact_opens_s
@@ -47,10 +48,7 @@ async def fetch_file(url: str, target: Path) -> None:
     """
     shown = _without_secrets(url)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=TIMEOUT) as session,
-            session.get(url) as response,
-        ):
+        async with request("GET", url, timeout=TIMEOUT) as response:
             if response.status != 200:
                 raise FetchError(f"{shown} answers {response.status} {response.reason}")
             await _write(response, target, shown)

@@ -121,19 +121,22 @@ class LogFile:
 
     def _reopen_if_rotated(self) -> None:
         """Reopen the file by its name: another process may have rotated ours."""
-        try:
-            inode = self._path.stat().st_ino
-        except FileNotFoundError:
-            inode = None
-        if inode != os.fstat(self._file.fileno()).st_ino:
+        if not self._has_its_name():
             rotated, self._file = self._file, self._open()
             rotated.close()
+
+    def _has_its_name(self) -> bool:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:  # renamed, and not opened again yet
+            return False
+        return inode == os.fstat(self._file.fileno()).st_ino
 
     def _rotate(self) -> None:
         """Rename the files, unless another process has done so meanwhile; then open the new one."""
         fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes rotates
         try:
-            if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
+            if self._has_its_name():
                 for number in range(KEPT - 1, 0, -1):
                     if self._old_path(number).exists():
                         self._old_path(number).replace(self._old_path(number + 1))

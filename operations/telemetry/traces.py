@@ -78,7 +78,7 @@ class CallSpans:
                 self._end_attempt(event, at_s)
             case CallEnded() | CallMoved():
                 self._end_call(event, at_s)
-            case _ if fields := SPAN_EVENTS.get(type(event)):
+            case _ if (fields := SPAN_EVENTS.get(type(event))) is not None:
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
                 name = type(event).__name__
                 self._current_span().add_event(name, clean(attributes), timestamp=_ns(at_s))

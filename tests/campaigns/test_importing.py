@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bot.hosts import use_proxies
 from calls.outbound import CallConsent, Claim
 from campaigns.guard import rules_of
 from campaigns.importing import (
@@ -314,6 +315,27 @@ async def test_a_file_without_a_header_is_read_by_the_named_columns(
 async def test_an_unknown_encoding_is_one_line(importing: Importing) -> None:
     with pytest.raises(ImportRefusedError, match="unknown encoding"):
         await importing.take(f"{HEADER}\n", encoding="klingon")
+
+
+async def test_a_file_comes_through_the_proxy(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(str(request.url))
+        return web.Response(body=b"number\n")
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    use_proxies({"HTTP_PROXY": f"http://127.0.0.1:{runner.addresses[0][1]}"})
+    try:
+        await fetch_file("http://contacts.invalid/list.csv", tmp_path / "contacts.csv")
+    finally:
+        use_proxies({})
+        await runner.cleanup()
+
+    assert asked == ["http://contacts.invalid/list.csv"]
+    assert (tmp_path / "contacts.csv").read_bytes() == b"number\n"
 
 
 async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:

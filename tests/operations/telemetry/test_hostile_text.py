@@ -258,6 +258,19 @@ def test_a_full_disk_loses_lines_and_reports_it_later() -> None:
     assert taken == ["… 1 lines of the log were lost here: the output was too slow\n2\n"]
 
 
+def test_a_file_that_another_process_is_just_rotating_loses_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "holdline.log"
+    file = LogFile(path, largest_bytes=10)
+    file.write("a line of over ten bytes\n")
+    path.rename(tmp_path / "holdline.log.1")  # by the other process, which then opens a new file
+    file._rotate()
+    file.write("the next line\n")
+    file.close()
+
+    assert path.read_text() == "the next line\n"
+    assert (tmp_path / "holdline.log.1").read_text() == "a line of over ten bytes\n"
+
+
 def test_the_file_is_its_owners_and_rotated_when_it_is_large(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "holdline.log"
     ours, theirs = LogFile(path, largest_bytes=100), LogFile(path, largest_bytes=100)

@@ -16,6 +16,7 @@ from calls.entry import Entry
 from calls.events import (
     AgentSaid,
     AnswerHeard,
+    BargedIn,
     CallEnded,
     CallerStopped,
     CallStarted,
@@ -74,6 +75,7 @@ CALL: tuple[tuple[float, Event], ...] = (
     (3.2, won("llm", "openai-b", 3, 0.2)),
     (3.3, AnswerHeard(turn=1, at_s=103.3, v2v_s=1.3, parts=PARTS)),
     (3.4, AgentSaid(turn=1, text=CANARIES[3])),
+    (3.9, BargedIn(turn=1, at_s=103.9)),
     (4.0, TurnEnded(turn=1, at_s=104.0, interrupted=True)),
     (4.1, KeyPressed(key="4711")),
     (4.2, PersonWanted(turn=1, reason=CANARIES[2])),
@@ -207,7 +209,7 @@ async def test_attributes_describe_the_events(collector: Collector) -> None:
     }
     assert attributes(turn)["holdline.v2v_s"] == 1.3
     assert attributes(turn)["holdline.interrupted"] is True
-    assert [event.name for event in turn.events] == ["RungChosen", "HeldTheLine"]
+    assert [event.name for event in turn.events] == ["RungChosen", "HeldTheLine", "BargedIn"]
     assert attributes(failed)["holdline.failure"] == "cut"
     assert failed.status.code == 2
 
