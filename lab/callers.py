@@ -12,9 +12,9 @@ from lab.simulators.carrier.line import LineEcho
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     ring,
     start_message,
 )
@@ -29,6 +29,7 @@ __all__ = [
     "APART_S",
     "RATE_HZ",
     "AgentServer",
+    "CallInstructions",
     "Callee",
     "Carrier",
     "CarrierRest",
@@ -38,7 +39,6 @@ __all__ = [
     "NotConnectedError",
     "PhoneCall",
     "RegisterSimulator",
-    "Twiml",
     "decode",
     "encode",
     "ring",

@@ -24,7 +24,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.webhook import Twiml, read_twiml
+from lab.simulators.carrier.webhook import CallInstructions, read_twiml
 from tests.bot.serving import configuration, free_port
 from tests.e2e.conftest import network
 
@@ -187,7 +187,7 @@ def ring_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ring(
         session: aiohttp.ClientSession, form: Mapping[str, str], *, base_url: str, **_: str
-    ) -> Twiml:
+    ) -> CallInstructions:
         async with session.post(f"{base_url}/", data=form) as answer:  # the runner's address
             return read_twiml(await answer.text())
 

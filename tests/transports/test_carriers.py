@@ -288,7 +288,7 @@ async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: CarrierServer
         usual.telnyx.late_s["send_dtmf"] = ASK_S + 1
 
         assert await leg.press("1")
-        assert len(usual.telnyx.asked_so_far(caller.phone.call_sid, "send_dtmf")) == 1
+        assert len(usual.telnyx.commands_so_far(caller.phone.call_sid, "send_dtmf")) == 1
         assert not caller.ear.bursts
 
 

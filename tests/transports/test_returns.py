@@ -355,6 +355,6 @@ async def test_a_repeated_event_is_handled_once(why_closed: str) -> None:
         await it.news(caller, "call.speak.ended")
 
         ref = caller.phone.call_sid
-        assert len(it.telnyx.asked_so_far(ref, "answer", "streaming_start")) == 2
+        assert len(it.telnyx.commands_so_far(ref, "answer", "streaming_start")) == 2
         assert len(it.pool.calls) == 1
         assert it.pool.told == []

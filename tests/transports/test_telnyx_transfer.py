@@ -69,7 +69,7 @@ async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost()
     async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
-        _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
+        _, asked = await it.telnyx.wait_for_command(call.leg.facts.call_ref, "transfer")
         person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
         await told(it, "call.answered", **person)
         await asyncio.sleep(BRIDGED_S + 0.5)
@@ -82,7 +82,7 @@ async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() ->
     async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
-        _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
+        _, asked = await it.telnyx.wait_for_command(call.leg.facts.call_ref, "transfer")
         person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
         await told(it, "call.answered", **person)
         await told(it, "call.hangup", **person, hangup_cause="normal_clearing")
@@ -98,7 +98,7 @@ async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
 
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
         ref = call.leg.facts.call_ref
-        assert len(it.telnyx.asked_so_far(ref, "transfer")) == 1
+        assert len(it.telnyx.commands_so_far(ref, "transfer")) == 1
         assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
 
 

@@ -24,7 +24,7 @@ SIP_CODES: Final[Mapping[Fate, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """A person or machine with a number, who is silent without `lines` or a `greeting`."""
+    """A person or machine with a number; it is silent without `lines` and `greeting`."""
 
     fate: Fate = "answered"
     ring_s: float = 1.0
@@ -32,9 +32,9 @@ class Callee:
     answered_by: str = "human"  # the result of answering-machine detection
     sip_code: int | None = None  # `None` for the outcome's usual status
     lines: tuple[str, ...] = ()  # what a person says, one line after each utterance of the agent
-    leaves_after_s: float | None = None  # hangs up this long into the answer to the last line
+    leaves_after_s: float | None = None  # into the answer to the last line; `None`: after it
     greeting: str = ""  # a machine's, spoken at once; then it beeps and records
-    records_s: float = 6.0
+    records_s: float = 6.0  # how long a machine records
 
     @property
     def sip(self) -> int:
@@ -76,7 +76,7 @@ def read_dial_verb(text: str) -> DialVerb | None:
     )
 
 
-NAME: Final = "a caller"  # a voice that none of the lab's providers has
+VOICE_NAME: Final = "a caller"  # a voice that none of the lab's providers has
 TIMEOUT_S: Final = 25.0  # for the agent to speak
 BEEP_S: Final = 0.5
 BEEP_HZ: Final = 1000  # 3GPP and most mailboxes: a single tone of about 1 kHz
@@ -84,13 +84,18 @@ QUIET_S: Final = 0.9
 QUIET_LEVEL: Final = 300  # of 32768
 
 
-async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, None]) -> None:
-    """Play this callee in a running call until the call is over, and run `judge` meanwhile."""
-    async with asyncio.TaskGroup() as tasks:
-        beside = [tasks.create_task(judge), tasks.create_task(behave(call, callee))]
+async def converse(
+    call: Carrier, callee: Callee, report_detection: Coroutine[Any, Any, None]
+) -> None:
+    """Play this callee in a running call until the call is over.
+
+    Meanwhile `report_detection` reports the result of answering-machine detection.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(report_detection), group.create_task(behave(call, callee))]
         await call.ended.wait()
-        for item in beside:
-            item.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def behave(call: Carrier, callee: Callee) -> None:
@@ -107,6 +112,14 @@ async def behave(call: Carrier, callee: Callee) -> None:
 
 
 async def _talk(call: Carrier, callee: Callee) -> None:
+    """Say each line after an utterance of the agent, then hang up.
+
+    The person leaves `leaves_after_s` into the agent's next utterance, or after all of it.
+
+    Raises:
+        TimeoutError: The agent has not spoken within `TIMEOUT_S`.
+        ConnectionError: The call is over.
+    """
     for line in callee.lines:
         await call.listen(quiet_s=QUIET_S, within_s=TIMEOUT_S)
         await call.say(spoken(line, call.rate_hz))
@@ -124,6 +137,7 @@ async def _talk(call: Carrier, callee: Callee) -> None:
 
 
 async def _record(call: Carrier, callee: Callee) -> None:
+    """Play a machine: greeting and beep, then silence for `records_s`, then hang up."""
     await call.say(spoken(callee.greeting, call.rate_hz))
     beep = np.sin(2 * np.pi * BEEP_HZ * np.arange(round(BEEP_S * call.rate_hz)) / call.rate_hz)
     await call.say((beep * 8000).astype(np.int16))
@@ -134,6 +148,6 @@ async def _record(call: Carrier, callee: Callee) -> None:
 @functools.cache
 def spoken(text: str, rate_hz: int) -> Pcm:
     """Return a callee's words as audio, without silence after them."""
-    samples = speak_now(text, voice=voice_of(NAME), rate_hz=rate_hz).samples
+    samples = speak_now(text, voice=voice_of(VOICE_NAME), rate_hz=rate_hz).samples
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > QUIET_LEVEL)
     return samples[: int(loud[-1]) + 1]

@@ -21,24 +21,25 @@ from lab.simulators.carrier.manner import (
     Complaint,
     MarkOrder,
     PlayOrder,
-    Said,
     TwilioManner,
+    WireMessage,
 )
 from lab.simulators.carrier.stream import MediaStream
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     web_session,
 )
 
 RATE_HZ: Final = 8000
 ACTION_S: Final = 0.1  # a round trip half way around the earth
 
-HandOn: TypeAlias = Callable[
+ConnectPerson: TypeAlias = Callable[
     [aiohttp.ClientSession, PhoneCall], Awaitable[tuple[str | None, dict[str, str]]]
 ]
+"""Connects the caller to a person; returns the address to ask afterwards, and its form's fields."""
 
 
 class Carrier(Handset):
@@ -46,13 +47,13 @@ class Carrier(Handset):
 
     Attributes:
         phone: Caller and callee.
-        twiml: The last webhook's answer.
-        close_code: Of the last socket, if the agent closed it.
+        instructions: From the answer to the last webhook.
+        close_code: The close code of the last socket, if the agent closed it.
         lost_at: When streams ended before the call, in seconds of the call.
         complaints: The carrier's log messages about the agent, such as those of Twilio's debugger.
         echoed: The names of the marks that were echoed.
         told: The carrier's announcements between two streams.
-        action_s: The round trip to the `action`.
+        action_s: The time before the `action` is asked: a round trip.
         frozen: Whether the carrier's side is silent although the socket is open.
     """
 
@@ -82,13 +83,13 @@ class Carrier(Handset):
         self.manner = manner or TwilioManner()
         super().__init__(self.manner.code, tick_s=self.manner.tick_s)
         self.phone = phone or PhoneCall()
-        self.twiml = Twiml(stream_url=None, parameters={}, said="")
+        self.instructions = CallInstructions(stream_url=None, parameters={}, said="")
         self.complaints: list[str] = []
         self.echoed: list[str] = []
         self.lost_at: list[float] = []
         self.told: list[str] = []
         self.action_s = ACTION_S
-        self._hand_on: HandOn | None = None
+        self._connect_person: ConnectPerson | None = None
         self._server = AgentServer(
             base_url=base_url.rstrip("/"),
             public_url=(public_url or base_url).rstrip("/"),
@@ -107,7 +108,7 @@ class Carrier(Handset):
         """
         try:
             self._session = await self._stack.enter_async_context(web_session())
-            self.twiml = await self.manner.ring(self._session, self.phone, self._server)
+            self.instructions = await self.manner.ring(self._session, self.phone, self._server)
             await self._open()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
@@ -125,7 +126,7 @@ class Carrier(Handset):
 
     async def press(self, digit: str) -> None:
         """Press a key."""
-        await self._send(self.manner.key(digit))
+        await self._send(self.manner.key_message(digit))
 
     async def send_raw(self, data: str | bytes) -> None:
         """Send a message that no carrier would send."""
@@ -142,17 +143,17 @@ class Carrier(Handset):
         if not self._tasks:
             return  # the call has no stream yet
         if self.manner.says_stop:
-            await self._send(self.manner.stop(self.phone))
+            await self._send(self.manner.stop_message(self.phone))
         await self._stream.socket.close()
 
-    async def redirect(self, hand_on: HandOn) -> None:
-        """Leave the stream, because the agent redirects the call, and call a person.
+    async def redirect(self, connect_person: ConnectPerson) -> None:
+        """End the stream, because the agent redirects the call, and connect a person.
 
         Args:
-            hand_on: Calls the person; returns the address to ask afterwards, with the result.
+            connect_person: Runs when the stream is over.
         """
-        self._hand_on = hand_on
-        await self._send(self.manner.stop(self.phone))
+        self._connect_person = connect_person
+        await self._send(self.manner.stop_message(self.phone))
         await self._stream.socket.close()
 
     def vanish(self) -> None:
@@ -168,25 +169,30 @@ class Carrier(Handset):
             await self._stream.socket.close(code=code)
 
     async def _open(self) -> None:
-        url = self._server.real(self.twiml.stream_url or "")
-        socket = await self._session.ws_connect(url, max_msg_size=0, headers=self.twiml.headers)
+        url = self._server.real(self.instructions.stream_url or "")
+        socket = await self._session.ws_connect(
+            url, max_msg_size=0, headers=self.instructions.headers
+        )
         self.started_at = self.started_at or asyncio.get_running_loop().time()
         self._stream = MediaStream(socket, self.manner, self.phone)
-        await self._stream.begin(self.twiml)
+        await self._stream.begin(self.instructions)
 
     async def _open_again(self) -> bool:
-        """Follow the `action` of a call without a stream; return False if the call is over."""
-        if self._hand_on is not None:
-            hand_on, self._hand_on = self._hand_on, None
-            action, told = await hand_on(self._session, self.phone)
-            self.twiml = replace(self.twiml, action=action, told=told)
-        if self.twiml.action is None:
+        """Open the next stream of a call whose stream has ended; return False if the call is over.
+
+        A requested redirection is carried out first. Then the `action` is asked for a stream.
+        """
+        if self._connect_person is not None:
+            connect_person, self._connect_person = self._connect_person, None
+            action, fields = await connect_person(self._session, self.phone)
+            self.instructions = replace(self.instructions, action=action, action_fields=fields)
+        if self.instructions.action is None:
             return False
         self.lost_at.append(self.now_s)
         await asyncio.sleep(self.action_s)
         try:
-            await self._follow(self.twiml.action)
-            if self.twiml.stream_url is None:
+            await self._follow(self.instructions.action)
+            if self.instructions.stream_url is None:
                 return False
             self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
             await self._open()
@@ -195,17 +201,19 @@ class Carrier(Handset):
         return True
 
     async def _follow(self, url: str | None) -> None:
-        """Ask for instructions, following redirects until an answer has a stream or none."""
+        """Ask for instructions, and follow redirects until an answer opens a stream or has none."""
         while url is not None:
-            asked = replace(self.twiml, action=url)
-            self.twiml = await self.manner.after(self._session, self.phone, self._server, asked)
-            url = None if self.twiml.stream_url else self.twiml.redirect
-            if self.twiml.said:
-                self.told.append(self.twiml.said)
+            last = replace(self.instructions, action=url)
+            self.instructions = await self.manner.resume_after_stream(
+                self._session, self.phone, self._server, last
+            )
+            url = None if self.instructions.stream_url else self.instructions.redirect
+            if self.instructions.said:
+                self.told.append(self.instructions.said)
             if url is not None:
-                await asyncio.sleep(self.twiml.pause_s)
+                await asyncio.sleep(self.instructions.pause_s)
 
-    async def _send(self, message: Said) -> None:
+    async def _send(self, message: WireMessage) -> None:
         if not self.frozen:
             await self._stream.send(message)
 
@@ -213,17 +221,18 @@ class Carrier(Handset):
         ticks = 0
         while not self.ended.is_set():
             ticks += 1
-            await self._send(self._stream.sound(self._next_sound(ticks)))
-            for name in self.ear.due(self.now_s):
+            await self._send(self._stream.audio_message(self._next_sound(ticks)))
+            for name in self.ear.take_due_marks(self.now_s):
                 await self._echo(name)
             # Counted from the start: late ticks are caught up, so the pace cannot drift.
             await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)
-        await self._send(self.manner.echo(name))
+        await self._send(self.manner.echo_message(name))
 
     async def _listen(self) -> None:
+        """Obey the agent's messages; after a stream, open the next one or end the call."""
         while not self.ended.is_set():
             async for message in self._stream.messages():
                 await self._obey(message)
@@ -234,7 +243,7 @@ class Carrier(Handset):
             if not await self._open_again():
                 self._end("agent")
 
-    async def _obey(self, message: Said | None) -> None:
+    async def _obey(self, message: WireMessage | None) -> None:
         if message is None:
             self.complaints.append("31950: binary message")
             return

@@ -25,20 +25,20 @@ from lab.simulators.carrier.webhook import (
 )
 from lab.simulators.clock import utc_now
 
-VERDICT_S: Final = 2.0  # until the answering-machine detection has decided
+DETECTION_S: Final = 2.0  # until the answering-machine detection has decided
 
 End: TypeAlias = Fate | Literal["canceled"]
 """The outcome of a call, which the agent may have cancelled."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Placed:
+class RequestedCall:
     """A requested outbound call.
 
     Attributes:
         order: The fields of the request.
         events: The events for which the request wants callbacks.
-        given_up: Set when the agent cancels the call.
+        cancelled: Set when the agent cancels the call.
         answered_by: The result of answering-machine detection.
         price: Only known some time after the end.
     """
@@ -49,7 +49,7 @@ class Placed:
     events: frozenset[str] = frozenset()
     status: str = "queued"
     statuses: list[str] = field(default_factory=list[str])
-    given_up: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     answered: datetime | None = None
     answered_by: str | None = None
     ended: datetime | None = None
@@ -74,7 +74,7 @@ class Placed:
         return math.ceil(self.talked_s / 60)
 
 
-Dial = TypeVar("Dial", bound=Placed)
+Dial = TypeVar("Dial", bound=RequestedCall)
 
 
 class Exchange(ABC, Generic[Dial]):
@@ -129,30 +129,31 @@ class Exchange(ABC, Generic[Dial]):
     async def _report_answer(self, placed: Dial) -> None:
         """Report that the callee has answered."""
 
-    async def _judge(self, placed: Dial, callee: Callee) -> None:
-        """Report the result of answering-machine detection, in a call in progress."""
+    async def _report_detection(self, placed: Dial, callee: Callee) -> None:
+        """Report the result of answering-machine detection, if the request asked for it."""
 
     @abstractmethod
     async def _report_end(self, placed: Dial, callee: Callee, fate: End) -> None:
         """Report the end, and some time later the price."""
 
     def _agent(self, placed: Dial) -> AgentServer:
-        """Return the server of a call."""
+        """Return the agent's server for a call."""
         del placed
-        assert self.server is not None  # noqa: S101 - only it can request a call
+        assert self.server is not None  # noqa: S101 - only the agent's server requests calls
         return self.server
 
     async def _ring(self, placed: Dial, callee: Callee) -> End:
-        """Ring, and return the outcome."""
+        """Ring until the callee answers or refuses, the time is over, or the agent cancels."""
         ring_s = self._ring_s(placed)
         try:
             async with asyncio.timeout(min(callee.ring_s, ring_s)):
-                await placed.given_up.wait()
+                await placed.cancelled.wait()
         except TimeoutError:
             return "no-answer" if callee.ring_s > ring_s else callee.fate
         return "canceled"
 
     async def _talk(self, placed: Dial, callee: Callee) -> None:
+        """Connect an answered call to the agent, and play the callee until the call is over."""
         placed.answered = utc_now()
         await self._report_answer(placed)
         server = self._agent(placed)
@@ -166,9 +167,9 @@ class Exchange(ABC, Generic[Dial]):
         try:
             async with carrier:
                 placed.carrier = carrier
-                await converse(carrier, callee, self._judge(placed, callee))
+                await converse(carrier, callee, self._report_detection(placed, callee))
         except self.refusals:
-            pass  # the call was answered, and the agent asked to hang up
+            pass  # the callee had answered, but the agent did not accept the call
 
 
 async def call_back(
@@ -179,7 +180,7 @@ async def call_back(
     Args:
         exchange: Knows the server.
         url: The address.
-        write: Returns a new body and its headers each time.
+        write: Returns the body and headers; called for each repetition.
     """
     if url is None or exchange.server is None:
         return
@@ -192,8 +193,8 @@ class OrderIntake:
     """Accepts requests for calls; each is recorded before it is answered.
 
     Attributes:
-        book: Every request: the call's id, the number, and the part that contains the agent's own
-            id.
+        book: For every request: the call's id, the callee's number, and the part that contains
+            the agent's own id.
         swallow: How many more requests are carried out, but not answered.
         calls_per_s: The allowed rate of requests.
     """
@@ -208,13 +209,20 @@ class OrderIntake:
         self,
         exchange: Exchange[Dial],
         placed: Dial,
-        about: str,
+        agent_id_part: str,
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """Record a request, and start its call."""
+        """Record a request, and start its call.
+
+        Args:
+            exchange: Places the call.
+            placed: The requested call.
+            agent_id_part: The part of the request that contains the agent's own id.
+            start: Runs the call in the background.
+        """
         call_id = placed.phone.call_sid
         exchange.placed[call_id] = placed
-        self.book.append((call_id, exchange.number(placed), about))
+        self.book.append((call_id, exchange.number(placed), agent_id_part))
         start(exchange.run(placed))
 
     def is_too_soon(self) -> bool:
@@ -226,7 +234,7 @@ class OrderIntake:
         return False
 
     def lose_answer(self, request: web.Request) -> None:
-        """Break the connection of a request whose answer is to be swallowed."""
+        """Break the request's connection, if its answer is one of those to `swallow`."""
         if self.swallow:
             self.swallow -= 1
             if request.transport is not None:

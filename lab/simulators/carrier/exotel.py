@@ -16,22 +16,22 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, RequestedCall, call_back
 from lab.simulators.carrier.manner import (
     CarrierManner,
     Complaint,
     Order,
     PlayOrder,
-    Said,
     WireForm,
+    WireMessage,
 )
 from lab.simulators.carrier.sound_code import plain_code
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
-    Twiml,
 )
 from lab.simulators.clock import utc_now
 
@@ -44,7 +44,7 @@ class ExotelManner(CarrierManner):
     """Exotel's behaviour: no webhook, credentials in the address, long pieces of plain samples."""
 
     form = WireForm(
-        number="sequence_number", stream="stream_sid", counts=int, key={"duration": "120"}
+        number="sequence_number", stream="stream_sid", number_type=int, key={"duration": "120"}
     )
     tick_s = 0.1
 
@@ -56,26 +56,32 @@ class ExotelManner(CarrierManner):
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Return the applet's configured address: there is no webhook."""
         headers = {}
         if self._key:
             headers = {"Authorization": aiohttp.encode_basic_auth(self._key, self._token)}
         url = f"{server.public_url.replace('http', 'ws', 1)}/exotel/media"
-        return Twiml(
+        return CallInstructions(
             stream_url=f"{url}?sample-rate={self.code.rate_hz}",
             parameters={},
             said="",
             headers=headers,
         )
 
-    async def after(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
-    ) -> Twiml:
+    async def resume_after_stream(
+        self,
+        session: aiohttp.ClientSession,
+        phone: PhoneCall,
+        server: AgentServer,
+        last: CallInstructions,
+    ) -> CallInstructions:
         """Raise `NotConnectedError`: there is no next applet."""
         raise NotConnectedError(status=200, said="there is no next applet")
 
-    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+    def opening_messages(
+        self, phone: PhoneCall, instructions: CallInstructions
+    ) -> Sequence[WireMessage]:
         """Return `connected` and `start`."""
         start = {
             "stream_sid": phone.stream_sid,
@@ -100,13 +106,13 @@ class ExotelManner(CarrierManner):
             },
         )
 
-    def stop(self, phone: PhoneCall) -> Said:
+    def stop_message(self, phone: PhoneCall) -> WireMessage:
         """Return `stop`."""
         stop = {"call_sid": phone.call_sid, "account_sid": phone.account_sid, "reason": "callended"}
         return {"event": "stop", "stop": stop}
 
-    def play(self, sound: bytes) -> Order:
-        """Return the order to play a piece, or a complaint about one that would break up."""
+    def play_order(self, sound: bytes) -> Order:
+        """Return the order to play a piece, or a complaint about a length that would break up."""
         if not MIN_BYTES <= len(sound) <= MAX_BYTES or len(sound) % STEP_BYTES:
             return Complaint(f"a chunk of {len(sound)} bytes")
         return PlayOrder(sound)
@@ -129,13 +135,13 @@ MAX_RING_S: Final = 45.0  # chosen: requests do not set it, and networks give up
 
 
 @dataclass(slots=True, kw_only=True)
-class ExotelDial(Placed):
+class ExotelDial(RequestedCall):
     """A requested call; the caller of its `phone` is the number that Exotel calls."""
 
     status: str = "in-progress"  # as in the answer to the request
 
 
-class GivenStream(ExotelManner):
+class GivenStreamManner(ExotelManner):
     """Exotel's behaviour for a call whose request has the media address."""
 
     def __init__(self, url: str) -> None:
@@ -144,9 +150,9 @@ class GivenStream(ExotelManner):
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Return the address in the request; there is no webhook."""
-        return Twiml(stream_url=self._url, parameters={}, said="")
+        return CallInstructions(stream_url=self._url, parameters={}, said="")
 
 
 class ExotelExchange(Exchange[ExotelDial]):
@@ -171,15 +177,15 @@ class ExotelExchange(Exchange[ExotelDial]):
         self.billed_after_s = 2.0
 
     def number(self, placed: ExotelDial) -> str:
-        """Return the stream's caller."""
+        """Return the callee's number, which is the caller of the stream."""
         return placed.phone.caller
 
     def _ring_s(self, placed: ExotelDial) -> float:
         del placed
         return MAX_RING_S
 
-    def _manner(self, placed: ExotelDial) -> GivenStream:
-        return GivenStream(placed.order["StreamUrl"])
+    def _manner(self, placed: ExotelDial) -> GivenStreamManner:
+        return GivenStreamManner(placed.order["StreamUrl"])
 
     async def _report_ringing(self, placed: ExotelDial) -> None:
         await self._emit(placed, "ringing")
@@ -269,7 +275,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         exchange: Places its calls.
         answer_with: A status to answer instead, as a fault.
         barred: Numbers on the do-not-call list.
-        forgets: Whether look-ups find none of the calls.
+        forgets: Whether look-ups find no call.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:

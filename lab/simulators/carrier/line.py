@@ -11,7 +11,7 @@ from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
 from lab.simulators.mulaw import Pcm
 
 AUDIBLE: Final = 200  # of 32768, about -44 dBFS: line noise is below it
-LOOK_S: Final = 0.02
+CHECK_EVERY_S: Final = 0.02
 PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it
 
 
@@ -55,11 +55,11 @@ class CarrierEar:
             self.bursts.append(Burst(start, end))
 
     def mark(self, name: str) -> None:
-        """Set a mark, which is due when everything queued now was played."""
+        """Set a mark, which is due when the audio that is queued now has been played."""
         self._marks.append((self._dry_at, name))
 
-    def due(self, at_s: float) -> list[str]:
-        """Return the marks that have become due since this was last called."""
+    def take_due_marks(self, at_s: float) -> list[str]:
+        """Remove and return the marks whose audio has been played by `at_s`."""
         now = round(at_s * self.code.rate_hz)
         names: list[str] = []
         while self._marks and self._marks[0][0] <= now:
@@ -67,7 +67,7 @@ class CarrierEar:
         return names
 
     def clear(self, at_s: float) -> list[str]:
-        """Drop what was not played by `at_s`; return the pending marks."""
+        """Drop what was not played by `at_s`; remove and return all marks."""
         now = round(at_s * self.code.rate_hz)
         while self._pieces and self._pieces[-1][0] >= now:
             self._pieces.pop()
@@ -83,7 +83,7 @@ class CarrierEar:
         self._marks.clear()
         return names
 
-    def between(self, start: int, end: int) -> Pcm:
+    def audio_between(self, start: int, end: int) -> Pcm:
         """Return the audio from one sample to another, with silence where nothing was played."""
         heard = np.zeros(end - start, dtype=np.int16)
         for first, payload in reversed(self._pieces):
@@ -96,7 +96,7 @@ class CarrierEar:
         return heard
 
     def has_spoken(self, since: int, now_s: float, *, quiet_s: float) -> bool:
-        """Return whether sound came after a sample, and then none for `quiet_s`."""
+        """Return whether sound was played after sample `since`, and then none for `quiet_s`."""
         if not self.bursts or self.bursts[-1].end <= since:
             return False
         return now_s - self.bursts[-1].end / self.code.rate_hz >= quiet_s
@@ -156,12 +156,14 @@ class LineEcho:
     delay_s: float = 0.3  # over a mobile network
     level_db: float = -24.0
 
-    def returned(self, ear: CarrierEar, ticks: int, tick_s: float) -> Pcm:
-        """Return the echo in a tick's sound."""
+    def audio_in_tick(self, ear: CarrierEar, ticks: int, tick_s: float) -> Pcm:
+        """Return the echo in the audio of tick number `ticks`, of `tick_s`."""
         rate_hz = ear.code.rate_hz
         size = round(tick_s * rate_hz)
         start = ticks * size - round(self.delay_s * rate_hz)
-        return (ear.between(start, start + size) * 10 ** (self.level_db / 20)).astype(np.int16)
+        return (ear.audio_between(start, start + size) * 10 ** (self.level_db / 20)).astype(
+            np.int16
+        )
 
 
 class Handset:
@@ -240,7 +242,7 @@ class Handset:
                     return self.heard()[since:]
                 if self.ended.is_set():
                     raise ConnectionError(f"the call was ended by the {self.ended_by}")
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(CHECK_EVERY_S)
 
     def _end(self, by: str) -> None:
         if not self.ended.is_set():
@@ -251,5 +253,5 @@ class Handset:
 
     def _next_sound(self, ticks: int) -> bytes:
         """Return a tick's sound, with the line's echo in it."""
-        echo = self.echo and self.echo.returned(self.ear, ticks, self._tick_s)
+        echo = self.echo and self.echo.audio_in_tick(self.ear, ticks, self._tick_s)
         return self._mouth.next_payload(echo)

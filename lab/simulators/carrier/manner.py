@@ -11,26 +11,26 @@ import aiohttp
 from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     PhoneCall,
-    Twiml,
     follow,
     ring,
     start_message,
 )
 
-Said: TypeAlias = dict[str, Any]
+WireMessage: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PlayOrder:
-    """Play this after what is queued."""
+    """Play this after the queued audio."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MarkOrder:
-    """Echo this mark when everything queued now was played."""
+    """Echo this mark when the audio that is queued now has been played."""
 
     name: str
 
@@ -55,9 +55,9 @@ class WireForm:
     """A carrier's spelling of the messages on its media socket.
 
     Attributes:
-        number: The field with a message's number.
+        number: The field with a message's number in the stream.
         stream: The field with the stream's id.
-        counts: The type of numbers.
+        number_type: The type of numbers.
         checks_stream: Whether the agent's messages must name the stream.
         media: Further fields of the caller's audio.
         began_ms: The timestamp of the stream's start.
@@ -69,7 +69,7 @@ class WireForm:
 
     number: str
     stream: str
-    counts: type[int] | type[str] = str
+    number_type: type[int] | type[str] = str
     checks_stream: bool = True
     media: Mapping[str, str] = field(default_factory=dict[str, str])
     began_ms: int = 0
@@ -97,7 +97,7 @@ class CarrierManner(ABC):
     @abstractmethod
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Report a call to the agent; return the answer, with the media address.
 
         Raises:
@@ -106,54 +106,71 @@ class CarrierManner(ABC):
         """
 
     @abstractmethod
-    async def after(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
-    ) -> Twiml:
-        """Ask for instructions after a stream that ended before its call; otherwise like `ring`."""
+    async def resume_after_stream(
+        self,
+        session: aiohttp.ClientSession,
+        phone: PhoneCall,
+        server: AgentServer,
+        last: CallInstructions,
+    ) -> CallInstructions:
+        """Ask for instructions after a stream that ended before its call.
+
+        Args:
+            session: Sends the request.
+            phone: The call.
+            server: The agent's server.
+            last: The instructions of the ended stream, whose `action` is asked.
+
+        Raises:
+            NotConnectedError: The agent refuses to continue, or no instructions can follow.
+            TimeoutError: The agent does not answer in time.
+        """
 
     @abstractmethod
-    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+    def opening_messages(
+        self, phone: PhoneCall, instructions: CallInstructions
+    ) -> Sequence[WireMessage]:
         """Return the first messages of a stream."""
 
     @abstractmethod
-    def stop(self, phone: PhoneCall) -> Said:
+    def stop_message(self, phone: PhoneCall) -> WireMessage:
         """Return the message for the stream's end."""
 
-    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
+    def numbered(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
         """Return a message with its number and its stream."""
         form = self.form
-        return message | {form.number: form.counts(number), form.stream: phone.stream_sid}
+        return message | {form.number: form.number_type(number), form.stream: phone.stream_sid}
 
-    def media(self, chunk: int, payload: bytes) -> Said:
+    def media_message(self, chunk: int, payload: bytes) -> WireMessage:
         """Return a message with a piece of the caller's audio."""
         at_ms = self.form.began_ms + round(chunk * self.tick_s * 1000)
         media = {
             **self.form.media,
-            "chunk": self.form.counts(chunk),
+            "chunk": self.form.number_type(chunk),
             "timestamp": str(at_ms),
             "payload": base64.b64encode(payload).decode(),
         }
         return {"event": "media", "media": media}
 
-    def key(self, digit: str) -> Said:
+    def key_message(self, digit: str) -> WireMessage:
         """Return the message for a pressed key."""
         return {"event": "dtmf", **self.form.dtmf, "dtmf": {**self.form.key, "digit": digit}}
 
-    def echo(self, name: str) -> Said:
+    def echo_message(self, name: str) -> WireMessage:
         """Return the echo of a mark."""
         return {"event": "mark", "mark": {"name": name}}
 
-    def order(self, message: Said, phone: PhoneCall) -> Order:
+    def order(self, message: WireMessage, phone: PhoneCall) -> Order:
         """Return the agent's order, or a complaint about its message."""
         if self.form.checks_stream and message.get(self.form.stream) != phone.stream_sid:
             return Complaint(self.form.wrong_stream or f"wrong {self.form.stream}")
-        return self.ordered(message) or Complaint(self.form.unknown)
+        return self.find_order(message) or Complaint(self.form.unknown)
 
-    def ordered(self, message: Said) -> Order | None:
+    def find_order(self, message: WireMessage) -> Order | None:
         """Return the order in a message for this stream; `None` for an unknown message."""
         match message:
             case {"event": "media", "media": {"payload": str(payload)}}:
-                return self.play(base64.b64decode(payload))
+                return self.play_order(base64.b64decode(payload))
             case {"event": "mark", "mark": {"name": str(name)}}:
                 return MarkOrder(name)
             case {"event": "clear"}:
@@ -161,7 +178,7 @@ class CarrierManner(ABC):
             case _:
                 return None
 
-    def play(self, sound: bytes) -> Order:
+    def play_order(self, sound: bytes) -> Order:
         """Return the order to play a piece, or the complaint about its size."""
         return PlayOrder(sound)
 
@@ -181,7 +198,7 @@ class TwilioManner(CarrierManner):
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Post the form to the voice webhook."""
         return await ring(
             session,
@@ -191,19 +208,25 @@ class TwilioManner(CarrierManner):
             auth_token=server.auth_token,
         )
 
-    async def after(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
-    ) -> Twiml:
-        """Post the form to the `action`."""
-        form = phone.form() | {"CallStatus": "in-progress"} | dict(last.told)
+    async def resume_after_stream(
+        self,
+        session: aiohttp.ClientSession,
+        phone: PhoneCall,
+        server: AgentServer,
+        last: CallInstructions,
+    ) -> CallInstructions:
+        """Post the form to the `action` of the last instructions."""
+        form = phone.form() | {"CallStatus": "in-progress"} | dict(last.action_fields)
         return await follow(session, last.action or "", form, server=server)
 
-    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+    def opening_messages(
+        self, phone: PhoneCall, instructions: CallInstructions
+    ) -> Sequence[WireMessage]:
         """Return `connected` and `start`."""
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-        return (connected, start_message(phone, twiml))
+        return (connected, start_message(phone, instructions))
 
-    def stop(self, phone: PhoneCall) -> Said:
+    def stop_message(self, phone: PhoneCall) -> WireMessage:
         """Return `stop`."""
         stop = {"accountSid": phone.account_sid, "callSid": phone.call_sid}
         return {"event": "stop", "stop": stop}

@@ -28,16 +28,16 @@ from lab.simulators.carrier.manner import (
     MarkOrder,
     Order,
     PlayOrder,
-    Said,
     WireForm,
+    WireMessage,
 )
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     ask,
     post,
 )
@@ -162,7 +162,7 @@ CODES: Final = {
     "audio/x-l16;rate=16000": plain_code(16000),
 }
 MAX_HEADER_BYTES: Final = 512
-IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
+NORMAL_CLOSURE: Final = 1000  # RFC 6455, 7.4.1
 
 
 class PlivoAccount(LoopbackServer):
@@ -174,7 +174,8 @@ class PlivoAccount(LoopbackServer):
         auth_token: Signs its forms, and authorises commands.
         requests: Method, call and fields of every authorised request.
         answer_with: A status to answer instead, as a fault.
-        orders: If set, answers look-ups, and requests about calls that are not live.
+        orders: Answers look-ups, and requests about calls that are not live; `None` without
+            outbound calls.
         switch: Connects its live calls with callees.
         ends_streams: Whether the transfer of a live call ends its stream; otherwise the transfer
             waits until the agent closes the stream.
@@ -262,9 +263,10 @@ class PlivoAccount(LoopbackServer):
         if fields["legs"] != "aleg" or fields.get("aleg_method") != "POST":
             return web.json_response({"error": "invalid parameters"}, status=400)
         if not self.loses_orders:
-            call.twiml = replace(call.twiml, action=fields["aleg_url"])
+            # The call asks this address when its stream is over.
+            call.instructions = replace(call.instructions, action=fields["aleg_url"])
         if self.ends_streams:
-            await call.break_off(IN_ORDER)
+            await call.break_off(NORMAL_CLOSURE)
         return web.json_response({"message": "call transferred", "api_id": "1"}, status=202)
 
 
@@ -288,7 +290,7 @@ class PlivoManner(CarrierManner):
     form = WireForm(
         number="sequenceNumber",
         stream="streamId",
-        counts=int,
+        number_type=int,
         media={"track": "inbound"},
         began_ms=1_705_312_200_000,
         key={"track": "inbound", "timestamp": "1"},
@@ -301,7 +303,7 @@ class PlivoManner(CarrierManner):
         *,
         content_type: str = "audio/x-mulaw;rate=8000",
         answer_url: str = "",
-        told: dict[str, str] | None = None,
+        extra_fields: dict[str, str] | None = None,
     ) -> None:
         """Call through an account.
 
@@ -309,36 +311,40 @@ class PlivoManner(CarrierManner):
             account: The account.
             content_type: The codec that the agent is expected to request.
             answer_url: Of a requested outbound call; the application's by default.
-            told: Additional fields of every form.
+            extra_fields: Additional fields of every form.
         """
         self.account = account
         self._answer_url = answer_url
-        self._told = told or {}
+        self._extra_fields = extra_fields or {}
         self.code = CODES[content_type]
         self._content_type = content_type
         self._extra_headers = ""
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Post the form to the answer URL."""
         url = self._answer_url or f"{server.public_url}/plivo/voice"
         status = "in-progress" if self._answer_url else "ringing"
-        form = plivo_form(phone, status) | self._told
+        form = plivo_form(phone, status) | self._extra_fields
         headers = self.account.signed(url, form)
         answer = self._read(await ask(session, url, form, headers, server=server))
         if answer.stream_url is None:
             raise NotConnectedError(status=200, said=answer.said)
         return answer
 
-    async def after(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
-    ) -> Twiml:
+    async def resume_after_stream(
+        self,
+        session: aiohttp.ClientSession,
+        phone: PhoneCall,
+        server: AgentServer,
+        last: CallInstructions,
+    ) -> CallInstructions:
         """Post the form to the target of the `<Redirect>` after the stream, or of a transfer.
 
         A `<Dial>` in the answer is carried out first; then its action is asked for instructions.
         """
-        form = plivo_form(phone, "in-progress") | self._told
+        form = plivo_form(phone, "in-progress") | self._extra_fields
         url, fields = last.action or "", form
         while True:
             headers = self.account.signed(url, fields)
@@ -348,12 +354,17 @@ class PlivoManner(CarrierManner):
             fields = form | await self.account.switch.connect(session, form, verb, server)
             url = verb.action or ""
 
-    def _read(self, text: str) -> Twiml:
+    def _read(self, text: str) -> CallInstructions:
+        """Read the XML of an answer.
+
+        Raises:
+            NotConnectedError: Its `<Stream>` is invalid, or has another codec than expected.
+        """
         root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
         stream, redirect, hangup = (root.find(name) for name in ("Stream", "Redirect", "Hangup"))
         if stream is None:
             reason = "" if hangup is None else hangup.get("reason", "hung up")
-            return Twiml(
+            return CallInstructions(
                 stream_url=None,
                 parameters={},
                 said=root.findtext("Speak") or reason,
@@ -367,18 +378,20 @@ class PlivoManner(CarrierManner):
         if wanted != ("true", self._content_type) or not plain or len(headers) > MAX_HEADER_BYTES:
             raise NotConnectedError(status=200, said=f"an invalid <Stream>: {stream.attrib}")
         keeps = stream.get("keepCallAlive") == "true" and redirect is not None
-        return Twiml(
+        return CallInstructions(
             stream_url=stream.text,
             parameters=pairs,
             said="",
             action=redirect.text if keeps and redirect is not None else None,
         )
 
-    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+    def opening_messages(
+        self, phone: PhoneCall, instructions: CallInstructions
+    ) -> Sequence[WireMessage]:
         """Return `start`."""
         encoding, _, rate = self._content_type.partition(";rate=")
         self._extra_headers = ";".join(
-            f"{name}={value}" for name, value in twiml.parameters.items()
+            f"{name}={value}" for name, value in instructions.parameters.items()
         )
         start = {
             "callId": phone.call_sid,
@@ -390,20 +403,20 @@ class PlivoManner(CarrierManner):
         message = {"event": "start", "sequenceNumber": 1, "start": start}
         return (message | {"extra_headers": self._extra_headers},)
 
-    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
+    def numbered(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
         """Return a message with its number, its stream, and the headers."""
         more = {"extra_headers": self._extra_headers}
         return super().numbered(message, phone, number) | more
 
-    def echo(self, name: str) -> Said:
+    def echo_message(self, name: str) -> WireMessage:
         """Return `playedStream`."""
         return {"event": "playedStream", "name": name}
 
-    def stop(self, phone: PhoneCall) -> Said:
-        """Return nothing: Plivo sends no such message."""
+    def stop_message(self, phone: PhoneCall) -> WireMessage:
+        """Return nothing; it is not used, because Plivo sends no such message."""
         return {}
 
-    def ordered(self, message: Said) -> Order | None:
+    def find_order(self, message: WireMessage) -> Order | None:
         """Return the agent's order."""
         match message:
             case {"event": "playAudio", "media": {"payload": str(payload)} as media}:

@@ -16,7 +16,14 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed, call_back
+from lab.simulators.carrier.exchange import (
+    DETECTION_S,
+    End,
+    Exchange,
+    OrderIntake,
+    RequestedCall,
+    call_back,
+)
 from lab.simulators.carrier.plivo import (
     PlivoAccount,
     PlivoManner,
@@ -51,8 +58,14 @@ CAUSES: Final[Mapping[End, Cause]] = {
 
 
 @dataclass(slots=True, kw_only=True)
-class PlivoDial(Placed):
-    """A requested call; its `place` is queued, live, between or record."""
+class PlivoDial(RequestedCall):
+    """A requested call.
+
+    Attributes:
+        place: The list that contains it: `queued`, `live` or `record`; for some time after its end
+            `between`, which is no list.
+        machine: Whether answering-machine detection has found a machine.
+    """
 
     request_uuid: str
     place: str = "queued"
@@ -86,15 +99,16 @@ class PlivoExchange(Exchange[PlivoDial]):
 
     def _manner(self, placed: PlivoDial) -> PlivoManner:
         url = placed.order["answer_url"]
-        return PlivoManner(self._account, answer_url=url, told=_requested(placed))
+        return PlivoManner(self._account, answer_url=url, extra_fields=_requested(placed))
 
     async def _report_ringing(self, placed: PlivoDial) -> None:
+        """Wait until the rate allows the call, then report that it rings, unless it was ended."""
         loop = asyncio.get_running_loop()
         at = max(loop.time(), self._free_at)
         self._free_at = at + 1 / self.calls_per_s
         await asyncio.sleep(at - loop.time())
         if placed.over:
-            placed.given_up.set()
+            placed.cancelled.set()
             return
         placed.place = "live"
         await self._emit(placed, "ring_url", "Ring", "ringing")
@@ -103,12 +117,12 @@ class PlivoExchange(Exchange[PlivoDial]):
         placed.status = "in-progress"
         placed.statuses.append("in-progress")
 
-    async def _judge(self, placed: PlivoDial, callee: Callee) -> None:
+    async def _report_detection(self, placed: PlivoDial, callee: Callee) -> None:
         assert placed.carrier is not None  # noqa: S101 - the call is in progress
-        self._account.know(placed.carrier)
+        self._account.know(placed.carrier)  # from now on, live requests find the call
         if not placed.order.get("machine_detection"):
             return
-        await asyncio.sleep(VERDICT_S)
+        await asyncio.sleep(DETECTION_S)
         placed.machine = callee.answered_by.startswith("machine")
         if placed.machine:
             form = {"Machine": "true", "IfMachine": "continue"}
@@ -119,7 +133,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         await self.finish(placed, fate)
 
     async def finish(self, placed: PlivoDial, fate: End) -> None:
-        """Report the end of a call that either side has ended."""
+        """Report the end of a call; list its record after `recorded_after_s`."""
         cause = CAUSES[fate]
         placed.cause, placed.place, placed.ended = cause, "between", utc_now()
         fields = {

@@ -19,14 +19,14 @@ from aiohttp import web
 from lab.simulators.carrier import exchange as outbound
 from lab.simulators.carrier.callee import Callee, DialVerb, read_dial_verb
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, RequestedCall, call_back
 from lab.simulators.carrier.manner import TwilioManner
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     follow,
     notify,
     read_twiml,
@@ -47,20 +47,20 @@ EVENTS: Final[Mapping[str, str]] = {
 PRICE: Final = 0.0140  # chosen: for each started minute, in the account's currency
 
 
-class GivenTwiml(TwilioManner):
+class GivenTwimlManner(TwilioManner):
     """Twilio's behaviour for a call whose TwiML came with the request."""
 
-    def __init__(self, twiml: Twiml) -> None:
+    def __init__(self, twiml: CallInstructions) -> None:
         self._twiml = twiml
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Return the TwiML of the request; there is no webhook."""
         return self._twiml
 
 
-class AskedUrl(TwilioManner):
+class InstructionUrlManner(TwilioManner):
     """Twilio's behaviour for a call whose request has an instruction URL."""
 
     def __init__(self, url: str) -> None:
@@ -68,7 +68,7 @@ class AskedUrl(TwilioManner):
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Request the instructions; raise `NotConnectedError` if they open no stream."""
         twiml = await follow(session, self._url, phone.form(), server=server)
         if twiml.stream_url is None:
@@ -76,7 +76,7 @@ class AskedUrl(TwilioManner):
         return twiml
 
 
-class TwilioExchange(Exchange[Placed]):
+class TwilioExchange(Exchange[RequestedCall]):
     """Places Twilio's outbound calls, including those of transfers.
 
     Attributes:
@@ -90,51 +90,56 @@ class TwilioExchange(Exchange[Placed]):
         self.billed_after_s = 2.0
         self.dialled: list[DialVerb] = []
 
-    def _ring_s(self, placed: Placed) -> float:
+    def _ring_s(self, placed: RequestedCall) -> float:
         return float(placed.order.get("Timeout", "60"))
 
-    def _manner(self, placed: Placed) -> TwilioManner:
+    def _manner(self, placed: RequestedCall) -> TwilioManner:
         twiml = placed.order.get("Twiml")
-        return AskedUrl(placed.order["Url"]) if twiml is None else GivenTwiml(read_twiml(twiml))
+        return (
+            InstructionUrlManner(placed.order["Url"])
+            if twiml is None
+            else GivenTwimlManner(read_twiml(twiml))
+        )
 
-    async def _report_ringing(self, placed: Placed) -> None:
-        await self._become(placed, "initiated")
-        await self._become(placed, "ringing")
+    async def _report_ringing(self, placed: RequestedCall) -> None:
+        await self._set_status(placed, "initiated")
+        await self._set_status(placed, "ringing")
 
-    async def _report_answer(self, placed: Placed) -> None:
-        await self._become(placed, "in-progress")
+    async def _report_answer(self, placed: RequestedCall) -> None:
+        await self._set_status(placed, "in-progress")
 
-    async def _judge(self, placed: Placed, callee: Callee) -> None:
+    async def _report_detection(self, placed: RequestedCall, callee: Callee) -> None:
         url = placed.order.get("AsyncAmdStatusCallback")
         if url is None or self.server is None:
             return
-        await asyncio.sleep(outbound.VERDICT_S)
+        await asyncio.sleep(outbound.DETECTION_S)
         placed.answered_by = callee.answered_by
         form = {
             "AccountSid": placed.phone.account_sid,
             "CallSid": placed.phone.call_sid,
             "AnsweredBy": callee.answered_by,
-            "MachineDetectionDuration": str(round(outbound.VERDICT_S * 1000)),
+            "MachineDetectionDuration": str(round(outbound.DETECTION_S * 1000)),
         }
         async with web_session() as session:
             await notify(session, url, form, server=self.server)
 
-    async def _report_end(self, placed: Placed, callee: Callee, fate: End) -> None:
+    async def _report_end(self, placed: RequestedCall, callee: Callee, fate: End) -> None:
         placed.ended = utc_now()
         if fate != "answered":
-            await self._become(placed, fate, SipResponseCode=str(callee.sip))
+            await self._set_status(placed, fate, SipResponseCode=str(callee.sip))
             return
         lasted = str(placed.talked_s)
-        await self._become(placed, "completed", SipResponseCode="200", CallDuration=lasted)
+        await self._set_status(placed, "completed", SipResponseCode="200", CallDuration=lasted)
         await asyncio.sleep(self.billed_after_s)
         placed.price = f"-{placed.minutes * PRICE:.5f}"
 
-    async def cancel(self, placed: Placed) -> None:
+    async def cancel(self, placed: RequestedCall) -> None:
         """Report a ringing call as cancelled; `run` then ends without a further report."""
         placed.ended = utc_now()
-        await self._become(placed, "canceled", SipResponseCode="487")
+        await self._set_status(placed, "canceled", SipResponseCode="487")
 
-    async def _become(self, placed: Placed, status: str, **more: str) -> None:
+    async def _set_status(self, placed: RequestedCall, status: str, **more: str) -> None:
+        """Set a call's status, and report it if the request wants that status's event."""
         placed.status = status
         number = len(placed.statuses)
         placed.statuses.append(status)
@@ -152,11 +157,14 @@ class TwilioExchange(Exchange[Placed]):
     async def connect(
         self, session: aiohttp.ClientSession, phone: PhoneCall, verb: DialVerb
     ) -> dict[str, str]:
-        """Connect a live call with a callee; return the result for the verb's `action`."""
+        """Connect a live call with a callee; return the result for the verb's `action`.
+
+        With `<Refer>` that is when the callee has answered or not; with `<Dial>` at the end of the
+        conversation.
+        """
         self.dialled.append(verb)
         callee = self.callees.get(verb.number, Callee())
-        rang_s = min(callee.ring_s, verb.timeout_s)
-        await asyncio.sleep(rang_s)
+        await asyncio.sleep(min(callee.ring_s, verb.timeout_s))
         fate = "no-answer" if callee.ring_s > verb.timeout_s else callee.fate
         if verb.refers:
             return {"ReferCallStatus": fate, "ReferSipResponseCode": "202",
@@ -189,10 +197,10 @@ class CarrierRest(LoopbackServer, OrderIntake):
         requests: CallSid and requested status of every authorised change; for a new call, an empty
             text and the called number.
         answer_with: A status to answer instead, as a fault.
-        looks_with: The same for looking up a call.
+        looks_with: The same, only for looking up a call.
         looks_after_s: The delay of the answer to a look-up.
         changes_after_s: The time to carry out and answer a change of a live call.
-        breaks_off: Whether such a change is carried out, but the connection then broken.
+        breaks_off: Whether such a change is carried out, but not answered: the connection breaks.
         not_permitted: Prefixes of numbers that the account may not call: its geo permissions.
         exchange: Places the calls.
     """
@@ -279,7 +287,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
             direction="outbound-api",
         )
         events = frozenset(map(str, fields.getall("StatusCallbackEvent", ["completed"])))
-        placed = Placed(phone=phone, order=order, events=events, created=utc_now())
+        placed = RequestedCall(phone=phone, order=order, events=events, created=utc_now())
         self.place(self.exchange, placed, order.get("StatusCallback", ""), self.start)
         self.lose_answer(request)
         return web.json_response(_call_body(placed), status=201)
@@ -333,12 +341,12 @@ class CarrierRest(LoopbackServer, OrderIntake):
         if verb is None or len(twiml) > MAX_TWIML_CHARS:
             return _refusal(400, 21218, "Invalid TwiML")
 
-        async def hand_on(
+        async def connect_person(
             session: aiohttp.ClientSession, phone: PhoneCall
         ) -> tuple[str | None, dict[str, str]]:
             return verb.action, await self.exchange.connect(session, phone, verb)
 
-        await call.redirect(hand_on)
+        await call.redirect(connect_person)
         return web.json_response({"sid": call.phone.call_sid, "status": "in-progress"})
 
 
@@ -353,7 +361,7 @@ def _check_order(order: Mapping[str, str]) -> web.Response | None:
     return None
 
 
-def _call_body(placed: Placed) -> dict[str, Any]:
+def _call_body(placed: RequestedCall) -> dict[str, Any]:
     return {
         "sid": placed.phone.call_sid,
         "status": placed.status,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from lab.simulators.carrier.manner import CarrierManner, Said
-from lab.simulators.carrier.webhook import PhoneCall, Twiml
+from lab.simulators.carrier.manner import CarrierManner, WireMessage
+from lab.simulators.carrier.webhook import CallInstructions, PhoneCall
 
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
@@ -34,17 +34,17 @@ class MediaStream:
         self._sequence = 1  # `start` has the number 1
         self._chunk = 0
 
-    async def begin(self, twiml: Twiml) -> None:
+    async def begin(self, instructions: CallInstructions) -> None:
         """Send the first messages."""
-        for message in self._manner.opening(self._phone, twiml):
+        for message in self._manner.opening_messages(self._phone, instructions):
             await self.socket.send_json(message)
 
-    def sound(self, payload: bytes) -> Said:
+    def audio_message(self, payload: bytes) -> WireMessage:
         """Return the message with the next piece of the caller's audio."""
         self._chunk += 1
-        return self._manner.media(self._chunk, payload)
+        return self._manner.media_message(self._chunk, payload)
 
-    async def send(self, message: Said) -> None:
+    async def send(self, message: WireMessage) -> None:
         """Send a message, if the socket is still open."""
         self._sequence += 1
         numbered = self._manner.numbered(message, self._phone, self._sequence)

@@ -24,24 +24,24 @@ from lab.simulators.carrier.manner import (
     Complaint,
     Order,
     PlayOrder,
-    Said,
     WireForm,
+    WireMessage,
 )
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
     ANSWER_S,
     AgentServer,
+    CallInstructions,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
-    Twiml,
 )
 
 CODES: Final = {"PCMU": MULAW_CODE, "L16": plain_code(16000, high_byte_first=True)}
 COMMAND_S: Final = 5.0  # for the agent's first command for a call
 
 
-class HangsUp(Protocol):
+class EndableCall(Protocol):
     """A call that can be ended."""
 
     async def hang_up(self, *, by: str = ...) -> None:
@@ -57,14 +57,15 @@ class TelnyxAccount(LoopbackServer):
     Attributes:
         url: Its address, for `transports.telnyx.api_url`.
         api_key: Authorises commands.
-        commands: Call, action and fields of every authorised command.
+        commands: Call, action and fields of every authorised command that was not refused.
         answer_with: A status to answer instead, as a fault.
-        refuses: The same for one action.
+        refuses: By action, a status to answer instead.
         late_s: By action, how long its next answer is delayed after the action was carried out.
         repeats: How often each event is sent with the same id; Telnyx may repeat one.
-        people: By number, the outcome of a leg to a person: `answered`, or a `hangup_cause`.
-        calls: Live calls.
-        over: Ended calls.
+        people: By number, the outcome of a leg to a person: `answered`, or a `hangup_cause`;
+            for other numbers `timeout`.
+        calls: The known calls, by their ids.
+        over: The ids of ended calls.
         states: By call, the `client_state` of its latest command, which all its events carry.
         app: The REST interface; it accepts requests for calls only with a `TelnyxExchange`.
     """
@@ -79,7 +80,7 @@ class TelnyxAccount(LoopbackServer):
         self.repeats = 1
         self.people: dict[str, str] = {}
         self._webhook = ""
-        self.calls: dict[str, HangsUp] = {}
+        self.calls: dict[str, EndableCall] = {}
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
         self.states: dict[str, str] = {}
@@ -136,10 +137,10 @@ class TelnyxAccount(LoopbackServer):
         """Post an event of a call.
 
         Raises:
-            NotConnectedError: It is refused.
-            TimeoutError: It is not answered in time.
+            NotConnectedError: The agent's server refuses it.
+            TimeoutError: The server does not answer in time.
         """
-        self._webhook = url
+        self._webhook = url  # `_call_person` reports to the same address
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
         body = json.dumps({"data": data | {"payload": payload}}).encode()
         for _ in range(self.repeats):
@@ -150,26 +151,32 @@ class TelnyxAccount(LoopbackServer):
                 if not answer.ok:
                     raise NotConnectedError(status=answer.status, said=await answer.text())
 
-    async def asked(
+    async def wait_for_command(
         self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S
     ) -> tuple[str, dict[str, Any]]:
         """Wait for one of these commands to a call; return its action and its fields.
 
+        Args:
+            call: The call's id.
+            actions: The actions of the commands.
+            number: The index of the command among all such commands so far, from 0.
+            within_s: The time limit; `None` for none.
+
         Raises:
-            TimeoutError: It did not come within `within_s`.
+            TimeoutError: It did not come in time.
         """
         async with asyncio.timeout(within_s), self._received:
             while True:
-                found = self.asked_so_far(call, *actions)
+                found = self.commands_so_far(call, *actions)
                 if len(found) > number:
                     return found[number]
                 await self._received.wait()
 
-    def asked_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
-        """Return these commands to a call, once for each `command_id`."""
+    def commands_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
+        """Return these commands to a call, without repeats of the same `command_id`."""
         found: dict[object, tuple[str, dict[str, Any]]] = {}
-        for number, (of, action, fields) in enumerate(self.commands):
-            if of == call and action in actions:
+        for number, (call_id, action, fields) in enumerate(self.commands):
+            if call_id == call and action in actions:
                 found.setdefault(fields.get("command_id", number), (action, fields))
         return list(found.values())
 
@@ -192,11 +199,11 @@ class TelnyxAccount(LoopbackServer):
         fields = await request.json()
         if "client_state" in fields:
             self.states[call] = fields["client_state"]
-        again = _was_given(self.commands, call, fields)
+        is_repeat = _was_given(self.commands, call, fields)
         async with self._received:
             self.commands.append((call, action, fields))
             self._received.notify_all()
-        if action == "transfer" and not again:
+        if action == "transfer" and not is_repeat:
             self.start(self._call_person(fields))
         if action in ("hangup", "reject"):
             self.over.add(call)
@@ -206,8 +213,8 @@ class TelnyxAccount(LoopbackServer):
         return web.json_response({"data": {"result": "ok"}})
 
     async def _call_person(self, fields: dict[str, Any]) -> None:
-        """Call a person, and report the progress of that leg."""
-        ends = self.people.get(fields["to"], "timeout")
+        """Call a person, and report the progress of that leg; `self.people` decides its outcome."""
+        outcome = self.people.get(fields["to"], "timeout")
         leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
             "client_state": fields["target_leg_client_state"],
             "direction": "outgoing",
@@ -215,22 +222,22 @@ class TelnyxAccount(LoopbackServer):
         with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
             async with aiohttp.ClientSession() as session:
                 await self.emit(session, self._webhook, "call.initiated", leg)
-                if ends == "answered":
+                if outcome == "answered":
                     await self.emit(session, self._webhook, "call.answered", leg)
                     await self.emit(session, self._webhook, "call.bridged", leg)
                     return
-                await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
-                over = leg | {"hangup_cause": ends}
+                await asyncio.sleep(float(fields["timeout_secs"]) if outcome == "timeout" else 0.0)
+                over = leg | {"hangup_cause": outcome}
                 await self.emit(session, self._webhook, "call.hangup", over)
 
 
 def _was_given(
     commands: Sequence[tuple[str, str, dict[str, Any]]], call: str, fields: dict[str, Any]
 ) -> bool:
-    """Return whether a call has already had this `command_id`, which is carried out once."""
+    """Return whether the call already had a command with this `command_id`, so it is a repeat."""
     name = fields.get("command_id")
     return name is not None and name in [
-        given.get("command_id") for of, _, given in commands if of == call
+        given.get("command_id") for call_id, _, given in commands if call_id == call
     ]
 
 
@@ -254,15 +261,17 @@ class TelnyxManner(CarrierManner):
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Report the call, wait to be answered, report that, and wait for the stream command."""
         url = f"{server.base_url}/telnyx/voice"
         await self.account.emit(session, url, "call.initiated", self.payload(phone))
-        action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
+        action, fields = await self.account.wait_for_command(phone.call_sid, "answer", "reject")
         if action == "reject":
             raise NotConnectedError(status=200, said=fields["cause"])
         await self.account.emit(session, url, "call.answered", self.payload(phone))
-        action, fields = await self.account.asked(phone.call_sid, "streaming_start", "hangup")
+        action, fields = await self.account.wait_for_command(
+            phone.call_sid, "streaming_start", "hangup"
+        )
         if action == "hangup":
             raise NotConnectedError(status=200, said="hung up")
         return self.stream(fields)
@@ -271,8 +280,12 @@ class TelnyxManner(CarrierManner):
         """Return a call's fields in an event."""
         return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
 
-    def stream(self, fields: dict[str, Any]) -> Twiml:
-        """Return the media address in a `streaming_start`."""
+    def stream(self, fields: dict[str, Any]) -> CallInstructions:
+        """Return the media address in a `streaming_start`.
+
+        Raises:
+            NotConnectedError: It requests another codec or rate than this call uses.
+        """
         wanted = {
             "stream_bidirectional_mode": "rtp",
             "stream_bidirectional_codec": self._codec,
@@ -282,25 +295,36 @@ class TelnyxManner(CarrierManner):
         if found != wanted:
             raise NotConnectedError(status=200, said=f"the stream would carry {found}")
         parameters = {field["name"]: field["value"] for field in fields["custom_parameters"]}
-        return Twiml(
+        # Telnyx has no `action`; any text makes `Carrier` call `resume_after_stream`.
+        return CallInstructions(
             stream_url=fields["stream_url"], parameters=parameters, said="", action="webhook"
         )
 
-    async def after(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
-    ) -> Twiml:
-        """Report that the stream failed, and wait in silence until another is requested."""
-        number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
+    async def resume_after_stream(
+        self,
+        session: aiohttp.ClientSession,
+        phone: PhoneCall,
+        server: AgentServer,
+        last: CallInstructions,
+    ) -> CallInstructions:
+        """Report that the stream failed; return the next one when the agent's server requests it.
+
+        There is no time limit, and the caller hears silence meanwhile. `last` is not needed.
+        """
+        # Counted before the event, because the command may come while `emit` still waits.
+        number = len(self.account.commands_so_far(phone.call_sid, "streaming_start"))
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
-        with suppress(NotConnectedError):  # even if the event is refused, the call continues
+        with suppress(NotConnectedError):  # a refused event does not end the call
             await self.account.emit(session, url, "streaming.failed", self.payload(phone) | reason)
-        _, fields = await self.account.asked(
+        _, fields = await self.account.wait_for_command(
             phone.call_sid, "streaming_start", number=number, within_s=None
         )
         return self.stream(fields)
 
-    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+    def opening_messages(
+        self, phone: PhoneCall, instructions: CallInstructions
+    ) -> Sequence[WireMessage]:
         """Return `connected` and `start`."""
         start = {
             "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
@@ -310,7 +334,7 @@ class TelnyxManner(CarrierManner):
             "to": phone.called,
             "tags": [],
             "client_state": "",
-            "custom_parameters": dict(twiml.parameters),
+            "custom_parameters": dict(instructions.parameters),
             "media_format": {
                 "encoding": self._codec,
                 "sample_rate": self.code.rate_hz,
@@ -327,12 +351,12 @@ class TelnyxManner(CarrierManner):
             },
         )
 
-    def stop(self, phone: PhoneCall) -> Said:
+    def stop_message(self, phone: PhoneCall) -> WireMessage:
         """Return `stop`."""
         stop = {"user_id": "3E6F995F", "call_control_id": phone.call_sid}
         return {"event": "stop", "stop": stop}
 
-    def play(self, sound: bytes) -> Order:
+    def play_order(self, sound: bytes) -> Order:
         """Return the order to play a piece, or a complaint about its length."""
         seconds = len(sound) / self.code.sample_bytes / self.code.rate_hz
         if not 0.02 <= seconds <= 30:

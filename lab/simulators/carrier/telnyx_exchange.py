@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed
+from lab.simulators.carrier.exchange import DETECTION_S, End, Exchange, OrderIntake, RequestedCall
 from lab.simulators.carrier.telnyx import (
     TelnyxAccount,
     TelnyxManner,
@@ -31,9 +31,9 @@ from lab.simulators.carrier.telnyx import (
 )
 from lab.simulators.carrier.webhook import (
     AgentServer,
+    CallInstructions,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     web_session,
 )
 from lab.simulators.clock import utc_now
@@ -58,24 +58,24 @@ PREMIUM: Final = {
 
 
 @dataclass(slots=True, kw_only=True)
-class TelnyxPlaced(Placed):
+class TelnyxRequestedCall(RequestedCall):
     """A requested call.
 
     Attributes:
-        told: Its events, in the format of the list of events.
+        events_sent: Its events so far, in the format of the list of events.
     """
 
     leg_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    told: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    events_sent: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def lasted_s(self) -> float:
-        """The time from the request to the end; 0 before it."""
+        """The time from the request to the call's end; 0 before the end."""
         return 0.0 if self.ended is None else (self.ended - self.created).total_seconds()
 
     async def hang_up(self, *, by: str = "agent") -> None:
         """End the call, even while it rings."""
-        self.given_up.set()
+        self.cancelled.set()
         if self.carrier is not None:
             await self.carrier.hang_up(by=by)
 
@@ -109,17 +109,19 @@ class TelnyxPlaced(Placed):
 class DialManner(TelnyxManner):
     """Telnyx's behaviour for an answered outbound call."""
 
-    def __init__(self, exchange: "TelnyxExchange", placed: TelnyxPlaced, *, codec: str) -> None:
+    def __init__(
+        self, exchange: "TelnyxExchange", placed: TelnyxRequestedCall, *, codec: str
+    ) -> None:
         super().__init__(exchange.account, codec=codec)
         self._exchange, self._placed = exchange, placed
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
+    ) -> CallInstructions:
         """Report the answer, and wait for the stream command."""
         await self._exchange.emit(self._placed, "call.answered")
-        asked = self.account.asked(phone.call_sid, "streaming_start", "hangup")
-        action, fields = await asked
+        commands = ("streaming_start", "hangup")
+        action, fields = await self.account.wait_for_command(phone.call_sid, *commands)
         if action == "hangup":
             raise NotConnectedError(status=200, said="hung up")
         return self.stream(fields)
@@ -129,7 +131,7 @@ class DialManner(TelnyxManner):
         return self._placed.payload(**_state(self.account, self._placed))
 
 
-class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
+class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
     """Places Telnyx's outbound calls: `async with telnyx_exchange() as exchange`.
 
     If you create one directly, do so before the account listens.
@@ -139,7 +141,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         connection_id: Of the application that may place calls.
         too_soon: How many requests were refused because they exceeded the rate.
         mute: Whether events are only listed, not sent.
-        behind: Whether the list of events lags, and is still empty.
+        behind: Whether the list of events lags: it is then empty.
         tells_cost: Whether the application reports costs.
         billed_after_s: The time from a call's end to its cost.
     """
@@ -163,37 +165,37 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         router.add_get("/v2/connections/{connection}/active_calls", self._active)
         router.add_get("/v2/call_events", self._events)
 
-    def _ring_s(self, placed: TelnyxPlaced) -> float:
+    def _ring_s(self, placed: TelnyxRequestedCall) -> float:
         return float(placed.order.get("timeout_secs", 30))
 
-    def _agent(self, placed: TelnyxPlaced) -> AgentServer:
+    def _agent(self, placed: TelnyxRequestedCall) -> AgentServer:
         where = urlsplit(placed.order["webhook_url"])
         url = f"{where.scheme}://{where.netloc}"
         return AgentServer(base_url=url, public_url=url, auth_token="")
 
-    def _manner(self, placed: TelnyxPlaced) -> DialManner:
+    def _manner(self, placed: TelnyxRequestedCall) -> DialManner:
         return DialManner(self, placed, codec=self._codec)
 
-    async def _report_ringing(self, placed: TelnyxPlaced) -> None:
+    async def _report_ringing(self, placed: TelnyxRequestedCall) -> None:
         await self.emit(placed, "call.initiated", state="bridging")
 
-    async def _judge(self, placed: TelnyxPlaced, callee: Callee) -> None:
+    async def _report_detection(self, placed: TelnyxRequestedCall, callee: Callee) -> None:
         means = placed.order.get("answering_machine_detection", "disabled")
         if means == "disabled":
             return
-        await asyncio.sleep(VERDICT_S)
+        await asyncio.sleep(DETECTION_S)
         premium = means == "premium"
         result = (PREMIUM if premium else STANDARD).get(callee.answered_by, "not_sure")
         event = f"call.machine.{'premium.' if premium else ''}detection.ended"
         await self.emit(placed, event, result=result)
 
-    async def _report_end(self, placed: TelnyxPlaced, callee: Callee, fate: End) -> None:
+    async def _report_end(self, placed: TelnyxRequestedCall, callee: Callee, fate: End) -> None:
         placed.ended = utc_now()
         self.account.over.add(placed.phone.call_sid)
         cause, sip_code = CAUSES[fate]
         in_time = callee.ring_s <= self._ring_s(placed)
         if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
-            cause, sip_code = "call_rejected", str(callee.sip_code)  # the cause of any unusual end
+            cause, sip_code = "call_rejected", str(callee.sip_code)  # for any other SIP code
         fields = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
         await self.emit(placed, "call.hangup", state="hangup", **fields)
         if self.tells_cost and placed.answered:
@@ -201,7 +203,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
             total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"
             await self.emit(placed, "call.cost", status="valid", total_cost=total)
 
-    async def emit(self, placed: TelnyxPlaced, event: str, **more: str) -> None:
+    async def emit(self, placed: TelnyxRequestedCall, event: str, **more: str) -> None:
         """Record an event, and send it to the call's webhook address."""
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
@@ -214,7 +216,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
             "type": "webhook",
             "metadata": {"event": {"data": data}, "status": "delivered"},
         }
-        placed.told.append(noted)
+        placed.events_sent.append(noted)
         if not self.mute:
             async with web_session() as session:
                 await self.account.emit(session, placed.order["webhook_url"], event, payload)
@@ -231,7 +233,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
                 self.too_soon += 1
                 return telnyx_refusal(429, "10011", "Too many requests")
             phone = telnyx_call(caller=order["from"], called=order["to"])
-            placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
+            placed = TelnyxRequestedCall(phone=phone, order=order, created=utc_now())
             self.account.calls[phone.call_sid] = placed
             state = order.get("client_state", "")
             self.place(self, placed, state, lambda work: self.account.start(_run_reported(work)))
@@ -261,7 +263,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         found = [
             event
             for item in self.placed.values()
-            for event in item.told
+            for event in item.events_sent
             if item.phone.called == to
             and not self.behind
             and datetime.fromisoformat(event["event_timestamp"]) >= datetime.fromisoformat(since)
@@ -278,7 +280,7 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
 
 
 async def _run_reported(work: Coroutine[Any, Any, None]) -> None:
-    """Run some work; stop without an error if a report is refused or fails."""
+    """Run a call's work; stop without an error if the agent's server refuses a report or fails."""
     with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
         await work
 
@@ -292,11 +294,11 @@ def _check_order(order: Mapping[str, Any], connection_id: str) -> web.Response |
     return None
 
 
-def _known(placed: TelnyxPlaced) -> bool:
+def _known(placed: TelnyxRequestedCall) -> bool:
     return placed.ended is None or (utc_now() - placed.ended).total_seconds() < KNOWN_S
 
 
-def _state(account: TelnyxAccount, placed: TelnyxPlaced) -> dict[str, str]:
+def _state(account: TelnyxAccount, placed: TelnyxRequestedCall) -> dict[str, str]:
     """Return a call's `client_state`, if a command has set one since the request."""
     state = account.states.get(placed.phone.call_sid)
     return {} if state is None else {"client_state": state}

@@ -86,16 +86,16 @@ class PhoneCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Twiml:
-    """The instructions in a webhook's answer."""
+class CallInstructions:
+    """What the agent's server tells the carrier to do, in the form of Twilio's TwiML."""
 
-    stream_url: str | None  # of the `<Connect><Stream>`, if there is one
-    parameters: Mapping[str, str]
-    said: str  # by `<Say>`
-    action: str | None = None  # of the `<Connect>`: requested when its stream is over
-    told: Mapping[str, str] = field(
+    stream_url: str | None  # the media address, if a stream is to be opened
+    parameters: Mapping[str, str]  # sent in the stream's `start`
+    said: str  # the carrier's announcement to the caller
+    action: str | None = None  # the address to ask when the stream is over; `None` ends the call
+    action_fields: Mapping[str, str] = field(
         default_factory=dict[str, str]
-    )  # to the action, besides the call
+    )  # posted to `action`, in addition to the call's form
     redirect: str | None = None  # the next address to ask, after a pause
     pause_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
@@ -112,11 +112,11 @@ class NotConnectedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentServer:
-    """The server for webhooks.
+    """The agent's server, which receives the webhooks.
 
     Attributes:
-        base_url: Its real address.
-        public_url: Its configured address, which is signed.
+        base_url: Its real address, to which requests are sent.
+        public_url: Its configured address, for which requests are signed.
         auth_token: Signs requests.
     """
 
@@ -136,10 +136,10 @@ class AgentServer:
 
 
 def web_session() -> aiohttp.ClientSession:
-    """Return a session for webhooks with a new connection for each.
+    """Return a session for webhooks that opens a new connection for each request.
 
-    The server may close a kept connection just when it is reused: a carrier then repeats the
-    request, and it is unknown whether the first one arrived.
+    A server may close a kept connection just when it is reused. A carrier then repeats the request,
+    without knowing whether the first one arrived.
     """
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
@@ -151,15 +151,15 @@ async def ring(
     base_url: str,
     public_url: str,
     auth_token: str,
-) -> Twiml:
+) -> CallInstructions:
     """Post a form to the voice webhook and return the instructions in the answer.
 
     Args:
         session: Sends it.
         form: The call's form.
         base_url: The server's real address.
-        public_url: The address that is signed.
-        auth_token: Signs it.
+        public_url: The server's configured address, for which the form is signed.
+        auth_token: Signs the form.
 
     Raises:
         NotConnectedError: The status is an error, or the answer opens no stream.
@@ -217,7 +217,7 @@ async def notify(
 
 async def follow(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
-) -> Twiml:
+) -> CallInstructions:
     """Post a form to one of the agent's addresses, signed as by Twilio; return the instructions.
 
     Raises:
@@ -235,13 +235,13 @@ def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
     return base64.b64encode(digest).decode()
 
 
-def read_twiml(text: str) -> Twiml:
+def read_twiml(text: str) -> CallInstructions:
     """Return the instructions in a TwiML document."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
     connect = root.find("./Connect")
     stream = root.find("./Connect/Stream")
     parameters = () if stream is None else stream.findall("Parameter")
-    return Twiml(
+    return CallInstructions(
         stream_url=None if stream is None else stream.get("url"),
         parameters={part.get("name", ""): part.get("value", "") for part in parameters},
         said=" ".join(say.text or "" for say in root.iter("Say")),
@@ -251,7 +251,7 @@ def read_twiml(text: str) -> Twiml:
     )
 
 
-def start_message(phone: PhoneCall, twiml: Twiml) -> dict[str, Any]:
+def start_message(phone: PhoneCall, instructions: CallInstructions) -> dict[str, Any]:
     """Return the `start` of a stream."""
     return {
         "event": "start",
@@ -263,7 +263,7 @@ def start_message(phone: PhoneCall, twiml: Twiml) -> dict[str, Any]:
             "callSid": phone.call_sid,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-            "customParameters": dict(twiml.parameters),
+            "customParameters": dict(instructions.parameters),
         },
     }
 

@@ -19,7 +19,7 @@ from lab.drill.servers import GREETING
 from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.exchange import RequestedCall
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
@@ -79,7 +79,7 @@ class TwilioLine(ToldCall):
         return float(np.diff(loud, prepend=0).max()) / RATE_HZ
 
     @property
-    def placed(self) -> Placed:
+    def placed(self) -> RequestedCall:
         """The call of the person."""
         (placed,) = self.rest.exchange.placed.values()
         return placed

@@ -187,7 +187,7 @@ async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
 async def test_a_token_is_valid_once_and_for_its_own_call_only(carrier: str) -> None:
     async with carrier_server() as it, it.caller(carrier) as caller:
         await it.pool.call()
-        used = await start_with(it, carrier, caller.twiml.parameters["token"])
+        used = await start_with(it, carrier, caller.instructions.parameters["token"])
         guessed = await start_with(it, carrier, "a" * 64)
         missing = await start_with(it, carrier, "")
 
@@ -203,10 +203,10 @@ async def test_a_token_is_valid_once_and_for_its_own_call_only(carrier: str) -> 
 async def start_with(it: CarrierServer, carrier: str, token: str) -> int | None:
     """Open a stream of another call with a token; return its close code."""
     caller = it.caller(carrier)
-    twiml = caller.twiml.__class__(stream_url=None, parameters={"token": token}, said="")
+    twiml = caller.instructions.__class__(stream_url=None, parameters={"token": token}, said="")
     url = f"ws://127.0.0.1:{it.pool.port}/{carrier}/media"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
-        for message in caller.manner.opening(caller.phone, twiml):
+        for message in caller.manner.opening_messages(caller.phone, twiml):
             await socket.send_json(message)
         async with asyncio.timeout(5):
             await socket.receive()
@@ -285,7 +285,7 @@ def test_an_exotel_handshake_needs_valid_credentials(
 async def test_an_unknown_codec_ends_the_stream() -> None:
     async with carrier_server() as it:
         caller = it.caller("exotel")
-        opening = ExotelManner(rate_hz=8000).opening(caller.phone, caller.twiml)
+        opening = ExotelManner(rate_hz=8000).opening_messages(caller.phone, caller.instructions)
         opening[1]["start"]["media_format"]["sample_rate"] = "44100"
         url = f"{it.pool.url}/exotel/media"
         headers = {"Authorization": PAIR}

@@ -13,7 +13,7 @@ from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import StatusCallback
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exotel import GivenStream, exotel_call
+from lab.simulators.carrier.exotel import GivenStreamManner, exotel_call
 from tests.transports.carrier_server import KEY, TOKEN, CarrierServer, carrier_server
 from tests.transports.conformance.accounts import dialling
 from transports.exotel.dialling import Purpose, dial_proof
@@ -95,10 +95,12 @@ async def test_a_second_stream_of_a_call_is_accepted_without_a_seat() -> None:
     async with carrier_server() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         it.pool.why_closed = "draining"
-        async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)) as lost:
+        async with Carrier(
+            it.pool.url, "", phone=exotel_call(), manner=GivenStreamManner(url)
+        ) as lost:
             await asyncio.wait_for(lost.ended.wait(), 5)
         it.pool.why_closed = ""
-        async with Carrier(it.pool.url, "", phone=lost.phone, manner=GivenStream(url)):
+        async with Carrier(it.pool.url, "", phone=lost.phone, manner=GivenStreamManner(url)):
             call = await it.pool.call()
 
             assert call.leg.facts.dial_id == "d-1"
@@ -108,9 +110,9 @@ async def test_a_second_stream_of_a_call_is_accepted_without_a_seat() -> None:
 async def test_an_address_is_valid_for_one_stream() -> None:
     async with carrier_server() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
-        async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)):
+        async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStreamManner(url)):
             call = await it.pool.call()
-            second = Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url))
+            second = Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStreamManner(url))
             async with second:
                 await asyncio.wait_for(second.ended.wait(), 5)
 

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
+from lab.simulators.carrier.webhook import (
+    CallInstructions,
+    NotConnectedError,
+    PhoneCall,
+    web_session,
+)
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.test_carriers import loud_s, say
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone, until
@@ -48,7 +53,7 @@ async def ask(caller: Carrier) -> None:
     async with web_session() as session:
         twiml = await caller.manner.ring(session, caller.phone, caller._server)
 
-    async def ring(*_: object) -> Twiml:
+    async def ring(*_: object) -> CallInstructions:
         return twiml
 
     caller.manner.ring = ring  # type: ignore[method-assign] - it has rung
@@ -70,7 +75,9 @@ async def test_a_repeated_webhook_moves_the_conversation_to_the_next_stream(
 ) -> None:
     async with line(carrier) as it, it.caller() as caller:
         call = await it.pool.call()
-        caller.twiml = replace(caller.twiml, action=None)  # it follows the new instructions instead
+        caller.instructions = replace(
+            caller.instructions, action=None
+        )  # it follows the new instructions instead
         async with it.caller(caller.phone) as again:
             await asyncio.wait_for(caller.ended.wait(), 5)
 
@@ -103,7 +110,7 @@ async def test_both_streams_of_a_webhook_answered_twice_are_one_conversation(
         await ask(second)
         async with first:
             call = await it.pool.call()
-            first.twiml = replace(first.twiml, action=None)
+            first.instructions = replace(first.instructions, action=None)
             async with second:
                 await asyncio.wait_for(first.ended.wait(), 5)
 

@@ -75,7 +75,7 @@ async def test_an_event_that_comes_three_times_is_reported_once_and_opens_one_st
 
         kinds = [type(fact) for fact in facts(it)]
         assert kinds == [LegRinging, LegAnswered, LegEnded, LegCharged]
-        assert len(it.telnyx.asked_so_far(call_id, "streaming_start")) == 1
+        assert len(it.telnyx.commands_so_far(call_id, "streaming_start")) == 1
         assert len(it.pool.calls) == 1
 
 

@@ -174,7 +174,7 @@ async def test_a_lost_stream_is_followed_by_one_however_often_it_is_reported() -
         await call.say(tone(0.3))
         await until(lambda: bool(caller.ear.bursts))
 
-        assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
+        assert len(it.telnyx.commands_so_far(caller.phone.call_sid, "streaming_start")) == 2
         assert len(caller.lost_at) == 1
 
 
@@ -183,11 +183,11 @@ async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
         call = await it.pool.call()
         call_sid, old = caller.phone.call_sid, {"stream_id": caller.phone.stream_sid}
         await caller.break_off()
-        await it.telnyx.asked(call_sid, "streaming_start", number=1)
+        await it.telnyx.wait_for_command(call_sid, "streaming_start", number=1)
         await it.news(caller, "streaming.stopped", **old)
         await asyncio.sleep(1)
 
-        assert len(it.telnyx.asked_so_far(call_sid, "streaming_start")) == 2
+        assert len(it.telnyx.commands_so_far(call_sid, "streaming_start")) == 2
         assert call.gone_for == []
 
 
@@ -200,7 +200,7 @@ async def test_a_call_restarts_once_however_often_its_loss_is_reported() -> None
             await it.pool.call()
 
             assert not caller.ended.is_set()
-            assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
+            assert len(it.telnyx.commands_so_far(caller.phone.call_sid, "streaming_start")) == 2
 
 
 async def test_a_refused_second_stream_does_not_end_a_running_call() -> None:

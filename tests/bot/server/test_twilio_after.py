@@ -9,7 +9,13 @@ from pipecat.frames.frames import EndFrame
 
 from calls.events import InputRefused
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.webhook import PhoneCall, Twiml, read_twiml, signature, start_message
+from lab.simulators.carrier.webhook import (
+    CallInstructions,
+    PhoneCall,
+    read_twiml,
+    signature,
+    start_message,
+)
 from tests.bot.server.twiml import verbs
 from tests.transports.twilio_server import TOKEN, WorkerPool, pool, tone, until
 
@@ -38,7 +44,7 @@ async def ask(
 
 async def start_with(it: WorkerPool, phone: PhoneCall, token: str) -> int | None:
     """Open a stream with a token; return its close code if it was closed at once."""
-    twiml = Twiml(stream_url=None, parameters={"token": token}, said="")
+    twiml = CallInstructions(stream_url=None, parameters={"token": token}, said="")
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"ws://127.0.0.1:{it.port}/twilio/media") as socket,
@@ -55,7 +61,7 @@ async def start_with(it: WorkerPool, phone: PhoneCall, token: str) -> int | None
 async def test_a_running_call_is_connected_with_a_token_of_its_own() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
-        first = caller.twiml.parameters["token"]
+        first = caller.instructions.parameters["token"]
 
         text = await ask(it, caller.phone)
 
@@ -147,7 +153,7 @@ async def test_a_token_for_a_running_call_is_valid_once() -> None:
         await until(lambda: len(caller.lost_at) == 1 and not call.leg._line.up.is_set())
         await until(call.leg._line.up.is_set)
 
-        code = await start_with(it, caller.phone, caller.twiml.parameters["token"])
+        code = await start_with(it, caller.phone, caller.instructions.parameters["token"])
 
         assert code == 1008
         assert it.reasons() == ["token_unknown_or_used"]

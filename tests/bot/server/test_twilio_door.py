@@ -14,9 +14,9 @@ from bot.workers.pool import MAX_KEPT, KeyValueStore
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import (
+    CallInstructions,
     NotConnectedError,
     PhoneCall,
-    Twiml,
     read_twiml,
     signature,
     start_message,
@@ -167,7 +167,7 @@ async def media_socket(
 async def start_with(it: WorkerPool, phone: PhoneCall, token: str | None) -> int | None:
     """Open a stream with a token; return its close code."""
     parameters = {} if token is None else {"token": token}
-    twiml = Twiml(stream_url=None, parameters=parameters, said="")
+    twiml = CallInstructions(stream_url=None, parameters=parameters, said="")
     async with media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         await socket.send_json(start_message(phone, twiml))
@@ -195,7 +195,7 @@ async def test_a_token_is_valid_once() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
 
-        code = await start_with(it, caller.phone, caller.twiml.parameters["token"])
+        code = await start_with(it, caller.phone, caller.instructions.parameters["token"])
 
         assert code == 1008
         assert len(it.calls) == 1

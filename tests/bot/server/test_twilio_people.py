@@ -15,7 +15,7 @@ from calls.handover import Destination, Handover
 from fallbacks.failure import ServiceError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.exchange import RequestedCall
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
@@ -43,7 +43,7 @@ class MenuChoices:
         return await self.people.call_person(BILLING, ring_s=RING_S)
 
     @property
-    def placed(self) -> Placed:
+    def placed(self) -> RequestedCall:
         """The call of the person."""
         (placed,) = self.office.exchange.placed.values()
         return placed

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lab.simulators.carrier.webhook import PhoneCall, Twiml, signature, start_message
+from lab.simulators.carrier.webhook import CallInstructions, PhoneCall, signature, start_message
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call
 from tests.bot.server.test_strangers import HEAD, drip, pour, stranger
 
@@ -64,7 +64,7 @@ async def test_only_twilio_resumes_or_ends_a_call(tmp_path: Path) -> None:
                 assert await post(beside, path, over, proof=proof) == 403
             assert await post(beside, path, b"\xff\xfe=\x00", proof="forged") == 400
             assert await post(beside, path, "&".join(f"a{n}=1" for n in range(999))) == 400
-        used = beside.call.twiml.parameters["token"]
+        used = beside.call.instructions.parameters["token"]
         for place in ("", "/w1", "/w999", "/" + "w" * 200):
             for token in (used, "guessed", ""):
                 await knock(beside, place, token)
@@ -77,7 +77,7 @@ async def test_only_twilio_resumes_or_ends_a_call(tmp_path: Path) -> None:
 async def knock(beside: JudgedCall, place: str, token: str) -> None:
     """Open a stream as if the call continued there."""
     phone = PhoneCall(call_sid=beside.call.phone.call_sid)
-    twiml = Twiml(stream_url=None, parameters={"token": token}, said="")
+    twiml = CallInstructions(stream_url=None, parameters={"token": token}, said="")
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"ws://127.0.0.1:{beside.port}/twilio/media{place}") as socket,

@@ -58,7 +58,7 @@ async def ended(url: str) -> Sequence[Dial]:
 async def test_callbacks_and_free_seats_are_shared_by_all_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: RunningLab
 ) -> None:
-    monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before our own
+    monkeypatch.setattr("lab.simulators.carrier.exchange.DETECTION_S", 1.0)  # well before our own
     port = free_port()
     contacts = [
         StagedContact(number=f"+1500555{1000 + index}", name="Ada", behaviour=MACHINE)

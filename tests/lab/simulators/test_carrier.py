@@ -311,7 +311,7 @@ def test_an_ear_forgets_cleared_sound() -> None:
 
     assert pending == ["a", "b"]
     assert np.flatnonzero(ear.recording(1.0)).tolist() == [*range(400), *range(1600, 1680)]
-    assert ear.due(1.0) == []
+    assert ear.take_due_marks(1.0) == []
 
 
 def test_the_parameters_of_a_stream_are_read_unescaped() -> None:

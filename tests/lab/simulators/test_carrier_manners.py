@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
-from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.manner import (
+    ClearOrder,
+    Complaint,
+    MarkOrder,
+    Order,
+    PlayOrder,
+    WireMessage,
+)
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode, plain_code
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
@@ -25,20 +32,20 @@ def payload(size: int) -> str:
     return base64.b64encode(bytes(size)).decode()
 
 
-def exotel(event: str, **more: object) -> Said:
+def exotel(event: str, **more: object) -> WireMessage:
     return {"event": event, "stream_sid": EXOTEL_CALL.stream_sid} | more
 
 
-def plivo(event: str, **more: object) -> Said:
+def plivo(event: str, **more: object) -> WireMessage:
     return {"event": event, "streamId": PLIVO_CALL.stream_sid} | more
 
 
-def sound(size: int, content_type: str = "audio/x-mulaw", rate: object = 8000) -> Said:
+def sound(size: int, content_type: str = "audio/x-mulaw", rate: object = 8000) -> WireMessage:
     media = {"contentType": content_type, "sampleRate": rate, "payload": payload(size)}
     return plivo("playAudio", media=media)
 
 
-OBEYED: dict[str, tuple[str, Said, Order]] = {
+OBEYED: dict[str, tuple[str, WireMessage, Order]] = {
     "exotel plays": (
         "exotel",
         exotel("media", media={"payload": payload(3200)}),
@@ -60,13 +67,13 @@ OBEYED: dict[str, tuple[str, Said, Order]] = {
 
 
 @pytest.mark.parametrize(("carrier", "said", "order"), OBEYED.values(), ids=OBEYED.keys())
-def test_documented_messages_are_obeyed(carrier: str, said: Said, order: Order) -> None:
+def test_documented_messages_are_obeyed(carrier: str, said: WireMessage, order: Order) -> None:
     manner, phone = ALL[carrier]
 
     assert manner.order(said, phone) == order
 
 
-COMPLAINED: dict[str, tuple[str, Said]] = {
+COMPLAINED: dict[str, tuple[str, WireMessage]] = {
     "exotel, a piece that would be torn": (
         "exotel",
         exotel("media", media={"payload": payload(640)}),
@@ -92,7 +99,7 @@ COMPLAINED: dict[str, tuple[str, Said]] = {
 
 
 @pytest.mark.parametrize(("carrier", "said"), COMPLAINED.values(), ids=COMPLAINED.keys())
-def test_undocumented_messages_are_reported(carrier: str, said: Said) -> None:
+def test_undocumented_messages_are_reported(carrier: str, said: WireMessage) -> None:
     manner, phone = ALL[carrier]
 
     assert isinstance(manner.order(said, phone), Complaint)

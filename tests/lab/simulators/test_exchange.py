@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.exchange import RequestedCall
 from lab.simulators.carrier.rest import TwilioExchange
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from lab.simulators.clock import utc_now
@@ -49,6 +49,8 @@ async def test_a_status_callback_moves_to_another_connection_if_the_server_close
         events = frozenset({"initiated", "ringing", "completed"})
         order = {"StatusCallback": f"{url}/status"}
 
-        await exchange.run(Placed(phone=phone, order=order, events=events, created=utc_now()))
+        await exchange.run(
+            RequestedCall(phone=phone, order=order, events=events, created=utc_now())
+        )
 
     assert statuses == ["initiated", "ringing", "busy"]
