@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S, HeardTurn
 from benchmarks.playback import Playback
-from lab.callers import APART_S, RATE_HZ, sound_of
+from lab.callers import RATE_HZ, WORD_PAUSE_S, sound_of
 from lab.drill.hearing import RecordedWord, Sent, heard_words
 from lab.drill.judge import compare_words
 from lab.drill.sound import Pcm, silence, stretches
@@ -155,7 +155,7 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord]) -> float:
     longest = 0.0
     for word, after in itertools.pairwise(words):
         between_s = silence(recording, word.end_s, after.at_s) if after.at_s > word.end_s else 0.0
-        longest = max(longest, between_s - APART_S)
+        longest = max(longest, between_s - WORD_PAUSE_S)
     return max(0.0, longest)
 
 

@@ -23,11 +23,11 @@ from lab.simulators.ears.known import KnownUtterance
 from lab.simulators.mulaw import decode, encode
 from lab.simulators.receptionist.receptionist import reply
 from lab.simulators.register.simulator import KnownPerson, RegisterSimulator
-from lab.simulators.voices.voices import APART_S, speak_now, voice_of, word_sound
+from lab.simulators.voices.voices import WORD_PAUSE_S, speak_now, voice_of, word_sound
 
 __all__ = [
-    "APART_S",
     "RATE_HZ",
+    "WORD_PAUSE_S",
     "AgentServer",
     "CallInstructions",
     "Callee",

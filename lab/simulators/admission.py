@@ -14,7 +14,7 @@ from lab.simulators.record import Record, Request
 from lab.simulators.schedule import Schedule, Window
 
 POLL_S: Final = 0.02  # the delay at most until a timed window affects open connections
-_ALWAYS: Final = 1 - 1e-9  # a drawn number that only a window with p = 1 hits
+_ALWAYS: Final = 1 - 1e-9  # as `chance`: only a window with p = 1 hits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Admission:
         gate: The gate that admitted it, and knows the current fault.
         fault: The fault when it was admitted, if any.
         chance: A number from 0 to 1, drawn once; decides whether a fault with a probability hits.
-        tickets: The windows with a limited number of requests that have counted this one.
+        tickets: The windows with a limited number of requests that have counted this one, each as
+            the schedule's generation and the window's index.
     """
 
     request: Request
@@ -40,7 +41,7 @@ class Admission:
         return self.gate.active_fault(self)
 
     async def while_fault(self, kind: type[Fault]) -> None:
-        """Wait while the request has a fault of this kind, such as a stall that may be lifted."""
+        """Wait as long as the request has a fault of this kind, which may end at any time."""
         while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
             await asyncio.sleep(POLL_S)
 
@@ -56,7 +57,7 @@ class Admission:
 
 
 class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
-    """The request ends before its handler runs; `response` is the answer."""
+    """The handler must stop and leave the answer to the middleware: it is `response`."""
 
     def __init__(self, response: web.StreamResponse) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class AdmissionGate:
         )
         self._record.add(entry)
         admission = Admission(request=entry, gate=self, fault=None, chance=self._dice.random())
-        admission.tickets = self._tickets(admission)
+        admission.tickets = self._take_tickets(admission)
         admission.fault = self.active_fault(admission)
         return admission
 
@@ -122,8 +123,8 @@ class AdmissionGate:
         return self.let_in(method="WS", path=f"{upgrade.path}#{name}")
 
     def active_fault(self, admission: Admission) -> Fault | None:
-        """Return a request's current fault."""
-        for index in self._standing(admission):
+        """Return a request's current fault, if any, and record its name in the request."""
+        for index in self._active_indexes(admission):
             window = self._schedule.windows[index]
             if window.requests is None or (self._generation, index) in admission.tickets:
                 admission.request.fault = window.fault.name
@@ -132,14 +133,17 @@ class AdmissionGate:
 
     def certain_fault(self) -> Fault | None:
         """Return the fault that hits every request now, if any."""
-        for index in self._schedule.standing(self._schedule_s(), chance=_ALWAYS):
+        for index in self._schedule.active_indexes(self._schedule_s(), chance=_ALWAYS):
             if self._schedule.windows[index].requests is None:
                 return self._schedule.windows[index].fault
         return None
 
-    def _tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
-        """Return a ticket of the newest window that holds, if that is limited and not used up."""
-        for index in self._standing(admission):
+    def _take_tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
+        """Count the request in the newest limited window that hits it; return the ticket for that.
+
+        A limited window that is used up is skipped. A newer window without a limit wins: no ticket.
+        """
+        for index in self._active_indexes(admission):
             limit = self._schedule.windows[index].requests
             if limit is None:
                 break
@@ -148,9 +152,9 @@ class AdmissionGate:
                 return frozenset({(self._generation, index)})
         return frozenset()
 
-    def _standing(self, admission: Admission) -> Iterator[int]:
+    def _active_indexes(self, admission: Admission) -> Iterator[int]:
         path = admission.request.path
-        return self._schedule.standing(self._schedule_s(), chance=admission.chance, path=path)
+        return self._schedule.active_indexes(self._schedule_s(), chance=admission.chance, path=path)
 
     def _schedule_s(self) -> float:
         return self._clock() - self._schedule_at

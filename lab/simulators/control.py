@@ -22,7 +22,7 @@ class Control:
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self.token = secrets.token_urlsafe(24)
         self.port = 0
-        self._doors = ControlDoors(instances, record=record)
+        self._routes = ControlRoutes(instances, record=record)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -33,7 +33,7 @@ class Control:
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application(middlewares=[self._guard])
-        app.add_routes(self._doors.routes())
+        app.add_routes(self._routes.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, 0)
@@ -58,7 +58,7 @@ class Control:
         return await handler(request)
 
 
-class ControlDoors:
+class ControlRoutes:
     """The handlers of the control API."""
 
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
@@ -76,7 +76,7 @@ class ControlDoors:
             web.get("/words", self._words),
             web.get("/audio", self._takes),
             web.get("/audio/{name}/{request}", self._audio),
-            web.get("/faults", _menu),
+            web.get("/faults", _fault_menu),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -144,6 +144,6 @@ class ControlDoors:
         }
 
 
-async def _menu(request: web.Request) -> web.Response:
+async def _fault_menu(request: web.Request) -> web.Response:
     del request
     return web.json_response(faults.menu())

@@ -34,31 +34,31 @@ class Form:
     choices: tuple[str, ...] = ()
 
 
-def _whole(value: object) -> bool:
+def _is_whole_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 SECONDS: Final = Form(
-    takes="seconds, 0 or more", accepts=lambda value: _number(value) and value >= 0
+    takes="seconds, 0 or more", accepts=lambda value: _is_number(value) and value >= 0
 )
 MAYBE_SECONDS: Final = Form(
     takes="seconds, 0 or more, or null",
     accepts=lambda value: value is None or SECONDS.accepts(value),
 )
 WORDS: Final = Form(
-    takes="a whole number, 0 or more", accepts=lambda value: _whole(value) and value >= 0
+    takes="a whole number, 0 or more", accepts=lambda value: _is_whole_number(value) and value >= 0
 )
 STATUS: Final = Form(
     takes="an HTTP status from 400 to 599",
-    accepts=lambda value: _whole(value) and 400 <= value <= 599,
+    accepts=lambda value: _is_whole_number(value) and 400 <= value <= 599,
 )
 SHARE: Final = Form(
     takes="a number above 0 and at most 1",
-    accepts=lambda value: _number(value) and 0 < value <= 1,
+    accepts=lambda value: _is_number(value) and 0 < value <= 1,
 )
 MAYBE_TEXT: Final = Form(
     takes="a text or null", accepts=lambda value: value is None or isinstance(value, str)

@@ -72,7 +72,7 @@ class Instance:
     """
 
     kind: ClassVar[str] = ""
-    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # its status and code
+    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # status and code of that error
     tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.1, rate=50.0, source="chosen; a subclass has its own")
 
     def __init__(self, name: str, *, api_key: str | None = None, core: Core | None = None) -> None:
@@ -117,7 +117,7 @@ class Instance:
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         return web.json_response({"error": code or status}, status=status, headers=headers)
 
-    def noted(self, request: web.Request) -> dict[str, Any]:
+    def request_details(self, request: web.Request) -> dict[str, Any]:
         """Return the details to record of a request, even if it is refused."""
         del request
         return {}
@@ -133,7 +133,7 @@ class Instance:
         Raises:
             OSError: No port is available.
         """
-        await self.server.start(self.routes(), _end_requests(self.error_response))
+        await self.server.start(self.routes(), _outcome_middleware(self.error_response))
 
     async def stop(self) -> None:
         """Stop listening and end every connection in well under a second."""
@@ -143,11 +143,11 @@ class Instance:
         """Replace the schedule; it applies at once, even to requests in progress.
 
         Args:
-            windows: Their seconds count from now.
-            since_lab_start: Their seconds count from the lab's start instead.
+            windows: The new windows.
+            since_lab_start: Whether their seconds count from the lab's start, instead of from now.
         """
         self.gate.set_faults(windows, since_lab_start=since_lab_start)
-        self.server.follow_faults(anew=True)
+        self.server.follow_faults(replaced=True)
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -165,7 +165,7 @@ class Instance:
         """
         admission = self.gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission
-        admission.request.details |= self.noted(request)
+        admission.request.details |= self.request_details(request)
         await _break_connection(request, admission)
         if not self.authorised(request):
             admission.request.ok_auth = False
@@ -188,7 +188,13 @@ def no_credit_response(instance: Instance, code: str | None = None) -> web.Respo
 
 
 async def _break_connection(request: web.Request, admission: Admission) -> None:
-    """Apply a connection-level fault to a request's connection."""
+    """Apply a connection-level fault to a request's connection.
+
+    A silent handshake continues normally if the fault ends.
+
+    Raises:
+        RequestRefused: The fault has ended the connection.
+    """
     match admission.fault:
         case faults.Refuse() | faults.Reset():
             admission.close("reset")
@@ -204,7 +210,7 @@ async def _break_connection(request: web.Request, admission: Admission) -> None:
             await admission.while_fault(faults.Silent)
 
 
-def _end_requests(error_response: Callable[[int], web.Response]) -> Middleware:
+def _outcome_middleware(error_response: Callable[[int], web.Response]) -> Middleware:
     """Return the middleware around every handler: it answers, and records the request's outcome.
 
     Args:

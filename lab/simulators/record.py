@@ -61,10 +61,12 @@ class KeptAudio:
         self._held = 0
 
     def add(self, take: Take, samples: Samples, *, start_s: float) -> None:
-        """Keep a piece of a request's audio; drop the oldest request beyond the limit.
+        """Keep a piece of a request's audio; above the limit, drop the oldest requests.
+
+        The only remaining request is never dropped, even if it exceeds the limit.
 
         Args:
-            take: The request's take; used only for the first piece.
+            take: The request's take; later pieces are added to the take of the first one.
             samples: The piece.
             start_s: Its start in the request's audio.
         """
@@ -179,7 +181,7 @@ class Record:
         kept = self._requests.setdefault(request.instance, collections.deque(maxlen=REQUESTS_KEPT))
         kept.append(request)
 
-    def spoke(self, word: SpokenWord) -> None:
+    def add_word(self, word: SpokenWord) -> None:
         """Keep a spoken word; drop its instance's oldest one beyond the limit."""
         kept = self._words.setdefault(word.instance, collections.deque(maxlen=WORDS_KEPT))
         kept.append(word)

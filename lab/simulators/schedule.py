@@ -19,7 +19,7 @@ class Pattern:
     on_s: float
     off_s: float
 
-    def on(self, after_s: float) -> bool:
+    def is_on(self, after_s: float) -> bool:
         """Return whether the fault is on `after_s` seconds after the window's start."""
         return after_s % (self.on_s + self.off_s) < self.on_s
 
@@ -31,9 +31,9 @@ class Window:
     Attributes:
         fault: The fault.
         from_s: Its start, in seconds after the schedule's start.
-        until_s: Its end, in seconds after the schedule's start; infinite for none.
+        until_s: Its end, in seconds after the schedule's start; infinite if it has none.
         p: The share of requests that it hits, drawn once for each request.
-        requests: It hits only the next requests, this many; `None` for all.
+        requests: It hits only this many requests, the next ones; `None` for all.
         pattern: If given, the fault is intermittent within the window.
         path: It hits only requests whose path or query contains this text; empty for all.
     """
@@ -50,7 +50,7 @@ class Window:
         """Return whether a request with this `chance` (0 to 1, drawn once) is hit at `now_s`."""
         if not self.from_s <= now_s < self.until_s or chance >= self.p or self.path not in path:
             return False
-        return self.pattern is None or self.pattern.on(now_s - self.from_s)
+        return self.pattern is None or self.pattern.is_on(now_s - self.from_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,15 @@ class Schedule:
 
     windows: tuple[Window, ...] = ()
 
-    def standing(self, now_s: float, *, chance: float, path: str = "") -> Iterator[int]:
-        """Yield the indexes of the windows that hold, newest first."""
+    def active_indexes(self, now_s: float, *, chance: float, path: str = "") -> Iterator[int]:
+        """Yield the indexes of the windows that hit such a request at `now_s`, newest first."""
         for index in reversed(range(len(self.windows))):
             if self.windows[index].holds(now_s, chance=chance, path=path):
                 yield index
 
     def active(self, now_s: float, chance: float) -> Fault | None:
         """Return the fault of the newest window that holds, if any."""
-        for index in self.standing(now_s, chance=chance):
+        for index in self.active_indexes(now_s, chance=chance):
             return self.windows[index].fault
         return None
 
@@ -86,7 +86,7 @@ def parse_windows(rows: object) -> tuple[Window, ...]:
     """
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise ValueError(f"a schedule is {rows!r}; it takes a list of faults")  # noqa: TRY004 - it is a value, read from a file
-    return tuple(_window(row) for row in rows)
+    return tuple(_parse_window(row) for row in rows)
 
 
 def parse_schedules(mapping: object) -> dict[str, tuple[Window, ...]]:
@@ -113,12 +113,12 @@ def load_schedules(text: str) -> dict[str, tuple[Window, ...]]:
         ValueError: Invalid text, or a wrong key or value; one line.
     """
     try:
-        return parse_schedules(_json(text) or yaml.safe_load(text) or {})
+        return parse_schedules(_parse_json(text) or yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
-def _json(text: str) -> object:
+def _parse_json(text: str) -> object:
     """Parse JSON, which PyYAML refuses if it has tabs; return `None` if it is invalid."""
     try:
         return json.loads(text)
@@ -127,7 +127,10 @@ def _json(text: str) -> object:
 
 
 def window_as_mapping(window: Window) -> dict[str, Any]:
-    """Return the mapping that `parse_windows` accepts for this window; JSON has no infinity."""
+    """Return the window as one row for `parse_windows`.
+
+    An infinite `until_s` is left out, because JSON has no infinity.
+    """
     mapping = faults.as_mapping(window.fault)
     mapping |= {"from_s": window.from_s, "p": window.p}
     if math.isfinite(window.until_s):
@@ -141,24 +144,24 @@ def window_as_mapping(window: Window) -> dict[str, Any]:
     return mapping
 
 
-def _window(row: object) -> Window:
+def _parse_window(row: object) -> Window:
     if not isinstance(row, Mapping):
         raise ValueError(f"a fault is {row!r}; it takes a mapping with the key fault")  # noqa: TRY004 - it is a value, read from a file
     timing = {key: row[key] for key in _WINDOW_KEYS if row.get(key) is not None}
     fault = faults.parse({key: value for key, value in row.items() if key not in _WINDOW_KEYS})
     if "pattern" in timing:
-        timing["pattern"] = _pattern(timing["pattern"])
-    _check(timing)
+        timing["pattern"] = _parse_pattern(timing["pattern"])
+    _check_timing(timing)
     return Window(fault=fault, **timing)
 
 
-def _check(timing: Mapping[str, Any]) -> None:
+def _check_timing(timing: Mapping[str, Any]) -> None:
     for key in ("from_s", "until_s"):
-        if key in timing and not _positive(timing[key], least=0):
+        if key in timing and not _is_at_least(timing[key], least=0):
             raise ValueError(f"{key} is {timing[key]!r}; it takes seconds, 0 or more")
     if timing.get("until_s", math.inf) <= timing.get("from_s", 0):
         raise ValueError(f"until_s is {timing['until_s']!r}; it takes seconds after from_s")
-    if "p" in timing and not (_positive(timing["p"], least=0) and timing["p"] <= 1):
+    if "p" in timing and not (_is_at_least(timing["p"], least=0) and timing["p"] <= 1):
         raise ValueError(f"p is {timing['p']!r}; it takes a share from 0 to 1")
     requests = timing.get("requests", 1)
     if not isinstance(requests, int) or isinstance(requests, bool) or requests < 1:
@@ -167,14 +170,14 @@ def _check(timing: Mapping[str, Any]) -> None:
         raise ValueError(f"path is {timing['path']!r}; it takes a part of a path or query")  # noqa: TRY004 - it is a value, read from a file
 
 
-def _pattern(value: object) -> Pattern:
+def _parse_pattern(value: object) -> Pattern:
     takes = "it takes {on_s: SECONDS, off_s: SECONDS}, both above 0"
     if not isinstance(value, Mapping) or set(value) != {"on_s", "off_s"}:
         raise ValueError(f"pattern is {value!r}; {takes}")
-    if not all(_positive(part, least=1e-3) for part in value.values()):
+    if not all(_is_at_least(part, least=1e-3) for part in value.values()):
         raise ValueError(f"pattern is {dict(value)!r}; {takes}")
     return Pattern(on_s=value["on_s"], off_s=value["off_s"])
 
 
-def _positive(value: object, *, least: float) -> bool:
+def _is_at_least(value: object, *, least: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= least

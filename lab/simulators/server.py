@@ -110,7 +110,7 @@ class LabServer:
         self._listener = ListeningPort(self._protocol, tls=tls)
         self._runner: web.AppRunner | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._dead = False  # whether a fault of the port applies
+        self._is_faulty = False  # whether a fault of the port applies
 
     def base_url(self, scheme: Literal["http", "ws"]) -> str:
         """Return scheme, host and port; `https` or `wss` with a certificate."""
@@ -154,20 +154,21 @@ class LabServer:
         for connection in server.connections if server else ():
             abort(connection.transport)
 
-    def follow_faults(self, *, anew: bool = False) -> None:
+    def follow_faults(self, *, replaced: bool = False) -> None:
         """Close or reopen the port; reset open connections when a fault begins.
 
         Args:
-            anew: The schedule was replaced, so a fault that already applied resets again.
+            replaced: Whether the schedule was just replaced: then even a fault that already applied
+                resets the connections.
         """
-        self._dead = self._dead and not anew
+        self._is_faulty = self._is_faulty and not replaced
         if not self.port:
             return
         certain = self._gate.certain_fault()
-        dead = isinstance(certain, faults.Refuse | faults.Reset)
-        if dead and not self._dead:
+        faulty = isinstance(certain, faults.Refuse | faults.Reset)
+        if faulty and not self._is_faulty:
             self.drop_connections()
-        self._dead = dead
+        self._is_faulty = faulty
         if isinstance(certain, faults.Refuse):
             self._listener.refuse()
         else:

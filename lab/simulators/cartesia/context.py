@@ -24,7 +24,7 @@ from lab.simulators.cartesia.request import (
 )
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
-from lab.simulators.voices.pieces import AudioPiece, Torn, encode, steady
+from lab.simulators.voices.pieces import AudioPiece, ByteShift, encode, uneven_ends
 from lab.simulators.voices.sockets import SocketContext, VoiceSocket
 from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
@@ -99,7 +99,7 @@ class CartesiaContext(SocketContext[Generation]):
         self._take(asked, asked.transcript, asked.language)
 
     def cancel(self) -> None:
-        """Drop text that is not spoken yet; audio being generated still arrives, as documented."""
+        """Drop the text that is not being spoken yet; audio in progress is still sent."""
         self._cancelled = True
         self._admission.close("cancelled")
         if not self._utterance.begun and self._task is not None:
@@ -122,8 +122,8 @@ class CartesiaContext(SocketContext[Generation]):
     async def _speak(self) -> None:
         more, spoken = True, None
         while more and not self._cancelled:
-            fresh = self._inbox.empty()
-            text, flush, more = await self._portion()
+            fresh = self._inbox.empty()  # the voice has nothing to do, so its next audio is late
+            text, flush, more = await self._wait_for_text()
             if text.strip():
                 spoken = await self._synthesise(text)
                 await self._utterance.say(spoken, fresh=fresh or not self._utterance.begun)
@@ -144,7 +144,7 @@ class CartesiaContext(SocketContext[Generation]):
             language=self._asked.language,
         )
 
-    async def _portion(self) -> tuple[str, bool, bool]:
+    async def _wait_for_text(self) -> tuple[str, bool, bool]:
         """Return the next text, whether to send `flush_done` after it, and whether more may follow.
 
         Raises:
@@ -183,15 +183,15 @@ class CartesiaChannel:
         self, socket: "CartesiaSocket", asked: Generation, *, admission: Admission
     ) -> None:
         self.closing = False
-        self.piece_end = steady(admission)
+        self.piece_end = uneven_ends(admission)
         self._socket = socket
         self._asked = asked
-        self._torn = Torn()
+        self._shift = ByteShift()
         self._flushes = 1
 
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send the times of the words that begin, then the audio."""
-        audio = self._torn.pass_on(
+        audio = self._shift.pass_on(
             encode(piece.samples, self._asked.encoding),
             tear=fault == faults.Mistaken(what="odd_pcm"),
         )

@@ -15,7 +15,14 @@ from lab.simulators.cartesia.request import CartesiaBadRequest, Generation, pars
 from lab.simulators.faults import Fault
 from lab.simulators.instance import ADMISSION, Core, Instance
 from lab.simulators.pace import Tempo
-from lab.simulators.voices.pieces import AudioPiece, Torn, as_file, encode, steady, whole
+from lab.simulators.voices.pieces import (
+    AudioPiece,
+    ByteShift,
+    as_file,
+    encode,
+    one_piece,
+    uneven_ends,
+)
 from lab.simulators.voices.speaking import SpokenBody
 from lab.simulators.voices.voices import (
     Speech,
@@ -98,10 +105,10 @@ class CartesiaSimulator(Instance):
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
         asked = await self._read_generation(request)
-        torn = Torn()
+        shift = ByteShift()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
-            return torn.pass_on(
+            return shift.pass_on(
                 encode(piece.samples, asked.encoding), tear=fault == faults.Mistaken(what="odd_pcm")
             )
 
@@ -114,7 +121,7 @@ class CartesiaSimulator(Instance):
             request,
             headers={"Content-Type": CONTENT_TYPES[asked.container]},
             render=raw if streams else file,
-            piece_end=steady(request[ADMISSION]) if streams else whole,
+            piece_end=uneven_ends(request[ADMISSION]) if streams else one_piece,
         )
         return await body.speak(await self._synthesise(request, asked))
 
@@ -132,7 +139,7 @@ class CartesiaSimulator(Instance):
             request,
             headers={"Content-Type": "text/event-stream"},
             render=events,
-            piece_end=steady(request[ADMISSION]),
+            piece_end=uneven_ends(request[ADMISSION]),
         )
         done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
         return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))

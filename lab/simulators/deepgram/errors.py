@@ -27,7 +27,7 @@ class DeepgramErrorRow:
     text: str
 
 
-USUAL: Final[Mapping[int, DeepgramErrorRow]] = {
+USUAL_ROWS: Final[Mapping[int, DeepgramErrorRow]] = {
     400: DeepgramErrorRow(
         "INVALID_QUERY_PARAMETER", "No such model/language/tier combination found."
     ),
@@ -44,7 +44,7 @@ USUAL: Final[Mapping[int, DeepgramErrorRow]] = {
     429: DeepgramErrorRow("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
     503: DeepgramErrorRow("Service Unavailable", "Please try again later"),
 }
-OTHERS: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code in a fault
+ROWS_OF_CODES: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code in a fault
     "Bad Request": DeepgramErrorRow("Bad Request", "The request is malformed."),
     "INSUFFICIENT_PERMISSIONS": DeepgramErrorRow(
         "INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."
@@ -53,12 +53,12 @@ OTHERS: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code in a fault
 LAST_RESORT: Final = DeepgramErrorRow("Internal Server Error", "Please try again later")
 
 
-def answer(status: int, code: str | None = None) -> DeepgramErrorRow:
+def error_row(status: int, code: str | None = None) -> DeepgramErrorRow:
     """Return Deepgram's texts for a status, or for one of the status's codes."""
-    usual = USUAL.get(status, LAST_RESORT)
+    usual = USUAL_ROWS.get(status, LAST_RESORT)
     if code is None or code == usual.code:
         return usual
-    return OTHERS.get(code, DeepgramErrorRow(code, usual.text))
+    return ROWS_OF_CODES.get(code, DeepgramErrorRow(code, usual.text))
 
 
 def response(
@@ -76,7 +76,7 @@ def response(
         text: Its sentence, if not the usual one.
         retry_after_s: For the header `retry-after`; Deepgram documents none.
     """
-    row = answer(status, code)
+    row = error_row(status, code)
     request_id = new_id()
     headers = {REQUEST_ID: request_id, ERROR: text or row.text}
     if retry_after_s is not None:

@@ -70,7 +70,9 @@ class Query:
         """Whether results name the language of every word."""
         return self.language == "multi"
 
-    def hearing(self, *, grammar: tuple[str, ...], file_hz: int | None = None) -> HearingSettings:
+    def hearing_settings(
+        self, *, grammar: tuple[str, ...], file_hz: int | None = None
+    ) -> HearingSettings:
         """Return the recogniser's settings.
 
         Args:
@@ -209,7 +211,7 @@ def new_id() -> str:
 
 
 @dataclass(slots=True)
-class ResultsTeller:
+class ResultsBuilder:
     """Builds one request's messages."""
 
     query: Query
@@ -327,7 +329,7 @@ def error(*, description: str, message: str = "", variant: str = "SchemaError") 
 
 
 def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
-    """Return words as in a written sentence, with capitals; if it has ended, with a final mark."""
+    """Return words as in writing, with capitals; with a final mark if the sentence has ended."""
     written = [word.capitalize() if word in _capitalised() else word for word in words]
     if not written:
         return []

@@ -11,15 +11,15 @@ from aiohttp import web
 from lab.simulators import faults
 from lab.simulators.admission import POLL_S, Admission
 from lab.simulators.clock import monotonic
-from lab.simulators.deepgram.errors import CLOSE_SERVER, answer
-from lab.simulators.deepgram.results import ResultsTeller, error
+from lab.simulators.deepgram.errors import CLOSE_SERVER, error_row
+from lab.simulators.deepgram.results import ResultsBuilder, error
 from lab.simulators.ears.heard import HeardAudio
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.server import abort
 
 GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
-WAITING: Final = 500  # messages; at about three a second, enough for minutes of a slow rate
+QUEUED_MESSAGES: Final = 500  # at about three a second, enough for minutes of a slow rate
 
 
 class StreamOver(Exception):  # noqa: N818 - the stream's end, not an error
@@ -58,13 +58,13 @@ class ShownWords:
     """Counts the words that the client was sent, in total and during the current fault."""
 
     def __init__(self) -> None:
-        self.words = 0  # those in finals, and the most that interim results had after the last one
+        self.words = 0  # the words in final results, plus the most that a later interim result had
         self._final_words = 0
         self._fault: Fault | None = None
         self._before_fault = 0
 
-    def under(self, fault: Fault | None) -> Fault | None:
-        """Restart the count if the fault has changed; return the fault."""
+    def note_fault(self, fault: Fault | None) -> Fault | None:
+        """Restart the count `since_fault` if the fault has changed; return the fault."""
         if fault != self._fault:
             self._fault = fault
             self._before_fault = self.words
@@ -76,7 +76,7 @@ class ShownWords:
         return self.words - self._before_fault
 
     def room(self, limit: int) -> int:
-        """Return how many words of the next result a fault with this limit still allows."""
+        """Return how many words the next result may have under a fault with this limit."""
         return max(0, self._before_fault + limit - self._final_words)
 
     def add(self, heard: HeardAudio) -> None:
@@ -90,15 +90,17 @@ class ShownWords:
 class Sender:
     """Sends results in order, as the current fault allows."""
 
-    def __init__(self, instance: Instance, line: DeepgramStream, *, teller: ResultsTeller) -> None:
+    def __init__(
+        self, instance: Instance, stream: DeepgramStream, *, builder: ResultsBuilder
+    ) -> None:
         self._instance = instance
-        self._line = line
-        self._admission = line.admission
-        self._teller = teller
-        self._ws = line.ws
-        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(WAITING)
+        self._stream = stream
+        self._admission = stream.admission
+        self._builder = builder
+        self._ws = stream.ws
+        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(QUEUED_MESSAGES)
         self._shown = ShownWords()
-        self._finals: list[str] = line.admission.request.details.setdefault("finals", [])
+        self._finals: list[str] = stream.admission.request.details.setdefault("finals", [])
 
     async def put(
         self,
@@ -131,15 +133,15 @@ class Sender:
             out = await self._queue.get()
             await self._wait(out)
             await self._send(out)
-            await self.act()
+            await self.apply_fault()
 
-    async def act(self) -> None:
+    async def apply_fault(self) -> None:
         """Apply the current fault to an open stream at once.
 
         Raises:
             StreamOver: The fault ends the stream.
         """
-        match self._fault():
+        match self._current_fault():
             case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
                 await self._cut(how)
             case faults.ErrorEvent(status=status, code=code):
@@ -149,8 +151,8 @@ class Sender:
             case _:
                 pass
 
-    def _fault(self) -> Fault | None:
-        return self._shown.under(self._admission.fault_now())
+    def _current_fault(self) -> Fault | None:
+        return self._shown.note_fault(self._admission.fault_now())
 
     async def _wait(self, out: Outgoing) -> None:
         # In small steps, because the fault may change meanwhile.
@@ -158,7 +160,7 @@ class Sender:
             await asyncio.sleep(min(left_s, POLL_S))
 
     def _added_s(self, out: Outgoing) -> float:
-        match self._fault():
+        match self._current_fault():
             case faults.SlowStart(delay_s=delay_s):
                 return delay_s / self._instance.speed
             case faults.SlowRate(factor=factor):
@@ -167,7 +169,7 @@ class Sender:
                 return 0.0
 
     async def _send(self, out: Outgoing) -> None:
-        match self._fault():
+        match self._current_fault():
             case faults.Silent():
                 await self._withhold(out)
             case faults.Garbage():
@@ -187,14 +189,16 @@ class Sender:
             raise StreamOver("done")
 
     async def _withhold(self, out: Outgoing) -> None:
-        details = self._line.admission.request.details
+        """Drop a message; but the last one is kept until the fault ends, and then sent."""
+        details = self._stream.admission.request.details
         details["withheld"] = details.get("withheld", 0) + 1
-        if out.last:  # a mute server does not send a close either
-            while isinstance(self._fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
+        if out.last:  # a silent server does not close the stream either
+            while isinstance(self._current_fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)
             await self._emit(out)
 
     async def _send_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
+        """Send a result; if it exceeds the fault's limit of words, send its first words."""
         room = self._shown.room(limit)
         if len(heard.words) > room:  # send the words that still fit, as an interim result
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
@@ -204,7 +208,7 @@ class Sender:
         message = out.event
         if out.heard is not None:
             final = out.heard.what != "interim"
-            message = self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
+            message = self._builder.results(out.heard, final=final, from_finalize=out.from_finalize)
         for _ in range(times):
             await self._ws.send_str(json.dumps(message, separators=(",", ":")))
         if out.heard is not None:
@@ -217,7 +221,7 @@ class Sender:
 
     async def _cut(self, how: str) -> None:
         if how == "reset":
-            abort(self._line.request.transport)
+            abort(self._stream.request.transport)
         elif how == "close":
             await self._ws.close(code=1000)
         else:
@@ -226,8 +230,8 @@ class Sender:
 
 
 async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
-    """Send an error, and close the stream because of it."""
-    row = answer(status, code)
+    """Send an error, close the stream, and raise `StreamOver`."""
+    row = error_row(status, code)
     message = error(description=row.text, message=row.code, variant="ServerError")
     await ws.send_str(json.dumps(message))
     await ws.close(code=CLOSE_SERVER[0], message=CLOSE_SERVER[1])

@@ -20,7 +20,7 @@ from lab.simulators import faults
 from lab.simulators.admission import Admission, RequestRefused, hang
 from lab.simulators.deepgram import errors as deepgram_errors
 from lab.simulators.deepgram.errors import REQUEST_ID
-from lab.simulators.deepgram.results import BadQueryError, Query, ResultsTeller, new_id, parse
+from lab.simulators.deepgram.results import BadQueryError, Query, ResultsBuilder, new_id, parse
 from lab.simulators.deepgram.sender import GARBAGE, DeepgramStream
 from lab.simulators.deepgram.socket import DeepgramSocket, StreamLimits
 from lab.simulators.ears.ears import Ears
@@ -116,12 +116,12 @@ class DeepgramSimulator(Instance):
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
-        teller = ResultsTeller(query, spoken=self.spoken)
-        ws.headers[REQUEST_ID] = teller.request_id
+        builder = ResultsBuilder(query, spoken=self.spoken)
+        ws.headers[REQUEST_ID] = builder.request_id
         await ws.prepare(request)
-        ears = await self._ears.open(query.hearing(grammar=self._grammar))
-        line = DeepgramStream(request=request, admission=admission, ws=ws)
-        await DeepgramSocket(self, line, teller=teller, ears=ears, limits=self.limits).run()
+        ears = await self._ears.open(query.hearing_settings(grammar=self._grammar))
+        stream = DeepgramStream(request=request, admission=admission, ws=ws)
+        await DeepgramSocket(self, stream, builder=builder, ears=ears, limits=self.limits).run()
         return ws
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -142,11 +142,11 @@ class DeepgramSimulator(Instance):
         await self._break_answer(request, admission)
         if isinstance(admission.fault_now(), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
-        teller = ResultsTeller(query, spoken=self.spoken)
+        builder = ResultsBuilder(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
-        answer = teller.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
+        answer = builder.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
         admission.request.details["finals"] = [" ".join(word.text for word in words)]
-        return web.json_response(answer, headers={REQUEST_ID: teller.request_id})
+        return web.json_response(answer, headers={REQUEST_ID: builder.request_id})
 
     async def _projects(self, request: web.Request) -> web.StreamResponse:
         await self.admit(request)
@@ -156,10 +156,10 @@ class DeepgramSimulator(Instance):
     def _decode_file(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
         """Return a file's samples and settings; libsndfile reads wav, flac and ogg."""
         if query.encoding is not None:
-            return query.hearing(grammar=self._grammar), audio
+            return query.hearing_settings(grammar=self._grammar), audio
         samples, rate_hz = soundfile.read(io.BytesIO(audio), dtype="int16", always_2d=True)
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
-        return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
+        return query.hearing_settings(grammar=self._grammar, file_hz=rate_hz), mono
 
     async def _recognise(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
         """Return all words of a recording."""

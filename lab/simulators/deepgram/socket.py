@@ -16,7 +16,7 @@ from aiohttp import WSMsgType
 from lab.simulators.admission import POLL_S
 from lab.simulators.clock import monotonic
 from lab.simulators.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
-from lab.simulators.deepgram.results import Query, ResultsTeller, error
+from lab.simulators.deepgram.results import Query, ResultsBuilder, error
 from lab.simulators.deepgram.sender import DeepgramStream, Sender, StreamOver
 from lab.simulators.ears.ears import EarsError, EarStream
 from lab.simulators.ears.heard import ENCODINGS, HeardAudio
@@ -27,7 +27,7 @@ COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how compressed files begin
 BURST_S: Final = 0.25  # audio accepted at once before the intake cap applies: two or three packets
 PIECE_S: Final = 0.1  # the longest piece for the recogniser, so that no caller blocks the others
 
-Why: TypeAlias = Literal["finalize", "close"]
+FlushReason: TypeAlias = Literal["finalize", "close"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class StreamLimits:
     first_audio_s: float | None = 10.0
 
 
-class TakenAudio:
+class ReceivedAudio:
     """The audio received on a stream."""
 
     def __init__(self, bytes_a_second: int) -> None:
@@ -96,8 +96,11 @@ class UtteranceEnd:
         self._wait_s = wait_s
         self._last_word_s: float | None = None  # its end, until reported
 
-    def reached(self, heard: HeardAudio) -> float | None:
-        """Return the end of the last word, once, when the time after it is over; else `None`."""
+    def find_end(self, heard: HeardAudio) -> float | None:
+        """Take a result; return when the last word ended, if the time after that is over.
+
+        It returns each utterance's end once, and otherwise `None`.
+        """
         if self._wait_s is None:
             return None
         if heard.words:
@@ -114,27 +117,27 @@ class DeepgramSocket:
     def __init__(
         self,
         instance: Instance,
-        line: DeepgramStream,
+        stream: DeepgramStream,
         *,
-        teller: ResultsTeller,
+        builder: ResultsBuilder,
         ears: EarStream | KnownStream,
         limits: StreamLimits,
     ) -> None:
         self._instance = instance
-        self._ws = line.ws
-        self._request = line.admission.request
-        self._admission = line.admission
-        self._teller = teller
+        self._ws = stream.ws
+        self._request = stream.admission.request
+        self._admission = stream.admission
+        self._builder = builder
         self._ears = ears
         self._limits = limits
-        self._sender = Sender(instance, line, teller=teller)
-        query = teller.query
+        self._sender = Sender(instance, stream, builder=builder)
+        query = builder.query
         bytes_a_second = ENCODINGS[query.encoding or "linear16"] * (query.rate_hz or 16_000)
-        self._audio = TakenAudio(bytes_a_second)
+        self._audio = ReceivedAudio(bytes_a_second)
         self._opened_at = self._received_at = monotonic()
         cap = None if limits.intake_cap is None else limits.intake_cap * instance.speed
         self._intake = IntakeRate(cap)
-        self._flushes: deque[tuple[Why, float]] = deque()
+        self._flushes: deque[tuple[FlushReason, float]] = deque()
         self._utterance_end = UtteranceEnd(query.utterance_end_s)
 
     async def run(self) -> None:
@@ -166,10 +169,11 @@ class DeepgramSocket:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
     async def _take(self, audio: bytes) -> None:
+        """Pass audio to the recogniser, no faster than the intake cap allows."""
         if not audio:  # an empty frame means that no more audio will come
             await self._flush("close")
             return
-        if not self._audio.count_bytes and not _plausible(audio, self._teller.query):
+        if not self._audio.count_bytes and not _is_plausible(audio, self._builder.query):
             self._admission.mark_malformed("no encoding stated and no container recognised")
             await self._ws.close(code=CLOSE_BAD_DATA[0], message=CLOSE_BAD_DATA[1])
             raise StreamOver("DATA-0000")
@@ -180,7 +184,7 @@ class DeepgramSocket:
             ahead_s = self._intake.take(len(audio[at : at + piece]) / bytes_a_second)
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
-                self._received_at = monotonic()  # waiting messages count as received
+                self._received_at = monotonic()  # the wait must not count as the client's silence
             await self._ears.hear(audio[at : at + piece])
 
     async def _obey(self, text: str) -> None:
@@ -200,7 +204,7 @@ class DeepgramSocket:
                     self._request.details.get("keep_alives", 0) + 1
                 )
             case "Configure":
-                configured = {"type": "ConfigureSuccess", "request_id": self._teller.request_id}
+                configured = {"type": "ConfigureSuccess", "request_id": self._builder.request_id}
                 await self._sender.put(event=configured)
             case _:
                 await self._reject_message(text, f"unknown type {kind!r}")
@@ -210,7 +214,7 @@ class DeepgramSocket:
         report = error(description=f"could not parse the message: {why}", message=text[:200])
         await self._sender.put(event=report)
 
-    async def _flush(self, why: Why) -> None:
+    async def _flush(self, why: FlushReason) -> None:
         self._flushes.append((why, monotonic()))
         self._request.mark("flush", self._instance.gate.now_s())
         await self._ears.flush()
@@ -223,11 +227,11 @@ class DeepgramSocket:
             await self._sender.put(event=error(description=str(wrong)), last=True)
 
     async def _emit(self, heard: HeardAudio) -> None:
-        query = self._teller.query
+        query = self._builder.query
         match heard.what:
             case "speech_started":
                 if query.vad_events:
-                    await self._sender.put(event=self._teller.speech_started(heard))
+                    await self._sender.put(event=self._builder.speech_started(heard))
             case "interim":
                 if query.interim:
                     await self._sender.put(heard=heard)
@@ -242,21 +246,22 @@ class DeepgramSocket:
         why, since_s = self._flushes.popleft()
         await self._sender.put(heard=heard, since_s=since_s, from_finalize=why == "finalize")
         if why == "close":
-            metadata = self._teller.metadata(audio_s=self._audio.seconds, audio=self._audio.digest)
+            metadata = self._builder.metadata(audio_s=self._audio.seconds, audio=self._audio.digest)
             await self._sender.put(event=metadata, since_s=since_s, last=True)
         else:
             await self._end_utterance(heard)
 
     async def _end_utterance(self, heard: HeardAudio) -> None:
-        last_word_s = self._utterance_end.reached(heard)
+        last_word_s = self._utterance_end.find_end(heard)
         if last_word_s is not None:
-            event = self._teller.utterance_end(last_word_end_s=last_word_s)
+            event = self._builder.utterance_end(last_word_end_s=last_word_s)
             await self._sender.put(event=event)
 
     async def _watch(self) -> None:
+        """Apply faults at once; close a stream that gets no audio, or no message, in time."""
         while True:
             await asyncio.sleep(POLL_S)
-            await self._sender.act()
+            await self._sender.apply_fault()
             now = monotonic()
             first_s = self._limits.first_audio_s
             mute = (
@@ -269,7 +274,7 @@ class DeepgramSocket:
                 raise StreamOver("NET-0001")
 
 
-def _plausible(audio: bytes, query: Query) -> bool:
+def _is_plausible(audio: bytes, query: Query) -> bool:
     """Return whether the first bytes match the query."""
     if query.encoding is None:
         return False  # a container in a stream is possible but rare, and not simulated

@@ -20,7 +20,14 @@ from lab.simulators import faults
 from lab.simulators.admission import Admission
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
-from lab.simulators.voices.pieces import AudioPiece, Character, Torn, characters, encode, of_piece
+from lab.simulators.voices.pieces import (
+    AudioPiece,
+    ByteShift,
+    Character,
+    characters,
+    characters_in_piece,
+    encode,
+)
 from lab.simulators.voices.sockets import SocketContext, VoiceSocket
 from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
@@ -51,11 +58,11 @@ class Format:
 class ElevenLabsChannel:
     """A context's messages on its socket."""
 
-    def __init__(self, line: "ElevenLabsSocket", name: str) -> None:
+    def __init__(self, socket: "ElevenLabsSocket", name: str) -> None:
         self.closing = False
-        self._line = line
+        self._socket = socket
         self._name = name
-        self._torn = Torn()
+        self._shift = ByteShift()
         self._dice = random.Random(name)  # noqa: S311 - a simulation's dice, not a secret
         self._aligned: tuple[Speech, tuple[Character, ...]] | None = None
 
@@ -69,10 +76,14 @@ class ElevenLabsChannel:
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send audio with the characters that begin in it."""
         mistake = fault.what if isinstance(fault, faults.Mistaken) else ""
-        audio = self._torn.pass_on(
-            encode(piece.samples, self._line.format.encoding), tear=mistake == "odd_pcm"
+        audio = self._shift.pass_on(
+            encode(piece.samples, self._socket.format.encoding), tear=mistake == "odd_pcm"
         )
-        found = () if piece.speech is None else of_piece(piece, self._characters(piece.speech))
+        found = (
+            ()
+            if piece.speech is None
+            else characters_in_piece(piece, self._characters(piece.speech))
+        )
         aligned = None if mistake == "null_alignment" or not found else _in_ms(found)
         message: dict[str, Any] = {
             "audio": base64.b64encode(audio).decode(),
@@ -81,22 +92,22 @@ class ElevenLabsChannel:
             "normalizedAlignment": aligned,
             "contextId": str(uuid.uuid4()) if mistake == "wrong_context" else self._name,
         }
-        await self._line.send(_snake(message) if mistake == "snake_case" else message)
+        await self._socket.send(_snake(message) if mistake == "snake_case" else message)
 
     async def final(self, fault: Fault | None) -> None:
         """Report that the context is complete."""
         message = {"isFinal": True, "contextId": self._name}
         snake = fault == faults.Mistaken(what="snake_case")
-        await self._line.send(_snake(message) if snake else message)
+        await self._socket.send(_snake(message) if snake else message)
 
     async def garbage(self) -> None:
         """Send text that is not JSON."""
-        await self._line.send('{"audio":"')
+        await self._socket.send('{"audio":"')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
         """Send an error frame; one with the context's id also closes the socket."""
         self.closing = with_id
-        await self._line.error(
+        await self._socket.error(
             code or ERROR_OF_STATUS.get(status, "internal_server_error"),
             context_id=self._name if with_id else None,
             close=with_id,
@@ -105,7 +116,7 @@ class ElevenLabsChannel:
     async def refuse(self, code: str, *, message: str | None = None) -> None:
         """Send an error frame and close the socket."""
         self.closing = True
-        await self._line.error(code, message=message, context_id=self._name, close=True)
+        await self._socket.error(code, message=message, context_id=self._name, close=True)
 
     async def quota(self, code: str | None) -> None:
         """Send the error of an account without credit, and close the socket."""
@@ -114,11 +125,11 @@ class ElevenLabsChannel:
     async def close(self) -> None:
         """Close the socket cleanly, with code 1000."""
         self.closing = True
-        await self._line.close()
+        await self._socket.close()
 
     def reset(self) -> None:
         """Break the socket."""
-        self._line.reset()
+        self._socket.reset()
 
     def _characters(self, speech: Speech) -> tuple[Character, ...]:
         if self._aligned is None or self._aligned[0] is not speech:
@@ -205,16 +216,16 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
     """One piece of speech on a socket."""
 
     def __init__(
-        self, line: "ElevenLabsSocket", name: str, *, admission: Admission, settings: Any
+        self, socket: "ElevenLabsSocket", name: str, *, admission: Admission, settings: Any
     ) -> None:
-        self._channel = ElevenLabsChannel(line, name)
-        super().__init__(line.instance, name, admission=admission, channel=self._channel)
+        self._channel = ElevenLabsChannel(socket, name)
+        super().__init__(socket.instance, name, admission=admission, channel=self._channel)
         self.settings = settings
-        self.over = False  # the client may open another context with this id
-        self._line = line
+        self.over = False  # if true, the client may open another context with this id
+        self._socket = socket
         self._closed = False
         self._schedule = itertools.chain(CHUNK_SCHEDULE, itertools.repeat(CHUNK_SCHEDULE[-1]))
-        self._wanted = next(self._schedule)
+        self._threshold = next(self._schedule)
 
     @property
     def is_closing(self) -> bool:
@@ -228,7 +239,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         if self._closed:  # messages after close_context are ignored
             return True
         self._closed = given.close
-        self._take(given, given.text, self._line.format.language)
+        self._take(given, given.text, self._socket.format.language)
         return True
 
     async def _run(self) -> None:
@@ -245,7 +256,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             self._admission.close("connection gone")  # no effect if it is already closed
         try:
             await self._continue_late(last)
-            await self._line.forget(self)
+            await self._socket.forget(self)
         except ConnectionError:
             return
 
@@ -253,7 +264,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         closed, spoken = False, None
         while not closed:
             fresh = self._inbox.empty()
-            text, closed = await self._portion()
+            text, closed = await self._wait_for_text()
             if text.strip():
                 spoken = await self._say(text, fresh=fresh or not self._utterance.begun)
         fault = self._admission.fault_now()
@@ -263,52 +274,57 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         return spoken
 
     async def _continue_late(self, last: Speech | None) -> None:
+        """Repeat the last speech, if a fault demands output after a cancel."""
         fault = self._admission.fault_now()
         if last is not None and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(last, for_s=fault.delay_s)
 
     async def _say(self, text: str, *, fresh: bool) -> Speech:
-        refused = await self._line.plan.begin(len(text))
+        refused = await self._socket.plan.begin(len(text))
         if refused is not None:
             await self._channel.refuse(refused)
             raise UtteranceOver
         try:
             speech = await speak(
                 spoken_text(text, self._admission.fault_now()),
-                voice=self._line.voice.faster(float((self.settings or {}).get("speed") or 1.0)),
-                rate_hz=self._line.format.rate_hz,
-                language=self._line.format.language,
+                voice=self._socket.voice.faster(float((self.settings or {}).get("speed") or 1.0)),
+                rate_hz=self._socket.format.rate_hz,
+                language=self._socket.format.language,
             )
             await self._utterance.say(speech, fresh=fresh)
         finally:
-            self._line.plan.end()
+            self._socket.plan.end()
         return speech
 
-    async def _portion(self) -> tuple[str, bool]:
-        """Return the next text, and whether it is the last; none after a wait of `inactivity_s`."""
+    async def _wait_for_text(self) -> tuple[str, bool]:
+        """Return the next text, and whether the context ends after it.
+
+        After `inactivity_s` without a message it ends without text.
+        """
         while True:
             try:
-                async with asyncio.timeout(self._line.format.inactivity_s):
+                async with asyncio.timeout(self._socket.format.inactivity_s):
                     given = await self._inbox.get()
             except TimeoutError:
                 return "", True
             self._text += given.text
-            if given.flush or self._enough():
+            if given.flush or self._is_enough():
                 text, self._text = self._text, ""
                 return self._with_space(text), given.close
             if given.close:  # text that was not flushed is dropped
                 return "", True
 
-    def _enough(self) -> bool:
-        if self._line.format.auto:
+    def _is_enough(self) -> bool:
+        """Return whether the text is long enough to speak; if so, set the next threshold."""
+        if self._socket.format.auto:
             return bool(self._text.strip())
-        if len(self._text) < self._wanted:
+        if len(self._text) < self._threshold:
             return False
-        self._wanted = next(self._schedule)
+        self._threshold = next(self._schedule)
         return True
 
     def _with_space(self, text: str) -> str:
-        """Return a flash model's text, with a leading space unless it is the first one."""
+        """Return a flash model's text: with a leading space, except for the first one."""
         return text if text[:1].isspace() or not self._utterance.begun else f" {text}"
 
 
@@ -406,7 +422,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
         )
         settings = body.get("voice_settings")
         if context is None and "text" not in body:
-            return  # flushed or closed after its end
+            return  # a flush or close for a context that has already ended
         if context is None:
             context = await self._open(name, settings, tasks)
         elif settings is not None and settings != context.settings:
@@ -428,7 +444,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
         return context
 
     async def _drain(self) -> None:
-        """Finish every context, then close."""
+        """Finish every context; the last one closes the socket."""
         self._draining = True
         for context in self._contexts.values():
             context.put(ElevenLabsInput(flush=True, close=True))

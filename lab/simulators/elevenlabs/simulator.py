@@ -18,14 +18,14 @@ from lab.simulators.instance import ADMISSION, Core, Instance
 from lab.simulators.pace import Tempo
 from lab.simulators.voices.pieces import (
     AudioPiece,
+    ByteShift,
     Character,
-    Torn,
     as_file,
     characters,
+    characters_in_piece,
     encode,
-    of_piece,
-    steady,
-    whole,
+    one_piece,
+    uneven_ends,
 )
 from lab.simulators.voices.speaking import Render, SpokenBody
 from lab.simulators.voices.voices import Speech, UnknownLanguageError, speak, voice_of
@@ -164,11 +164,11 @@ class ElevenLabsSimulator(Instance):
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         speech = await self._synthesise(request)
         mp3 = _is_mp3(request)
-        torn = Torn()
+        shift = ByteShift()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
             tear = fault == faults.Mistaken(what="odd_pcm")
-            return torn.pass_on(encode(piece.samples, _raw_format(request)[0]), tear=tear)
+            return shift.pass_on(encode(piece.samples, _raw_format(request)[0]), tear=tear)
 
         def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, speech.rate_hz, container="mp3")
@@ -184,7 +184,7 @@ class ElevenLabsSimulator(Instance):
             times = (
                 None
                 if blind or piece.speech is None
-                else _in_seconds(of_piece(piece, found), piece)
+                else _in_seconds(characters_in_piece(piece, found), piece)
             )
             audio = (
                 as_file(piece.samples, speech.rate_hz, container="mp3")
@@ -214,7 +214,7 @@ class ElevenLabsSimulator(Instance):
             "current-concurrent-requests": str(self.plan.generating),
             "maximum-concurrent-requests": str(self.plan.concurrent),
         }
-        ends = whole if _is_mp3(request) else steady(request[ADMISSION])
+        ends = one_piece if _is_mp3(request) else uneven_ends(request[ADMISSION])
         try:
             body = SpokenBody(self, request, headers=headers, render=render, piece_end=ends)
             return await body.speak(speech)

@@ -42,7 +42,7 @@ class ChatRequest:
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     stream: bool = False
-    usage: bool = False
+    wants_usage: bool = False
     most_tokens: float = math.inf
 
     @property
@@ -87,7 +87,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
         messages=messages,
         tools=_tools(body.get("tools")),
         stream=bool(body.get("stream")),
-        usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        wants_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         most_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or math.inf,
     )
     if request.prompt_tokens > CONTEXT_TOKENS:

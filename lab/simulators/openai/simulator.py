@@ -70,7 +70,7 @@ class RequestRate:
         self._per_minute = per_minute
         self._clock = clock
         self._used = 0.0
-        self._looked_at = clock()
+        self._refilled_at = clock()
 
     def take(self) -> bool:
         """Take a request if one is available; return whether there was one."""
@@ -98,8 +98,8 @@ class RequestRate:
 
     def _refill(self) -> None:
         now = self._clock()
-        filled = (now - self._looked_at) * self._per_minute / MINUTE_S
-        self._used, self._looked_at = max(0.0, self._used - filled), now
+        filled = (now - self._refilled_at) * self._per_minute / MINUTE_S
+        self._used, self._refilled_at = max(0.0, self._used - filled), now
 
 
 def _as_in_go(duration_ms: int) -> str:
@@ -111,7 +111,7 @@ def _as_in_go(duration_ms: int) -> str:
 
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
-FIRST_SHARE: Final = 0.85  # of the first delay, before the role chunk; chosen: words come later
+ROLE_SHARE: Final = 0.85  # of the first delay passes before the role chunk (chosen)
 
 
 class OpenAISimulator(Instance):
@@ -156,7 +156,7 @@ class OpenAISimulator(Instance):
         self._continuation = continuation
         self._models = tuple(models)
         self._rate = RequestRate(per_minute, clock=self.gate.now_s)
-        self._at_once = 0
+        self._open_requests = 0
         self._prompts = PromptCache()
 
     @property
@@ -184,7 +184,7 @@ class OpenAISimulator(Instance):
             return web.Response(text=page, status=status, headers=headers, content_type="text/html")
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
 
-    def noted(self, request: web.Request) -> dict[str, Any]:
+    def request_details(self, request: web.Request) -> dict[str, Any]:
         """Return the client's user agent, and the number of retries that it reports."""
         return {
             "retries": int(request.headers.get("x-stainless-retry-count", "0")),
@@ -209,18 +209,18 @@ class OpenAISimulator(Instance):
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        self._at_once += 1
-        admission.request.details["at_once"] = self._at_once
+        self._open_requests += 1
+        admission.request.details["at_once"] = self._open_requests
         try:
             return await self._answer(request, admission)
         finally:
-            self._at_once -= 1
+            self._open_requests -= 1
 
     async def _answer(self, request: web.Request, admission: Admission) -> web.StreamResponse:
         if not self._rate.take():
             return self.error_response(429, retry_after_s=self._rate.next_in_s)
         try:
-            chat = openai_request.read(await _json(request), models=self._models)
+            chat = openai_request.read(await _read_json(request), models=self._models)
         except OpenAIBadRequest as bad:
             admission.mark_malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
@@ -237,7 +237,7 @@ class OpenAISimulator(Instance):
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         await self.pace.wait_first()
-        for _ in completion.pieces:  # takes as long as generating them would
+        for _ in completion.pieces:  # generating the answer takes this long
             fault = admission.fault_now()
             await self.pace.wait_gap(factor=rate_factor(fault))
         match fault := admission.fault_now():
@@ -258,14 +258,14 @@ class OpenAISimulator(Instance):
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         first_s = self.pace.ttfb_s()
-        await asyncio.sleep(first_s * FIRST_SHARE)
+        await asyncio.sleep(first_s * ROLE_SHARE)
         response = web.StreamResponse(headers=self._headers())
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         response.enable_chunked_encoding()
         await response.prepare(request)
         stream = AnswerStream(self, request, response=response, admission=admission)
-        await stream.send_all(completion, first_s=first_s * (1 - FIRST_SHARE))
+        await stream.send_all(completion, first_s=first_s * (1 - ROLE_SHARE))
         return response
 
     def _headers(self) -> dict[str, str]:
@@ -319,7 +319,7 @@ def _last_words(chat: ChatRequest) -> str:
     return text_of(next(from_caller, {}))
 
 
-async def _json(request: web.Request) -> object:
+async def _read_json(request: web.Request) -> object:
     try:
         return await request.json()
     except ValueError:

@@ -93,7 +93,7 @@ class Completion:
         """Return one chunk of a stream."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         chunk = self._named("chat.completion.chunk") | {"choices": [choice]}
-        return chunk | {"usage": None} if self.chat.usage else chunk
+        return chunk | {"usage": None} if self.chat.wants_usage else chunk
 
     def usage_chunk(self) -> dict[str, Any]:
         """Return the chunk before the end, with the usage and no choices."""
@@ -140,7 +140,7 @@ def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterato
 
 
 SENTENCE_ENDS: Final = (".", "!", "?")
-MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to detect its end
+MARKED_PIECES: Final = 3  # after a sentence: more than a client needs to detect its end
 ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that the connection does not count as idle
 
 
@@ -161,7 +161,7 @@ class AnswerStream:
         self._admission = admission
         self._words = 0
         self._sent = ""
-        self._to_mark = 0
+        self._marks_left = 0
 
     async def send_all(self, completion: Completion, *, first_s: float) -> None:
         """Send the answer.
@@ -187,7 +187,7 @@ class AnswerStream:
             await self._event(completion.chunk(piece.delta))
             self._words += piece.word_ends
             self._sent += piece.delta.get("content") or ""
-            self._mark_next()
+            self._mark_next()  # first: this piece may follow a sentence, and end another
             self._mark_sentence()
             factor = rate_factor(self._admission.fault_now())
             await self._instance.pace.wait_gap(factor=factor)
@@ -195,25 +195,28 @@ class AnswerStream:
             return
         await self._event(completion.chunk({}, completion.finish))
         self._mark_next()
-        if completion.chat.usage:
+        if completion.chat.wants_usage:
             await self._event(completion.usage_chunk())
         await self._done()
 
     def _mark_sentence(self) -> None:
         if self._sent.endswith(SENTENCE_ENDS):
-            self._to_mark = MARKED_AFTER
+            self._marks_left = MARKED_PIECES
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("sentence", now_s, words=self._words)
 
     def _mark_next(self) -> None:
-        """Mark what follows a sentence: a client may need it to detect the sentence's end."""
-        if self._to_mark:
-            self._to_mark -= 1
+        """Mark the pieces after a sentence: a client may need them to detect the sentence's end."""
+        if self._marks_left:
+            self._marks_left -= 1
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("next", now_s, words=self._words)
 
     async def _apply_fault(self, completion: Completion, *, at: TokenPiece | None) -> bool:
-        """Apply the current fault before the next output; return True if the stream is over."""
+        """Apply the current fault before the next output; return True if the stream is over.
+
+        `at` is the piece to be sent next, if any.
+        """
         while self._is_quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
                 await self._event(completion.chunk({"role": "assistant", "content": ""}))

@@ -48,7 +48,7 @@ PieceEnd: TypeAlias = Callable[[Speech, int], int]
 """Takes a speech and the first sample of a piece; returns the sample where it ends."""
 
 
-def steady(admission: Admission) -> PieceEnd:
+def uneven_ends(admission: Admission) -> PieceEnd:
     """Return a rule that ends pieces at slightly irregular times, independent of words."""
     dice = random.Random(admission.request.number)  # noqa: S311 - a simulation's dice
 
@@ -58,7 +58,7 @@ def steady(admission: Admission) -> PieceEnd:
     return end
 
 
-def whole(speech: Speech, _start: int) -> int:
+def one_piece(speech: Speech, _start: int) -> int:
     """Return the end of the speech, for formats that cannot be split."""
     return len(speech.samples)
 
@@ -137,7 +137,7 @@ def cut_piece(speech: Speech, first: int, end: int, *, start_s: float) -> AudioP
         end_s=base_s + end / speech.rate_hz,
         speech=speech,
         first=first,
-        words=tuple(word.later(base_s) for word in begins),
+        words=tuple(word.shifted(base_s) for word in begins),
     )
 
 
@@ -164,7 +164,7 @@ def characters(speech: Speech) -> tuple[Character, ...]:
     return (*found, *_spread(speech.text[at:], heard_s, speech.duration_s))
 
 
-def of_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
+def characters_in_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
     """Return the characters that begin in a piece, with times from the piece's start.
 
     The last character lasts until the piece ends, so that the times of successive pieces add up.
@@ -221,8 +221,8 @@ def as_file(samples: Samples, rate_hz: int, *, container: str) -> bytes:
     return file.getvalue()
 
 
-class Torn:
-    """Shifts bytes by one, so that messages end in the middle of a sample; no byte is lost."""
+class ByteShift:
+    """Holds back the last byte of messages that are to end inside a sample; no byte is lost."""
 
     def __init__(self) -> None:
         self._kept = b""

@@ -41,7 +41,7 @@ class SocketContext(ABC, Generic[Input]):
         return self._task
 
     def stop(self) -> None:
-        """End at once, because the socket is closed."""
+        """End at once, because the socket is closed; but let a context finish closing it itself."""
         if self._task is not None and not self.is_closing:
             self._task.cancel()
 
@@ -100,7 +100,8 @@ class VoiceSocket(ABC, Generic[Context]):
     def _admit(self, name: str) -> Admission:
         """Record a context as a separate request.
 
-        A fault that is meant for the next request, and affects speech, hits this request.
+        It takes over the tickets of the upgrade, so that a fault for the next request hits the
+        first context.
         """
         admission = self.instance.gate.let_in_within(self._request, name=name)
         admission.tickets |= self._upgrade.tickets

@@ -27,7 +27,7 @@ from lab.simulators.voices.pieces import (
 from lab.simulators.voices.voices import Speech
 
 
-def keep_sound(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
+def keep_audio_piece(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
     """Keep the audio in the record, for judging what a caller heard of it."""
     if piece.speech is None:
         return
@@ -40,7 +40,7 @@ def keep_sound(piece: AudioPiece, instance: Instance, admission: Admission) -> N
     instance.record.audio.add(take, piece.samples, start_s=piece.start_s)
 
 
-def note_words(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
+def record_words(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
     """Record the words that this piece completes."""
     if piece.speech is None:
         return
@@ -48,7 +48,7 @@ def note_words(piece: AudioPiece, instance: Instance, admission: Admission) -> N
     for word in piece.speech.words:
         end = max(piece.speech.index(word.end_s), 1)
         if piece.first < end <= piece.last:
-            instance.record.spoke(
+            instance.record.add_word(
                 SpokenWord(
                     instance=instance.name,
                     request=admission.request.number,
@@ -88,7 +88,8 @@ class LabUtterance:
 
         Args:
             speech: The speech; it follows the earlier ones.
-            fresh: No audio was being sent, so the first piece takes as long as a first output.
+            fresh: Whether no audio was being sent. Then the first piece has the delay of a first
+                output.
 
         Raises:
             UtteranceOver: A fault ended it.
@@ -97,14 +98,14 @@ class LabUtterance:
             await self._wait_first()
         at = 0
         while at < len(speech.samples):
-            fault = await self._wait_for_passage(speech, at)
+            fault = await self._wait_until_allowed(speech, at)
             piece = self._piece(speech, at, fault=fault)
             await self._send(piece, fault)
             if at == 0:
                 self._admission.request.mark("audio", self._instance.gate.now_s())
-            await self._gap(piece.end_s - piece.start_s)
+            await self._wait_gap(piece.end_s - piece.start_s)
             at = piece.last
-        await self._wait_for_passage(speech, at)
+        await self._wait_until_allowed(speech, at)  # a fault may end the speech exactly here
         self._words += len(speech.words)
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
@@ -115,12 +116,16 @@ class LabUtterance:
             piece = self._piece(speech, at % len(speech.samples), fault=None)
             await self._channel.send(piece, None)
             self.sent_s, at = piece.end_s, piece.last
-            await self._gap(piece.end_s - piece.start_s)
+            await self._wait_gap(piece.end_s - piece.start_s)
 
     # -- faults
 
-    async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
-        """Wait until the current fault lets audio pass, and return it, or raise `UtteranceOver`."""
+    async def _wait_until_allowed(self, speech: Speech, at: int) -> Fault | None:
+        """Wait until the current fault allows audio to be sent; return the fault.
+
+        Raises:
+            UtteranceOver: The fault ends the utterance.
+        """
         while True:
             fault = self._admission.fault_now()
             limit = sample_limit(speech, fault, words_before=self._words)
@@ -139,7 +144,7 @@ class LabUtterance:
                     return fault
 
     async def _refuse(self, fault: Fault | None) -> None:
-        """End the utterance, if the fault requires it."""
+        """Send the provider's error and raise `UtteranceOver`, if the fault is an error."""
         match fault:
             case (
                 faults.ErrorEvent(status=status, code=code) | faults.Http(status=status, code=code)
@@ -157,6 +162,7 @@ class LabUtterance:
         raise UtteranceOver
 
     async def _cut(self, cut: faults.Cut) -> None:
+        """End the connection as the fault says, and raise `UtteranceOver`."""
         self._admission.close(f"cut after {cut.after_words} words")
         self._admission.request.details["cut_at_s"] = self.sent_s
         match cut.how:
@@ -194,12 +200,13 @@ class LabUtterance:
         await self._channel.send(piece, fault)
         if isinstance(fault, faults.Duplicate):
             await self._channel.send(piece, fault)
-        keep_sound(piece, self._instance, self._admission)
-        note_words(piece, self._instance, self._admission)
+        keep_audio_piece(piece, self._instance, self._admission)
+        record_words(piece, self._instance, self._admission)
 
     # -- time
 
     async def _wait_first(self) -> None:
+        """Wait for the first output's delay, longer while the fault is a slow start."""
         await self._instance.pace.wait_first()
         begin_s = self._instance.gate.now_s()
         while True:
@@ -210,7 +217,7 @@ class LabUtterance:
                 return
             await asyncio.sleep(min(left_s, POLL_S))
 
-    async def _gap(self, duration_s: float) -> None:
+    async def _wait_gap(self, duration_s: float) -> None:
         """Wait as long as this much audio takes; a changed rate takes effect at once."""
         left_s = self._instance.pace.gap_s(duration_s)
         while left_s > 0:

@@ -31,8 +31,10 @@ def lab_engine() -> Espeak:
 
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: quieter sound after a word counts as its pause
-ALONE: Final = 1.4  # speed factor: a single word would take twice as long as in a sentence
-APART_S: Final = 0.04  # chosen: between words that are spoken singly; shorter than any pause
+SINGLE_WORD_SPEED: Final = (
+    1.4  # speed factor: a single word would take twice as long as in a sentence
+)
+WORD_PAUSE_S: Final = 0.04  # chosen: between words that are spoken singly; shorter than any pause
 MIN_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 
 
@@ -104,7 +106,7 @@ class LabWord:
     start_s: float
     end_s: float
 
-    def later(self, by_s: float) -> "LabWord":
+    def shifted(self, by_s: float) -> "LabWord":
         """Return the same word, this many seconds later."""
         return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
@@ -153,23 +155,26 @@ def speak_now(
     voice: SimulatedVoice,
     rate_hz: int,
     language: str = "en",
-    by: Espeak | None = None,
+    engine: Espeak | None = None,
 ) -> Speech:
-    """Synthesise in this thread, about 1 ms a sentence; see `speak`. `by` replaces the engine."""
-    by = by or lab_engine()
+    """Synthesise like `speak`, but in this thread, about 1 ms a sentence.
+
+    `engine` replaces the lab's own.
+    """
+    engine = engine or lab_engine()
     if voice.word_by_word:
         return _word_by_word(text, voice, rate_hz=rate_hz, language=language)
     if not text.strip():
         return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
     name = voice.name(language)
     try:
-        raw, events = by.speak(
+        raw, events = engine.speak(
             text, [name], words_per_minute=voice.words_per_minute, pitch=voice.pitch
         )
     except UnknownVoiceError as unknown:
         spoken = name.partition("+")[0]
         raise UnknownLanguageError(f'espeak-ng has no voice for "{spoken}"') from unknown
-    raw_hz = by.rate_hz
+    raw_hz = engine.rate_hz
     words = _words(text, raw, events=events, rate_hz=raw_hz)
     samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
     return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
@@ -181,16 +186,16 @@ def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str 
     Case and punctuation do not matter. A word without letters or digits has no samples.
     """
     spoken = re.sub(r"[\W_]", "", word).lower()
-    plain = dataclasses.replace(voice.faster(ALONE), word_by_word=False)
-    return _alone(spoken, voice=plain, rate_hz=rate_hz, language=language)
+    plain = dataclasses.replace(voice.faster(SINGLE_WORD_SPEED), word_by_word=False)
+    return _single_word(spoken, voice=plain, rate_hz=rate_hz, language=language)
 
 
 @functools.cache
-def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
+def _single_word(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
     engine = new_engine()  # an engine's output depends on everything that it has said before
     try:
         samples = speak_now(
-            word, voice=voice, rate_hz=rate_hz, language=language, by=engine
+            word, voice=voice, rate_hz=rate_hz, language=language, engine=engine
         ).samples
     finally:
         engine.unload()
@@ -199,7 +204,7 @@ def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> 
 
 
 def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: str) -> Speech:
-    pause = np.zeros(round(APART_S * rate_hz), np.int16)
+    pause = np.zeros(round(WORD_PAUSE_S * rate_hz), np.int16)
     pieces: list[Samples] = []
     words: list[LabWord] = []
     at_s = 0.0
@@ -208,7 +213,7 @@ def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: s
         end_s = at_s + len(sound) / rate_hz
         words.append(LabWord(text=match.group(), at=match.start(), start_s=at_s, end_s=end_s))
         pieces += [sound, pause] if len(sound) else []
-        at_s = end_s + (APART_S if len(sound) else 0.0)
+        at_s = end_s + (WORD_PAUSE_S if len(sound) else 0.0)
     samples = np.concatenate([np.zeros(0, np.int16), *pieces])
     return Speech(text=text, samples=samples, rate_hz=rate_hz, words=tuple(words))
 
@@ -218,18 +223,18 @@ def _words(
 ) -> tuple[LabWord, ...]:
     """Return the place of every token, including those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
-    starts = _starts(tokens, events, apart=round(MIN_WORD_S * rate_hz))
+    starts = _starts(tokens, events, min_gap=round(MIN_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
     last = [*(index for index, _ in starts[1:]), len(tokens)]
     words: list[LabWord] = []
     for (first, start), end, stop in zip(starts, ends, last, strict=True):
         heard = _without_pause(samples, start, end)
-        words += _shared_out(tokens[first:stop], start / rate_hz, heard / rate_hz)
+        words += _share_time(tokens[first:stop], start / rate_hz, heard / rate_hz)
     return tuple(words)
 
 
 def _starts(
-    tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, apart: int
+    tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, min_gap: int
 ) -> list[tuple[int, int]]:
     """Return pairs (index of token, first sample), both ascending; the first token starts at 0."""
     ends = [at + len(token) for at, token in tokens]
@@ -237,7 +242,7 @@ def _starts(
     for position, sample in events:
         index = bisect.bisect_right(ends, position)
         known_index, known_sample = starts[-1]
-        if known_index < index < len(tokens) and sample - known_sample >= apart:
+        if known_index < index < len(tokens) and sample - known_sample >= min_gap:
             starts.append((index, sample))
     return starts
 
@@ -247,7 +252,7 @@ def _without_pause(samples: Samples, start: int, end: int) -> int:
     return start + int(loud[-1]) + 1 if len(loud) else start
 
 
-def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
+def _share_time(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
     """Divide the time of tokens that are spoken as one between them, by their letters."""
     weights = [sum(map(str.isalnum, token)) for _, token in tokens]
     if not any(weights):

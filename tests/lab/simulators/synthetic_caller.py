@@ -21,7 +21,7 @@ def say(text: str, *, voice: str = "american", rate_hz: int = 16_000) -> bytes:
     """Return the text as mono 16-bit PCM, with no silence added: the same in every test."""
     engine = new_engine()  # a new one: espeak-ng's breath depends on everything that it said before
     try:
-        speech = speak_now(text, voice=VOICES[voice], rate_hz=rate_hz, by=engine)
+        speech = speak_now(text, voice=VOICES[voice], rate_hz=rate_hz, engine=engine)
     finally:
         engine.unload()
     return speech.samples.astype("<i2").tobytes()

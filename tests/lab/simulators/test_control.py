@@ -105,7 +105,7 @@ async def test_the_record_lists_requests_and_words(
     word = SpokenWord(
         instance="openai-b", request=1, text="hello", start_s=0.0, end_s=0.4, sent_at_s=1.0
     )
-    lab.record.spoke(word)
+    lab.record.add_word(word)
 
     async with control.get("/instances/openai/requests") as response:
         requests = await response.json()
