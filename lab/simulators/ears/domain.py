@@ -35,14 +35,14 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def phrases(path: Path = PHRASES_FILE) -> tuple[str, ...]:
     """Return the listed caller phrases as written, with capitals and punctuation."""
-    return tuple(_meaningful(path))
+    return tuple(_content_lines(path))
 
 
 def read_templates(path: Path = TEMPLATES_FILE) -> Templates:
     """Return the templates in `path`."""
     slots: dict[str, tuple[str, ...]] = {}
     lines: list[str] = []
-    for line in _meaningful(path):
+    for line in _content_lines(path):
         name, is_slot, choices = line.partition(" = ")
         if is_slot:
             slots[name] = tuple(choice.strip() for choice in choices.split("|"))
@@ -63,11 +63,11 @@ def sample(templates: Templates, line: str, *, rng: random.Random) -> str:
     return " ".join(chosen.split())
 
 
-def spread(templates: Templates, line: str) -> int:
+def count_sentences(templates: Templates, line: str) -> int:
     """Return how many sentences a template can produce, counting optional parts as present."""
     total = 1
     for name in _SLOT.findall(line):
-        total *= sum(spread(templates, choice) for choice in templates.slots[name])
+        total *= sum(count_sentences(templates, choice) for choice in templates.slots[name])
     return total
 
 
@@ -81,7 +81,7 @@ def vocabulary(templates: Templates, listed: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word for text in texts for word in words_of(_SLOT.sub(" ", text)))
 
 
-def _meaningful(path: Path) -> Iterator[str]:
+def _content_lines(path: Path) -> Iterator[str]:
     for line in path.read_text("utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
             yield line.strip()

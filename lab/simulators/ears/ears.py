@@ -154,7 +154,7 @@ class Ears:
         """Start the worker unless it is running; it is ready after about half a second."""
         async with self._starting:
             if self._reader is not None and not self._reader.done():
-                return  # checks the reader, because the exit code is known a moment later
+                return  # the reader sees the worker's end before its exit code is known
             await self._end()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "lab.simulators.ears.ears"),
@@ -193,6 +193,7 @@ class Ears:
         self._streams.pop(number, None)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Pass results to their streams; when the worker ends, fail all streams."""
         answers = process.stdout
         if answers is None:
             return

@@ -45,7 +45,7 @@ class Intake:
         if rate_hz not in RATES_HZ:
             raise ValueError(f"rate_hz is {rate_hz}; it takes 8000 to 48000")
         self._table = None if encoding == "linear16" else _table(encoding)
-        self._torn = b""
+        self._half_sample = b""
         self._rate_hz = rate_hz
         self._resampler = self._new_resampler()
 
@@ -74,9 +74,9 @@ class Intake:
     def _linear(self, audio: bytes) -> Samples:
         if self._table is not None:
             return self._table[np.frombuffer(audio, np.uint8)]
-        audio = self._torn + audio
+        audio = self._half_sample + audio
         whole = len(audio) - len(audio) % 2
-        self._torn = audio[whole:]
+        self._half_sample = audio[whole:]
         return np.frombuffer(audio[:whole], "<i2").astype(np.int16)
 
 

@@ -180,8 +180,8 @@ class VoiceGate:
         self._recent: deque[float] = deque(maxlen=SMOOTHING_FRAMES)
         self._levels: deque[float] = deque(maxlen=FLOOR_FRAMES)
 
-    def voiced(self, frame: Samples) -> bool:
-        """Return whether these 20 ms are speech."""
+    def is_voiced(self, frame: Samples) -> bool:
+        """Return whether these 20 ms are speech; call it once for each frame, in order."""
         rms = float(np.sqrt(np.mean(np.square(frame, dtype=np.float64))))
         self._recent.append(rms)
         self._levels.append(sum(self._recent) / len(self._recent))
@@ -267,7 +267,7 @@ class SearchedUtterance:
         if self.settled is None:
             self.search()
             self._recogniser.close()
-            self.settled = _credible(self.words(), voiced=self._voiced)
+            self.settled = _plausible_words(self.words(), voiced=self._voiced)
             self.others = self._recogniser.others(self._alternatives - 1)
         return self.settled
 
@@ -300,10 +300,10 @@ class Hearing:
         self._frames = 0  # of the stream
         self._final_until = 0  # frames that are final
         self._reported_at = 0
-        self._before: deque[Samples] = deque(maxlen=BEFORE_FRAMES)
+        self._recent_frames: deque[Samples] = deque(maxlen=BEFORE_FRAMES)
         self._onset: deque[bool] = deque(maxlen=ONSET[1])
         self._utterance: SearchedUtterance | None = None
-        self._quiet = 0  # consecutive frames without voice, up to now
+        self._quiet_frames = 0  # consecutive frames without voice, up to now
         self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
@@ -325,45 +325,46 @@ class Hearing:
         yield from self._take(self._intake.drain())
         words: tuple[RecognisedWord, ...] = ()
         if self._utterance is not None:
-            self._utterance.pad_with_silence(SETTLE_FRAMES - self._quiet)
+            self._utterance.pad_with_silence(SETTLE_FRAMES - self._quiet_frames)
             words = self._utterance.settle()
-        yield self._final(words, what="flushed", endpoint=self._quiet > 0)
+        yield self._final(words, what="flushed", endpoint=self._quiet_frames > 0)
 
     def _frame(self, frame: Samples) -> Iterator[HeardAudio]:
         self._frames += 1
-        voiced = self._gate.voiced(frame)
+        voiced = self._gate.is_voiced(frame)
         if self._utterance is None:
-            yield from self._listen(frame, voiced=voiced)
+            yield from self._wait_for_speech(frame, voiced=voiced)
         else:
-            yield from self._follow(self._utterance, frame, voiced=voiced)
+            yield from self._follow_utterance(self._utterance, frame, voiced=voiced)
 
-    def _listen(self, frame: Samples, *, voiced: bool) -> Iterator[HeardAudio]:
-        self._before.append(frame)
+    def _wait_for_speech(self, frame: Samples, *, voiced: bool) -> Iterator[HeardAudio]:
+        self._recent_frames.append(frame)
         self._onset.append(voiced)
         if sum(self._onset) < ONSET[0]:
             return
-        self._quiet = 0
+        self._quiet_frames = 0
         self._utterance = SearchedUtterance(
             self._recogniser,
-            list(self._before),
-            began_at=self._frames - len(self._before),
+            list(self._recent_frames),
+            began_at=self._frames - len(self._recent_frames),
             voiced=sum(self._onset),
             alternatives=self._alternatives,
         )
         started_s = (self._frames - len(self._onset)) * FRAME_S
         yield HeardAudio(what="speech_started", start_s=round(started_s, 3), end_s=self._now_s)
 
-    def _follow(
+    def _follow_utterance(
         self, utterance: SearchedUtterance, frame: Samples, *, voiced: bool
     ) -> Iterator[HeardAudio]:
         utterance.add(frame, voiced=voiced)
         self._onset.append(voiced)
-        self._quiet = 0 if voiced else self._quiet + 1
+        self._quiet_frames = 0 if voiced else self._quiet_frames + 1
+        # The speaker continues: fewer voiced frames are needed than for a new utterance.
         if utterance.settled is not None and sum(self._onset) >= ONSET[0] // 2:
             utterance.begin_search()
-        elif utterance.settled is None and self._quiet == SETTLE_FRAMES:
+        elif utterance.settled is None and self._quiet_frames == SETTLE_FRAMES:
             utterance.settle()
-        if self._quiet == self._endpoint_frames:
+        if self._quiet_frames == self._endpoint_frames:
             yield self._final(utterance.settle(), what="final", endpoint=True)
         elif len(utterance) >= MAX_FRAMES:
             yield self._final(utterance.settle(), what="final", endpoint=False)
@@ -371,7 +372,7 @@ class Hearing:
     def _interim(self) -> Iterator[HeardAudio]:
         since_report_s = (self._frames - self._reported_at) * FRAME_S
         if self._utterance is None:
-            silent = self._frames - len(self._before) - self._final_until
+            silent = self._frames - len(self._recent_frames) - self._final_until
             if silent * FRAME_S >= QUIET_FINAL_S:
                 yield self._final((), what="final", endpoint=False)
             elif since_report_s >= QUIET_INTERIM_S:
@@ -385,17 +386,17 @@ class Hearing:
         return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
     def _final(self, words: tuple[RecognisedWord, ...], *, what: str, endpoint: bool) -> HeardAudio:
-        """Return the new final result; frames that may start speech are kept."""
+        """Return the next final result, and begin to wait for a new utterance."""
         kind = "flushed" if what == "flushed" else "final"
         others = self._utterance.others if self._utterance is not None and words else ()
         start_s = round(self._final_until * FRAME_S, 3)
         self._reported_at = self._final_until = self._frames
         if self._utterance is not None:
             self._utterance = None
-            self._before.clear()
+            self._recent_frames.clear()
             self._onset.clear()
-        elif kind == "final":
-            self._final_until -= len(self._before)
+        elif kind == "final":  # the latest frames may start speech, so they are not final yet
+            self._final_until -= len(self._recent_frames)
         end_s = round(self._final_until * FRAME_S, 3)
         return HeardAudio(
             what=kind, start_s=start_s, end_s=end_s, words=words, others=others, endpoint=endpoint
@@ -406,7 +407,9 @@ class Hearing:
         return round(self._frames * FRAME_S, 3)
 
 
-def _credible(words: tuple[RecognisedWord, ...], *, voiced: int) -> tuple[RecognisedWord, ...]:
+def _plausible_words(
+    words: tuple[RecognisedWord, ...], *, voiced: int
+) -> tuple[RecognisedWord, ...]:
     """Return the words if they are plausible as speech; none if this was noise."""
     if voiced < VOICED_FRAMES:
         return ()

@@ -1,4 +1,4 @@
-"""Recognition by look-up, for measurements: cheap, because all utterances are known.
+"""Recognition by look-up, for measurements: it is cheap, and works only with known utterances.
 
 Callers play known sounds over a telephone line, which are looked up 20 ms at a time. Sound that did
 not arrive is not recognised, so a lost word is lost here, too. Unknown sound counts as silence. The
@@ -18,12 +18,12 @@ RATE_HZ: Final = 8000  # of a telephone
 BLOCK: Final = 160  # samples: 20 ms, a telephone's packet
 BLOCK_S: Final = BLOCK / RATE_HZ
 BLOCK_BYTES: Final = 2 * BLOCK
-QUIET: Final = bytes(BLOCK_BYTES)
+SILENT_BLOCK: Final = bytes(BLOCK_BYTES)
 INTERIM_S: Final = 0.4  # between interim results in speech, as in the real recogniser
 QUIET_INTERIM_S: Final = 1.0
 QUIET_FINAL_S: Final = 5.0
 EARLY_S: Final = 0.1  # silence after which an early recogniser finishes, before a client asks
-HEARD: Final = 0.5  # chosen: the share of a word that must arrive for it to be recognised
+HEARD_SHARE: Final = 0.5  # chosen: the share of a word that must arrive for it to be recognised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +100,13 @@ class KnownHearing:
         return round(self._blocks * BLOCK_S, 3)
 
     def _next_block(self) -> tuple[bytes, tuple[int, int] | None]:
-        """Return the next bytes and their place; less than a block if that aligns the stream."""
+        """Return the next bytes and their place, if known.
+
+        If a known block starts within this one, return only the bytes before it, so that the
+        stream is aligned with the known blocks.
+        """
         block = self._rest[:BLOCK_BYTES]
-        if block == QUIET:
+        if block == SILENT_BLOCK:
             return block, None
         if place := self._sounds.place(block):
             return block, place
@@ -112,6 +116,7 @@ class KnownHearing:
         return block, None
 
     def _follow(self, place: tuple[int, int] | None) -> Iterator[HeardAudio]:
+        """Count how much of each word has arrived with this block; `None`: the block is silence."""
         if place is None:
             if self._speaking:
                 yield from self._count_silence()
@@ -121,6 +126,7 @@ class KnownHearing:
             yield HeardAudio(what="speech_started", start_s=self._now_s, end_s=self._now_s)
         self._speaking, self._quiet_s = True, 0.0
         base_s = self._now_s - BLOCK_S - at / RATE_HZ
+        # Another utterance, or the same one played again.
         if number != self._utterance or abs(base_s - self._base_s) > 1.0:
             self._utterance, self._base_s = number, base_s
             self._arrived, self._final_words = {}, set()
@@ -134,7 +140,7 @@ class KnownHearing:
         if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
             yield self._final(what="final", endpoint=True)
 
-    def _understood(self) -> list[int]:
+    def _arrived_words(self) -> list[int]:
         """Return the indexes of the words that have arrived and are not final."""
         if self._utterance is None:
             return []
@@ -142,7 +148,8 @@ class KnownHearing:
         return [
             index
             for index, samples in sorted(self._arrived.items())
-            if index not in self._final_words and samples >= HEARD * _length(words[index])
+            if index not in self._final_words
+            and samples >= HEARD_SHARE * _length_samples(words[index])
         ]
 
     def _words(self) -> tuple[RecognisedWord, ...]:
@@ -156,7 +163,7 @@ class KnownHearing:
                 end_s=round(self._base_s + words[index].end_s, 3),
                 confidence=words[index].confidence,
             )
-            for index in self._understood()
+            for index in self._arrived_words()
         )
 
     def _interim(self) -> Iterator[HeardAudio]:
@@ -176,7 +183,9 @@ class KnownHearing:
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._final_words.update(self._understood())  # a word that has partly arrived stays pending
+        self._final_words.update(
+            self._arrived_words()
+        )  # a word that has partly arrived stays pending
         self._final_until_s = self._reported_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(
@@ -188,7 +197,7 @@ class KnownHearing:
         )
 
 
-def _length(word: RecognisedWord) -> float:
+def _length_samples(word: RecognisedWord) -> float:
     return (word.end_s - word.start_s) * RATE_HZ
 
 

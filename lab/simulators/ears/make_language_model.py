@@ -19,10 +19,10 @@ from engines.sphinx import ENGLISH_DICTIONARY
 from lab.simulators.ears.domain import (
     DATA,
     Templates,
+    count_sentences,
     phrases,
     read_templates,
     sample,
-    spread,
     vocabulary,
     words_of,
 )
@@ -44,11 +44,13 @@ def sentences(templates: Templates, listed: Iterable[str]) -> Iterator[NGram]:
     """Yield the training sentences, each with its start and end marks; the same in every run."""
     rng = random.Random(SEED)  # noqa: S311 - a corpus, not a secret
     for text in listed:
-        yield from [_marked(text)] * LISTED_WEIGHT
+        yield from [_with_marks(text)] * LISTED_WEIGHT
     for line in templates.lines:
-        wanted = min(SAMPLES_MAX, max(SAMPLES_MIN, math.isqrt(spread(templates, line)) * 6))
+        wanted = min(
+            SAMPLES_MAX, max(SAMPLES_MIN, math.isqrt(count_sentences(templates, line)) * 6)
+        )
         for _ in range(wanted):
-            yield _marked(sample(templates, line, rng=rng))
+            yield _with_marks(sample(templates, line, rng=rng))
 
 
 def count(corpus: Iterable[NGram]) -> list[Counter[NGram]]:
@@ -137,7 +139,7 @@ def main() -> None:
     DICTIONARY_FILE.write_text("\n".join(dictionary(words, [*wheel, *added])) + "\n", "utf-8")
 
 
-def _marked(text: str) -> NGram:
+def _with_marks(text: str) -> NGram:
     return ("<s>", *words_of(text), "</s>")
 
 

@@ -1,4 +1,4 @@
-"""The scripted receptionist as a language model: messages and tools in, an answer out; pure.
+"""The scripted receptionist as a language model: a pure function of messages and tools.
 
 Like a model, it derives its memory from the messages each time. It also does other things that
 models do: it calls offered tools and puts their results into words, continues an answer that was
@@ -17,26 +17,28 @@ from lab.simulators.receptionist.notes import Message, Notes, ReceptionistAnswer
 from lab.simulators.receptionist.tool_use import ToolRequest, call_for, result_in_words
 from lab.simulators.receptionist.understood import Understood, understand
 
-ASKED: Final = re.compile(r"one JSON object.*\"outcome\": exactly one of ([a-z0-9_, ]+)\.", re.S)
-ENDED: Final = re.compile(r"call ended at (\d{4}-\d\d-\d\dT[\d:]+(?:[+-]\d\d:\d\d)?)")
-SAYS: Final = (
+OUTCOME_REQUEST: Final = re.compile(
+    r"one JSON object.*\"outcome\": exactly one of ([a-z0-9_, ]+)\.", re.S
+)
+CALL_ENDED_AT: Final = re.compile(r"call ended at (\d{4}-\d\d-\d\dT[\d:]+(?:[+-]\d\d:\d\d)?)")
+OUTCOME_WORDS: Final = (
     ("do_not_call", re.compile(r"(?:not|never|stop) call|off (?:your|the) list", re.I)),
     ("callback", re.compile(r"call (?:me )?back|callback|call me (?:later|tomorrow)", re.I)),
     ("wrong_person", re.compile(r"wrong (?:number|person)", re.I)),
-    ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # the first code
+    ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # "": the first offered code
 )
-HOUR: Final = 9  # of a callback tomorrow, if no time is named
+CALLBACK_HOUR: Final = 9  # of a callback tomorrow, if no time is named
 
 
 def asks_for_outcome(messages: Sequence[Message]) -> bool:
     """Return whether the first message asks for a call's result."""
-    return bool(messages) and ASKED.search(text_of(messages[0])) is not None
+    return bool(messages) and OUTCOME_REQUEST.search(text_of(messages[0])) is not None
 
 
 def outcome(messages: Sequence[Message]) -> str:
     """Return the result of a call, as JSON with the fields that the first message asks for."""
     asked = text_of(messages[0])
-    found = ASKED.search(asked)
+    found = OUTCOME_REQUEST.search(asked)
     codes = [word.strip() for word in (found[1] if found else "unclear").split(",")]
     lines = "\n".join(text_of(message) for message in messages[1:]).splitlines()
     said = [line.partition(":")[2].strip() for line in lines if line.startswith("Person:")]
@@ -52,7 +54,8 @@ def outcome(messages: Sequence[Message]) -> str:
 
 
 def _choose_code(said: str, codes: Sequence[str]) -> str:
-    for code, words in SAYS:
+    """Return the first offered code whose words the person said; else `unclear`, or the last."""
+    for code, words in OUTCOME_WORDS:
         wanted = code or codes[0]
         if words.search(said) and wanted in codes:
             return wanted
@@ -60,22 +63,23 @@ def _choose_code(said: str, codes: Sequence[str]) -> str:
 
 
 def _tomorrow(asked: str, said: str) -> str | None:
-    ended = ENDED.search(asked)
+    """Return 9:00 on the day after the call, if the person said "tomorrow"."""
+    ended = CALL_ENDED_AT.search(asked)
     if ended is None or "tomorrow" not in said.lower():
         return None
     morning = datetime.fromisoformat(ended[1]) + timedelta(days=1)
-    return morning.replace(hour=HOUR, minute=0).isoformat(timespec="minutes")
+    return morning.replace(hour=CALLBACK_HOUR, minute=0).isoformat(timespec="minutes")
 
 
 CONTINUATIONS: Final = ("clean", "no_space", "overlap", "repeat_all")
 OVERLAP_WORDS: Final = 2
 
-_ASKED: Final = re.compile(
+_CONTINUE_REQUEST: Final = re.compile(
     r"\bcut (?:off|short)\b|\bbroken off\b|\binterrupted\b|\bcontinue\b|\bcarry on\b|\bgo on\b"
     r"|\balready (?:said|spoken|heard|been)\b|\bcomes next\b"
 )
 _QUOTED: Final = re.compile(r"[\"\u201c](.+)[\"\u201d]", re.DOTALL)
-_NOBODY: Final[Mapping[str, Any]] = {}
+_NO_MESSAGE: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class CutOff:
     said: str
 
 
-def cut_off(messages: Sequence[Message]) -> CutOff | None:
+def find_cut_off(messages: Sequence[Message]) -> CutOff | None:
     """Return the answer that the last messages ask to continue, if any.
 
     The spoken part may be in an assistant message, with or without an instruction after it, or
@@ -95,23 +99,23 @@ def cut_off(messages: Sequence[Message]) -> CutOff | None:
     last = messages[-1]
     if last.get("role") == "assistant":
         return CutOff(at=len(messages) - 1, said=text_of(last))
-    if last.get("role") == "tool" or not _ASKED.search(text_of(last).lower()):
+    if last.get("role") == "tool" or not _CONTINUE_REQUEST.search(text_of(last).lower()):
         return None
-    before = messages[-2] if len(messages) > 1 else _NOBODY
+    before = messages[-2] if len(messages) > 1 else _NO_MESSAGE
     if before.get("role") == "assistant" and text_of(before):
         return CutOff(at=len(messages) - 2, said=text_of(before))
     quoted = _QUOTED.search(text_of(last))
     return CutOff(at=len(messages) - 1, said=quoted[1]) if quoted else None
 
 
-def words_said(whole: str, said: str) -> int:
+def count_words_said(whole: str, said: str) -> int:
     """Return how many words of an answer were spoken; an incomplete last word does not count."""
     pairs = zip(whole.split(), said.split(), strict=False)
     differing = (at for at, (word, heard) in enumerate(pairs) if _bare(word) != _bare(heard))
     return next(differing, min(len(whole.split()), len(said.split())))
 
 
-def rest_of(whole: str, *, count: int, continuation: str) -> str:
+def continue_answer(whole: str, *, count: int, continuation: str) -> str:
     """Return a model's continuation after `count` words of an answer.
 
     Args:
@@ -169,11 +173,14 @@ def reply(
         return Reply(text=outcome(messages))
     if _asks_for_summary(messages):
         return Reply(text=summary(messages))
-    if (cut := cut_off(messages)) is not None:
+    if (cut := find_cut_off(messages)) is not None:
         whole = _answer(messages[: cut.at], tools)
-        count = words_said(whole.text, cut.said)
+        count = count_words_said(whole.text, cut.said)
+        # Otherwise the spoken part is from another answer, and there is nothing to continue.
         if count or whole.text.startswith(cut.said.strip()):
-            return replace(whole, text=rest_of(whole.text, count=count, continuation=continuation))
+            return replace(
+                whole, text=continue_answer(whole.text, count=count, continuation=continuation)
+            )
     return _answer(messages, tools)
 
 
@@ -209,7 +216,7 @@ def summary(messages: Sequence[Message]) -> str:
     ]
     notes = notes_of(lines or turns)
     wants = [understand(text_of(turn)).want for turn in lines or turns]
-    asked = ", ".join(dict.fromkeys(want for want in wants if want in _ASKED_ABOUT))
+    asked = ", ".join(dict.fromkeys(want for want in wants if want in _SUMMARISED_WANTS))
     return " ".join(
         part
         for part in (
@@ -222,13 +229,14 @@ def summary(messages: Sequence[Message]) -> str:
     )
 
 
-_ASKED_ABOUT: Final = ("hours", "price", "address", "person", "callback")
+_SUMMARISED_WANTS: Final = ("hours", "price", "address", "person", "callback")
 
 
 # -- an answer
 
 
 def _answer(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Reply:
+    """Return the script's answer to the caller's last message, or to a tool's result."""
     if messages and messages[-1].get("role") == "tool":
         return Reply(text=result_in_words(messages))
     spoken = [at for at, message in enumerate(messages) if message.get("role") == "user"]

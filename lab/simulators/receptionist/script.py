@@ -1,7 +1,7 @@
 """The receptionist's script: turns an utterance and the notes so far into an answer.
 
-It is deterministic: every instance answers the same conversation with the same words. So a listener
-or a test notices a failover only if the agent makes a mistake.
+It is deterministic: every instance answers the same conversation with the same words. So after a
+failover the words change only if the agent makes a mistake.
 """
 
 from collections.abc import Callable, Mapping

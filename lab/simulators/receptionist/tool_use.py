@@ -14,7 +14,7 @@ from lab.simulators.receptionist.understood import Understood
 OWN_TOOLS: Final = ("end_call", "transfer_to_person", "request_callback")
 
 _FAILED: Final = re.compile(r"\berror\b|\bfail|\btime[d]?[ -]?out\b|\bunavailable\b|\bcancelled\b")
-_TO_ASK: Final = re.compile(r"Shall we call you back on [^?]{1,80}\?")
+_CONFIRMATION_QUESTION: Final = re.compile(r"Shall we call you back on [^?]{1,80}\?")
 _SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
 
 
@@ -32,7 +32,7 @@ def call_for(
     """Return the tool call for an utterance, if a suitable tool is offered.
 
     Args:
-        wanted: The script's tool; "" for an owner's tool that the utterance mentions.
+        wanted: The tool that the script calls; if "", an owner's tool that the utterance mentions.
         heard: The utterance.
         notes: The known facts, for the arguments.
         tools: Chat completion tools.
@@ -106,7 +106,7 @@ def result_in_words(messages: Sequence[Message]) -> str:
     name = _name_of_call(messages, str(result.get("tool_call_id", "")))
     if _FAILED.search(content.lower()):
         return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
-    if question := _TO_ASK.search(content):  # the tool demands a confirmation
+    if question := _CONFIRMATION_QUESTION.search(content):  # the tool demands a confirmation
         return question[0]
     return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
 

@@ -44,7 +44,7 @@ _DAY: Final = re.compile(
     rf"|(?:next )?(?:{'|'.join(DAYS)}))\b"
 )
 _NAME_IS: Final = re.compile(r"\b(?:name is|this is|it is|it's|i am|i'm|call me) ([a-z ']+)$")
-_AND_NO_MORE: Final = re.compile(r"\b(please|thanks|thank you|and|from|speaking)\b.*$")
+_AFTER_NAME: Final = re.compile(r"\b(please|thanks|thank you|and|from|speaking)\b.*$")
 
 # The first matching row decides, so specific rows come before general ones.
 _WANTS: Final = tuple(
@@ -178,7 +178,7 @@ def _spoken_time(time: str) -> str:
 def _name(words: str) -> str:
     first, last = _names()
     if found := _NAME_IS.search(words):
-        said = _AND_NO_MORE.sub("", found[1]).split()
+        said = _AFTER_NAME.sub("", found[1]).split()
         if "name is" in words or (said and said[0] in first):
             return " ".join(said[:2]).title()
     said = words.split()

@@ -83,7 +83,7 @@ class RegisterSimulator(Instance):
         await self.stop()
 
     def fail(self, share: float) -> None:
-        """Fail this share of all requests; a third of these is carried out, but not answered."""
+        """Fail this share of all requests: a third of them are carried out, but not answered."""
         refused = Window(fault=faults.Http(status=503), p=share)
         self.set_faults([refused, Window(fault=faults.Cut(), p=share / 3)])
 
@@ -100,56 +100,56 @@ class RegisterSimulator(Instance):
         ]
 
     async def _people(self, request: web.Request) -> web.StreamResponse:
-        admission, said = await self._let_in(request), request.query
-        if number := said.get("number", ""):
+        admission, query = await self._admit_late(request), request.query
+        if number := query.get("number", ""):
             found, after = [person for person in self.people if person.number == number], ""
         else:
-            found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
+            found, after = page_of(self.people, query.get("after", ""), query.get("limit", ""))
         body = {"results": [person.plain() for person in found], "next": after or None}
-        return self._answered(request, admission, body)
+        return self._answer(request, admission, body)
 
     async def _linked(self, request: web.Request) -> web.StreamResponse:
         """Give the next page as a complete URL, as OData and Django's REST framework do."""
-        admission, said = await self._let_in(request), request.query
-        found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
+        admission, query = await self._admit_late(request), request.query
+        found, after = page_of(self.people, query.get("after", ""), query.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
         body = {"value": [person.plain() for person in found], "next": link if after else None}
-        return self._answered(request, admission, body)
+        return self._answer(request, admission, body)
 
     async def _contacts(self, request: web.Request) -> web.StreamResponse:
-        admission, said = await self._let_in(request), request.query
-        found, after = page_of(self.people, said.get("after", ""), said.get("limit", "10"))
+        admission, query = await self._admit_late(request), request.query
+        found, after = page_of(self.people, query.get("after", ""), query.get("limit", "10"))
         body: dict[str, Any] = {"results": [person.as_hubspot() for person in found]}
         if after:
             body["paging"] = {"next": {"after": after}}
-        return self._answered(request, admission, body)
+        return self._answer(request, admission, body)
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
-        admission, asked = await self._let_in(request), json.loads(await request.read())
+        admission, asked = await self._admit_late(request), json.loads(await request.read())
         filters = [item for group in asked["filterGroups"] for item in group["filters"]]
         numbers = {item["value"] for item in filters if item["operator"] == "EQ"}
         found = [person.as_hubspot() for person in self.people if person.number in numbers]
         body = {"total": len(found), "results": found[: int(asked.get("limit", 10))]}
-        return self._answered(request, admission, body)
+        return self._answer(request, admission, body)
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
-        admission = await self._let_in(request)
+        admission = await self._admit_late(request)
         report: dict[str, Any] = json.loads(await request.read())
         key = request.headers.get("Idempotency-Key") or f"without a key {len(self.book)}"
         known = key in self.book
         self.repeats += known
         self.book.setdefault(key, report)
-        return self._answered(request, admission, {"id": key}, status=200 if known else 201)
+        return self._answer(request, admission, {"id": key}, status=200 if known else 201)
 
-    async def _let_in(self, request: web.Request) -> Admission:
+    async def _admit_late(self, request: web.Request) -> Admission:
         admission = await self.admit(request)
         await self.pace.wait_first()
         return admission
 
-    def _answered(
+    def _answer(
         self, request: web.Request, admission: Admission, body: Any, *, status: int = 200
     ) -> web.StreamResponse:
-        """Return the answer, or lose it although the request was carried out."""
+        """Return the answer; if the fault is a cut, break the connection, so that it is lost."""
         if isinstance(admission.fault, faults.Cut):
             admission.close("answer lost")
             abort(request.transport)
