@@ -51,7 +51,7 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
+class BusyPeriod:
     """A period in which another part worked on this turn."""
 
     who: str
@@ -69,7 +69,7 @@ class Account:
     own: Mapping[str, float]  # our own time in each span
     others: Mapping[str, float]  # how long each other part worked
     moments: Moments
-    busy: Sequence[Busy]
+    busy: Sequence[BusyPeriod]
 
     @property
     def own_s(self) -> float:
@@ -83,7 +83,7 @@ class Account:
         return self.own_s - sum(wait.end_s - wait.begin_s for wait in waits)
 
 
-def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
+def split_time(moments: Moments, busy: Iterable[BusyPeriod]) -> Account:
     """Return how the time of an answer is split."""
     busy = tuple(busy)
     spans = moments.spans()
@@ -101,7 +101,7 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
     )
 
 
-def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
+def covered_s(busy: Iterable[BusyPeriod], begin_s: float, end_s: float) -> float:
     """Return how many seconds of a span at least one part was busy; overlaps count once."""
     covered, until_s = 0.0, begin_s
     for from_s, to_s in sorted(clip(period, begin_s, end_s) for period in busy if period.excused):
@@ -110,7 +110,7 @@ def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
     return covered
 
 
-def clip(busy: Busy, begin_s: float, end_s: float) -> tuple[float, float]:
+def clip(busy: BusyPeriod, begin_s: float, end_s: float) -> tuple[float, float]:
     """Return the part of a busy period inside a span; it may be empty."""
     from_s = min(max(busy.begin_s, begin_s), end_s)
     return from_s, max(from_s, min(busy.end_s, end_s))

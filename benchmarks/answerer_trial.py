@@ -32,8 +32,8 @@ from providers.sphinx_ear import Ear
 PIECE_S: Final = 0.02
 PIECE_BYTES: Final = round(PIECE_S * RATE_HZ) * 2
 WORD_LAG_S: Final = 0.35  # until a word is transcribed (chosen: like a streaming recogniser)
-WRONG: Final = 0.2  # the share of words that are misrecognised
-INSTEAD: Final = (
+MISHEARD_SHARE: Final = 0.2  # of the words
+SUBSTITUTES: Final = (
     *[""] * 12,  # half of the misrecognised words are left out
     *("the", "a", "you", "not", "for", "is", "one", "place", "yes", "call", "now", "home"),
 )
@@ -42,14 +42,14 @@ PLAN: Final = AnsweringPlan(
     who="This is Holdline, about your appointment.", message="Call us back."
 )
 
-Written = Iterator[tuple[str, bool]]
+Transcripts = Iterator[tuple[str, bool]]
 """The text so far, and whether it is final."""
 
 
 class Recognise(Protocol):
     """A recogniser of the trial."""
 
-    def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Written:
+    def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Transcripts:
         """Process the next piece of audio; `speaks` is the VAD's result for it."""
         ...
 
@@ -91,7 +91,7 @@ class Trial:
         return self.rendered.told_s + WORD_LAG_S
 
     @property
-    def turned_away(self) -> bool:
+    def treated_as_machine(self) -> bool:
         """Whether the answerer was treated as a machine."""
         machines = LeaveMessage | PartFromMachine | StopTalking | SayWho
         return any(isinstance(each, machines) for _, each in self.done)
@@ -102,7 +102,7 @@ class Trial:
         return next((at for at, each in self.done if isinstance(each, Open)), None)
 
 
-async def _nothing(_: object) -> None:
+async def _do_nothing(_: object) -> None:
     """Do nothing, in place of speaking and hanging up."""
 
 
@@ -112,8 +112,8 @@ class _RecordingWatch(AnswererWatch):
     def __init__(self, speech: SpeechDetector, clock: Callable[[], float]) -> None:
         super().__init__(
             PLAN,
-            say=_nothing,
-            part=_nothing,
+            say=_do_nothing,
+            part=_do_nothing,
             excuse=_excuse,
             remember=lambda _: None,
             emit=lambda _: None,
@@ -172,7 +172,7 @@ def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
     waiting = list(rendered.words)
     heard: list[str] = []
 
-    def recognise(now: float, _: bytes, *, speaks: bool) -> Written:
+    def recognise(now: float, _: bytes, *, speaks: bool) -> Transcripts:
         del speaks
         more = False
         while waiting and waiting[0][0] + WORD_LAG_S <= now:
@@ -188,7 +188,7 @@ def words_misheard(rendered: RenderedGreeting, seed: int) -> Recognise:
     """Return a recogniser like `words_as_spoken` that gets every fifth word wrong, by a seed."""
     dice = random.Random(f"{seed} {rendered.greeting.name}")  # noqa: S311 - reproducible
     heard = [
-        (at_s, word if dice.random() >= WRONG else dice.choice(INSTEAD))
+        (at_s, word if dice.random() >= MISHEARD_SHARE else dice.choice(SUBSTITUTES))
         for at_s, word in rendered.words
     ]
     words = tuple((at_s, word) for at_s, word in heard if word)
@@ -199,7 +199,7 @@ def words_of_sphinx() -> Recognise:
     """Return the bundled local recogniser, used as in a call."""
     ear, speaking = Recogniser(Ear(rate_hz=RATE_HZ)), False
 
-    def recognise(_: float, piece: bytes, *, speaks: bool) -> Written:
+    def recognise(_: float, piece: bytes, *, speaks: bool) -> Transcripts:
         nonlocal speaking
         if speaks and not speaking:
             ear.begin()
@@ -214,7 +214,7 @@ def words_of_sphinx() -> Recognise:
 def no_words() -> Recognise:
     """Return a recogniser that never answers."""
 
-    def recognise(_: float, __: bytes, *, speaks: bool) -> Written:
+    def recognise(_: float, __: bytes, *, speaks: bool) -> Transcripts:
         del speaks
         return iter(())
 

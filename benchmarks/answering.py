@@ -86,7 +86,7 @@ def _recogniser(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise
 def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
     """Return what is judged: its name, value and target, and whether the target is met."""
     people, machines = _split(trials)
-    hung_up_on = [person for person in people if person.turned_away]
+    hung_up_on = [person for person in people if person.treated_as_machine]
     found = [machine for machine in machines if machine.right_s is not None]
     share = len(found) / len(machines)
     first = _p95([trial.first_s for trial in trials])
@@ -115,7 +115,7 @@ def _further_figures(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     right = [machine.right_s for machine in machines if machine.right_s is not None]
     greeted = [person.opened_s for person in people if person.opened_s is not None]
     talked_to = sum(1 for machine in machines if machine.opened_s is not None)
-    behind = [
+    delays_s = [
         machine.right_s - machine.recognisable_s
         for machine in machines
         if machine.right_s is not None and math.isfinite(machine.recognisable_s)
@@ -125,7 +125,10 @@ def _further_figures(trials: Sequence[Trial]) -> list[tuple[str, str]]:
         ("machines that could be recognised by then", early),
         ("right word on all, p95", f"{_p95([_right_s(trial) for trial in trials]):.2f} s"),
         ("right word on machines, p50 and p95", f"{_p50(right):.2f} s, {_p95(right):.2f} s"),
-        ("behind the telling words, p50 and p95", f"{_p50(behind):.2f} s, {_p95(behind):.2f} s"),
+        (
+            "behind the telling words, p50 and p95",
+            f"{_p50(delays_s):.2f} s, {_p95(delays_s):.2f} s",
+        ),
         ("people are spoken to, p50 and p95", f"{_p50(greeted):.2f} s, {_p95(greeted):.2f} s"),
         ("machines that were spoken to at first", f"{talked_to} of {len(machines)}"),
     ]

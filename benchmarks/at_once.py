@@ -30,7 +30,7 @@ WITHIN_S: Final = 0.3  # all callers ring, and later speak, within this time
 GREETING_S: Final = 1.5  # the limit for the slowest greeting, from the ring
 SIGNAL_S: Final = 0.5  # from the fault to the first question: time to signal all callers
 CUT: Final = {"fault": "cut", "after_words": 7}  # as in the drill's rows
-DYING: Final = "cartesia"
+FIRST_VOICE: Final = "cartesia"
 
 
 def main() -> int:
@@ -110,7 +110,7 @@ async def _run_once(
         nothing = {"greeting_s": NEVER_S, "p50_s": NEVER_S, "worst_s": NEVER_S}
         nothing |= {"speech_s": NEVER_S, "gap_s": 0.0}
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
-    run, judged = await asyncio.to_thread(load.settle, settings, evidence)
+    run, judged = await asyncio.to_thread(load.judge_run, settings, evidence)
     turns = [turn for call in judged for turn in call.turns]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
@@ -131,7 +131,7 @@ async def _break(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice once all callers have been greeted, then let them speak."""
 
     await asyncio.gather(*(group.greeted() for group in groups))
-    await site.control.set_faults(DYING, [CUT])
+    await site.control.set_faults(FIRST_VOICE, [CUT])
     ask_at = clock.monotonic() + SIGNAL_S
     for group in groups:
         group.go(ask_at)

@@ -18,7 +18,7 @@ from benchmarks.figures import TurnFigures, sum_up
 from benchmarks.heard import JudgedCall, judge_all
 from benchmarks.load import (
     Site,
-    asked_of_models,
+    count_model_requests,
     open_site,
     questions_of,
     script_for,
@@ -80,14 +80,15 @@ async def compare_sides(
     calls: dict[str, list[HeldCall]] = {OURS: [], STOCK: []}
     started_at = clock.monotonic()
     async with two_sites(delays=delays, folder=folder, workers=workers) as sites:
-        before = {side: await asked_of_models(site.control) for side, site in sites.items()}
+        before = {side: await count_model_requests(site.control) for side, site in sites.items()}
         for first in range(0, turns, TURNS_A_CALL):
             questions = questions_of(0, min(TURNS_A_CALL, turns - first))
             cue = OneAtATime()
             for side, held in (await _call_both(sites, questions, cue=cue)).items():
                 calls[side].append(held)
         asked = {
-            side: await asked_of_models(site.control) - before[side] for side, site in sites.items()
+            side: await count_model_requests(site.control) - before[side]
+            for side, site in sites.items()
         }
     judge = functools.partial(judge_all, started_at=started_at)
     found = {side: await asyncio.to_thread(judge, held) for side, held in calls.items()}

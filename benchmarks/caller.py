@@ -18,8 +18,8 @@ from lab.callers import RATE_HZ, NotConnectedError, PhoneCall, answers, ring, st
 
 TICK_S: Final = 0.02
 PIECE: Final = 160  # bytes of mu-law: 20 ms
-MUTE: Final = b"\xff"
-SILENCE: Final = base64.b64encode(MUTE * PIECE).decode()
+SILENT_BYTE: Final = b"\xff"
+SILENCE: Final = base64.b64encode(SILENT_BYTE * PIECE).decode()
 EVENT: Final = re.compile(r'"event"\s*:\s*"(\w+)"')
 PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
 NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
@@ -27,9 +27,9 @@ CONNECTED_S: Final = 20.0  # the longest wait for the connection
 GREETED_S: Final = 20.0  # the longest wait for a greeting
 QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
 LOST_S: Final = 5.0  # silence that ends any answer
-HURRY_S: Final = 12.0  # after this time without any sound a caller gives up
+NO_SOUND_S: Final = 12.0  # after this time without any sound a caller gives up
 ANSWER_S: Final = 30.0  # the longest wait for the end of an answer
-ENOUGH: Final = 0.85  # of the expected length: with this much, an answer may be complete
+COMPLETE_SHARE: Final = 0.85  # of the expected length: after this much, an answer may be complete
 POLL_S: Final = 0.05
 
 Cue: TypeAlias = Callable[[int], Awaitable[None]]
@@ -170,7 +170,9 @@ class CheapLine:
 
     async def say(self, sound: bytes) -> tuple[float, float]:
         """Send mu-law audio; return the times when its first and its last sample left."""
-        pieces = [sound[at : at + PIECE].ljust(PIECE, MUTE) for at in range(0, len(sound), PIECE)]
+        pieces = [
+            sound[at : at + PIECE].ljust(PIECE, SILENT_BYTE) for at in range(0, len(sound), PIECE)
+        ]
         began_s = self.now_s
         self._said.clear()
         self._to_say = [base64.b64encode(piece).decode() for piece in reversed(pieces)]
@@ -178,19 +180,22 @@ class CheapLine:
         padding_s = (len(pieces) * PIECE - len(sound)) / RATE_HZ
         return began_s, self._said_s - padding_s
 
-    async def hear_out(self, wanted_s: float, *, within_s: float) -> None:
-        """Wait until this much sound came and the line is quiet, or no more is expected.
+    async def wait_for_end(self, wanted_s: float, *, within_s: float) -> None:
+        """Wait until the agent has said about `wanted_s` of sound and is quiet for `QUIET_S`.
 
-        Return after `within_s`, or when the call is over, in any case.
+        After less sound the quiet must last `LOST_S`, and without any sound `NO_SOUND_S`. Return
+        after `within_s`, or when the call is over, in any case.
         """
         since_s, before_s = self.now_s, self._amount_s
         while not self.over.is_set() and self.now_s - since_s < within_s:
             await asyncio.sleep(POLL_S)
             amount_s = self._amount_s - before_s
             quiet_s = self.now_s - max(self._sounded_s, since_s)
-            if not amount_s and quiet_s > HURRY_S:
+            if not amount_s and quiet_s > NO_SOUND_S:
                 return
-            if amount_s and quiet_s > (QUIET_S if amount_s >= ENOUGH * wanted_s else LOST_S):
+            if amount_s and quiet_s > (
+                QUIET_S if amount_s >= COMPLETE_SHARE * wanted_s else LOST_S
+            ):
                 return
 
     async def _talk(self) -> None:
@@ -237,7 +242,7 @@ class CheapLine:
                 self.held.arrivals.append((now_s, "media", payload))
                 length_s = (len(payload) * 3 // 4 - payload.count("=", -2)) / RATE_HZ
                 self._dry_s = max(self._dry_s, now_s) + length_s
-                if not _mute(payload):
+                if not _is_silent(payload):
                     self._sounded_s, self._amount_s = self._dry_s, self._amount_s + length_s
             case "mark" if found := NAME.search(text):
                 self._marks.append((self._dry_s, found.group(1)))
@@ -256,7 +261,7 @@ def _media(chunk: int, payload: str, sid: str) -> str:
     return f'{{{head},"media":{{{track},"payload":"{payload}"}}}}'
 
 
-def _mute(payload: str) -> bool:
+def _is_silent(payload: str) -> bool:
     """Return whether base64 of mu-law holds only silence."""
     return payload.count("/") >= len(payload) - 4
 
@@ -273,13 +278,13 @@ async def hold_call(script: Script, held: HeldCall, *, questions: Sequence[str],
     expected = answers(list(questions), greeting=script.greeting)
     try:
         async with CheapLine(script, held) as line:
-            await line.hear_out(script.length_s(script.greeting), within_s=GREETED_S)
+            await line.wait_for_end(script.length_s(script.greeting), within_s=GREETED_S)
             for index, question in enumerate(questions):
                 await cue(index)
                 if line.over.is_set():
                     raise ConnectionError("the agent hung up")  # noqa: TRY301 - noted below
                 began_s, stop_s = await line.say(script.phrases[question])
-                await line.hear_out(script.length_s(expected[index]), within_s=ANSWER_S)
+                await line.wait_for_end(script.length_s(expected[index]), within_s=ANSWER_S)
                 held.turns.append(
                     HeldTurn(
                         question=question,

@@ -51,13 +51,13 @@ class CrowdPlan:
         script: Data that callers share.
         callers: The callers.
         start_at: The run's start, on the monotonic clock.
-        together: Whether all callers, once greeted, wait for a signal before they ask.
+        asks_on_signal: Whether all callers, once greeted, wait for a signal before they ask.
     """
 
     script: Script
     callers: tuple[CallerPlan, ...]
     start_at: float
-    together: bool = False
+    asks_on_signal: bool = False
 
 
 class Crowd:
@@ -132,12 +132,12 @@ class _Sender:
 
 async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
     sender = _Sender(pipe)
-    together = _Together(sender, len(plan.callers)) if plan.together else None
+    signal = _StartSignal(sender, len(plan.callers)) if plan.asks_on_signal else None
     gone = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, together, gone))
+    asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, signal, gone))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_call_as_planned(sender, plan, caller, together=together))
+            group.create_task(_call_as_planned(sender, plan, caller, signal=signal))
             for caller in plan.callers
         ]
         watch = group.create_task(_cancel_when_gone(gone, tasks))
@@ -154,44 +154,46 @@ async def _cancel_when_gone(gone: asyncio.Event, tasks: Sequence[asyncio.Task[No
         task.cancel()
 
 
-def _read(pipe: Connection, together: "_Together | None", gone: asyncio.Event) -> None:
+def _read(pipe: Connection, signal: "_StartSignal | None", gone: asyncio.Event) -> None:
     try:
         _, at = pipe.recv()
     except EOFError:
         asyncio.get_running_loop().remove_reader(pipe.fileno())
         gone.set()
         return
-    if together is not None:
-        together.go(at)
+    if signal is not None:
+        signal.go(at)
 
 
-class _Together:
+class _StartSignal:
     """Makes callers wait until all have been greeted and the signal was given."""
 
     def __init__(self, sender: _Sender, callers: int) -> None:
         self._sender = sender
-        self._awaited = callers
-        self._asked = asyncio.Event()
+        self._not_greeted = callers
+        self._given = asyncio.Event()
         self._at = 0.0
 
     def go(self, at: float) -> None:
+        """Give the signal, effective at a moment on the monotonic clock."""
         self._at = at
-        self._asked.set()
+        self._given.set()
 
     def ready(self) -> None:
         """Count one caller who has been greeted, or never will be."""
-        self._awaited -= 1
-        if self._awaited == 0:
+        self._not_greeted -= 1
+        if self._not_greeted == 0:
             self._sender.send("greeted")
 
     async def wait(self, speaks_s: float) -> None:
+        """Count a caller as greeted, and wait until `speaks_s` after the signal."""
         self.ready()
-        await self._asked.wait()
+        await self._given.wait()
         await asyncio.sleep(max(0.0, self._at + speaks_s - clock.monotonic()))
 
 
 async def _call_as_planned(
-    sender: _Sender, plan: CrowdPlan, caller: CallerPlan, *, together: _Together | None
+    sender: _Sender, plan: CrowdPlan, caller: CallerPlan, *, signal: _StartSignal | None
 ) -> None:
     dice = random.Random(caller.number)  # noqa: S311 - pauses, not a secret
     await asyncio.sleep(max(0.0, plan.start_at + caller.rings_s - clock.monotonic()))
@@ -201,9 +203,9 @@ async def _call_as_planned(
 
         async def cue(index: int) -> None:
             nonlocal waited
-            if together is not None and index == 0:
+            if signal is not None and index == 0:
                 waited = True
-                await together.wait(caller.speaks_s)
+                await signal.wait(caller.speaks_s)
             elif caller.asks_every_s is not None:
                 due_s = caller.rings_s + (index + 1) * caller.asks_every_s
                 await asyncio.sleep(max(0.0, plan.start_at + due_s - clock.monotonic()))
@@ -211,8 +213,8 @@ async def _call_as_planned(
                 await asyncio.sleep(dice.uniform(*PAUSE_S))
 
         await hold_call(plan.script, held, questions=caller.questions, cue=cue)
-        if together is not None and not waited:
-            together.ready()  # the others do not wait for a caller who was refused
+        if signal is not None and not waited:
+            signal.ready()  # the others do not wait for a caller who was refused
         await asyncio.to_thread(sender.send, held)
         if caller.until_s is None or clock.monotonic() >= plan.start_at + caller.until_s:
             return

@@ -9,7 +9,7 @@ from benchmarks.figures import BUDGET_S, TORN_S, LoadRun, most_calls, reach, sec
 from lab.drill.servers import OURS, STOCK
 
 TARGET: Final = (2, 10)  # cores, and calls to hold on them next to callers and simulators
-REACHED: Final = (1, 2, 4, 8, 16)  # cores that the page reports on
+REPORTED_CORES: Final = (1, 2, 4, 8, 16)  # cores that the page reports on
 WORKERS: Final = {"": "one process", "1": "one worker", "auto": "the default number of workers"}
 COLUMNS: Final = (
     "calls",
@@ -125,7 +125,7 @@ def arithmetic(runs: Sequence[LoadRun], *, cores: int) -> str:
         return "No number of calls passed, so nothing can be said about other machines."
     busy = sum(best.shares.values())
     outside = busy - best.shares.get("server", 0.0)
-    kept = ", ".join(f"{reach(best, cores=n, machine_cores=cores)} on {n}" for n in REACHED)
+    kept = ", ".join(f"{reach(best, cores=n, machine_cores=cores)} on {n}" for n in REPORTED_CORES)
     return (
         f"At {best.calls} calls, the highest number that passed, {busy:.2f} of {cores} cores were "
         f"busy ({busy / cores:.0%}): {best.shares.get('server', 0.0):.2f} by the server and "

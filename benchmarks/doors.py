@@ -47,7 +47,7 @@ from tests.transports.pulse_telephone import SoundCardTelephone, measure_card
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 PARTS: Final = ("ears", "rows")
 ROWS: Final = ("llm-silent", "tts-cut-reset", "all-dead", "barge-in-failover")
-LATE: Final = ("first_speech_s", "quiet_s")  # measures that include the line's delay
+WITH_LINE_DELAY: Final = ("first_speech_s", "quiet_s")  # the measures that include it
 AGREE_S: Final = 0.06  # allowed difference between both measurements, beyond the known delay
 PACKET_S: Final = 0.02  # of a carrier: one on its way in, one on its way out
 EARLY_S: Final = 0.3  # an answer may be reported as heard this long after the far end heard it
@@ -212,7 +212,7 @@ def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: fl
         return True
     if target.over and healthy_s is not None:
         limit, note = limit + healthy_s, f" ({limit:g} plus a healthy answer)"
-    elif target.measure in LATE:
+    elif target.measure in WITH_LINE_DELAY:
         limit, note = limit + line_s, f" ({limit:g} plus the line)"
     good = value >= limit if target.least else value <= limit
     bound = f"{'at least' if target.least else 'at most'} {limit:.3f}{note}"
@@ -233,9 +233,9 @@ async def _sip(folder: Path) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def _browser(_: Path) -> AsyncIterator[Door]:
-    way = await measure_page()
-    line_s = statistics.median(way.round_s)
-    yield Door(open_rig=open_browser_rig, line_s=line_s, held_s=way.buffer_s)
+    page = await measure_page()
+    line_s = statistics.median(page.round_s)
+    yield Door(open_rig=open_browser_rig, line_s=line_s, held_s=page.buffer_s)
 
 
 @asynccontextmanager

@@ -52,10 +52,10 @@ from tests.peers.sip_telephone import SipTelephone
 
 FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
-IN_FLIGHT: Final = 5  # words that may be heard twice: the heard position is stored twice a second
-INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # the times of the fault in an answer of some ten seconds
+MAX_DOUBLED_WORDS: Final = 5  # the position that was heard is stored twice a second
+FAULT_AFTER_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # into an answer of some ten seconds
 QUESTION: Final = "What are your opening hours?"
-AFTERWARDS: Final = "Where are you?"
+SECOND_QUESTION: Final = "Where are you?"
 HOURS: Final = "We open at nine, close at six, and on Saturday we are here from ten until two."
 ANSWER: Final = f"Thank you for waiting. {HOURS} Is there anything else I can do for you?"
 RESUMED: Final = "Sorry, that was a brief interruption."
@@ -127,7 +127,9 @@ class Death:
     def whole(self) -> bool:
         """Whether the pause was the only effect of the fault."""
         once = self.tools == self.calls == 1 and not self.greetings
-        heard = not self.missing and len(self.extra) <= IN_FLIGHT and self.again_s is not None
+        heard = (
+            not self.missing and len(self.extra) <= MAX_DOUBLED_WORDS and self.again_s is not None
+        )
         return once and heard and self.remembered and not self.wrong
 
 
@@ -143,7 +145,7 @@ class Place:
     workers: int
     numbers: itertools.count = field(default_factory=itertools.count)
 
-    def ran(self) -> list[int]:
+    def tool_runs(self) -> list[int]:
         """Return the processes in which the tool ran, in order."""
         return [int(pid) for pid in self.runs.read_text().split()] if self.runs.exists() else []
 
@@ -161,7 +163,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--runs", type=int, default=10, help="of each line and fault")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL)
+    parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL_DOORS)
     parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
     parser.add_argument("--keep", type=Path, help="folder for the audio of runs that missed")
     options = parser.parse_args()
@@ -201,7 +203,7 @@ async def _measure(
     async with _open(DOORS[name], options.workers, folder) as place:
         for number in range(options.runs):
             await place.until_all_work()
-            death = await _die(place, fault, INTO_S[number % len(INTO_S)])
+            death = await _run_once(place, fault, FAULT_AFTER_S[number % len(FAULT_AFTER_S)])
             _print(number, death)
             if options.keep and death.sound is not None and not death.whole:
                 file = options.keep / f"{name}-{fault}-{number}.wav"
@@ -243,9 +245,9 @@ async def _open(
 # -- one death
 
 
-async def _die(place: Place, fault: str, into_s: float) -> Death:
+async def _run_once(place: Place, fault: str, into_s: float) -> Death:
     """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
-    death, runs_before = Death(), len(place.ran())
+    death, runs_before = Death(), len(place.tool_runs())
     earlier_calls = {entry["call_id"] for entry in entries_of(place.served)}
     telephone = place.door.ring(place.served.url)
     try:
@@ -257,7 +259,7 @@ async def _die(place: Place, fault: str, into_s: float) -> Death:
     except (TimeoutError, ConnectionError, ExceptionGroup) as broken:
         death.wrong = f"{type(broken).__name__} {broken}".strip()
         return death
-    death.tools = len(place.ran()) - runs_before
+    death.tools = len(place.tool_runs()) - runs_before
     death.calls = len({entry["call_id"] for entry in _entries(place, earlier_calls)})
     if (ends := _events(place, earlier_calls).count("CallEnded")) != 1:
         death.wrong = f"{ends} ends in the record"
@@ -272,31 +274,36 @@ async def _die(place: Place, fault: str, into_s: float) -> Death:
 class Times:
     """Moments of a call, in seconds since its start."""
 
-    asked_s: float
+    asked_s: float  # the end of the first question
     fault_s: float
-    rested_s: float
+    rested_s: float  # the agent has been silent for `QUIET_S` after the rest of the answer
     end_s: float
 
 
 async def _talk(place: Place, telephone: Telephone, fault: signal.Signals, into_s: float) -> Times:
+    """Ask, send the fault `into_s` after the answer began, hear the rest, and ask again.
+
+    Raises:
+        ConnectionError: There was no answer, or the tool did not run.
+    """
     ear = CallerEar(telephone)
     await ear.hear_answer(0.0, wanted_s=spoken_s(GREETING), within_s=20.0)
-    before = len(place.ran())
+    before = len(place.tool_runs())
     asked_s = await telephone.say(caller_says(QUESTION))
     if not await ear.hear_some(into_s, since_s=asked_s, within_s=20.0):
         raise ConnectionError("no answer was heard")
-    if len(place.ran()) == before:
+    if len(place.tool_runs()) == before:
         raise ConnectionError("the tool did not run")
-    os.kill(place.ran()[-1], fault)
+    os.kill(place.tool_runs()[-1], fault)
     fault_s = telephone.now_s
-    gaps = len(_gaps(place))
+    gaps = len(_gaps(place))  # until another worker has taken over the call
     await becomes(lambda: len(_gaps(place)) > gaps)
     await ear.hear_some(0.3, since_s=telephone.now_s, within_s=10.0)
     while telephone.now_s - telephone.bursts()[-1][1] < QUIET_S:
         await ear.wait(0.1)
     rested_s = telephone.now_s
-    again_s = await telephone.say(caller_says(AFTERWARDS))
-    await ear.hear_some(1.0, since_s=again_s, within_s=15.0)
+    second_s = await telephone.say(caller_says(SECOND_QUESTION))
+    await ear.hear_some(1.0, since_s=second_s, within_s=15.0)
     return Times(asked_s=asked_s, fault_s=fault_s, rested_s=rested_s, end_s=telephone.now_s)
 
 
@@ -440,7 +447,7 @@ DOORS: Final = {
     "browser": _browser,
     "chromium": _chromium,
 }
-USUAL: Final = [name for name in DOORS if name != "chromium"]
+USUAL_DOORS: Final = [name for name in DOORS if name != "chromium"]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from benchmarks.accounting import Busy, Moments
+from benchmarks.accounting import BusyPeriod, Moments
 from transports.leg import Clock, Leg
 from transports.leg_output import audible
 
@@ -40,7 +40,7 @@ class Ear:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._marks: dict[str, float] = {}
-        self._busy: list[Busy] = []
+        self._busy: list[BusyPeriod] = []
         self._lead_s = 0.0  # the silence with which the voice's audio began
         self._unsure = False
         self._transcript = 0  # the id of the latest transcript
@@ -80,7 +80,7 @@ class Ear:
         self._heard.clear()
         self._quiet.clear()
 
-    async def answer(self, *, within_s: float) -> tuple[Moments, tuple[Busy, ...]]:
+    async def wait_for_answer(self, *, within_s: float) -> tuple[Moments, tuple[BusyPeriod, ...]]:
         """Wait for the answer; return its moments, and the periods of VAD, detector and lead-in.
 
         Raises:
@@ -100,15 +100,15 @@ class Ear:
             moments = Moments(**self._marks)
         except TypeError:
             raise UnhealthyTurnError(f"heard only {', '.join(self._marks)}") from None
-        lead = Busy(
+        lead = BusyPeriod(
             who="voice's lead-in",
             begin_s=moments.played_s,
             end_s=min(moments.heard_s, moments.played_s + self._lead_s),
         )
-        vad = Busy(who="vad", begin_s=moments.stopped_s, end_s=moments.noticed_s)
+        vad = BusyPeriod(who="vad", begin_s=moments.stopped_s, end_s=moments.noticed_s)
         return moments, (vad, *self._busy, lead)
 
-    async def quiet(self, *, within_s: float) -> None:
+    async def wait_until_quiet(self, *, within_s: float) -> None:
         """Wait until the agent has stopped speaking.
 
         Raises:
@@ -174,7 +174,7 @@ class Ear:
             if isinstance(measured, TurnMetricsData):  # Pipecat's own timer, without our queue
                 took_s = measured.e2e_processing_time_ms / 1000
                 end_s = min(begin_s + took_s, self._clock())  # the work may have begun earlier
-                self._busy.append(Busy(who="turn detector", begin_s=begin_s, end_s=end_s))
+                self._busy.append(BusyPeriod(who="turn detector", begin_s=begin_s, end_s=end_s))
             self._unsure = self._unsure or state is not EndOfTurnState.COMPLETE
             return state, measured
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 NEVER_S: Final = 99.0  # an answer that never came is later than any target
 BUDGET_S: Final = 1.5  # latency.budget_s
 TORN_S: Final = 0.2  # chosen: callers notice a longer silence in an answer, beyond its pauses
-SURE: Final = 1.96  # standard errors on each side that hold 95 % of a normal distribution
+STANDARD_ERRORS: Final = 1.96  # on each side of the mean they hold 95 % of a normal distribution
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -142,7 +142,7 @@ def slope(points: Iterable[tuple[float, float]]) -> Slope:
     start = mean_y - a_minute * mean_x
     rest = sum((y - start - a_minute * x) ** 2 for x, y in points)
     error = math.sqrt(rest / (count - 2) / spread)
-    return Slope(a_minute=a_minute, give_or_take=SURE * error, start=start)
+    return Slope(a_minute=a_minute, give_or_take=STANDARD_ERRORS * error, start=start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from lab.drill.judge import compare_words
 from lab.drill.sound import Pcm, silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
-POLITE: Final = 10  # niceness of the judging processes
+NICENESS: Final = 10  # of the judging processes
 TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticeable
 
 
@@ -54,7 +54,7 @@ def judge_all(calls: Sequence[HeldCall], *, started_at: float) -> list[JudgedCal
     spawned = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(
-        cores, mp_context=spawned, initializer=os.nice, initargs=(POLITE,)
+        cores, mp_context=spawned, initializer=os.nice, initargs=(NICENESS,)
     ) as judges:
         return list(judges.map(judge, calls))
 
@@ -84,7 +84,7 @@ def _judge_turn(
     sound: Playback, turn: HeldTurn, *, call: int, since_s: float, voices: dict[str, int]
 ) -> HeardTurn:
     first, last = (sound.seam(round(moment_s * RATE_HZ)) for moment_s in (turn.began_s, turn.end_s))
-    found = spoken(sound.seamless[first:last], turn.answer)
+    found = find_spoken_words(sound.seamless[first:last], turn.answer)
     words = [_as_played(word, sound, first=first) for word in found]
     missing, extra = compare_words(words, turn.answer)
     played = sound.played[: round(turn.end_s * RATE_HZ)]
@@ -116,7 +116,7 @@ def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWo
     )
 
 
-def spoken(recording: Pcm, answer: str) -> tuple[RecordedWord, ...]:
+def find_spoken_words(recording: Pcm, answer: str) -> tuple[RecordedWord, ...]:
     """Return the words of an answer that are in a recording, spoken by any of the voices.
 
     The standby's sounds are searched for only if the first voice did not say everything, because

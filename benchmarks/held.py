@@ -46,7 +46,7 @@ GIVE_UP_S: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class CallCost:
     """The cost of one call while it is silent."""
 
     rss_mb: float
@@ -60,7 +60,7 @@ class _Voice:
     turn: Turn
     events: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
 
-    def when(self, kind: type, name: str) -> float | None:
+    def time_of(self, kind: type, name: str) -> float | None:
         found = (
             at for at, event in self.events if isinstance(event, kind) and event.provider == name
         )
@@ -93,13 +93,13 @@ async def failovers(
     return sorted(took_s)
 
 
-def held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
+def measure_call_cost(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> CallCost:
     """Return the cost of a call in this process, which should be a fresh one."""
     logs.set_up(level="ERROR", folder=None)
-    return asyncio.run(_held(lab, folder, cold=cold, calls=calls))
+    return asyncio.run(_measure_call_cost(lab, folder, cold=cold, calls=calls))
 
 
-async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
+async def _measure_call_cost(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> CallCost:
     settings: Any = with_lab(lab, {"logs": {"dir": folder}})
     async with _open_voice(
         settings, cold=cold
@@ -113,7 +113,7 @@ async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Hel
         began, began_cpu_s = time.monotonic(), _cpu_s()
         await asyncio.sleep(IDLE_S)
         cpu_share = (_cpu_s() - began_cpu_s) / (time.monotonic() - began)
-        return Held(
+        return CallCost(
             rss_mb=(_rss_mb() - rss_before) / calls,
             cpu_share=cpu_share / calls,
             sockets=(_sockets() - sockets_before) / calls,
@@ -126,9 +126,9 @@ async def _fail_over(voice: _Voice) -> float:
     for frame in (LLMFullResponseStartFrame(), LLMTextFrame(TEXT), LLMFullResponseEndFrame()):
         await voice.worker.queue_frame(frame)
     async with asyncio.timeout(GIVE_UP_S):
-        while voice.when(AttemptWon, SECOND) is None:  # noqa: ASYNC110 - an event says when
+        while voice.time_of(AttemptWon, SECOND) is None:  # noqa: ASYNC110 - an event says when
             await asyncio.sleep(0.005)
-    died, heard = voice.when(AttemptFailed, FIRST), voice.when(AttemptWon, SECOND)
+    died, heard = voice.time_of(AttemptFailed, FIRST), voice.time_of(AttemptWon, SECOND)
     assert died is not None and heard is not None  # noqa: PT018, S101 - it was waited for
     return heard - died
 

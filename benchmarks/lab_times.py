@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import aiohttp
 
-from benchmarks.accounting import Busy, Moments
+from benchmarks.accounting import BusyPeriod, Moments
 from benchmarks.ear import UnhealthyTurnError
 from lab.process import RunningLab
 
@@ -28,7 +28,9 @@ async def fetch(lab: RunningLab) -> Requests:
     return found
 
 
-def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float) -> list[Busy]:
+def busy_times(
+    requests: Requests, moments: Moments, *, lab_started_at_s: float
+) -> list[BusyPeriod]:
     """Return when each provider worked on one turn, on the monotonic clock.
 
     The model is busy until the last word of the first text that the voice got, a sentence or a
@@ -49,13 +51,13 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
     text, audio = _only("voice", _voice(requests["cartesia"], span))
     sentence, words_after = _only("model", _model(requests["openai"], span, text=text))
     found = [
-        Busy(who="stt", begin_s=begin_s, end_s=end_s)
+        BusyPeriod(who="stt", begin_s=begin_s, end_s=end_s)
         for begin_s, end_s in _recogniser(requests["deepgram"], span)
     ]
     if not found:
         raise UnhealthyTurnError("the recogniser was not asked")
     found += (sentence, words_after)
-    found.append(Busy(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
+    found.append(BusyPeriod(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
     return [
         dataclasses.replace(
             busy,
@@ -82,7 +84,7 @@ def _recogniser(
 
 def _model(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, text: Mapping[str, Any]
-) -> Iterator[tuple[Busy, Busy]]:
+) -> Iterator[tuple[BusyPeriod, BusyPeriod]]:
     """Yield for each request when the model worked, and when the client waited for more words."""
     for request in requests:
         if span[0] <= request["at_s"] <= span[1]:
@@ -96,8 +98,8 @@ def _model(
                 marks = (mark["at_s"] for mark in request["marks"])
                 needed_s = max((at for at in marks if over_s <= at <= text["at_s"]), default=over_s)
                 yield (
-                    Busy(who="llm", begin_s=request["at_s"], end_s=over_s),
-                    Busy(who=FURTHER_WORDS, begin_s=over_s, end_s=needed_s, excused=False),
+                    BusyPeriod(who="llm", begin_s=request["at_s"], end_s=over_s),
+                    BusyPeriod(who=FURTHER_WORDS, begin_s=over_s, end_s=needed_s, excused=False),
                 )
 
 

@@ -18,7 +18,7 @@ from benchmarks.caller import HeldCall, Script
 from benchmarks.callers import CallerPlan, Crowd, CrowdPlan, crowd
 from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, percentile, sum_up
 from benchmarks.heard import JudgedCall, judge_all, sounds_of
-from benchmarks.usage import HeldResources, Shares, add_up, holding
+from benchmarks.usage import HeldResources, Shares, add_up, held_resources
 from bot import clock
 from bot.exits import CommandError
 from lab.callers import answers, caller_says, encode, known
@@ -30,8 +30,8 @@ from lab.process import LabOptions, RunningLab, lab_process
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 SETTLED_S: Final = 2.0  # a server that has just started is still busy with its own start
 SAMPLE_S: Final = 2.0  # between two samples of the memory
-A_PROCESS: Final = 8  # callers in a process; together they take a tenth of a core
-SOON_S: Final = 2.0  # time for the callers' processes to start
+CALLERS_A_PROCESS: Final = 8  # together they take a tenth of a core
+START_DELAY_S: Final = 2.0  # time for the callers' processes to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ async def open_site(
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     sounds = usual_phrases() if phrases is None else phrases
     utterances = tuple(known(text, sound) for text, sound in sounds.items())
-    texts = (GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in sounds))
+    texts = (GREETING, *(answers([text], greeting=GREETING)[0] for text in sounds))
     lab_options = LabOptions(steady=True, delays=delays, known=utterances, ready=texts)
     async with (
         lab_process(options=lab_options) as lab,
@@ -110,7 +110,7 @@ async def open_site(
 def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
     """Return the data that callers of a server share."""
     sounds = usual_phrases() if phrases is None else phrases
-    texts = [GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in sounds)]
+    texts = [GREETING, *(answers([text], greeting=GREETING)[0] for text in sounds)]
     return Script(
         url=url,
         auth_token=AUTH_TOKEN,
@@ -126,7 +126,7 @@ def questions_of(number: int, turns: int) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class Watched:
+class ResourceLog:
     """Resources of a server at each sample."""
 
     samples: list[tuple[float, HeldResources]] = field(default_factory=list)
@@ -134,15 +134,17 @@ class Watched:
     async def follow(self, pid: int, *, every_s: float = SAMPLE_S) -> None:
         """Sample until cancelled."""
         while True:
-            self.samples.append((clock.monotonic(), await asyncio.to_thread(holding, pid)))
+            self.samples.append((clock.monotonic(), await asyncio.to_thread(held_resources, pid)))
             await asyncio.sleep(every_s)
 
 
 @asynccontextmanager
-async def follow(watched: Watched, pid: int, *, every_s: float = SAMPLE_S) -> AsyncIterator[None]:
+async def follow(
+    resources: ResourceLog, pid: int, *, every_s: float = SAMPLE_S
+) -> AsyncIterator[None]:
     """Sample the resources of a server during the block."""
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(watched.follow(pid, every_s=every_s))
+        task = group.create_task(resources.follow(pid, every_s=every_s))
         try:
             yield
         finally:
@@ -151,7 +153,7 @@ async def follow(watched: Watched, pid: int, *, every_s: float = SAMPLE_S) -> As
 
 @asynccontextmanager
 async def crowds(
-    script: Script, callers: Sequence[CallerPlan], *, start_at: float, together: bool = False
+    script: Script, callers: Sequence[CallerPlan], *, start_at: float, asks_on_signal: bool = False
 ) -> AsyncIterator[list[Crowd]]:
     """Run callers during the block, in as many processes as they need."""
     async with AsyncExitStack() as stack:
@@ -160,13 +162,13 @@ async def crowds(
                 crowd(
                     CrowdPlan(
                         script=script,
-                        callers=tuple(callers[at : at + A_PROCESS]),
+                        callers=tuple(callers[at : at + CALLERS_A_PROCESS]),
                         start_at=start_at,
-                        together=together,
+                        asks_on_signal=asks_on_signal,
                     )
                 )
             )
-            for at in range(0, len(callers), A_PROCESS)
+            for at in range(0, len(callers), CALLERS_A_PROCESS)
         ]
 
 
@@ -214,13 +216,15 @@ async def put_load(
         load.side, folder=folder, delays=load.delays, options=load.options
     ) as site:
         script = script_for(site.agent.url)
-        before = await asked_of_models(site.control)
-        started_at = clock.monotonic() + SOON_S
-        watched = Watched()
+        before = await count_model_requests(site.control)
+        started_at = clock.monotonic() + START_DELAY_S
+        resources = ResourceLog()
         pids = {"server": site.agent.pid, "simulators": site.lab.pid}
         async with (
-            crowds(script, callers, start_at=started_at, together=meanwhile is not None) as groups,
-            follow(watched, site.agent.pid),
+            crowds(
+                script, callers, start_at=started_at, asks_on_signal=meanwhile is not None
+            ) as groups,
+            follow(resources, site.agent.pid),
         ):
             await asyncio.sleep(max(0.0, started_at - clock.monotonic()))
             shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
@@ -233,13 +237,13 @@ async def put_load(
             calls=[call for group in by_group for call in group],
             server_s=seconds["server"],
             shares=add_up(cores.items()),
-            memory_mb=max((sample.memory_mb for _, sample in watched.samples), default=0.0),
-            requests=await asked_of_models(site.control) - before,
+            memory_mb=max((sample.memory_mb for _, sample in resources.samples), default=0.0),
+            requests=await count_model_requests(site.control) - before,
             voices_late_s=await lateness_of_voices(site.control),
         )
 
 
-async def asked_of_models(control: LabControl) -> int:
+async def count_model_requests(control: LabControl) -> int:
     """Return how many requests for answers the models got, without probes."""
     found = 0
     for name in control.names:
@@ -267,8 +271,8 @@ async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
     return tuple(number - statistics.median(took) for number in took)
 
 
-def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
-    """Judge the raw results of a run; this takes a while, on all cores."""
+def judge_run(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
+    """Judge a run by its raw results; this takes a while, on all cores."""
     judged = judge_all(found.calls, started_at=found.started_at)
     answered = [call for call in found.calls if not call.refused]
     turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]
@@ -313,4 +317,4 @@ async def measure(load: Load, *, folder: Path) -> tuple[LoadRun, list[JudgedCall
             error=str(broken),
         )
         return run, []
-    return await asyncio.to_thread(settle, load, found)
+    return await asyncio.to_thread(judge_run, load, found)

@@ -22,7 +22,7 @@ from lab.process import LabOptions, lab_process
 from operations.telemetry import logs
 
 TARGET_S: Final = {"twilio": 2.0, "browser": 5.0}
-INTO_S: Final = (0.3, 0.6, 0.9, 1.2)  # the times of the break in an answer
+BREAK_AFTER_S: Final = (0.3, 0.6, 0.9, 1.2)  # the times of the break in an answer
 EAR: Final = Path(__file__).parent / "page_ear.js"
 PHRASES: Final = (("01_hours", 0), ("08_barge_in", 1))  # of the recorded callers
 
@@ -55,14 +55,14 @@ async def _twilio(times: int, folder: Path) -> list[float]:
         await call.listen(within_s=20)
         for number in range(times):
             await call.say(caller_says("What are your opening hours?"))
-            lost_s = await _lose(call, INTO_S[number % len(INTO_S)])
+            lost_s = await _break_line(call, BREAK_AFTER_S[number % len(BREAK_AFTER_S)])
             await call.listen(quiet_s=1.5, within_s=30)
             loud = np.flatnonzero(np.abs(call.heard().astype(np.int32)) > 300) / RATE_HZ
             found.append(float(loud[loud > lost_s][0] - lost_s))
     return found
 
 
-async def _lose(call: Carrier, into_s: float) -> float:
+async def _break_line(call: Carrier, into_s: float) -> float:
     """Break the line in the next answer; return when it was lost, in seconds of the call."""
     count = len(call.ear.bursts)
     while len(call.ear.bursts) <= count:  # noqa: ASYNC110 - there is no event

@@ -29,11 +29,11 @@ from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 WITHIN_S: Final = 5.0
 HOW: Final = ("killed", "bare", "stopped")
 QUESTION: Final = "What are your opening hours?"
-INTO_S: Final = 1.0  # the time of the crash in an answer of some seven seconds
+CRASH_AFTER_S: Final = 1.0  # the time of the crash in an answer of some seven seconds
 LOUD: Final = 600  # of 32768: on this line only a voice is louder
 BUFFERED_S: Final = 1.0  # by then, audio that was in transit when the server died has been played
 SAMPLES: Final = RATE_HZ // 50
-PATIENT_S: Final = 60.0  # a safety limit
+LIMIT_S: Final = 60.0  # a safety limit
 MARKS: Final = {
     "opened": ("livekit-server.log", "selected node for room", ""),
     "gateway": ("livekit-server.log", "starting RTC session", '"participant": "sip_'),
@@ -113,18 +113,18 @@ async def _measure(
     ):
         for number in range(times):
             async with sip_phone(folder / f"phone-{number}") as phone:
-                found.append(await _lose(server, how, phone))
+                found.append(await _crash_during_answer(server, how, phone))
     return found
 
 
-async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | None:
+async def _crash_during_answer(server: MediaServer, how: str, phone: SipPhone) -> LostServer | None:
     """Crash the server and return the result; `None` if livekit-sip hung up on the caller."""
     await phone.dial(server.uri())
-    await phone.until("CALL_ESTABLISHED", within_s=PATIENT_S)
-    greeted = await phone.until_heard(_said_something_and_rests, within_s=PATIENT_S)
+    await phone.until("CALL_ESTABLISHED", within_s=LIMIT_S)
+    greeted = await phone.until_heard(_has_greeted, within_s=LIMIT_S)
     await phone.say(caller_says(QUESTION))
-    await phone.until_heard(lambda sound: _voiced(sound[greeted.size :]).size, within_s=PATIENT_S)
-    await asyncio.sleep(INTO_S)
+    await phone.until_heard(lambda sound: _voiced(sound[greeted.size :]).size, within_s=LIMIT_S)
+    await asyncio.sleep(CRASH_AFTER_S)
     clock, died_at = asyncio.get_running_loop().time, datetime.now().astimezone()
     before, lost_at = phone.heard().size, clock()
     if how == "stopped":
@@ -132,7 +132,7 @@ async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | 
     else:
         server.kill_server()
     await asyncio.to_thread(server.start_server, bare=how == "bare")
-    async with asyncio.timeout(PATIENT_S):
+    async with asyncio.timeout(LIMIT_S):
         while (at := _first_new_sound(phone.heard()[before:])) is None:
             if phone.told("CALL_CLOSED"):
                 return None
@@ -155,7 +155,8 @@ def _voiced(sound: np.ndarray) -> np.ndarray:
     return np.flatnonzero(pieces.max(axis=1) > LOUD)
 
 
-def _said_something_and_rests(sound: np.ndarray) -> bool:
+def _has_greeted(sound: np.ndarray) -> bool:
+    """Return whether there was over half a second of voice, and then over a second of silence."""
     voiced = _voiced(sound)
     return voiced.size > 25 and (sound.size // SAMPLES - int(voiced[-1])) > 50
 

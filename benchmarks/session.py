@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import lab_times, phrases, sides
-from benchmarks.accounting import Account, Busy, Moments, settle
+from benchmarks.accounting import Account, BusyPeriod, Moments, split_time
 from benchmarks.ear import UnhealthyTurnError
 from bot.config.settings import LatencySettings
 from bot.workers.process import open_process
@@ -29,9 +29,9 @@ AGENT: Final = {
     "max_call_s": NEVER_S,
 }
 
-LATE: Final[Any] = {"answer_early": False, "speak_early": False}
+NOT_EARLY: Final[Any] = {"answer_early": False, "speak_early": False}
 
-Heard: TypeAlias = tuple[Moments, tuple[Busy, ...]]
+Heard: TypeAlias = tuple[Moments, tuple[BusyPeriod, ...]]
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
     attempts = round(turns * (1 + SPARE))
     async with lab_process() as lab:
         settings: Any = with_lab(lab, {"logs": {"dir": folder}, "agent": AGENT})
-        late = settings.model_copy(update={"latency": LatencySettings(**LATE)})
+        late = settings.model_copy(update={"latency": LatencySettings(**NOT_EARLY)})
         async with (
             open_process(settings, words=False, models=models, listeners=[results]) as process,
             open_process(late, words=False, models=models) as other,
@@ -84,13 +84,13 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
                     else sides.bare(process.settings, models)
                 )
                 ours = sides.holdline(process, models)
-                pairs = await _calls(ours, theirs, rendered, count=count, aside=results.aside)
-                await _settle(lab, pairs, results)
+                pairs = await _hold_calls(ours, theirs, rendered, count=count, aside=results.aside)
+                await _split_times(lab, pairs, results)
                 attempts -= count
     return results
 
 
-async def _calls(
+async def _hold_calls(
     our_side: AbstractAsyncContextManager[sides.Side],
     their_side: AbstractAsyncContextManager[sides.Side],
     said: Sequence[NDArray[np.int16]],
@@ -108,27 +108,29 @@ async def _calls(
             phrase = said[number % len(said)]
             try:
                 if number:
-                    await ours.quiet()
+                    await ours.wait_until_quiet()
                 mine = await ours.ask(phrase)
                 if number:
-                    await theirs.quiet()
+                    await theirs.wait_until_quiet()
                 pairs.append((mine, await theirs.ask(phrase)))
             except UnhealthyTurnError as unhealthy:
                 aside[str(unhealthy)] += 1
     return pairs
 
 
-async def _settle(lab: RunningLab, pairs: Sequence[tuple[Heard, Heard]], results: Results) -> None:
+async def _split_times(
+    lab: RunningLab, pairs: Sequence[tuple[Heard, Heard]], results: Results
+) -> None:
     requests = await lab_times.fetch(lab)
 
-    def settled(heard: Heard) -> Account:
+    def account_of(heard: Heard) -> Account:
         moments, busy = heard
         theirs = lab_times.busy_times(requests, moments, lab_started_at_s=lab.started_at_s)
-        return settle(moments, (*busy, *theirs))
+        return split_time(moments, (*busy, *theirs))
 
     for mine, theirs in pairs:
         try:
-            both = settled(mine), settled(theirs)
+            both = account_of(mine), account_of(theirs)
         except UnhealthyTurnError as unhealthy:
             results.aside[str(unhealthy)] += 1
             continue

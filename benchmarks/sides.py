@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer
 from pipecat.workers.runner import WorkerRunner
 
-from benchmarks.accounting import Busy, Moments
+from benchmarks.accounting import BusyPeriod, Moments
 from benchmarks.bare_pipecat import bare_worker
 from benchmarks.ear import Ear
 from bot import clock
@@ -62,7 +62,7 @@ class Side:
         self._leg = leg
         self._ear = Ear(clock.monotonic)
 
-    async def ask(self, phrase: NDArray[np.int16]) -> tuple[Moments, tuple[Busy, ...]]:
+    async def ask(self, phrase: NDArray[np.int16]) -> tuple[Moments, tuple[BusyPeriod, ...]]:
         """Say a phrase; return the moments of the answer once its first sound is heard.
 
         Raises:
@@ -70,20 +70,20 @@ class Side:
         """
         self._ear.expect()
         await self._leg.say(phrase)
-        return await self._ear.answer(within_s=ANSWER_S)
+        return await self._ear.wait_for_answer(within_s=ANSWER_S)
 
-    async def quiet(self) -> None:
+    async def wait_until_quiet(self) -> None:
         """Wait until the agent has stopped speaking.
 
         Raises:
             UnhealthyTurnError: It did not stop in time.
         """
-        await self._ear.quiet(within_s=GREETING_S)
+        await self._ear.wait_until_quiet(within_s=GREETING_S)
 
-    async def greeted(self, analyzer: BaseTurnAnalyzer) -> None:
+    async def wait_for_greeting(self, analyzer: BaseTurnAnalyzer) -> None:
         """Attach the ear, and wait until the agent has greeted."""
         self._ear.attach(self._leg, analyzer)
-        await self.quiet()
+        await self.wait_until_quiet()
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ async def holdline(process: Process, models: WatchedModels) -> AsyncIterator[Sid
     leg = _leg()
     call = process.call(leg)
     async with _running(process.switchboard.answer(leg, call), leg) as side:
-        await side.greeted(models.made[-1])
+        await side.wait_for_greeting(models.made[-1])
         yield side
         await call.cancel("caller_hung_up")
 
@@ -105,7 +105,7 @@ async def bare(settings: Settings, models: VoiceModels) -> AsyncIterator[Side]:
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     async with _running(runner.run(), leg) as side:
-        await side.greeted(analyzer)
+        await side.wait_for_greeting(analyzer)
         yield side
         await worker.cancel()
 

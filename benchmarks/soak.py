@@ -26,9 +26,9 @@ from benchmarks.callers import CallerPlan
 from benchmarks.figures import NEVER_S, Slope, TurnFigures, seconds, slope, sum_up
 from benchmarks.heard import judge_all
 from benchmarks.load import (
-    SOON_S,
+    START_DELAY_S,
     Load,
-    Watched,
+    ResourceLog,
     crowds,
     follow,
     open_site,
@@ -44,13 +44,14 @@ Points: TypeAlias = list[tuple[float, float]]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "docs" / "capacity-results.json"
-SHARE: Final = 0.8  # of the measured capacity
+CAPACITY_SHARE: Final = 0.8  # of the measured capacity
 TURNS: Final = 8  # of each call: a minute and a half
-POLL_S: Final = 1.0  # between two measurements of the lag
-HELD_S: Final = 5.0  # between two measurements of memory and descriptors
+LAG_EVERY_S: Final = 1.0  # between two measurements of the lag
+RESOURCES_EVERY_S: Final = 5.0  # between two measurements of memory and descriptors
 ASK_S: Final = 30.0  # the longest wait for the answer to a health check
-WARM: Final = 0.15  # of the time: the warm-up, in which caches fill
-ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is significant; chosen
+WARM_UP_SHARE: Final = 0.15  # of the time: the warm-up, in which caches fill
+# Over the whole time, if the growth is significant; chosen.
+ALLOWED_GROWTH: Final[Mapping[str, float]] = {
     "first word, s": 0.10,
     "lag, ms": 10.0,
     "memory, MB": 15.0,
@@ -106,7 +107,7 @@ def _share_of_capacity(console: Console) -> int | None:
         for row in ours
         if row["workers"] == kind and row["calls"] < min(missed, default=math.inf)
     ]
-    return max(1, math.floor(SHARE * max(held, default=1)))
+    return max(1, math.floor(CAPACITY_SHARE * max(held, default=1)))
 
 
 def _options() -> argparse.Namespace:
@@ -158,7 +159,7 @@ class SoakFindings:
         """The slope of each measure after the warm-up; `None` if there are too few values."""
         found: dict[str, Slope | None] = {}
         for name, points in self.points.items():
-            warm = [point for point in points if point[0] >= WARM * self.minutes * 60]
+            warm = [point for point in points if point[0] >= WARM_UP_SHARE * self.minutes * 60]
             found[name] = slope(warm) if len(warm) > 2 else None
         return found
 
@@ -168,7 +169,7 @@ class SoakFindings:
         return tuple(
             name
             for name, found in self.slopes.items()
-            if found is None or found.drifts(self.minutes, allowed=ALLOWED[name])
+            if found is None or found.drifts(self.minutes, allowed=ALLOWED_GROWTH[name])
         )
 
     @property
@@ -190,16 +191,16 @@ async def soak(plan: Soak, *, folder: Path) -> SoakFindings:
         for number in range(plan.calls)
     ]
     load = Load(side=plan.side, workers=plan.workers, calls=plan.calls, turns=plan.turns)
-    watched = Watched()
+    resources = ResourceLog()
     lag: Points = []
     async with open_site(
         plan.side, folder=folder, delays=plan.delays, options=load.options
     ) as site:
-        started_at = clock.monotonic() + SOON_S
+        started_at = clock.monotonic() + START_DELAY_S
         async with (
             crowds(script_for(site.agent.url), callers, start_at=started_at) as groups,
-            follow(watched, site.agent.pid, every_s=HELD_S),
-            _asking(site.agent.url, lag),
+            follow(resources, site.agent.pid, every_s=RESOURCES_EVERY_S),
+            _measure_lag(site.agent.url, lag),
         ):
             pids = {"server": site.agent.pid, "simulators": site.lab.pid}
             shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
@@ -209,7 +210,7 @@ async def soak(plan: Soak, *, folder: Path) -> SoakFindings:
     judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
     turns = [turn for call in judged for turn in call.turns]
     heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]
-    samples = [(at - started_at, sample) for at, sample in watched.samples]
+    samples = [(at - started_at, sample) for at, sample in resources.samples]
     samples = [sample for sample in samples if 0 <= sample[0] <= over_s]  # before callers leave
     return SoakFindings(
         minutes=plan.minutes,
@@ -230,18 +231,18 @@ async def soak(plan: Soak, *, folder: Path) -> SoakFindings:
 
 
 @asynccontextmanager
-async def _asking(url: str, lag: Points) -> AsyncIterator[None]:
+async def _measure_lag(url: str, lag: Points) -> AsyncIterator[None]:
     """Ask for the server's health repeatedly during the block; the delay shows its lag."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
-        task = group.create_task(_ask(http, url, lag))
+        task = group.create_task(_ask_repeatedly(http, url, lag))
         try:
             yield
         finally:
             task.cancel()
 
 
-async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
+async def _ask_repeatedly(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
     while True:
         asked_at = clock.monotonic()
         try:
@@ -250,7 +251,7 @@ async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
         except (aiohttp.ClientError, TimeoutError):
             pass  # the time until the failure counts
         lag.append((asked_at, clock.monotonic() - asked_at))
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(LAG_EVERY_S)
 
 
 def lines(found: SoakFindings) -> Iterator[str]:
@@ -263,10 +264,10 @@ def lines(found: SoakFindings) -> Iterator[str]:
     )
     yield "cores: " + ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
     for name, trend in found.slopes.items():
-        yield f"{name}: {_describe(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
+        yield f"{name}: {_describe(trend, minutes=found.minutes, allowed=ALLOWED_GROWTH[name])}"
     yield from (f"calls that ended early, {line}" for line in found.errors)
     drifting = ", ".join(found.drifting) or "nothing"
-    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
+    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_verdict(good=found.good)}"
 
 
 def _describe(found: Slope | None, *, minutes: float, allowed: float) -> str:
@@ -277,7 +278,7 @@ def _describe(found: Slope | None, *, minutes: float, allowed: float) -> str:
     return f"from {found.start:.2f}, {change}; {over}"
 
 
-def _kept(*, good: bool) -> str:
+def _verdict(*, good: bool) -> str:
     return "met" if good else "MISSED"
 
 

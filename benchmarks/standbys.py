@@ -17,7 +17,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.held import failovers, held
+from benchmarks.held import failovers, measure_call_cost
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
 
@@ -48,7 +48,9 @@ def main() -> int:
         context = multiprocessing.get_context("spawn")
         for mode in MODES:
             with ProcessPoolExecutor(1, mp_context=context) as fresh:  # to measure its memory
-                future = fresh.submit(held, lab, folder, cold=mode == "cold", calls=options.calls)
+                future = fresh.submit(
+                    measure_call_cost, lab, folder, cold=mode == "cold", calls=options.calls
+                )
                 found = future.result()
             table.add_row(
                 mode,

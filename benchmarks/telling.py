@@ -25,11 +25,11 @@ from sqlalchemy import func, select
 
 from benchmarks import telling_figures
 from benchmarks.callers import CallerPlan
-from benchmarks.load import QUESTIONS, SOON_S, crowds, script_for, usual_phrases
+from benchmarks.load import QUESTIONS, START_DELAY_S, crowds, script_for, usual_phrases
 from benchmarks.telling_figures import Figures
 from benchmarks.telling_windows import (
     WARM_S,
-    Counted,
+    EntryCounter,
     Found,
     Switch,
     listeners_cost,
@@ -187,12 +187,12 @@ async def measure(plan: Plan) -> Found:
 
 
 async def _hold_calls(
-    plan: Plan, url: str, process: Process, switch: Switch, counted: Counted, found: Found
+    plan: Plan, url: str, process: Process, switch: Switch, counted: EntryCounter, found: Found
 ) -> None:
     """Measure one window after the other, while all callers talk."""
-    start_at = clock.monotonic() + SOON_S
+    start_at = clock.monotonic() + START_DELAY_S
     async with crowds(script_for(url), _callers(plan), start_at=start_at):
-        await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
+        await asyncio.sleep(START_DELAY_S + plan.calls * RING_S + SETTLED_S)
         found.calls = plan.calls - process.switchboard.free
         for told in (True, False):  # not judged, because one-time work happens in these windows
             await measure_window(switch, counted, told=told, length_s=plan.window_s)
@@ -221,7 +221,9 @@ def _callers(plan: Plan) -> list[CallerPlan]:
 
 
 @asynccontextmanager
-async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple[Process, Counted]]:
+async def _process(
+    lab: RunningLab, plan: Plan, url: str
+) -> AsyncIterator[tuple[Process, EntryCounter]]:
     """Prepare a process for calls, with all listeners of a server and the record's database."""
     tree: Any = {
         "logs": {"dir": plan.folder / "logs"},
@@ -236,7 +238,7 @@ async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple
     settings = with_lab(lab, tree)
     database = Database(settings.storage.url)
     reporter = AlertReporter(AlertOutbox(database), utc_s=time.time)
-    counted = Counted()
+    counted = EntryCounter()
     listeners = [reporter, CallLedger(), counted]
     async with (
         database,

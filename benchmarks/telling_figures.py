@@ -18,7 +18,7 @@ CPU_SHARE: Final = 0.03
 LAG_S: Final = 0.002
 
 DRAWS: Final = 2_000  # resamples of the measurements
-SURE: Final = (2.5, 97.5)  # percentiles of the resamples: a 95 % interval
+INTERVAL_PERCENTILES: Final = (2.5, 97.5)  # percentiles of the resamples: a 95 % interval
 BLOCK: Final = 100  # consecutive events, resampled together: a disturbance affects neighbours
 LOST_S: Final = 5e-6  # if wall time exceeds the thread's CPU time by this, it lost the processor
 
@@ -42,7 +42,7 @@ class Estimate:
         return MISSED if self.least > target else CANNOT_TELL
 
 
-def estimated(
+def estimate(
     blocks: Sequence[Any], figure: Callable[[Sequence[Any]], float], *, seed: int = 1
 ) -> Estimate:
     """Return a figure over some blocks, with its bootstrap interval.
@@ -55,7 +55,7 @@ def estimated(
     dice = np.random.default_rng(seed)
     drawn = dice.integers(len(blocks), size=(DRAWS, len(blocks)))
     found = [figure([blocks[item] for item in draw]) for draw in drawn]
-    least, most = np.percentile(found, SURE)
+    least, most = np.percentile(found, INTERVAL_PERCENTILES)
     return Estimate(value=figure(blocks), least=float(least), most=float(most))
 
 
@@ -112,7 +112,7 @@ def counted_lag_s(pairs: Sequence[Pair]) -> float:
         np.subtract(item.lags_s, item.owed_s) if len(item.owed_s) else np.asarray(item.lags_s)
         for item in told
     ]
-    return lag_p95_s(told) - _high(np.concatenate(without), 95)
+    return lag_p95_s(told) - _percentile(np.concatenate(without), 95)
 
 
 def lag_more_s(pairs: Sequence[Pair]) -> float:
@@ -122,16 +122,16 @@ def lag_more_s(pairs: Sequence[Pair]) -> float:
 
 def lag_p95_s(windows: Sequence[Window]) -> float:
     """Return the lag's p95 over all ticks of these windows."""
-    return _high(np.concatenate([window.lags_s for window in windows]), 95)
+    return _percentile(np.concatenate([window.lags_s for window in windows]), 95)
 
 
 def p99_s(took_s: Sequence[float]) -> Estimate:
     """Return the p99 of how long events took; the times are in the order of the events."""
     blocks = [np.asarray(took_s[at : at + BLOCK]) for at in range(0, len(took_s), BLOCK)]
-    return estimated(blocks, lambda drawn: _high(np.concatenate(drawn), 99))
+    return estimate(blocks, lambda drawn: _percentile(np.concatenate(drawn), 99))
 
 
-def _high(numbers: Numbers, percent: float) -> float:
+def _percentile(numbers: Numbers, percent: float) -> float:
     return float(np.percentile(numbers, percent, method="higher"))
 
 
@@ -173,20 +173,20 @@ class Figures:
     def verdicts(self) -> dict[str, str]:
         """Return the result of each target."""
         return {
-            "emit() alone": self._alone(),
+            "emit() alone": self._verdict_alone(),
             "emit() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
-            "processor": self._together(self.cpu_share, self.counted_share, CPU_SHARE),
-            "lag": self._together(self.lag_more_s, self.counted_lag_s, LAG_S),
+            "processor": self._combined_verdict(self.cpu_share, self.counted_share, CPU_SHARE),
+            "lag": self._combined_verdict(self.lag_more_s, self.counted_lag_s, LAG_S),
             "everyone was told": MET if self.complete else MISSED,
         }
 
-    def _alone(self) -> str:
+    def _verdict_alone(self) -> str:
         """Return the verdict on single events; a miss is uncertain if the control misses, too."""
         verdict = self.emit.verdict(TELL_P99_S)
         disturbed = self.control.verdict(TELL_P99_S) != MET
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
-    def _together(self, compared: Estimate, counted: Estimate, target: float) -> str:
+    def _combined_verdict(self, compared: Estimate, counted: Estimate, target: float) -> str:
         """Return the verdict of the count, unless the comparison of windows certainly fails.
 
         A count of zero means that counting failed; then the comparison decides.
@@ -209,11 +209,11 @@ def figures_of(found: Found) -> Figures:
         control=p99_s([fact.control_s for fact in found.facts]),
         tell_cpu=p99_s([fact.cpu_s for fact in found.facts]),
         tell_in_calls=p99_s(found.in_calls_s),
-        cpu_share=estimated(pairs, cpu_share),
-        cores_more=estimated(pairs, cores_more),
-        lag_more_s=estimated(pairs, lag_more_s),
-        counted_share=estimated(pairs, counted_share),
-        counted_lag_s=estimated(pairs, counted_lag_s),
+        cpu_share=estimate(pairs, cpu_share),
+        cores_more=estimate(pairs, cores_more),
+        lag_more_s=estimate(pairs, lag_more_s),
+        counted_share=estimate(pairs, counted_share),
+        counted_lag_s=estimate(pairs, counted_lag_s),
         slowest=slowest(found.facts),
         complete=bool(found.recorded and found.shown and found.on_the_line and not found.lost),
     )
@@ -254,11 +254,11 @@ def _facts(found: Found, figures: Figures) -> Iterator[str]:
     controls = sorted(fact.control_s for fact in found.facts)
     yield (
         f"the control, without listeners: p50 {controls[len(controls) // 2] * 1e6:.1f} µs, "
-        f"p99 {_between(figures.control, 1e6, 'µs')}"
+        f"p99 {_format(figures.control, 1e6, 'µs')}"
     )
     slow = figures.slowest
     yield (
-        f"emit() by its thread's own clock: p99 {_between(figures.tell_cpu, 1e6, 'µs')}; of the "
+        f"emit() by its thread's own clock: p99 {_format(figures.tell_cpu, 1e6, 'µs')}; of the "
         f"{slow.facts} slowest {slow.without_processor} had lost the processor, "
         f"{slow.with_collection} had garbage collected"
     )
@@ -296,25 +296,25 @@ def _judged(figures: Figures) -> Iterator[str]:
     verdicts = figures.verdicts()
     tell_us, lag_ms = TELL_P99_S * 1e6, LAG_S * 1e3
     texts = {
-        "emit() alone": f"p99 {_between(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
+        "emit() alone": f"p99 {_format(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
         "emit() in the calls": (
-            f"p99 {_between(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
+            f"p99 {_format(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
         ),
         "processor": (
-            f"{_between(figures.counted_share, 100, '%')} of what the process takes, counted "
+            f"{_format(figures.counted_share, 100, '%')} of what the process takes, counted "
             f"(target {CPU_SHARE:.0%}); with against without "
-            f"{_between(figures.cpu_share, 100, '%')}, "
-            f"{_between(figures.cores_more, 100, '%')} of a core"
+            f"{_format(figures.cpu_share, 100, '%')}, "
+            f"{_format(figures.cores_more, 100, '%')} of a core"
         ),
         "lag": (
-            f"p95 at most {_between(figures.counted_lag_s, 1e3, 'ms')} more, counted "
-            f"(target {lag_ms:.0f}); with against without {_between(figures.lag_more_s, 1e3, 'ms')}"
+            f"p95 at most {_format(figures.counted_lag_s, 1e3, 'ms')} more, counted "
+            f"(target {lag_ms:.0f}); with against without {_format(figures.lag_more_s, 1e3, 'ms')}"
         ),
     }
     for name, verdict in verdicts.items():
         yield f"{name}: {texts.get(name, '')}: {verdict}".replace(": : ", ": ")
 
 
-def _between(it: Estimate, factor: float, unit: str) -> str:
-    value, least, most = (item * factor for item in (it.value, it.least, it.most))
+def _format(figure: Estimate, factor: float, unit: str) -> str:
+    value, least, most = (number * factor for number in (figure.value, figure.least, figure.most))
     return f"{value:.2f} [{least:.2f}, {most:.2f}] {unit}"

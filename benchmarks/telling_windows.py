@@ -27,11 +27,11 @@ from operations.telemetry.emitter import Subscription
 
 # -- single events
 
-APART_S: Final = 0.005  # between two events: 200 a second, like ten calls
+EVENT_GAP_S: Final = 0.005  # 200 events a second, like ten calls
 STEPS: Final = 400  # of the control: some 15 µs, about as long as an event with cold caches
 ROUNDS: Final = 2  # an even number
 TURNS: Final = 15  # whose events each listener gets alone, in each round
-TURNS_APART_S: Final = 0.04
+TURN_GAP_S: Final = 0.04
 SETTLED_S: Final = 0.7  # by then the record is written, which happens twice a second
 
 
@@ -89,9 +89,9 @@ async def tell_facts(process: Process, facts: int) -> list[EmittedEvent]:
             wall_s = time.perf_counter() - began_s
             cpu_s = time.thread_time() - cpu_s
             collected = sum(seen.times) > before
-            await asyncio.sleep(APART_S / 2)
+            await asyncio.sleep(EVENT_GAP_S / 2)
             control_s = _control_s()
-            await asyncio.sleep(APART_S / 2)
+            await asyncio.sleep(EVENT_GAP_S / 2)
             took.append(
                 EmittedEvent(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
             )
@@ -137,7 +137,7 @@ async def _cost_of_turns(process: Process) -> float:
     for _ in range(TURNS):
         for fact in TURN:
             emit(fact)
-        await asyncio.sleep(TURNS_APART_S)
+        await asyncio.sleep(TURN_GAP_S)
     await asyncio.sleep(SETTLED_S)
     return time.process_time() - began_s
 
@@ -145,19 +145,20 @@ async def _cost_of_turns(process: Process) -> float:
 # -- steps
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROOMS: Final = tuple(
-    f"{ROOT}/{room}/"
-    for room in (
+EVENT_FOLDERS: Final = tuple(
+    f"{ROOT}/{folder}/"
+    for folder in (
         "operations/telemetry",
         "operations/database",
         "operations/record",
         "operations/notify",
     )
 )
-FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
+CONSOLE_FILES: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
 """Code that writes to an open console; there is no other HTTP request in the windows."""
-NAMES: Final = ("the record", "incidents")  # tasks that are run by other code (`keep_running`)
-WRITERS: Final = "log to "  # how the names of the log's threads begin
+EVENT_TASKS: Final = ("the record", "incidents")
+"""The names of tasks that process events, although other code runs them (`keep_running`)."""
+LOG_THREAD_PREFIX: Final = "log to "  # how the names of the log's threads begin
 IDLE_S: Final = 50e-6  # if the loop waits for less, it was not idle
 
 
@@ -179,9 +180,9 @@ class Account:
         self._writers = [
             item.ident
             for item in threading.enumerate()
-            if item.name.startswith(WRITERS) and item.ident is not None
+            if item.name.startswith(LOG_THREAD_PREFIX) and item.ident is not None
         ]
-        self._spell_at = (0.0, 0.0)  # `loop_s` and `threads_s` when the loop was last idle
+        self._at_last_idle = (0.0, 0.0)  # `loop_s` and `threads_s` when the loop was last idle
 
     @property
     def threads_s(self) -> float:
@@ -196,21 +197,21 @@ class Account:
 
         At most this much of the loop's lag is due to events; threads may not have delayed it.
         """
-        loop_s, threads_s = self._spell_at
+        loop_s, threads_s = self._at_last_idle
         return self.loop_s - loop_s + self.threads_s - threads_s
 
-    def note_told(self, took_s: float) -> None:
+    def add_emit_time(self, took_s: float) -> None:
         """Count the cost of emitting an event in a step of a call."""
         self.loop_s += took_s
 
-    def is_telling(self, owner: object) -> bool:
+    def processes_events(self, owner: object) -> bool:
         """Return whether a step of the loop processes events, by the owner of its callback."""
         if not isinstance(owner, asyncio.Task):
             return owner is self._owner
         task: asyncio.Task[Any] = owner
         known = self._known.get(task)
         if known is None:
-            known = self._known[task] = _processes_events(task)
+            known = self._known[task] = _is_event_task(task)
         return known
 
     @contextmanager
@@ -219,19 +220,19 @@ class Account:
         loop: Any = asyncio.get_running_loop()
         handles: Any = Handle
         run, select, execute = handles._run, loop._selector.select, loop.run_in_executor  # noqa: SLF001 - asyncio's own; nothing else passes every step
-        handles._run = self._stepping(run)  # noqa: SLF001
-        loop._selector.select = self._selecting(select)  # noqa: SLF001
-        loop.run_in_executor = self._executing(execute)
+        handles._run = self._wrap_run(run)  # noqa: SLF001
+        loop._selector.select = self._wrap_select(select)  # noqa: SLF001
+        loop.run_in_executor = self._wrap_execute(execute)
         try:
             yield
         finally:
             handles._run = run  # noqa: SLF001
             del loop._selector.select, loop.run_in_executor  # noqa: SLF001
 
-    def _stepping(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _wrap_run(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
         def run_counted(handle: Any) -> None:
             owner = getattr(handle._callback, "__self__", None)  # noqa: SLF001
-            if owner is None or not self.is_telling(owner):
+            if owner is None or not self.processes_events(owner):
                 run(handle)
                 return
             began_s = time.thread_time()
@@ -240,26 +241,26 @@ class Account:
 
         return run_counted
 
-    def _selecting(self, select: Callable[[Any], Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+    def _wrap_select(self, select: Callable[[Any], Sequence[Any]]) -> Callable[..., Sequence[Any]]:
         def select_noted(timeout: float | None = None) -> Sequence[Any]:
             began_s = time.perf_counter()
             events = select(timeout)
             if time.perf_counter() - began_s > IDLE_S:
-                self._spell_at = self.loop_s, self.threads_s
+                self._at_last_idle = self.loop_s, self.threads_s
             return events
 
         return select_noted
 
-    def _executing(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_execute(self, execute: Callable[..., Any]) -> Callable[..., Any]:
         def execute_counted(executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
             task = asyncio.current_task()
-            if task is not None and self.is_telling(task):
-                return execute(executor, self._job, work, *arguments)
+            if task is not None and self.processes_events(task):
+                return execute(executor, self._run_job, work, *arguments)
             return execute(executor, work, *arguments)
 
         return execute_counted
 
-    def _job(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    def _run_job(self, work: Callable[..., Any], *arguments: Any) -> Any:
         thread, began_s = threading.get_ident(), time.thread_time()
         with self._lock:
             self._jobs[thread] = began_s
@@ -275,12 +276,12 @@ def _clock_s(thread: int) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread))
 
 
-def _processes_events(task: asyncio.Task[Any]) -> bool:
-    if task.get_name() in NAMES:
+def _is_event_task(task: asyncio.Task[Any]) -> bool:
+    if task.get_name() in EVENT_TASKS:
         return True
     code = getattr(task.get_coro(), "cr_code", None)
     file = code.co_filename if code else ""
-    return file.startswith(ROOMS) or any(item in file for item in FEED)
+    return file.startswith(EVENT_FOLDERS) or any(item in file for item in CONSOLE_FILES)
 
 
 # -- windows
@@ -290,7 +291,7 @@ WARM_S: Final = 1.0  # before each window, while earlier events are still proces
 
 
 @dataclass
-class Counted:
+class EntryCounter:
     """A listener that counts entries."""
 
     entries: int = 0
@@ -341,7 +342,7 @@ class Switch:
             emit(event)
             took_s = time.perf_counter() - began
             self.took_s.append(took_s)
-            self.account.note_told(took_s)
+            self.account.add_emit_time(took_s)
 
         return tell_timed
 
@@ -361,7 +362,7 @@ class Switch:
 
 
 async def measure_window(
-    switch: Switch, counted: Counted, *, told: bool, length_s: float
+    switch: Switch, counted: EntryCounter, *, told: bool, length_s: float
 ) -> Window:
     """Measure for this long, after earlier events have been processed."""
     account = switch.account

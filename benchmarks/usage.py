@@ -46,7 +46,7 @@ def spent_s(pid: int) -> float:
     return sum(sum(map(int, _fields(number)[TIMES])) for number in family(pid)) / TICKS
 
 
-def holding(pid: int) -> HeldResources:
+def held_resources(pid: int) -> HeldResources:
     """Return the resources that a process and its descendants hold."""
     pids = family(pid)
     return HeldResources(

@@ -49,7 +49,7 @@ Pcm: TypeAlias = NDArray[np.int16]
 
 RATE_HZ: Final = 8000  # of a telephone
 CALLER: Final = "a caller"  # a voice that none of the lab's providers has
-FLOOR: Final = 10.0  # of 32768: the hiss that every line has
+HISS_RMS: Final = 10.0  # of 32768: the hiss that every line has
 
 
 def caller_says(text: str) -> Pcm:
@@ -67,7 +67,7 @@ def says_again(text: str) -> Pcm:
 
 def hiss(samples: Pcm) -> Pcm:
     """Return samples with line noise added."""
-    floor = np.random.default_rng(7).normal(0, FLOOR, samples.size)
+    floor = np.random.default_rng(7).normal(0, HISS_RMS, samples.size)
     return (samples + floor).clip(-32768, 32767).astype(np.int16)
 
 
@@ -105,11 +105,11 @@ def pauses(text: str, *, instance: str) -> tuple[float, ...]:
 
 def spoken_s(text: str) -> float:
     """Return how long a text takes, without pauses, in the faster of the lab's voices."""
-    return min(_sounding_s(text, name) for name in ("cartesia", "elevenlabs"))
+    return min(_sound_length_s(text, name) for name in ("cartesia", "elevenlabs"))
 
 
 @functools.cache
-def _sounding_s(text: str, instance: str) -> float:
+def _sound_length_s(text: str, instance: str) -> float:
     words = speak_now(text, voice=voice_of(instance), rate_hz=RATE_HZ).words
     return sum(word.end_s - word.start_s for word in words)
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from benchmarks.accounting import Account, Busy, Moments, clip, compare, covered_s, settle
+from benchmarks.accounting import Account, BusyPeriod, Moments, clip, compare, covered_s, split_time
 from benchmarks.report import show
 from calls.outcome import Spread
 
@@ -23,12 +23,12 @@ TURN = Moments(
     heard_s=100.88,
 )
 OTHERS = (
-    Busy(who="vad", begin_s=100.0, end_s=100.2),
-    Busy(who="turn detector", begin_s=100.2, end_s=100.26),
-    Busy(who="stt", begin_s=100.205, end_s=100.295),
-    Busy(who="llm", begin_s=100.32, end_s=100.71),
-    Busy(who="tts", begin_s=100.73, end_s=100.845),
-    Busy(who="voice's lead-in", begin_s=100.86, end_s=100.88),
+    BusyPeriod(who="vad", begin_s=100.0, end_s=100.2),
+    BusyPeriod(who="turn detector", begin_s=100.2, end_s=100.26),
+    BusyPeriod(who="stt", begin_s=100.205, end_s=100.295),
+    BusyPeriod(who="llm", begin_s=100.32, end_s=100.71),
+    BusyPeriod(who="tts", begin_s=100.73, end_s=100.845),
+    BusyPeriod(who="voice's lead-in", begin_s=100.86, end_s=100.88),
 )
 
 
@@ -52,26 +52,26 @@ def account(own_s: float) -> Account:
 def test_time_shared_by_several_providers_is_subtracted_once(
     busy: tuple[tuple[float, float], ...], covered: float
 ) -> None:
-    each = [Busy(who="x", begin_s=begin_s, end_s=end_s) for begin_s, end_s in busy]
+    each = [BusyPeriod(who="x", begin_s=begin_s, end_s=end_s) for begin_s, end_s in busy]
 
     assert covered_s(each, 1.0, 4.0) == pytest.approx(covered)
 
 
 def test_busy_time_outside_the_span_is_clipped_to_nothing() -> None:
-    begin_s, end_s = clip(Busy(who="x", begin_s=5.0, end_s=6.0), 1.0, 4.0)
+    begin_s, end_s = clip(BusyPeriod(who="x", begin_s=5.0, end_s=6.0), 1.0, 4.0)
 
     assert begin_s == end_s
 
 
 def test_the_parts_add_up_to_the_whole_answer() -> None:
-    found = settle(TURN, OTHERS)
+    found = split_time(TURN, OTHERS)
 
     assert found.v2v_s == pytest.approx(0.88)
     assert sum(found.parts.values()) == pytest.approx(found.v2v_s)
 
 
 def test_time_with_no_provider_busy_counts_as_ours() -> None:
-    found = settle(TURN, OTHERS)
+    found = split_time(TURN, OTHERS)
 
     assert found.own == pytest.approx(
         {
@@ -87,19 +87,19 @@ def test_time_with_no_provider_busy_counts_as_ours() -> None:
 
 
 def test_a_wait_that_is_shown_but_not_excused_stays_ours() -> None:
-    wait = Busy(who="the word after", begin_s=100.71, end_s=100.725, excused=False)
+    wait = BusyPeriod(who="the word after", begin_s=100.71, end_s=100.725, excused=False)
 
-    found = settle(TURN, (*OTHERS, wait))
+    found = split_time(TURN, (*OTHERS, wait))
 
     assert found.others["the word after"] == pytest.approx(0.015)
-    assert found.own_s == pytest.approx(settle(TURN, OTHERS).own_s)
+    assert found.own_s == pytest.approx(split_time(TURN, OTHERS).own_s)
     assert found.unwaited_s == pytest.approx(found.own_s - 0.015)
 
 
 def test_a_transcript_that_arrived_before_the_vad_decided_adds_no_time() -> None:
     early = dataclasses.replace(TURN, transcript_s=100.1)
 
-    found = settle(early, ())
+    found = split_time(early, ())
 
     assert found.parts["transcript_s"] == 0.0
     assert found.parts["decision_s"] == pytest.approx(0.11)
@@ -107,11 +107,11 @@ def test_a_transcript_that_arrived_before_the_vad_decided_adds_no_time() -> None
 
 def test_a_recogniser_asked_twice_is_counted_with_both_its_times() -> None:
     twice = (
-        Busy(who="stt", begin_s=100.2, end_s=100.22),
-        Busy(who="stt", begin_s=100.25, end_s=100.3),
+        BusyPeriod(who="stt", begin_s=100.2, end_s=100.22),
+        BusyPeriod(who="stt", begin_s=100.25, end_s=100.3),
     )
 
-    assert settle(TURN, twice).others["stt"] == pytest.approx(0.07)
+    assert split_time(TURN, twice).others["stt"] == pytest.approx(0.07)
 
 
 def test_the_difference_is_taken_pair_by_pair() -> None:
@@ -142,8 +142,8 @@ def test_the_target_holds_for_the_median_and_the_tail(
 
 def test_a_part_used_in_only_some_turns_counts_as_idle_in_the_others() -> None:
     console = Console(record=True, width=150, file=io.StringIO())
-    judged = settle(TURN, OTHERS)
-    early = settle(TURN, [item for item in OTHERS if item.who != "turn detector"])
+    judged = split_time(TURN, OTHERS)
+    early = split_time(TURN, [item for item in OTHERS if item.who != "turn detector"])
 
     show(console, [judged, early], [early, early], aside=Counter())
 

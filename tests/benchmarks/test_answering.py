@@ -42,7 +42,7 @@ async def test_a_person_is_spoken_to_and_never_hung_up_on(
 
     trial = await try_greeting(rendered, models.vad(TurnSettings()), recognise)
 
-    assert not trial.turned_away
+    assert not trial.treated_as_machine
     assert trial.opened_s is not None
 
 
@@ -64,7 +64,7 @@ async def test_a_person_whose_words_are_misrecognised_is_spoken_to(
 
     trial = await try_greeting(rendered, models.vad(TurnSettings()), words_misheard(rendered, seed))
 
-    assert not trial.turned_away
+    assert not trial.treated_as_machine
 
 
 async def test_speech_before_the_answer_is_heard(models: VoiceModels) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from benchmarks.caller import HeldCall, Script, hold_call
 from benchmarks.heard import judge_call
-from lab.callers import APART_S, RATE_HZ, encode, sound_of
+from lab.callers import RATE_HZ, WORD_PAUSE_S, encode, sound_of
 from lab.simulators.ears.known import BLOCK
 
 pytestmark = pytest.mark.virtual_time
@@ -26,7 +26,7 @@ MUTE = b"\xff"
 
 
 def voice(text: str) -> bytes:
-    pause = np.zeros(round(APART_S * RATE_HZ), np.int16)
+    pause = np.zeros(round(WORD_PAUSE_S * RATE_HZ), np.int16)
     words = [sound_of(item, instance="cartesia") for item in text.split()]
     return encode(np.concatenate([part for word in words for part in (word, pause)]))
 

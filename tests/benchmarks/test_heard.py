@@ -8,7 +8,7 @@ import pytest
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S
 from benchmarks.heard import judge_call, playback
-from lab.callers import APART_S, RATE_HZ, encode, sound_of
+from lab.callers import RATE_HZ, WORD_PAUSE_S, encode, sound_of
 
 ANSWER = "We open at nine."
 STOP_S = 2.0
@@ -16,7 +16,7 @@ SAID_S = 3.0  # of the call
 
 
 def sound(text: str) -> bytes:
-    pause = np.zeros(round(APART_S * RATE_HZ), np.int16)
+    pause = np.zeros(round(WORD_PAUSE_S * RATE_HZ), np.int16)
     words = [sound_of(item, instance="cartesia") for item in text.split()]
     return encode(np.concatenate([part for word in words for part in (word, pause)]))
 

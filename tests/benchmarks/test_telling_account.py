@@ -55,7 +55,7 @@ async def test_counted_time_is_forgotten_when_the_loop_is_idle() -> None:
     async with emitter:
         with account.counting():
             await asyncio.sleep(0.01)
-            account.note_told(0.5)
+            account.add_emit_time(0.5)
             owed_s = account.owed_s
             await asyncio.sleep(0.01)
             forgotten_s = account.owed_s

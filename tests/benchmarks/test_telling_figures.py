@@ -15,7 +15,7 @@ from benchmarks.telling_figures import (
     counted_lag_s,
     counted_share,
     cpu_share,
-    estimated,
+    estimate,
     figures_of,
     lag_more_s,
     pairs_of,
@@ -75,7 +75,7 @@ def test_the_lag_is_of_all_ticks_of_a_kind_together() -> None:
 
 def test_nineteen_of_twenty_intervals_hold_the_true_cost() -> None:
     shares = [
-        estimated(pairs_of(run_of(seed, costs=0.02)), cpu_share, seed=seed) for seed in range(60)
+        estimate(pairs_of(run_of(seed, costs=0.02)), cpu_share, seed=seed) for seed in range(60)
     ]
 
     held = [share for share in shares if share.least <= 0.02 / 1.02 <= share.most]
