@@ -75,7 +75,7 @@ def with_lab(lab: RunningLab, tree: Mapping[str, Any] | None = None) -> Settings
     return Settings.model_validate({"outbound": LAB_NUMBERS, **(tree or {}), "stages": lab.stages})
 
 
-def schedule_in(path: Path | None) -> str:
+def read_schedule(path: Path | None) -> str:
     """Return the text of a valid fault schedule; empty for none.
 
     Raises:
@@ -131,7 +131,7 @@ async def lab_process(
         UsageError: The fault schedule is invalid.
         CommandError: The lab did not start.
     """
-    schedule = schedule_in(faults)
+    schedule = read_schedule(faults)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     arguments = (theirs, schedule, options or LabOptions())
@@ -169,18 +169,19 @@ def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
 
 
 async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
+    """Run the lab until the parent closes its end of the pipe, or has ended."""
     voices = {spec.kind for spec in DEFAULT if STAGE_OF[spec.kind] == "tts"}
     for name in sorted(voices) if options.known else ():
         for word in " ".join(options.ready).split():
             word_sound(word, voice=voice_of(name), rate_hz=PHONE_HZ)
-    async with _build(load_schedules(schedule), options) as lab:
+    async with _build_lab(load_schedules(schedule), options) as lab:
         pipe.send(lab.describe())
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), ended.set)
         await ended.wait()
 
 
-def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
+def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
     early = options.delays == "quick"
     return Lab(
         schedule=schedule,
@@ -199,7 +200,7 @@ def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab
 
 async def run_lab(*, faults: Path | None, speed: float) -> None:
     """Run the lab in this process until SIGINT or SIGTERM, and print its addresses."""
-    schedule = schedule_in(faults)
+    schedule = read_schedule(faults)
     stop = asyncio.Event()
     for item in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(item, stop.set)

@@ -25,7 +25,7 @@ from transports.loopback.leg import LoopbackLeg
 
 LINGER_S: Final = 20.0  # how long a recorded caller waits at most for the end of an answer
 LOGS: Final = "logs"  # next to the callers' folders
-CONTENT_S: Final = 2.5  # silence after an answer that ends the call: no answer begins that late
+QUIET_S: Final = 2.5  # silence after an answer that ends the call: no answer begins that late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +81,13 @@ async def _replay_all(
     settings: Settings, callers: Sequence[tuple[Path, Recording]], *, out: Path, console: Console
 ) -> bool:
     """Replay the callers, and print a line for each; return whether a call failed."""
-    notes = KeptEntries()
+    kept = KeptEntries()
     failed = False
-    async with open_process(settings, words=True, listeners=[notes]) as process:
+    async with open_process(settings, words=True, listeners=[kept]) as process:
         names = folder_names([path for path, _ in callers])
         for (path, caller), name in zip(callers, names, strict=True):
             folder = out / name
-            replayed = await replay_one(process, notes, caller, path=path, folder=folder)
+            replayed = await replay_one(process, kept, caller, path=path, folder=folder)
             console.print(_line(replayed, folder))
             failed = failed or replayed.outcome.reason == "failed"
     return failed
@@ -106,20 +106,20 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
 
 
 async def replay_one(
-    process: Process, notes: KeptEntries, caller: Recording, *, path: Path, folder: Path
+    process: Process, kept: KeptEntries, caller: Recording, *, path: Path, folder: Path
 ) -> Replayed:
     """Replay one caller in a call and write heard.wav, timeline.jsonl and summary.json."""
     leg = LoopbackLeg(
         caller.samples,
         sample_rate_hz=caller.rate_hz,
         linger_s=LINGER_S,
-        content_s=CONTENT_S,
+        content_s=QUIET_S,
         clock=clock.monotonic,
     )
     call = process.call(leg)
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
-    entries = notes.take(call.call_id)
+    entries = kept.take(call.call_id)
     events = [entry.event for entry in entries]
     outcome = outcome_of(state_of(events))
     replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome)

@@ -25,8 +25,8 @@ class DrillCommand(TyperCommand):
 
         rows = {name: [row.name for row in chosen(name, ())] for name in MATRICES}
         matrices = [
-            (name, f"all {len(FULL)} rows" if len(of) == len(FULL) else ", ".join(of))
-            for name, of in rows.items()
+            (name, f"all {len(FULL)} rows" if len(found) == len(FULL) else ", ".join(found))
+            for name, found in rows.items()
         ]
         for title, entries in (
             ("Matrices", matrices),

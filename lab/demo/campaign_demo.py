@@ -41,7 +41,7 @@ from providers.catalog import provider
 FAILING: Final = 0.3  # of requests, at each provider
 STUCK_S: Final = 600.0  # a demo that takes longer hangs
 BOOKS_S: Final = 120.0  # the longest wait for every report in the CRM and every carrier price
-LOOK_S: Final = 0.5
+CHECK_EVERY_S: Final = 0.5
 RETRY_S: Final = 0.5  # chosen: the first wait before a report to the demo's CRM is repeated
 RETRIES: Final = 6
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -81,13 +81,17 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
     """
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
     async with lab_process() as lab, LabControl(lab) as control:
-        await _break(lab, control)
-        teller = Teller(plan.contacts, console, every_failure=plan.every_failure)
-        await show_campaign(plan, lab, teller, models=await loading)
+        await _break_providers(lab, control)
+        printer = EventPrinter(plan.contacts, console, every_failure=plan.every_failure)
+        await show_campaign(plan, lab, printer, models=await loading)
 
 
 async def show_campaign(
-    plan: CampaignDemo, lab: RunningLab, teller: "Teller", *, models: VoiceModels | None = None
+    plan: CampaignDemo,
+    lab: RunningLab,
+    printer: "EventPrinter",
+    *,
+    models: VoiceModels | None = None,
 ) -> None:
     """Run the demo with a lab whose providers are already failing.
 
@@ -95,18 +99,18 @@ async def show_campaign(
         UsageError: The port is taken.
         CommandError: The campaign takes too long, a contact has no outcome, or the records differ.
     """
-    console = teller.console
+    console = printer.console
     async with staged_register(plan.contacts, failing=FAILING) as register:
-        teller.begin()
-        async with staged_server(lab, stage_of(plan, register, teller, models)) as staged:
+        printer.begin()
+        async with staged_server(lab, stage_plan_of(plan, register, printer, models)) as staged:
             console.print(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
                 f"{FAILING:.0%} of the requests to each provider and to the CRM fail."
             )
             with _announce(plan, staged):
-                standing, dials = await _ended(staged)
-            _report(console, plan, teller, standing, dials)
-            _check(standing, plan)
+                standing, dials = await _wait_until_done(staged)
+            _print_summary(console, plan, printer, standing, dials)
+            _check_all_called(standing, plan)
             await show_books(plan, staged, register, console)
 
 
@@ -117,10 +121,13 @@ def _announce(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManage
     return announced(folder, port, storage=staged.storage, logs=plan.folder)
 
 
-def stage_of(
-    plan: CampaignDemo, register: RegisterSimulator, teller: "Teller", models: VoiceModels | None
+def stage_plan_of(
+    plan: CampaignDemo,
+    register: RegisterSimulator,
+    printer: "EventPrinter",
+    models: VoiceModels | None,
 ) -> StagePlan:
-    """Return the plan: these contacts, and a CRM that gets a report of every dial."""
+    """Return the set-up: these contacts, and a CRM that gets a report of every dial."""
     return StagePlan(
         contacts=plan.contacts,
         folder=plan.folder,
@@ -130,7 +137,7 @@ def stage_of(
             "crm": register_tree(register.url, register.api_key),
             "resilience": {"retry": {"initial_s": RETRY_S, "attempts": RETRIES}},
         },
-        listeners=[teller],
+        listeners=[printer],
         models=models,
     )
 
@@ -144,11 +151,11 @@ async def show_books(
         CommandError: They differ.
     """
     folder, lines = plan.reports or plan.folder, list[str]()
-    compared, page = await _books(plan, staged, register, lines)
+    compared, page = await _compare_books(plan, staged, register, lines)
     until_s = clock.monotonic() + BOOKS_S
     while (page or any(contact.differs for contact in compared)) and clock.monotonic() < until_s:
-        await asyncio.sleep(LOOK_S)
-        compared, page = await _books(plan, staged, register, lines)
+        await asyncio.sleep(CHECK_EVERY_S)
+        compared, page = await _compare_books(plan, staged, register, lines)
     console.print()
     for line in (*lines, "", *(contact.line for contact in compared), *page):
         console.print(line, markup=False, soft_wrap=True)
@@ -161,7 +168,7 @@ async def show_books(
     )
 
 
-async def _books(
+async def _compare_books(
     plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, lines: list[str]
 ) -> tuple[list[ComparedContact], tuple[str, ...]]:
     folder = plan.reports or plan.folder
@@ -174,27 +181,27 @@ async def _books(
     return compare_contacts(books, plan.contacts), compare_page(books)
 
 
-async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
+async def _wait_until_done(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
     try:
         return await staged.ended(within_s=STUCK_S)
     except TimeoutError:
         raise CommandError(f"the campaign was not done within {STUCK_S:g} s") from None
 
 
-async def _break(lab: RunningLab, control: LabControl) -> None:
+async def _break_providers(lab: RunningLab, control: LabControl) -> None:
     for instance in lab.instances:
         await control.set_faults(instance["name"], [FAULTS[STAGE_OF[instance["kind"]]]])
 
 
-def _check(standing: CampaignStanding, plan: CampaignDemo) -> None:
+def _check_all_called(standing: CampaignStanding, plan: CampaignDemo) -> None:
     if standing.state != "done" or standing.contacts.get("done") != len(plan.contacts):
         raise CommandError(f"the campaign is {standing.state}: {dict(standing.contacts)}")
 
 
-def _report(
+def _print_summary(
     console: Console,
     plan: CampaignDemo,
-    teller: "Teller",
+    printer: "EventPrinter",
     standing: CampaignStanding,
     dials: Sequence[Dial],
 ) -> None:
@@ -211,16 +218,21 @@ def _report(
         console.print(f"{count:4}  {label:<24} {outcome}")
     talked_s = sum(dial.length_s or 0.0 for dial in dials)
     console.print(
-        f"{len(dials)} dials to {len(plan.contacts)} contacts in {teller.now_s:.0f} s; "
+        f"{len(dials)} dials to {len(plan.contacts)} contacts in {printer.now_s:.0f} s; "
         f"{standing.outcomes.get('agent_failed', 0)} failed for our own reasons and were "
-        f"repeated; {talked_s:.0f} s of talk; {teller.failures} provider requests failed, "
-        f"{teller.opened} breakers opened."
+        f"repeated; {talked_s:.0f} s of talk; {printer.failures} provider requests failed, "
+        f"{printer.opened} breakers opened."
     )
 
 
 @dataclass(slots=True)
-class Teller:
-    """Prints the events as they happen."""
+class EventPrinter:
+    """Prints the events as they happen.
+
+    Attributes:
+        failures: How many provider requests failed.
+        opened: How often a breaker opened.
+    """
 
     contacts: Sequence[StagedContact]
     console: Console
@@ -243,25 +255,25 @@ class Teller:
     async def hear(self, entry: Entry) -> None:
         """Print an entry, if it is of interest."""
         self._count(entry.event)
-        if line := self._line(entry.event):
+        if line := self._describe(entry.event):
             self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)
 
     def _count(self, event: Event) -> None:
         self.failures += isinstance(event, AttemptFailed)
         self.opened += isinstance(event, BreakerMoved) and event.after == "open"
 
-    def _line(self, event: Event) -> str:
+    def _describe(self, event: Event) -> str:
         match event:
             case DialEnded():
-                return self._ending(event)
+                return self._describe_end(event)
             case CampaignHeld() | CampaignPaused():
                 return f"-- no calls are placed: {event.reason}"
             case CampaignResumed():
                 return f"-- dialling again, after {event.held_s:.1f} s"
             case _:
-                return self._failure(event) if self.every_failure else ""
+                return self._describe_failure(event) if self.every_failure else ""
 
-    def _failure(self, event: Event) -> str:
+    def _describe_failure(self, event: Event) -> str:
         match event:
             case AttemptFailed():
                 return f"   {event.stage} {event.provider} failed: {event.kind}"
@@ -272,7 +284,8 @@ class Teller:
             case _:
                 return ""
 
-    def _ending(self, event: DialEnded) -> str:
+    def _describe_end(self, event: DialEnded) -> str:
+        # The second part of a dial's id is the contact's id, which counts from 1.
         contact = self.contacts[(int(event.dial_id.split("-")[1]) - 1) % len(self.contacts)]
         self._ended += 1
         why = f" ({event.reason})" if event.reason else ""

@@ -21,7 +21,7 @@ ROW: Final = re.compile(r'<tr data-outcome="([a-z_]+)"><td>[^<]+</td><td class="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BookComparison:
+class CampaignBooks:
     """The four records of one campaign.
 
     Attributes:
@@ -67,13 +67,13 @@ def read_books(
     dials: Sequence[Dial],
     register: RegisterSimulator,
     carrier: CarrierRest,
-) -> BookComparison:
+) -> CampaignBooks:
     """Return the records; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
         # A number's plus would make it a formula in a spreadsheet, so it has an apostrophe.
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
     page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
-    return BookComparison(
+    return CampaignBooks(
         dials=dials,
         rows=rows,
         page={outcome: int(count) for outcome, count in ROW.findall(page)},
@@ -82,7 +82,7 @@ def read_books(
     )
 
 
-def compare_page(books: BookComparison) -> tuple[str, ...]:
+def compare_page(books: CampaignBooks) -> tuple[str, ...]:
     """Return the differences between the report's page and the ledger."""
     counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
@@ -91,7 +91,7 @@ def compare_page(books: BookComparison) -> tuple[str, ...]:
 
 
 def compare_contacts(
-    books: BookComparison, contacts: Sequence[StagedContact]
+    books: CampaignBooks, contacts: Sequence[StagedContact]
 ) -> list[ComparedContact]:
     """Return the comparison for each contact; numbers that only other records have come last."""
     known = {contact.number: contact.name for contact in contacts}
@@ -101,7 +101,7 @@ def compare_contacts(
     return [_compare(books, number, name) for number, name in names.items()]
 
 
-def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
+def _compare(books: CampaignBooks, number: str, name: str) -> ComparedContact:
     dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
     reports = {
@@ -112,23 +112,23 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     placed = {dial_id_of(url): sid for sid, to, url in books.carrier.book if to == number}
     statuses = [books.carrier.exchange.placed[sid].status for sid in placed.values()]
     differs = (
-        *_against_report(dials, row),
-        *_against_register(dials, reports),
-        *_against_calls(books, dials, number),
-        *_against_carrier(books.carrier, dials, placed),
+        *_differences_to_report(dials, row),
+        *_differences_to_crm_dials(dials, reports),
+        *_differences_to_crm_calls(books, dials, number),
+        *_differences_to_carrier(books.carrier, dials, placed),
     )
     return ComparedContact(
         number=number,
         name=name,
-        ledger=_listed(str(dial.outcome) for dial in dials),
+        ledger=_join_or_nothing(str(dial.outcome) for dial in dials),
         report=f"{row.get('outcome', 'nothing')} after {row.get('dials', '0')}",
-        register=_listed(str(report["outcome"]) for report in reports.values()),
-        carrier=_listed(statuses),
+        register=_join_or_nothing(str(report["outcome"]) for report in reports.values()),
+        carrier=_join_or_nothing(statuses),
         differs=differs,
     )
 
 
-def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str, ...]:
+def _differences_to_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str, ...]:
     if not dials or dials[-1].outcome is None:
         return ("the ledger has no outcome",)
     wanted = {
@@ -152,10 +152,10 @@ def _cost(dials: Sequence[Dial]) -> str:
     return "" if not total and any(dial.unpriced for dial in dials) else f"{total:.4f}"
 
 
-def _against_register(
+def _differences_to_crm_dials(
     dials: Sequence[Dial], told: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Return the differences to the CRM: it has one report for each dial that reached a carrier."""
+    """Compare with the CRM's reports of dials: one for each dial that reached a carrier."""
     wanted = {
         dial.id: (dial.provider_call_id, str(dial.outcome), round(dial.length_s or 0.0, 3))
         for dial in dials
@@ -168,8 +168,10 @@ def _against_register(
     return () if found == wanted else (f"the CRM was told {found}, not {wanted}",)
 
 
-def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
-    """Return what is missing: the CRM gets a call report for each dial with a conversation."""
+def _differences_to_crm_calls(
+    books: CampaignBooks, dials: Sequence[Dial], number: str
+) -> tuple[str, ...]:
+    """Compare with the CRM's reports of calls: one for each dial with a conversation."""
     talks = [
         dial
         for dial in dials
@@ -185,21 +187,21 @@ def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) ->
     return () if calls == talked else (f"the CRM was told of {calls} calls, not {talked}",)
 
 
-def _against_carrier(
+def _differences_to_carrier(
     carrier: CarrierRest, dials: Sequence[Dial], placed: Mapping[str, str]
 ) -> tuple[str, ...]:
-    asked = {dial.id: dial.provider_call_id for dial in dials if dial.provider_call_id}
-    if asked != placed:
-        return (f"the carrier has {dict(placed)}, the ledger {asked}",)
+    ordered = {dial.id: dial.provider_call_id for dial in dials if dial.provider_call_id}
+    if ordered != placed:
+        return (f"the carrier has {dict(placed)}, the ledger {ordered}",)
     return tuple(
         problem
         for dial in dials
         if dial.provider_call_id
-        for problem in _against_call(carrier, dial)
+        for problem in _differences_to_carrier_call(carrier, dial)
     )
 
 
-def _against_call(carrier: CarrierRest, dial: Dial) -> tuple[str, ...]:
+def _differences_to_carrier_call(carrier: CarrierRest, dial: Dial) -> tuple[str, ...]:
     call = carrier.exchange.placed[dial.provider_call_id]
     price = abs(float(call.price)) if call.price else 0.0
     differs: list[str] = []
@@ -216,5 +218,5 @@ def _attempt(dial: Dial) -> int:
     return dial.attempt
 
 
-def _listed(words: Iterable[str]) -> str:
+def _join_or_nothing(words: Iterable[str]) -> str:
     return ", ".join(words) or "nothing"

@@ -16,11 +16,11 @@ from bot.exits import CommandError
 from lab.demo.campaign_demo import (
     FAILING,
     CampaignDemo,
-    Teller,
+    EventPrinter,
     plan_of,
     show_books,
     show_campaign,
-    stage_of,
+    stage_plan_of,
 )
 from lab.demo.four_books import compare_contacts, compare_page, read_books
 from lab.demo.staged import (
@@ -105,11 +105,11 @@ async def test_every_contact_has_one_outcome_and_four_records_agree(tmp_path: Pa
     contacts, said = cast_of(len(EACH), EACH), io.StringIO()
     plan = CampaignDemo(contacts=contacts, jobs=6, port=0, folder=tmp_path, every_failure=True)
     console, differ = Console(file=said, width=1000), ""
-    teller = Teller(contacts, console, every_failure=True)
+    printer = EventPrinter(contacts, console, every_failure=True)
     async with (
         near_lab(faults=FAULTS, seed=5) as lab,
         staged_register(contacts, failing=FAILING) as register,
-        staged_server(lab, stage_of(plan, register, teller, None)) as staged,
+        staged_server(lab, stage_plan_of(plan, register, printer, None)) as staged,
     ):
         async with asyncio.timeout(600):
             standing, _ = await staged.ended()
@@ -160,10 +160,10 @@ async def test_the_plain_output_prints_every_failure_as_it_happens(tmp_path: Pat
         contacts=5, jobs=1, port=0, folder=tmp_path, reports=tmp_path, every_failure=True
     )
     console, ended = Console(file=said, width=1000), ""
-    teller = Teller(plan.contacts, console, every_failure=True)
+    printer = EventPrinter(plan.contacts, console, every_failure=True)
     async with near_lab(faults=FAULTS, seed=7) as lab:
         try:
-            await show_campaign(plan, lab, teller)
+            await show_campaign(plan, lab, printer)
         except CommandError as error:
             ended = str(error)
 
@@ -171,7 +171,7 @@ async def test_the_plain_output_prints_every_failure_as_it_happens(tmp_path: Pat
     lines = said.getvalue().splitlines()
     moments = [float(found[1]) for item in lines if (found := re.match(r" *([0-9.]+) s  ", item))]
     assert moments == sorted(moments)
-    assert sum(" failed: " in item for item in lines) == teller.failures > 0
+    assert sum(" failed: " in item for item in lines) == printer.failures > 0
     for contact in plan.contacts:
         assert any(f"s  {contact.name:<6} {contact.behaviour.label}" in line for line in lines)
     assert sum(line.endswith("| agree") for line in lines) == len(plan.contacts)
