@@ -21,7 +21,7 @@ ROW: Final = re.compile(r'<tr data-outcome="([a-z_]+)"><td>[^<]+</td><td class="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignBooks:
+class CampaignRecords:
     """The four records of one campaign.
 
     Attributes:
@@ -67,13 +67,13 @@ def read_books(
     dials: Sequence[Dial],
     register: RegisterSimulator,
     carrier: CarrierRest,
-) -> CampaignBooks:
+) -> CampaignRecords:
     """Return the records; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
         # A number's plus would make it a formula in a spreadsheet, so it has an apostrophe.
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
     page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
-    return CampaignBooks(
+    return CampaignRecords(
         dials=dials,
         rows=rows,
         page={outcome: int(count) for outcome, count in ROW.findall(page)},
@@ -82,7 +82,7 @@ def read_books(
     )
 
 
-def compare_page(books: CampaignBooks) -> tuple[str, ...]:
+def compare_page(books: CampaignRecords) -> tuple[str, ...]:
     """Return the differences between the report's page and the ledger."""
     counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
@@ -91,7 +91,7 @@ def compare_page(books: CampaignBooks) -> tuple[str, ...]:
 
 
 def compare_contacts(
-    books: CampaignBooks, contacts: Sequence[StagedContact]
+    books: CampaignRecords, contacts: Sequence[StagedContact]
 ) -> list[ComparedContact]:
     """Return the comparison for each contact; numbers that only other records have come last."""
     known = {contact.number: contact.name for contact in contacts}
@@ -101,7 +101,7 @@ def compare_contacts(
     return [_compare(books, number, name) for number, name in names.items()]
 
 
-def _compare(books: CampaignBooks, number: str, name: str) -> ComparedContact:
+def _compare(books: CampaignRecords, number: str, name: str) -> ComparedContact:
     dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
     reports = {
@@ -169,7 +169,7 @@ def _differences_to_crm_dials(
 
 
 def _differences_to_crm_calls(
-    books: CampaignBooks, dials: Sequence[Dial], number: str
+    books: CampaignRecords, dials: Sequence[Dial], number: str
 ) -> tuple[str, ...]:
     """Compare with the CRM's reports of calls: one for each dial with a conversation."""
     talks = [

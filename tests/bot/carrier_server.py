@@ -63,11 +63,11 @@ class OpenRoutes:
         match self.carrier:
             case "telnyx":
                 call = Carrier(url, "", phone=telnyx_call(), manner=TelnyxManner(self.telnyx))
-                self.telnyx.know(call)
+                self.telnyx.register_call(call)
                 return call
             case "plivo":
                 call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(self.plivo))
-                self.plivo.know(call)
+                self.plivo.register_call(call)
                 return call
             case "exotel":
                 manner = ExotelManner(key=KEY, token=TOKEN)

@@ -157,7 +157,11 @@ def _heard(run: MeasuredRun) -> Iterator[list[Any]]:
 
 def _carriers(carriers: Sequence[Carrier]) -> Iterator[list[Any]]:
     for number, carrier in enumerate(carriers, 1):
-        ended = {"by": carrier.ended_by, "complaints": carrier.complaints, "told": carrier.told}
+        ended = {
+            "by": carrier.ended_by,
+            "complaints": carrier.complaints,
+            "told": carrier.announcements,
+        }
         lost = {"lost": len(carrier.lost_at), "close_code": carrier.close_code}
         yield ["carrier", f"call {number}", _fields(ended | lost)]
 

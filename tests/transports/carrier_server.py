@@ -108,19 +108,19 @@ class CarrierServer:
 
     def _twilio(self, phone: PhoneCall | None) -> Carrier:
         call = Carrier(self.pool.url, TWILIO_TOKEN, phone=phone)
-        self.twilio.know(call)
+        self.twilio.register_call(call)
         return call
 
     def _telnyx(self, phone: PhoneCall | None) -> Carrier:
         manner = TelnyxManner(self.telnyx, codec=self.codec)
         call = Carrier(self.pool.url, "", phone=phone or telnyx_call(), manner=manner)
-        self.telnyx.know(call)
+        self.telnyx.register_call(call)
         return call
 
     def _plivo(self, phone: PhoneCall | None) -> Carrier:
         manner = PlivoManner(self.plivo, content_type=self.content_type)
         call = Carrier(self.pool.url, "", phone=phone or plivo_call(), manner=manner)
-        self.plivo.know(call)
+        self.plivo.register_call(call)
         return call
 
     def _exotel(self, phone: PhoneCall | None) -> Carrier:

@@ -58,7 +58,7 @@ class Line:
     ) -> tuple[int, str]:
         """Request one of our URLs as Plivo does; return the status and text of the answer."""
         form = plivo_form(phone or self.caller.phone, "in-progress") | more
-        headers = self.it.plivo.signed(signed or url, form)
+        headers = self.it.plivo.signature_headers(signed or url, form)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(url, data=form) as answer,
@@ -240,7 +240,7 @@ async def test_the_transfer_request_in_an_address_is_signed(signed: str) -> None
 def test_plivos_own_package_signs_the_address_of_a_transfer_as_the_lab_does() -> None:
     account, form = PlivoAccount(), plivo_form(plivo_call(), "in-progress")
     url = transfer_url("ab12", public_url=HERE)
-    headers = account.signed(url, form)
+    headers = account.signature_headers(url, form)
     nonce, proof = headers["X-Plivo-Signature-V3-Nonce"], headers["X-Plivo-Signature-V3"]
 
     assert validate_v3_signature("POST", url, nonce, account.auth_token, proof, form)

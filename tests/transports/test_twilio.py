@@ -332,7 +332,7 @@ async def test_hanging_up_ends_the_call_at_twilio() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
-            office.know(caller)
+            office.register_call(caller)
             call = await it.call()
 
             await call.leg.hang_up()

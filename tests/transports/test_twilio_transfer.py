@@ -45,7 +45,7 @@ async def line(
             )
             office.exchange.callees[to.number] = callee
             async with Carrier(it.url, TOKEN) as caller:
-                office.know(caller)
+                office.register_call(caller)
                 yield Line(it, office, caller, await it.call())
 
 

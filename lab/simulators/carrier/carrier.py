@@ -52,7 +52,7 @@ class Carrier(Handset):
         lost_at: When streams ended before the call, in seconds of the call.
         complaints: The carrier's log messages about the agent, such as those of Twilio's debugger.
         echoed: The names of the marks that were echoed.
-        told: The carrier's announcements between two streams.
+        announcements: What the carrier said to the caller between two streams.
         action_s: The time before the `action` is asked: a round trip.
         frozen: Whether the carrier's side is silent although the socket is open.
     """
@@ -87,7 +87,7 @@ class Carrier(Handset):
         self.complaints: list[str] = []
         self.echoed: list[str] = []
         self.lost_at: list[float] = []
-        self.told: list[str] = []
+        self.announcements: list[str] = []
         self.action_s = ACTION_S
         self._connect_person: ConnectPerson | None = None
         self._server = AgentServer(
@@ -209,7 +209,7 @@ class Carrier(Handset):
             )
             url = None if self.instructions.stream_url else self.instructions.redirect
             if self.instructions.said:
-                self.told.append(self.instructions.said)
+                self.announcements.append(self.instructions.said)
             if url is not None:
                 await asyncio.sleep(self.instructions.pause_s)
 

@@ -295,7 +295,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.app.router.add_post(base + "/connect.json", self._order)
         self.app.router.add_get(base + "/{call}.json", self._describe)
 
-    def _refuse(self, request: web.Request) -> web.Response | None:
+    def _refusal_of(self, request: web.Request) -> web.Response | None:
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)
         if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
             return _refusal(401, "Authentication failed. Invalid API Key or Token.")
@@ -306,12 +306,12 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         return None
 
     async def _account(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         return web.json_response({"Account": {"Sid": self.account_sid, "Status": self.status}})
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         fields = await request.post()
         order = {name: str(value) for name, value in fields.items() if name != EVENTS_FIELD}
@@ -332,7 +332,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         return web.json_response(call_body(dial))
 
     async def _describe(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         dial = self.exchange.placed.get(request.match_info["call"])
         if dial is None or self.forgets:

@@ -157,7 +157,7 @@ class LineEcho:
     level_db: float = -24.0
 
     def audio_in_tick(self, ear: CarrierEar, ticks: int, tick_s: float) -> Pcm:
-        """Return the echo in the audio of tick number `ticks`, of `tick_s`."""
+        """Return the echo in the audio of tick number `ticks`; a tick lasts `tick_s`."""
         rate_hz = ear.code.rate_hz
         size = round(tick_s * rate_hz)
         start = ticks * size - round(self.delay_s * rate_hz)

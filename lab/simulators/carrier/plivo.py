@@ -66,12 +66,14 @@ class PlivoSwitch:
         silent: Whether no callback is sent, as if all were lost.
     """
 
-    def __init__(self, signed: Callable[[str, Mapping[str, str]], dict[str, str]]) -> None:
-        """Start without callees; `signed` returns the headers of a form to an address."""
+    def __init__(
+        self, signature_headers: Callable[[str, Mapping[str, str]], dict[str, str]]
+    ) -> None:
+        """Start without callees; `signature_headers` signs a form that is posted to an address."""
         self.people: dict[str, Callee] = {}
         self.dialled: list[DialVerb] = []
         self.silent = False
-        self._signed = signed
+        self._signature_headers = signature_headers
 
     async def connect(
         self,
@@ -105,7 +107,7 @@ class PlivoSwitch:
     ) -> None:
         if verb.callback is None or self.silent:
             return
-        headers = self._signed(verb.callback, message)
+        headers = self._signature_headers(verb.callback, message)
         await post(session, verb.callback, message, headers, server=server)
 
 
@@ -190,7 +192,7 @@ class PlivoAccount(LoopbackServer):
         self.answer_with: int | None = None
         self.calls: dict[str, Carrier] = {}
         self.orders: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
-        self.switch = PlivoSwitch(self.signed)
+        self.switch = PlivoSwitch(self.signature_headers)
         self.ends_streams = False
         self.loses_orders = False
         self.answer_urls: dict[str, str] = {}
@@ -200,11 +202,11 @@ class PlivoAccount(LoopbackServer):
         for path in ("Call/", "Request/{request}/", "Call/{call}/", "Call/{call}/DTMF/"):
             router.add_route("*", base + path, self._call)
 
-    def know(self, call: Carrier) -> None:
+    def register_call(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
-    def signed(self, url: str, form: Mapping[str, str]) -> dict[str, str]:
+    def signature_headers(self, url: str, form: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of a form posted to `url`."""
         nonce = secrets.token_hex(10)
         return {
@@ -212,7 +214,7 @@ class PlivoAccount(LoopbackServer):
             "X-Plivo-Signature-V3-Nonce": nonce,
         }
 
-    def _refused(self, request: web.Request) -> web.Response | None:
+    def _refusal_of(self, request: web.Request) -> web.Response | None:
         """Return the refusal of a request without the account's credentials."""
         proof = aiohttp.encode_basic_auth(self.auth_id, self.auth_token)
         if hmac.compare_digest(request.headers.get("Authorization", ""), proof):
@@ -221,7 +223,7 @@ class PlivoAccount(LoopbackServer):
 
     async def _setup(self, request: web.Request) -> web.Response:
         """Describe the account, a number, or the number's application."""
-        if refused := self._refused(request):
+        if refused := self._refusal_of(request):
             return refused
         number = request.match_info.get("number")
         if number is None:
@@ -238,7 +240,7 @@ class PlivoAccount(LoopbackServer):
         return web.json_response(fields)
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
-        if refused := self._refused(request):
+        if refused := self._refusal_of(request):
             return refused
         if self.answer_with is not None:
             return web.json_response({"error": "broken"}, status=self.answer_with)
@@ -327,7 +329,7 @@ class PlivoManner(CarrierManner):
         url = self._answer_url or f"{server.public_url}/plivo/voice"
         status = "in-progress" if self._answer_url else "ringing"
         form = plivo_form(phone, status) | self._extra_fields
-        headers = self.account.signed(url, form)
+        headers = self.account.signature_headers(url, form)
         answer = self._read(await ask(session, url, form, headers, server=server))
         if answer.stream_url is None:
             raise NotConnectedError(status=200, said=answer.said)
@@ -347,7 +349,7 @@ class PlivoManner(CarrierManner):
         form = plivo_form(phone, "in-progress") | self._extra_fields
         url, fields = last.action or "", form
         while True:
-            headers = self.account.signed(url, fields)
+            headers = self.account.signature_headers(url, fields)
             text = await ask(session, url, fields, headers, server=server)
             if (verb := read_plivo_dial(text)) is None:
                 return self._read(text)

@@ -119,7 +119,7 @@ class PlivoExchange(Exchange[PlivoDial]):
 
     async def _report_detection(self, placed: PlivoDial, callee: Callee) -> None:
         assert placed.carrier is not None  # noqa: S101 - the call is in progress
-        self._account.know(placed.carrier)  # from now on, live requests find the call
+        self._account.register_call(placed.carrier)  # from now on, live requests find the call
         if not placed.order.get("machine_detection"):
             return
         await asyncio.sleep(DETECTION_S)
@@ -166,7 +166,7 @@ class PlivoExchange(Exchange[PlivoDial]):
             return
         form = plivo_form(placed.phone, placed.status) | _requested(placed) | {"Event": event}
         form |= more
-        await call_back(self, url, lambda: (form, self._account.signed(url, form)))
+        await call_back(self, url, lambda: (form, self._account.signature_headers(url, form)))
 
 
 def record_of(dial: PlivoDial) -> dict[str, Any]:

@@ -159,8 +159,8 @@ class TwilioExchange(Exchange[RequestedCall]):
     ) -> dict[str, str]:
         """Connect a live call with a callee; return the result for the verb's `action`.
 
-        With `<Refer>` that is when the callee has answered or not; with `<Dial>` at the end of the
-        conversation.
+        With `<Refer>` it returns once it is known whether the callee answers, with `<Dial>` after
+        the conversation, if there is one.
         """
         self.dialled.append(verb)
         callee = self.callees.get(verb.number, Callee())
@@ -239,11 +239,11 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self.app.router.add_get(base + "/{call}.json", self._fetch)
         self.app.router.add_post(base + "/{call}.json", self._update)
 
-    def know(self, call: Carrier) -> None:
+    def register_call(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
-    def _refuse(self, request: web.Request) -> web.Response | None:
+    def _refusal_of(self, request: web.Request) -> web.Response | None:
         if not hmac.compare_digest(request.headers.get("Authorization", ""), self._proof):
             return _refusal(401, 20003, "Authenticate")
         if self.answer_with is not None:
@@ -253,12 +253,12 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return None
 
     async def _account(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         return web.json_response({"sid": self._account_sid, "status": self.status, "type": "Full"})
 
     async def _numbers(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         wanted = request.query.get("PhoneNumber")
         found = [
@@ -269,7 +269,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"incoming_phone_numbers": found})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         fields = await request.post()
         order = {name: str(value) for name, value in fields.items()}
@@ -293,7 +293,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response(_call_body(placed), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         to = request.query.get("To")
         found = [call for call in self.exchange.placed.values() if to in (None, call.phone.called)]
@@ -302,7 +302,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"calls": [_call_body(call) for call in newest[:size]]})
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         await asyncio.sleep(self.looks_after_s)
         if self.looks_with is not None:
@@ -311,7 +311,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return _not_found(request) if placed is None else web.json_response(_call_body(placed))
 
     async def _update(self, request: web.Request) -> web.Response:
-        if refused := self._refuse(request):
+        if refused := self._refusal_of(request):
             return refused
         sid, form = request.match_info["call"], await request.post()
         wanted = str(form.get("Status"))

@@ -93,7 +93,7 @@ class TelnyxAccount(LoopbackServer):
         self.app.router.add_get("/v2/call_control_applications/{number}", self._application)
 
     async def _numbers(self, request: web.Request) -> web.Response:
-        if refused := self.turned_away(request):
+        if refused := self.refusal_of(request):
             return refused
         wanted = request.query.get("filter[phone_number]")
         found = [
@@ -104,7 +104,7 @@ class TelnyxAccount(LoopbackServer):
         return web.json_response({"data": found})
 
     async def _application(self, request: web.Request) -> web.Response:
-        if refused := self.turned_away(request):
+        if refused := self.refusal_of(request):
             return refused
         url = self.webhooks[f"+{request.match_info['number']}"]
         return web.json_response({"data": {"webhook_event_url": url, "active": True}})
@@ -117,11 +117,11 @@ class TelnyxAccount(LoopbackServer):
         )
         return base64.b64encode(raw).decode()
 
-    def know(self, call: Carrier) -> None:
+    def register_call(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
-    def signed(self, body: bytes, *, at_s: float | None = None) -> dict[str, str]:
+    def signature_headers(self, body: bytes, *, at_s: float | None = None) -> dict[str, str]:
         """Return the headers of a webhook with this body."""
         stamp = str(int(clock.utc_now().timestamp() if at_s is None else at_s))
         proof = self._private.sign(stamp.encode() + b"|" + body)
@@ -146,7 +146,7 @@ class TelnyxAccount(LoopbackServer):
         for _ in range(self.repeats):
             async with (
                 asyncio.timeout(ANSWER_S),
-                session.post(url, data=body, headers=self.signed(body)) as answer,
+                session.post(url, data=body, headers=self.signature_headers(body)) as answer,
             ):
                 if not answer.ok:
                     raise NotConnectedError(status=answer.status, said=await answer.text())
@@ -180,7 +180,7 @@ class TelnyxAccount(LoopbackServer):
                 found.setdefault(fields.get("command_id", number), (action, fields))
         return list(found.values())
 
-    def turned_away(self, request: web.Request) -> web.Response | None:
+    def refusal_of(self, request: web.Request) -> web.Response | None:
         """Return the refusal of an unauthorised request, or of every request."""
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return telnyx_refusal(401, "10009", "Authentication failed")
@@ -189,7 +189,7 @@ class TelnyxAccount(LoopbackServer):
         return None
 
     async def _command(self, request: web.Request) -> web.Response:
-        if refused := self.turned_away(request):
+        if refused := self.refusal_of(request):
             return refused
         call, action = request.match_info["call"], request.match_info["action"]
         if call in self.over:

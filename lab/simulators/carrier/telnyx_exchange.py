@@ -222,7 +222,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
                 await self.account.emit(session, placed.order["webhook_url"], event, payload)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        if refused := self.account.turned_away(request):
+        if refused := self.account.refusal_of(request):
             return refused
         order = await request.json()
         if refused := _check_order(order, self.connection_id):
@@ -241,7 +241,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": placed.status_body() | {"is_alive": False}})
 
     async def _status(self, request: web.Request) -> web.Response:
-        if refused := self.account.turned_away(request):
+        if refused := self.account.refusal_of(request):
             return refused
         placed = self.placed.get(request.match_info["call"])
         if placed is None or not _known(placed):
@@ -249,7 +249,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": placed.status_body()})
 
     async def _active(self, request: web.Request) -> web.Response:
-        if refused := self.account.turned_away(request):
+        if refused := self.account.refusal_of(request):
             return refused
         if request.match_info["connection"] != self.connection_id:
             return telnyx_refusal(404, "10005", "Resource not found")
@@ -257,7 +257,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:
-        if refused := self.account.turned_away(request):
+        if refused := self.account.refusal_of(request):
             return refused
         to, since = request.query["filter[to]"], request.query["filter[occurred_at][gte]"]
         found = [

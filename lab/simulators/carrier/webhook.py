@@ -87,7 +87,7 @@ class PhoneCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallInstructions:
-    """What the agent's server tells the carrier to do, in the form of Twilio's TwiML."""
+    """What the agent's server tells the carrier to do; the fields follow Twilio's TwiML."""
 
     stream_url: str | None  # the media address, if a stream is to be opened
     parameters: Mapping[str, str]  # sent in the stream's `start`

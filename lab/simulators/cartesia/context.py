@@ -122,7 +122,7 @@ class CartesiaContext(SocketContext[Generation]):
     async def _speak(self) -> None:
         more, spoken = True, None
         while more and not self._cancelled:
-            fresh = self._inbox.empty()  # the voice has nothing to do, so its next audio is late
+            fresh = self._inbox.empty()  # then the next audio has the delay of a first output
             text, flush, more = await self._wait_for_text()
             if text.strip():
                 spoken = await self._synthesise(text)

@@ -184,7 +184,7 @@ class DeepgramSocket:
             ahead_s = self._intake.take(len(audio[at : at + piece]) / bytes_a_second)
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
-                self._received_at = monotonic()  # the wait must not count as the client's silence
+                self._received_at = monotonic()  # messages that wait meanwhile count as received
             await self._ears.hear(audio[at : at + piece])
 
     async def _obey(self, text: str) -> None:

@@ -183,9 +183,7 @@ class KnownHearing:
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._final_words.update(
-            self._arrived_words()
-        )  # a word that has partly arrived stays pending
+        self._final_words.update(self._arrived_words())  # a partly arrived word stays pending
         self._final_until_s = self._reported_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(

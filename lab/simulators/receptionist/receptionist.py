@@ -63,7 +63,7 @@ def _choose_code(said: str, codes: Sequence[str]) -> str:
 
 
 def _tomorrow(asked: str, said: str) -> str | None:
-    """Return 9:00 on the day after the call, if the person said "tomorrow"."""
+    """Return 9:00 on the day after the call if the person said "tomorrow", otherwise `None`."""
     ended = CALL_ENDED_AT.search(asked)
     if ended is None or "tomorrow" not in said.lower():
         return None
@@ -176,7 +176,7 @@ def reply(
     if (cut := find_cut_off(messages)) is not None:
         whole = _answer(messages[: cut.at], tools)
         count = count_words_said(whole.text, cut.said)
-        # Otherwise the spoken part is from another answer, and there is nothing to continue.
+        # Only the beginning of this very answer can be continued.
         if count or whole.text.startswith(cut.said.strip()):
             return replace(
                 whole, text=continue_answer(whole.text, count=count, continuation=continuation)

@@ -31,9 +31,7 @@ def lab_engine() -> Espeak:
 
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: quieter sound after a word counts as its pause
-SINGLE_WORD_SPEED: Final = (
-    1.4  # speed factor: a single word would take twice as long as in a sentence
-)
+SINGLE_WORD_SPEED: Final = 1.4  # factor: a word alone takes twice as long as in a sentence
 WORD_PAUSE_S: Final = 0.04  # chosen: between words that are spoken singly; shorter than any pause
 MIN_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 

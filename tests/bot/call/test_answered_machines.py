@@ -13,7 +13,7 @@ from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
 from lab.callers import known
-from lab.process import LabOptions, _build
+from lab.process import LabOptions, _build_lab
 from lab.replay import KeptEntries
 from lab.simulators.mulaw import decode, encode
 from processors.answerer.answerer_rules import Answerer, AnsweringPlan
@@ -95,7 +95,7 @@ async def test_an_assistant_a_mailbox_and_early_media_are_each_treated_as_such(
     early = np.concatenate([network, quiet[:4000], beep, quiet[:4000]])
     heard = ((ASKS, asks), (TAPE, tape), (NETWORK, network), (HELLO, hello))
     utterances = tuple(known(text, samples) for text, samples in heard)
-    lab = _build({}, LabOptions(known=utterances, steady=True))
+    lab = _build_lab({}, LabOptions(known=utterances, steady=True))
     notes = KeptEntries()
     async with near_process(tmp_path / "logs", notes, lab=lab) as process:
         (asked, _), (left, left_sound), (rang, _) = await asyncio.gather(

@@ -59,7 +59,7 @@ async def line(folder: Path, person: Callee) -> AsyncIterator[PlivoLine]:
         }
         async with near_server(listener, notes, lab=lab, folder=folder, tree=tree):
             caller = Carrier(url_of(listener), "", phone=plivo_call(), manner=PlivoManner(account))
-            account.know(caller)
+            account.register_call(caller)
             async with asyncio.timeout(600), caller:
                 yield PlivoLine(caller=caller, account=account, notes=notes)
 

@@ -120,7 +120,7 @@ async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncItera
         }
         async with near_server(listener, notes, lab=lab, folder=folder, tree=tree):
             caller = Carrier(url, TOKEN, phone=phone)
-            rest.know(caller)
+            rest.register_call(caller)
             async with asyncio.timeout(600), caller:
                 yield TwilioLine(caller=caller, rest=rest, lab=running(lab), notes=notes)
 

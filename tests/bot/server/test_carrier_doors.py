@@ -39,7 +39,7 @@ async def post(
 async def plivo(
     it: CarrierServer, form: dict[str, str], path: str = "/plivo/voice"
 ) -> tuple[int, str]:
-    return await post(it, path, form, it.plivo.signed(f"{it.pool.url}{path}", form))
+    return await post(it, path, form, it.plivo.signature_headers(f"{it.pool.url}{path}", form))
 
 
 def news(event: str, **payload: Any) -> bytes:
@@ -48,7 +48,7 @@ def news(event: str, **payload: Any) -> bytes:
 
 
 async def telnyx(it: CarrierServer, body: bytes) -> int:
-    return (await post(it, "/telnyx/voice", body, it.telnyx.signed(body)))[0]
+    return (await post(it, "/telnyx/voice", body, it.telnyx.signature_headers(body)))[0]
 
 
 async def test_plivo_is_answered_as_its_own_package_would_write_it() -> None:

@@ -77,7 +77,7 @@ def verdict(headers: dict[str, str], body: bytes = BODY, *, key: str, now: float
 
 def test_a_signature_of_telnyxs_package_is_accepted() -> None:
     account = TelnyxAccount()
-    headers = account.signed(BODY)
+    headers = account.signature_headers(BODY)
 
     verify_webhook_signature(BODY, headers, account.public_key)
     now = clock.utc_now().timestamp()
@@ -86,7 +86,7 @@ def test_a_signature_of_telnyxs_package_is_accepted() -> None:
 
 def test_a_signature_that_telnyxs_package_refuses_is_refused() -> None:
     account, other = TelnyxAccount(), TelnyxAccount()
-    headers = account.signed(BODY)
+    headers = account.signature_headers(BODY)
 
     with pytest.raises(WebhookVerificationError):
         verify_webhook_signature(BODY, headers, other.public_key)
@@ -102,7 +102,7 @@ def test_a_signature_that_telnyxs_package_refuses_is_refused() -> None:
 )
 def test_an_old_webhook_is_refused(age_s: float, trouble: str | None) -> None:
     account = TelnyxAccount()
-    headers = account.signed(BODY, at_s=NOW - age_s)
+    headers = account.signature_headers(BODY, at_s=NOW - age_s)
 
     assert verdict(headers, key=account.public_key, now=NOW) == trouble
 
@@ -122,7 +122,7 @@ WRONG: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
 def test_an_invalid_telnyx_signature_is_refused(change: dict[str, str]) -> None:
     account = TelnyxAccount()
-    headers = account.signed(BODY, at_s=NOW) | change if change else {}
+    headers = account.signature_headers(BODY, at_s=NOW) | change if change else {}
 
     assert verdict(headers, key=account.public_key, now=NOW) == "wrong_signature"
 

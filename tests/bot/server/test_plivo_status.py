@@ -47,7 +47,7 @@ async def test_the_answerer_is_the_result_of_the_detection(
 def test_plivos_own_package_signs_an_address_with_our_id_as_the_lab_does() -> None:
     form, url = plivo_form(plivo_call(), "ringing"), "https://agent.example.com/plivo/status?dial=1"
     account = PlivoAccount()
-    headers = account.signed(url, form)
+    headers = account.signature_headers(url, form)
     nonce, proof = headers["X-Plivo-Signature-V3-Nonce"], headers["X-Plivo-Signature-V3"]
 
     assert validate_v3_signature("POST", url, nonce, account.auth_token, proof, form)

@@ -53,7 +53,7 @@ async def told(it: CarrierServer, event: str, **payload: Any) -> int:
     """Sign an event as Telnyx, and return the answer."""
     said = telnyx_payload(telnyx_call()) | {"direction": "outgoing"} | payload
     body = json.dumps({"data": {"event_type": event, "payload": said}}).encode()
-    return await post(it, body, it.telnyx.signed(body))
+    return await post(it, body, it.telnyx.signature_headers(body))
 
 
 async def post(it: CarrierServer, body: bytes, headers: dict[str, str]) -> int:

@@ -40,7 +40,7 @@ class TelnyxLine(Telnyx):
         account = self._account
         assert isinstance(account, TelnyxAccount)
         call = Carrier(url, "", phone=telnyx_call(), manner=TelnyxManner(account))
-        account.know(call)
+        account.register_call(call)
         return call
 
 
@@ -49,5 +49,5 @@ class PlivoLine(Plivo):
         account = self._account
         assert isinstance(account, PlivoAccount)
         call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(account))
-        account.know(call)
+        account.register_call(call)
         return call

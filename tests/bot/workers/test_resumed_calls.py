@@ -108,5 +108,5 @@ async def test_a_call_is_held_until_another_worker_is_ready_if_none_is_left(
             os.kill(workers_of(served)["w1"], signal.SIGKILL)
             await becomes(lambda: bool(call.lost_at))
             await goes_on(call)
-            assert bool(call.told) is said
+            assert bool(call.announcements) is said
         await assert_heard_once(served, lab)

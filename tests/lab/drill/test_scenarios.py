@@ -13,7 +13,7 @@ from lab.drill import bench
 from lab.drill.bench import FIRST, STANDBY
 from lab.drill.demonstration import MEANINGS, demonstrate
 from lab.drill.scenarios import SCENARIOS, perform
-from lab.process import LabOptions, RunningLab, _build
+from lab.process import LabOptions, RunningLab, _build_lab
 from tests.kit.near import running
 from tests.lab.simulators.near_ears import bring_near
 
@@ -24,7 +24,7 @@ def in_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @asynccontextmanager
     async def lab_here(options: LabOptions) -> AsyncIterator[RunningLab]:
-        async with bring_near(_build({}, options)) as lab:
+        async with bring_near(_build_lab({}, options)) as lab:
             yield running(lab)
 
     monkeypatch.setattr(bench, "lab_process", lab_here)

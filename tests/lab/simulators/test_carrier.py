@@ -273,7 +273,7 @@ async def test_the_rest_api_ends_a_call_once() -> None:
         CarrierRest(ACCOUNT, TOKEN) as office,
         Carrier(it.url, TOKEN) as caller,
     ):
-        office.know(caller)
+        office.register_call(caller)
         sid = caller.phone.call_sid
 
         answers = [await complete(office, sid), await complete(office, sid)]

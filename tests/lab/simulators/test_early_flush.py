@@ -44,7 +44,7 @@ def test_after_the_last_voiced_frame_there_is_always_as_much_quiet(quiet_s: floa
 
     hearing = Hearing(HearingSettings(rate_hz=RATE_HZ, endpoint_s=None), recogniser=notebook)
     list(hearing.hear(caller.say("What are your opening hours?") + caller.noise(quiet_s, rms=3)))
-    quiet = hearing._quiet
+    quiet = hearing._quiet_frames
     list(hearing.flush())
 
     (book,) = books

@@ -75,7 +75,7 @@ async def report(
         else:
             body = plivo_form(plivo_call(), "completed") | {"Event": "Hangup"} | more
             body |= {"CallUUID": call_ref} if call_ref else {}
-            named, headers = "X-Plivo-Signature-V3", it.plivo.signed(signed, body)
+            named, headers = "X-Plivo-Signature-V3", it.plivo.signature_headers(signed, body)
     if proof is not None:
         headers[named] = proof
     async with (
@@ -93,7 +93,7 @@ def _telnyx_report(
     payload |= {"client_state": encoded_state(signed_dial)} if signed_dial else {}
     signed = json.dumps({"data": {"event_type": "call.hangup", "payload": payload}}).encode()
     body = signed.replace(encoded_state(signed_dial).encode(), encoded_state(dial).encode())
-    return body, it.telnyx.signed(signed)
+    return body, it.telnyx.signature_headers(signed)
 
 
 ENDS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -45,7 +45,7 @@ class Plivo:
     async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
         assert self._account
         carrier = Carrier(pool.url, "", phone=plivo_call(), manner=PlivoManner(self._account))
-        self._account.know(carrier)
+        self._account.register_call(carrier)
         async with carrier:
             await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier, pressed=self._keys)
@@ -56,7 +56,7 @@ class Plivo:
         assert self._account
         form = plivo_form(carrier.phone, "completed") | {"Event": "Hangup"}
         url = f"{pool.url}/plivo/status"
-        headers = self._account.signed(url, form)
+        headers = self._account.signature_headers(url, form)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(url, data=form) as answer,

@@ -45,7 +45,7 @@ class Telnyx:
         assert self._account
         manner = TelnyxManner(self._account)
         carrier = Carrier(pool.url, "", phone=telnyx_call(), manner=manner)
-        self._account.know(carrier)
+        self._account.register_call(carrier)
         async with carrier:
             await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier, pressed=self._keys)

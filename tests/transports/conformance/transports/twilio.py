@@ -51,7 +51,7 @@ class Twilio:
             base_url=pool.url, public_url=pool.url, auth_token=AUTH_TOKEN
         )
         carrier = Carrier(pool.url, AUTH_TOKEN, phone=PhoneCall(account_sid=ACCOUNT))
-        self._rest.know(carrier)
+        self._rest.register_call(carrier)
         async with carrier:
             await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier)
