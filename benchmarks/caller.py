@@ -135,6 +135,7 @@ class CheapLine:
         return self
 
     async def _connect(self, script: Script) -> None:
+        """Post the webhook, open the media socket that its answer names, and begin the stream."""
         session = await self._stack.enter_async_context(aiohttp.ClientSession())
         twiml = await ring(
             session,
@@ -234,6 +235,7 @@ class CheapLine:
         self.over.set()
 
     def _receive(self, text: str) -> None:
+        """Record a message, and note when its sound will have been played."""
         event = EVENT.search(text)
         now_s = self.now_s
         match event.group(1) if event else "":

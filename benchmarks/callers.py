@@ -131,6 +131,7 @@ class _Sender:
 
 
 async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
+    """Run all callers of this process; cancel them if the parent process ends."""
     sender = _Sender(pipe)
     signal = _StartSignal(sender, len(plan.callers)) if plan.asks_on_signal else None
     gone = asyncio.Event()
@@ -195,6 +196,7 @@ class _StartSignal:
 async def _call_as_planned(
     sender: _Sender, plan: CrowdPlan, caller: CallerPlan, *, signal: _StartSignal | None
 ) -> None:
+    """Hold one caller's calls, and send each back when it has ended."""
     dice = random.Random(caller.number)  # noqa: S311 - pauses, not a secret
     await asyncio.sleep(max(0.0, plan.start_at + caller.rings_s - clock.monotonic()))
     while True:

@@ -173,6 +173,7 @@ def main() -> int:
 
 
 def _try(name: str, fault: str, options: argparse.Namespace) -> int:
+    """Measure and print one line and fault; return 0, 1 if the target was missed, or 3."""
     print(f"{name}, {fault}, {options.workers} workers, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="holdline-dying-") as folder:
         try:
@@ -217,6 +218,7 @@ async def _measure(
 async def _open(
     open_door: Callable[[Path], AbstractAsyncContextManager[OpenDoor]], workers: int, folder: Path
 ) -> AsyncIterator[Place]:
+    """Open a line, and run a lab and a server for it, during the block."""
     runs = folder / "runs.txt"
     (folder / "hours.py").write_text(TOOL.format(runs=str(runs), said=HOURS), encoding="utf-8")
     changes: dict[str, Any] = {

@@ -150,6 +150,7 @@ class Ear:
             self._mark("first_token_s")
 
     def _overhear_line(self, leg: Leg) -> None:
+        """Record when audio is written to the line, and when the first of it is audible."""
         output = leg.output()
         write = output.write_audio_frame
 
@@ -166,6 +167,7 @@ class Ear:
         output.write_audio_frame = write_and_note  # type: ignore[method-assign]
 
     def _overhear_detector(self, analyzer: BaseTurnAnalyzer) -> None:
+        """Record when the turn detector works, and whether it was unsure."""
         analyze = analyzer.analyze_end_of_turn
 
         async def analyze_and_note() -> tuple[EndOfTurnState, MetricsData | None]:

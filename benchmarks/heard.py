@@ -83,6 +83,7 @@ def playback(held: HeldCall) -> Playback:
 def _judge_turn(
     sound: Playback, turn: HeldTurn, *, call: int, since_s: float, voices: dict[str, int]
 ) -> HeardTurn:
+    """Judge one answer, and count its words in `voices` by the voice that spoke them."""
     first, last = (sound.seam(round(moment_s * RATE_HZ)) for moment_s in (turn.began_s, turn.end_s))
     found = find_spoken_words(sound.seamless[first:last], turn.answer)
     words = [_as_played(word, sound, first=first) for word in found]

@@ -135,6 +135,7 @@ async def _fail_over(voice: _Voice) -> float:
 
 @asynccontextmanager
 async def _open_voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
+    """Run a stage with both voices in a pipeline during the block."""
     policy = build_policies(settings, clock.monotonic())["tts"]
     turn = Turn(budget_s=settings.latency.budget_s)
     events: list[tuple[float, Any]] = []

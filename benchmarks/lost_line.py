@@ -46,6 +46,7 @@ def main() -> int:
 
 
 async def _twilio(times: int, folder: Path) -> list[float]:
+    """Break the media socket in each answer; return how long each silence was, in seconds."""
     found: list[float] = []
     async with (
         lab_process(options=LabOptions(steady=True)) as lab,
@@ -77,6 +78,7 @@ async def _break_line(call: Carrier, into_s: float) -> float:
 
 
 async def _browser(times: int, folder: Path) -> list[float]:
+    """Cut the page's network in each answer; return how long each silence was, in seconds."""
     from tests.bot.serving import free_port  # noqa: PLC0415 - needs Playwright
     from tests.e2e.severable_serve import severable  # noqa: PLC0415 - the same
     from tests.e2e.talking import answered, spoken, talking  # noqa: PLC0415 - the same

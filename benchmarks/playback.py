@@ -36,6 +36,7 @@ class Playback:
         self._join(_play(arrivals))
 
     def _join(self, pieces: list[tuple[int, bytes]]) -> None:
+        """Join the pieces: as they were played, and without the holes shorter than `HOLE_S`."""
         parts: list[Pcm] = []
         seam, end = 0, 0
         for start, payload in pieces:

@@ -35,6 +35,7 @@ async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
 async def _carry(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, away_s: float
 ) -> None:
+    """Pass on what comes from one side, each piece `away_s` later; then close the other side."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(PIECES)
 

@@ -121,6 +121,7 @@ async def _hold_calls(
 async def _split_times(
     lab: RunningLab, pairs: Sequence[tuple[Heard, Heard]], results: Results
 ) -> None:
+    """Split the times of all pairs with the lab's record; set unhealthy pairs aside."""
     requests = await lab_times.fetch(lab)
 
     def account_of(heard: Heard) -> Account:

@@ -112,6 +112,7 @@ async def bare(settings: Settings, models: VoiceModels) -> AsyncIterator[Side]:
 
 @asynccontextmanager
 async def _running(call: Awaitable[None], leg: LoopbackLeg) -> AsyncIterator[Side]:
+    """Run a call during the block; yield its caller when the line has started."""
     async with asyncio.TaskGroup() as group:
 
         async def run() -> None:

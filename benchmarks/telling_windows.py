@@ -333,6 +333,7 @@ class Switch:
         emitter.emit_for = self._timed
 
     def _timed(self, call_id: str) -> Emit:
+        """Return the `emit` of a call, timed; it does nothing while events are off."""
         emit = self._emit_for(call_id)
 
         def tell_timed(event: Event) -> None:

@@ -149,6 +149,7 @@ async def lab_process(
 
 
 async def _receive_description(pipe: Connection) -> RunningLab:
+    """Wait until the lab has started; raise `CommandError` if it does not."""
     try:
         if not await asyncio.to_thread(pipe.poll, START_S):
             raise CommandError(f"the fault lab did not start within {START_S:g} s")

@@ -102,6 +102,7 @@ def compare_contacts(
 
 
 def _compare(books: CampaignRecords, number: str, name: str) -> ComparedContact:
+    """Compare what the four records say about one contact."""
     dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
     reports = {
@@ -129,6 +130,7 @@ def _compare(books: CampaignRecords, number: str, name: str) -> ComparedContact:
 
 
 def _differences_to_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str, ...]:
+    """Compare with the contact's row in the report's table."""
     if not dials or dials[-1].outcome is None:
         return ("the ledger has no outcome",)
     wanted = {

@@ -65,6 +65,7 @@ class _Control:
         return Response(status_code=204)
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Ask the lab's control API; raise `HTTPException` if it refuses or does not answer."""
         timeout = aiohttp.ClientTimeout(total=ASK_S)
         headers = {"Authorization": f"Bearer {self._lab.control_token}"}
         if body:

@@ -311,6 +311,7 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         return web.json_response({"Account": {"Sid": self.account_sid, "Status": self.status}})
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
+        """Place a call, unless the request is invalid or its number is barred."""
         if refused := self._refusal_of(request):
             return refused
         fields = await request.post()

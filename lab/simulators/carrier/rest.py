@@ -269,6 +269,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"incoming_phone_numbers": found})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
+        """Place a call, unless it is invalid, not permitted or too soon after the last one."""
         if refused := self._refusal_of(request):
             return refused
         fields = await request.post()
@@ -311,6 +312,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return _not_found(request) if placed is None else web.json_response(_call_body(placed))
 
     async def _update(self, request: web.Request) -> web.Response:
+        """Redirect or end a live call, or cancel one that is not answered yet."""
         if refused := self._refusal_of(request):
             return refused
         sid, form = request.match_info["call"], await request.post()

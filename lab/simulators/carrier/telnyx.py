@@ -189,6 +189,7 @@ class TelnyxAccount(LoopbackServer):
         return None
 
     async def _command(self, request: web.Request) -> web.Response:
+        """Record and carry out a command, unless it is refused; `late_s` delays only the answer."""
         if refused := self.refusal_of(request):
             return refused
         call, action = request.match_info["call"], request.match_info["action"]

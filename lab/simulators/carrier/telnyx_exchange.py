@@ -222,6 +222,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
                 await self.account.emit(session, placed.order["webhook_url"], event, payload)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
+        """Place a call; a request with a known `command_id` gets the same call again."""
         if refused := self.account.refusal_of(request):
             return refused
         order = await request.json()
@@ -257,6 +258,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:
+        """List the events of all calls to a number, from a given time on."""
         if refused := self.account.refusal_of(request):
             return refused
         to, since = request.query["filter[to]"], request.query["filter[occurred_at][gte]"]

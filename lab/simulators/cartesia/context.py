@@ -120,6 +120,7 @@ class CartesiaContext(SocketContext[Generation]):
             self._admission.close("connection gone")  # no effect if it is already closed
 
     async def _speak(self) -> None:
+        """Speak the context's texts, then send `done`; stop after a cancel, without `done`."""
         more, spoken = True, None
         while more and not self._cancelled:
             fresh = self._inbox.empty()  # then the next audio has the delay of a first output

@@ -104,6 +104,7 @@ class CartesiaSimulator(Instance):
         ).serve()
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
+        """Answer with audio as the body: raw samples piece by piece, a file at once."""
         asked = await self._read_generation(request)
         shift = ByteShift()
 
@@ -126,6 +127,7 @@ class CartesiaSimulator(Instance):
         return await body.speak(await self._synthesise(request, asked))
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
+        """Answer with audio as server-sent events; the last one is `done`."""
         asked = await self._read_generation(request)
 
         def events(piece: AudioPiece, fault: Fault | None) -> bytes:

@@ -169,6 +169,7 @@ class Sender:
                 return 0.0
 
     async def _send(self, out: Outgoing) -> None:
+        """Send a message as the current fault allows; close the stream after the last one."""
         match self._current_fault():
             case faults.Silent():
                 await self._withhold(out)
@@ -205,6 +206,7 @@ class Sender:
         await self._emit(dataclasses.replace(out, heard=heard))
 
     async def _emit(self, out: Outgoing, *, times: int = 1) -> None:
+        """Send a message `times` times now, and count its words once."""
         message = out.event
         if out.heard is not None:
             final = out.heard.what != "interim"

@@ -125,6 +125,7 @@ class DeepgramSimulator(Instance):
         return ws
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Recognise a whole file, and answer after the delay, as the current fault allows."""
         admission = await self.admit(request)
         query = _read_query(request, admission, streaming=False)
         audio = await request.read()

@@ -155,6 +155,7 @@ class DeepgramSocket:
             await self._ears.close()
 
     async def _receive(self) -> None:
+        """Take the client's messages; raise `StreamOver` when the client closes the stream."""
         while True:
             message = await self._ws.receive()
             self._received_at = monotonic()
@@ -188,6 +189,7 @@ class DeepgramSocket:
             await self._ears.hear(audio[at : at + piece])
 
     async def _obey(self, text: str) -> None:
+        """Carry out a text message; report an invalid or unknown one, and keep the stream open."""
         try:
             message: Any = json.loads(text)
             kind = message["type"]
@@ -227,6 +229,7 @@ class DeepgramSocket:
             await self._sender.put(event=error(description=str(wrong)), last=True)
 
     async def _emit(self, heard: HeardAudio) -> None:
+        """Queue the messages for a result; some are sent only if the query asks for them."""
         query = self._builder.query
         match heard.what:
             case "speech_started":

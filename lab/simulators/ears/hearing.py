@@ -338,6 +338,7 @@ class Hearing:
             yield from self._follow_utterance(self._utterance, frame, voiced=voiced)
 
     def _wait_for_speech(self, frame: Samples, *, voiced: bool) -> Iterator[HeardAudio]:
+        """Start an utterance if enough of the latest frames are voiced."""
         self._recent_frames.append(frame)
         self._onset.append(voiced)
         if sum(self._onset) < ONSET[0]:
@@ -356,6 +357,7 @@ class Hearing:
     def _follow_utterance(
         self, utterance: SearchedUtterance, frame: Samples, *, voiced: bool
     ) -> Iterator[HeardAudio]:
+        """Add a frame to the utterance; settle it, search it again or end it, by the rules."""
         utterance.add(frame, voiced=voiced)
         self._onset.append(voiced)
         self._quiet_frames = 0 if voiced else self._quiet_frames + 1

@@ -280,6 +280,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
             await self._utterance.repeat(last, for_s=fault.delay_s)
 
     async def _say(self, text: str, *, fresh: bool) -> Speech:
+        """Speak a text as one generation; raise `UtteranceOver` if the plan does not allow it."""
         refused = await self._socket.plan.begin(len(text))
         if refused is not None:
             await self._channel.refuse(refused)
@@ -388,6 +389,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
             await self.close()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        """Take messages until the client closes the socket, or sends none for `idle_s`."""
         while True:
             try:
                 message = await self.ws.receive(timeout=self.plan.idle_s)

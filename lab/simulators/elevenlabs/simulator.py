@@ -203,6 +203,7 @@ class ElevenLabsSimulator(Instance):
     async def _body(
         self, request: web.Request, speech: Speech, *, render: Render, kind: str
     ) -> web.StreamResponse:
+        """Answer with the speech as a body, or refuse it if the plan does not allow it now."""
         refused = await self.plan.begin(len(speech.text))
         if refused is not None:
             status = 401 if refused == "quota_exceeded" else 429

@@ -96,6 +96,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
 
 
 def _check_messages(messages: Sequence[Any]) -> None:
+    """Check each role, and that tool messages answer all tool calls before any other message."""
     pending: set[str] = set()
     for at, message in enumerate(messages):
         where = f"messages[{at}]"

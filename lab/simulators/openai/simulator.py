@@ -217,6 +217,7 @@ class OpenAISimulator(Instance):
             self._open_requests -= 1
 
     async def _answer(self, request: web.Request, admission: Admission) -> web.StreamResponse:
+        """Answer a request, unless it exceeds the rate limit or is invalid."""
         if not self._rate.take():
             return self.error_response(429, retry_after_s=self._rate.next_in_s)
         try:
@@ -236,6 +237,7 @@ class OpenAISimulator(Instance):
     async def _send_unstreamed(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
+        """Send an answer as one body, once generating it would have ended."""
         await self.pace.wait_first()
         for _ in completion.pieces:  # generating the answer takes this long
             fault = admission.fault_now()

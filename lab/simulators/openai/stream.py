@@ -177,6 +177,7 @@ class AnswerStream:
             self._admission.request.details |= {"sent": self._sent, "words": self._words}
 
     async def _send_pieces(self, completion: Completion, *, first_s: float) -> None:
+        """Send the role, the pieces, the reason of the end and the usage, until a fault ends it."""
         role = {"role": "assistant", "content": "", "refusal": None}
         if completion.reply.text or not completion.calls:
             await self._event(completion.chunk(role))
@@ -243,6 +244,7 @@ class AnswerStream:
     async def _cut(
         self, completion: Completion, fault: faults.Cut, *, at: TokenPiece | None
     ) -> None:
+        """End the stream as the fault says, if required inside the word that comes next."""
         if fault.inside_word and at is not None and at.delta.get("content"):
             text = at.delta["content"]
             half = text[: max(1, len(text) // 2 + 1)]
