@@ -90,7 +90,7 @@ def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
     found = [machine for machine in machines if machine.right_s is not None]
     share = len(found) / len(machines)
     first = _p95([trial.first_s for trial in trials])
-    right = _p95([_right_s(person) for person in [*people, *_early(machines)]])
+    right = _p95([_right_s(person) for person in [*people, *_recognisable_in_time(machines)]])
     return [
         ("people hung up on", f"{len(hung_up_on)} of {len(people)}", "0", not hung_up_on),
         (
@@ -120,7 +120,7 @@ def _further_figures(trials: Sequence[Trial]) -> list[tuple[str, str]]:
         for machine in machines
         if machine.right_s is not None and math.isfinite(machine.recognisable_s)
     ]
-    early = f"{len(_early(machines))} of {len(machines)}"
+    early = f"{len(_recognisable_in_time(machines))} of {len(machines)}"
     return [
         ("machines that could be recognised by then", early),
         ("right word on all, p95", f"{_p95([_right_s(trial) for trial in trials]):.2f} s"),
@@ -138,7 +138,7 @@ def _right_s(trial: Trial) -> float:
     return math.inf if trial.right_s is None else trial.right_s
 
 
-def _early(machines: Sequence[Trial]) -> list[Trial]:
+def _recognisable_in_time(machines: Sequence[Trial]) -> list[Trial]:
     """Return the machines that could be recognised within `DECIDED_S`."""
     return [machine for machine in machines if machine.recognisable_s <= DECIDED_S]
 

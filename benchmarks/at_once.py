@@ -130,7 +130,7 @@ async def _run_once(
 async def _break(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice once all callers have been greeted, then let them speak."""
 
-    await asyncio.gather(*(group.greeted() for group in groups))
+    await asyncio.gather(*(group.wait_until_greeted() for group in groups))
     await site.control.set_faults(FIRST_VOICE, [CUT])
     ask_at = clock.monotonic() + SIGNAL_S
     for group in groups:

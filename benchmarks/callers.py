@@ -74,7 +74,7 @@ class Crowd:
             pass
         return self._ended
 
-    async def greeted(self) -> None:
+    async def wait_until_greeted(self) -> None:
         """Wait until each caller has been greeted or has given up, or the process has ended."""
         while await self._next() not in ("greeted", "done"):
             pass

@@ -78,12 +78,12 @@ def cells(run: LoadRun) -> tuple[str, ...]:
 def table(runs: Sequence[LoadRun]) -> Table:
     """Return all runs as a table for a terminal."""
     found = Table(*COLUMNS)
-    for run in ordered(runs):
+    for run in sort_runs(runs):
         found.add_row(*cells(run), style="" if run.holds else "red")
     return found
 
 
-def ordered(runs: Sequence[LoadRun]) -> list[LoadRun]:
+def sort_runs(runs: Sequence[LoadRun]) -> list[LoadRun]:
     """Return the runs sorted by number of calls, stock Pipecat first in each group."""
     return sorted(runs, key=lambda run: (run.calls, run.side != STOCK, run.workers))
 
@@ -169,7 +169,7 @@ def _lines(
     yield ""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|{' --- |' * len(COLUMNS)}"
-    for run in ordered(runs):
+    for run in sort_runs(runs):
         mark = "" if run.holds else " ✗"
         row = cells(run)
         yield f"| {row[0]}{mark} | {' | '.join(row[1:])} |"

@@ -56,11 +56,11 @@ class Ear:
             analyzer: The turn detector of that pipeline.
         """
         notes: Mapping[type[Frame], Note] = {
-            TranscriptionFrame: self._transcribed,
-            VADUserStartedSpeakingFrame: self._started,
-            VADUserStoppedSpeakingFrame: self._stopped,
-            LLMContextFrame: self._decided,
-            LLMTextFrame: self._worded,
+            TranscriptionFrame: self._note_transcript,
+            VADUserStartedSpeakingFrame: self._note_start,
+            VADUserStoppedSpeakingFrame: self._note_stop,
+            LLMContextFrame: self._note_decision,
+            LLMTextFrame: self._note_token,
             TTSAudioRawFrame: lambda _: self._mark("first_speech_s"),
         }
         processor = leg.input().next
@@ -124,28 +124,28 @@ class Ear:
         if again or name not in self._marks:
             self._marks[name] = self._clock()
 
-    def _started(self, _frame: Frame) -> None:
+    def _note_start(self, _frame: Frame) -> None:
         self._marks.clear()
         self._mark("began_s")
         self._busy.clear()
         self._unsure = False
 
-    def _stopped(self, frame: VADUserStoppedSpeakingFrame) -> None:
+    def _note_stop(self, frame: VADUserStoppedSpeakingFrame) -> None:
         if "noticed_s" not in self._marks:
             self._mark("noticed_s")
             self._marks["stopped_s"] = self._marks["noticed_s"] - frame.stop_secs
 
-    def _transcribed(self, frame: TranscriptionFrame) -> None:
+    def _note_transcript(self, frame: TranscriptionFrame) -> None:
         if "decided_s" not in self._marks and frame.id != self._transcript:
             self._transcript = frame.id
             self._mark("transcript_s", again=True)  # of several, the last one was waited for
 
-    def _decided(self, frame: LLMContextFrame) -> None:
+    def _note_decision(self, frame: LLMContextFrame) -> None:
         if "heard_s" not in self._marks:
             self._decisions.add(frame.id)
             self._mark("decided_s")
 
-    def _worded(self, frame: LLMTextFrame) -> None:
+    def _note_token(self, frame: LLMTextFrame) -> None:
         if frame.text.strip():
             self._mark("first_token_s")
 

@@ -77,7 +77,7 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
         at_s = sum(map(len, pieces)) / RATE_HZ
         match say:
             case str():
-                sound, spoken = _spoken(say, greeting, engine)
+                sound, spoken = _speak(say, greeting, engine)
                 pieces.append(sound)
                 words += [(at_s + after_s, word) for after_s, word in spoken]
             case (hz, length_s):
@@ -91,9 +91,7 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
     return RenderedGreeting(greeting=greeting, pcm=pcm, words=tuple(words))
 
 
-def _spoken(
-    text: str, greeting: Greeting, engine: Espeak
-) -> tuple[Pieces, list[tuple[float, str]]]:
+def _speak(text: str, greeting: Greeting, engine: Espeak) -> tuple[Pieces, list[tuple[float, str]]]:
     """Return speech, and when each word ends, in seconds."""
     samples, starts = engine.speak(text, [greeting.voice], words_per_minute=greeting.pace, pitch=50)
     sound = soxr.resample(samples.astype(np.float64) / 32768, engine.rate_hz, RATE_HZ)

@@ -53,12 +53,12 @@ async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
     """Return the answers that refused callers got, by the moment at which they rang."""
     options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
     async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
-        ready = await _refused(callers, agent.url)
+        ready = await _call_all(callers, agent.url)
         await _reload(agent.url, folder)
-        return {"just ready": ready, "just reloaded": await _refused(callers, agent.url)}
+        return {"just ready": ready, "just reloaded": await _call_all(callers, agent.url)}
 
 
-async def _refused(callers: int, url: str) -> list[str]:
+async def _call_all(callers: int, url: str) -> list[str]:
     """Call from all callers; return what the refused ones were told."""
     apart_s = WITHIN_S / max(1, callers - 1)
     answers = await asyncio.gather(*(_call(url, number * apart_s) for number in range(callers)))

@@ -22,7 +22,7 @@ WORDS_A_MINUTE: Final = 150
 RMS: Final = 0.1 * 32768  # -20 dBFS, like the recorded callers
 
 
-def spoken(rate_hz: int) -> list[NDArray[np.int16]]:
+def render_phrases(rate_hz: int) -> list[NDArray[np.int16]]:
     """Return each phrase as 16-bit mono samples."""
     voices = Voices()
     rendered: list[NDArray[np.int16]] = []

@@ -65,7 +65,7 @@ async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Res
         folder: For the calls' journals.
         beside_late: Whether the other side is Holdline as well, without early answers and speech.
     """
-    rendered = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
+    rendered = await asyncio.to_thread(phrases.render_phrases, sides.RATE_HZ)
     models = await asyncio.to_thread(sides.load)
     results = Results()
     attempts = round(turns * (1 + SPARE))

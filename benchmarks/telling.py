@@ -173,7 +173,7 @@ async def measure(plan: Plan) -> Found:
     async with (
         lab_process(options=options) as lab,
         _process(lab, plan, url) as (process, counted),
-        _served(process, listening),
+        _serve(process, listening),
         _console(url, found),
     ):
         found.facts = await tell_facts(process, plan.facts)
@@ -182,7 +182,7 @@ async def measure(plan: Plan) -> Found:
         switch = Switch(process.emitter)
         with switch.account.counting():
             await _hold_calls(plan, url, process, switch, counted, found)
-        found.recorded = await _recorded(process.settings.storage.url)
+        found.recorded = await _count_recorded(process.settings.storage.url)
     return found
 
 
@@ -255,7 +255,7 @@ async def _process(
 
 
 @asynccontextmanager
-async def _served(process: Process, listening: socket.socket) -> AsyncIterator[None]:
+async def _serve(process: Process, listening: socket.socket) -> AsyncIterator[None]:
     """Serve carriers and the console during the block, as a server does."""
     async with asyncio.TaskGroup() as tasks:
         app = application(process, tasks, Extras())
@@ -287,7 +287,7 @@ async def _console(url: str, found: Found) -> AsyncIterator[None]:
         found.shown = int(output or 0)
 
 
-async def _recorded(url: str) -> int:
+async def _count_recorded(url: str) -> int:
     count = select(func.count()).select_from(HAPPENINGS)
     async with Database(url) as database, database.reading() as connection:
         return (await connection.execute(count)).scalar_one()

@@ -27,7 +27,7 @@ def main() -> int:
 
     logs.set_up(level="WARNING", folder=None)
     console = Console(soft_wrap=True, highlight=False)
-    measure = {"own": _own, "heard": _heard, "read": _read}
+    measure = {"own": _measure_own, "heard": _measure_heard, "read": _measure_read}
     found: dict[str, Any] = {}
     good = True
     for part in options.only:
@@ -38,7 +38,7 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+def _measure_own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     """Measure how the time of a healthy answer is split; return whether the target was met."""
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
@@ -60,7 +60,7 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     return enough and report.within_target(found.ours, found.theirs), everything
 
 
-def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+def _measure_heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     """Measure what callers of both sides hear; return whether the targets were met."""
     from benchmarks import beside, latency_report  # noqa: PLC0415 - after the log's rules
 
@@ -76,7 +76,7 @@ def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     return met, {delays: latency_report.as_json(sides) for delays, sides in found.items()}
 
 
-def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+def _measure_read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     """Play recordings of people reading, as callers; return whether the targets were met."""
     from benchmarks import latency_report, read_clips  # noqa: PLC0415 - after the log's rules
 

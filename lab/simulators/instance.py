@@ -1,6 +1,6 @@
 """One simulated provider on its own loopback port: admission, faults, record, start and stop.
 
-A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `authorised` and
+A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `is_authorised` and
 `error_response`. Every handler begins with `admission = await self.admit(request)`, which applies
 faults of the connection (refused, reset, silent, an HTTP error, a wrong key) and then raises
 instead of returning. For faults of the stream, call `admission.fault_now()` before each output, so
@@ -100,7 +100,7 @@ class Instance:
         """Return the provider's HTTP and websocket routes."""
         return []
 
-    def authorised(self, request: web.Request) -> bool:
+    def is_authorised(self, request: web.Request) -> bool:
         """Return whether the request carries this instance's key; by default as a bearer token."""
         return request.headers.get("Authorization") == f"Bearer {self.api_key}"
 
@@ -167,7 +167,7 @@ class Instance:
         request[ADMISSION] = admission
         admission.request.details |= self.request_details(request)
         await _break_connection(request, admission)
-        if not self.authorised(request):
+        if not self.is_authorised(request):
             admission.request.ok_auth = False
             admission.close("401")
             raise RequestRefused(self.error_response(401))

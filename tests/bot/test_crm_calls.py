@@ -35,7 +35,7 @@ from lab.demo.staged import (
     StagePlan,
     staged_server,
 )
-from lab.simulators.carrier.callee import spoken
+from lab.simulators.carrier.callee import synthesise_line
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core
@@ -117,7 +117,7 @@ class RegisterRun:
         async with asyncio.timeout(120), Carrier(self.staged.url, AUTH_TOKEN, phone=phone) as ada:
             await ada.listen()
             for line in lines:
-                await ada.say(spoken(line, RATE_HZ))
+                await ada.say(synthesise_line(line, RATE_HZ))
                 await ada.listen(within_s=20)
 
 
@@ -127,7 +127,9 @@ async def lab_that_knows(*lines: str) -> AsyncIterator[Lab]:
     lab = Lab(core=Core(steady=True))
     for instance in lab.instances.values():
         if isinstance(instance, DeepgramSimulator):
-            instance._ears = KnownEars([known(line, spoken(line, RATE_HZ)) for line in lines])
+            instance._ears = KnownEars(
+                [known(line, synthesise_line(line, RATE_HZ)) for line in lines]
+            )
     async with lab:
         yield lab
 

@@ -23,7 +23,7 @@ async def test_a_call_without_events_has_the_sip_status_of_its_event_list() -> N
 
 async def test_a_ringing_dial_whose_answer_was_lost_is_found_without_its_events() -> None:
     async with unheard("telnyx", **{A: Callee(ring_s=20)}) as it:
-        it.api.behind = True
+        it.api.lists_late = True
         await lost(it, request("d-1"))
         found = await it.carrier.find("d-1", A, 0.0)
 
@@ -46,7 +46,7 @@ async def test_a_call_with_an_unknown_end_lasts_until_telnyx_forgets_it() -> Non
         await it.carrier.dial(request("d-1"))
         await asyncio.sleep(5)
         placed = it.placed
-        del placed.told[1:]  # the list knows of the beginning alone
+        del placed.events_sent[1:]  # the list knows of the beginning alone
 
         found = await it.carrier.find("d-1", A, 0.0)
         assert found is not None

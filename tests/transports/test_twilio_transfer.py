@@ -69,7 +69,7 @@ async def test_a_request_whose_answer_is_lost_may_be_in_progress(
 ) -> None:
     async with line(callee, returns_within_s=returns_within_s) as on:
         on.office.breaks_off = breaks_off
-        on.office.changes_after_s = 2.0 if breaks_off else 7.0
+        on.office.change_delay_s = 2.0 if breaks_off else 7.0
 
         assert await on.call.leg.transfer(DESK, ring_s=10) == outcome
         assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
@@ -85,7 +85,7 @@ async def test_a_request_whose_answer_is_lost_may_be_in_progress(
 
 async def test_a_request_without_effect_leaves_the_call_as_it_is() -> None:
     async with line(Callee()) as on:
-        on.office.changes_after_s = 3600.0
+        on.office.change_delay_s = 3600.0
         began_s = on.caller.now_s
 
         assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
@@ -99,7 +99,7 @@ async def test_a_request_without_effect_leaves_the_call_as_it_is() -> None:
 
 async def test_a_caller_who_returns_without_a_report_was_not_answered() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
-        on.office.changes_after_s = 3600.0
+        on.office.change_delay_s = 3600.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await asyncio.sleep(1)
         await on.caller.break_off()

@@ -122,7 +122,7 @@ async def _talk(call: Carrier, callee: Callee) -> None:
     """
     for line in callee.lines:
         await call.listen(quiet_s=QUIET_S, within_s=TIMEOUT_S)
-        await call.say(spoken(line, call.rate_hz))
+        await call.say(synthesise_line(line, call.rate_hz))
     if callee.leaves_after_s is not None:
         since_s = call.now_s
         async with asyncio.timeout(TIMEOUT_S):
@@ -138,7 +138,7 @@ async def _talk(call: Carrier, callee: Callee) -> None:
 
 async def _record(call: Carrier, callee: Callee) -> None:
     """Play a machine: greeting and beep, then silence for `records_s`, then hang up."""
-    await call.say(spoken(callee.greeting, call.rate_hz))
+    await call.say(synthesise_line(callee.greeting, call.rate_hz))
     beep = np.sin(2 * np.pi * BEEP_HZ * np.arange(round(BEEP_S * call.rate_hz)) / call.rate_hz)
     await call.say((beep * 8000).astype(np.int16))
     await asyncio.sleep(callee.records_s)
@@ -146,7 +146,7 @@ async def _record(call: Carrier, callee: Callee) -> None:
 
 
 @functools.cache
-def spoken(text: str, rate_hz: int) -> Pcm:
+def synthesise_line(text: str, rate_hz: int) -> Pcm:
     """Return a callee's words as audio, without silence after them."""
     samples = speak_now(text, voice=voice_of(VOICE_NAME), rate_hz=rate_hz).samples
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > QUIET_LEVEL)

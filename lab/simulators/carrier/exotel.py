@@ -164,7 +164,7 @@ class ExotelExchange(Exchange[ExotelDial]):
     ends with its stream, because nothing follows the stream.
 
     Attributes:
-        writes: The format of callbacks.
+        callback_format: The format of callbacks.
         billed_after_s: The time from a call's end to its price.
     """
 
@@ -173,7 +173,7 @@ class ExotelExchange(Exchange[ExotelDial]):
     def __init__(self, server: AgentServer | None = None) -> None:
         """Start without callees."""
         super().__init__(server)
-        self.writes: Literal["parts", "form", "json"] = "parts"
+        self.callback_format: Literal["parts", "form", "json"] = "parts"
         self.billed_after_s = 2.0
 
     def number(self, placed: ExotelDial) -> str:
@@ -207,7 +207,7 @@ class ExotelExchange(Exchange[ExotelDial]):
             return
         placed.statuses.append(event)
         fields = callback_fields(placed, event)
-        await call_back(self, url, lambda: encode_callback(fields, self.writes))
+        await call_back(self, url, lambda: encode_callback(fields, self.callback_format))
 
 
 def callback_fields(dial: ExotelDial, event: str) -> dict[str, str]:

@@ -136,7 +136,7 @@ class CarrierManner(ABC):
     def stop_message(self, phone: PhoneCall) -> WireMessage:
         """Return the message for the stream's end."""
 
-    def numbered(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
+    def with_number(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
         """Return a message with its number and its stream."""
         form = self.form
         return message | {form.number: form.number_type(number), form.stream: phone.stream_sid}

@@ -405,10 +405,10 @@ class PlivoManner(CarrierManner):
         message = {"event": "start", "sequenceNumber": 1, "start": start}
         return (message | {"extra_headers": self._extra_headers},)
 
-    def numbered(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
+    def with_number(self, message: WireMessage, phone: PhoneCall, number: int) -> WireMessage:
         """Return a message with its number, its stream, and the headers."""
         more = {"extra_headers": self._extra_headers}
-        return super().numbered(message, phone, number) | more
+        return super().with_number(message, phone, number) | more
 
     def echo_message(self, name: str) -> WireMessage:
         """Return `playedStream`."""

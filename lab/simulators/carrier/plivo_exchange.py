@@ -99,7 +99,7 @@ class PlivoExchange(Exchange[PlivoDial]):
 
     def _manner(self, placed: PlivoDial) -> PlivoManner:
         url = placed.order["answer_url"]
-        return PlivoManner(self._account, answer_url=url, extra_fields=_requested(placed))
+        return PlivoManner(self._account, answer_url=url, extra_fields=_request_ids(placed))
 
     async def _report_ringing(self, placed: PlivoDial) -> None:
         """Wait until the rate allows the call, then report that it rings, unless it was ended."""
@@ -164,7 +164,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         url = placed.order.get(address)
         if url is None or event in self.silent:
             return
-        form = plivo_form(placed.phone, placed.status) | _requested(placed) | {"Event": event}
+        form = plivo_form(placed.phone, placed.status) | _request_ids(placed) | {"Event": event}
         form |= more
         await call_back(self, url, lambda: (form, self._account.signature_headers(url, form)))
 
@@ -193,7 +193,7 @@ def record_of(dial: PlivoDial) -> dict[str, Any]:
     }
 
 
-def _requested(dial: PlivoDial) -> dict[str, str]:
+def _request_ids(dial: PlivoDial) -> dict[str, str]:
     return {"RequestUUID": dial.request_uuid, "ALegRequestUUID": dial.request_uuid}
 
 

@@ -197,9 +197,9 @@ class CarrierRest(LoopbackServer, OrderIntake):
         requests: CallSid and requested status of every authorised change; for a new call, an empty
             text and the called number.
         answer_with: A status to answer instead, as a fault.
-        looks_with: The same, only for looking up a call.
-        looks_after_s: The delay of the answer to a look-up.
-        changes_after_s: The time to carry out and answer a change of a live call.
+        look_up_status: A status to answer to look-ups of a call instead, as a fault.
+        look_up_delay_s: The delay of the answer to a look-up.
+        change_delay_s: The time to carry out and answer a change of a live call.
         breaks_off: Whether such a change is carried out, but not answered: the connection breaks.
         not_permitted: Prefixes of numbers that the account may not call: its geo permissions.
         exchange: Places the calls.
@@ -220,8 +220,8 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
-        self.looks_with: int | None = None
-        self.looks_after_s, self.changes_after_s = 0.0, 0.0
+        self.look_up_status: int | None = None
+        self.look_up_delay_s, self.change_delay_s = 0.0, 0.0
         self.breaks_off = False
         self.not_permitted: tuple[str, ...] = ()
         self.calls_per_s = 1.0
@@ -305,9 +305,9 @@ class CarrierRest(LoopbackServer, OrderIntake):
     async def _fetch(self, request: web.Request) -> web.Response:
         if refused := self._refusal_of(request):
             return refused
-        await asyncio.sleep(self.looks_after_s)
-        if self.looks_with is not None:
-            return _refusal(self.looks_with, 20500, "Internal Server Error")
+        await asyncio.sleep(self.look_up_delay_s)
+        if self.look_up_status is not None:
+            return _refusal(self.look_up_status, 20500, "Internal Server Error")
         placed = self.exchange.placed.get(request.match_info["call"])
         return _not_found(request) if placed is None else web.json_response(_call_body(placed))
 
@@ -327,7 +327,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
             return _not_found(request)
         if self.breaks_off and request.transport is not None:
             request.transport.abort()
-        await asyncio.sleep(self.changes_after_s)
+        await asyncio.sleep(self.change_delay_s)
         return await self._change(call, form.get("Twiml"), wanted)
 
     async def _change(self, call: Carrier, twiml: object, wanted: str) -> web.Response:

@@ -47,7 +47,7 @@ class MediaStream:
     async def send(self, message: WireMessage) -> None:
         """Send a message, if the socket is still open."""
         self._sequence += 1
-        numbered = self._manner.numbered(message, self._phone, self._sequence)
+        numbered = self._manner.with_number(message, self._phone, self._sequence)
         with suppress(ConnectionError, RuntimeError):  # the reader sees the reason
             await self.socket.send_json(numbered)
 

@@ -139,9 +139,9 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
     Attributes:
         account: Its REST interface accepts the requests.
         connection_id: Of the application that may place calls.
-        too_soon: How many requests were refused because they exceeded the rate.
+        over_rate: How many requests were refused because they exceeded the rate.
         mute: Whether events are only listed, not sent.
-        behind: Whether the list of events lags: it is then empty.
+        lists_late: Whether the list of events lags: it is then empty.
         tells_cost: Whether the application reports costs.
         billed_after_s: The time from a call's end to its cost.
     """
@@ -153,9 +153,9 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         OrderIntake.__init__(self)
         self.account = account
         self.connection_id = "1684641123236054244"
-        self.too_soon = 0
+        self.over_rate = 0
         self.mute = False
-        self.behind = False
+        self.lists_late = False
         self.tells_cost = True
         self.billed_after_s = 2.0
         self._codec = codec
@@ -228,10 +228,12 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         order = await request.json()
         if refused := _check_order(order, self.connection_id):
             return refused
-        placed = next((call for call in self.placed.values() if _same(call.order, order)), None)
+        placed = next(
+            (call for call in self.placed.values() if _is_same_request(call.order, order)), None
+        )
         if placed is None:
             if self.is_too_soon():
-                self.too_soon += 1
+                self.over_rate += 1
                 return telnyx_refusal(429, "10011", "Too many requests")
             phone = telnyx_call(caller=order["from"], called=order["to"])
             placed = TelnyxRequestedCall(phone=phone, order=order, created=utc_now())
@@ -245,7 +247,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         if refused := self.account.refusal_of(request):
             return refused
         placed = self.placed.get(request.match_info["call"])
-        if placed is None or not _known(placed):
+        if placed is None or not _is_listed(placed):
             return telnyx_refusal(404, "10005", "Resource not found")
         return web.json_response({"data": placed.status_body()})
 
@@ -267,7 +269,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
             for item in self.placed.values()
             for event in item.events_sent
             if item.phone.called == to
-            and not self.behind
+            and not self.lists_late
             and datetime.fromisoformat(event["event_timestamp"]) >= datetime.fromisoformat(since)
         ]
         return web.json_response({"data": found, "meta": {"total_results": len(found)}})
@@ -296,7 +298,7 @@ def _check_order(order: Mapping[str, Any], connection_id: str) -> web.Response |
     return None
 
 
-def _known(placed: TelnyxRequestedCall) -> bool:
+def _is_listed(placed: TelnyxRequestedCall) -> bool:
     return placed.ended is None or (utc_now() - placed.ended).total_seconds() < KNOWN_S
 
 
@@ -306,6 +308,6 @@ def _state(account: TelnyxAccount, placed: TelnyxRequestedCall) -> dict[str, str
     return {} if state is None else {"client_state": state}
 
 
-def _same(order: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_same_request(order: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     command_id = order.get("command_id")
     return command_id is not None and command_id == other.get("command_id")

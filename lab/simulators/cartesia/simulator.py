@@ -76,7 +76,7 @@ class CartesiaSimulator(Instance):
         """The complete websocket URL."""
         return f"{self.server.base_url('ws')}/tts/websocket"
 
-    def authorised(self, request: web.Request) -> bool:
+    def is_authorised(self, request: web.Request) -> bool:
         """Accept the key as a header, as a bearer token or, for browsers, in the query."""
         given = (
             request.headers.get("X-API-Key")

@@ -330,7 +330,7 @@ def error(*, description: str, message: str = "", variant: str = "SchemaError") 
 
 def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
     """Return words as in writing, with capitals; with a final mark if the sentence has ended."""
-    written = [word.capitalize() if word in _capitalised() else word for word in words]
+    written = [word.capitalize() if word in _capitalised_words() else word for word in words]
     if not written:
         return []
     mark = "?" if written[0].lower() in QUESTIONS else "."
@@ -363,6 +363,6 @@ def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[Rec
 
 
 @functools.cache
-def _capitalised() -> frozenset[str]:
+def _capitalised_words() -> frozenset[str]:
     slots = read_templates().slots
     return frozenset(("i", "i'm", "i'd", *slots["first"], *slots["last"], *slots["day"]))

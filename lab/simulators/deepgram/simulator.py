@@ -95,7 +95,7 @@ class DeepgramSimulator(Instance):
         await super().stop()
         await self._ears.stop()
 
-    def authorised(self, request: web.Request) -> bool:
+    def is_authorised(self, request: web.Request) -> bool:
         """Accept the key in the header or, from browsers, as the second subprotocol."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if not key:

@@ -10,7 +10,7 @@ import itertools
 import json
 import random
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -156,12 +156,7 @@ def _snake(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snake_key(key: str) -> str:
-    return "".join(_lowered(key))
-
-
-def _lowered(key: str) -> Iterator[str]:
-    for letter in key:
-        yield f"_{letter.lower()}" if letter.isupper() else letter
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
 
 QUEUED_S: Final = 0.05  # about how long requests above the plan's limit wait before they fail

@@ -128,7 +128,7 @@ class ElevenLabsSimulator(Instance):
         """The websocket base; the same port serves HTTP."""
         return self.server.base_url("ws")
 
-    def authorised(self, request: web.Request) -> bool:
+    def is_authorised(self, request: web.Request) -> bool:
         """Accept the key in its header or, for browsers, in the query."""
         given = request.headers.get("xi-api-key") or request.query.get("xi-api-key", "")
         return hmac.compare_digest(given.encode(), self.api_key.encode())

@@ -87,19 +87,19 @@ class Completion:
         if self.calls:
             message["tool_calls"] = self.calls
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
-        return self._named("chat.completion") | {"choices": [choice], "usage": self.usage}
+        return self._header_fields("chat.completion") | {"choices": [choice], "usage": self.usage}
 
     def chunk(self, delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
         """Return one chunk of a stream."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = self._named("chat.completion.chunk") | {"choices": [choice]}
+        chunk = self._header_fields("chat.completion.chunk") | {"choices": [choice]}
         return chunk | {"usage": None} if self.chat.wants_usage else chunk
 
     def usage_chunk(self) -> dict[str, Any]:
         """Return the chunk before the end, with the usage and no choices."""
-        return self._named("chat.completion.chunk") | {"choices": [], "usage": self.usage}
+        return self._header_fields("chat.completion.chunk") | {"choices": [], "usage": self.usage}
 
-    def _named(self, kind: str) -> dict[str, Any]:
+    def _header_fields(self, kind: str) -> dict[str, Any]:
         return {
             "id": self._id,
             "object": kind,

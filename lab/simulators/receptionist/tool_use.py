@@ -108,7 +108,7 @@ def result_in_words(messages: Sequence[Message]) -> str:
         return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
     if question := _CONFIRMATION_QUESTION.search(content):  # the tool demands a confirmation
         return question[0]
-    return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
+    return _DONE.get(name) or f"Thank you for waiting. {_as_sentence(content)} {phrases.ELSE}"
 
 
 _DONE: Final = {
@@ -132,7 +132,7 @@ def _name_of_call(messages: Sequence[Message], call_id: str) -> str:
     return ""
 
 
-def _spoken(content: str) -> str:
+def _as_sentence(content: str) -> str:
     """Return a result as a sentence; a result that is already a sentence is unchanged."""
     try:
         value = json.loads(content)

@@ -67,7 +67,7 @@ async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
 @pytest.mark.parametrize("form", ["parts", "form", "json"])
 async def test_callbacks_are_read_in_every_format(form: str) -> None:
     async with dialling("exotel", Callee(fate="busy")) as it:
-        it.account.exchange.writes = form  # type: ignore[assignment]
+        it.account.exchange.callback_format = form  # type: ignore[assignment]
         await it.dial()
 
         assert (await it.ended()).outcome == "busy"

@@ -110,7 +110,7 @@ async def test_a_person_who_answers_while_the_state_is_unknown_is_not_hung_up_on
     status: int,
 ) -> None:
     async with desk(Callee(ring_s=6)) as it:
-        it.office.looks_with = status
+        it.office.look_up_status = status
         telephone = await it.connected(await it.call())
 
         assert telephone.ended_by == "agent"
@@ -120,7 +120,7 @@ async def test_a_person_who_answers_while_the_state_is_unknown_is_not_hung_up_on
 
 async def test_late_status_requests_hang_up_on_no_person() -> None:
     async with desk(Callee(ring_s=8)) as it:
-        it.office.looks_after_s = 30
+        it.office.look_up_delay_s = 30
         await it.connected(await it.call())
 
         assert failures(it) == 1
@@ -128,18 +128,18 @@ async def test_late_status_requests_hang_up_on_no_person() -> None:
 
 async def test_the_outcome_of_a_call_is_learned_once_a_request_succeeds() -> None:
     async with desk(Callee(fate="busy", ring_s=2)) as it, asyncio.TaskGroup() as tasks:
-        it.office.looks_with = 503
+        it.office.look_up_status = 503
         called = tasks.create_task(it.call())
         await asyncio.sleep(5)
         assert not called.done()
-        it.office.looks_with = None
+        it.office.look_up_status = None
 
         assert await called == "busy"
 
 
 async def test_no_telephone_keeps_ringing_when_the_outcome_is_never_learned() -> None:
     async with desk(Callee(fate="no-answer", ring_s=RING_S)) as it:
-        it.office.looks_with = 503
+        it.office.look_up_status = 503
         began_s = it.pool.clock()
 
         assert await it.call() == "no_answer"
@@ -150,7 +150,7 @@ async def test_no_telephone_keeps_ringing_when_the_outcome_is_never_learned() ->
 
 async def test_a_person_who_answers_during_the_last_request_is_not_hung_up_on() -> None:
     async with desk(Callee(ring_s=3)) as it, asyncio.TaskGroup() as tasks:
-        it.office.looks_after_s = 30
+        it.office.look_up_delay_s = 30
         called = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed) and it.placed.carrier is not None)
         it.pool.now_ahead_s = RING_S + RING_MARGIN_S
@@ -171,7 +171,7 @@ async def test_a_call_being_placed_is_cancelled_when_the_caller_hangs_up() -> No
 
 async def test_a_person_who_answers_during_a_late_request_does_not_wait_for_it() -> None:
     async with desk(Callee(ring_s=3)) as it:
-        it.office.looks_after_s = 30
+        it.office.look_up_delay_s = 30
         began_s = it.pool.clock()
         leg = await it.call()
 
