@@ -61,8 +61,8 @@ from fallbacks.events import (
 from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
-LISTS_LATER: Final = "retried until it is listed, even after a restart"
-NOBODY_LISTS: Final = "an operator must add it to the list"
+LISTED_LATER: Final = "retried until it is listed, even after a restart"
+LISTED_BY_HAND: Final = "an operator must add it to the list"
 WAITS: Final = "calls go on; unwritten data waits for free space"
 WORDLESS_ANSWERS: Final = 4  # in a row: a turn asks twice, and one turn proves nothing
 AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
@@ -323,17 +323,28 @@ def _listing_changed(
 ) -> IncidentEvents:
     """Return the events for the do-not-call list.
 
-    A number that could not be listed begins an incident; one that was listed ends it.
+    All numbers that will be listed later share one incident, which ends when any number has been
+    listed: the database works again. A number that is neither listed nor on disk has an incident of
+    its own, which no event ends, because only a person can list it.
     """
-    if isinstance(event, DoNotCallListed | DoNotCallWanted):
+    if isinstance(event, DoNotCallListed | DoNotCallWanted):  # after either, a number is listed
         return incidents.end((STORAGE, NO_CALLS), now)
-    severity, reason, then = Severity.HIGH, "", LISTS_LATER
-    if isinstance(event, DoNotCallDropped) and not event.on_disk:
-        severity, then = Severity.CRITICAL, NOBODY_LISTS
-        reason = f"the number of call {event.call_id}"
     found = IncidentBegan(
-        stage=STORAGE, rung=NO_CALLS, kind="not_listed", severity=severity, reason=reason, then=then
+        stage=STORAGE,
+        rung=NO_CALLS,
+        kind="not_listed",
+        severity=Severity.HIGH,
+        then=LISTED_LATER,
     )
+    if isinstance(event, DoNotCallDropped) and not event.on_disk:
+        reason = f"the number of call {event.call_id} is neither on the list nor on disk"
+        found = replace(
+            found,
+            rung=event.call_id,
+            severity=Severity.CRITICAL,
+            reason=reason,
+            then=LISTED_BY_HAND,
+        )
     return incidents.add_failure(found, now)
 
 

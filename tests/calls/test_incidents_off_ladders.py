@@ -6,7 +6,7 @@ import pytest
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
-from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import IncidentBegan, IncidentEnded
 from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
@@ -232,20 +232,23 @@ def test_a_failed_opt_out_is_an_incident_until_one_is_listed(
     )
 
 
-def test_a_lost_opt_out_makes_the_incident_worse_and_names_its_call(
+def test_a_lost_opt_out_is_an_incident_of_its_own_that_no_other_listing_ends(
     incidents: Incidents,
 ) -> None:
     incidents.handle(STILL_OWED, 10.0)
     kept = incidents.handle(replace(UNLISTED, on_disk=True), 11.0)
-    (grew,) = incidents.handle(UNLISTED, 12.0)
+    (lost,) = incidents.handle(UNLISTED, 12.0)
+    (ended,) = incidents.handle(DoNotCallListed(call_id="c2", tries=1), 13.0)
 
     assert kept == ()
-    assert grew == IncidentGrew(
+    assert lost == IncidentBegan(
         stage="storage",
-        rung="do_not_call",
+        rung="c1",
         kind="not_listed",
         severity=Severity.CRITICAL,
-        reason="the number of call c1",
+        reason="the number of call c1 is neither on the list nor on disk",
         then="an operator must add it to the list",
-        failures=3,
     )
+    assert isinstance(ended, IncidentEnded)
+    assert ended.rung == "do_not_call"
+    assert incidents.has("storage", "c1")
