@@ -71,20 +71,24 @@ class Playback:
 
 
 def _play(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
-    """Return the pieces that were played: the first sample and the mu-law of each."""
+    """Return the pieces that were played, each as the position of its first sample and its mu-law.
+
+    Positions are in samples; mu-law has one byte for each.
+    """
     pieces: list[tuple[int, bytes]] = []
-    dry = 0  # the sample at the end of the received audio
-    for at_s, what, payload in arrivals:
+    ends_at = 0  # the position at which the received audio ends
+    for at_s, kind, payload in arrivals:
         now = round(at_s * RATE_HZ)
-        if what == "media":
-            sound = base64.b64decode(payload)
-            pieces.append((max(dry, now), sound))
-            dry = pieces[-1][0] + len(sound)
+        if kind == "media":
+            mu_law = base64.b64decode(payload)
+            start = max(ends_at, now)  # after the earlier audio; if that has ended, on arrival
+            pieces.append((start, mu_law))
+            ends_at = start + len(mu_law)
             continue
-        dry = min(dry, now)
+        ends_at = min(ends_at, now)  # "clear": the telephone drops what it has not played yet
         while pieces and pieces[-1][0] >= now:
             pieces.pop()
-        if pieces:
-            start, sound = pieces.pop()
-            pieces.append((start, sound[: now - start]))
+        if pieces:  # it was being played
+            start, mu_law = pieces.pop()
+            pieces.append((start, mu_law[: now - start]))
     return pieces

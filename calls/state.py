@@ -1,9 +1,8 @@
 """The state of a call: the only fold over the events of a call.
 
-The record, the console, the log, the metrics, the traces, the alerts, the summary of a call, the
-report to the CRM, the work after a call and the verdict on a dial read a `CallState`. Each listener
-folds the entries itself, because it has a queue of its own, and remembers ended calls for as long
-as it needs them.
+The record, the console, the log, the metrics, the summary of a call, the report to the CRM, the
+work after a call and the verdict on a dial read a `CallState`. Each listener folds the entries
+itself, because it has a queue of its own, and remembers ended calls for as long as it needs them.
 
 A turn gets its number when turn detection decides it (`TurnDecided`). From the caller's first sound
 until then, the next turn is in progress (`turn_now`). A model may be asked early for that turn.

@@ -138,6 +138,9 @@ async def post_signed(
 ) -> tuple[int, Mapping[str, str]]:
     """Post a message in the Standard Webhooks format; return the answer's status and headers.
 
+    `timestamp` in the body is the time of this attempt, in seconds, not of the event. A status that
+    means a failure is returned, too; pass both values to `check_accepted`.
+
     Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 
     Args:
@@ -146,8 +149,8 @@ async def post_signed(
         data: Its content.
         message_id: Identifies the message; a repeat has the same one.
         secret: The signing secret; empty for no signature.
-        now: The time of the signature, in seconds since 1970.
-        timeout_s: As for `ask`.
+        now: The time of this attempt and of its signature, in seconds since 1970.
+        timeout_s: From connecting to the end of the answer.
 
     Raises:
         RemoteError: There is no answer.
@@ -157,7 +160,7 @@ async def post_signed(
     headers = {"webhook-id": message_id, "webhook-timestamp": at}
     if secret:
         headers["webhook-signature"] = signature(secret, f"{message_id}.{at}.{body}")
-    # The body of the answer is ignored: many servers say "Accepted".
+    # The answer's body is ignored: many servers send plain text, such as "Accepted".
     status, answer_headers, _ = await ask(
         "POST", url, timeout_s=timeout_s, body=body.encode(), headers=headers
     )

@@ -1,14 +1,14 @@
-"""Counts measures of the code's structure; docs/architecture.md quotes the figures.
+"""Measures the code's structure; CONTRIBUTING.md quotes the figures.
 
     .venv/bin/python scripts/count_structure.py            # the source
     .venv/bin/python scripts/count_structure.py --calls    # and two calls; takes a minute
 
-With --calls, two calls are traced: a turn of a recorded caller, and a voice that is cut in
-mid-sentence. A crossing is a function of ours that calls, or awaits, a function in another of our
-files. Each pair of functions counts once, however often one calls the other. Crossings between
-folders are those that would remain if each folder were one file. A turn lasts from the caller's
-stop to the answer's first sample on the line, a cut from the lost connection to the next voice's
-first audio.
+With --calls, two calls are traced: a turn of a recorded caller, and a voice that fails in
+mid-sentence. A crossing is a call, or an await, from a function in one of our files to a function
+in another. Each pair of functions counts once, however often one calls the other. Crossings between
+folders are those that would remain if each folder were one file. A turn lasts from the moment when
+the caller stops to the answer's first sample on the line; a failover lasts from the loss of the
+connection to the first audio of the next voice.
 """
 
 import ast
@@ -32,6 +32,7 @@ FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_METHODS: Final = 12
 MAX_LINES: Final = 40
 CALLER: Final = ROOT / "tests" / "fixtures" / "callers" / "01_hours.wav"
+LOSS_BEFORE_EVENT_S: Final = 0.01  # chosen: a loss is reported within this time
 CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}\n"
 
 
@@ -142,25 +143,24 @@ def _folder(name: str) -> Path:
     return Path(name.split(":", maxsplit=1)[0]).parent
 
 
-def count_calls() -> None:
-    """Play a healthy call and one in which a voice is cut, and print their crossings."""
-    from calls.events import AnswerHeard, CallerStopped  # noqa: PLC0415
+def print_crossings() -> None:
+    """Trace two calls, and print the crossings in a caller's turn and in a failover of voices."""
+    from calls.events import AnswerHeard, CallerStopped  # noqa: PLC0415 - after the path is set
     from fallbacks.events import AttemptFailed, AttemptWon  # noqa: PLC0415
 
     healthy = _trace_call(None)
     stops = [event for _, event in healthy.events if isinstance(event, CallerStopped)]
-    heard = next(event for _, event in healthy.events if isinstance(event, AnswerHeard))
-    stop = max(event.at_s for event in stops if event.at_s < heard.at_s)
+    answer = next(event for _, event in healthy.events if isinstance(event, AnswerHeard))
+    last_stop_s = max(event.at_s for event in stops if event.at_s < answer.at_s)
     print("a caller's turn:")
-    healthy.print_between(stop, heard.at_s)
+    healthy.print_between(last_stop_s, answer.at_s)
     cut = _trace_call(CUT)
     failed_at = next(at for at, event in cut.events if isinstance(event, AttemptFailed))
     won_at = next(
         at for at, event in cut.events if isinstance(event, AttemptWon) and at > failed_at
     )
-    print("a voice that is cut:")
-    lost_at = failed_at - 0.01  # about when the connection was lost, just before the event
-    cut.print_between(lost_at, won_at)
+    print("a voice that fails:")
+    cut.print_between(failed_at - LOSS_BEFORE_EVENT_S, won_at)
 
 
 def _trace_call(faults: str | None) -> Crossings:
@@ -183,4 +183,4 @@ if __name__ == "__main__":
     print_source(count_source())
     if "--calls" in sys.argv:
         sys.path.insert(0, str(ROOT))
-        count_calls()
+        print_crossings()

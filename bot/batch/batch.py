@@ -172,7 +172,7 @@ class Batch:
         )
 
     async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
-        """Return the transcript of a recording.
+        """Return the transcript of a recording, by the first rung of the ladder that succeeds.
 
         Args:
             path: A sound file: any WAV, or another format that the recogniser accepts.
@@ -185,14 +185,15 @@ class Batch:
         content = await asyncio.to_thread(read_recording, path)
         recording = WholeRecording(content=content, language=language)
 
-        async def work(rung: RungSpec) -> Transcript:
+        async def transcribe_on(rung: RungSpec) -> Transcript:
             recogniser = provider("stt", rung.kind).load_batch_ear()
             return await recogniser.transcribe(rung, recording)
 
-        return await self._run("stt", self.settings.stages.stt, work, rate_hz=PHONE_HZ)
+        # A rung's settings need a rate, but a recording has its own.
+        return await self._run("stt", self.settings.stages.stt, transcribe_on, rate_hz=PHONE_HZ)
 
     async def say(self, text: str, *, rate_hz: int = PHONE_HZ) -> BatchSound:
-        """Return a text as audio.
+        """Return a text as audio, by the first rung of the ladder that succeeds.
 
         Raises:
             UnusableInputError: There is nothing to say, or too much.
@@ -200,12 +201,12 @@ class Batch:
         """
         check_text(text)
 
-        async def work(rung: RungSpec) -> BatchSound:
+        async def synthesise_on(rung: RungSpec) -> BatchSound:
             voice = provider("tts", rung.kind).load_batch_voice()
             pcm = await voice.synthesise(rung, text)
             return BatchSound(pcm=pcm, rate_hz=rate_hz, provider=rung.name)
 
-        return await self._run("tts", self.settings.stages.tts, work, rate_hz=rate_hz)
+        return await self._run("tts", self.settings.stages.tts, synthesise_on, rate_hz=rate_hz)
 
     async def _run(
         self,

@@ -77,19 +77,21 @@ def _check_stages(layers: Layers) -> Iterator[Problem]:
 def _check_rung(
     layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]
 ) -> Iterator[Problem]:
+    """Check a rung's kind, its URL, and that no key goes to a foreign host by default."""
     kind, known = rung.get("kind"), kinds(stage)
     if kind not in known:
         close = nearest(kind, known) if isinstance(kind, str) else None
-        guess = f'did you mean "{close}"? ' if close else ""
-        held = "is missing" if kind is None else f"is {shown(kind)}"
-        yield layers.problem((*key, "kind"), f"{held}; {guess}({', '.join(known)})")
+        suggestion = f'did you mean "{close}"? ' if close else ""
+        what_is_wrong = "is missing" if kind is None else f"is {shown(kind)}"
+        text = f"{what_is_wrong}; {suggestion}({', '.join(known)})"
+        yield layers.problem((*key, "kind"), text)
         return
     vendor = provider(stage, str(kind))
     url, insecure = rung.get("url"), rung.get("insecure")
     if isinstance(url, str) and (text := _why_url_is_wrong(url, vendor, insecure=insecure)):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")
-    keyless = vendor.key_env and not any(map(rung.get, ("api_key_env", "api_key")))
-    if keyless and usual_variable(stage, rung) is None:
+    names_no_key = vendor.key_env and not any(map(rung.get, ("api_key_env", "api_key")))
+    if names_no_key and usual_variable(stage, rung) is None:  # its host is not the vendor's
         text = f"is missing, and {vendor.key_env} is not sent to {shown(url)} by default"
         yield layers.problem((*key, "api_key_env"), f"{text}; name the variable with its key")
 

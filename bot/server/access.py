@@ -48,10 +48,11 @@ OWN_SITES: Final = ("same-origin", "none")
 
 
 def names_loopback(host: str) -> bool:
-    """Return whether a `Host` header is a loopback name or address, with any port.
+    """Return whether a host, as in a `Host` header, is a loopback name or address.
 
-    Another site can point a name of its own at 127.0.0.1 and then read our responses (DNS
-    rebinding). But it cannot make the browser send `localhost` or an IP address as `Host`.
+    A port is ignored. Another site can point a name of its own at 127.0.0.1, and its pages can then
+    read our responses (DNS rebinding). But the browser sends that name as `Host`, not `localhost`
+    or a loopback address.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

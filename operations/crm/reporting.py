@@ -89,15 +89,18 @@ class CrmReporter:
                 self._queued.set()
 
     async def write(self) -> bool:
-        """Store all waiting reports; return False if the database is down."""
+        """Move the queued reports to the outbox, oldest first.
+
+        Return False at the first one that cannot be stored; it stays queued.
+        """
         while self._waiting:
             queued = self._waiting[0]
             try:
                 await self._put(queued)
             except StorageError as error:
-                logger.error("a report to the CRM is not stored yet: {}", error)
+                logger.error("a report for the CRM is not stored yet, and is retried: {}", error)
                 return False
-            # Unless it was dropped meanwhile because too many waited.
+            # Meanwhile, it may have been dropped from a full queue.
             if self._waiting and self._waiting[0] is queued:
                 self._waiting.popleft()
         return True

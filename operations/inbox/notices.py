@@ -92,16 +92,20 @@ async def send_notices(
 
 
 def notice_text(entry: InboxEntry) -> AlertText:
-    """Return a notice for people, with the number masked."""
-    whom = masked(entry.number) or "a withheld number"
+    """Return the text of the notice about a callback or a message.
+
+    It contains only the masked number, and the reason for the callback or the transcript of the
+    message. The inbox has the complete number.
+    """
+    whom = masked(entry.number) or "a caller without a number"
     text = printable(entry.text)[:MAX_TEXT]
     lines = [
         f"At {for_people(entry.at)}.",
         *([f"Agent: {entry.agent}"] if entry.agent else []),
         *([f"Length: {entry.length_s:.0f} s"] if entry.length_s is not None else []),
         *([text] if text else []),
-        *([f"The campaign {entry.campaign} calls back."] if entry.campaign else []),
-        f"Open the inbox for the number, and to close it. [{entry.call_id}]",
+        *([f"The campaign {entry.campaign} will call back."] if entry.campaign else []),
+        f"To see the number or to close this entry, open the inbox. [{entry.call_id}]",
     ]
     return AlertText(title=f"{TITLES[entry.kind]} by {whom}", lines=tuple(lines))
 

@@ -13,7 +13,7 @@ from calls.entry import Entry
 from calls.events import AnswerHeard, BargedIn
 from calls.known_calls import KnownCalls
 from calls.sentences import CHOICES, Vendors, explain, phrase, say, vendor_at
-from calls.state import STAGES, CallState
+from calls.state import STAGES, CallState, failed_provider
 from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
 from operations.masking import masked, without_words
 
@@ -142,9 +142,12 @@ class RecentWork:
         return window.minute(seconds_of(entry.at))
 
     def _count_failure(self, failed: AttemptFailed, entry: Entry) -> None:
-        """Count a failure in a call; remember it as the last one even if it was a probe's."""
+        """Count a failure in a call, if the rung is its cause; remember every failure as the last.
+
+        Also one of a probe, or of a request that every rung would reject.
+        """
         minute = self._minute(failed.stage, failed.provider, entry)
-        if entry.call_id:
+        if entry.call_id and failed_provider(failed):
             minute.failures += 1
         failure = {
             "at": entry.at,

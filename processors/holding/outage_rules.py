@@ -374,15 +374,19 @@ class OutageMenu:
         return ()
 
     def _finish(self, event: ChoiceDone) -> Actions:
-        """Announce the result of a choice and say goodbye; if it failed, try its substitute."""
+        """Return the actions after a choice was carried out, or failed.
+
+        If it failed and has a substitute, that is tried. Otherwise its result is announced, if
+        there is a text for it, and the goodbye follows.
+        """
         if not event.done and event.choice in SUBSTITUTES:
             stage = self._outage.stage if self._outage else ""
             choice = SUBSTITUTES[event.choice]
             return _carry_out(choice, stage, has_keys=self._settings.has_keys)
         result: Actions = ()
-        if event.lost:
+        if event.lost:  # a message with words; an empty one is dropped without comment
             result = (_speak(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
-        elif event.choice in SAID_AFTER:
+        elif event.done and event.choice in SAID_AFTER:
             result = (_speak(Then.NOTHING, SAID_AFTER[event.choice], protected=True),)
         return (*result, *self._say_goodbye())
 

@@ -1,5 +1,7 @@
 """The last 15 minutes of every rung, by minute, summed over processes."""
 
+from dataclasses import replace
+
 import pytest
 
 from calls.entry import Entry
@@ -123,3 +125,14 @@ async def test_turns_of_two_processes_are_in_order_and_bounded() -> None:
 
     assert len(found) == MAX_TURNS
     assert [merge_turn[0] for merge_turn in found] == sorted(merge_turn[0] for merge_turn in found)
+
+
+async def test_a_request_that_every_rung_would_reject_is_no_failure_of_this_one() -> None:
+    work = ConsoleSums()
+    rejected = replace(failed(kind=Kind.BAD_REQUEST), scope=Scope.PAYLOAD)
+    await heard(work, (0, "c1", rejected))
+
+    found = merged(work, NOON + 2)
+
+    assert found["failures"] == 0
+    assert found["last_failure"]
