@@ -113,8 +113,8 @@ class _RecordingWatch(AnswererWatch):
         super().__init__(
             PLAN,
             say=_do_nothing,
-            part=_do_nothing,
-            excuse=_excuse,
+            end_call=_do_nothing,
+            set_away=_set_away,
             remember=lambda _: None,
             emit=lambda _: None,
             clock=clock,
@@ -158,7 +158,7 @@ async def try_greeting(
     return Trial(rendered=rendered, done=tuple(watch.done))
 
 
-def _excuse(*, away: bool) -> None:
+def _set_away(*, away: bool) -> None:
     del away
 
 

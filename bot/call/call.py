@@ -259,7 +259,7 @@ class Call:
         The goodbye cannot be interrupted. A call that is already ending keeps its reason.
         """
         if self._pipeline and self._reason is None:
-            await self._pipeline.farewell.part(reason, words=self._agent.farewell, final=True)
+            await self._pipeline.farewell.end_call(reason, words=self._agent.farewell, final=True)
 
     async def cancel(self, reason: str) -> None:
         """End the call at once, even if a processor hangs."""

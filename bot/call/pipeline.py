@@ -230,8 +230,8 @@ class CallPipeline:
             max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
         self.farewell = Farewell(
             end=self._end,
-            sounds=self._is_agent_audible,
-            last_words=self.hold_line.decision.part,
+            is_audible=self._is_agent_audible,
+            on_last_words=self.hold_line.decision.note_goodbye,
         )
         self.dialogue.asides.goodbye = lambda: self.farewell.cut_off
         self.silence = CallerSilence(
@@ -278,8 +278,8 @@ class CallPipeline:
             self.answerer = AnswererWatch(
                 answering,
                 say=self.tts.queue_frame,
-                part=partial(self.farewell.part, final=True),
-                excuse=self.silence.excuse,
+                end_call=partial(self.farewell.end_call, final=True),
+                set_away=self.silence.set_away,
                 remember=lambda words: self.dialogue.add("user", clean(words)),
                 emit=emit,
                 clock=self._clock,
@@ -369,7 +369,7 @@ class CallPipeline:
         dialogue.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
     def _is_agent_audible(self) -> bool:
-        return self.floor.agent_sounds(self._clock())
+        return self.floor.is_agent_audible(self._clock())
 
     def _processors(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""

@@ -69,7 +69,7 @@ def state_of(
     messages = [dict(message) for message in dialogue.memory.messages if isinstance(message, dict)]
     speech = queue.speech
     partial = dialogue.pair.assistant().aggregation_string()
-    is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
+    is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.is_agent_audible(now)
     spoken = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
     heard = without_last(" ".join([*map(str, spoken), partial]).strip(), unsure)
     return ResumeState(

@@ -182,7 +182,7 @@ class Transfer:
 
     def leave_agent(self) -> None:
         """Pause the agent's prompts and fillers while the caller waits for the person."""
-        self._silence.excuse(away=True)
+        self._silence.set_away(away=True)
         self._hold_line.note_answered()
         self._hold_line.set_away(away=True)
 
@@ -195,7 +195,7 @@ class Transfer:
         """Return the caller to the agent."""
         self.part()
         self.waiting.hold(on=False)
-        self._silence.excuse(away=False)
+        self._silence.set_away(away=False)
         self._hold_line.set_away(away=False)
 
     def _transfer_kind(self, to: DestinationSettings) -> How | None:

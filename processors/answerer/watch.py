@@ -215,8 +215,8 @@ class AnswererWatch(SoundPath):
         plan: AnsweringPlan,
         *,
         say: Callable[[Frame], Awaitable[None]],
-        part: Callable[[str], Awaitable[None]],
-        excuse: Callable[..., None],
+        end_call: Callable[[str], Awaitable[None]],
+        set_away: Callable[..., None],
         remember: Callable[[str], None],
         emit: Emit,
         clock: Callable[[], float],
@@ -228,8 +228,8 @@ class AnswererWatch(SoundPath):
         Args:
             plan: The words for machines.
             say: Sends a frame to the agent's voice.
-            part: Ends the call after the current speech, with a reason for `CallEnded`.
-            excuse: Turns the prompts to a silent caller off, with `away=True`, or on again.
+            end_call: Ends the call after the current speech, with a reason for `CallEnded`.
+            set_away: Turns the prompts to a silent caller off, with `away=True`, or on again.
             remember: Adds a person's first words to the conversation.
             emit: Publishes events.
             clock: Monotonic, in seconds.
@@ -241,8 +241,8 @@ class AnswererWatch(SoundPath):
         self.ear = AnswererEar(speech)
         self._plan = plan
         self._say = say
-        self._part = part
-        self._excuse = excuse
+        self._end_call = end_call
+        self._set_away = set_away
         self._remember = remember
         self._emit = emit
         self._now = clock
@@ -267,7 +267,7 @@ class AnswererWatch(SoundPath):
 
     def answered(self) -> None:
         """Begin to listen: the call was answered."""
-        self._excuse(away=True)
+        self._set_away(away=True)
         now = self._now()
         self.judge.answered(now)
         if self.ear.speaking:  # speech that began before the answer counts from now on
@@ -309,7 +309,7 @@ class AnswererWatch(SoundPath):
                 await self._alarm.stop()
             case BotStoppedSpeakingFrame() if self._leaving:
                 self._leaving = False
-                await self._part("voicemail")
+                await self._end_call("voicemail")
             case VADUserStartedSpeakingFrame() if not self.judge.listens:
                 self._first_words.still_come = False
             case _:
@@ -354,7 +354,7 @@ class AnswererWatch(SoundPath):
                 case Decide():
                     self._emit(_event_of(action))
                 case Open():
-                    self._excuse(away=False)
+                    self._set_away(away=False)
                     self._first_words.hand_over(self._remember)
                     self._opened.set()
                 case SayWho():
@@ -362,13 +362,13 @@ class AnswererWatch(SoundPath):
                     await self._say(TTSSpeakFrame(self._plan.who))
                 case StopTalking():
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-                    self._excuse(away=True)
+                    self._set_away(away=True)
                 case LeaveMessage():
-                    self._excuse(away=False)  # if no voice can speak, the silence ends the call
+                    self._set_away(away=False)  # if no voice can speak, the silence ends the call
                     self._leaving = True
                     await self._say(_uninterruptible(self._plan.message))
                 case PartFromMachine():
-                    await self._part(action.answerer.value)
+                    await self._end_call(action.answerer.value)
 
 
 def _event_of(action: Decide) -> AnswererHeard:

@@ -68,8 +68,8 @@ class Farewell(FrameProcessor):
         *,
         end: End | None = None,
         patience_s: float = TIMEOUT_S,
-        sounds: Callable[[], bool] = lambda: False,
-        last_words: Callable[[], None] | None = None,
+        is_audible: Callable[[], bool] = lambda: False,
+        on_last_words: Callable[[], None] | None = None,
     ) -> None:
         """Create it for one call.
 
@@ -77,16 +77,16 @@ class Farewell(FrameProcessor):
             end: Ends the call if a goodbye is not spoken in time.
             patience_s: The time that a goodbye may take; while the agent is audible, up to
                 `MAX_WAITS` times as long.
-            sounds: Returns whether the agent is audible now.
-            last_words: Called when a `final` goodbye is sent to the TTS stage.
+            is_audible: Returns whether the agent is audible now.
+            on_last_words: Called when a `final` goodbye is sent to the TTS stage.
         """
         super().__init__()
         self.reason: str | None = None
         """Why the call ends; `None` if it is not ending."""
         self._end = end
-        self._is_audible = sounds
+        self._is_audible = is_audible
         self._patience_s = patience_s
-        self._last_words = last_words
+        self._on_last_words = on_last_words
         self._words: str | None = None
         self._final = False  # the requested end cannot be interrupted
         self._answering = self._spoke = False  # the model is writing an answer; it contains words
@@ -96,7 +96,7 @@ class Farewell(FrameProcessor):
         self.cut_off: str | None = None
         """The reason for the end that the latest interruption cancelled, until the next answer."""
 
-    async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
+    async def end_call(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
         """End the call after the current answer, and after `words` if there are any.
 
         If the call is already ending, only the first `final` request has an effect.
@@ -148,7 +148,7 @@ class Farewell(FrameProcessor):
         context itself keeps the result.
         """
         if isinstance(frame, PartFrame):
-            await self.part(frame.reason, words=None if self._spoke else frame.words)
+            await self.end_call(frame.reason, words=None if self._spoke else frame.words)
             return True
         if self._answers_dropped and isinstance(frame, ANSWER):
             return True
@@ -160,8 +160,8 @@ class Farewell(FrameProcessor):
         if self.reason is None or self._end_sent:
             return
         self._end_sent, self._answers_dropped = True, self._final
-        if self._final and self._last_words is not None:
-            self._last_words()
+        if self._final and self._on_last_words is not None:
+            self._on_last_words()
         if self._words:
             speech = TTSSpeakFrame(self._words)
             speech.interruptible = not self._final
@@ -246,7 +246,7 @@ class CallerSilence(FrameProcessor):
         self._answered = False
         floor.listeners.append(self._follow)
 
-    def excuse(self, *, away: bool) -> None:
+    def set_away(self, *, away: bool) -> None:
         """Suspend prompts and time limits while the caller waits for a person or talks to one."""
         self._away = away
         self._silence.restart(self._clock())
@@ -316,4 +316,4 @@ class CallerSilence(FrameProcessor):
                 self._emit(CallerSilent(prompts=step.prompts))
                 await self.push_frame(TTSSpeakFrame(step.words))
             case Goodbye():
-                await self._farewell.part(step.reason, words=step.words, final=step.final)
+                await self._farewell.end_call(step.reason, words=step.words, final=step.final)

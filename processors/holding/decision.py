@@ -87,12 +87,12 @@ class HoldDecision:
     @property
     def holding(self) -> bool:
         """Whether something was said in place of a pending answer."""
-        return self._holding.held and not self.outage.parting
+        return self._holding.held and not self.outage.is_call_ending
 
     @property
     def awaits_answer(self) -> bool:
         """Whether an answer is pending; if it is late, the line is held."""
-        return self._holding.pending_since is not None and not self.outage.parting
+        return self._holding.pending_since is not None and not self.outage.is_call_ending
 
     @property
     def led(self) -> bool:
@@ -102,7 +102,7 @@ class HoldDecision:
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self.outage.parting:
+        if self.outage.is_call_ending:
             return self.outage.wake_at
         held_at = None if self.outage.in_charge else self._holding.wake_at
         moments = (held_at, self.outage.wake_at, self._announcements.wake_at)
@@ -110,7 +110,7 @@ class HoldDecision:
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""
-        if self.outage.parting:
+        if self.outage.is_call_ending:
             return self.outage.handle(event, now) if isinstance(event, AFTER_GOODBYE) else ()
         match event:
             case StageExhausted():
@@ -131,7 +131,7 @@ class HoldDecision:
 
     def sounded(self, dry_at: float, now: float, *, audible: bool = True) -> None:
         """Record audio of the answer on the line; see `PendingAnswer.sounded`."""
-        if not self.outage.parting:
+        if not self.outage.is_call_ending:
             self.answer.sounded(dry_at, now, audible=audible)
             self.outage.quiet_since = dry_at
 
@@ -144,16 +144,16 @@ class HoldDecision:
             now: Monotonic, in seconds.
         """
         self._announcements.drop("tts")
-        if dry_at is not None and not self.outage.parting:  # the words count as the answer
+        if dry_at is not None and not self.outage.is_call_ending:  # the words count as the answer
             self.answer.sounded(dry_at, now)
 
-    def part(self) -> None:
+    def note_goodbye(self) -> None:
         """Record the request for a goodbye that ends the call, whatever the caller says."""
-        self.outage.parting = True
+        self.outage.is_call_ending = True
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
-        if self.outage.parting:
+        if self.outage.is_call_ending:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []

@@ -134,7 +134,7 @@ class HoldLine(FrameProcessor):
 
     def set_away(self, *, away: bool) -> None:
         """Record whether the caller waits for or talks to a person, unless the call is ending."""
-        if not self.decision.outage.parting:
+        if not self.decision.outage.is_call_ending:
             self.decision.outage.away, self.decision.outage.quiet_since = away, self._now()
         self._executor.alarm.ring()
 

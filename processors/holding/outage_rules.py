@@ -179,7 +179,8 @@ class OutageMenu:
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
         away: Whether the caller waits for a person or talks to one; then the menu pauses.
-        parting: Whether a goodbye was requested that ends the call, whatever the caller says.
+        is_call_ending: Whether a goodbye was requested that ends the call, whatever the caller
+            says.
         quiet_since: When the current silence began or will begin: at the end of the audio on the
             line, or when the caller stopped. `None` before either.
     """
@@ -193,7 +194,7 @@ class OutageMenu:
         """
         self.hears_words = self.reads_number = False
         self.message: CallerMessage | None = None
-        self.over = self.away = self.parting = False
+        self.over = self.away = self.is_call_ending = False
         self.quiet_since: float | None = None
         self._floor = floor
         self._settings = settings or OutageSettings()
@@ -273,10 +274,10 @@ class OutageMenu:
 
     def press(self, digit: str, now: float) -> Actions:
         """Handle a digit: it ends a message, or is a choice if the menu was read last."""
-        if self.message and not self.parting:
+        if self.message and not self.is_call_ending:
             self.message.key(now)
             return (CutLine(),)
-        if self.parting or not self._offers_keys:
+        if self.is_call_ending or not self._offers_keys:
             return ()
         chosen = self._settings.keys.get(digit)
         if chosen is None:  # read the menu again, but only once for a number that is typed
@@ -293,7 +294,7 @@ class OutageMenu:
     def hear(self, meaning: Meaning, now: float) -> Actions:
         """Handle a recognised word of the menu: a choice, a digit, yes or no."""
         outage = self._outage
-        if outage is None or self.parting or not self.listens:
+        if outage is None or self.is_call_ending or not self.listens:
             return ()
         asked, outage.asked = outage.asked, None
         if isinstance(meaning, Consent) and asked is None:

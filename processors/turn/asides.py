@@ -101,7 +101,7 @@ class Asides:
         late = floor.quiet_at >= now - TRANSCRIPT_S
         spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at or late
         current = self._speech.cut
-        if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
+        if floor.is_agent_audible(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
         texts = _agent_texts(self._memory.messages)
         last_text = texts[-1] if texts else ""

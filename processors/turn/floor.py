@@ -119,7 +119,7 @@ class Floor:
         """When the audio queued for the caller ends, or ended."""
         return self._line.dry_at
 
-    def agent_sounds(self, now: float) -> bool:
+    def is_agent_audible(self, now: float) -> bool:
         """Return whether something is being played to the caller."""
         return now < self._line.dry_at
 

@@ -60,7 +60,7 @@ REST = rest_taken(STOP + 2.0)
 NOTHING, CUT_OFF, PARTING = (
     lambda decision, now: decision.answer.nothing_said(now),
     lambda decision, _: decision.answer.cut_off(),
-    lambda decision, _: decision.part(),
+    lambda decision, _: decision.note_goodbye(),
 )
 GONE = StageExhausted(stage="llm", attempts=2)
 

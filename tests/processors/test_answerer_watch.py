@@ -29,8 +29,8 @@ class Answered:
         self.watch = AnswererWatch(
             AnsweringPlan(who="", message=""),
             say=self._say,
-            part=self._part,
-            excuse=lambda *, away: None,
+            end_call=self._end_call,
+            set_away=lambda *, away: None,
             remember=self.remembered.append,
             emit=lambda _: None,
             clock=lambda: self.now,
@@ -55,7 +55,7 @@ class Answered:
     async def _say(self, _: Frame) -> None:
         pass
 
-    async def _part(self, _: str) -> None:
+    async def _end_call(self, _: str) -> None:
         pass
 
 

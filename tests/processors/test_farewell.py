@@ -112,13 +112,13 @@ async def test_after_a_revoked_goodbye_the_next_one_ends_the_call() -> None:
 async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
     farewell = Farewell()
 
-    async def part() -> None:
+    async def end_call() -> None:
         await asyncio.sleep(0.03)
-        await farewell.part("max_length", words="Time is over.", final=True)
+        await farewell.end_call("max_length", words="Time is over.", final=True)
 
     frames = [SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(part())
+        tasks.create_task(end_call())
         down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == ["Time is over."]
@@ -129,9 +129,9 @@ async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
 async def test_nothing_is_answered_after_a_final_goodbye() -> None:
     farewell = Farewell()
 
-    async def part() -> None:
+    async def end_call() -> None:
         await asyncio.sleep(0.03)
-        await farewell.part("max_length", words="Time is over.", final=True)
+        await farewell.end_call("max_length", words="Time is over.", final=True)
 
     frames = [
         SleepFrame(0.06),
@@ -140,7 +140,7 @@ async def test_nothing_is_answered_after_a_final_goodbye() -> None:
         SleepFrame(0.3),
     ]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(part())
+        tasks.create_task(end_call())
         down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == ["Time is over."]
@@ -150,14 +150,14 @@ async def test_nothing_is_answered_after_a_final_goodbye() -> None:
 @pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
 async def test_only_a_final_goodbye_is_reported_to_the_held_line(reason: str, times: int) -> None:
     told: list[None] = []
-    farewell = Farewell(last_words=lambda: told.append(None))
+    farewell = Farewell(on_last_words=lambda: told.append(None))
 
-    async def part() -> None:
+    async def end_call() -> None:
         await asyncio.sleep(0.03)
-        await farewell.part(reason, words="We are closing.", final=reason == "shutdown")
+        await farewell.end_call(reason, words="We are closing.", final=reason == "shutdown")
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(part())
+        tasks.create_task(end_call())
         await played([SleepFrame(0.1)], farewell=farewell)
 
     assert len(told) == times
@@ -166,13 +166,13 @@ async def test_only_a_final_goodbye_is_reported_to_the_held_line(reason: str, ti
 async def test_a_revocable_goodbye_is_replaced_when_the_call_must_end() -> None:
     farewell = Farewell()
 
-    async def part() -> None:
+    async def end_call() -> None:
         await asyncio.sleep(0.03)
-        await farewell.part("shutdown", words="We are closing.", final=True)
+        await farewell.end_call("shutdown", words="We are closing.", final=True)
 
     frames = [*answer("Bye."), SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(part())
+        tasks.create_task(end_call())
         down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == ["We are closing."]
@@ -202,7 +202,7 @@ async def test_a_long_goodbye_is_heard_to_its_end() -> None:
         *answer("Your table is booked, and this is how you find us.", "Goodbye."),
         SleepFrame(55.0),
     ]
-    pipeline = Pipeline([Farewell(end=end, sounds=lambda: voice.speaks), voice])
+    pipeline = Pipeline([Farewell(end=end, is_audible=lambda: voice.speaks), voice])
     async with asyncio.timeout(90.0):
         down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
 
@@ -216,7 +216,7 @@ async def test_a_voice_that_never_stops_ends_the_call_anyway() -> None:
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    farewell = Farewell(end=end, patience_s=0.05, sounds=lambda: True)
+    farewell = Farewell(end=end, patience_s=0.05, is_audible=lambda: True)
     pipeline = Pipeline([farewell, Voice(speech_s=5.0)])
     frames = [*answer("Bye."), SleepFrame(1.0)]
     async with asyncio.timeout(20.0):

@@ -25,7 +25,7 @@ def test_a_new_call_is_silent() -> None:
 
     assert (floor.caller_speaking, floor.turn_open, floor.worded) == (False, False, False)
     assert (floor.stopped_at, floor.unanswered, floor.transcribed) == (None, False, True)
-    assert not floor.agent_sounds(0.0)
+    assert not floor.is_agent_audible(0.0)
 
 
 def test_the_caller_speaks_from_the_vads_start_to_its_stop() -> None:
@@ -136,7 +136,7 @@ def test_the_agent_sounds_until_the_line_runs_dry() -> None:
     floor = Floor(line)
     line.add(2.0, 100.0)
 
-    assert (floor.agent_sounds(101.9), floor.agent_sounds(102.0)) == (True, False)
+    assert (floor.is_agent_audible(101.9), floor.is_agent_audible(102.0)) == (True, False)
     assert floor.agent_sounds_until == 102.0
 
 

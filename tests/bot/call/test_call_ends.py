@@ -37,7 +37,7 @@ STEPS: dict[str, Callable[[CallPipeline], tuple[object, str]]] = {
     "closing the tools": lambda it: (it.tools, "close"),
     "keeping a callback": lambda it: (it.requests, "close"),
     "the observer": lambda it: (it.observer, "ended"),
-    "the farewell": lambda it: (it.farewell, "part"),
+    "the farewell": lambda it: (it.farewell, "end_call"),
     "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
     "cancelling": lambda it: (it.worker, "cancel"),
 }
