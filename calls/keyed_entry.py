@@ -26,17 +26,19 @@ class KeyedEntry:
     """
 
     def __init__(
-        self, lengths: Collection[int] = (), *, recorded: Collection[int] | None = None
+        self, lengths: Collection[int] = (), *, unmasked_lengths: Collection[int] | None = None
     ) -> None:
         """Create an empty entry.
 
         Args:
             lengths: The numbers of digits that the tools expect; an entry ends at the greatest.
-            recorded: The lengths of entries that are not sensitive, and are recorded unmasked;
-                `None` for all of `lengths`.
+            unmasked_lengths: The lengths of entries that are not sensitive, and are recorded
+                unmasked; `None` for all of `lengths`.
         """
         self.wake_at: float | None = None
-        self._recorded = frozenset(lengths if recorded is None else recorded)
+        self._unmasked_lengths = frozenset(
+            lengths if unmasked_lengths is None else unmasked_lengths
+        )
         self._max_keys = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
         self._keys = ""
 
@@ -58,5 +60,5 @@ class KeyedEntry:
         return entry
 
     def recorded(self, entry: str) -> str:
-        """Return an entry for the record: masked, unless its length is one of `recorded`."""
-        return entry if len(entry) in self._recorded else MASKED * len(entry)
+        """Return an entry for the record: masked, unless its length is in `unmasked_lengths`."""
+        return entry if len(entry) in self._unmasked_lengths else MASKED * len(entry)

@@ -110,13 +110,13 @@ class Dialogue:
             dictation_of(agent),
             floor=floor,
             turn=turn,
-            asked=lambda: self.memory.last_said,
+            last_said=lambda: self.memory.last_said,
             clock=clock,
             emit=emit,
         )
         detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, emit=emit)
-        stop = turn_stop(detector, pending=stt.words_owed)
-        stop.more_s, stop.cut = dictation.left_s, self.asides.has_cut
+        stop = turn_stop(detector, pending=stt.awaits_words)
+        stop.more_s, stop.has_interrupted = dictation.left_s, self.asides.has_cut
         self.pair = make_pair(
             agent, settings, memory=self.memory, vad=self.vad, stop=stop, emit=emit
         )
@@ -133,7 +133,7 @@ class Dialogue:
         Speech without a transcript then no longer shows that it comes from the background.
         """
         if isinstance(event, (AttemptFailed, StageExhausted)) and event.stage == "stt":
-            self.background.deaf()
+            self.background.recogniser_failed()
 
     def _follow(self, event: FloorEvent) -> None:
         if isinstance(event, WordsCame):
@@ -147,7 +147,7 @@ def turn_stop(detector: TurnDetector, *, pending: Callable[[], bool] = lambda: F
 
     `pending` returns whether a transcript is still to come.
     """
-    stop = TurnStop(turn_analyzer=detector, owed=pending, after_sound=detector.note_silence)
+    stop = TurnStop(turn_analyzer=detector, words_pending=pending, on_sound=detector.note_silence)
     detector.tell_pause = stop.tell_above
     return stop
 

@@ -79,7 +79,7 @@ class SharedSilero(SileroVADAnalyzer):
         if self._echo:
             self._echo.hear_caller(samples)
         starting = self._vad_state is VADState.STARTING
-        score = self._beginning.score(confidence, asked=required, starting=starting)
+        score = self._beginning.score(confidence, threshold=required, starting=starting)
         return 0.0 if score >= required and self._is_not_the_callers(samples) else score
 
     def set_sample_rate(self, sample_rate: int) -> None:

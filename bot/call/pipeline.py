@@ -388,9 +388,9 @@ class CallPipeline:
             ),
             Keypad(  # pressed keys become the caller's turn
                 lengths=[size for tool in agent.tools for size in tool.digits_asked],
-                recorded=[size for tool in agent.tools for size in tool.digits_recorded],
-                own=agent.keys,
-                taken=lambda: self.hold_line.decision.outage.takes_keys,
+                unmasked_lengths=[size for tool in agent.tools for size in tool.digits_recorded],
+                own_keys=agent.keys,
+                is_taken=lambda: self.hold_line.decision.outage.takes_keys,
                 floor=self.floor,
                 turn=self.turn,
                 clock=self._clock,
@@ -451,7 +451,7 @@ def language_for(
     return [
         CallerLanguage(
             first=phrases.language,
-            now=before.language if before else "",
+            current=before.language if before else "",
             voices=[voices[item.name] for item in followed],
             follow=phrases.follow,
         )

@@ -74,7 +74,7 @@ class CallerLanguage(SoundPath):
         self,
         *,
         first: str,
-        now: str = "",
+        current: str = "",
         voices: Sequence[FrameProcessor],
         follow: Callable[[str], None],
     ) -> None:
@@ -82,12 +82,12 @@ class CallerLanguage(SoundPath):
 
         Args:
             first: The language at the beginning of a call.
-            now: The language spoken in a call that is resumed; empty for a new call.
+            current: The language spoken in a call that is resumed; empty for a new call.
             voices: The services that must speak the caller's language.
             follow: Called with each new language, for the call's own speech.
         """
         super().__init__()
-        self._language = TurnLanguage(now or first)
+        self._language = TurnLanguage(current or first)
         self._is_first = self._language.current == first
         self._voices = tuple(voices)
         self._follow = follow

@@ -43,41 +43,42 @@ class Keypad(SoundPath):
         self,
         *,
         lengths: Collection[int],
-        own: Collection[str],
-        taken: Callable[[], bool],
+        own_keys: Collection[str],
+        is_taken: Callable[[], bool],
         floor: Floor,
         turn: Turn,
         clock: Callable[[], float],
-        recorded: Collection[int] | None = None,
+        unmasked_lengths: Collection[int] | None = None,
     ) -> None:
         """Create it for one call.
 
         Args:
             lengths: The numbers of digits that the tools expect.
-            own: Keys that have a meaning of their own outside an entry.
-            taken: Returns whether keys belong to something else now, such as the outage menu.
+            own_keys: Keys that have a meaning of their own outside an entry.
+            is_taken: Returns whether keys belong to something else now, such as the outage menu.
             floor: The call's floor.
             turn: The turn in progress.
             clock: Monotonic, in seconds.
-            recorded: Entries of these lengths are recorded unmasked; `None` for all of `lengths`.
+            unmasked_lengths: Entries of these lengths are recorded unmasked; `None` for all of
+                `lengths`.
         """
         super().__init__()
-        self._entry = KeyedEntry(lengths, recorded=recorded)
-        self._own = own
-        self._taken = taken
+        self._entry = KeyedEntry(lengths, unmasked_lengths=unmasked_lengths)
+        self._own_keys = own_keys
+        self._is_taken = is_taken
         self._floor = floor
         self._turn = turn
         self._now = clock
         self._alarm = Alarm(clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Collect digits, and pass frames on, except keys of `own` within an entry."""
+        """Collect digits, and pass frames on, except keys of `own_keys` within an entry."""
         await super().process_frame(frame, direction)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()
         if isinstance(frame, InputDTMFFrame) and self._belongs_to_entry(frame.button.value):
             await self._press(frame.button.value)
-            if frame.button.value in self._own:  # within an entry it has no meaning of its own
+            if frame.button.value in self._own_keys:  # within an entry it has no meaning of its own
                 return
         await self.push_frame(frame, direction)
         match frame:
@@ -95,10 +96,10 @@ class Keypad(SoundPath):
 
     def _belongs_to_entry(self, key: str) -> bool:
         """Return whether a key belongs to an entry; drop the entry if keys belong elsewhere now."""
-        if self._taken():
+        if self._is_taken():
             self._entry.end()
             return False
-        return key not in self._own or self._entry.wake_at is not None
+        return key not in self._own_keys or self._entry.wake_at is not None
 
     async def _press(self, key: str) -> None:
         if self._entry.wake_at is None:

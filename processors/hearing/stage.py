@@ -111,7 +111,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         utterance = self._hearing.utterance
         return utterance is not None and utterance.listens(self.now())
 
-    def words_owed(self) -> bool:
+    def awaits_words(self) -> bool:
         """Return whether the caller has stopped, and some of their words are pending."""
         utterance = self._hearing.utterance
         return utterance is not None and utterance.awaits_words(self.now())

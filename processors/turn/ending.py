@@ -126,7 +126,7 @@ class DictationWait:
         *,
         floor: Floor,
         turn: Turn,
-        asked: Callable[[], str],
+        last_said: Callable[[], str],
         clock: Callable[[], float],
         emit: Emit,
     ) -> None:
@@ -136,14 +136,14 @@ class DictationWait:
             dictation: Returns how long a pause may be.
             floor: The call's floor.
             turn: The turn in progress.
-            asked: Returns the agent's last words.
+            last_said: Returns the agent's last words.
             clock: Monotonic, in seconds.
             emit: Publishes events.
         """
         self._dictation = dictation
         self._floor = floor
         self._turn = turn
-        self._asked = asked
+        self._last_said = last_said
         self._now = clock
         self._emit = emit
         # The wait that was reported last: when the caller's pause began, and the end of the wait.
@@ -154,7 +154,7 @@ class DictationWait:
         stopped_at, now = self._floor.stopped_at, self._now()
         if stopped_at is None:  # the words were too soft for the VAD
             return 0.0
-        until = stopped_at + self._dictation.pause_s(words, asked=self._asked())
+        until = stopped_at + self._dictation.pause_s(words, asked=self._last_said())
         reported = self._reported is not None and self._reported[0] == stopped_at
         # New words may also end a reported wait sooner: then the new end is reported.
         if until > now or (reported and self._reported != (stopped_at, until)):
@@ -189,33 +189,33 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     may be dictating.
 
     Attributes:
-        cut: Returns whether the caller's sound has interrupted the agent. If there are no words,
-            the turn then ends without waiting for a late transcript.
+        has_interrupted: Returns whether the caller's sound has interrupted the agent. If there are
+            no words, the turn then ends without waiting for a late transcript.
         more_s: Returns how much longer a turn with these words stays open; 0 to end it.
     """
 
     def __init__(
         self,
         *,
-        owed: Callable[[], bool] = lambda: False,
-        after_sound: Callable[[], None] = lambda: None,
+        words_pending: Callable[[], bool] = lambda: False,
+        on_sound: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
         """Create the rule for one call.
 
         Args:
-            owed: Returns whether transcripts of spoken words are pending; `False` after a
+            words_pending: Returns whether transcripts of spoken words are pending; `False` after a
                 time limit.
-            after_sound: Called after the VAD has processed a piece of audio, while the caller
+            on_sound: Called after the VAD has processed a piece of audio, while the caller
                 speaks or may have stopped.
             kwargs: Passed to Pipecat's class.
         """
         super().__init__(**kwargs)
-        self._words_pending = owed
+        self._words_pending = words_pending
         self.more_s: Callable[[str], float] = lambda _: 0.0
-        self.cut: Callable[[], bool] = lambda: False
+        self.has_interrupted: Callable[[], bool] = lambda: False
         self._words: list[str] = []  # of this turn
-        self._after_sound = after_sound
+        self._on_sound = on_sound
         self._deciding: asyncio.Task[None] | None = None
 
     async def cleanup(self) -> None:
@@ -256,7 +256,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     async def _maybe_trigger_user_turn_stopped(self) -> None:
         """End a turn without words if its sound has interrupted the agent; else ask Pipecat."""
         silent = self._vad_stopped and self._timeout_expired and not self._text
-        if silent and self._turn_complete and self.cut():
+        if silent and self._turn_complete and self.has_interrupted():
             await self.trigger_user_turn_stopped()
         else:
             await super()._maybe_trigger_user_turn_stopped()
@@ -268,7 +268,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     async def _handle_input_audio(self, frame: InputAudioRawFrame) -> None:
         await super()._handle_input_audio(frame)
         if self._vad_user_speaking:
-            self._after_sound()
+            self._on_sound()
 
     async def _handle_vad_user_stopped_speaking(self, frame: VADUserStoppedSpeakingFrame) -> None:
         """Decide in a task, because later frames would wait for the decision here."""

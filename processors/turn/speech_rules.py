@@ -25,21 +25,21 @@ class BeginningOfSpeech:
     def __init__(self) -> None:
         self._doubted = False
 
-    def score(self, probability: float, *, asked: float, starting: bool) -> float:
+    def score(self, probability: float, *, threshold: float, starting: bool) -> float:
         """Return the probability to use for a window.
 
         Args:
             probability: The model's probability that the window is speech.
-            asked: The lowest probability at which a window counts as speech.
+            threshold: The lowest probability at which a window counts as speech.
             starting: The previous window was speech, and speech has not begun yet.
         """
         if not starting:
             self._doubted = False
             return probability
-        if probability >= asked or self._doubted:
+        if probability >= threshold or self._doubted:
             return probability
         self._doubted = True
-        return asked
+        return threshold
 
 
 WORDLESS_S: Final = 3.0  # speech without new words; recognisers need less than 1 s (chosen)
@@ -81,7 +81,7 @@ class Background:
         self._text, self._worded, self._wordless_since = text, True, now
         self._level, self._loudest = None, 0.0
 
-    def deaf(self) -> None:
+    def recogniser_failed(self) -> None:
         """Record that a recogniser failed: a lack of words no longer suggests background."""
         self._level, self._loudest = None, 0.0
         self._worded, self._wordless_since = False, inf

@@ -71,4 +71,4 @@ def test_an_entry_can_be_ended_early() -> None:
 def test_the_record_has_an_entry_whose_length_a_tool_expects_and_does_not_hide(
     lengths: list[int], kept: list[int] | None, entry: str, recorded: str
 ) -> None:
-    assert KeyedEntry(lengths, recorded=kept).recorded(entry) == recorded
+    assert KeyedEntry(lengths, unmasked_lengths=kept).recorded(entry) == recorded

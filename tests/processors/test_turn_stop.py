@@ -140,7 +140,7 @@ async def test_a_clock_that_is_set_back_does_not_delay_a_turn() -> None:
 
 async def test_a_turn_does_not_end_while_words_are_pending() -> None:
     looks = iter([True, True, False])
-    stop = TurnStop(turn_analyzer=SlowDetector(), owed=lambda: next(looks, False))
+    stop = TurnStop(turn_analyzer=SlowDetector(), words_pending=lambda: next(looks, False))
 
     assert await turns(stop) == ["Hello my name is Maria."]
     assert next(looks, None) is None  # it checked until they arrived

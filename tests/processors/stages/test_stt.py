@@ -58,7 +58,7 @@ async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_onc
         await call.written(SECOND)
         written = call.text
         await call.stops()
-        owed = call.stage.words_owed()
+        owed = call.stage.awaits_words()
         await call.silence(1.0)
 
         assert words(written) == words(call.text) == words(SECOND)
@@ -153,7 +153,7 @@ async def test_noise_that_triggers_the_vad_does_not_count_as_a_mute_recogniser()
         await call.starts()
         await call.sound(caller.noise(3.0, rms=900))
         await call.stops()
-        await call.until(lambda: not call.stage.words_owed())
+        await call.until(lambda: not call.stage.awaits_words())
 
         assert call.asked == ["a"]
         assert call.failures == []
@@ -365,7 +365,7 @@ async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
         await call.starts()
         await call.sound(caller.noise(1.0, rms=900))
         await call.stops()
-        await call.until(lambda: not call.stage.words_owed())
+        await call.until(lambda: not call.stage.awaits_words())
 
         assert call.failures == [("a", "auth")]
         assert not [fact for fact in call.facts(Suspected) if fact.provider == "local"]

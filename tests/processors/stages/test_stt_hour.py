@@ -53,7 +53,7 @@ async def test_every_word_of_the_caller_is_written_once(length_s: float) -> None
 
             story = turn.story(call.told)
             assert words(call.text) == words(text), story
-            assert not call.stage.words_owed(), story
+            assert not call.stage.awaits_words(), story
             assert not call.facts(StageExhausted), story
             failures += len(call.failures)
             call.told.clear()

@@ -50,13 +50,13 @@ def test_a_caller_who_goes_on_after_a_pause_is_heard_from_the_first_sound() -> N
 
 def test_a_caller_is_not_hidden_once_a_recogniser_has_failed() -> None:
     found = with_background()
-    found.deaf()
+    found.recogniser_failed()
     assert not found.hides(TV, 104.0)
 
     worded = Background()
     worded.worded("How much", 100.0)
     hidden(worded, *((100.0 + second / 4, TV) for second in range(11)))
-    worded.deaf()
+    worded.recogniser_failed()
     assert not any(hidden(worded, *((102.75 + second / 4, TV) for second in range(20))))
 
 

@@ -28,7 +28,7 @@ async def turns_of(
         Dictation(pause_s=PAUSE_S),
         floor=floor,
         turn=turn,
-        asked=lambda: "",
+        last_said=lambda: "",
         clock=time.monotonic,
         emit=told.append,
     )

@@ -10,7 +10,7 @@ SIX = 6
 def begins(scores: list[float]) -> bool:
     rule, count = BeginningOfSpeech(), 0
     for sure in scores:
-        speech = rule.score(sure, asked=0.7, starting=count > 0) >= 0.7
+        speech = rule.score(sure, threshold=0.7, starting=count > 0) >= 0.7
         count = count + 1 if speech else 0
         if count == SIX:
             return True
