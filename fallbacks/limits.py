@@ -112,7 +112,7 @@ class RungLimiter:
         limits = [item for item in (self.limits.concurrent, learnt) if item is not None]
         return min(limits, default=None)
 
-    def room(self, now: float) -> bool:
+    def has_room(self, now: float) -> bool:
         """Return whether a request that arrives now gets a place at once."""
         places = self.places(now)
         free = places is None or len(self.inside) < places
@@ -120,7 +120,7 @@ class RungLimiter:
 
     def seat(self, now: float) -> int | None:
         """Take a place at once, for a lasting connection; `None` if there is none."""
-        if not self.room(now):
+        if not self.has_room(now):
             return None
         ticket = next(self._numbers)
         self.inside.add(ticket)
@@ -201,7 +201,7 @@ class Gate(Protocol):
     """The admission to one rung, for all calls of the process."""
 
     @property
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether a request that arrives now gets a place at once."""
         ...
 

@@ -169,16 +169,16 @@ class OneTryOpenAI(OpenAILLMService):
         self._on_headers = listener
 
     async def ask(
-        self, context: LLMContext, *, answered: Callable[[], None]
+        self, context: LLMContext, *, on_answered: Callable[[], None]
     ) -> AsyncIterator[ChatCompletionChunk]:
         """Stream an answer; closing the iterator releases the connection.
 
         Args:
             context: The conversation to answer.
-            answered: Called when the provider accepts the request, which is billed from then on.
+            on_answered: Called when the provider accepts the request, which is billed from then on.
         """
         stream = await self._open_stream(context)
-        answered()
+        on_answered()
         try:
             async for chunk in stream:
                 yield chunk

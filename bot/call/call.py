@@ -365,7 +365,7 @@ class Call:
         call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
         try:
             await words.watch(call_ref, answerer.carrier_says)
-            await answerer.person()
+            await answerer.wait_for_person()
         finally:
             words.forget(call_ref)
 

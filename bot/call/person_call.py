@@ -23,7 +23,7 @@ from calls.line import CallerLine
 from calls.outside_text import sayable
 from calls.turn import Turn
 from processors.answering.stage import LlmStage
-from processors.holding.line_rules import Consent, heard_here
+from processors.holding.line_rules import Consent, is_recognised_here
 from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import Situation
 from processors.speaking.stage import TtsStage
@@ -108,7 +108,7 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
     texts = last_resort.texts(language)
     has_text = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
     can_hear = Step.WORDS in settings.hold.steps and rate_hz in RATES_HZ
-    if not (has_text and can_hear and heard_here(language)):
+    if not (has_text and can_hear and is_recognised_here(language)):
         return None
     return PersonWords(last_resort.ear, shared.models.vad(settings.turn), clock=shared.clock)
 

@@ -384,7 +384,7 @@ class TransferAttempt:
     async def _announce(self) -> Report:
         """Tell the caller about the transfer, after what the agent is saying."""
         waiting = self._transfer.waiting
-        await waiting.words_out()
+        await waiting.wait_for_words()
         await waiting.say(Situation.PERSON)
         await until_heard(waiting.line, self._now)
         return self._decision.announced

@@ -279,7 +279,7 @@ class SharedLimits:
             self._gates[name] = gate
             self._numbers[name] = 0
             gate.resize(0)
-            gate.on_short = self.report
+            gate.on_full = self.report
 
     def _apply_lease(self, message: Mapping[str, Any]) -> None:
         gate = self._gates.get(message["rung"])

@@ -203,7 +203,9 @@ class FirstWords:
 
 
 class AnswererWatch(SoundPath):
-    """Detects who answered one outbound call; `person` returns when a person is on the line.
+    """Detects who answered one outbound call.
+
+    `wait_for_person` returns when a person is on the line.
 
     Attributes:
         judge: Decides who answered.
@@ -260,7 +262,7 @@ class AnswererWatch(SoundPath):
         """Carry out the actions that are due by now."""
         await self._do(self.judge.tick(now))
 
-    async def person(self) -> None:
+    async def wait_for_person(self) -> None:
         """Begin to listen, and wait until there is a person to greet."""
         self.answered()
         await self._opened.wait()

@@ -222,7 +222,7 @@ class ModelAnswer:
             _continued(context, answer_so_far),
             number=action.attempt,
             report=report,
-            answered=partial(self._note_answered, action.attempt),
+            on_answered=partial(self._note_answered, action.attempt),
             place=place,
         )
         task = self.owner.create_task(pump, f"ask {action.provider} ({action.attempt})")

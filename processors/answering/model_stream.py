@@ -44,9 +44,9 @@ class Model(Protocol):
         ...
 
     def ask(
-        self, context: LLMContext, *, answered: Callable[[], None]
+        self, context: LLMContext, *, on_answered: Callable[[], None]
     ) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer, and call `answered` when the response begins.
+        """Stream an answer, and call `on_answered` when the response begins.
 
         Closing the iterator releases the connection.
         """
@@ -211,7 +211,7 @@ async def follow(
     *,
     number: int,
     report: Report,
-    answered: Callable[[], None],
+    on_answered: Callable[[], None],
     place: GatePlace | None = None,
 ) -> None:
     """Ask a rung when it has a place for the request, and report its chunks.
@@ -222,14 +222,14 @@ async def follow(
         number: The attempt's number.
         report: Called with the result at the gate, each chunk, and the end of the stream or an
             error.
-        answered: Called when the rung has accepted the request.
+        on_answered: Called when the rung has accepted the request.
         place: The place to wait for, and to keep until the stream ends; `None` without a gate.
     """
-    chunks = model.ask(context, answered=answered)
+    chunks = model.ask(context, on_answered=on_answered)
     if place is None:
         await _pass_on(chunks, number=number, report=report)
         return
-    admitted = AtGate.ADMITTED if place.gate.room else AtGate.WAITED
+    admitted = AtGate.ADMITTED if place.gate.has_room else AtGate.WAITED
     ticket = await place.gate.enter(place.call, until=place.until)
     if ticket is None:
         await report(ModelUpdate(number, AtGate.REFUSED))

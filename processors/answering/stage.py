@@ -112,7 +112,7 @@ class SeparateAnswers:
     def _usable_roomy_first(self) -> list[str]:
         now, gates = self._now(), self._policy.gates
         usable = [rung.provider for rung in self._policy.usable(now)]
-        return sorted(usable, key=lambda name: name in gates and not gates[name].room)
+        return sorted(usable, key=lambda name: name in gates and not gates[name].has_room)
 
     @asynccontextmanager
     async def _place(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
@@ -336,7 +336,7 @@ class LlmStage(OpenAILLMService):
         ranked = rank(self._policy.usable(now), self._turn.until(now), now=now)
         first = next(iter(ranked), None)
         gate = self._policy.gates.get(first or "")
-        return first is not None and (gate is None or gate.room)
+        return first is not None and (gate is None or gate.has_room)
 
 
 def _limit_tool_calls(context: LLMContext) -> LLMContext:

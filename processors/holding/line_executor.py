@@ -24,7 +24,7 @@ from processors.holding.line_rules import (
     RunMenuChoice,
     SpeakFor,
     Spoken,
-    heard_here,
+    is_recognised_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
@@ -180,7 +180,7 @@ class HoldActions:
     @property
     def _ear_usable(self) -> bool:
         """Whether the menu's words can be recognised, in the current language."""
-        return self.words.usable and heard_here(self.voice.phrases.language)
+        return self.words.usable and is_recognised_here(self.voice.phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
         """Process the meaning of an utterance; `None` if it was not a word of the menu."""

@@ -53,7 +53,7 @@ PHRASES: Final[Mapping[str, Meaning]] = {
 LANGUAGE: Final = "en"  # of the phrases, and of the one model included
 
 
-def heard_here(language: str) -> bool:
+def is_recognised_here(language: str) -> bool:
     """Return whether the phrases are in this language; `language` is a tag such as `en-GB`."""
     return language.partition("-")[0].lower() == LANGUAGE
 

@@ -44,8 +44,8 @@ class RungGate:
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
-        self.on_short: Callable[[], None] = lambda: None  # called when no place is free
-        self._short = False  # no place was free for a seat since `wanted` was last read
+        self.on_full: Callable[[], None] = lambda: None  # called when no place is free
+        self._was_full = False  # no place was free for a seat since `wanted` was last read
         self._called: dict[int, asyncio.Event] = {}  # by ticket; set when the ticket has a place
 
     @property
@@ -54,10 +54,10 @@ class RungGate:
         return len(self._limiter.inside)
 
     @property
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether a request that arrives now gets a place at once."""
         paced = self.pace is None or self.pace.has_capacity()
-        return paced and self._limiter.room(self._clock())
+        return paced and self._limiter.has_room(self._clock())
 
     @property
     def limits(self) -> Limits:
@@ -67,8 +67,8 @@ class RungGate:
     @property
     def wanted(self) -> int:
         """The number of places in use or in demand; reading it resets the demand for a seat."""
-        short, self._short = self._short, False
-        return len(self._limiter.inside) + self._limiter.waiting + int(short)
+        was_full, self._was_full = self._was_full, False
+        return len(self._limiter.inside) + self._limiter.waiting + int(was_full)
 
     def resize(self, places: int) -> None:
         """Change the number of places; tickets beyond that keep theirs until they leave."""
@@ -86,8 +86,8 @@ class RungGate:
         entered = False
         try:
             self._call_in()
-            if self._short or self._limiter.waiting:
-                self.on_short()
+            if self._was_full or self._limiter.waiting:
+                self.on_full()
             async with asyncio.timeout(until.left_s(now)):
                 await called.wait()
                 await _wait_turn(self._limiter.opens_at - self._clock(), self.pace)
@@ -106,9 +106,9 @@ class RungGate:
     def seat(self) -> int | None:
         """Take a place at once; return its ticket, or `None` if no place is free."""
         ticket = self._limiter.seat(self._clock())
-        self._short = ticket is None
-        if self._short:
-            self.on_short()
+        self._was_full = ticket is None
+        if self._was_full:
+            self.on_full()
         return ticket
 
     def leave(self, ticket: int) -> None:
@@ -155,7 +155,7 @@ class Seat:
     @property
     def offered(self) -> bool:
         """Whether the call has the seat, or can take one now."""
-        return self._gate is None or self._ticket is not None or self._gate.room
+        return self._gate is None or self._ticket is not None or self._gate.has_room
 
     def take(self) -> bool:
         """Take the seat if it is not taken yet; return False if there is no place."""

@@ -132,10 +132,10 @@ class WaitingLine(FrameProcessor):
         self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
-        """Make `words_out` wait for the end of the current answer."""
+        """Make `wait_for_words` wait for the end of the current answer."""
         self._words_out.clear()
 
-    async def words_out(self) -> None:
+    async def wait_for_words(self) -> None:
         """Wait for at most `WORDS_S` until the words of an expected answer are on the line."""
         try:
             async with asyncio.timeout(WORDS_S):

@@ -143,7 +143,7 @@ def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
 def test_without_a_limit_every_request_passes() -> None:
     turnstile = RungLimiter(Limits())
 
-    assert turnstile.room(0.0)
+    assert turnstile.has_room(0.0)
     assert all(turnstile.seat(NOW) for _ in range(1000))
 
 
@@ -151,8 +151,8 @@ def test_an_empty_bucket_is_waited_for_until_it_holds_the_next_request() -> None
     turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=0, full_in_s=60.0), NOW)
 
-    assert not turnstile.room(NOW + 0.9)
-    assert turnstile.room(NOW + 1.0)
+    assert not turnstile.has_room(NOW + 0.9)
+    assert turnstile.has_room(NOW + 1.0)
     assert turnstile.join("a", until=Deadline(at=NOW + 0.5), now=NOW) is None
 
 
@@ -160,7 +160,7 @@ def test_a_bucket_with_requests_left_delays_none() -> None:
     turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
 
-    assert turnstile.room(NOW)
+    assert turnstile.has_room(NOW)
 
 
 def test_a_rate_limit_removes_a_place_for_a_while() -> None:
@@ -171,7 +171,7 @@ def test_a_rate_limit_removes_a_place_for_a_while() -> None:
 
     assert turnstile.places(NOW) == 3
     assert turnstile.places(NOW + LEARNT_S) == 10
-    assert not turnstile.room(NOW)
+    assert not turnstile.has_room(NOW)
     waiting = join(turnstile, "a")
     assert served(turnstile) is None
     assert served(turnstile, NOW + LEARNT_S) == waiting

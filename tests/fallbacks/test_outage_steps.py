@@ -16,7 +16,7 @@ from processors.holding.line_rules import (
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
-    heard_here,
+    is_recognised_here,
 )
 from processors.holding.outage_rules import (
     BURST_S,
@@ -415,7 +415,7 @@ def test_the_phrases_have_all_digits_all_choices_yes_and_no() -> None:
     ("language", "heard"), [("en", True), ("en-GB", True), ("es", False), ("ru", False)]
 )
 def test_the_phrases_are_recognised_only_in_english(language: str, *, heard: bool) -> None:
-    assert heard_here(language) is heard
+    assert is_recognised_here(language) is heard
 
 
 def test_the_menu_is_read_a_fixed_number_of_times_in_any_form() -> None:

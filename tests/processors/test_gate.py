@@ -64,7 +64,7 @@ async def test_a_cancelled_waiter_leaves_no_trace() -> None:
 
     it.leave(held)
 
-    assert it.room
+    assert it.has_room
     assert it.inside == 0
 
 
@@ -73,7 +73,7 @@ async def test_a_pace_admits_its_burst_and_then_no_more_in_time() -> None:
     entered = [await it.enter("a", until=within(SHORT_S)) for _ in range(3)]
 
     assert [item is not None for item in entered] == [True, True, False]
-    assert not it.room
+    assert not it.has_room
 
 
 async def test_a_pace_admits_again_after_its_time() -> None:

@@ -99,7 +99,7 @@ async def test_requests_a_minute_are_counted_over_all_workers() -> None:
         await it.settle()
 
         assert None not in passed
-        assert not there.room
+        assert not there.has_room
         assert await enter(there, 4, within_s=0.05) is None
 
 
@@ -114,7 +114,7 @@ async def test_calls_that_outlive_the_supervisor_get_their_answers() -> None:
         it.desks[0].wire.close()
         await it.joined[0].wire.gone.wait()
 
-        assert here.room
+        assert here.has_room
         assert await enter(here, 2) is not None
 
 

@@ -129,7 +129,7 @@ async def test_a_broken_answer_returns_its_place() -> None:
         await it.ask_after()
 
     assert first.split() == ANSWER.split()
-    assert it.policy.gates["openai"].room
+    assert it.policy.gates["openai"].has_room
 
 
 async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
@@ -160,7 +160,7 @@ async def test_requests_outside_the_call_obey_the_limits_too() -> None:
     assert held
     assert answer == ANSWER
     assert requests == [0, 1]
-    assert it.policy.gates["openai-b"].room
+    assert it.policy.gates["openai-b"].has_room
 
 
 @asynccontextmanager
@@ -198,7 +198,7 @@ async def test_a_request_outside_the_call_without_a_place_moves_to_the_next_rung
     assert answer == ANSWER
     assert requests == [0, 1]
     assert not it.told_of(AttemptFailed)
-    assert it.policy.gates["openai-b"].room
+    assert it.policy.gates["openai-b"].has_room
 
 
 async def test_without_any_place_a_request_outside_the_call_gets_no_answer() -> None:
