@@ -44,7 +44,7 @@ wrong. None of these identifies the person on the telephone."""
 VERSTAT: Final = re.compile(r"TN-Validation-(?:Passed-([ABC])|(Failed)(?:-[ABC])?)")
 
 
-def attested(verstat: str) -> Attestation:
+def attestation_from(verstat: str) -> Attestation:
     """Return the attestation in a carrier's `verstat`, such as `TN-Validation-Passed-A`.
 
     Other values, such as those of a diverted call, say nothing about this caller: `unknown`.

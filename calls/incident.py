@@ -73,17 +73,17 @@ class Incident:
     """
 
     def __init__(
-        self, first: IncidentBegan, *, now: float, left_alone: bool = False, failures: int = 1
+        self, first: IncidentBegan, *, now: float, is_breaker_open: bool = False, failures: int = 1
     ) -> None:
         """Begin with the first failure; see `add` for the arguments."""
         self.began = now
         self.well_since: float | None = None
         self._worst = first
-        self._left_alone = left_alone
+        self._is_breaker_open = is_breaker_open
         self._failures = failures
 
     def add(
-        self, more: IncidentBegan, *, left_alone: bool = False, failures: int = 1
+        self, more: IncidentBegan, *, is_breaker_open: bool = False, failures: int = 1
     ) -> IncidentGrew | None:
         """Count further failures; return an event if the incident has become worse, else `None`.
 
@@ -91,16 +91,16 @@ class Incident:
 
         Args:
             more: The event that would begin an incident with these failures.
-            left_alone: Whether the breaker is open, or about to open.
+            is_breaker_open: Whether the breaker is open, or about to open.
             failures: The number of further failures.
         """
         self._failures += failures
         self.well_since = None
         more_severe = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
-        opened = bool(more.rung) and left_alone and not self._left_alone
+        opened = bool(more.rung) and is_breaker_open and not self._is_breaker_open
         if not (more_severe or opened):
             return None
-        self._worst, self._left_alone = more, left_alone
+        self._worst, self._is_breaker_open = more, is_breaker_open
         return IncidentGrew(
             stage=more.stage,
             rung=more.rung,

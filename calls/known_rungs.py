@@ -55,7 +55,7 @@ class KnownRungs:
         """Return whether a rung exists; if `name` is empty, whether the stage does."""
         return stage in self._ladders if not name else (stage, name) in self._rungs
 
-    def left_alone(self, stage: str) -> bool:
+    def is_unavailable(self, stage: str) -> bool:
         """Return whether a stage has rungs, but none whose breaker is closed."""
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
@@ -65,21 +65,21 @@ class KnownRungs:
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
-    def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
+    def describe_replacement(self, stage: str, name: str, *, is_breaker_open: bool = False) -> str:
         """Return what callers get instead of a rung (of a stage if `name` is empty), in words.
 
-        `left_alone` is whether the rung's breaker is open or about to open, so that only probes ask
-        it.
+        `is_breaker_open` is whether the rung's breaker is open or about to open, so that only
+        probes ask it.
         """
         if not self.has(stage, name):
             return "calls go on without it"
-        left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
+        is_breaker_open = is_breaker_open or self.get(stage, name).breaker == State.OPEN
         other = self._other(stage, name) if name else None
         then = callers_get([other] if other else [], self._steps, stage=stage)
         if not name:
             return then
         tested = f"; {name} is tested until it works again"
-        return then + tested if left_alone else then
+        return then + tested if is_breaker_open else then
 
     def _other(self, stage: str, name: str) -> str | None:
         """Return the rung that is used instead, or `None`.

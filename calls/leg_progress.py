@@ -67,7 +67,7 @@ class LegProgress:
     answered_by: str = ""
     charged: bool = False
 
-    def after(
+    def apply(
         self, callback: StatusCallback, now: float
     ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """Return the progress after a callback, and the new events."""

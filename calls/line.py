@@ -46,13 +46,13 @@ class CallerLine:
         """Return when the caller will have heard the audio up to a position, as estimated now."""
         return self.dry_at - (self.end_s - position_s)
 
-    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
+    def add(self, length_s: float, now: float, *, protected: bool = False) -> None:
         """Add audio that was sent to the line.
 
         Args:
             length_s: The length of the audio.
             now: Monotonic, in seconds.
-            must: Whether it cannot be interrupted.
+            protected: Whether it cannot be interrupted.
         """
         if now >= self.dry_at + STRAY_S:
             self._unplayed_s = 0.0
@@ -62,7 +62,7 @@ class CallerLine:
         self._unplayed_s += length_s
         while self._kept and self._kept[0][1] <= now:
             self._kept.popleft()
-        if must:
+        if protected:
             self._kept.append((begins_at, self.dry_at))
 
     def drop(self, length_s: float, now: float) -> None:

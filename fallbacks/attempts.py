@@ -355,7 +355,7 @@ class Attempting:
 
     def tick(self, now: float) -> tuple[AttemptAction, ...]:
         """Return the actions that are due by now; our own stalls do not make a rung late."""
-        self.policy.lag.see(now)
+        self.policy.lag.count_stall(now)
         while not self.over and (at := self.wake_at) is not None and at <= now:
             self._do_due(now)
         return self._flush()

@@ -20,7 +20,7 @@ from fallbacks.limits import Gate
 
 RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
 ROUNDING_S: Final = 1e-6  # tolerance, so that a rest of exactly the limit is not too long
-SAME_RUNG: Final = 2  # repeated tries of one rung for one request
+MAX_REPEATS: Final = 2  # repeated tries of one rung for one request
 RECENT: Final = 100  # attempts that count as recent
 FLOOR: Final = 3  # extra attempts that are always allowed: the first outage has no history
 EARLY_SHARE: Final = 0.25  # dropped early requests per ordinary request; docs/decisions/0009
@@ -206,7 +206,7 @@ def may_ask_again(
         now: Monotonic, in seconds.
         tries: How often the rung was asked again before.
     """
-    if until.passed(now) or tries >= SAME_RUNG:
+    if until.passed(now) or tries >= MAX_REPEATS:
         return None
     if failure is None:
         return 0.0

@@ -42,14 +42,14 @@ class Lag:
 
     def beat(self, now: float) -> None:
         """Record that the loop runs."""
-        self.see(now)
+        self.count_stall(now)
         self._beat_at = now
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Stop measuring."""
         self._beat_at = None
 
-    def see(self, now: float) -> None:
+    def count_stall(self, now: float) -> None:
         """Count a stall if the next beat is overdue."""
         if self._beat_at is None or now - self._beat_at <= PERIOD_S + SLACK_S:
             return
@@ -64,7 +64,7 @@ class Lag:
 
     def stalled_s(self, now: float) -> float:
         """Return how long the provider's clock has stood still, in total."""
-        self.see(now)
+        self.count_stall(now)
         return self._stalled_s + self._grace_passed_s(now)
 
     def provider_s(self, now: float) -> float:
@@ -79,7 +79,7 @@ class Lag:
 
     def stalled_lately(self, now: float) -> bool:
         """Return whether a library's time-out may have expired because we stalled."""
-        self.see(now)
+        self.count_stall(now)
         return now - self._ended_at < LIBRARY_S
 
     def _grace_passed_s(self, now: float) -> float:

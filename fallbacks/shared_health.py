@@ -1,13 +1,13 @@
 """Shares the availability of a rung between several processes, over a common board.
 
-Each process publishes the changes of its own rungs on the board, as words (`BoardWord`): breaker,
-suspicion, rest, whether an operator took the rung out of rotation, and that callers are served (so
-failed probes do not count). A change that was adopted from another process is not published
-again. Of two words on the same aspect, the later one counts.
+Each process publishes the changes of its own rungs on the board, as reports (`RungReport`):
+breaker, suspicion, rest, whether an operator took the rung out of rotation, and that callers are
+served (so failed probes do not count). A change that was adopted from another process is not
+published again. Of two reports on the same aspect, the later one counts.
 
-The times of words are on the board's clock. No process knows this clock to the millisecond, but
-cause and effect stay in order: a change that a process makes after it has read or published a word
-is published as later than that word, whatever the process's own clock says.
+The times of reports are on the board's clock. No process knows this clock to the millisecond, but
+cause and effect stay in order: a change that a process makes after it has read or published a
+report is published as later than that report, whatever the process's own clock says.
 """
 
 import math
@@ -21,13 +21,13 @@ from fallbacks.failure import Kind
 
 STALE_S: Final = 300.0  # an older suspicion is not adopted (chosen)
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
-# Between two words that callers are served: a third of SERVED_S (chosen).
+# Between two reports that callers are served: a third of SERVED_S (chosen).
 SERVED_EACH_S: Final = 10.0
-MIN_GAP_S: Final = 0.001  # between a word that was read and a later one that is published
+MIN_GAP_S: Final = 0.001  # between a report that was read and a later one that is published
 
 
 class Aspect(StrEnum):
-    """The subject of a word."""
+    """The subject of a report."""
 
     BREAKER = "breaker"
     SUSPICION = "suspicion"
@@ -37,8 +37,8 @@ class Aspect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoardWord:
-    """One process's report on a rung; the last word on an aspect counts."""
+class RungReport:
+    """One process's report on a rung; the last report on an aspect counts."""
 
     place: str  # the rung; equal in all processes that ask the same server with the same key
     aspect: Aspect
@@ -63,69 +63,68 @@ class SharedRung:
         self.place = place
         self.rung = rung
         self._published_state = _state_of(rung)
-        self._repeat_all = False
+        self._repeat_requested = False
         self._served_until = -math.inf  # as last published or read
-        # For the last word that was adopted: its time, and when it was read.
+        # For the last report that was adopted: its time, and when it was read.
         self._adopted: dict[Aspect, _Moment] = {}
-        self._published: dict[Aspect, _Moment] = {}  # the time of the last published word
+        self._published: dict[Aspect, _Moment] = {}  # the time of the last published report
 
-    def news(self, now: float, *, utc_s: float) -> tuple[BoardWord, ...]:
-        """Return words for what has changed in this process since `news` was last called.
+    def take_changes(self, now: float, *, utc_s: float) -> tuple[RungReport, ...]:
+        """Return reports of what has changed in this process since the last call.
 
         Args:
             now: Monotonic, in seconds.
             utc_s: The board's clock at the same moment.
         """
         before, self._published_state = self._published_state, _state_of(self.rung)
-        repeat_all, self._repeat_all = self._repeat_all, False
+        repeat, self._repeat_requested = self._repeat_requested, False
         aspects = [
             aspect
             for aspect, value in self._published_state.items()
-            if value != before[aspect] or (repeat_all and self._differs_from_unused(aspect, now))
+            if value != before[aspect] or (repeat and self._differs_from_unused(aspect, now))
         ]
         served_until = self.rung.served_until
-        if served_until > now and (
-            repeat_all or served_until >= self._served_until + SERVED_EACH_S
-        ):
+        if served_until > now and (repeat or served_until >= self._served_until + SERVED_EACH_S):
             self._served_until = served_until
             aspects.append(Aspect.SERVED)
-        return tuple(self._make_word(aspect, now, offset_s=utc_s - now) for aspect in aspects)
+        return tuple(self._make_report(aspect, now, offset_s=utc_s - now) for aspect in aspects)
 
-    def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
-        """Adopt another process's word, unless it is outdated; return whether anything changed."""
-        since = self._time_on_our_clock(word, now - (utc_s - word.at_s))
+    def adopt(self, report: RungReport, now: float, *, utc_s: float) -> bool:
+        """Adopt another process's report unless it is outdated; return whether anything changed."""
+        since = self._time_on_our_clock(report, now - (utc_s - report.at_s))
         if since is None:
             return False
-        self._adopted[word.aspect] = _Moment(at_s=word.at_s, at=now)
+        self._adopted[report.aspect] = _Moment(at_s=report.at_s, at=now)
         before = _state_of(self.rung)
-        self._adopt(word, since, now, left_s=_left_s(word, utc_s))
+        self._apply(report, since, now, left_s=_left_s(report, utc_s))
         after = _state_of(self.rung)
         changed = {aspect: value for aspect, value in after.items() if value != before[aspect]}
         self._published_state |= changed  # so that adopted changes are not published
         return bool(changed)
 
-    def tell_again(self) -> None:
-        """Make the next `news` repeat everything that differs from an unused rung."""
-        self._repeat_all = True
+    def repeat_all(self) -> None:
+        """Make the next `take_changes` repeat everything that differs from an unused rung."""
+        self._repeat_requested = True
 
-    def _adopt(self, word: BoardWord, since: float, now: float, *, left_s: float) -> None:
-        """Apply another process's word to our rung, as changed at `since` on our clock."""
+    def _apply(self, report: RungReport, since: float, now: float, *, left_s: float) -> None:
+        """Apply another process's report to our rung, as changed at `since` on our clock."""
         rung = self.rung
-        match word.aspect:
+        match report.aspect:
             case Aspect.BREAKER:
-                state = State(word.value)
+                state = State(report.value)
                 rung.follow_breaker(
-                    state, since=since, now=now, rest_s=left_s, retired=word.retired
+                    state, since=since, now=now, rest_s=left_s, retired=report.retired
                 )
             case Aspect.SUSPICION if now - since < STALE_S:
-                kind = Kind.TIMEOUT if word.value else None  # the other process published the kind
+                # The other process published the kind.
+                kind = Kind.TIMEOUT if report.value else None
                 rung.follow_suspicion(kind, since=since, now=now)
             case Aspect.REST:
                 # A rest without time left is over, or was ended early, so it ends ours, too.
                 later_or_sooner = max if left_s > 0 else min
                 rung.rests_until = later_or_sooner(rung.rests_until, now + left_s)
             case Aspect.ROTATION if min(now, since) > rung.out_at:
-                rung.set_out(min(now, since), out=bool(word.value))
+                rung.set_out(min(now, since), out=bool(report.value))
             case Aspect.SERVED:
                 until = max(rung.served_until, now + min(left_s, SERVED_S))
                 self._served_until = rung.served_until = until
@@ -144,8 +143,8 @@ class SharedRung:
             case _:
                 return True
 
-    def _make_word(self, aspect: Aspect, now: float, *, offset_s: float) -> BoardWord:
-        """Return the word on one aspect of our rung; `offset_s` turns our time into the board's."""
+    def _make_report(self, aspect: Aspect, now: float, *, offset_s: float) -> RungReport:
+        """Return a report on one aspect of our rung; `offset_s` turns our time into the board's."""
         rung, value = self.rung, ""
         since: float = now
         until: float | None = None
@@ -164,7 +163,7 @@ class SharedRung:
                 until = rung.served_until
         at_s = self._time_on_board(aspect, since, offset_s)
         until_s = 0.0 if until is None else until + offset_s
-        return BoardWord(
+        return RungReport(
             place=self.place,
             aspect=aspect,
             at_s=at_s,
@@ -174,7 +173,7 @@ class SharedRung:
         )
 
     def _time_on_board(self, aspect: Aspect, at: float, offset_s: float) -> float:
-        """Return our time on the board's clock, later than the words read and published before.
+        """Return our time on the board's clock, later than the reports read and published before.
 
         Without this rule it might be earlier, because the board's clock may have been set back.
         """
@@ -187,14 +186,14 @@ class SharedRung:
         self._published[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
-    def _time_on_our_clock(self, word: BoardWord, since: float) -> float | None:
-        """Return a word's time on our clock, later than our own words; `None` if it is outdated."""
-        adopted, published = self._adopted.get(word.aspect), self._published.get(word.aspect)
-        if adopted is not None and word.at_s <= adopted.at_s:
+    def _time_on_our_clock(self, report: RungReport, since: float) -> float | None:
+        """Return a report's time on our clock, later than our own; `None` if it is outdated."""
+        adopted, published = self._adopted.get(report.aspect), self._published.get(report.aspect)
+        if adopted is not None and report.at_s <= adopted.at_s:
             return None
         if published is None:
             return since
-        return max(since, published.at + MIN_GAP_S) if word.at_s > published.at_s else None
+        return max(since, published.at + MIN_GAP_S) if report.at_s > published.at_s else None
 
 
 def _state_of(rung: RungAvailability) -> dict[Aspect, object]:
@@ -207,10 +206,10 @@ def _state_of(rung: RungAvailability) -> dict[Aspect, object]:
     }
 
 
-def _left_s(word: BoardWord, utc_s: float) -> float:
+def _left_s(report: RungReport, utc_s: float) -> float:
     """Return the time left of a rest, at most its length when it was published.
 
     The processes may disagree on the board's clock for a while after it was set.
     """
-    left_s, length_s = word.until_s - utc_s, word.until_s - word.at_s
+    left_s, length_s = report.until_s - utc_s, report.until_s - report.at_s
     return max(0.0, min(left_s, length_s) if length_s > 0 else left_s)

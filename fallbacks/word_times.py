@@ -266,7 +266,7 @@ class WordTimes:
         next_word = self.words[index + 1] if index + 1 < len(self.words) else None
         return None if next_word is None or word.start_s is None else next_word.start_s
 
-    def untold(self, received_s: float) -> tuple[int, float]:
+    def measure_untimed(self, received_s: float) -> tuple[int, float]:
         """Return how many words follow the last timed one, and how many seconds of audio.
 
         Words without letters, such as a dash, are not counted, because no voice speaks them. A word

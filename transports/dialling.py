@@ -190,7 +190,7 @@ class HeardLeg:
     machine: bool = False
     sip_code: int | None = None
 
-    def after(self, event: LegEvent) -> "HeardLeg":
+    def apply(self, event: LegEvent) -> "HeardLeg":
         """Return this leg after another event."""
         match event:
             case LegAnswered():

@@ -22,7 +22,7 @@ from calls.entry import Emit
 from calls.events import ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.events import RungFollowed
-from fallbacks.shared_health import Aspect, BoardWord, SharedRung
+from fallbacks.shared_health import Aspect, RungReport, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from operations.database.sql_board import SqlBoard
@@ -78,7 +78,7 @@ class BoardClient:
         self._board = board
         self._emit = emit
         # The newest unwritten report on each aspect of each rung.
-        self._pending: dict[tuple[str, Aspect], BoardWord] = {}
+        self._pending: dict[tuple[str, Aspect], RungReport] = {}
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
         self._clock_reading: _ClockReading | None = None  # `None` before the first one
@@ -133,7 +133,7 @@ class BoardClient:
             return
         now = clock.monotonic()
         for rung in self._rungs.values():
-            for report in rung.news(now, utc_s=now + self._clock_reading.ahead_s):
+            for report in rung.take_changes(now, utc_s=now + self._clock_reading.ahead_s):
                 self._pending[report.place, report.aspect] = report
 
     async def _exchange(self) -> None:
@@ -153,7 +153,7 @@ class BoardClient:
         for report in await self._board.others(self._rungs):
             now = clock.monotonic()
             rung = self._rungs[report.place]
-            changed = rung.heed(report, now, utc_s=now + self._clock_reading.ahead_s)
+            changed = rung.adopt(report, now, utc_s=now + self._clock_reading.ahead_s)
             if changed and report.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
                 self._emit(_followed_event(rung.rung))
         if renews:
@@ -202,7 +202,7 @@ class BoardClient:
             self._emit(ShareRegained(alone_s=clock.monotonic() - self._board_lost_at))
             self._board_lost_at = None
         for rung in self._rungs.values():
-            rung.tell_again()  # a restarted board may have forgotten everything
+            rung.repeat_all()  # a restarted board may have forgotten everything
 
 
 def _reason(gone: Exception) -> str:

@@ -45,7 +45,7 @@ class CarrierReports:
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
                 earlier = self._legs.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
-                remember(self._legs, leg.ref, earlier.after(leg))
+                remember(self._legs, leg.ref, earlier.apply(leg))
                 remember(self.refs, leg.ref, leg.call_ref)
                 return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):

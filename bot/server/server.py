@@ -245,7 +245,7 @@ def _open_alerts(
         outbox,
         emit=process.switchboard.emit,
         leads=lambda: pool.leads,
-        instead=process.emitter.instead,
+        describe_replacement=process.emitter.describe_replacement,
     )
 
 

@@ -164,7 +164,7 @@ async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[La
             for item in running:
                 item.cancel()
             watch.stop()
-            lag.rest()
+            lag.stop()
 
 
 async def _beat(watch: LoopWatch, reporter: LagReporter) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from fallbacks.breaker import State
-from fallbacks.shared_health import Aspect, BoardWord
+from fallbacks.shared_health import Aspect, RungReport
 
 KEEP_S: Final = 3600.0  # chosen: the entry of a failing rung is renewed at least every 15 min
 
@@ -22,11 +22,11 @@ class ProviderBoard(Protocol):
         """Return the store's time, in seconds since 1970."""
         ...
 
-    async def write(self, words: Iterable[BoardWord]) -> None:
+    async def write(self, reports: Iterable[RungReport]) -> None:
         """Write entries; a newer entry about the same aspect of a rung is kept."""
         ...
 
-    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
+    async def others(self, places: Iterable[str]) -> Sequence[RungReport]:
         """Return other processes' entries about these rungs."""
         ...
 
@@ -47,13 +47,13 @@ class ProviderBoard(Protocol):
         ...
 
 
-def board_word(entry: Mapping[str, Any]) -> BoardWord | None:
+def report_from_entry(entry: Mapping[str, Any]) -> RungReport | None:
     """Return a stored entry; `None` if it is unreadable.
 
     Another version of Holdline may share the store, and its entries must not crash our process.
     """
     try:
-        word = BoardWord(
+        report = RungReport(
             place=str(entry["place"]),
             aspect=Aspect(entry["aspect"]),
             at_s=float(entry["at_s"]),
@@ -61,21 +61,21 @@ def board_word(entry: Mapping[str, Any]) -> BoardWord | None:
             until_s=float(entry["until_s"]),
             retired=bool(entry["retired"]),
         )
-        if word.aspect is Aspect.BREAKER:
-            State(word.value)
+        if report.aspect is Aspect.BREAKER:
+            State(report.value)
     except (KeyError, TypeError, ValueError):
         return None
-    return word if math.isfinite(word.at_s) and math.isfinite(word.until_s) else None
+    return report if math.isfinite(report.at_s) and math.isfinite(report.until_s) else None
 
 
-def stored_entry(word: BoardWord, *, holder: str) -> dict[str, Any]:
-    """Return an entry and its writer in stored form, as `board_word` reads it."""
+def stored_entry(report: RungReport, *, holder: str) -> dict[str, Any]:
+    """Return an entry and its writer in stored form, as `report_from_entry` reads it."""
     return {
-        "place": word.place,
-        "aspect": word.aspect.value,
+        "place": report.place,
+        "aspect": report.aspect.value,
         "holder": holder,
-        "at_s": word.at_s,
-        "value": word.value,
-        "until_s": word.until_s,
-        "retired": word.retired,
+        "at_s": report.at_s,
+        "value": report.value,
+        "until_s": report.until_s,
+        "retired": report.retired,
     }

@@ -15,9 +15,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fallbacks.shared_health import Aspect, BoardWord
+from fallbacks.shared_health import Aspect, RungReport
 from operations.database.database import StorageError, line_of
-from operations.database.provider_board import KEEP_S, board_word, stored_entry
+from operations.database.provider_board import KEEP_S, report_from_entry, stored_entry
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
@@ -83,30 +83,30 @@ class RedisBoard:
             seconds, micros = await self._redis.time()
             return float(seconds) + float(micros) / 1e6
 
-    async def write(self, words: Iterable[BoardWord]) -> None:
+    async def write(self, reports: Iterable[RungReport]) -> None:
         """Write entries; a newer entry about the same aspect of a rung is kept."""
         keys: list[str] = []
         arguments: list[Any] = []
-        for word in words:
-            keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
-            value = json.dumps(stored_entry(word, holder=self._holder))
-            keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's entry lasts longer
-            arguments += [repr(word.at_s), value, round(keep_s * 1000)]
+        for report in reports:
+            keys.append(f"{WORDS}{report.place}:{report.aspect.value}")
+            value = json.dumps(stored_entry(report, holder=self._holder))
+            keep_s = max(KEEP_S, report.until_s - report.at_s)  # an operator's entry lasts longer
+            arguments += [repr(report.at_s), value, round(keep_s * 1000)]
         if not keys:
             return
         with self._storage_errors():
             await self._write(keys=keys, args=arguments)
 
-    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
+    async def others(self, places: Iterable[str]) -> Sequence[RungReport]:
         """Return other processes' entries about these rungs."""
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._storage_errors():
             found = await self._redis.mget(keys) if keys else []
         entries = [_read(str(item)) for item in found if item]
         return [
-            word
+            report
             for item in entries
-            if item.get("holder") != self._holder and (word := board_word(item))
+            if item.get("holder") != self._holder and (report := report_from_entry(item))
         ]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:

@@ -7,9 +7,9 @@ from sqlalchemy import Float, and_, bindparam, delete, or_, select
 from sqlalchemy.engine import URL
 from sqlalchemy.sql.expression import ColumnElement, literal_column
 
-from fallbacks.shared_health import BoardWord
+from fallbacks.shared_health import RungReport
 from operations.database.database import Database
-from operations.database.provider_board import KEEP_S, board_word, stored_entry
+from operations.database.provider_board import KEEP_S, report_from_entry, stored_entry
 from operations.database.schema import BOARD
 from operations.database.tables import HEALTH, PROBERS
 
@@ -36,12 +36,12 @@ class SqlBoard:
         async with self._database.reading() as connection:
             return float((await connection.execute(select(self._now))).scalar_one())
 
-    async def write(self, words: Iterable[BoardWord]) -> None:
+    async def write(self, reports: Iterable[RungReport]) -> None:
         """Write entries; a newer entry about the same aspect of a rung is kept."""
         # In the same order in every process: two transactions that lock rows crosswise would
         # deadlock (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(
-            (stored_entry(word, holder=self._holder) for word in words),
+            (stored_entry(report, holder=self._holder) for report in reports),
             key=lambda row: (row["place"], row["aspect"]),
         )
         if not rows:
@@ -58,14 +58,14 @@ class SqlBoard:
         async with self._database.transaction(tries=1) as connection:
             await connection.execute(newer, rows)
 
-    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
+    async def others(self, places: Iterable[str]) -> Sequence[RungReport]:
         """Return other processes' entries about these rungs."""
         of_others = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
         )
         async with self._database.reading() as connection:
             found = (await connection.execute(of_others)).mappings().all()
-        return [word for row in found if (word := board_word(dict(row)))]
+        return [report for row in found if (report := report_from_entry(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
         """Take or renew each lease that is free or ours; return the rungs whose lease we hold."""
@@ -83,7 +83,7 @@ class SqlBoard:
         )
         async with self._database.transaction(tries=1) as connection:
             if not self._tidied:
-                await connection.execute(self._deletion_of_old_words())
+                await connection.execute(self._deletion_of_old_reports())
                 await connection.execute(self._deletion_of_old_leases())
             await connection.execute(taken, [{"rung": place} for place in sorted(places)])
             held = await connection.execute(
@@ -101,7 +101,7 @@ class SqlBoard:
         """Close the connections."""
         await self._database.close()
 
-    def _deletion_of_old_words(self) -> Any:
+    def _deletion_of_old_reports(self) -> Any:
         old = self._now - KEEP_S
         return delete(HEALTH).where(and_(HEALTH.c.at_s < old, HEALTH.c.until_s < old))
 

@@ -217,7 +217,7 @@ class AlertDispatcher:
         retries: Retries,
         leads: Callable[[], bool],
         utc_s: Callable[[], float],
-        instead: Callable[[str, str], str],
+        describe_replacement: Callable[[str, str], str],
     ) -> None:
         """Create a dispatcher; `run` starts the work.
 
@@ -229,7 +229,7 @@ class AlertDispatcher:
             retries: The retry policy.
             leads: Returns whether this process leads the worker pool.
             utc_s: Returns the seconds since 1970.
-            instead: Returns what replaces a rung now; if its name is empty, the stage.
+            describe_replacement: Returns what replaces a rung now; if its name is empty, the stage.
         """
         self._outbox = outbox
         self._channels = channels
@@ -242,7 +242,7 @@ class AlertDispatcher:
         self._leads = leads
         self._utc_s = utc_s
         self._failed_s = float("-inf")  # when the database last failed a round
-        self._instead = instead
+        self._describe_replacement = describe_replacement
         self._census, self._counted_s = Census(), float("-inf")
         self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
@@ -314,7 +314,9 @@ class AlertDispatcher:
         """Return an alert with what is done instead now."""
         if alert.ended_s is not None or alert.stage not in STAGES:
             return alert
-        return replace(alert, then=self._instead(alert.stage, alert.rung) or alert.then)
+        return replace(
+            alert, then=self._describe_replacement(alert.stage, alert.rung) or alert.then
+        )
 
     async def _count(self) -> Census:
         """Return the hurt callers, from a query at most `COUNT_EVERY_S` ago."""

@@ -109,26 +109,30 @@ class Incidents:
         return (stage, rung) in self._open
 
     def add_failure(
-        self, found: IncidentBegan, now: float, *, left_alone: bool = False, failures: int = 1
+        self, found: IncidentBegan, now: float, *, is_breaker_open: bool = False, failures: int = 1
     ) -> IncidentEvents:
         """Add a failure to its incident, or begin one; return the incident events.
 
         Args:
             found: What is wrong; an empty `then` is derived from the rungs.
             now: In seconds.
-            left_alone: Whether the breaker is open, or about to open.
+            is_breaker_open: Whether the breaker is open, or about to open.
             failures: The number of failures to add.
         """
         place = (found.stage, found.rung)
-        then = found.then or self.rungs.instead(*place, left_alone=left_alone)
+        then = found.then or self.rungs.describe_replacement(
+            *place, is_breaker_open=is_breaker_open
+        )
         found = replace(found, then=then)
         incident = self._open.get(place)
         # A system without a ladder reports no success, so its old incident may be over.
         is_stale = incident and not self.rungs.has(*place) and now >= incident.began + AGAIN_S
         if incident is None or is_stale:
-            self._open[place] = Incident(found, now=now, left_alone=left_alone, failures=failures)
+            self._open[place] = Incident(
+                found, now=now, is_breaker_open=is_breaker_open, failures=failures
+            )
             return (found,)
-        grew = incident.add(found, left_alone=left_alone, failures=failures)
+        grew = incident.add(found, is_breaker_open=is_breaker_open, failures=failures)
         return (grew,) if grew else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
@@ -184,8 +188,8 @@ def _add_attempt(
         reason=incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason),
     )
     # As in fallbacks/availability.py: a failure that one call's content caused opens no breaker.
-    left_alone = event.permanent and event.scope is not Scope.REQUEST
-    return incidents.add_failure(found, now, left_alone=left_alone)
+    is_breaker_open = event.permanent and event.scope is not Scope.REQUEST
+    return incidents.add_failure(found, now, is_breaker_open=is_breaker_open)
 
 
 def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> IncidentEvents:
@@ -236,13 +240,13 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Inc
         severity=event.severity,
         reason=rung.reason or incidents.rungs.explain(event.stage, event.provider, UNKNOWN, ""),
     )
-    opened = incidents.add_failure(found, now, left_alone=True, failures=0)
+    opened = incidents.add_failure(found, now, is_breaker_open=True, failures=0)
     return (*opened, *_check_stage(incidents, event.stage, now))
 
 
 def _check_stage(incidents: Incidents, stage: str, now: float) -> IncidentEvents:
     """Begin a stage's incident if none of its rungs has a closed breaker any more."""
-    if not incidents.rungs.left_alone(stage):
+    if not incidents.rungs.is_unavailable(stage):
         return ()
     found = IncidentBegan(
         stage=stage,
@@ -276,7 +280,7 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Inc
         severity=Severity.MEDIUM,
         reason=rung.reason or incidents.rungs.explain(*place, UNKNOWN, ""),
     )
-    met = incidents.add_failure(found, now, left_alone=True, failures=0)
+    met = incidents.add_failure(found, now, is_breaker_open=True, failures=0)
     return (*met, *_check_stage(incidents, event.stage, now))
 
 

@@ -84,7 +84,7 @@ async def tell_operators(
     *,
     emit: Emit,
     leads: Callable[[], bool],
-    instead: Callable[[str, str], str] = lambda _stage, _rung: "",
+    describe_replacement: Callable[[str, str], str] = lambda _stage, _rung: "",
 ) -> AsyncIterator[AlertDispatcher]:
     """Report incidents, decide on them and send alerts during the block; yield the dispatcher."""
     for text in missing_of(settings.alerts):
@@ -99,7 +99,7 @@ async def tell_operators(
         retries=retries,
         leads=leads,
         utc_s=utc_s,
-        instead=instead,
+        describe_replacement=describe_replacement,
     )
     direct = DirectAlerts(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
     reporter.emit_refused = direct.emit

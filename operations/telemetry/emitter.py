@@ -288,9 +288,9 @@ class Emitter:
                 for subscription in self._subscriptions:
                     subscription.put(entry)
 
-    def instead(self, stage: str, rung: str) -> str:
+    def describe_replacement(self, stage: str, rung: str) -> str:
         """Return what replaces a rung now; if `rung` is empty, what replaces the stage."""
-        return self._incidents.rungs.instead(stage, rung) if self._incidents else ""
+        return self._incidents.rungs.describe_replacement(stage, rung) if self._incidents else ""
 
     @property
     def waiting(self) -> int:

@@ -138,7 +138,7 @@ class CallerHearing:
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
         """Return the actions that are due by now; our own stalls do not make a rung mute."""
-        self._policy.lag.see(now)
+        self._policy.lag.count_stall(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             mute = feed.attempt is not None and feed.found_mute(now)

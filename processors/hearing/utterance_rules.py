@@ -93,7 +93,7 @@ class CallerUtterance:
 
     def awaits_words(self, now: float) -> bool:
         """Return whether the caller has stopped, and words are pending and not yet given up."""
-        self._lag.see(now)
+        self._lag.count_stall(now)
         return not self.speaking and not self.attempting.over and not self.until(now).passed(now)
 
     def listens(self, now: float) -> bool:

@@ -146,7 +146,7 @@ class Speaker:
             frame.interruptible = not protected
             await self._push(frame)
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
-        self._line.add(length_s, self._now(), must=protected)
+        self._line.add(length_s, self._now(), protected=protected)
         if not protected:
             self._until = self._line.dry_at
         return length_s

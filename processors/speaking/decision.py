@@ -262,7 +262,7 @@ class SpokenUtterance:
         If two voices leave the same number of words unspoken, the text is at fault, and the
         utterance ends: the local voice gets the rest. See `StagePolicy.unspoken`.
         """
-        unspoken, _ = self._ledger.words.untold(self._ledger.received_s)
+        unspoken, _ = self._ledger.words.measure_untimed(self._ledger.received_s)
         voices = self._unspoken.setdefault(unspoken, set())
         voices.add(live.provider)
         policy, text = self._attempting.policy, (self._attempting.call, self._ledger.rest)
@@ -369,5 +369,5 @@ class SpokenUtterance:
 
 def _ends_too_soon(ledger: SpeechLedger) -> bool:
     """Return whether a voice that reports its end has not sent the audio of all its words."""
-    words, sound_s = ledger.words.untold(ledger.received_s)
+    words, sound_s = ledger.words.measure_untimed(ledger.received_s)
     return words > 0 and sound_s < SHORT_AUDIO_S * words

@@ -297,5 +297,5 @@ class SoundOutlet:
         pcm = bytes(memoryview(self._pcm)[: SAMPLE_BYTES * samples])  # copied once
         del self._pcm[: SAMPLE_BYTES * samples]
         self._released += samples
-        self._line.add(samples / self._rate_hz, now, must=self._protected)
+        self._line.add(samples / self._rate_hz, now, protected=self._protected)
         return [PlaySound(pcm=pcm)]

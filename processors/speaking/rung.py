@@ -245,7 +245,7 @@ class VoiceRung(Rung):
 
     def give_up(self, now: float) -> Failed | None:
         """End an attempt that has waited too long for the connection, and return its failure."""
-        self._lag.see(now)
+        self._lag.count_stall(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
         hang = self.connection.report_hang()

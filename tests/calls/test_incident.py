@@ -29,7 +29,7 @@ Met = tuple[IncidentBegan, bool]
 
 
 def begun(first: Met = LATE, **more: Any) -> Incident:
-    return Incident(first[0], left_alone=first[1], **{"now": 0.0, **more})
+    return Incident(first[0], is_breaker_open=first[1], **{"now": 0.0, **more})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def begun(first: Met = LATE, **more: Any) -> Incident:
          "still open", "closed again", "open before, heavier now", "a whole stage"],
 )  # fmt: skip
 def test_a_worse_state_than_reported_is_worse(first: Met, then: Met, worse: bool) -> None:  # noqa: FBT001 - a table
-    assert bool(begun(first).add(then[0], left_alone=then[1])) is worse
+    assert bool(begun(first).add(then[0], is_breaker_open=then[1])) is worse
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,9 @@ def test_a_worse_state_than_reported_is_worse(first: Met, then: Met, worse: bool
 def test_a_reported_worse_state_is_not_reported_again(worse: Met) -> None:
     incident = begun()
 
-    grew = [incident.add(item, left_alone=alone) for item, alone in (worse, worse, LATE, worse)]
+    grew = [
+        incident.add(item, is_breaker_open=alone) for item, alone in (worse, worse, LATE, worse)
+    ]
 
     assert [item is not None for item in grew] == [True, False, False, False]
 
@@ -69,7 +71,7 @@ def test_an_incident_takes_the_worst_severity_and_counts_every_failure() -> None
     incident = begun()
     incident.add(found())
 
-    assert incident.add(REFUSED, left_alone=True, failures=3) == IncidentGrew(
+    assert incident.add(REFUSED, is_breaker_open=True, failures=3) == IncidentGrew(
         stage="llm",
         rung="openai",
         kind="auth",

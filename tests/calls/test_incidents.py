@@ -260,10 +260,10 @@ def test_a_failed_probe_counts_like_a_callers_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "left_alone"), [(Scope.CREDENTIAL, True), (Scope.REQUEST, False)]
+    ("scope", "is_breaker_open"), [(Scope.CREDENTIAL, True), (Scope.REQUEST, False)]
 )
 def test_a_key_that_may_be_valid_is_not_reported_as_retired(
-    scope: Scope, *, left_alone: bool
+    scope: Scope, *, is_breaker_open: bool
 ) -> None:
     forbidden = AttemptFailed(
         stage="llm",
@@ -277,7 +277,7 @@ def test_a_key_that_may_be_valid_is_not_reported_as_retired(
 
     (began,) = told_by(forbidden)
     assert isinstance(began, IncidentBegan)
-    assert ("is tested until" in began.then) is left_alone
+    assert ("is tested until" in began.then) is is_breaker_open
 
 
 def test_a_stage_with_only_retired_rungs_is_critical() -> None:

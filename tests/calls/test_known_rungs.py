@@ -41,16 +41,16 @@ def test_a_stage_is_retired_when_all_its_rungs_are() -> None:
     rungs = known()
     for name in ("a", "b"):
         rungs.get("llm", name).breaker = State.OPEN
-    assert not rungs.left_alone("llm")
+    assert not rungs.is_unavailable("llm")
 
     rungs.get("llm", "c").breaker = State.HALF_OPEN
 
-    assert rungs.left_alone("llm")
+    assert rungs.is_unavailable("llm")
 
 
 @pytest.mark.parametrize("stage", ["stt", "crm"])
 def test_a_stage_without_rungs_is_not_retired(stage: str) -> None:
-    assert not known().left_alone(stage)
+    assert not known().is_unavailable(stage)
 
 
 def test_failures_are_named_rung_by_rung() -> None:
@@ -81,9 +81,11 @@ def test_the_next_rung_is_the_first_without_suspicion(
     for name in open_rungs:
         rungs.get("llm", name).breaker = State.OPEN
 
-    assert rungs.instead("llm", "a") == said
+    assert rungs.describe_replacement("llm", "a") == said
 
 
 def test_a_whole_stages_message_names_the_outage_menu() -> None:
-    assert known().instead("llm", "") == "callers will hear a recorded sentence"
-    assert KnownRungs(LADDERS, steps=[]).instead("llm", "") == "callers will hear nothing"
+    assert known().describe_replacement("llm", "") == "callers will hear a recorded sentence"
+    assert (
+        KnownRungs(LADDERS, steps=[]).describe_replacement("llm", "") == "callers will hear nothing"
+    )

@@ -15,7 +15,7 @@ STATUSES = ("queued", "initiated", "ringing", "in-progress", *OUTCOMES)
 def facts(*said: StatusCallback) -> list[LegEvent]:
     progress, found = LegProgress(began_at=100.0), list[LegEvent]()
     for number, each in enumerate(said):
-        progress, new = progress.after(each, 100.0 + number)
+        progress, new = progress.apply(each, 100.0 + number)
         found += new
     return found
 

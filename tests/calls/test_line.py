@@ -8,9 +8,9 @@ from calls.line import CallerLine
 from processors.holding.utterance_rules import OwnSentence, OwnWords
 
 
-def line_with(length_s: float, now: float = 10.0, *, must: bool = False) -> CallerLine:
+def line_with(length_s: float, now: float = 10.0, *, protected: bool = False) -> CallerLine:
     line = CallerLine()
-    line.add(length_s, now, must=must)
+    line.add(length_s, now, protected=protected)
     return line
 
 
@@ -42,7 +42,7 @@ def test_a_barge_in_empties_the_line_and_keeps_the_heard_words() -> None:
 
 def test_a_barge_in_keeps_protected_sound() -> None:
     line = line_with(1.0)
-    line.add(2.0, 10.0, must=True)
+    line.add(2.0, 10.0, protected=True)
     line.flush(10.5)
 
     assert line.dry_at == pytest.approx(12.5)
@@ -119,7 +119,7 @@ def test_the_beginning_of_our_interrupted_words_is_remembered(text: str, heard: 
 def test_protected_words_are_remembered_when_they_have_been_heard() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
-    line.add(2.0, 10.0, must=True)
+    line.add(2.0, 10.0, protected=True)
     words.add(OwnSentence(text="This call is recorded.", protected=True), 2.0)
     line.flush(10.4)
 
@@ -154,7 +154,7 @@ def test_a_stalled_line_is_late_if_it_had_sound_to_play(stood_until: float, dry_
 
 def test_protected_sound_keeps_its_place_after_a_stall() -> None:
     line = line_with(1.0, 100.0)
-    line.add(2.0, 100.0, must=True)  # from 101 to 103, and half a second later now
+    line.add(2.0, 100.0, protected=True)  # from 101 to 103, and half a second later now
     line.add(1.0, 100.0)
 
     line.stand_still(0.5, 100.75)
@@ -182,7 +182,7 @@ def test_a_far_end_that_resumes_plays_its_buffer_and_the_new_sound() -> None:
 
 def test_protected_sound_is_as_late_as_the_line() -> None:
     line = line_with(1.0, 100.0)
-    line.add(2.0, 100.0, must=True)
+    line.add(2.0, 100.0, protected=True)
     line.played(0.25, 100.75)  # half a second behind
 
     line.flush(101.0)
@@ -192,7 +192,7 @@ def test_protected_sound_is_as_late_as_the_line() -> None:
 
 def test_a_second_barge_in_keeps_protected_sound_and_nothing_after_it() -> None:
     line = line_with(1.0, 100.0)
-    line.add(2.0, 100.0, must=True)
+    line.add(2.0, 100.0, protected=True)
     line.flush(100.5)
     line.add(3.0, 100.5)
     heard_s = line.heard_s(100.5)
@@ -204,7 +204,7 @@ def test_a_second_barge_in_keeps_protected_sound_and_nothing_after_it() -> None:
 
 
 def test_protected_sound_that_was_heard_is_not_kept() -> None:
-    line = line_with(0.5, 100.0, must=True)
+    line = line_with(0.5, 100.0, protected=True)
     line.add(2.0, 100.0)
 
     line.flush(101.0)

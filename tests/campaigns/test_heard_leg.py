@@ -28,7 +28,7 @@ def test_a_leg_is_the_sum_of_its_callbacks(
 ) -> None:
     leg = HeardLeg(call_ref="c")
     for fact in facts:
-        leg = leg.after(fact)
+        leg = leg.apply(fact)
 
     assert (leg.answered, leg.outcome) == (answered, outcome)
 
@@ -46,7 +46,7 @@ def test_a_sip_status_decides_about_the_number_and_the_trunk(
     ended: LegOutcome, sip_code: int, again: str, trunk: str
 ) -> None:
     told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
-    whole = joined([HeardLeg(call_ref="c"), HeardLeg(call_ref="c").after(told)])
+    whole = joined([HeardLeg(call_ref="c"), HeardLeg(call_ref="c").apply(told)])
 
     assert whole is not None
     assert whole.found.verdict is not None
@@ -61,7 +61,7 @@ def test_without_a_status_an_unanswered_dial_decides_nothing(
 ) -> None:
     told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
 
-    assert HeardLeg(call_ref="c").after(told).found.verdict is None
+    assert HeardLeg(call_ref="c").apply(told).found.verdict is None
 
 
 def test_callbacks_of_two_processes_are_merged() -> None:

@@ -38,7 +38,7 @@ from fallbacks.availability import (
 from fallbacks.deadline import Deadline
 from fallbacks.events import AttemptStarted, FallbackEvent, HedgeStarted, Suspected
 from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
-from fallbacks.ladder import SAME_RUNG, Allowance, Pace, StagePolicy
+from fallbacks.ladder import MAX_REPEATS, Allowance, Pace, StagePolicy
 from tests.thoroughness import promised_machine
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
             and failure.kind not in (Kind.RATE_LIMITED, Kind.TIMEOUT)
             and failure.retry_after_s is None
             and failure.scope is not Scope.PAYLOAD
-            and self.times[name] <= SAME_RUNG
+            and self.times[name] <= MAX_REPEATS
             and not self.until.passed(self.now)
         ]
 
@@ -292,7 +292,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def attempts_are_bounded(self) -> None:
         rungs = len(self.rungs)
-        assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once repaired
+        assert self.starts <= rungs * (1 + MAX_REPEATS + 1)  # once, again, and once repaired
         assert self.work.attempts == self.starts
 
     @invariant()

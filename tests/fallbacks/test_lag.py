@@ -41,7 +41,7 @@ def test_there_is_no_stall_before_or_after_the_measurement() -> None:
     assert lag.provider_s(NOW) == NOW
 
     lag.beat(NOW)
-    lag.rest()
+    lag.stop()
 
     assert lag.provider_s(NOW + 60.0) == NOW + 60.0
 
@@ -112,7 +112,7 @@ def test_a_moment_has_come_when_the_providers_clock_shows_it(
 
     at = lag.moment_of(wanted_s)
 
-    lag.rest()  # nothing stalls any more
+    lag.stop()  # nothing stalls any more
     assert at > now
     assert lag.provider_s(at) == pytest.approx(wanted_s)
     assert lag.provider_s(at - more_s / 2) < wanted_s

@@ -25,7 +25,7 @@ def spoken(
 
 
 def untold(ledger: SpeechLedger) -> tuple[int, float]:
-    return ledger.words.untold(ledger.received_s)
+    return ledger.words.measure_untimed(ledger.received_s)
 
 
 def heard(ledger: SpeechLedger, played_s: float) -> str:

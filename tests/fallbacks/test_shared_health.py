@@ -5,7 +5,7 @@ import pytest
 from fallbacks.availability import SERVED_S, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.failure import Kind, failed
-from fallbacks.shared_health import SERVED_EACH_S, STALE_S, Aspect, BoardWord, SharedRung
+from fallbacks.shared_health import SERVED_EACH_S, STALE_S, Aspect, RungReport, SharedRung
 
 UTC_S = 1_700_000_000.0  # the wall clock when both monotonic clocks are as below
 HERE, THERE = 100.0, 5_000.0  # the two processes' own clocks
@@ -41,13 +41,13 @@ class Process:
         assert permit is not None
         self.rung.succeeded(permit, self.now(at_s))
 
-    def news(self, at_s: float) -> tuple[BoardWord, ...]:
-        return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
+    def changes(self, at_s: float) -> tuple[RungReport, ...]:
+        return self.shared.take_changes(self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
 
-    def heeds(self, words: tuple[BoardWord, ...], at_s: float) -> list[bool]:
+    def adopts(self, reports: tuple[RungReport, ...], at_s: float) -> list[bool]:
         return [
-            self.shared.heed(word, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
-            for word in words
+            self.shared.adopt(report, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
+            for report in reports
         ]
 
     def usable(self, at_s: float) -> bool:
@@ -65,26 +65,26 @@ def there() -> Process:
 
 
 def test_an_untouched_rung_has_no_message(here: Process) -> None:
-    assert here.news(1.0) == ()
+    assert here.changes(1.0) == ()
 
 
 def test_a_suspicion_of_one_process_is_shared_and_not_repeated(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0)
-    words = here.news(1.5)
+    reports = here.changes(1.5)
 
-    assert there.heeds(words, 1.6) == [True]
+    assert there.adopts(reports, 1.6) == [True]
     assert there.rung.suspect_since == pytest.approx(there.now(1.0))
-    assert there.news(2.0) == ()
+    assert there.changes(2.0) == ()
 
 
 def test_a_suspicion_cleared_by_one_is_cleared_for_the_other(here: Process, there: Process) -> None:
     here.fails(1.0)
-    there.heeds(here.news(1.5), 1.6)
+    there.adopts(here.changes(1.5), 1.6)
     there.succeeds(2.0)
 
-    here.heeds(there.news(2.5), 2.6)
+    here.adopts(there.changes(2.5), 2.6)
 
     assert here.rung.suspect_since is None
 
@@ -92,10 +92,10 @@ def test_a_suspicion_cleared_by_one_is_cleared_for_the_other(here: Process, ther
 def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there: Process) -> None:
     there.fails(1.0)
     there.succeeds(2.0)
-    words = there.news(2.1)
+    reports = there.changes(2.1)
     here.fails(3.0)
 
-    here.heeds(words, 3.1)
+    here.adopts(reports, 3.1)
 
     assert here.rung.suspect_since == pytest.approx(here.now(3.0))
 
@@ -106,7 +106,7 @@ def test_an_open_breaker_is_open_everywhere_for_the_rest_of_its_time(
     for at_s in (1.0, 2.0, 3.0):
         here.fails(at_s)
 
-    there.heeds(here.news(3.5), 4.0)
+    there.adopts(here.changes(3.5), 4.0)
 
     assert there.rung.breaker.state is State.OPEN
     assert there.rung.breaker.wake_at == pytest.approx(there.now(33.0))
@@ -116,7 +116,7 @@ def test_an_open_breaker_is_open_everywhere_for_the_rest_of_its_time(
 def test_a_refused_key_is_retired_everywhere(here: Process, there: Process) -> None:
     here.fails(1.0, Kind.AUTH)
 
-    there.heeds(here.news(1.5), 1.6)
+    there.adopts(here.changes(1.5), 1.6)
 
     assert there.rung.retired
     assert there.rung.breaker.wake_at == pytest.approx(there.now(91.0))
@@ -125,11 +125,11 @@ def test_a_refused_key_is_retired_everywhere(here: Process, there: Process) -> N
 def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) -> None:
     for at_s in (1.0, 2.0, 3.0):
         here.fails(at_s)
-    there.heeds(here.news(3.1), 3.2)
+    there.adopts(here.changes(3.1), 3.2)
     for at_s in (3.3, 3.4, 3.5):  # quicker than they read each other's messages
         there.succeeds(at_s)
 
-    here.heeds(there.news(3.6), 3.7)
+    here.adopts(there.changes(3.6), 3.7)
 
     assert here.rung.breaker.state is State.CLOSED
     assert here.rung.suspect_since is None
@@ -143,15 +143,15 @@ def test_a_message_caused_by_another_is_newer_whatever_the_clocks_say(
 ) -> None:
     there.off_s = off_s
     here.fails(1.0, Kind.AUTH)
-    there.heeds(here.news(1.05), 1.1)
+    there.adopts(here.changes(1.05), 1.1)
     here.off_s = shift_s  # a better estimate of the board's clock
     for at_s in (1.2, 1.3, 1.4):
         there.succeeds(at_s)
 
-    here.heeds(there.news(1.5), 1.6)
+    here.adopts(there.changes(1.5), 1.6)
     recovered = here.rung.breaker.state
     here.fails(1.7, Kind.AUTH)
-    there.heeds(here.news(1.75), 1.8)
+    there.adopts(here.changes(1.75), 1.8)
 
     assert recovered is State.CLOSED
     assert there.rung.breaker.state is State.OPEN
@@ -164,11 +164,11 @@ def test_an_older_message_stays_older_when_the_clock_offset_is_corrected(
     here.fails(1.0, Kind.AUTH)
     for at_s in (1.2, 1.3, 1.4):
         here.succeeds(at_s)
-    here.news(1.45)
+    here.changes(1.45)
     there.fails(1.35, Kind.AUTH)
     here.off_s = -0.3
 
-    here.heeds(there.news(1.5), 1.6)
+    here.adopts(there.changes(1.5), 1.6)
 
     assert here.rung.breaker.state is State.CLOSED
 
@@ -180,11 +180,11 @@ def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
         there.fails(at_s)
     for at_s in (2.0, 2.1, 2.2):
         there.succeeds(at_s)
-    words = there.news(2.3)
+    reports = there.changes(2.3)
     for at_s in (2.4, 2.5, 2.6):
         here.fails(at_s)
 
-    here.heeds(words, 2.7)
+    here.adopts(reports, 2.7)
 
     assert here.rung.breaker.state is State.OPEN
 
@@ -192,7 +192,7 @@ def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
 def test_a_rate_limit_rests_the_rung_for_both(here: Process, there: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=10.0)
 
-    there.heeds(here.news(1.5), 2.0)
+    there.adopts(here.changes(1.5), 2.0)
 
     assert not there.usable(10.9)
     assert there.usable(11.1)
@@ -200,10 +200,10 @@ def test_a_rate_limit_rests_the_rung_for_both(here: Process, there: Process) -> 
 
 def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=100.0)
-    there.heeds(here.news(1.5), 2.0)
+    there.adopts(here.changes(1.5), 2.0)
     here.rung.reset(here.now(3.0))
 
-    there.heeds(here.news(3.5), 3.6)
+    there.adopts(here.changes(3.5), 3.6)
 
     assert there.usable(3.7)
 
@@ -211,10 +211,10 @@ def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process
 def test_a_process_that_starts_later_learns_the_state(here: Process) -> None:
     for at_s in (1.0, 2.0, 3.0):
         here.fails(at_s)
-    words = here.news(3.5)
+    reports = here.changes(3.5)
     late = Process(THERE, born_s=10.0)
 
-    late.heeds(words, 10.1)
+    late.adopts(reports, 10.1)
 
     assert late.rung.breaker.state is State.OPEN
 
@@ -222,28 +222,30 @@ def test_a_process_that_starts_later_learns_the_state(here: Process) -> None:
 @pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
 def test_a_dead_processs_messages_are_ignored(here: Process, aspect: Aspect) -> None:
     value = {Aspect.BREAKER: "open", Aspect.SUSPICION: "suspect"}.get(aspect, "")
-    word = BoardWord(place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0)
+    report = RungReport(
+        place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0
+    )
 
-    assert here.heeds((word,), STALE_S + 1.0) == [False]
+    assert here.adopts((report,), STALE_S + 1.0) == [False]
     assert here.usable(STALE_S + 1.0)
 
 
 def test_the_same_message_is_applied_once(here: Process, there: Process) -> None:
     here.fails(1.0)
-    words = here.news(1.5)
+    reports = here.changes(1.5)
 
-    assert there.heeds(words, 1.6) == [True]
-    assert there.heeds(words, 1.7) == [False]
+    assert there.adopts(reports, 1.6) == [True]
+    assert there.adopts(reports, 1.7) == [False]
 
 
 def test_after_isolation_a_process_publishes_its_state_and_clears_nothing(here: Process) -> None:
     here.fails(1.0)
-    here.news(1.5)
+    here.changes(1.5)
 
-    here.shared.tell_again()
+    here.shared.repeat_all()
 
-    words = here.news(2.0)
-    assert [(word.aspect, word.value) for word in words] == [
+    reports = here.changes(2.0)
+    assert [(report.aspect, report.value) for report in reports] == [
         (Aspect.BREAKER, "closed"),
         (Aspect.SUSPICION, "suspect"),
     ]
@@ -253,52 +255,52 @@ def test_a_suspicion_cleared_before_the_state_is_republished_is_published_as_cle
     here: Process, there: Process
 ) -> None:
     here.fails(1.0)
-    there.heeds(here.news(1.5), 1.6)
-    here.shared.tell_again()
+    there.adopts(here.changes(1.5), 1.6)
+    here.shared.repeat_all()
     here.succeeds(1.7)
 
-    there.heeds(here.news(2.0), 2.1)
+    there.adopts(here.changes(2.0), 2.1)
 
     assert there.rung.suspect_since is None
 
 
 def test_a_repeated_state_is_published_once(here: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=60.0)
-    here.news(1.5)
-    here.shared.tell_again()
+    here.changes(1.5)
+    here.shared.repeat_all()
 
-    again = here.news(2.0)
+    again = here.changes(2.0)
 
     assert [news_item.aspect for news_item in again] == [Aspect.BREAKER, Aspect.REST]
-    assert here.news(2.5) == ()
+    assert here.changes(2.5) == ()
 
 
 def test_a_rung_taken_out_by_an_operator_is_out_for_all_until_it_is_put_back(
     here: Process, there: Process
 ) -> None:
     here.rung.set_out(here.now(1.0), out=True)
-    words = here.news(1.5)
-    assert there.heeds(words, 1.6) == [True]
+    reports = here.changes(1.5)
+    assert there.adopts(reports, 1.6) == [True]
     assert not there.usable(1.7)
-    assert there.news(2.0) == ()
-    assert words[0].until_s > UTC_S + 365 * 86_400  # a board that is cleaned up keeps it
+    assert there.changes(2.0) == ()
+    assert reports[0].until_s > UTC_S + 365 * 86_400  # a board that is cleaned up keeps it
 
     there.rung.set_out(there.now(3.0), out=False)
 
-    assert here.heeds(there.news(3.5), 3.6) == [True]
+    assert here.adopts(there.changes(3.5), 3.6) == [True]
     assert here.usable(3.7)
 
 
 def test_a_rung_taken_out_is_out_for_a_process_that_starts_later(here: Process) -> None:
     here.rung.set_out(here.now(1.0), out=True)
-    words = here.news(1.5)
+    reports = here.changes(1.5)
     young = Process(THERE, born_s=10.0)
 
-    assert young.heeds(words, 10.1) == [True]
+    assert young.adopts(reports, 10.1) == [True]
 
     assert not young.usable(10.2)
     young.rung.set_out(young.now(11.0), out=False)
-    assert here.heeds(young.news(11.5), 11.6) == [True]
+    assert here.adopts(young.changes(11.5), 11.6) == [True]
     assert here.usable(11.7)
 
 
@@ -306,10 +308,10 @@ def test_an_operators_older_action_does_not_undo_the_newer_one(
     here: Process, there: Process
 ) -> None:
     here.rung.set_out(here.now(1.0), out=True)
-    words = here.news(1.5)
+    reports = here.changes(1.5)
     there.rung.set_out(there.now(1.2), out=False)
 
-    there.heeds(words, 1.6)
+    there.adopts(reports, 1.6)
 
     assert there.usable(1.7)
 
@@ -318,10 +320,10 @@ def test_rungs_out_of_rotation_are_published_again_to_a_board_that_lost_its_data
     here: Process, there: Process
 ) -> None:
     here.rung.set_out(here.now(1.0), out=True)
-    here.news(1.5)
-    here.shared.tell_again()
+    here.changes(1.5)
+    here.shared.repeat_all()
 
-    there.heeds(here.news(5.0), 5.1)
+    there.adopts(here.changes(5.0), 5.1)
 
     assert not there.usable(5.2)
 
@@ -331,12 +333,12 @@ def test_a_recovery_is_newer_than_the_outage_though_the_clock_was_set_back_betwe
     here: Process, there: Process, set_back_s: float
 ) -> None:
     here.fails(1.0, Kind.AUTH)
-    there.heeds(here.news(1.05), 1.1)
+    there.adopts(here.changes(1.05), 1.1)
     here.off_s = there.off_s = -set_back_s
     for at_s in (1.2, 1.3, 1.4):
         here.succeeds(at_s)
 
-    there.heeds(here.news(1.5), 1.6)
+    there.adopts(here.changes(1.5), 1.6)
 
     assert there.usable(1.7)
 
@@ -345,13 +347,13 @@ def test_a_repeated_message_keeps_its_age_though_the_clock_was_set_back(
     here: Process, there: Process
 ) -> None:
     here.rung.set_out(here.now(1.0), out=True)
-    there.heeds(here.news(1.5), 1.6)
+    there.adopts(here.changes(1.5), 1.6)
     here.off_s = there.off_s = -3600.0
-    here.shared.tell_again()
-    here.news(2.0)
+    here.shared.repeat_all()
+    here.changes(2.0)
     here.rung.set_out(here.now(3.0), out=False)
 
-    there.heeds(here.news(3.5), 3.6)
+    there.adopts(here.changes(3.5), 3.6)
 
     assert there.usable(3.7)
 
@@ -363,7 +365,7 @@ def test_a_rest_does_not_grow_when_the_clock_is_set(
     here.off_s = 3600.0  # put forward, which `there` has not seen yet, or set back since
     here.fails(1.0, kind, retry_after_s=100.0)
 
-    there.heeds(here.news(1.5), 1.6)
+    there.adopts(here.changes(1.5), 1.6)
     there.rung.breaker.tick(there.now(902.0))
 
     assert there.rung.rests_until <= there.now(102.0)
@@ -374,12 +376,12 @@ def test_callers_served_by_one_process_outweigh_failed_probes_of_another(
     here: Process, there: Process
 ) -> None:
     here.serves(0.0)
-    there.heeds(here.news(0.1), 0.1)
+    there.adopts(here.changes(0.1), 0.1)
 
     for at_s in (1.0, 2.0, 3.0, SERVED_S - 1):
         there.fails(at_s, probe=True)
     assert there.rung.breaker.state is State.CLOSED
-    assert not [word for word in there.news(4.0) if word.aspect is Aspect.SERVED]
+    assert not [report for report in there.changes(4.0) if report.aspect is Aspect.SERVED]
 
     there.fails(SERVED_S + 1, probe=True)
     assert there.rung.breaker.state is State.OPEN
@@ -390,6 +392,6 @@ def test_a_process_that_keeps_serving_callers_publishes_this_at_intervals(here: 
     told = 0
     for at_s in range(seconds):
         here.serves(float(at_s))
-        told += len(here.news(at_s + 0.5))
+        told += len(here.changes(at_s + 0.5))
 
     assert told == 5

@@ -277,7 +277,7 @@ def test_untimed_words_of_a_voice_are_counted(
     for word, start_s, end_s in told:
         follower.follow(word, start_s=start_s, end_s=end_s)
 
-    assert times.untold(2.0) == (untold[0], pytest.approx(untold[1]))
+    assert times.measure_untimed(2.0) == (untold[0], pytest.approx(untold[1]))
 
 
 def test_only_the_current_voices_times_are_pending() -> None:
@@ -285,7 +285,7 @@ def test_only_the_current_voices_times_are_pending() -> None:
     follower.follow("good", start_s=0.1, end_s=0.5)
     times.begin_voice(1, 1.0, timed=True)
 
-    assert times.untold(2.0) == (2, pytest.approx(1.0))
+    assert times.measure_untimed(2.0) == (2, pytest.approx(1.0))
 
 
 def test_words_without_times_share_the_sound_by_their_letters() -> None:

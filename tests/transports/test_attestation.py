@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from calls.caller import attested
+from calls.caller import attestation_from
 from transports.media_stream.webhooks import call_in
 from transports.telnyx.routes import _call
 
@@ -28,7 +28,7 @@ from transports.telnyx.routes import _call
     ],
 )
 def test_only_documented_values_are_an_attestation(verstat: str, known: str) -> None:
-    assert attested(verstat) == known
+    assert attestation_from(verstat) == known
     form = {"From": "+15550142", "StirVerstat": verstat}
     assert call_in(form, call_ref="CA1").attestation == known
 

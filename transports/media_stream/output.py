@@ -308,7 +308,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._sending:
             if self.line_end is not None:
                 length_s = len(tones) / 2 / self.sample_rate
-                self.line_end.line.add(length_s, self._line.clock(), must=True)
+                self.line_end.line.add(length_s, self._line.clock(), protected=True)
             step = self.audio_chunk_size
             pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
             sent = [

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 
 from bot.clock import Clock
-from calls.caller import attested
+from calls.caller import attestation_from
 from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
@@ -166,7 +166,7 @@ def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> Car
         called=form.get("To", ""),
         direction="outbound" if outbound else "inbound",
         dial_id=dial_id,
-        attestation=attested(form.get("StirVerstat", "")),
+        attestation=attestation_from(form.get("StirVerstat", "")),
     )
 
 
@@ -211,6 +211,6 @@ class StatusCallbacks:
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
-            after, events = before.after(callback, now)
+            after, events = before.apply(callback, now)
             await key_values.keep(place, asdict(after), for_s=KEPT_S)
         return events, after

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from calls.caller import Attestation, attested
+from calls.caller import Attestation, attestation_from
 from calls.leg_progress import StatusCallback
 from transports.media_stream.messages import text
 from transports.rest import number_of
@@ -103,7 +103,7 @@ def attestation_of(payload: dict[str, Any]) -> Attestation:
     level, valid = text(payload, "shaken_stir_attestation"), payload.get("shaken_stir_validated")
     if not level or not isinstance(valid, bool):
         return "unknown"
-    return attested(f"TN-Validation-{f'Passed-{level}' if valid else 'Failed'}")
+    return attestation_from(f"TN-Validation-{f'Passed-{level}' if valid else 'Failed'}")
 
 
 def encoded_state(ref: str) -> str:

@@ -25,7 +25,7 @@ from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.events import RungFollowed
 from fallbacks.failure import Kind, failed
-from fallbacks.shared_health import Aspect, BoardWord, SharedRung
+from fallbacks.shared_health import Aspect, RungReport, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from tests.kit.waiting import until
@@ -257,7 +257,7 @@ class Stumbling:
         self._forget = forget
         self.stumbles = False
 
-    async def others(self, asked: Iterable[str]) -> Sequence[BoardWord]:
+    async def others(self, asked: Iterable[str]) -> Sequence[RungReport]:
         if self.stumbles:
             self.stumbles = False
             self._forget()

@@ -11,15 +11,15 @@ import redis.asyncio
 from sqlalchemy import create_engine, inspect, text
 
 from bot.health.sharing import board_at
-from fallbacks.shared_health import FOREVER_S, Aspect, BoardWord
+from fallbacks.shared_health import FOREVER_S, Aspect, RungReport
 from operations.database.database import StorageError, line_of
-from operations.database.provider_board import KEEP_S, ProviderBoard, board_word
+from operations.database.provider_board import KEEP_S, ProviderBoard, report_from_entry
 from operations.database.redis_board import LEASES, WORDS
 from tests.share_servers import PASSWORD, Server, free_port
 
 AT_S = 1_790_000_000.123456
 PLACE, OTHER = "llm/mind/0123456789ab", "tts/voice/ba9876543210"
-OPEN = BoardWord(
+OPEN = RungReport(
     place=PLACE, aspect=Aspect.BREAKER, at_s=AT_S, value="open", until_s=AT_S + 900.5, retired=True
 )
 LONG_S = 60.0
@@ -29,8 +29,8 @@ Join = Callable[[], ProviderBoard]
 """Opens the board for one more process."""
 
 
-def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> BoardWord:
-    return BoardWord(place=place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
+def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> RungReport:
+    return RungReport(place=place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
 
 
 class BoardContract:
@@ -80,7 +80,7 @@ class BoardContract:
 
     async def test_an_unknown_message_is_skipped(self, join: Join) -> None:
         here, there = join(), join()
-        melted = BoardWord(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
+        melted = RungReport(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
         await here.write([melted, OPEN])
 
         assert await there.others([PLACE, OTHER]) == [OPEN]
@@ -253,7 +253,7 @@ class TestRedis(ServerContract):
     ) -> None:
         board = join()
         now_s = await board.clock_s()
-        out = BoardWord(
+        out = RungReport(
             place=PLACE,
             aspect=Aspect.ROTATION,
             at_s=now_s,
@@ -286,8 +286,8 @@ def test_a_message_is_read_whole_or_not_at_all(change: dict[str, object]) -> Non
         "until_s": AT_S + 900.5, "retired": True,
     }  # fmt: skip
 
-    assert board_word(said) == OPEN
-    assert board_word(said | change) != OPEN
+    assert report_from_entry(said) == OPEN
+    assert report_from_entry(said | change) != OPEN
 
 
 def test_an_error_is_one_line_without_the_password() -> None:

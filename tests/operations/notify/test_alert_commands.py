@@ -189,7 +189,7 @@ async def asked(
         retries=Retries(settings=RetrySettings(), emit=lambda _: None),
         leads=lambda: True,
         utc_s=lambda: NOW,
-        instead=lambda _stage, rung: f"another than {rung}",
+        describe_replacement=lambda _stage, rung: f"another than {rung}",
     )
     began = IncidentBegan(
         stage="tts", rung="voice", kind="auth", severity=Severity.HIGH, reason="401", then=""

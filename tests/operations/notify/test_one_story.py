@@ -75,7 +75,7 @@ class Story:
             self.outbox, [], RULES, quiet=never_quiet,
             retries=Retries(settings=RetrySettings(attempts=1), emit=self.emitter.emit_for("")),
             leads=lambda: True, utc_s=lambda: self.now,
-            instead=lambda _stage, _rung: "",
+            describe_replacement=lambda _stage, _rung: "",
         )  # fmt: skip
 
     async def emit(self, *events: Event, then_s: float = 10.0) -> None:

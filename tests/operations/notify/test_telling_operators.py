@@ -139,7 +139,7 @@ async def shift(
             ),
             leads=lambda: True,
             utc_s=utc_s,
-            instead=lambda _stage, _rung: "",
+            describe_replacement=lambda _stage, _rung: "",
         )
         yield found
 
