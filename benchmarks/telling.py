@@ -193,7 +193,7 @@ async def _hold_calls(
     start_at = clock.monotonic() + START_DELAY_S
     async with crowds(script_for(url), _callers(plan), start_at=start_at):
         await asyncio.sleep(START_DELAY_S + plan.calls * RING_S + SETTLED_S)
-        found.calls = plan.calls - process.switchboard.free
+        found.calls = plan.calls - process.switchboard.free_seats
         for told in (True, False):  # not judged, because one-time work happens in these windows
             await measure_window(switch, counted, told=told, length_s=plan.window_s)
         switch.took_s.clear()
@@ -202,7 +202,7 @@ async def _hold_calls(
                 await measure_window(switch, counted, told=told, length_s=plan.window_s)
             )
         found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
-        found.calls = min(found.calls, plan.calls - process.switchboard.free)
+        found.calls = min(found.calls, plan.calls - process.switchboard.free_seats)
         found.on_the_line = found.calls == plan.calls
 
 

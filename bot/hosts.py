@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-SUFFIX: Final = "_proxy"
+PROXY_SUFFIX: Final = "_proxy"
 SCHEMES: Final = {"wss": "https", "ws": "http"}  # a websocket begins as an HTTP request
 
 _PROXIES: Final[dict[str, str]] = {}  # by scheme; `no` lists the hosts to reach directly
@@ -27,8 +27,8 @@ def use_proxies(variables: Mapping[str, str]) -> None:
     """Use the proxies in these environment variables; lower-case names win, as in curl."""
     _PROXIES.clear()
     for name, value in sorted(variables.items()):  # upper case first
-        if name.lower().endswith(SUFFIX) and (name.islower() or name.isupper()):
-            _PROXIES[name.lower().removesuffix(SUFFIX)] = value.strip()
+        if name.lower().endswith(PROXY_SUFFIX) and (name.islower() or name.isupper()):
+            _PROXIES[name.lower().removesuffix(PROXY_SUFFIX)] = value.strip()
 
 
 def proxy_for(url: str) -> str | None:

@@ -55,15 +55,15 @@ def kept_session() -> aiohttp.ClientSession | None:
 
 @asynccontextmanager
 async def request(
-    method: str, url: str, *, twice: bool = False, **asked: Any
+    method: str, url: str, *, may_repeat: bool = False, **asked: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Send a request and yield its response, which must be read inside the block.
 
     Args:
         method: The HTTP method.
         url: The address.
-        twice: Whether to repeat the request if the host has closed the kept connection; only for
-            requests that are safe to repeat.
+        may_repeat: Whether to repeat the request if the host has closed the kept connection; only
+            for requests that are safe to repeat.
         asked: Further arguments of `aiohttp.ClientSession.request`.
     """
     asked.setdefault("proxy", proxy_for(url))
@@ -75,7 +75,7 @@ async def request(
     try:
         answer = await session.request(method, url, **asked)
     except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-        if not twice:
+        if not may_repeat:
             raise
         answer = await session.request(method, url, **asked)
     async with answer:

@@ -43,11 +43,11 @@ MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
 
 
 def change_state(
-    settings: Settings, campaign: str, action: str, *, say: Say, agrees: Callable[[], bool]
+    settings: Settings, campaign: str, action: str, *, say: Say, confirm: Callable[[], bool]
 ) -> int:
     """Start, pause or resume a campaign; the dialers notice the change within seconds.
 
-    Before a start, a summary is printed, and `agrees` returns whether to go on.
+    Before a start, a summary is printed, and `confirm` returns whether to go on.
 
     Raises:
         UsageError: The campaign's state does not allow the action, it has no contacts, or no
@@ -56,7 +56,7 @@ def change_state(
     """
     if MOVES[action][1] == "running" and not rules_in(settings).opened:
         raise UsageError(NOTHING_ALLOWED)
-    return _run(_move(settings, campaign, action, say, agrees))
+    return _run(_move(settings, campaign, action, say, confirm))
 
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
@@ -77,7 +77,7 @@ def _run(work: Coroutine[None, None, int]) -> int:
 
 
 async def _move(
-    settings: Settings, campaign: str, action: str, say: Say, agrees: Callable[[], bool]
+    settings: Settings, campaign: str, action: str, say: Say, confirm: Callable[[], bool]
 ) -> int:
     now = utc_now().timestamp()
     async with Database(settings.storage.url) as database:
@@ -89,7 +89,7 @@ async def _move(
             raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
         if action == "start":
             await _show_start(settings, campaign, database, say, now)
-            if not agrees():
+            if not confirm():
                 say(f"{campaign} is not started")
                 return FAILED
         await Queue(database).move(campaign, becomes, reason="operator", now=now)

@@ -75,7 +75,7 @@ async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
         async with request(
             "POST",
             url,
-            twice=True,  # may be repeated: it changes nothing
+            may_repeat=True,  # it changes nothing
             data=batch.body,
             headers=dict(batch.headers),
             allow_redirects=False,

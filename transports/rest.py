@@ -128,7 +128,7 @@ class RestClient:
         resource: str,
         *,
         reads: bool = True,
-        twice: bool = False,
+        may_repeat: bool = False,
         **arguments: Any,
     ) -> tuple[int, Any]:
         """Send a request; return the response's status and its JSON.
@@ -137,13 +137,15 @@ class RestClient:
             method: The HTTP method.
             resource: The account's resource.
             reads: Whether to read the body of the response.
-            twice: Whether the request may be repeated if the host has just closed a connection
+            may_repeat: Whether the request may be repeated if the host has just closed a connection
                 that was kept open.
             arguments: Further arguments of `aiohttp.ClientSession.request`.
         """
         url = f"{self.url}/{resource}"
         headers = {"Authorization": self.authorization.get_secret_value()}
-        async with request(method, url, twice=twice, headers=headers, **arguments) as answer:
+        async with request(
+            method, url, may_repeat=may_repeat, headers=headers, **arguments
+        ) as answer:
             return answer.status, await self.read(answer) if reads else None
 
     def _refusal(self, status: int, body: Any) -> ServiceError:

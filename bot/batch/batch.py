@@ -25,7 +25,7 @@ from bot.config.rungs import rung_of, vendors_of
 from bot.config.running_demo import demo_addresses
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.health.operator_control import addresses
+from bot.health.operator_control import server_addresses
 from bot.health.policies import build_availability
 from bot.hosts import is_loopback
 from bot.http import parse_json, read_body
@@ -76,7 +76,7 @@ async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
     """
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for address in dict.fromkeys((*addresses(settings.server), *demo_addresses())):
+        for address in dict.fromkeys((*server_addresses(settings.server), *demo_addresses())):
             if not is_loopback(urlsplit(address).hostname or ""):
                 continue
             try:

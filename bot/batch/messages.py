@@ -32,21 +32,21 @@ Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
 
 @asynccontextmanager
 async def transcribe_messages(
-    folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], emit: Emit
+    folder: Path, transcribe: Transcribe, *, leads: Callable[[], bool], emit: Emit
 ) -> AsyncIterator[None]:
     """Transcribe new messages while the block runs.
 
     Args:
         folder: The messages, as WAV files; each transcript is written beside its recording.
         transcribe: Transcribes one recording through the STT ladder.
-        mine: Returns whether this process transcribes for the whole pool.
+        leads: Returns whether this process transcribes for the whole pool.
         emit: Emits `MessageTranscribed`.
     """
 
     async def transcribe_new() -> None:
         while True:
             wait_s = CHECK_EVERY_S
-            if mine():
+            if leads():
                 wait_s = await _write_all(folder, transcribe, emit)
             await asyncio.sleep(wait_s)
 

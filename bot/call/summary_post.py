@@ -83,7 +83,7 @@ def _classify(error: Exception) -> Failure | None:
 
 
 @asynccontextmanager
-async def sending(posts: SummaryPosts) -> AsyncIterator[SummaryPosts]:
+async def open_summary_posts(posts: SummaryPosts) -> AsyncIterator[SummaryPosts]:
     """Post summaries while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keep_running("sending summaries", posts.run))

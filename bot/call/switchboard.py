@@ -71,12 +71,12 @@ class Switchboard:
         self.ended = 0
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a call could be taken now."""
-        return not self._closing and self.free > 0
+        return not self._closing and self.free_seats > 0
 
     @property
-    def free(self) -> int:
+    def free_seats(self) -> int:
         """The number of free seats."""
         return self._seats - self._taken
 
@@ -85,7 +85,7 @@ class Switchboard:
         """Why no call can be taken: `draining`, `full`, or empty."""
         if self._closing:
             return DRAINING
-        return "" if self.open else "full"
+        return "" if self.is_open else "full"
 
     async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
         """Run `call`, or a new call, on `leg` until the call ends.
@@ -97,7 +97,7 @@ class Switchboard:
         Raises:
             SwitchboardFullError: No seat is free, or the process is closing; the leg is untouched.
         """
-        if not self.open:
+        if not self.is_open:
             self.emit(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
             raise SwitchboardFullError(
                 "All our lines are busy. Please call again in a few minutes."

@@ -94,7 +94,7 @@ def command(
         str(campaign),
         action,
         say=typer.echo,
-        agrees=lambda: typer.confirm("Call them?") if must_ask else True,
+        confirm=lambda: typer.confirm("Call them?") if must_ask else True,
     )
 
 

@@ -19,7 +19,7 @@ from bot.config.sections import CrmSettings, SheetsSettings
 from bot.config.settings import LivekitSettings, Settings, SipSettings, TwilioSettings
 from bot.config.shape import model_at
 from bot.config.stages import STAGES
-from bot.hosts import SUFFIX
+from bot.hosts import PROXY_SUFFIX
 
 MIN_SECRET_PART: Final = 16  # characters of a part of a URL's path that counts as a secret (chosen)
 
@@ -29,7 +29,7 @@ def named_secrets(variables: Environment) -> Iterator[str]:
     for name, value in variables.values.items():
         if is_secret((name,)):
             yield value.strip()
-        elif name.lower().endswith(SUFFIX):
+        elif name.lower().endswith(PROXY_SUFFIX):
             yield from _passwords_of(value)
 
 

@@ -50,7 +50,7 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
         if probe and not probe["ok"]:
             problem = f"{sentence(probe['error'])} {sentence(probe.get('cure', ''))}"
             console.print(f"{rung['name']}: {problem.rstrip()}", markup=False)
-    if address not in addresses(settings.server):
+    if address not in server_addresses(settings.server):
         console.print(f"from the demo at {address}; the configured server does not answer")
 
 
@@ -87,7 +87,7 @@ def _probe(probe: dict[str, Any] | None) -> str:
     return f"{'ok' if probe['ok'] else 'failed'}, {probe['ago_s']:.0f} s ago"
 
 
-def addresses(server: ServerSettings) -> tuple[str, ...]:
+def server_addresses(server: ServerSettings) -> tuple[str, ...]:
     """Return the addresses of the server: its own host and port, then `public_url`."""
     return tuple(dict.fromkeys((near_address(server.host, server.port), server.public_url)))
 
@@ -102,7 +102,7 @@ async def _ask(
     """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    configured, demos = addresses(settings.server), demo_addresses()
+    configured, demos = server_addresses(settings.server), demo_addresses()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
         for address in dict.fromkeys((*configured, *demos)):
             url = f"{address}/api/providers{path}"

@@ -7,7 +7,7 @@ import aiohttp
 
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
-from bot.health.operator_control import addresses
+from bot.health.operator_control import server_addresses
 from bot.http import parse_json, read_body
 from calls.outbound import DialOutcome
 from calls.sentences import dialled
@@ -37,9 +37,9 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=MAX_S, connect=CONNECT_S)
-    server_addresses = addresses(settings.server)
+    urls = server_addresses(settings.server)
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        for address in server_addresses:
+        for address in urls:
             try:
                 request = {"number": number, "source": "command"}
                 async with session.post(f"{address}/api/dials", json=request) as answer:
@@ -50,7 +50,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
                 raise CommandError(
                     f"{address} may have placed the call but did not report its outcome"
                 ) from lost
-    where = " or ".join(server_addresses)
+    where = " or ".join(urls)
     raise CommandError(f"no server answers at {where}; start one with `holdline serve`")
 
 

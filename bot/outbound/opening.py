@@ -65,7 +65,7 @@ class PoolCapacity:
         """Return how many calls the pool and this process can place now."""
         if self.pool.why_closed:
             return 0
-        return min(self.pool.room, self.process.switchboard.free)
+        return min(self.pool.room, self.process.switchboard.free_seats)
 
     def usable(self) -> Mapping[str, bool]:
         """Return for each stage whether any of its rungs may be used now."""

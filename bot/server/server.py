@@ -59,7 +59,7 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
 
     def report(cores: float, lag_s: float) -> None:
         pool.report(cores, lag_s)
-        process.listeners.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        process.listeners.metrics.set_gauges({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
             limits.report()
 

@@ -409,7 +409,7 @@ class WebrtcRoutes:
         """
         if self._calls.is_running(token):
             return True
-        free = self._process.switchboard.free
+        free = self._process.switchboard.free_seats
         return not self._pool.why_closed and free > self._offers.unconnected
 
 

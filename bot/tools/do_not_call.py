@@ -210,7 +210,7 @@ class OptOuts:
 
 
 @asynccontextmanager
-async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
+async def open_opt_outs(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
     """List numbers while the block runs, including those that other processes have left."""
     try:
         taking_over = keep_running("listing do-not-call numbers", opt_outs.take_over_left_numbers)

@@ -11,7 +11,7 @@ from bot.config.carriers import CARRIERS
 from bot.config.environment import service_manager, take_handed_sockets
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.health.operator_control import addresses
+from bot.health.operator_control import server_addresses
 
 BACKLOG: Final = 128
 SYSTEMD_FD: Final = 3  # the first file descriptor that systemd passes on (sd_listen_fds(3))
@@ -79,7 +79,7 @@ def ready_line(settings: Settings, *, port: int, refused: Sequence[str] = ()) ->
         refused: A sentence for each provider that failed at startup; each gets a line.
     """
     server, transports = settings.server, settings.transports
-    address = addresses(server.model_copy(update={"port": port}))[0]
+    address = server_addresses(server.model_copy(update={"port": port}))[0]
     next_steps: dict[str, str] = {}  # by transport
     if transports.webrtc.enabled:
         sign_in = ", sign in with HOLDLINE_TOKEN" if server.token else ""

@@ -13,7 +13,7 @@ from bot.call.call import MakeCall, call_maker
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels, warm_up
 from bot.call.shared import Shared
-from bot.call.summary_post import SummaryPosts, sending
+from bot.call.summary_post import SummaryPosts, open_summary_posts
 from bot.call.switchboard import Switchboard
 from bot.config.prices import load_prices
 from bot.config.rungs import rung_of
@@ -22,7 +22,7 @@ from bot.health.policies import build_policies
 from bot.health.view import ProviderView, watch_providers
 from bot.http import open_connections
 from bot.tools import do_not_call as opt_outs
-from bot.tools.do_not_call import OptOuts, listing
+from bot.tools.do_not_call import OptOuts, open_opt_outs
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
 from bot.workers.interpreter import (
     free_ended_calls,
@@ -80,7 +80,7 @@ async def open_shared(
         for service in services.values():
             opened.push_async_callback(service.close)
         posts = SummaryPosts(settings.transfer.webhook_url, retries)
-        await enter(sending(posts))
+        await enter(open_summary_posts(posts))
         opt_outs = await enter(_open_opt_outs(settings, database, measuring))
         gate = await enter(_open_gate(settings, database, measuring.emit))
         yield Shared(
@@ -119,7 +119,7 @@ async def _open_opt_outs(
         yield None
         return
     contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED_NUMBERS)
-    async with listing(OptOuts(contacts, kept, emit=measuring.emit)) as opt_outs:
+    async with open_opt_outs(OptOuts(contacts, kept, emit=measuring.emit)) as opt_outs:
         yield opt_outs
 
 

@@ -26,8 +26,8 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     async with (
         _render_clips(process, pool),
         _transcribe_messages(process, pool),
-        forget_rows_daily(settings, process.database, mine=lambda: pool.leads),
-        voicemails_listed(messages, process.database, mine=lambda: pool.leads),
+        forget_rows_daily(settings, process.database, leads=lambda: pool.leads),
+        voicemails_listed(messages, process.database, leads=lambda: pool.leads),
     ):
         yield
 
@@ -56,7 +56,7 @@ def _transcribe_messages(process: Process, pool: WorkerPool) -> AbstractAsyncCon
     return transcribe_messages(
         process.shared.last_resort.messages,
         batch.transcribe,
-        mine=lambda: pool.leads,
+        leads=lambda: pool.leads,
         emit=process.switchboard.emit,
     )
 
@@ -110,7 +110,7 @@ def _split(row: str) -> tuple[str, str, str]:
 async def update_gauges(emitter: Emitter, metrics: Metrics) -> None:
     """Update the gauges every `UPDATE_GAUGES_EVERY_S` until cancelled."""
     while True:
-        metrics.look(read_process() | read_network() | read_emitter(emitter))
+        metrics.set_gauges(read_process() | read_network() | read_emitter(emitter))
         counts = emitter.counts()
-        metrics.look_at_listeners(counts.waiting, counts.lost, counts.failed)
+        metrics.set_listener_state(counts.waiting, counts.lost, counts.failed)
         await asyncio.sleep(UPDATE_GAUGES_EVERY_S)

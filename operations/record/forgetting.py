@@ -80,15 +80,15 @@ async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def forget_rows_daily(
-    settings: Settings, database: Database, *, mine: Callable[[], bool]
+    settings: Settings, database: Database, *, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Erase old rows once a day during the block, while `mine` returns True."""
+    """Erase old rows once a day during the block, while `leads` returns True."""
     erasure = Erasure(database)
     keep_days = settings.storage.keep_days.model_dump()
 
     async def repeat() -> None:
         while True:
-            while not mine():  # noqa: ASYNC110 - the leader of the pool may change at any time
+            while not leads():  # noqa: ASYNC110 - the leader of the pool may change at any time
                 await asyncio.sleep(CHECK_LEADER_S)
             try:
                 erased = await erasure.erase_old(keep_days, now=clock.utc_now())

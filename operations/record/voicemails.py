@@ -212,14 +212,14 @@ AT_ONCE: Final = 500  # messages in one query; SQLite takes at most 999 paramete
 
 @asynccontextmanager
 async def voicemails_listed(
-    folder: Path, database: Database, *, mine: Callable[[], bool]
+    folder: Path, database: Database, *, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
     """Add rows for the messages in a folder during the block.
 
     Args:
         folder: The messages.
         database: For the rows.
-        mine: Returns whether this process does this for the worker pool.
+        leads: Returns whether this process does this for the worker pool.
     """
     voicemails = Voicemails(database)
 
@@ -227,7 +227,7 @@ async def voicemails_listed(
         is_down = False
         while True:
             try:
-                if mine():
+                if leads():
                     await list_voicemails(folder, voicemails)
                 is_down = False
             except StorageError as error:

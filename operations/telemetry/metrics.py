@@ -176,12 +176,12 @@ class Metrics:
         self._count_call(entry, self._calls.add(entry))
         self._count_details(event)
 
-    def look(self, gauges: Mapping[str, float]) -> None:
+    def set_gauges(self, gauges: Mapping[str, float]) -> None:
         """Set the sampled gauges; names as in `operations.telemetry.meters.PROCESS`."""
         for name, value in gauges.items():
             self._meters.process[name].set(value)
 
-    def look_at_listeners(
+    def set_listener_state(
         self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
     ) -> None:
         """Set the listeners' state, by name; losses and failures are totals."""

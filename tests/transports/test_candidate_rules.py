@@ -180,7 +180,7 @@ async def test_a_browser_from_outside_reaches_no_private_address(
     asked = {"sdp": await offer_with("192.168.7.7"), "type": "offer"}
     webrtc = SimpleNamespace(public=public, ice_servers=())
     settings = SimpleNamespace(transports=SimpleNamespace(webrtc=webrtc))
-    switchboard = SimpleNamespace(emit=print, on_closing=lambda _: None, free=9)
+    switchboard = SimpleNamespace(emit=print, on_closing=lambda _: None, free_seats=9)
     pool = SingleProcess(why_closed=lambda: "", clock=time.monotonic)
     async with asyncio.TaskGroup() as tasks:
         process: Any = SimpleNamespace(settings=settings, switchboard=switchboard)

@@ -178,7 +178,7 @@ class TelnyxRest:
         self, call_id: str, action: str, fields: dict[str, Any], *, method: str = "POST"
     ) -> int:
         resource = f"calls/{quote(call_id, safe='')}/actions/{action}"
-        return await self._client.command(method, resource, json=fields, twice=True)
+        return await self._client.command(method, resource, json=fields, may_repeat=True)
 
     @property
     def _client(self) -> RestClient:

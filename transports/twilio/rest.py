@@ -116,7 +116,9 @@ class TwilioRest:
         """
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Twilio's error 20404: already ended
         fields = (("Status", "completed"),)
-        trouble = await self._change(call_ref, fields, what="hang-up", success=over, twice=True)
+        trouble = await self._change(
+            call_ref, fields, what="hang-up", success=over, may_repeat=True
+        )
         return trouble and trouble.words
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
@@ -135,7 +137,7 @@ class TwilioRest:
         *,
         what: str,
         success: Sequence[int] = (HTTPStatus.OK,),
-        twice: bool = False,
+        may_repeat: bool = False,
     ) -> RingTrouble | None:
         """Change a call; return the error, or `None` if it succeeded. Never raises.
 
@@ -144,12 +146,12 @@ class TwilioRest:
             fields: The change.
             what: The name of the request in the text of the error.
             success: The statuses that mean success.
-            twice: See `RestClient.send`.
+            may_repeat: See `RestClient.send`.
         """
         try:
             async with asyncio.timeout(ASK_S):
                 status, _ = await self._client.send(
-                    "POST", _call(call_sid), data=fields, reads=False, twice=twice
+                    "POST", _call(call_sid), data=fields, reads=False, may_repeat=may_repeat
                 )
         except TimeoutError:
             words = f"{what} not answered within {ASK_S:g} s"

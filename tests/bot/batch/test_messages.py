@@ -71,10 +71,10 @@ async def written(
     ear: Recogniser,
     *,
     for_s: float = CHECK_EVERY_S,
-    mine: Callable[[], bool] = lambda: True,
+    leads: Callable[[], bool] = lambda: True,
 ) -> list[Event]:
     told: list[Event] = []
-    async with transcribe_messages(folder, ear.transcribe, mine=mine, emit=told.append):
+    async with transcribe_messages(folder, ear.transcribe, leads=leads, emit=told.append):
         await asyncio.sleep(for_s)
     return told
 
@@ -145,7 +145,7 @@ async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: P
         assert unlink_all([str(path)]).count == 1
         return found
 
-    async with transcribe_messages(tmp_path, forget_meanwhile, mine=lambda: True, emit=[].append):
+    async with transcribe_messages(tmp_path, forget_meanwhile, leads=lambda: True, emit=[].append):
         await asyncio.sleep(CHECK_EVERY_S)
 
     assert not path.with_suffix(".text.json").exists()
@@ -165,7 +165,7 @@ async def test_only_one_process_transcribes(tmp_path: Path) -> None:
     message(tmp_path)
     ear = Recogniser()
 
-    await written(tmp_path, ear, mine=lambda: False)
+    await written(tmp_path, ear, leads=lambda: False)
 
     assert ear.heard == []
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.call.summary_post import MAX_WAITING, SummaryPosts, sending
+from bot.call.summary_post import MAX_WAITING, SummaryPosts, open_summary_posts
 from calls.events import Event
 from fallbacks.events import AttemptFailed, RetryPlanned
 from fallbacks.retrying import RetrySettings
@@ -52,7 +52,7 @@ async def test_a_summary_is_sent_until_it_is_accepted_or_refused_for_good(
     told: list[Event] = []
     async with (
         owner(*statuses) as (url, got),
-        sending(SummaryPosts(url, retries(told))) as posts,
+        open_summary_posts(SummaryPosts(url, retries(told))) as posts,
     ):
         posts.send(SUMMARY)
         await asyncio.sleep(60)
@@ -63,7 +63,10 @@ async def test_a_summary_is_sent_until_it_is_accepted_or_refused_for_good(
 
 
 async def test_a_summary_that_cannot_be_sent_does_not_block_others() -> None:
-    async with owner(404) as (url, got), sending(SummaryPosts(url, retries([]))) as posts:
+    async with (
+        owner(404) as (url, got),
+        open_summary_posts(SummaryPosts(url, retries([]))) as posts,
+    ):
         posts.send({"summary": "first"})
         posts.send({"summary": "second"})
         await asyncio.sleep(60)

@@ -76,7 +76,7 @@ async def test_a_call_beyond_the_limit_is_refused_and_the_others_continue() -> N
     assert not running.done()
     first.over.set()
     await running
-    assert switchboard.open
+    assert switchboard.is_open
 
 
 @dataclass(kw_only=True)
@@ -138,7 +138,7 @@ async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
     with pytest.raises(RuntimeError):
         await switchboard.answer(LINE, Failing())
 
-    assert switchboard.open
+    assert switchboard.is_open
     assert switchboard.calls == {}
     assert switchboard.ended == 1
 
@@ -165,7 +165,7 @@ async def test_closing_waits_for_calls_in_progress_and_accepts_no_more() -> None
     closing = asyncio.ensure_future(switchboard.close(drain_s=5.0))
     await asyncio.sleep(0)
 
-    assert (switchboard.open, switchboard.why_closed) == (False, "draining")
+    assert (switchboard.is_open, switchboard.why_closed) == (False, "draining")
     with pytest.raises(SwitchboardFullError):
         await switchboard.answer(LINE, Talk("d"))
     assert not closing.done()
@@ -255,11 +255,11 @@ async def test_a_call_has_its_seat_until_it_has_ended() -> None:
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     await asyncio.sleep(0)
 
-    assert switchboard.free == 0
+    assert switchboard.free_seats == 0
     assert switchboard.why_closed == "full"
     talk.over.set()
     await running
-    assert switchboard.free == 1
+    assert switchboard.free_seats == 1
 
 
 async def test_waiting_for_a_call_ends_when_the_switchboard_closes() -> None:
@@ -269,4 +269,4 @@ async def test_waiting_for_a_call_ends_when_the_switchboard_closes() -> None:
     await switchboard.close(drain_s=0.0)
 
     assert told.is_set()
-    assert not switchboard.open
+    assert not switchboard.is_open

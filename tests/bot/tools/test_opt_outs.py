@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.tools import do_not_call as under_test
-from bot.tools.do_not_call import CHECK_EVERY_S, CLOSE_S, OptOuts, listing
+from bot.tools.do_not_call import CHECK_EVERY_S, CLOSE_S, OptOuts, open_opt_outs
 from calls.events import Event
 from calls.operations_events import DoNotCallDropped, DoNotCallListed
 from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
@@ -59,7 +59,7 @@ def owed(call_id: str = "c1", asked_s: float = 1000.0) -> OwedNumber:
 
 @asynccontextmanager
 async def process(numbers: SwitchedList, folder: Path, told: list[Event]) -> AsyncIterator[OptOuts]:
-    async with listing(OptOuts(numbers, OwedNumbers(folder), emit=told.append)) as it:
+    async with open_opt_outs(OptOuts(numbers, OwedNumbers(folder), emit=told.append)) as it:
         yield it
 
 

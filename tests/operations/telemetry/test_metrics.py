@@ -199,8 +199,8 @@ async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
 async def test_the_state_of_listeners_is_counted_once() -> None:
     it = Counted()
     for _ in range(2):
-        it.metrics.look_at_listeners({"Log": 7}, {"Log": 3}, {"Log": 0})
-    it.metrics.look_at_listeners({"Log": 0}, {"Log": 5}, {"Log": 1})
+        it.metrics.set_listener_state({"Log": 7}, {"Log": 3}, {"Log": 0})
+    it.metrics.set_listener_state({"Log": 0}, {"Log": 5}, {"Log": 1})
 
     read = it.read()
     assert read["holdline_telemetry_lost_total['Log']"] == 5
