@@ -113,7 +113,7 @@ class ResumePlace(Protocol):
         """Store a state in place of the previous one; after the `last` one, store nothing more."""
         ...
 
-    async def returned(self) -> bool:
+    async def wait_for_return(self) -> bool:
         """Wait for a caller whose line was lost; return whether the call was resumed."""
         ...
 

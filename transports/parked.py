@@ -30,7 +30,7 @@ class ParkedCall:
             self._last = state if last else None
             await self._key_values.keep(self._place, state.as_json(), for_s=KEPT_S)
 
-    async def returned(self) -> bool:
+    async def wait_for_return(self) -> bool:
         """Wait up to `RETURN_S` for a caller whose line was lost; return whether the call resumed.
 
         A call that resumes takes our state out of the store, and later stores its own. If the

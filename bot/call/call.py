@@ -288,7 +288,7 @@ class Call:
         if ended is None or parked is None:
             return
         try:
-            returned = await parked.returned()
+            returned = await parked.wait_for_return()
         except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
             logger.opt(exception=broken).error(
                 "call {}: could not find out whether it was resumed", self.call_id

@@ -277,7 +277,7 @@ async def _answer_room(settings: Settings, runner_args: LiveKitRunnerArguments) 
     try:
         await line.open()  # first, because a telephone rings until then
         async with _open_for_one_call(settings) as process:
-            if not await line.caller_came():
+            if not await line.wait_for_caller():
                 logger.warning("no caller entered the room {}", runner_args.room_name)
                 return
             leg = LivekitLeg(line, emit=process.switchboard.emit)

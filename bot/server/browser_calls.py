@@ -81,7 +81,7 @@ class BrowserCalls:
             if parked and parked.state:
                 await parked.keep(parked.state)
             detail = CROWDED if admitted.reason == "address_full" else BUSY
-            await connection.part({"type": "refused", "detail": detail})
+            await connection.send_last({"type": "refused", "detail": detail})
             return
         # A resumed call keeps its token: the connection may be lost again before the page has a new
         # one.

@@ -75,7 +75,7 @@ def _people(
 
 def _routes(process: Process, tasks: asyncio.TaskGroup, answerer: RoomAnswerer) -> APIRouter:
     """Return the webhook's route, and poll for rooms until the switchboard closes."""
-    looking = tasks.create_task(answerer.look_round(), name="look for rooms")
+    looking = tasks.create_task(answerer.poll(), name="look for rooms")
 
     def stop_looking() -> None:
         looking.cancel()

@@ -140,9 +140,9 @@ def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> 
     form = read_form(body)
     if form is None:
         return None
-    proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
+    signature = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
-    signed = is_signed(validator, form, addresses=addresses, query=query, proof=proof)
+    signed = is_signed(validator, form, addresses=addresses, query=query, signature=signature)
     return form if signed and path == VOICE_PATH else None
 
 

@@ -50,7 +50,7 @@ async def answered(
     place = RoomPlace(url=rooms.url, room=name, token=lambda: rooms.token(name))
     line = LivekitLine(place, clock=clock.monotonic)
     await line.open()
-    assert await line.caller_came()
+    assert await line.wait_for_caller()
     leg = LivekitLeg(line, emit=told.append, rooms=rooms)
     await leg.answered()
     await phone.until("CALL_ESTABLISHED")

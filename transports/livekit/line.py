@@ -44,8 +44,8 @@ class LivekitLine:
     """Our place in a room: who the far end is, and whether it hears our sound.
 
         line = LivekitLine(place, clock=clock.monotonic)
-        await line.open()          # in the room, our track published: livekit-sip picks up
-        await line.caller_came()   # `line.party` identifies the caller
+        await line.open()              # in the room, our track published: livekit-sip picks up
+        await line.wait_for_caller()   # `line.party` identifies the caller
         reason = await line.watch()
 
     If the server is lost, the library tries for a while to reconnect. After that, we join again.
@@ -100,7 +100,7 @@ class LivekitLine:
         self._disconnected = self._subscribed = False
         self._room = await join(self.place, self.source, self._handlers(), self._end_flooded)
 
-    async def caller_came(self) -> bool:
+    async def wait_for_caller(self) -> bool:
         """Wait for the caller; return whether one has come."""
         while self.party is None and not (self.stay.over or self._given_up):
             await self._wait()

@@ -85,7 +85,7 @@ class LivekitPeople:
             if not dialled.answered:
                 return self._note_unanswered(room, dialled)
             async with asyncio.timeout(JOIN_S):
-                came = await line.caller_came()
+                came = await line.wait_for_caller()
             if not came:
                 self._emit_failure(LineError("the person who answered did not enter the room"))
                 return "failed"

@@ -182,7 +182,7 @@ class RoomAnswerer:
         for line in self.lines:
             line.give_up()
 
-    async def look_round(self) -> None:
+    async def poll(self) -> None:
         """Poll for rooms until cancelled, in the process that leads the pool."""
         while True:
             await asyncio.sleep(POLL_EVERY_S)
@@ -245,7 +245,7 @@ class RoomAnswerer:
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         self.lines.add(line)
         try:
-            if await self._join(line) and await line.caller_came():
+            if await self._join(line) and await line.wait_for_caller():
                 await self._converse(room, line)
             else:  # so that the poll can find a telephone that joins later
                 self.pool.peers.give_back(_claim_on(room))

@@ -158,7 +158,7 @@ class TwilioRoutes:
             addresses=self._host.addresses,
             path=path,
             query=request.url.query,
-            proof=request.headers.get("x-twilio-signature", ""),
+            signature=request.headers.get("x-twilio-signature", ""),
         )
 
     def _reply(self, form: Form, answer: StreamPass | TurnedAway) -> Response:

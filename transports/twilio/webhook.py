@@ -30,7 +30,7 @@ def is_signed(
     *,
     addresses: Sequence[str],
     query: str,
-    proof: str,
+    signature: str,
     path: str = VOICE_PATH,
 ) -> bool:
     """Return whether Twilio signed the form.
@@ -41,11 +41,11 @@ def is_signed(
         addresses: Our possible base URLs, without a trailing slash. Twilio signs the URL that it
             requested, which a proxy may have changed on the way to us.
         query: The query of the URL, without the question mark.
-        proof: The header `X-Twilio-Signature`.
+        signature: The header `X-Twilio-Signature`.
         path: The path of the URL.
     """
     target = f"{path}?{query}" if query else path
-    return any(validator.validate(f"{address}{target}", form, proof) for address in addresses)
+    return any(validator.validate(f"{address}{target}", form, signature) for address in addresses)
 
 
 def is_outbound(form: Form) -> bool:

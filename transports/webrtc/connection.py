@@ -34,7 +34,9 @@ MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
 DOUBT_S: Final = 1.2
 LOST_S: Final = 7.0  # after this time the line counts as lost; a page gives up after 4 s
 CLOSE_S: Final = 5.0
-PART_S: Final = 2.0  # how long the last message may take to a browser that has just connected
+LAST_MESSAGE_S: Final = (
+    2.0  # how long the last message may take to a browser that has just connected
+)
 CHECK_EVERY_S: Final = 0.05  # whether it was sent
 
 
@@ -162,11 +164,11 @@ class BrowserConnection(SmallWebRTCConnection):
             await self.add_ice_candidate(candidate)
         self._check()
 
-    async def part(self, message: dict[str, Any]) -> None:
-        """Send a last message to a browser that gets no call; let it arrive, for up to `PART_S`."""
+    async def send_last(self, message: dict[str, Any]) -> None:
+        """Send a browser that gets no call a last message; wait at most `LAST_MESSAGE_S` for it."""
         self.send_app_message(message)  # Pipecat queues it until the data channel is open
         try:
-            async with asyncio.timeout(PART_S):
+            async with asyncio.timeout(LAST_MESSAGE_S):
                 while not _all_sent(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
                     await asyncio.sleep(CHECK_EVERY_S)
         except TimeoutError:

@@ -21,7 +21,7 @@ class Place:
     async def forget(self) -> None:
         self.kept.clear()
 
-    async def returned(self) -> bool:
+    async def wait_for_return(self) -> bool:
         return False
 
 

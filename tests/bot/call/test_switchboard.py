@@ -85,7 +85,7 @@ class LostPlace:
 
     back: bool | Exception
 
-    async def returned(self) -> bool:
+    async def wait_for_return(self) -> bool:
         if isinstance(self.back, Exception):
             raise self.back
         return self.back

@@ -151,7 +151,7 @@ class JoinedLine(StillLine):
     async def open(self) -> None:
         """The agent is in the room."""
 
-    async def caller_came(self) -> bool:
+    async def wait_for_caller(self) -> bool:
         return True
 
     def give_up(self) -> None:
@@ -165,7 +165,7 @@ class JoinedLine(StillLine):
 class EmptyLine(JoinedLine):
     """A line into a room without participants."""
 
-    async def caller_came(self) -> bool:
+    async def wait_for_caller(self) -> bool:
         return False
 
 

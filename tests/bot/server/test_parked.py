@@ -99,7 +99,7 @@ async def test_a_lost_call_has_either_returned_or_expired(
     began = loop.time()
 
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(place.returned())
+        waiting = tasks.create_task(place.wait_for_return())
         await asyncio.sleep(at_s)
         await caller(parked)
         found = await waiting
