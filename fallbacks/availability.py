@@ -444,9 +444,11 @@ class AvailabilityTable:
             return tuple(events)
         same_account = [] if was_retired else self._sharing(rung, _same_account)
         for other in self._sharing(rung, _same_key):
-            events += () if other.outweighs(permit, now) else other.retire(failure.kind, now)
+            if not other.outweighs(permit, now):
+                events += other.retire(failure.kind, now)
         for other in same_account:
-            events += () if other.outweighs(permit, now) else other.trip(failure.kind, now)
+            if not other.outweighs(permit, now):
+                events += other.trip(failure.kind, now)
         return tuple(events)
 
     def succeeded(

@@ -41,7 +41,7 @@ RESULT_BY_OUTCOME: Final[Mapping[LegOutcome, Handover]] = {
 }
 """The result of a transfer, by the outcome of the unanswered leg; any other means "failed"."""
 
-FAILURES: Final = (
+CALL_FAILURES: Final = (
     LineError,
     ExchangeError,
     AlreadyDiallingError,
@@ -91,7 +91,7 @@ class LivekitPeople:
                 return "failed"
             leg = self._leg(line)
             return leg  # noqa: TRY300 - `finally` checks `leg`
-        except FAILURES as error:
+        except CALL_FAILURES as error:
             self._emit_failure(error)
             return "failed"
         finally:
