@@ -210,6 +210,15 @@ class CallState:
         return self.started is not None and self.phase != Phase.ENDED
 
     @property
+    def answers(self) -> int:
+        """The number of turns that the agent answered, with those from before a resumption.
+
+        Every report of a call has this number.
+        """
+        before = self.started.turn if self.started else 0
+        return before + len(self.v2v_s) - self.answers_before
+
+    @property
     def turn_now(self) -> int:
         """The turn in progress: the caller may have begun the one that is not decided yet."""
         return self.turn + self.spoke_on

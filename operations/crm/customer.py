@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 from calls.sentences import OUTCOMES, WHYS, phrase
-from calls.verdict import CallerVerdict
+from calls.verdict import NOT_SERVED, CallerVerdict
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -119,13 +119,12 @@ class CrmReport:
     def status(self) -> str:
         """How the call ended: completed, busy, no_answer, canceled, failed.
 
-        A call that a failure cut off has failed, and so has one without any turn in which a failure
-        kept us from answering.
+        A call that a failure cut off has failed, and so has one in which a failure kept us from
+        answering.
         """
-        unserved = self.verdict == CallerVerdict.LOST or (
-            self.verdict == CallerVerdict.HURT and not self.turns
-        )
-        return "failed" if unserved else STATUSES.get(self.outcome, "completed")
+        if self.verdict in NOT_SERVED:
+            return "failed"
+        return STATUSES.get(self.outcome, "completed")
 
     @property
     def account(self) -> str:

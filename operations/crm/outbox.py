@@ -1,15 +1,17 @@
 """The outbox of a CRM: reports that it has not accepted yet.
 
 A report is committed when `put` returns. It is sent at least once, always with the same key, so
-that a CRM with idempotency keys keeps it once.
+that a CRM with idempotency keys keeps it once. Only a report that a call was cut may turn out to be
+wrong, because its process was only slow: if it may have been sent, the report of the call's real
+end has a key of its own.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from operations.crm.customer import CrmReport
@@ -18,6 +20,7 @@ from operations.database.outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 
+CUT: Final = "interrupted"  # the outcome of a call whose process died
 KEPT_S: Final = 7 * 86_400.0  # for accepted reports, to recognise a repeat
 
 
@@ -42,11 +45,14 @@ class CrmOutbox:
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
         """Store a report; return False if there is already one with this key.
 
+        The report of a call's end replaces the report that the call was cut.
+
         Args:
             report: The report.
             now: When it was made.
             due_s: The earliest time to send it, so that it can be completed first; `None` for now.
         """
+        report = await self._corrected(report)
         row = {
             "key": report.key,
             # For queries; `report` contains everything.
@@ -66,6 +72,7 @@ class CrmOutbox:
         Return False if the stored one was tried or accepted before: it is left unchanged, because
         the CRM may already have it.
         """
+        report = await self._corrected(report)
         untried = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         replaced = update(CRM_REPORTS).where(untried, CRM_REPORTS.c.done_s.is_(None))
         async with self.database.transaction() as connection:
@@ -73,6 +80,24 @@ class CrmOutbox:
             if (await connection.execute(replaced.values(**values))).rowcount:
                 return True
         return await self.put(report, now=now)
+
+    async def _corrected(self, report: CrmReport) -> CrmReport:
+        """Return the report with the key to store it under.
+
+        If the stored report says that the call was cut, and this one does not, the stored one is
+        deleted; if it may have been sent, this one gets another key.
+        """
+        table = CRM_REPORTS
+        under_key = table.c.key == report.key
+        async with self.database.transaction() as connection:
+            stored = select(table.c.report).where(under_key)
+            before = (await connection.execute(stored)).scalar_one_or_none()
+            if before is None or report.outcome == CUT or read_report(before).outcome != CUT:
+                return report
+            untried = delete(table).where(under_key, table.c.tries == 0)
+            if (await connection.execute(untried)).rowcount:
+                return report
+        return replace(report, key=f"{report.key}-corrected")
 
     async def lend(self, *, now_s: Callable[[], float]) -> LentReport | None:
         """Lend the report that was due first, or `None`; other senders cannot lend it meanwhile."""

@@ -36,7 +36,7 @@ def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] 
         agent=started.agent if started else "",
         outcome=ended.reason if ended else "",
         length_s=round(ended.length_s, 3) if ended else 0.0,
-        turns=call.turn,
+        turns=call.answers,
         ended_s=ended_s,
         summary=_summary(call.said, call.verdict),
         callback=(wanted.when or "as soon as possible") if wanted else "",
@@ -47,8 +47,12 @@ def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] 
 
 
 def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str) -> CrmReport:
-    """Return the report of a call whose process died, from its row in the record."""
-    outbound = row["direction"] == "outbound"
+    """Return the report of a call whose process died, from its row in the record.
+
+    The row may also have the caller's last words (`said`), and the reason of the callback that the
+    caller wanted (`callback`; `None` if there is no such wish).
+    """
+    outbound, callback = row["direction"] == "outbound", row.get("callback")
     number, our_number = row["caller"], row["called"]
     if outbound:
         number, our_number = our_number, number
@@ -63,7 +67,9 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
         length_s=round(row["length_s"], 3),
         turns=row["turns"],
         ended_s=row["ended_at"].timestamp(),
-        summary=_summary((), row["verdict"]),
+        summary=_summary(row.get("said", ()), row["verdict"]),
+        callback="" if callback is None else "as soon as possible",
+        reason=callback or "",
         verdict=row["verdict"],
         why=row["why"],
     )

@@ -213,7 +213,7 @@ def call_row(call: CallState, holder: str) -> RecordRow:
         "reason": ended.reason if ended else "",
         "outcome": call.leg_outcome,
         "length_s": ended.length_s if ended else None,
-        "turns": (started.turn if started else 0) + len(call.v2v_s) - call.answers_before,
+        "turns": call.answers,
         "failovers": call.counts[RungChosen],
         "failures": call.failures.total(),
         "verdict": call.verdict,

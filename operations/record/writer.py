@@ -22,13 +22,16 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.resume import KEPT_S
+from calls.state import SAID_KEPT
 from calls.verdict import CallerVerdict, severity_of
 from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import (
     BREAKER_MOVES,
+    CALLBACKS,
     CALLS,
     FAILURES,
     HAPPENINGS,
@@ -99,6 +102,8 @@ class RecordWriter:
     async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
         """Mark calls without a heartbeat for `CUT_S` as interrupted and lost; return their rows.
 
+        The rows also have what the caller said last, and a wish to be called back.
+
         If several processes check at once, each gets only the calls that it marked itself. If a
         process was only slow, its next heartbeat undoes the mark.
         """
@@ -114,7 +119,8 @@ class RecordWriter:
                 values["hurt_at"] = row["hurt_at"] or seen_at
                 statement = update(CALLS).where(CALLS.c.id == row["id"], cut)
                 if (await connection.execute(statement.values(**values))).rowcount:
-                    marked.append({**row, **values})
+                    wishes = await _caller_wishes(connection, row["id"])
+                    marked.append({**row, **values, **wishes})
             await connection.execute(delete(RECORD_WRITERS).where(old))
         return marked
 
@@ -186,6 +192,16 @@ class RecordWriter:
         for name in keep:
             new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
         return added.on_conflict_do_update(index_elements=list(keys), set_=new)
+
+
+async def _caller_wishes(connection: AsyncConnection, call_id: str) -> RecordRow:
+    """Return the caller's last words (`said`), and the reason for calling back (`callback`)."""
+    by_caller = (MESSAGES.c.call_id == call_id) & (MESSAGES.c.role == "caller")
+    last = select(MESSAGES.c.text).where(by_caller).order_by(MESSAGES.c.id.desc()).limit(SAID_KEPT)
+    said = (await connection.execute(last)).scalars().all()
+    wish = select(CALLBACKS.c.reason).where(CALLBACKS.c.call_id == call_id)
+    callback = (await connection.execute(wish)).scalar_one_or_none()
+    return {"said": tuple(reversed(said)), "callback": callback}
 
 
 def _read_earlier(

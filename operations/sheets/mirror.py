@@ -18,7 +18,7 @@ from operations.notify.alert import Alert
 from operations.notify.channel import alert_text, masked
 from operations.notify.outbox import AlertHistory
 from operations.retrying import Retries
-from operations.sheets.outbox import SheetBatch, SheetOutbox, SheetRow
+from operations.sheets.outbox import CUT, SheetBatch, SheetOutbox, SheetRow
 from operations.sheets.sheet import GOOGLE, SHEETS, Sheet, SheetError
 
 CALLS: Final = "calls"
@@ -34,8 +34,12 @@ HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def call_row(call: Mapping[str, Any]) -> SheetRow:
-    """Return the row of an ended call, with masked numbers and without words."""
-    key, ended = f"call {call['id']}", call["ended_at"]
+    """Return the row of an ended call, with masked numbers and without words.
+
+    A call that was cut has another key, because it may go on: perhaps its process was only slow.
+    """
+    cut = CUT if call["state"] == "interrupted" else ""
+    key, ended = f"call {call['id']}{cut}", call["ended_at"]
     return SheetRow(
         key=key,
         tab=CALLS,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.engine import RowMapping
 
 from operations.database.database import Database
@@ -21,6 +21,7 @@ from operations.database.tables import CALLS, SHEET_ROWS
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
 SENT: Final = "sent"
+CUT: Final = " interrupted"  # the end of the key of a call whose process died
 MAX_NEW: Final = 500  # calls queued at once
 KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
@@ -57,7 +58,9 @@ class SheetOutbox:
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not queued, the oldest first."""
-        queued = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
+        suffix = case((CALLS.c.state == "interrupted", CUT), else_="")
+        key = "call " + CALLS.c.id + suffix
+        queued = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == key).exists()
         query = (
             select(CALLS)
             .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~queued)

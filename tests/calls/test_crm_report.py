@@ -7,6 +7,7 @@ import pytest
 
 from calls.campaign_events import OutboundCallBegan
 from calls.events import (
+    AnswerHeard,
     CallbackWanted,
     CallEnded,
     CallStarted,
@@ -14,16 +15,21 @@ from calls.events import (
     TranscriptFinal,
     TurnDecided,
     TurnEnded,
+    TurnParts,
 )
 from calls.state import CallState
+from calls.timeline import PARTS
 from operations.crm.customer import CrmReport
 from operations.crm.report_rules import report_of, report_of_cut
+from operations.record.fold_rules import call_row
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
 )
 DIALLED = OutboundCallBegan(dial_id="dial-1")
 ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+PARTS_S = TurnParts(**dict.fromkeys(PARTS, 0.1))
+ANSWERED = AnswerHeard(turn=1, at_s=3.0, v2v_s=0.7, parts=PARTS_S)
 BACK = CallbackWanted(turn=2, when="tomorrow at nine", reason="the invoice")
 NOTHING_SAID = "The caller has not said what it is about."
 
@@ -44,9 +50,11 @@ def test_a_report_has_caller_topic_and_end() -> None:
         STARTED,
         heard("I have a question about my invoice."),
         TurnDecided(turn=1, at_s=2.0),
+        ANSWERED,
         TurnEnded(turn=1, at_s=4.0, interrupted=False),
         heard("Please call me back."),
         TurnDecided(turn=2, at_s=6.0),
+        replace(ANSWERED, turn=2),
         BACK,
         ENDED,
         ended_s=2000.25,
@@ -78,6 +86,26 @@ def test_a_call_without_any_data_is_still_reported() -> None:
         ended_s=1000.0,
         summary=NOTHING_SAID,
     )
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [STARTED, heard("My invoice."), TurnDecided(turn=1, at_s=2.0), ENDED],
+        [STARTED, TurnDecided(turn=1, at_s=2.0), ANSWERED, ENDED],
+        [replace(STARTED, turn=4, gap_s=2.0), TurnDecided(turn=5, at_s=2.0), ANSWERED, ENDED],
+        [STARTED, ANSWERED, ENDED, replace(STARTED, turn=1, gap_s=2.0), ANSWERED, ENDED],
+    ],
+    ids=["unanswered", "answered", "taken over", "its line came back"],
+)
+def test_the_report_has_the_turns_verdict_and_reason_of_the_record(events: list[Event]) -> None:
+    call = CallState("c1")
+    for event in events:
+        call.add(event)
+    report, row = report_of(call, ended_s=1000.0), call_row(call, "worker")
+
+    names = ("turns", "verdict", "why")
+    assert [getattr(report, name) for name in names] == [row[name] for name in names]
 
 
 def test_two_calls_have_two_keys() -> None:
@@ -164,7 +192,17 @@ CUT_OFF = "It is not known what the caller said: a failure cut the call off."
         ([replace(ENDED, verdict="lost", why="shutdown")], "failed", CUT_OFF),
         (
             [heard("My invoice."), TurnDecided(turn=1, at_s=2.0), replace(ENDED, verdict="hurt")],
-            "completed",
+            "failed",
+            "The caller said: My invoice.",
+        ),
+        (
+            [heard("My invoice."), replace(ENDED, reason="voicemail", verdict="hurt")],
+            "failed",
+            "The caller said: My invoice.",
+        ),
+        (
+            [heard("My invoice."), replace(ENDED, reason="busy", verdict="degraded")],
+            "busy",
             "The caller said: My invoice.",
         ),
     ],
@@ -198,4 +236,10 @@ def test_a_call_whose_process_died_is_reported_from_its_row(direction: str, numb
     report = report_of_cut(row)
 
     assert (report.key, report.number, report.status) == ("call-c1", number, "failed")
+    assert report.summary == CUT_OFF
+
+    told = report_of_cut(row | {"said": ("My key is lost.", "Help."), "callback": "a key"})
+
+    assert told.summary == "The caller said: My key is lost. Help."
+    assert (told.callback, told.reason) == ("as soon as possible", "a key")
     assert (report.verdict, report.summary, report.length_s) == ("lost", CUT_OFF, 9.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,8 @@ async def test_a_crm_that_asks_for_a_long_pause_is_reported_once_by_one_of_two_p
     async with register_at() as (register, url), asyncio.timeout(3600.0):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         await outbox.put(report(1), now=time.monotonic())
-        register.faults, register.retry_after = [429], "300"
+        register.faults = [429]
+        register.retry_after = "300"
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             posters = [poster_of(url, outbox) for _ in range(2)]
@@ -193,3 +195,38 @@ async def test_an_ended_call_is_reported_with_its_result(tmp_path: Path) -> None
     assert owed.summary == "The caller said: I need a new appointment."
     assert (owed.number, owed.outcome, owed.length_s) == ("+15550142", "caller_hung_up", 30.0)
     assert (owed.callback, owed.reason) == ("tomorrow", "an appointment")
+
+
+CUT = CrmReport(
+    key="call-1",
+    call_id="1",
+    direction="inbound",
+    number="+15550142",
+    outcome="interrupted",
+    verdict="lost",
+)
+ENDED = replace(CUT, outcome="caller_hung_up", verdict="served")
+SUMMED_UP = replace(ENDED, summary="An invoice.", made_by="model")
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["waiting", "sent"])
+@pytest.mark.parametrize("by_model", [False, True], ids=["facts", "model"])
+async def test_a_call_that_was_only_slow_does_not_stay_lost(
+    tmp_path: Path, *, sent: bool, by_model: bool
+) -> None:
+    outbox = CrmOutbox(Database(url_of(tmp_path)))
+    await outbox.put(CUT, now=1.0)
+    if sent:
+        lent = await outbox.lend(now_s=lambda: 1.0)
+        assert lent
+        await outbox.record_accepted(lent, now=2.0)
+
+    assert await outbox.put(ENDED, now=3.0, due_s=60.0 if by_model else None)
+    if by_model:
+        await outbox.complete(SUMMED_UP, now=4.0)
+    await outbox.put(CUT, now=5.0)  # a late check of another process
+    reports = await outbox.pending()
+    await outbox.database.close()
+
+    key = "call-1-corrected" if sent else "call-1"
+    assert reports == [replace(SUMMED_UP if by_model else ENDED, key=key)]

@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from calls.entry import Entry
-from calls.events import AgentSaid, CallStarted, Event
+from calls.events import AgentSaid, CallStarted, Event, TranscriptFinal
 from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
-from operations.database.tables import CALLS
+from operations.database.tables import CALLBACKS, CALLS
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.record_listener import CHECK_EVERY_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
@@ -166,3 +167,38 @@ async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(
 
     assert seen == {"live"}
     assert pool.cut == []
+
+
+HEARD = TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="My boiler leaks.")
+
+
+@pytest.mark.parametrize(
+    ("events", "said", "callback"),
+    [
+        ((STARTED, SAID), (), None),
+        ((STARTED, HEARD, replace(HEARD, turn=2, text="Hurry.")), (HEARD.text, "Hurry."), None),
+        ((STARTED, HEARD), (HEARD.text,), "a leak"),
+    ],
+)
+async def test_a_cut_calls_row_has_what_the_record_knows_of_the_caller(
+    pool: WorkerPool, events: tuple[Event, ...], said: tuple[str, ...], callback: str | None
+) -> None:
+    dead, rows = pool.keeper("first"), list[RecordRow]()
+    for event in events:
+        await hear(dead, "c1", event)
+    await dead.write()
+    if callback:
+        wish = {"call_id": "c1", "number": "+1", "reason": callback, "asked_at": MORNING}
+        async with pool.database.transaction() as connection:
+            await connection.execute(insert(CALLBACKS).values(**wish))
+    living = pool.keeper("second")
+    living.report_cut = rows.append
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(living.run())
+        await asyncio.sleep(CUT_S + 2 * CHECK_EVERY_S)
+        living.end()
+        await running
+    for keeper in (dead, living):
+        await keeper._writer.database.close()
+
+    assert [(row["id"], row["said"], row["callback"]) for row in rows] == [("c1", said, callback)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, insert
+from sqlalchemy import Table, insert, update
 
 from bot.config.sections import SheetsSettings
 from calls.events import Event
@@ -118,6 +118,19 @@ class TestMirror:
         assert resolved.endswith(" resolved")
         assert it.google.tokens == 1
         assert it.told == []
+
+    async def test_a_call_that_was_only_slow_gets_the_row_of_its_real_end(
+        self, it: Mirrored
+    ) -> None:
+        ends = ({"state": "interrupted", "verdict": "lost"}, {"state": "ended", "verdict": "hurt"})
+        for end in ends:
+            async with it.database.transaction() as connection:
+                await connection.execute(update(CALLS).where(CALLS.c.id == "c0").values(**end))
+            await it.later(1)
+
+        verdict = it.google.tabs["calls"][0].index("verdict")
+        assert it.keys() == ["key", "call c0 interrupted", "call c1", "call c2", "call c0"]
+        assert [item[verdict] for item in it.google.tabs["calls"]][1::3] == ["lost", "hurt"]
 
     async def test_no_number_no_words_and_no_key_are_written(self, it: Mirrored) -> None:
         await it.round()
