@@ -1,0 +1,1 @@
+"""Facts about languages: one YAML file for each language, and `facts.py`, which reads them."""
