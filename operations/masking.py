@@ -23,6 +23,7 @@ from calls.events import (
     TranscriptFinal,
 )
 
+ENDINGS: Final = ((4, 12), (2, 7))  # the last digits shown, and of numbers of which length
 SHORT: Final = 8  # digits of a local number; five shown would be most of it
 
 
@@ -31,6 +32,19 @@ def masked(number: str) -> str:
     if len(number) <= 6:
         return "*" * len(number)
     return f"{number[: 2 if len(number) <= SHORT else 5]}****{number[-2:]}"
+
+
+def ending(number: str) -> str:
+    """Return the last digits of a number by which a list names it, and a search may find it.
+
+    Together with what `masked` shows, at least three characters stay hidden.
+    """
+    return next((number[-shown:] for shown, least in ENDINGS if len(number) >= least), "")
+
+
+def least_length(digits: int) -> int | None:
+    """Return the length from which on numbers show that many last digits; `None` for too many."""
+    return min((least for shown, least in ENDINGS if digits <= shown), default=None)
 
 
 def counted(text: str) -> str:

@@ -18,7 +18,7 @@ from bot.server.call_routes import NO_DATABASE, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, phrase
 from operations.database.database import StorageError
-from operations.masking import masked
+from operations.masking import ending, masked
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 
@@ -44,12 +44,13 @@ class CallQuery(BaseModel):
     numbers: bool = False
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
 
-    def filter(self) -> CallFilter:
-        """Return the filter for the record's query."""
+    def filter(self, *, least: int = 0) -> CallFilter:
+        """Return the filter for the record's query; `least` is the length of numbers to search."""
         return CallFilter(
             since=None if self.since is None else to_utc(self.since),
             before=None if self.before is None else to_utc(self.before),
             number=self.number,
+            least_length=least,
             name=self.name,
             agent=self.agent,
             campaign=self.campaign,
@@ -62,7 +63,10 @@ QueryParams = Annotated[CallQuery, Query()]
 
 
 def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
-    """Return the routes; numbers are masked, and each request for complete ones is recorded."""
+    """Return the routes; numbers are masked, and each request for complete ones is recorded.
+
+    A search cannot find what the answer hides: `disclosures` checks and records one that could.
+    """
     router = APIRouter(prefix="/api/calls")
 
     @router.get("/search", response_model=None)
@@ -70,8 +74,9 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
         request: Request, query: QueryParams
     ) -> JSONResponse | Mapping[str, Any]:
         """Return matching calls and the values that filters can take; 503 without a database."""
+        wanted = query.filter(least=disclosures.check_search(request, query.number))
         try:
-            rows = await calls.find(query.filter(), limit=query.limit)
+            rows = await calls.find(wanted, limit=query.limit)
             choices = await calls.choices()
         except StorageError:
             return JSONResponse({"detail": NO_DATABASE}, status_code=503)
@@ -85,8 +90,9 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     async def lines(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: QueryParams
     ) -> Response:
+        wanted = query.filter(least=disclosures.check_search(request, query.number))
         try:
-            text = await _csv_of(calls, query)
+            text = await _csv_of(calls, wanted, numbers=query.numbers)
         except StorageError:
             return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if query.numbers:
@@ -99,28 +105,28 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
 
 
 def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
-    """Return a call with its result in words and, as `ending`, its number's last four digits.
+    """Return a call with its result in words and, as `ending`, its number's last digits.
 
     The number itself is masked unless `numbers`.
     """
     code = call.result or call.reason or call.state
     result = phrase(OUTCOMES if call.result else ENDS, code)
-    shown = asdict(call) | {"ending": call.number[-4:], "result_says": result}
+    shown = asdict(call) | {"ending": ending(call.number), "result_says": result}
     return shown if numbers else shown | {"number": masked(call.number)}
 
 
-async def _csv_of(calls: CallList, query: CallQuery) -> str:
+async def _csv_of(calls: CallList, page_filter: CallFilter, *, numbers: bool) -> str:
     """Return at most `MAX_LINES` calls as CSV.
 
     They are read page by page, so that calls in progress on this event loop do not wait.
     """
-    text, page_filter = io.StringIO(), query.filter()
+    text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for _ in range(MAX_LINES // MAX_LISTED):
         page = await calls.find(page_filter, limit=MAX_LISTED)
         for call in page:
-            row = _call_json(call, numbers=query.numbers)
+            row = _call_json(call, numbers=numbers)
             writer.writerow([cell(row[column]) for column in COLUMNS])
         if len(page) < MAX_LISTED:
             break

@@ -15,13 +15,14 @@ from bot import clock
 from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
 from bot.server.access import address_of, check_may_act
-from bot.server.credentials import identity_of
+from bot.server.credentials import Role, identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
 from calls.entry import Emit
 from calls.events import OperatorActed, OperatorAction
 from operations.database.database import StorageError
+from operations.masking import least_length
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import as_json, masked
@@ -107,6 +108,20 @@ class Disclosures:
         self._noted_at[key] = now
         if len(self._noted_at) > MAX_REMEMBERED:
             self._noted_at.popitem(last=False)
+
+    def check_search(self, request: Request, digits: str) -> int:
+        """Check and record a search by the last digits of numbers; return their least length.
+
+        Repeated with one more digit each time, a search completes a masked number. So only an
+        operator may search for more digits than `ending` shows, or in numbers that show fewer.
+
+        Raises:
+            HTTPException: The sender lacks the role `act`, and no number shows so many (403).
+        """
+        least = least_length(len(digits))
+        if least is None:
+            self.note(request, "unmask", "a search by number")
+        return least or 0 if identity_of(request).role is not Role.ACT else 0
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:

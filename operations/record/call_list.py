@@ -43,6 +43,7 @@ class CallFilter:
     since: datetime | None = None
     before: datetime | None = None
     number: str = ""  # its last digits
+    least_length: int = 0  # of the number, if `number` is given
     name: str = ""  # a part of it, case-insensitive
     agent: str = ""
     campaign: str = ""
@@ -115,6 +116,7 @@ def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
         found.append((began <= last.started_at) & ((CALLS.c.id > last.id) | ~same))
     if wanted.number:
         found.append(OTHER_PARTY.endswith(wanted.number, autoescape=True))
+        found.append(func.length(OTHER_PARTY) >= wanted.least_length)
     if wanted.name:
         found.append(func.lower(CONTACTS.c.name).contains(wanted.name.lower(), autoescape=True))
     exact = {

@@ -15,7 +15,7 @@ from calls.known_calls import KnownCalls
 from calls.sentences import CHOICES, Vendors, explain, phrase, say, vendor_at
 from calls.state import STAGES, CallState, failed_provider
 from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
-from operations.masking import masked, without_words
+from operations.masking import ending, masked, without_words
 
 NO_VENDORS: Final[Vendors] = {}
 
@@ -31,7 +31,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "caller": masked(started.caller if started else ""),
         "called": masked(started.called if started else ""),
         "direction": "outbound" if call.outbound else "inbound",
-        "ending": other_number[-4:],  # the last digits of the other party's number
+        "ending": ending(other_number),  # the last digits of the other party's number
         "started_at": call.began_at,
         "state": call.phase or "listening",  # listening, processing, speaking
         "providers": dict(call.providers),  # stage: its rung

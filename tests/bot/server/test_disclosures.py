@@ -81,7 +81,7 @@ def recording_in(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Site]:
+async def opened(folder: Path, *, number: str = NUMBER) -> AsyncIterator[Site]:
     sound, told = recording_in(folder), list[Event]()
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
@@ -94,7 +94,7 @@ async def opened(folder: Path) -> AsyncIterator[Site]:
         await Callbacks(database).add(callback)
         message = {"call_id": "c2", "number": NUMBER, "path": sound, "at": NOON, "length_s": 2.0}
         async with database.transaction() as connection:
-            await connection.execute(insert(CALLS), [CALL | {"caller": NUMBER, "recording": sound}])
+            await connection.execute(insert(CALLS), [CALL | {"caller": number, "recording": sound}])
             await connection.execute(insert(VOICEMAILS), [{**message, "transcript": ""}])
         app, disclosures = FastAPI(), Disclosures(told.append)
         tokens = SecretStr(ACT), SecretStr(SEE)
@@ -133,6 +133,53 @@ async def test_only_an_operator_may_unmask_data_and_each_disclosure_is_recorded(
     assert (refused.status_code, refused.json()) == (403, {"detail": MAY_NOT_ACT})
     assert masked.status_code == (200 if "?" in path else 403 if method == "GET" else 405)
     assert NUMBER not in masked.text
+
+
+SEARCHES = [
+    # digits, whether the read-only role may search for them, and finds the call
+    ("", True, True),
+    ("1", True, True),
+    ("0101", True, True),
+    ("9101", True, False),
+    ("50101", False, False),
+    ("12025550101", False, False),
+]
+
+
+@pytest.mark.parametrize("path", ["/api/calls/search", "/api/calls/search.csv"])
+@pytest.mark.parametrize(("digits", "allowed", "found"), SEARCHES)
+async def test_a_search_does_not_find_what_its_answer_hides(
+    tmp_path: Path, *, path: str, digits: str, allowed: bool, found: bool
+) -> None:
+    async with opened(tmp_path) as it:
+        seen = await it.ask("GET", f"{path}?number={digits}", SEE)
+        recorded_before = it.acted
+        in_full = await it.ask("GET", f"{path}?number={digits}", ACT)
+        await it.ask("GET", f"{path}?number={digits}", ACT)  # once more is recorded once
+
+    assert seen.status_code == (200 if allowed else 403)
+    assert ("c1" in seen.text, recorded_before) == (found, [])
+    assert ("c1" in in_full.text) is (digits != "9101")
+    assert it.acted == ([] if allowed else ["unmask"])
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [("+12025550101", "0101"), ("+3531234567", "67"), ("12345678", "78"), ("123456", ""), ("", "")],
+)
+async def test_a_short_number_is_found_by_the_digits_that_lists_show(
+    tmp_path: Path, number: str, shown: str
+) -> None:
+    async with opened(tmp_path, number=number) as it:
+        listed = (await it.ask("GET", "/api/calls/search", SEE)).json()["calls"]
+        found = [
+            digits
+            for digits in (number.lstrip("+")[-length:] for length in range(1, len(number) + 1))
+            if "c1" in (await it.ask("GET", f"/api/calls/search.csv?number={digits}", SEE)).text
+        ]
+
+    assert listed[0]["ending"] == shown
+    assert found == [shown[-length:] for length in range(1, len(shown) + 1)]
 
 
 async def test_the_table_has_every_route_that_unmasks(tmp_path: Path) -> None:
