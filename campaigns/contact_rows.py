@@ -1,7 +1,7 @@
 """Reads one row of a contacts file: a contact of the campaign, or why the row is refused."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -11,8 +11,9 @@ from campaigns.order_gate import read_called
 from campaigns.order_rules import OrderRules, judge_contact
 from campaigns.placeholders import lacking
 from operations.contact_files import ContactCells
-from operations.numbers import CallableNumber, read_number, zone_named
+from operations.numbers import CallableNumber, read_number, readings_of, zone_named
 
+OPTED_OUT: Final = "opted_out"
 MAX_PRIORITY: Final = 1000  # the largest absolute value
 MAX_FIELDS: Final = 8000  # characters, for all additional columns together
 
@@ -32,6 +33,19 @@ class ContactRow:
     priority: int = 0
     consent: CallConsent | None = None
     fields: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptedOutRow:
+    """A row of a person who does not want to be called, according to a column of the file.
+
+    Attributes:
+        reason: The code of the reason, with the column's heading.
+        numbers: The person's numbers, if the column says so clearly.
+    """
+
+    reason: str
+    numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +71,15 @@ class RowRules:
     needed: tuple[str, ...] = ()
 
 
-def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | str:
+def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | OptedOutRow | str:
     """Return the row as a contact, or the code of the reason for its refusal."""
+    if cells.opt_out:
+        reason = f"{OPTED_OUT}: {cells.opt_out}"
+        numbers = cells.numbers if cells.opted_out else ()
+        readings = (readings_of(number, region=rules.region or None) for number in numbers)
+        return OptedOutRow(
+            reason=reason, numbers=tuple(one for (one,) in filter(_is_one, readings))
+        )
     if not cells.fits:
         return "too_many_cells"
     number = _first_usable(cells, rules)
@@ -68,6 +89,10 @@ def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | str:
     if isinstance(consent, str):
         return consent
     return _contact(cells, number, consent, rules)
+
+
+def _is_one(readings: Sequence[str]) -> bool:
+    return len(readings) == 1  # an ambiguous number is not listed on a guess
 
 
 def _first_usable(cells: ContactCells, rules: RowRules) -> CallableNumber | str:

@@ -39,7 +39,7 @@ from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
-from operations.contact_files import KNOWN
+from operations.contact_columns import KNOWN
 from operations.crm.opening import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
 from operations.crm.port import STAGE

@@ -16,12 +16,12 @@ from phonenumbers.re_util import enable_pattern_cache
 
 from bot.http import request
 from calls.outbound import Contact
-from campaigns.contact_rows import ContactRow, RowRules, read_contact_row
+from campaigns.contact_rows import ContactRow, OptedOutRow, RowRules, read_contact_row
 from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign
 from campaigns.order_rules import OrderRules
 from campaigns.placeholders import headings_for, needed_by
-from campaigns.store.contacts import BATCH, Contacts, NewContact
+from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry, NewContact
 from operations.contact_files import (
     ContactFileError,
     CsvRow,
@@ -130,7 +130,7 @@ class ContentRefusedError(ImportRefusedError):
 
 
 Refuse: TypeAlias = Callable[[RefusedRow], None]
-_ReadRow: TypeAlias = tuple[CsvRow, ContactRow | str]
+_ReadRow: TypeAlias = tuple[CsvRow, ContactRow | OptedOutRow | str]
 """A row, and its contact or the code of the reason for its refusal."""
 
 
@@ -188,6 +188,7 @@ async def _store_batch(
     refuse: Refuse,
 ) -> None:
     """Store the contacts of a batch; count every row, and pass on those that are refused."""
+    await _list_opted_out(batch, plan, contacts)
     accepted = [
         _new_contact(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)
     ]
@@ -195,8 +196,8 @@ async def _store_batch(
     stored = iter(zip(accepted, results, strict=True))
     for row, read in batch:
         tally.rows += 1
-        if isinstance(read, str):
-            contact, result = None, read
+        if isinstance(read, str | OptedOutRow):
+            contact, result = None, read if isinstance(read, str) else read.reason
         else:
             contact, result = next(stored)
         if contact and result in ("added", "updated", "known"):
@@ -204,6 +205,21 @@ async def _store_batch(
         else:
             tally.refused[result.partition(":")[0]] += 1  # without the details after the code
             refuse(RefusedRow(line=row.line, reason=result, cells=row.cells))
+
+
+async def _list_opted_out(batch: Sequence[_ReadRow], plan: ImportPlan, contacts: Contacts) -> None:
+    """Put people who clearly opted out on the do-not-call list.
+
+    Another row, or an earlier import, may have their number without the column.
+    """
+    entries = [
+        DoNotCallEntry(number, "import", plan.now, read.reason)
+        for _, read in batch
+        if isinstance(read, OptedOutRow)
+        for number in read.numbers
+    ]
+    if entries and not contacts.dry:
+        await contacts.add_do_not_call_entries(entries)
 
 
 def _count(contact: NewContact, result: str, tally: ImportTally) -> None:

@@ -34,6 +34,7 @@ CURES: Final = {
     "ambiguous_consent_date": f"the date of the consent may be two days; write {DATES}",
     "consent_in_future": "the date of the consent is after today",
     "duplicate": "the number is twice in the file; the first row counts",
+    "opted_out": "a column of the file says that the person does not want calls; leave the row out",
     "do_not_call": "the number is on the do-not-call list",
     "line_too_long": "the line has more than 65,536 characters",
     "quote_not_closed": "a quotation mark is not closed",

@@ -1,8 +1,8 @@
 """Reads files of contacts: format, encoding, separator, rows, and the meaning of the columns.
 
-`campaign import`, `dnc import` and `crm: {kind: own}` read through `open_contacts`. At most one
-row is held in memory. If a line is too long, or has an unclosed quotation mark, only that line is
-lost; the next line is read normally.
+`campaign import`, `dnc import` and `crm: {kind: own}` read through `open_contacts`. At most
+`MAX_SAMPLE` rows are held in memory. If a line is too long, or has an unclosed quotation mark, only
+that line is lost; the next line is read normally.
 """
 
 import csv
@@ -12,48 +12,27 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
+from operations.contact_columns import (
+    DO_NOT_CALL,
+    KNOWN,
+    MAY_CALL,
+    NAMES,
+    ColumnsError,
+    Meaning,
+    is_clear_yes,
+    is_number_heading,
+    is_refusal,
+    meanings_of,
+)
 from operations.text_encoding import TextEncoding, guess_encoding
 
 PIECE_BYTES: Final = 65_536
-KNOWN: Final[Mapping[str, str]] = {  # our name of a column, and its synonyms
-    "number": "phone telephone tel mobile cell msisdn",
-    "name": "full_name contact contact_name nom_complet nombre_completo фио 氏名 姓名 이름",
-    "zone": "timezone time_zone tz zeitzone",
-    "priority": "",
-    "consent_kind": "consent consent_type",
-    "consent_date": "consent_given_on consented_on",
-    "consent_source": "",
-}
-OUR_NAMES: Final = {item: ours for ours, more in KNOWN.items() for item in (ours, *more.split())}
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-FIRST_NAMES: Final = _words(
-    "first_name firstname given_name forename vorname prénom prenom nombre nome imię имя"
-)
-LAST_NAMES: Final = _words(
-    "last_name lastname surname family_name nachname familienname nom apellido apellidos cognome "
-    "sobrenome nazwisko фамилия"
-)
-# A column holds telephone numbers if its heading has one of these words, and all its other words
-# are in MORE_WORDS: `Mobile Phone 2` does, `Phone type` does not.
-NUMBER_WORDS: Final = _words(
-    "phone telephone tel mobile cell cellphone cellular msisdn telefon telefonnummer rufnummer "
-    "handy handynummer mobil mobilnummer mobiltelefon téléphone portable teléfono telefono móvil "
-    "movil celular cellulare telefone telemóvel telefoon telefonu телефон телефона мобильный 電話 "
-    "電話番号 携帯 携帯電話 电话 电话号码 手机 手机号 전화 전화번호 휴대폰"
-)
-MORE_WORDS: Final = _words(
-    "number no nr num nummer número numéro numer номер value primary main work home business "
-    "office private personal other contact customer 1 2 3 4 5"
-)
+OUR_NAMES: Final = ("name", "full_name", "contact", "contact_name")
+MAX_SAMPLE: Final = 50  # rows below the header that help to recognise the columns (chosen)
 LOGIN_CURE: Final = "download the contacts as CSV; a link to a sheet may ask for a login"
 FORMATS: Final = (  # how a file begins, its format, and the cure
     (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
@@ -88,11 +67,13 @@ class ContactCells:
     """The cells of one row by their meaning.
 
     Attributes:
-        numbers: All telephone numbers of the row, in the order of the columns.
+        numbers: All telephone numbers of the row; mobile numbers come first.
         name: The full name, or first and last name.
         more: The cells of the other `KNOWN` columns, by our name of the column.
         fields: The non-empty cells of all remaining columns, by heading.
         fits: Whether every non-empty cell has a heading.
+        opt_out: The heading of the column that rules calls out, such as `Do not call`; or empty.
+        opted_out: Whether that column says so clearly.
     """
 
     numbers: tuple[str, ...] = ()
@@ -100,49 +81,67 @@ class ContactCells:
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
     fits: bool = True
+    opt_out: str = ""
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The headings of a file's columns, and our names for them; empty for an unknown column."""
+    """The headings of a file's columns, and what they mean."""
 
     headings: tuple[str, ...]
-    ours: tuple[str, ...]
+    meanings: tuple[Meaning, ...]
 
     @property
     def fillable(self) -> frozenset[str]:
         """The headings that can be placeholders, in addition to `name`."""
-        pairs = zip(self.headings, self.ours, strict=True)
-        return frozenset(heading for heading, ours in pairs if heading and not ours)
+        pairs = zip(self.headings, self.meanings, strict=True)
+        return frozenset(heading for heading, meaning in pairs if _is_field(heading, meaning))
 
     @property
     def has_name(self) -> bool:
         """Whether any column holds a name: full, first or last."""
-        return "name" in self.ours or any(
-            plain(heading) in FIRST_NAMES | LAST_NAMES for heading in self.headings
-        )
+        return any(meaning.name in NAMES for meaning in self.meanings)
 
     def read(self, cells: Sequence[str]) -> ContactCells:
         """Return the cells of a row by their meaning."""
-        numbers, more, fields = list[str](), dict[str, str](), dict[str, str]()
-        for heading, ours, cell in zip(self.headings, self.ours, cells, strict=False):
-            if ours == "number":
-                numbers += [cell] if cell else []
-            elif ours:
-                more[ours] = more.get(ours) or cell
-            elif heading and cell:
+        numbers, known, fields = list[tuple[bool, str]](), dict[str, str](), dict[str, str]()
+        opt_outs = list[tuple[str, bool]]()
+        for heading, meaning, cell in zip(self.headings, self.meanings, cells, strict=False):
+            if not cell:
+                continue
+            if meaning.name == "number":
+                numbers.append((not meaning.is_mobile, cell))
+            elif meaning.name:
+                known.setdefault(meaning.name, cell)
+            if meaning.name in (DO_NOT_CALL, MAY_CALL) and is_refusal(meaning.name, cell):
+                opt_outs.append((heading, meaning.name == MAY_CALL or is_clear_yes(cell)))
+            if _is_field(heading, meaning):
                 fields[heading] = cell
-        name = more.pop("name", "") or _joined_name(fields)
-        fits = not any(cells[len(self.headings) :])
-        return ContactCells(numbers=tuple(numbers), name=name, more=more, fields=fields, fits=fits)
+        return ContactCells(
+            numbers=tuple(cell for _, cell in sorted(numbers, key=lambda number: number[0])),
+            name=_full_name(known),
+            more={name: cell for name, cell in known.items() if name not in NAMES},
+            fields=fields,
+            fits=not any(cells[len(self.headings) :]),
+            opt_out=opt_outs[0][0] if opt_outs else "",
+            opted_out=any(clear for _, clear in opt_outs),
+        )
 
 
-def _joined_name(fields: Mapping[str, str]) -> str:
-    parts = (
-        next((cell for heading, cell in fields.items() if plain(heading) in headings), "")
-        for headings in (FIRST_NAMES, LAST_NAMES)
-    )
-    return " ".join(filter(None, parts))
+def _is_field(heading: str, meaning: Meaning) -> bool:
+    """Return whether a column is a field of the contact, whatever else it is."""
+    if meaning.name == "name":  # `Kunde` may be a placeholder, too; `name` is one in any case
+        return plain(heading) not in OUR_NAMES
+    return bool(heading) and meaning.name in ("", *NAMES[1:], DO_NOT_CALL, MAY_CALL)
+
+
+def _full_name(known: Mapping[str, str]) -> str:
+    """Return the full name; in a German file, `Name` next to `Vorname` is the last name."""
+    name, first, last = (known.get(part, "") for part in NAMES)
+    if name and (last or not first or first.casefold() in name.casefold()):
+        return name
+    return " ".join(filter(None, (first, last or name)))
 
 
 def plain(heading: str) -> str:
@@ -151,30 +150,24 @@ def plain(heading: str) -> str:
     return re.sub(r"[\W_]+", "_", letters).strip("_")
 
 
-def read_header(cells: Sequence[str]) -> Columns:
-    """Recognise the columns of a header row.
+def read_header(
+    cells: Sequence[str], rows: Sequence[Sequence[str]] = (), *, region: str = ""
+) -> Columns:
+    """Recognise the columns of a header row, and of the first rows below it.
 
     Raises:
-        ContactFileError: No column has the number, or a known column appears twice.
+        ContactFileError: The column of the number cannot be told, or a known one appears twice.
     """
     headings = tuple(cell.strip("\ufeff ") for cell in cells)
-    ours = tuple(_known_name(plain(heading)) for heading in headings)
-    twice = {name for name in ours if name not in ("", "number", "name") and ours.count(name) > 1}
+    try:
+        meanings = meanings_of(headings, rows, region=region)
+    except ColumnsError as error:
+        raise ContactFileError(str(error)) from error
+    once = [meaning.name for meaning in meanings if meaning.name in KNOWN]
+    twice = sorted(name for name in set(once) - {"number", "name"} if once.count(name) > 1)
     if twice:
-        raise ContactFileError(f"names the column {sorted(twice)[0]} twice; rename one of them")
-    if "number" not in ours:
-        raise ContactFileError(
-            "has no column for the number in its first line; begin it with a line such as "
-            "number,name,consent_kind,consent_date,consent_source, or name them with --columns"
-        )
-    return Columns(headings, ours)
-
-
-def _known_name(heading: str) -> str:
-    words = set(heading.split("_"))
-    if words & NUMBER_WORDS and words <= NUMBER_WORDS | MORE_WORDS:
-        return "number"
-    return OUR_NAMES.get(heading, "")
+        raise ContactFileError(f"names the column {twice[0]} twice; rename one of them")
+    return Columns(headings, meanings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,19 +210,31 @@ def open_contacts(
     found = TextEncoding(name=encoding) if encoding else _guess(file, region)
     with file.open(encoding=found.name, errors="replace") as text:
         rows = read_rows(text)
-        pending, header = list[CsvRow](), tuple(columns)
-        while not header and (row := next(rows, None)) is not None:
-            if row.trouble:
-                pending.append(row)  # it is reported, and the next row is the header
-            header = row.cells
-            if bare and header and "number" not in map(_known_name, map(plain, header)):
-                pending, header = [*pending, row], ("number",)  # the row itself is data
-        if not header:
-            raise ContactFileError("has no row with a contact in it")
-        read = read_header(header)
-        yield OpenedContacts(
-            encoding=found, columns=read, rows=_with_cells(chain(pending, rows), read)
-        )
+        pending, header = _read_first_rows(rows, tuple(columns), bare=bare)
+        sample = list(islice(rows, MAX_SAMPLE))
+        read = read_header(header, [row.cells for row in sample], region=region)
+        every = _with_cells(chain(pending, sample, rows), read)
+        yield OpenedContacts(encoding=found, columns=read, rows=every)
+
+
+def _read_first_rows(
+    rows: "Iterator[CsvRow]", columns: tuple[str, ...], *, bare: bool
+) -> "tuple[list[CsvRow], tuple[str, ...]]":
+    """Return the rows before the data that are not the header, and the header.
+
+    Raises:
+        ContactFileError: There is no header.
+    """
+    pending, header = list[CsvRow](), columns
+    while not header and (row := next(rows, None)) is not None:
+        if row.trouble:
+            pending.append(row)  # it is reported, and the next row is the header
+        header = row.cells
+        if bare and header and not any(map(is_number_heading, header)):
+            pending, header = [*pending, row], ("number",)  # the row itself is data
+    if not header:
+        raise ContactFileError("has no row with a contact in it")
+    return pending, header
 
 
 def why_unusable(file: Path, *, region: str = "") -> str | None:

@@ -286,6 +286,38 @@ async def test_a_file_in_an_encoding_other_than_stated_loses_only_the_affected_r
     assert (tally.added, importing.reasons) == (1, [(2, "wrong_encoding")])
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    ("heading", "cell", "is_listed"),
+    [("DONOTCALL", "1", True), ("Nicht anrufen", "seit Mai", False), ("Opt-out", "ja", True)],
+)
+async def test_a_person_who_opted_out_is_refused_and_not_called_because_of_another_row(
+    importing: Importing, book: Contacts, heading: str, cell: str, *, is_listed: bool
+) -> None:
+    header = f"{HEADER},{heading}"
+    await importing.take(f"{HEADER}\n+4930901821,Bob,{CONSENT}\n")
+
+    tally = await importing.take(
+        f"{header}\n+4930901820,Ada,{CONSENT},\n+4930901821,Bob,{CONSENT},{cell}\n"
+    )
+
+    assert tally.added == 1
+    assert importing.reasons == [(3, f"opted_out: {heading}")]
+    assert await book.do_not_call(["+4930901820", "+4930901821"]) == frozenset(
+        ["+4930901821"] if is_listed else []
+    )
+
+
+@on_sqlite
+async def test_a_preview_lists_no_person_who_opted_out(book: Contacts, tmp_path: Path) -> None:
+    importing = Importing(Contacts(book.database, dry=True), tmp_path)
+
+    tally = await importing.take(f"{HEADER},DNC\n+4930901821,Bob,{CONSENT},1\n")
+
+    assert tally.refused == {"opted_out": 1}
+    assert not await book.do_not_call(["+4930901821"])
+
+
 WHOLE = {
     "nothing": ("", "has no row with a contact in it"),
     "a header alone": (f"{HEADER}\n", "has no row with a contact in it"),

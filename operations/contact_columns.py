@@ -1,0 +1,267 @@
+"""Recognises the columns of contact files by their headings, and by their values.
+
+Rules: headings are compared without case, accents and punctuation; compounds such as
+`Telefonnummer` or `MOBILEPHONE` are split into known words. A heading with a word for a telephone
+is a column of numbers if its other words are known; otherwise its values decide. If no heading is
+one, the only column whose values are valid telephone numbers is. Mobile numbers come first. The
+words are in `contact_columns.yaml`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from calls.caller import MIN_DIGITS
+from operations.numbers import CallableNumber, read_number, readings_of
+
+_DATA: Final[Mapping[str, Any]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
+DO_NOT_CALL: Final = "do_not_call"
+MAY_CALL: Final = "may_call"
+NAMES: Final = ("name", "first_name", "last_name")
+KNOWN: Final = tuple(name for name in _DATA["columns"] if name not in NAMES[1:])
+MAX_SHOWN: Final = 8  # headings in a message
+MAX_SHOWN_LENGTH: Final = 40
+STEM_LETTERS: Final = 5  # a shorter word at the edge of a longer one is a coincidence
+LIKELY_SHARE: Final = 0.5  # of the values, for a heading with a word for a telephone
+CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
+PLAIN_DIGITS: Final = 10  # shorter digits without plus, zero or separator may be any code
+DATE: Final = re.compile(r"\d{1,4}([-./ ])\d{1,2}\1\d{1,4}(\D.*)?")
+CAPITAL: Final = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
+LETTERS: Final = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "\u0131": "i", "æ": "ae"})
+
+
+def fold(text: str) -> str:
+    """Return a text in small letters without accents; each run of other characters becomes `_`.
+
+    `Phone 1 - Value` and `phone_1_value` are equal, and so are `Téléphone` and `TELEPHONE`.
+    """
+    letters = unicodedata.normalize("NFKD", text.casefold()).casefold().translate(LETTERS)
+    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub(r"[\W_]+", "_", kept).strip("_")
+
+
+def _words(key: str) -> frozenset[str]:
+    return frozenset(map(fold, _DATA[key].split()))
+
+
+def _squashed(text: str) -> str:
+    return fold(text).replace("_", "")
+
+
+WHOLE: Final = {
+    _squashed(item): name for name, items in _DATA["columns"].items() for item in items.split()
+}
+OPT_OUTS: Final = frozenset(map(_squashed, _DATA[DO_NOT_CALL].split()))
+MOBILE, LANDLINE = _words("mobile"), _words("landline")
+TELEPHONE: Final = MOBILE | LANDLINE | _words("phone")
+NUMBER, MORE, NOT_NUMBER, OWNERS = map(_words, ("number", "more", "not_number", "owners"))
+VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS
+DO_NOT, CALL, CONTACT, MAY = map(_words, ("do_not", "call", "contact", "may"))
+ONLY_OTHER: Final = _words("only_other")
+NUMBER_OR_NOT: Final = frozenset(("no",))
+AROUND_OPT_OUT: Final = _words("around_opt_out")
+# Marks without a letter, such as a ticked box, are compared as they are.
+CLEAR_NO, CLEAR_YES = (
+    frozenset(_squashed(item) or item for item in _DATA[key].split())
+    for key in ("clear_no", "clear_yes")
+)
+
+
+class ColumnsError(Exception):
+    """No column, or no single column, can be the number; the message has the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a heading says.
+
+    Attributes:
+        name: Our name of the column; empty for a field of the owner's.
+        is_certain: False if the values must confirm a column of numbers.
+        is_mobile: Whether a column of numbers holds mobile numbers.
+    """
+
+    name: str = ""
+    is_certain: bool = True
+    is_mobile: bool = False
+
+
+def meanings_of(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, region: str
+) -> tuple[Meaning, ...]:
+    """Return the meaning of each column.
+
+    Args:
+        headings: The header row.
+        rows: The first rows below it; they decide where the headings leave doubt.
+        region: The country of numbers without a country code.
+
+    Raises:
+        ColumnsError: The column of the number cannot be told.
+    """
+    meanings = [meaning_of(heading) for heading in headings]
+    certain = any(meaning.name == "number" and meaning.is_certain for meaning in meanings)
+    for index, meaning in enumerate(meanings):
+        if meaning.name == "number" and not meaning.is_certain:
+            values = _values(rows, index)
+            share = _share(readings_of(value, region=region or None) for value in values)
+            if share < LIKELY_SHARE and (values or certain):
+                meanings[index] = Meaning()
+    if not any(meaning.name == "number" for meaning in meanings):
+        meanings[_column_by_values(headings, meanings, rows, region)] = Meaning("number")
+    return tuple(meanings)
+
+
+@lru_cache(maxsize=4096)
+def meaning_of(heading: str) -> Meaning:
+    """Return what a heading says by its words alone."""
+    words = _split(heading)
+    if permission := _permission(words):
+        return Meaning(permission)
+    whole = WHOLE.get("".join(words)) or _owner_name(words)
+    if whole:
+        return Meaning(whole)
+    rest = [word for word in words if not word.isdigit()]
+    if NOT_NUMBER & set(rest) or not any(_is_telephone(word) for word in rest):
+        return Meaning()
+    known = TELEPHONE | NUMBER | MORE | OWNERS
+    return Meaning("number", all(word in known for word in rest), bool(MOBILE & set(rest)))
+
+
+def is_refusal(meaning: str, cell: str) -> bool:
+    """Return whether a cell of a permission column rules calls out.
+
+    Below `Do not call`, every value but a clear no does. Below `Calls allowed`, a no does.
+    """
+    value = _squashed(cell) or cell.strip()
+    if meaning == DO_NOT_CALL:
+        return value not in CLEAR_NO and value != ""
+    return value not in CLEAR_YES and (value in CLEAR_NO or bool(DO_NOT & set(_split(cell))))
+
+
+def is_clear_yes(cell: str) -> bool:
+    """Return whether a cell is a clear yes, such as `1` or `ja`."""
+    return (_squashed(cell) or cell.strip()) in CLEAR_YES
+
+
+def is_number_heading(heading: str) -> bool:
+    """Return whether a heading, by its words alone, is one of a column of numbers."""
+    return meaning_of(heading).name == "number"
+
+
+def shown_headings(headings: Sequence[str]) -> str:
+    """Return the headings for a message; the first few if there are many."""
+    # In a file without a header, the "headings" are a contact.
+    shown = [
+        heading[:MAX_SHOWN_LENGTH]
+        for heading in headings
+        if heading and sum(letter.isdigit() for letter in heading) < MIN_DIGITS
+    ]
+    more = f" and {len(shown) - MAX_SHOWN} more" if len(shown) > MAX_SHOWN else ""
+    return ", ".join(shown[:MAX_SHOWN]) + more
+
+
+def _split(heading: str) -> list[str]:
+    """Return a heading's words; compounds of known words are split."""
+    return [part for word in fold(CAPITAL.sub(" ", heading)).split("_") for part in _parts(word)]
+
+
+def _parts(word: str) -> list[str]:
+    """Split a compound into known words, the longest first; else return it whole."""
+    if word in VOCABULARY or len(word) < STEM_LETTERS or not word.isalpha():
+        return re.findall(r"\d+|[^\d]+", word) if word not in VOCABULARY else [word]
+    for length in range(len(word) - 2, 2, -1):
+        if word[:length] in VOCABULARY:
+            rest = _parts(word[length:])
+            if all(part in VOCABULARY for part in rest):
+                return [word[:length], *rest]
+    return [word]
+
+
+def _is_telephone(word: str) -> bool:
+    if word in TELEPHONE:
+        return True
+    return any(
+        len(stem) >= STEM_LETTERS and (word.startswith(stem) or word.endswith(stem))
+        for stem in TELEPHONE
+    )
+
+
+def _owner_name(words: Sequence[str]) -> str:
+    """Return the name column that a heading such as `Customer name` or `Person` is; or empty."""
+    rest = "".join(word for word in words if word not in OWNERS)
+    if len(rest) == len("".join(words)):
+        return ""
+    whole = WHOLE.get(rest, "") if rest else "name"
+    return whole if whole in NAMES else ""  # a customer's number may be another code
+
+
+def _permission(words: Sequence[str]) -> str:
+    """Return whether a heading is about being called: `DO_NOT_CALL`, `MAY_CALL` or empty."""
+    found = set(words)
+    if "".join(word for word in words if word not in AROUND_OPT_OUT) in OPT_OUTS:
+        return DO_NOT_CALL
+    about_calls = found & CALL or (found & CONTACT and not found & ONLY_OTHER)
+    strong = found & (DO_NOT - NUMBER_OR_NOT)
+    if (strong and (about_calls or found & TELEPHONE)) or (about_calls and words[0] == "no"):
+        return DO_NOT_CALL
+    return MAY_CALL if found & MAY and (about_calls or found & TELEPHONE) else ""
+
+
+def _column_by_values(
+    headings: Sequence[str],
+    meanings: Sequence[Meaning],
+    rows: Sequence[Sequence[str]],
+    region: str,
+) -> int:
+    """Return the only column whose values are telephone numbers."""
+    found = [
+        index
+        for index, meaning in enumerate(meanings)
+        if not meaning.name
+        and not NOT_NUMBER & set(_split(headings[index]))
+        and _share(_is_number(value, region) for value in _values(rows, index)) >= CERTAIN_SHARE
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ColumnsError(
+            f"has several columns that may be the number ({_named(headings, found)}); rename the "
+            "right one to `number`"
+        )
+    raise ColumnsError(
+        "has no column for the number in its first line "
+        f"({shown_headings(headings)}); rename the right one to `number`, begin the file with a "
+        "line such as number,name,consent_kind,consent_date,consent_source, or name them with "
+        "--columns"
+    )
+
+
+def _named(headings: Sequence[str], found: Sequence[int]) -> str:
+    return shown_headings([headings[index] or f"column {index + 1}" for index in found])
+
+
+def _values(rows: Sequence[Sequence[str]], index: int) -> list[str]:
+    return [row[index] for row in rows if index < len(row) and row[index]]
+
+
+def _share(results: Any) -> float:
+    judged = [bool(result) for result in results]
+    return sum(judged) / len(judged) if judged else 0.0
+
+
+def _is_number(value: str, region: str) -> bool:
+    """Return whether a value is a telephone number and hardly another code, or a date."""
+    if DATE.fullmatch(value.strip()):
+        return False
+    bare = value.strip("'\"=\u200e\u202a\u202c ")
+    is_code = bare.isdigit() and bare[0] != "0" and len(bare) < PLAIN_DIGITS
+    return not is_code and isinstance(read_number(value, region=region), CallableNumber)

@@ -1,0 +1,139 @@
+"""The columns of contact files, as other programs and people name them in many languages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from operations.contact_columns import ColumnsError, is_refusal, meaning_of, meanings_of
+from operations.contact_files import ContactFileError, open_contacts
+
+MOBILE, LANDLINE = "+4915112345678", "+4930901820"
+# The number expected is the cell below `m` (a mobile), or else the one below `t`; the name is made
+# of the cells below `f`, `l` or `n`; `x` is another value.
+HEADERS = {
+    "HubSpot": ("Datensatz-ID,Vorname,Nachname,Telefonnummer,Mobiltelefonnummer", "xfltm"),
+    "HubSpot, French": ("Prénom,Nom,Numéro de téléphone,Numéro de téléphone mobile", "fltm"),
+    "HubSpot, Italian": ("Nome,Cognome,Numero di telefono,Numero di cellulare", "fltm"),
+    "in capitals, run together": ("ID,FIRSTNAME,LASTNAME,PHONE,MOBILEPHONE,HOMEPHONE", "xfltmt"),
+    "in camel case": ("phoneNumber,firstName,lastName", "tfl"),
+    "a report": ("First Name,Account Name,Phone,Mobile,Asst. Phone", "fxtma"),
+    "a type beside it": ("Name,Phone 1 - Type,Phone 1 - Value", "nxt"),
+    "Outlook, Spanish": (
+        "Nombre,Apellidos,Teléfono del trabajo,Teléfono móvil,Particular",
+        "fltmt",
+    ),
+    "abbreviated": ("Name,Tel.,Handynr.", "ntm"),
+    "with a hyphen": ("Ansprechpartner,Tel.-Nr.,Ort", "ntx"),
+    "a person's": ("Person - Name,Person - Phone,Person - Email", "ntx"),
+    "an address's": ("First Name,Last Name,Email,Default Address Phone", "flxt"),
+    "To": ("To,Name", "tn"),
+    "the standard": ("E.164,name", "tn"),
+    "French": ("Client,N° de téléphone,Ville", "ntx"),
+    "Russian": ("ФИО,Номер телефона,Город", "ntx"),
+    "Polish": ("Imię,Nazwisko,Telefon komórkowy", "flm"),
+    "Turkish": ("Ad,Telefon,Cep", "ftm"),
+    "Hungarian": ("Név,Telefonszám,Mobilszám", "ntm"),
+    "Swedish": ("Namn,Telefonnummer,Mobilnummer", "ntm"),
+    "Czech": ("Jméno,Příjmení,Telefonní číslo", "flt"),
+    "Greek": ("Τηλέφωνο,Κινητό", "tm"),
+    "Norwegian": ("Navn,Tlf.,Mobiltlf.", "ntm"),
+    "numbered": ("Name,Tel. 1,Mobile (work)", "ntm"),
+    "a last name called Name": ("Vorname,Name,Telefon", "flt"),
+    "no known heading": ("Wer,Womit,Wo", "xtx"),
+    "no known heading, two codes": ("Kennung,Posten,Womit", "ddt"),
+    "a misleading heading": ("Phonetic Name,Handyman,Kontaktnr.", "xxt"),
+    "a fax": ("Name,Fax,Teléfono", "nat"),
+}
+CELLS = {"m": MOBILE, "t": LANDLINE, "f": "Eva", "l": "Bauer", "n": "Eva Bauer", "x": "Ulm"}
+
+
+@pytest.mark.parametrize(("header", "kinds"), HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("form", ["{}\n{}\n", '\ufeff"{}"\n{}\n'])
+def test_the_number_and_the_name_are_found_below_any_usual_heading(
+    tmp_path: Path, header: str, kinds: str, form: str
+) -> None:
+    cells = {**CELLS, "a": "+4930901899", "d": "10023417"}
+    file = tmp_path / "contacts.csv"
+    heading = header if "{}\n{}" in form[:5] else header.replace(",", '","')
+    file.write_text(form.format(heading, ",".join(cells[kind] for kind in kinds)), "utf-8")
+
+    with open_contacts(file, region="DE") as opened:
+        ((_, read),) = opened.rows
+
+    assert read is not None
+    assert read.numbers[0] == (MOBILE if "m" in kinds else LANDLINE)
+    assert "+4930901899" not in read.numbers
+    names = {"f": "Eva", "l": "Bauer", "n": "Eva Bauer"}
+    assert read.name == " ".join(names[kind] for kind in kinds if kind in names)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "says"),
+    [
+        ("A,B", ("+4930901820", "+4930901821"), "several columns that may be the number (A, B)"),
+        ("Name,Kennung", ("Eva", "10023417"), "no column for the number in its first line (Name, "),
+        ("Name,IBAN", ("Eva", "DE02120300000000202051"), "(Name, IBAN); rename the right one"),
+        ("Wer,Am", ("Eva", "01.12.2026"), "(Wer, Am); rename the right one"),
+    ],
+)
+def test_a_column_that_cannot_be_told_is_named(
+    header: str, row: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(ColumnsError) as error:
+        meanings_of(header.split(","), [row], region="DE")
+
+    assert says in str(error.value)
+
+
+def test_a_contact_in_place_of_the_header_is_not_repeated_in_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_text("Eva,+4930901820\n", "utf-8")
+
+    with pytest.raises(ContactFileError) as error, open_contacts(file):
+        pass
+
+    assert "901820" not in str(error.value)
+
+
+OPT_OUTS = """Do Not Call
+DONOTCALL;DoNotCall;do_not_call;No calls;Opt-out;Do not contact;Robinson;DNC
+Bitte nicht anrufen;Nicht anrufen;Anrufsperre;Keine Anrufe;Ne pas appeler;Ne pas contacter
+No llamar;Lista Robinson;Non chiamare;Não ligar;Niet bellen;Bel-me-niet;Nie dzwonić
+НЕ ЗВОНИТЬ;ARAMAYIN;Do not allow phone calls;Opt-out date;Phone opt-out;Opted out of calls
+Do not email or call"""  # noqa: RUF001 - Russian has letters that look like Latin ones
+OTHERS = """Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
+Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter"""
+
+
+@pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
+def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
+    assert meaning_of(heading).name == "do_not_call"
+
+
+@pytest.mark.parametrize("heading", re.split(r"[;\n]", OTHERS))
+def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
+    assert meaning_of(heading).name != "do_not_call"
+
+
+@pytest.mark.parametrize(
+    ("meaning", "cell", "refused"),
+    [
+        *(("do_not_call", cell, False) for cell in ("", "0", "No", "FALSE", "falsch", "Нет", "☐")),
+        *(("do_not_call", cell, False) for cell in ("nein", "Não", "non", "faux", "Allow")),
+        *(
+            ("do_not_call", cell, True)
+            for cell in ("1", "yes", "x", "WAHR", "n/a", "?", "2026-1-1")
+        ),
+        *(("do_not_call", cell, True) for cell in ("since May", "Do Not Allow", "unknown", "oui")),
+        *(
+            ("may_call", cell, True)
+            for cell in ("no", "0", "nein", "Do Not Allow", "nicht erlaubt")
+        ),
+        *(("may_call", cell, False) for cell in ("yes", "1", "ja", "since 2026-01-01", "after 18")),
+    ],
+)
+def test_only_a_clear_no_lets_a_person_who_may_have_opted_out_be_called(
+    meaning: str, cell: str, *, refused: bool
+) -> None:
+    assert is_refusal(meaning, cell) is refused
