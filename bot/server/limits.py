@@ -34,6 +34,8 @@ REQUEST_S: Final = 10.0  # for a whole request; a browser's takes a few millisec
 KEEP_ALIVE_S: Final = 5  # between two requests; Uvicorn's default, in whole seconds
 READ_RESPONSE_S: Final = 20.0  # for a peer to read what was written to it
 MAX_CONNECTIONS: Final = 256  # concurrent connections: pages, webhooks, health checks
+# Twice the largest accepted message: a route drops one that is slightly larger, and the line stays.
+MAX_FRAME_BYTES: Final = 2 * MAX_MESSAGE_BYTES
 MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
@@ -165,7 +167,7 @@ def bounds() -> dict[str, Any]:
         "http": partial(BoundedConnection, others=OpenConnections()),  # Uvicorn only calls it
         "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": KEEP_ALIVE_S,
-        "ws_max_size": MAX_MESSAGE_BYTES,
+        "ws_max_size": MAX_FRAME_BYTES,
         "ws_per_message_deflate": False,  # 6 kB on the wire could unpack to megabytes
         "server_header": False,
     }

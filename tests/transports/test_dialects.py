@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.audio.utils import create_stream_resampler
 
-from transports.exotel.dialect import EXOTEL
+from bot.server.limits import bounds
+from transports.exotel.dialect import EXOTEL, RATES_HZ
 from transports.media_stream.messages import (
     ALAW,
     MULAW,
@@ -31,7 +33,8 @@ from transports.media_stream.messages import (
 )
 from transports.media_stream.output import MAX_GAP, MAX_OVERTAKING, InOrder
 from transports.media_stream.stream import GatheredAudio, Stream
-from transports.plivo.dialect import MAX_HEADERS_CHARS, PLIVO, read_headers
+from transports.plivo.dialect import CONTENT_TYPES, MAX_HEADERS_CHARS, PLIVO, read_headers
+from transports.telnyx.dialect import CODECS as TELNYX_CODECS
 from transports.telnyx.dialect import TELNYX
 from transports.twilio.dialect import TWILIO
 
@@ -500,3 +503,23 @@ def test_nothing_is_heard_twice_or_out_of_order(shifts: list[int]) -> None:
     heard = [item for place in places for item in queue.add(place, place)]
 
     assert heard == sorted(set(heard))
+
+
+SECONDS = [
+    (TWILIO, MULAW),
+    *((TELNYX, replace(codec, rate_hz=24_000)) for codec in TELNYX_CODECS.values()),
+    *((PLIVO, codec) for codec in CONTENT_TYPES.values()),
+    *((EXOTEL, Codec(encoding="pcm", rate_hz=rate_hz)) for rate_hz in RATES_HZ),
+]
+
+
+@pytest.mark.parametrize(("dialect", "codec"), SECONDS)
+def test_a_second_of_audio_in_every_codec_is_within_the_servers_limit(
+    dialect: Dialect, codec: Codec
+) -> None:
+    second = base64.b64encode(bytes(codec.rate_hz * codec.sample_bytes)).decode()
+    more = {"track": "inbound", "chunk": "123456789", "timestamp": "123456789", "x": "x" * 4_000}
+    data = json.dumps({"event": "media", "media": {**more, "payload": second}})
+
+    assert isinstance(dialect.read(data), Media)
+    assert len(data) <= bounds()["ws_max_size"]

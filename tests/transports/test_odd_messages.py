@@ -50,7 +50,7 @@ ODD: dict[str, tuple[str | bytes, str]] = {
     "a payload of the other alphabet": (media("-_-_-_-_"), "invalid_base64"),
     "a payload without its padding": (media("//////8"), "invalid_base64"),
     "a payload of other signs": (media("**"), "invalid_base64"),
-    "ten megabytes": ("x" * 10_000_000, "message_too_big"),
+    "a hundred kilobytes": ("x" * 100_000, "message_too_big"),
     "a key that no telephone has": ('{"event":"dtmf","dtmf":{"digit":"12"}}', "unknown_key"),
 }
 
@@ -139,26 +139,41 @@ async def test_more_than_a_second_of_sound_in_one_message_is_dropped(
         assert it.refusals() == [reason]
 
 
-SECOND = {
+LONG: dict[str, tuple[str, dict[str, Any], int]] = {  # the last field: bytes of a second
     "twilio": ("twilio", {}, 8_000),
     "telnyx": ("telnyx", {}, 8_000),
-    "telnyx, wide": ("telnyx", {"codec": "L16"}, 32_000),
+    "telnyx, L16": ("telnyx", {"codec": "L16"}, 32_000),
+    "plivo": ("plivo", {}, 8_000),
+    "plivo, narrow": ("plivo", {"content_type": "audio/x-l16;rate=8000"}, 16_000),
     "plivo, wide": ("plivo", {"content_type": "audio/x-l16;rate=16000"}, 32_000),
     "exotel": ("exotel", {}, 16_000),
-    "exotel, wide": ("exotel", {"rate_hz": 24_000}, 48_000),
+    "exotel, wide": ("exotel", {"rate_hz": 16_000}, 32_000),
+    "exotel, widest": ("exotel", {"rate_hz": 24_000}, 48_000),
 }
 
 
-@pytest.mark.parametrize(("carrier", "wide", "size"), SECOND.values(), ids=SECOND.keys())
-async def test_a_second_of_sound_in_one_message_is_heard_whatever_its_codec(
-    carrier: str, wide: dict[str, Any], size: int
+@pytest.mark.parametrize("length_s", [0.4, 0.8, 1.0])
+@pytest.mark.parametrize(("carrier", "wide", "second_bytes"), LONG.values(), ids=LONG.keys())
+async def test_up_to_a_second_of_sound_in_one_message_is_heard_whatever_its_codec(
+    carrier: str, wide: dict[str, Any], second_bytes: int, length_s: float
 ) -> None:
     async with line(carrier, **wide) as it:
-        await it.caller.send_raw(silence(size))
+        for _ in range(2):
+            await it.caller.send_raw(silence(round(second_bytes * length_s)))
         rate_hz = it.call.leg.facts.sample_rate_hz
 
-        await until(lambda: len(it.call.ears.audio) > 0.9 * 2 * rate_hz)
+        await until(lambda: len(it.call.ears.audio) > 2 * length_s * 0.9 * 2 * rate_hz)
+        assert not it.caller.lost_at
         assert it.refusals() == []
+
+
+@pytest.mark.parametrize("carrier", ALL)
+async def test_a_message_of_a_megabyte_is_not_collected_and_costs_the_line(carrier: str) -> None:
+    async with line(carrier) as it:
+        await it.caller.send_raw("x" * 1_000_000)
+        await until(lambda: bool(it.caller.lost_at) or it.caller.ended.is_set())
+
+        assert it.refusals() == ["message_too_big"]
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])

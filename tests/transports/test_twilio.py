@@ -287,7 +287,7 @@ async def test_our_own_stall_is_not_taken_for_a_stalled_line() -> None:
 
 async def test_a_message_over_the_servers_own_limit_loses_the_line_and_not_the_call() -> None:
     async with (
-        pool(ws_max_size=300_000, returns_within_s=30) as it,
+        pool(returns_within_s=30) as it,
         Carrier(it.url, TOKEN) as caller,
     ):
         call = await it.call()

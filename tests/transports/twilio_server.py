@@ -26,7 +26,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.server.limits import BoundedSocket
+from bot.server.limits import BoundedSocket, bounds
 from bot.workers.pool import SingleProcess
 from calls.events import Event
 from transports.leg import Leg
@@ -202,16 +202,16 @@ class WorkerPool:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[int]:
-    """Serve an application on a free port of loopback."""
+async def serving(app: FastAPI) -> AsyncIterator[int]:
+    """Serve an application on a free port of loopback, with the limits of the real server."""
     config = uvicorn.Config(
         app,
         port=0,
         log_level="error",
         lifespan="off",
         ws=BoundedSocket,
-        ws_max_size=ws_max_size,
         timeout_graceful_shutdown=3,
+        **bounds(),
     )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
@@ -226,11 +226,11 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
 
 @asynccontextmanager
 async def pool(
-    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24, returns_within_s: float = 0.0
+    *, rest: TwilioRest | None = None, returns_within_s: float = 0.0
 ) -> AsyncIterator[WorkerPool]:
     """Serve Twilio's routes on a free port of loopback."""
     it, app = WorkerPool(), FastAPI()
-    async with serving(app, ws_max_size=ws_max_size) as it.port:
+    async with serving(app) as it.port:
         routes = TwilioRoutes(
             it.host(),
             auth_token=SecretStr(TOKEN),

@@ -29,6 +29,7 @@ from transports.media_stream.line import (
     close,
 )
 from transports.media_stream.messages import (
+    MESSAGE_S,
     POLICY,
     TOO_BIG,
     Codec,
@@ -45,7 +46,6 @@ from transports.media_stream.output import InOrder
 
 AUDIO_CAP_S: Final = 6.0  # the largest backlog: a line with a longer delay counts as lost
 STEPS: Final = 10  # in which the time without media is measured
-MESSAGE_S: Final = 1.0  # of audio in one message, at most; carriers send 0.02 to 0.1 s
 MAX_ODD: Final = 50  # refused messages within `ODD_S` (chosen); more are a flood
 ODD_S: Final = 1.0
 

@@ -13,6 +13,9 @@ from pipecat.audio.utils import alaw_to_pcm, pcm_to_alaw, pcm_to_ulaw, ulaw_to_p
 
 Encoding: TypeAlias = Literal["mulaw", "alaw", "pcm", "pcm_big_endian"]
 
+MESSAGE_S: Final = 1.0  # of audio in one message, at most; carriers send 0.02 to 0.1 s
+ENVELOPE_BYTES: Final = 6 * 1024  # of a message's JSON around its audio; a `start` has about 1 kB
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
@@ -25,6 +28,11 @@ class Codec:
     def sample_bytes(self) -> int:
         """The size of one sample, in bytes."""
         return 2 if self.encoding in ("pcm", "pcm_big_endian") else 1
+
+    @property
+    def message_bytes(self) -> int:
+        """The size of the largest accepted message, with `MESSAGE_S` of audio in base64."""
+        return int(MESSAGE_S * self.rate_hz * self.sample_bytes) * 4 // 3 + ENVELOPE_BYTES
 
     def seconds(self, payload: bytes) -> float:
         """Return the length of a payload, in seconds."""
@@ -69,10 +77,10 @@ _SILENCE: Final = {"mulaw": b"\xff", "alaw": b"\xd5", "pcm": b"\0", "pcm_big_end
 
 MULAW: Final = Codec(encoding="mulaw", rate_hz=8000)
 ALAW: Final = Codec(encoding="alaw", rate_hz=8000)
+WIDEST: Final = Codec(encoding="pcm", rate_hz=24000)  # no carrier's messages have more bytes
 
 
-MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law audio has 10,700
-MAX_WIDE_BYTES: Final = 68 * 1024  # a message with a second of 24 kHz samples has 64,000
+MAX_MESSAGE_BYTES: Final = WIDEST.message_bytes
 MAX_BRACKETS: Final = 200  # a `start` has ten; Python's own limit depends on the version (chosen)
 MAX_ID_CHARS: Final = 64  # of a carrier's id; Twilio's ids have 34
 MAX_DIGITS: Final = 9  # of a number, because parsing thousands of digits takes long
@@ -312,7 +320,7 @@ class Dialect:
     carrier: str
     readers: Mapping[str, Reader]
     stream_key: str
-    most_bytes: int = MAX_WIDE_BYTES
+    most_bytes: int = MAX_MESSAGE_BYTES
     least_bytes: int = 0
     step_bytes: int = 1
     ends_by_close: bool = False

@@ -7,7 +7,7 @@ from typing import Final
 
 from transports.media_stream.messages import (
     INCOMPLETE,
-    MAX_MESSAGE_BYTES,
+    MULAW,
     READERS,
     Dialect,
     Fields,
@@ -33,5 +33,5 @@ TWILIO: Final = Dialect(
     carrier="twilio",
     readers=READERS | {"start": _started},
     stream_key="streamSid",
-    most_bytes=MAX_MESSAGE_BYTES,
+    most_bytes=MULAW.message_bytes,
 )
