@@ -11,6 +11,7 @@ from bot.config.errors import shown
 from bot.config.folders import check_folders, why_exposed
 from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
+from bot.config.machine import check_memory
 from bot.config.printing import as_yaml
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import DONE, UsageError
@@ -54,7 +55,7 @@ def command(
     _check_contacts(loaded.settings)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
-    for warning in loaded.warnings:
+    for warning in filter(None, (*loaded.warnings, check_memory(loaded.settings))):
         logger.warning("{}", warning)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)

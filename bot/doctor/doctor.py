@@ -19,6 +19,7 @@ from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.database_urls import LOCAL
 from bot.config.folders import why_exposed
+from bot.config.machine import check_memory, worker_count
 from bot.config.rungs import LOCAL as LOCAL_KIND
 from bot.config.rungs import rung_of
 from bot.config.sections import near_address
@@ -27,6 +28,7 @@ from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
+from bot.exits import UsageError
 from bot.health.readiness_rules import Readiness
 from calls.sentences import callers_get, cure_of, explain
 from providers.catalog import provider
@@ -47,6 +49,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
             key is sent.
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
+    yield _check_memory(settings)
     yield await _check_port(settings.server)
     yield await asyncio.to_thread(_check_folder, "logs.dir", settings.logs.dir)
     yield await check_storage(settings.storage.url)
@@ -103,6 +106,15 @@ def _check_folder(about: str, directory: Path) -> DoctorFinding:
     if free_bytes < MIN_FREE_BYTES:
         text += f"; at least {MIN_FREE_BYTES / 1e9:.1f} GB are needed"
     return DoctorFinding(about=about, text=text, ok=free_bytes >= MIN_FREE_BYTES)
+
+
+def _check_memory(settings: Settings) -> DoctorFinding:
+    try:
+        warning = check_memory(settings)
+    except UsageError as refused:
+        return DoctorFinding(about="memory", text=str(refused), ok=False)
+    enough = f"enough for {worker_count(settings)} workers"
+    return DoctorFinding(about="memory", text=warning or enough, ok=True)
 
 
 def _check_public_url(settings: Settings) -> Iterator[DoctorFinding]:

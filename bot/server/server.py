@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from bot import clock
+from bot.config.machine import own_cores
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
@@ -25,7 +26,7 @@ from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.listener import bind_socket, ready_line
-from bot.workers.meter import Meter, own_cores
+from bot.workers.meter import Meter
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process

@@ -3,28 +3,11 @@
 Uses the beats of `lag.py`, so that both have the same figures.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
-
-MIN_WORKERS: Final = 2  # chosen: with one, calls would wait 6 s for the replacement if it died
-
-
-def own_cores() -> int:
-    """Return how many cores this process may use, at least one."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def worker_count(settings: Settings) -> int:
-    """Return how many workers to run, at least one."""
-    return settings.server.workers or max(MIN_WORKERS, own_cores())
-
 
 BEATS: Final = 40  # the sample's size: one long stall is not load, constant lag is
 REPORT_S: Final = 0.25  # between two reports

@@ -12,9 +12,9 @@ from loguru import logger
 from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
 from bot.config.loading import Loaded, load
+from bot.config.machine import worker_count
 from bot.config.printing import changed_keys
 from bot.tools.own_modules import find_own_modules
-from bot.workers.meter import worker_count
 from bot.workers.worker_process import WorkerParameters
 
 

@@ -131,15 +131,8 @@ class Slots:
         self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
         code = await worker.run()
         lost = self._lose(worker)
-        expected = worker.leaving or self._closing
         began_work = worker.ready.is_set()
-        level = "INFO" if expected and (code == 0 or not began_work) else "ERROR"
-        if began_work and not expected:
-            self._server.messages.send_to_one(
-                "worker_lost", worker=worker.name, code=code, calls=lost
-            )
-        if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
-            logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
+        _report_end(self._server, worker, lost=lost, expected=worker.leaving or self._closing)
         if worker not in self._slots or not began_work:
             return  # it has been replaced, or the task that waits for it to be ready replaces it
         if self._closing:
@@ -215,6 +208,21 @@ class Slots:
             replacing = self._replace(old, lived_s=LIVED_LONG_S)
             self._tasks.create_task(replacing, name="replace a worker")
         return False
+
+
+def _report_end(server: PoolServer, worker: Worker, *, lost: int, expected: bool) -> None:
+    """Log the end of a worker with its `lost` calls, and emit an event if it was unexpected."""
+    code, (kind, reason) = worker.code or 0, worker.loss
+    began_work = worker.ready.is_set()
+    if began_work and not expected:
+        server.messages.send_to_one(
+            "worker_lost", worker=worker.name, code=code, calls=lost, kind=kind, reason=reason
+        )
+    level = "INFO" if expected and (code == 0 or not began_work) else "ERROR"
+    if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
+        logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
+    if kind != "lost":
+        logger.error("worker {} {}", worker.name, reason)
 
 
 async def _wait_until_ready(worker: Worker) -> bool:

@@ -13,12 +13,12 @@ from loguru import logger
 
 from bot import clock
 from bot.config.loading import Loaded
+from bot.config.machine import own_cores
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, hold_response
 from bot.workers.listener import listening_socket, notify_ready, ready_line
-from bot.workers.meter import own_cores
 from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.seats import public_limits, refuse

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bot.config.machine import count_oom_kills, killed_for_memory
 from bot.exits import FAILED
 from bot.workers.wire import Wire
 from calls.operations_events import WorkerCause
@@ -49,6 +51,8 @@ class Worker:
         self.replaces = ""  # the lost worker that it replaces
         self.replaced_lost_at = 0.0  # when that worker was lost, monotonic
         self.code: int | None = None  # its exit code
+        self.killed = False  # by us
+        self.oom_kills_before: int | None = None  # the kernel's count when it was started
         self.wire = Wire()
         self._hand: socket.socket | None = None  # sends connections to the process
         self._process: asyncio.subprocess.Process | None = None
@@ -85,6 +89,7 @@ class Worker:
 
     async def _start(self, **inherited: int) -> None:
         """Start the process, which inherits file descriptors: `control` and `hand`."""
+        self.oom_kills_before = count_oom_kills()
         argument = json.dumps(asdict(self._parameters) | inherited)
         program = (
             f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
@@ -136,9 +141,18 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process."""
+        self.killed = True
         if self._process and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+    @property
+    def loss(self) -> tuple[str, str]:
+        """The kind of its end, and the reason in words that follow its name."""
+        was_killed = self.code == -signal.SIGKILL and not self.killed
+        if was_killed and (reason := killed_for_memory(self.oom_kills_before)):
+            return "out_of_memory", reason
+        return "lost", f"exited with {self.code}"
 
 
 def _paths() -> list[str]:

@@ -395,9 +395,9 @@ def _worker_changed(_: Incidents, event: WorkerLost | WorkerStarted, _now: float
         lost = IncidentBegan(
             stage=WORKER,
             rung=event.worker,
-            kind="lost",
+            kind=event.kind,
             severity=event.severity,
-            reason=f"it exited with {event.code}, which ended {calls}",
+            reason=f"it {event.reason or f'exited with {event.code}'}, which ended {calls}",
             then="a replacement is started",
         )
         return (lost,)

@@ -187,6 +187,19 @@ def test_a_lost_worker_is_an_incident_with_its_calls(
     )
 
 
+def test_a_worker_killed_for_memory_is_named_as_such(incidents: Incidents) -> None:
+    event = WorkerLost(
+        worker="w1", code=-9, calls=1, kind="out_of_memory", reason="had no memory left"
+    )
+    (began,) = incidents.handle(event, 1.0)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.kind, began.reason) == (
+        "out_of_memory",
+        "it had no memory left, which ended 1 call",
+    )
+
+
 def test_another_process_than_the_reporter_ends_the_incident(incidents: Incidents) -> None:
     assert incidents.handle(TAKEN_ITS_PLACE, 9.0) == (
         IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.2, failures=1),

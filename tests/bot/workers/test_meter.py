@@ -5,13 +5,10 @@ from itertools import count
 
 import pytest
 
-from bot.config.settings import Settings
-from bot.workers import meter as cores
 from bot.workers.admission_rules import MEASURED_S
 from bot.workers.lag import measure_lag
 from bot.workers.meter import BEATS, REPORT_S, Meter
 from fallbacks.lag import PERIOD_S, Lag
-from tests.bot.server.test_server import STAGES
 
 
 def beaten(meter: Meter, *, beats: int, late_beats: int, late_s: float) -> float:
@@ -72,16 +69,3 @@ async def test_the_meter_uses_the_beats_of_the_lag_measurement() -> None:
 
     assert heard == len(beats) == pytest.approx(1.0 / PERIOD_S, abs=2)
     assert max(late_s for _, late_s in beats) < PERIOD_S
-
-
-@pytest.mark.parametrize(
-    ("wanted", "machine", "workers"),
-    [(None, 1, 2), (None, 2, 2), (None, 8, 8), (1, 8, 1), (3, 1, 3)],
-)
-def test_there_is_a_second_worker_for_the_calls_of_a_worker_that_dies(
-    monkeypatch: pytest.MonkeyPatch, wanted: int | None, machine: int, workers: int
-) -> None:
-    monkeypatch.setattr(cores, "own_cores", lambda: machine)
-    settings = Settings.model_validate({"stages": STAGES, "server": {"workers": wanted}})
-
-    assert cores.worker_count(settings) == workers
