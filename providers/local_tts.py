@@ -23,6 +23,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.types import is_given
 
+from calls.languages.sentence_rules import sentences_of
 from calls.voice import ATTEMPT, VoiceEar
 from engines.espeak import Espeak, Samples, UnknownVoiceError
 from fallbacks.classification import classify_symptom
@@ -35,7 +36,6 @@ from providers.sockets import Playout
 
 DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differs
 WORD: Final = re.compile(r"\S*\w\S*(?:\s+[^\s\w]+(?=\s|$))*")
-PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
 _load_lock: Final = threading.Lock()
 
@@ -104,11 +104,9 @@ def names(voice: str, language: str) -> tuple[str, ...]:
     )
 
 
-def pieces(text: str) -> Iterator[str]:
+def pieces(text: str, language: str = "") -> Iterator[str]:
     """Yield a text's sentences, so that the first plays while the next is synthesised."""
-    for match in PIECE.finditer(text):
-        if match.group().strip():
-            yield match.group()
+    yield from sentences_of(text, language)
 
 
 def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> SpokenSentence:
@@ -263,7 +261,7 @@ class LocalTTSService(TTSService):
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
         """Yield the audio of `text`; send its words to Pipecat as well."""
         await self.start_tts_usage_metrics(text)
-        for sentence in pieces(text):
+        for sentence in pieces(text, str(self._settings.language or "")):
             piece = await asyncio.to_thread(
                 _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
             )
@@ -393,6 +391,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
 def _speak_all(rung: RungSpec, text: str) -> bytes:
     voices, manner = names(rung.voice or VOICE, rung.language), Manner(**rung.options)
     spoken = (
-        speak(piece, voices, manner=manner, rate_hz=rung.sample_rate_hz) for piece in pieces(text)
+        speak(piece, voices, manner=manner, rate_hz=rung.sample_rate_hz)
+        for piece in pieces(text, rung.language)
     )
     return b"".join(item.samples.tobytes() for item in spoken)

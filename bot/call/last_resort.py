@@ -46,10 +46,11 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
     """
     manner = Manner(**like.options) if like else Manner()
     voice = (like.voice if like else None) or VOICE
+    sentences = list(pieces(text, language))
     try:
-        spoken = [_speak(piece, voice, language, manner, rate_hz) for piece in pieces(text)]
+        spoken = [_speak(piece, voice, language, manner, rate_hz) for piece in sentences]
     except UnknownVoiceError:
-        spoken = [_speak(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in pieces(text)]
+        spoken = [_speak(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in sentences]
     return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
 
 

@@ -5,12 +5,14 @@ language then lacks that fact, and what needs the fact does without. Keys:
 
 - `name`: in English.
 - `months`: the words for the months, in each form that follows a number.
+- `ordinal_after`, `ordinal_before`, `abbreviations`, `endings`, `before_number`, `closing`,
+  `words`, `one_letter`:  whether a full stop ends a sentence (`sentence_rules.py`).
 - `numbers`: the words for a number, by number: the digits, and larger numbers that are one word.
 - `repeats`: the words for several equal digits, by their number: "double five" is 55.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -28,20 +30,39 @@ class LanguageFacts:
         tag: The language as a BCP 47 tag without a region.
         name: Its name in English.
         months: The words for the months.
+        ordinal_after: Words before an ordinal, in languages that write it as "3.".
+        ordinal_before: Words after an ordinal, besides the months.
+        abbreviations: Abbreviations that end no sentence; with inner stops: `z.b`.
+        endings: The last letters of words that are abbreviations, such as `str`.
+        before_number: Words that are abbreviations if a number follows.
+        closing: Abbreviations that may end a sentence.
+        words: Words of `before_number` that are often a sentence of their own.
+        one_letter: Words of one letter that may end a sentence.
         numbers: The numbers by word: `{"null": 0, "eins": 1}`.
         repeats: How many equal digits a word announces: `{"doppel": 2}`.
     """
 
     tag: str
     name: str
-    months: frozenset[str]
-    numbers: Mapping[str, int]
-    repeats: Mapping[str, int]
+    months: frozenset[str] = frozenset()
+    ordinal_after: frozenset[str] = frozenset()
+    ordinal_before: frozenset[str] = frozenset()
+    abbreviations: frozenset[str] = frozenset()
+    endings: frozenset[str] = frozenset()
+    before_number: frozenset[str] = frozenset()
+    closing: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+    one_letter: frozenset[str] = frozenset()
+    numbers: Mapping[str, int] = field(default_factory=dict[str, int])
+    repeats: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def digits(self) -> Mapping[str, int]:
         """The words for the digits 0 to 9."""
         return {word: number for word, number in self.numbers.items() if number < 10}
+
+
+NO_FACTS: Final = LanguageFacts(tag="", name="")  # an unknown language
 
 
 def base_of(tag: str) -> str:
@@ -66,6 +87,10 @@ def languages() -> Mapping[str, LanguageFacts]:
     return {tag: _language(tag, values) for tag, values in sorted(read.items())}
 
 
+_WORDS: Final = (
+    *("months", "ordinal_after", "ordinal_before", "abbreviations", "before_number", "closing"),
+    *("one_letter", "endings", "words"),
+)
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -73,7 +98,7 @@ def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
     return LanguageFacts(
         tag=tag,
         name=values["name"],
-        months=frozenset(values.get("months", "").split()),
+        **{key: frozenset(values.get(key, "").split()) for key in _WORDS},
         numbers=dict(_numbered(values.get("numbers", {}))),
         repeats=dict(_numbered(values.get("repeats", {}))),
     )

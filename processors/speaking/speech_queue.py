@@ -28,10 +28,15 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
     TTSTextFrame,
 )
-from pipecat.utils.string import SENTENCE_ENDING_PUNCTUATION, match_endofsentence
+from pipecat.utils.string import (
+    SENTENCE_ENDING_PUNCTUATION,
+    UNAMBIGUOUS_SENTENCE_ENDING_PUNCTUATION,
+    match_endofsentence,
+)
 from pipecat.utils.text.base_text_aggregator import Aggregation, TextType
 from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
+from calls.languages.sentence_rules import known_end, stop_ends
 from calls.resume import OwedWords
 from fallbacks.ladder import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
@@ -148,8 +153,48 @@ class SpokenPiece:
 # A word and a sign: not a number that may get decimals, an initial or an address.
 _ENDING: Final = re.compile(r"(?:^|\s)[¿¡]?[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[^\W\d_]{2}[.!?]$")
 # Quotes and brackets: with one of these, more may follow after the sign.
-_OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]')
+_OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]\u300c\u300d\u300e\u300f\uff08\uff09')
+_DECIDES: Final = 40  # characters after a stop that decide whether it ends a sentence; a long word
+_QUOTES: Final = ("\u201c\u201d", "\u300c\u300d", "\u300e\u300f", "\uff08\uff09")
 _LIKELIER_PART: Final = " a"  # a lower-case letter, which follows an abbreviation, not a sentence
+
+
+def _is_quoting(text: str, end: int) -> bool:
+    """Return whether a sign of Chinese or Japanese before `end` belongs to a quotation."""
+    sentence, closes = text[:end], "".join(_QUOTES)[1::2]
+    if sentence.rstrip(closes)[-1:] not in UNAMBIGUOUS_SENTENCE_ENDING_PUNCTUATION:
+        return False
+    is_open = any(sentence.count(mark[0]) > sentence.count(mark[1]) for mark in _QUOTES)
+    return is_open or (sentence[-1] in closes and text[end : end + 1].isalpha())
+
+
+def _is_complete(text: str, language: str) -> bool:
+    """Return whether a text is a complete sentence, whatever follows."""
+    if not _OPEN.isdisjoint(text):
+        return False
+    if text[-1:] in UNAMBIGUOUS_SENTENCE_ENDING_PUNCTUATION:
+        return bool(text)
+    if not _ENDING.search(text) or not stop_ends(text, "", language):
+        return False
+    return _first_end(text + _LIKELIER_PART, 0, language)[0] == len(text)
+
+
+def _first_end(text: str, begin: int, language: str) -> tuple[int, int]:
+    """Return the end of the first sentence: the library's, corrected; 0 if none is certain.
+
+    The second value is where the next search may begin, because no sentence ends before it.
+    """
+    examined = begin
+    known = begin + found if (found := known_end(text[begin:], language)) else 0
+    while found := match_endofsentence(text[begin:], language=language):
+        end = begin + found
+        if known and known <= end:
+            break
+        if stop_ends(text[:end], text[end:], language) and not _is_quoting(text, end):
+            return end, 0
+        begin = end
+        examined = end if len(text) - end > _DECIDES else examined
+    return known, examined
 
 
 @dataclass
@@ -186,6 +231,7 @@ class Sentences(SimpleTextAggregator):
         self._now = clock
         self._first: FirstClause | None = None  # set until part of the reply is released
         self._begun = False  # the beginning of a sentence was released, but not its end
+        self._examined = 0  # no sentence ends before this character of the text
 
     @property
     def hurriable(self) -> bool:
@@ -201,7 +247,7 @@ class Sentences(SimpleTextAggregator):
         async for sentence in super().aggregate(text):
             self._first, self._begun = None, False
             yield sentence
-        if self._is_complete and (sentence := await self.flush()):
+        if _is_complete(self._text, self.language) and (sentence := await self.flush()):
             yield sentence
         elif self._first and (clause := self._release(self._first.end(self._text, self._now()))):
             yield clause
@@ -212,12 +258,12 @@ class Sentences(SimpleTextAggregator):
 
     async def flush(self) -> Aggregation | None:
         """Return the collected text."""
-        self._first, self._begun = None, False
+        self._first, self._begun, self._examined = None, False, 0
         return await super().flush()
 
     async def handle_interruption(self) -> None:
         """Discard the collected text."""
-        self._first, self._begun = None, False
+        self._first, self._begun, self._examined = None, False, 0
         await super().handle_interruption()
 
     def _release(self, end: int) -> Aggregation | None:
@@ -228,14 +274,22 @@ class Sentences(SimpleTextAggregator):
         self._first, self._begun = None, True
         return Aggregation(text=clause, type=TextType.SENTENCE)
 
-    @property
-    def _is_complete(self) -> bool:
-        """Whether the collected text is a complete sentence, whatever follows."""
-        text = self._text
-        if not _ENDING.search(text) or not _OPEN.isdisjoint(text):
-            return False
-        end = match_endofsentence(text + _LIKELIER_PART, language=self.language)
-        return end == len(text)
+    async def _check_sentence_with_lookahead(
+        self, char: str, *, protected_end: int = 0
+    ) -> Aggregation | None:
+        """Return the sentence that is certainly over with this character, as Pipecat's method."""
+        is_sign = char in SENTENCE_ENDING_PUNCTUATION
+        end = 0
+        if self._advance_lookahead(char, is_punctuation=is_sign):
+            text = self._text[:-1] if is_sign else self._text
+            end, self._examined = _first_end(text, self._examined, self.language)
+        if not end:
+            state = type(self._lookahead_state)
+            self._lookahead_state = state.AWAITING_CHARACTER if is_sign else self._lookahead_state
+            return None
+        sentence, rest = self._text[:end].strip(" "), self._text[end:]
+        self._collect(rest)
+        return Aggregation(text=sentence, type=TextType.SENTENCE)
 
     def take_back(self, characters: int) -> None:
         """Discard the last characters, unless they are already part of a sentence."""
@@ -243,7 +297,7 @@ class Sentences(SimpleTextAggregator):
 
     def _collect(self, text: str) -> None:
         """Replace the collected text."""
-        self._text = text
+        self._text, self._examined = text, 0
         pending = text.rstrip()[-1:] in SENTENCE_ENDING_PUNCTUATION and bool(text)
         state = type(self._lookahead_state)
         self._lookahead_state = state.AWAITING_CHARACTER if pending else state.IDLE

@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from calls.languages.facts import languages
 from processors.speaking.speech_queue import Sentences
 
 pytestmark = pytest.mark.virtual_time
@@ -82,3 +86,61 @@ async def test_text_after_a_released_sentence_is_the_next_one() -> None:
 
     assert said == ["Good morning!", "We open at 9.30.", "Bye."]
     assert left == ""
+
+
+ROWS = [
+    tuple(line.split("\t"))
+    for line in (Path(__file__).parent / "sentences.tsv").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+]
+WRITES = {
+    "in words": re.compile(r"\s*\S+"),
+    "in characters": re.compile(r"(?s)."),
+    "in tokens of two characters": re.compile(r"(?s)..?"),
+    "at once": re.compile(r"(?s).+"),
+}
+
+
+@pytest.mark.parametrize(("language", "text", "pieces"), ROWS)
+async def test_a_voice_gets_whole_sentences_however_the_model_writes_them(
+    language: str, text: str, pieces: str
+) -> None:
+    for tokens in WRITES.values():
+        sentences = Sentences(language=language)
+        said = await spoken(sentences, *tokens.findall(text))
+        rest = await sentences.flush()
+        assert [*said, *([rest.text] if rest else [])] == pieces.split("|")
+
+
+@pytest.mark.parametrize(("language", "text", "pieces"), [row for row in ROWS if "|" in row[2]])
+async def test_a_first_sentence_waits_for_no_more_than_the_next_word(
+    language: str, text: str, pieces: str
+) -> None:
+    first, second, *_ = pieces.split("|")
+    next_word = re.match(r"[\w'\u2019-]*\W?", second.lstrip('¿¡"«„'))
+    assert next_word
+
+    until = text.index(second, len(first)) + len(second) - len(second.lstrip('¿¡"«„'))
+    said = await spoken(Sentences(language=language), *text[: until + next_word.end()])
+
+    assert said[:1] == [first]
+
+
+def test_the_table_has_every_language_that_voices_speak() -> None:
+    assert {language.partition("-")[0] for language, *_ in ROWS} >= set(languages())
+    assert len(ROWS) >= 200
+
+
+@pytest.mark.parametrize("language", ["xx", "multi", ""])
+async def test_a_language_without_facts_has_the_rules_that_need_none(language: str) -> None:
+    said, left = await collected(language, "Mit J. Weber, bd. Foch, am 3. mai. Ok? Ja")
+
+    assert [*said, left.strip()] == ["Mit J. Weber, bd. Foch, am 3. mai.", "Ok?", "Ja"]
+
+
+async def test_a_long_row_of_initials_is_read_in_bounded_steps() -> None:
+    text = "A. " * 1000
+
+    said, left = await collected("de", text)
+
+    assert [*said, left] == [text.strip()]

@@ -1,0 +1,152 @@
+"""Decides whether a full stop ends a sentence, and cuts complete texts into sentences.
+
+A sentence that is cut at an abbreviation or an ordinal is spoken wrongly ("in the 2nd." for "im 2.
+Stock"), while two sentences in one piece only sound a little flatter. So in doubt, a stop ends
+nothing. The words that decide are in the file of each language (`facts.py`):
+
+- `abbreviations` never end a sentence ("M. Dupont"), nor do words with one of the `endings`
+  ("Bahnhofstr. 5"). `before_number` are words that abbreviate only
+  if a number follows ("No. 5"). `closing` ends one if a capital letter follows ("etc. Then"), and
+  `words` are ordinary words that a library takes for abbreviations ("No. Hoy no").
+- Languages with `ordinal_after` or `ordinal_before` write ordinals with a stop. A number is an
+  ordinal if a small letter, a month or one of `ordinal_before` follows ("3. Mai"), if it begins the
+  sentence, or if one of `ordinal_after` precedes it ("im 2. Stock").
+- A single letter is an initial or part of an abbreviation ("z. B."), unless it is in `one_letter`
+  ("you and I"). A word without a vowel is an abbreviation, unless it is in capitals ("bd. Foch",
+  but "SMS."). After a number and before a capital letter, both are units ("à 14 h. Merci").
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from calls.languages.facts import NO_FACTS, LanguageFacts, language_of
+
+_NUMBER: Final = re.compile(r"\d{1,4}|[IVX]{2,}")
+_LOOK_BACK: Final = 80  # characters; the longest abbreviation has 15
+_MARKS: Final = "\"'\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019()[]\u00bf\u00a1*,;:"
+_VOWEL: Final = re.compile("[aeiouy\u00e6\u00f8\u0153\u0131аеиоуыэюяіє]")  # noqa: RUF001
+_VOWELED: Final = re.compile(r"[a-z\u00df-\u024f\u0430-\u045f]{2,5}")  # scripts with such letters
+_MURMUR: Final = re.compile(r"[hmpstzr]+")  # "hm", "mhm", "pst"
+_BEFORE_LETTER: Final = re.compile(r"\.\s+[\u00bf\u00a1\"\u00ab\u201c\u201e]?(?=[^\W\d_])")
+_DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]{1,3}")
+_END: Final = re.compile(
+    r"[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)"
+    r"|[\u3002\uff01\uff1f\u0964\u061f\u06d4]+[\u300d\u300f\u201d]*"
+)
+
+
+def stop_ends(before: str, after: str, tag: str) -> bool:
+    """Return whether the stop at the end of `before` ends its sentence.
+
+    Args:
+        before: The sentence so far, with the stop at its end.
+        after: The text that follows; empty if it is not known yet.
+        tag: The language, as a tag such as `de-AT`; an unknown one has no lists of words.
+    """
+    if not before.endswith("."):
+        return True
+    facts = language_of(tag) or NO_FACTS
+    words = before[-_LOOK_BACK:].rstrip(".").split()
+    word = words[-1].strip(_MARKS) if words else ""
+    following = after.split(maxsplit=1)[0] if after.strip() else ""
+    if not word or before.endswith(".."):
+        return True
+    if _NUMBER.fullmatch(word):
+        grows = after.strip() == following and after[-1:].isalnum()
+        return not _is_ordinal(words, following, facts, grows=grows)
+    return not _is_abbreviation(words, word.casefold(), following.strip(_MARKS)[:1], facts)
+
+
+def known_end(text: str, tag: str) -> int:
+    """Return the first stop that ends a sentence after a word that abbreviates elsewhere, or 0.
+
+    A library that takes "etc." or the Spanish "No." for an abbreviation misses these.
+    """
+    facts = language_of(tag) or NO_FACTS
+    known = facts.closing | facts.words
+    for found in _BEFORE_LETTER.finditer(text):
+        before, after = text[: found.start() + 1], text[found.end() :]
+        words = before[-_LOOK_BACK:].rstrip(".").split()
+        if not words or not after[0].isupper() or _is_initial(words):
+            continue
+        if {_plain(words[-1]), _spelled(words)} & known and stop_ends(before, after, tag):
+            return len(before)
+    return 0
+
+
+def _is_ordinal(words: list[str], following: str, facts: LanguageFacts, *, grows: bool) -> bool:
+    """Return whether a number before a stop is an ordinal.
+
+    Args:
+        words: The words before the stop.
+        following: The next word; empty if it is not known yet.
+        facts: The facts about the language.
+        grows: Whether more letters of the next word may follow.
+    """
+    first = following.strip(_MARKS + ".!?").casefold()
+    if following.strip(_MARKS)[:1].islower():
+        return True
+    is_year = len(words[-1].strip(_MARKS)) > 3
+    if is_year or not (facts.ordinal_after or facts.ordinal_before):
+        return False
+    # "3. M" is not over before "M" cannot become "Mai".
+    counted = facts.months | facts.ordinal_before
+    is_counted = any(word.startswith(first) if grows else word == first for word in counted)
+    if len(words) == 1 or first[:1].isdigit() or is_counted:
+        return True
+    previous = words[-2]
+    return previous.endswith(",") or previous.strip(_MARKS + ".").casefold() in facts.ordinal_after
+
+
+def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFacts) -> bool:
+    """Return whether a word before a stop is an abbreviation that ends no sentence here."""
+    spelled = _spelled(words)
+    may_end = spelled in facts.closing or (word in facts.closing - facts.abbreviations)
+    if may_end or (len(word) > 1 and _DOTTED.fullmatch(word)):
+        return word in facts.abbreviations - {spelled[-1:]} or not first or first.islower()
+    if {word, spelled} & facts.abbreviations or word.endswith(tuple(facts.endings)):
+        return True
+    if word in facts.before_number and not _is_initial(words):
+        return not first or first.isdigit() or first.islower()
+    measured = len(words) > 1 and words[-2][-1:].isdigit() and first.isupper()
+    if len(word) == 1 and word.upper() != word.lower():
+        return word not in facts.one_letter and not measured
+    return _has_no_vowel(words[-1].strip(_MARKS)) and not measured
+
+
+def _is_initial(words: list[str]) -> bool:
+    word = words[-1].strip(_MARKS)
+    return len(word) == 1 and word.isupper()
+
+
+def _plain(word: str) -> str:
+    return word.strip(_MARKS).casefold()
+
+
+def _spelled(words: list[str]) -> str:
+    """Return the abbreviation at the end, written together: `z.b` for `z. B`."""
+    last = words[-1].strip(_MARKS)
+    if len(words) > 1 and len(words[-2].strip(_MARKS)) <= 3 and words[-2].endswith("."):
+        return f"{_spelled(words[:-1])}.{last}".casefold()
+    return last.rstrip(".").casefold()
+
+
+def _has_no_vowel(word: str) -> bool:
+    small = word.casefold()
+    if word[1:].isupper() or _MURMUR.fullmatch(small) or not _VOWELED.fullmatch(small):
+        return False
+    return not _VOWEL.search(unicodedata.normalize("NFD", small))
+
+
+def sentences_of(text: str, tag: str = "") -> Iterator[str]:
+    """Yield the sentences of a complete text, each with the space before it."""
+    begin = 0
+    for found in _END.finditer(text):
+        sentence = text[begin : found.end()]
+        if stop_ends(sentence.rstrip("\"'\u201d\u2019\u00bb)]"), text[found.end() :], tag):
+            yield sentence
+            begin = found.end()
+    if text[begin:].strip():
+        yield text[begin:]
