@@ -23,6 +23,7 @@ from bot.server.operator_routes import (
     Word,
     describe_operator,
     emit_action,
+    operator_name,
 )
 from bot.workers.pool import WorkerPool
 from calls.entry import Emit
@@ -237,7 +238,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
         try:
             if why := await _why_no_calls(outbound, name, move):
                 return _refusal(f"{why}.", 409)
-            changed = await _change_state(outbound, name, move, operator)
+            changed = await _change_state(outbound, name, move, operator_name(request, operator))
             if changed:
                 emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
             shown = {item["name"]: item for item in await all_campaigns.all()}[name]
@@ -282,11 +283,11 @@ def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse
     return _refusal(NOTHING_ALLOWED, 409) if is_forbidden else None
 
 
-async def _change_state(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
+async def _change_state(outbound: Outbound, name: str, move: str, by: str) -> bool:
     """Change a campaign's state; return False if its present state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
-    return await outbound.queue.move(name, becomes, reason=word.name, now=now, begins=begins)
+    return await outbound.queue.move(name, becomes, reason=by, now=now, begins=begins)
 
 
 async def _why_no_calls(outbound: Outbound, name: str, move: str) -> str:

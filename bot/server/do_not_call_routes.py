@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse
 
 from bot import clock
-from bot.server.operator_routes import Disclosures, OperatorWord, emit_action
+from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, operator_name
 from calls.entry import Emit
 from calls.events import OperatorAction
 from campaigns.do_not_call import seen
@@ -60,7 +60,7 @@ class DoNotCallRoutes:
         found = self._parse(number)
         if isinstance(found, JSONResponse):
             return found
-        source = f"console: {OperatorWord(by=by).name}"
+        source = f"console: {operator_name(request, OperatorWord(by=by))}"
         try:
             new = await self._contacts.add_do_not_call(
                 found, source=source, now=clock.utc_s(), words=words

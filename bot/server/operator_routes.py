@@ -42,11 +42,6 @@ class OperatorWord(BaseModel):
     why: str = Field(default="", max_length=REASON_CHARACTERS)
     force: bool = False  # act even if a stage then has no usable provider
 
-    @property
-    def name(self) -> str:
-        """The operator's name, safe to show."""
-        return masked(self.by) or UNNAMED
-
 
 Word = Annotated[OperatorWord | None, Body()]
 
@@ -63,14 +58,14 @@ def emit_action(
 
 
 def describe_operator(request: Request, word: OperatorWord) -> str:
-    """Return the sender of a request: the given name, the credential and the address."""
-    identity, address = identity_of(request), address_of(request) or "nowhere"
-    signed_in = masked(identity.name)
-    name = word.name if word.by or not signed_in else signed_in
-    shown = identity.shown
-    if signed_in and signed_in != name:
-        shown = f"{shown} of {signed_in}"
-    return f"{name} ({shown} from {address})"
+    """Return the sender of a request: the name, the credential and the address."""
+    address = address_of(request) or "nowhere"
+    return f"{operator_name(request, word)} ({identity_of(request).shown} from {address})"
+
+
+def operator_name(request: Request, word: OperatorWord) -> str:
+    """Return the operator's name, safe to show: that of the sign-in, or else the given one."""
+    return masked(identity_of(request).name) or masked(word.by) or UNNAMED
 
 
 REPEAT_S: Final = 600.0  # a player requests a recording in pieces, and pages refresh
@@ -149,11 +144,14 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
     router = APIRouter()
 
     @router.post("/api/reload")
-    async def reload(by: By = UNNAMED) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def reload(  # pyright: ignore[reportUnusedFunction]
+        request: Request, by: By = ""
+    ) -> JSONResponse:
         if pool is None:
             return JSONResponse({"detail": NO_SUPERVISOR}, HTTPStatus.CONFLICT)
         try:
-            reply = await pool.wire.ask("reload", within_s=RELOAD_S, by=masked(by) or UNNAMED)
+            sender = describe_operator(request, OperatorWord(by=by))
+            reply = await pool.wire.ask("reload", within_s=RELOAD_S, by=sender)
         except WireError:
             body = {"detail": "The supervisor does not answer."}
             return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -253,7 +251,8 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
     ) -> JSONResponse | dict[str, Any]:
         word = word or OperatorWord()
         try:
-            found = _find_alert(await dispatcher.change(_change(action, key, word)), key)
+            change = _change(action, key, operator_name(request, word))
+            found = _find_alert(await dispatcher.change(change), key)
         except StorageError:
             return _no_database()
         if found is None:
@@ -267,14 +266,12 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
     return router
 
 
-def _change(
-    action: OperatorAction, key: str, word: OperatorWord
-) -> Callable[[Alerting, float], object]:
+def _change(action: OperatorAction, key: str, by: str) -> Callable[[Alerting, float], object]:
     """Return a function that acknowledges or resolves an alert, for the dispatcher to call."""
 
     def change(alerting: Alerting, now: float) -> object:
         apply = alerting.resolve if action == "resolve" else alerting.acknowledge
-        return apply(key, now, by=word.name)
+        return apply(key, now, by=by)
 
     return change
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.typedefs import URL  # pyright: ignore[reportPrivateImportUsage] - writes the query
 
 from bot import clock
 from bot.config.agent import BODILESS, CallFact, ToolSettings
@@ -23,7 +24,7 @@ BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 c
 FACT_CHARACTERS: Final = 128  # of a number or an id, which may be a SIP address
 CALL_HEADER: Final = "Holdline-Call"  # the facts of the call, as JSON
 TIME_HEADER: Final = "Holdline-Timestamp"  # seconds since 1970
-SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body, joined with dots
+SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body or query
 THREADS: Final = 4  # per tool; a function that hangs occupies its thread
 
 _JSON_TYPES: Final[Mapping[Any, str]] = {
@@ -106,18 +107,18 @@ def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
 
 def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
-        body, content = b"", dict[str, Any]()
+        url, body = URL(settings.url or ""), ""
         if settings.method in BODILESS:
-            content["params"] = {name: _query_value(value) for name, value in arguments.items()}
+            url = url.extend_query({name: _query_value(item) for name, item in arguments.items()})
         else:
-            content["data"] = body = json.dumps(dict(arguments)).encode()
+            body = json.dumps(dict(arguments))
         try:
             async with request(
                 settings.method,
-                settings.url or "",
-                headers=_headers(settings, json.dumps(facts), body),
+                str(url),
+                headers=_headers(settings, json.dumps(facts), body or url.raw_query_string),
                 allow_redirects=False,  # the secret must only go to the configured URL
-                **content,
+                data=body.encode() or None,
             ) as response:
                 return _result_from(settings, response.status, await _read_body(response))
         except aiohttp.ClientError as error:
@@ -126,10 +127,13 @@ def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     return run
 
 
-def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
-    """Return the headers: the facts of the call, the bearer token and the signature."""
+def _headers(settings: ToolSettings, facts: str, arguments: str) -> dict[str, str]:
+    """Return the headers: the facts of the call, the bearer token and the signature.
+
+    `arguments` is the body, or the query of a request without one.
+    """
     headers = {CALL_HEADER: facts}
-    if body:
+    if settings.method not in BODILESS:
         headers["Content-Type"] = "application/json"
     if settings.secret:
         headers["Authorization"] = f"Bearer {settings.secret.get_secret_value()}"
@@ -137,7 +141,7 @@ def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
         timestamp = str(int(clock.utc_now().timestamp()))
         secret = settings.signing_secret.get_secret_value()
         headers[TIME_HEADER] = timestamp
-        headers[SIGNATURE_HEADER] = signature(secret, f"{timestamp}.{facts}.{body.decode()}")
+        headers[SIGNATURE_HEADER] = signature(secret, f"{timestamp}.{facts}.{arguments}")
     return headers
 
 

@@ -5,8 +5,9 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import httpx
 import pytest
@@ -19,9 +20,15 @@ from starlette.types import Message
 from bot import clock
 from bot.server.access import CHECK_SESSION_EVERY_S, COOKIE, Access, SignIn
 from bot.server.application import _bare_application
-from bot.server.credentials import FREE_ATTEMPTS, SESSION_S, ConsoleCredentials, Role
-from bot.server.operator_routes import OperatorWord, describe_operator
+from bot.server.credentials import FREE_ATTEMPTS, OPEN, SESSION_S, ConsoleCredentials, Role
+from bot.server.operator_routes import (
+    OperatorWord,
+    describe_operator,
+    operator_name,
+    reload_router,
+)
 from bot.workers.pool import KeyValueStore, SingleProcess
+from bot.workers.pool_client import PoolClient
 from calls.events import Event, InputRefused
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -384,6 +391,44 @@ async def test_an_action_is_reported_with_the_session_and_its_name() -> None:
     assert ada.json().startswith("Ada (session ")
     assert ada.json().endswith(" from 127.0.0.1)")
     assert program.json() == "an operator (bearer token from 127.0.0.1)"
+
+
+@dataclass
+class SupervisorWire:
+    """Answers a reload as the supervisor does."""
+
+    by: list[str] = field(default_factory=list[str])
+
+    async def ask(self, what: str, *, within_s: float, by: str) -> dict[str, Any]:
+        self.by.append(by)
+        return {"problems": [], "changed": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "signed_in", "recorded"),
+    [("Mallory", "Ada", "Ada (session "), ("", "Ada", "Ada (session "),
+     ("deploy", "", "deploy (bearer token from "), ("", "", "an operator (bearer token from ")],
+)  # fmt: skip
+async def test_a_reload_is_recorded_under_the_name_of_the_sign_in(
+    given: str, signed_in: str, recorded: str
+) -> None:
+    wire = SupervisorWire()
+    routes = reload_router(cast(PoolClient, SimpleNamespace(wire=wire))).routes
+    async with guarding() as site:
+        site.app.router.routes[:0] = routes
+        headers = await site.cookie(ACT, name=signed_in) if signed_in else _bearer(ACT)
+        answer = await site.client.post("/api/reload", headers=headers, json={"by": given})
+
+    assert (answer.status_code, len(wire.by)) == (202, 1)
+    assert wire.by[0].startswith(recorded)
+
+
+async def test_no_name_in_a_request_replaces_that_of_the_sign_in() -> None:
+    request = Request({"type": "http", "state": {"identity": replace(OPEN, name="Ada")}})
+    program = Request({"type": "http", "state": {"identity": OPEN}})
+
+    assert operator_name(request, OperatorWord(by="Mallory")) == "Ada"
+    assert operator_name(program, OperatorWord(by="deploy")) == "deploy"
 
 
 async def test_workers_share_sessions_and_count_guesses_together() -> None:

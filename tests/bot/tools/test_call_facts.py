@@ -137,16 +137,19 @@ def forgeries(headers: Mapping[str, str], body: str) -> Iterator[tuple[Mapping[s
     yield {**headers, "Holdline-Timestamp": str(int(headers["Holdline-Timestamp"]) + 1)}, body
 
 
-@pytest.mark.parametrize("method", WITH_BODY)
-async def test_a_signature_covers_body_time_and_facts(method: str) -> None:
+@pytest.mark.parametrize("method", [*WITH_BODY, *BODILESS])
+@pytest.mark.parametrize("query", ["", "?shop=a%2Fb"])
+async def test_a_signature_covers_arguments_time_and_facts(method: str, query: str) -> None:
     came = list[tuple[Mapping[str, str], str]]()
 
     async def answer(request: web.Request) -> web.Response:
-        came.append((dict(request.headers), await request.text()))
+        came.append(
+            (dict(request.headers), await request.text() or request.rel_url.raw_query_string)
+        )
         return web.json_response("ok")
 
     async with office(answer) as url:
-        tool = http(method, url, signing_secret_env="S", signing_secret=SECRET)
+        tool = http(method, url + query, signing_secret=SECRET)
         await tool.run({"order": "7 \u00e4\n", "phone": CALLER})
 
     ((headers, body),) = came
