@@ -22,7 +22,7 @@ from operations.contact_files import (
     open_contacts,
     plain,
 )
-from operations.csv_cells import safe_cell
+from operations.csv_cells import plain_cell, safe_cell
 from operations.database.database import Database, StorageError
 from operations.masking import counted, masked, one_line
 from operations.moments import iso
@@ -128,10 +128,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
     # An export puts an apostrophe before cells that a spreadsheet would compute: remove it.
-    fields = {
-        plain(name): cell[1:] if cell == safe_cell(cell[1:]) else cell
-        for name, cell in cells.items()
-    }
+    fields = {plain(name): plain_cell(cell) for name, cell in cells.items()}
     return DoNotCallEntry(
         number,
         fields.get("source") or source,

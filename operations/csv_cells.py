@@ -1,14 +1,27 @@
 """Makes CSV cells safe to open in a spreadsheet: no text becomes a formula."""
 
+import re
 from typing import Final
 
 # The characters that start a formula in a spreadsheet (OWASP, CSV Injection), also in full width.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+# A spreadsheet may also end a cell elsewhere than we do: in half of Europe at a semicolon, in other
+# settings at a tab, a bar or a line end. Quotes that do not begin such a cell do not protect it.
+INNER: Final = re.compile(r"""([;；|\t\r\n\v\f\x85\u2028\u2029][\s"]*)(?=[=+@＝＋－＠-])""")  # noqa: RUF001
+ADDED: Final = re.compile(INNER.pattern.replace("(?=", "'(?="))
 
 
 def safe_cell(text: str) -> str:
-    """Put an apostrophe before a text that a spreadsheet would compute.
+    """Put an apostrophe before a text, or a part of it, that a spreadsheet would compute.
 
     `campaign import` still reads such numbers.
     """
+    rest = text.lstrip()
+    text = text.removesuffix(rest) + INNER.sub(r"\1'", rest)
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+
+
+def plain_cell(cell: str) -> str:
+    """Return the text that `safe_cell` has turned into this cell; any other cell is unchanged."""
+    text = ADDED.sub(r"\1", cell)
+    return next((item for item in (text[1:], text) if item and safe_cell(item) == cell), cell)

@@ -1,14 +1,15 @@
 """Real-world files of contacts: encodings, separators, quotes, and damaged ones."""
 
+import csv
 import io
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from operations.contact_files import MAX_LINE, MAX_LINES, CsvRow, read_rows
-from operations.csv_cells import safe_cell
+from operations.csv_cells import plain_cell, safe_cell
 from operations.text_encoding import guess_encoding
 
 
@@ -182,6 +183,13 @@ CELLS = {
     "a line end": ("\r=1", "'\r=1"),
     "behind spaces": ("  =1", "'  =1"),
     "in full width": ("＝1", "'＝1"),  # noqa: RUF001 - the test
+    "behind a semicolon": ("Ann;=1+1", "Ann;'=1+1"),
+    "behind a semicolon and quotes": ('Ann; "=1+1"', 'Ann; "\'=1+1"'),
+    "behind a tab": ("Ann\t@SUM(1)", "Ann\t'@SUM(1)"),
+    "behind a bar": ("Ann|+1", "Ann|'+1"),
+    "on the next line": ("Ann\r\n-1;＝2", "Ann\r\n'-1;'＝2"),  # noqa: RUF001 - the test
+    "twice": ("=1;=2", "'=1;'=2"),
+    "a list": ("red; green; 4-5", "red; green; 4-5"),
     "text": ("Ada = Bob", "Ada = Bob"),
     "nothing": ("", ""),
 }
@@ -190,6 +198,23 @@ CELLS = {
 @pytest.mark.parametrize(("text", "cell"), CELLS.values(), ids=CELLS)
 def test_no_cell_is_a_formula(text: str, cell: str) -> None:
     assert safe_cell(text) == cell
+    assert plain_cell(cell) == text
+
+
+DIALECTS = [{"delimiter": separator} for separator in ",;\t|"]
+
+
+@given(st.lists(st.text(alphabet="=+-@;,|\t\r\n \"'ab", max_size=12), min_size=2, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_in_no_countrys_spreadsheet_a_cell_is_a_formula(texts: list[str]) -> None:
+    assume(not any(text.lstrip(" ").startswith(("\t", "\r", "\n")) for text in texts))
+    file = io.StringIO(newline="")
+    csv.writer(file).writerow(["first", *map(safe_cell, texts)])
+
+    for dialect in DIALECTS[1:]:
+        lines = io.StringIO(file.getvalue(), newline="")
+        cells = [cell.strip(' "') for row in csv.reader(lines, **dialect) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 
 def test_the_file_itself_is_read_in_pieces(tmp_path: Path) -> None:
