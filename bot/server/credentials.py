@@ -3,9 +3,10 @@
 All go through `ConsoleCredentials.check`, which counts, limits and logs wrong ones. Rules:
 
 - `HOLDLINE_TOKEN` gives the role `act`, `HOLDLINE_VIEW_TOKEN` the role `see`, which only reads.
-- A sign-in opens a session in the pool's key-value store, in the supervisor, so it outlives a
-  worker. It ends after `SESSION_S`, by its own sign-out, by a sign-out of all, with the server, and
-  when its token changes. The store holds a hash of the cookie.
+- A sign-in opens a session in the pool's key-value store, in the supervisor, which saves it, so it
+  outlives a worker and a restart of the server. It ends after `SESSION_S`, by its own sign-out, by
+  a sign-out of all, and when its token changes. The store holds a hash of the cookie. Sign-ins of
+  one role or from one network end no other sessions (`bot/workers/pool.py`).
 - After `FREE_ATTEMPTS` wrong credentials, each further one makes its address wait longer, in every
   process of the pool. Repeating the same one is not counted: a forgotten tab or scraper does so,
   and a guesser learns nothing from it.
@@ -18,7 +19,7 @@ import re
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -40,17 +41,37 @@ MAX_WAIT_S: Final = 60.0
 MAX_WRONG_TOGETHER: Final = 60  # wrong credentials in `WINDOW_S`; then all unknown addresses wait
 WINDOW_S: Final = 60.0
 FORGET_S: Final = 3600.0  # after this, an address's count of wrong credentials starts again
+FORGIVEN: Final = 10  # wrong credentials that right ones may forgive until `FORGET_S` (chosen)
 MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
 # Addresses that have sent a right credential; wrong ones from elsewhere do not make them wait.
 KNOWN_ADDRESSES: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongOnes:
+    """The wrong credentials from one network, without the forgiven ones.
+
+    Attributes:
+        count: Their number.
+        last_at: When the last one came; monotonic, in seconds.
+        mark: The hash of the last one; empty after a right one.
+        forgiven: How many right ones have forgiven.
+    """
+
+    count: int = 0
+    last_at: float = float("-inf")
+    mark: str = ""
+    forgiven: int = 0
+
+
+NONE_WRONG: Final = WrongOnes()
 
 
 @dataclass(slots=True)
 class Attempts:
     """Wrong and right credentials by address. `now` is in monotonic seconds."""
 
-    # By network: how many wrong credentials, and the time and hash of the last one.
-    _wrong: OrderedDict[str, tuple[int, float, str]] = field(default_factory=OrderedDict)
+    _wrong: OrderedDict[str, WrongOnes] = field(default_factory=OrderedDict)  # by network
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)  # networks; no values
     # The times of the last wrong credentials from any address.
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_WRONG_TOGETHER))
@@ -58,37 +79,42 @@ class Attempts:
     def wait_s(self, address: str, now: float) -> float:
         """Return how many seconds this address must wait before its next attempt; 0 if none."""
         network = network_of(address)
-        wrong, last_at, _ = self._wrong.get(network, (0, now, ""))
+        wrong = self._wrong.get(network, NONE_WRONG)
         own_wait_s = 0.0
-        if wrong > FREE_ATTEMPTS:
-            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE_ATTEMPTS - 1, 10))
-            own_wait_s = last_at + wait_s - now
+        if wrong.count > FREE_ATTEMPTS:
+            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong.count - FREE_ATTEMPTS - 1, 10))
+            own_wait_s = wrong.last_at + wait_s - now
         shared_wait_s = 0.0 if network in self._known else self._shared_wait_s(now)
         return max(0.0, own_wait_s, shared_wait_s)
 
     def is_repeated(self, address: str, mark: str) -> bool:
         """Return whether the last wrong credential from this address had the same hash `mark`."""
-        _, _, last_mark = self._wrong.get(network_of(address), (0, 0.0, ""))
+        last_mark = self._wrong.get(network_of(address), NONE_WRONG).mark
         return last_mark != "" and last_mark == mark
 
     def note_wrong(self, address: str, now: float, mark: str = "") -> None:
         """Count a wrong credential; `mark` is a hash of it."""
         network = network_of(address)
-        wrong, last_at, _ = self._wrong.pop(network, (0, now, ""))
-        self._wrong[network] = (wrong + 1 if now - last_at < FORGET_S else 1, now, mark)
+        before = self._wrong.pop(network, NONE_WRONG)
+        before = before if now - before.last_at < FORGET_S else NONE_WRONG
+        self._wrong[network] = replace(before, count=before.count + 1, last_at=now, mark=mark)
         self._latest.append(now)
         while len(self._wrong) > MAX_ADDRESSES:
             self._wrong.popitem(last=False)
 
     def note_right(self, address: str, now: float) -> None:
-        """Remember an address that has sent a right credential, and forget its wrong ones.
+        """Remember an address that has sent a right credential, and forgive its wrong ones.
 
-        Does nothing while it must wait, because a guesser may share the address.
+        Does nothing while it must wait, because a guesser may share the address. For the same
+        reason, no more are forgiven than a person mistypes.
         """
         if self.wait_s(address, now):
             return
         network = network_of(address)
-        self._wrong.pop(network, None)
+        wrong = self._wrong.get(network, NONE_WRONG)
+        if 0 < wrong.count <= FORGIVEN - wrong.forgiven:
+            forgiven = wrong.forgiven + wrong.count
+            self._wrong[network] = replace(wrong, count=0, mark="", forgiven=forgiven)
         self._known.pop(network, None)
         self._known[network] = None
         while len(self._known) > KNOWN_ADDRESSES:
@@ -210,6 +236,7 @@ class ConsoleCredentials:
         """Open a session; return the cookie's value."""
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._token_mark(role)}
+        kept["network"] = network_of(address)
         key = _session_key(session_id)
         await self._key_values.keep(key, kept, for_s=SESSION_S)
         logger.info("session {} from {} begins, role {}", _label(key), address, role)

@@ -2,13 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
 from bot.clock import Clock
 from bot.workers.admission_rules import PoolAdmission
+from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from transports.pool import Answer, CallPool, HeldSeat, NoSeat
@@ -56,6 +58,8 @@ class Claims:
 
 
 MAX_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
+FAIR: Final[Mapping[str, Sequence[str]]] = {"session": ("role", "network")}
+"""By kind, the fields of a value that name its owner: the owner of most values loses the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +75,33 @@ class KeyValueStore:
     also holds the resume state of calls, and other kinds must not displace it.
     """
 
-    def __init__(self, *, clock: Callable[[], float], most: int = MAX_KEPT) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        most: int = MAX_KEPT,
+        saved: SavedValues | None = None,
+    ) -> None:
+        """Start with the values in `saved`, if given; blocks while it reads them."""
         self._clock = clock
         self._most = most
+        self._saved = saved
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
+        for token, (left_s, value) in (saved.load() if saved else {}).items():
+            self._kept.setdefault(_kind(token), {})[token] = _Kept(clock() + left_s, value)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store a value; the oldest of its kind is dropped if there are too many."""
+        """Store a value; if there are too many of its kind, an old one is dropped (`FAIR`)."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
         kept.pop(token, None)  # so that it becomes the newest
         if kept and (len(kept) >= self._most or _oldest(kept).until <= now):
             kept = {key: item for key, item in kept.items() if item.until > now}
         while len(kept) >= self._most:
-            del kept[next(iter(kept))]
+            del kept[_least_fair(kept, kind)]
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
+        await self._save(kind)
 
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
@@ -102,6 +117,16 @@ class KeyValueStore:
         """Remove a value; if `token` is a kind, all its values."""
         if self._kept.pop(token, None) is None:
             self._kept.get(_kind(token), {}).pop(token, None)
+        await self._save(_kind(token) or token)
+
+    async def _save(self, kind: str) -> None:
+        if self._saved and kind == self._saved.kind:
+            await self._saved.save(lambda: self._left(kind))
+
+    def _left(self, kind: str) -> Mapping[str, tuple[float, Any]]:
+        """Return how long each value of a kind is still valid, in seconds, and the value."""
+        now, kept = self._clock(), self._kept.get(kind, {})
+        return {key: (item.until - now, item.value) for key, item in kept.items()}
 
     def serve(self, wire: Wire) -> None:
         """Answer the requests of one worker over its wire."""
@@ -126,6 +151,16 @@ class KeyValueStore:
 
 def _oldest(kept: Mapping[str, _Kept]) -> _Kept:
     return next(iter(kept.values()))
+
+
+def _least_fair(kept: Mapping[str, _Kept], kind: str) -> str:
+    """Return the token of the oldest value of the owner who has the most values."""
+    tokens: Iterable[str] = kept
+    for name in FAIR.get(kind, ()):
+        owners = {token: str(kept[token].value.get(name)) for token in tokens}
+        largest = Counter(owners.values()).most_common(1)[0][0]
+        tokens = [token for token, owner in owners.items() if owner == largest]
+    return next(iter(tokens))
 
 
 def _kind(token: str) -> str:

@@ -13,6 +13,7 @@ from bot.config.settings import Settings
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay
+from bot.workers.saved_values import SavedValues
 from bot.workers.seats import SeatTable
 from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
@@ -124,12 +125,19 @@ class PoolServer:
         answers: Handlers of further requests by name; to be filled before the first worker.
     """
 
-    def __init__(self, admission: PoolAdmission, quotas: Quotas, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        admission: PoolAdmission,
+        quotas: Quotas,
+        *,
+        clock: Clock,
+        saved: SavedValues | None = None,
+    ) -> None:
         self.workers: dict[str, Worker] = {}
         self._admission = admission
         self._quotas = quotas
         self._clock = clock
-        self._store = KeyValueStore(clock=clock)
+        self._store = KeyValueStore(clock=clock, saved=saved)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self.messages = PoolMessages(self.workers)

@@ -21,6 +21,7 @@ from bot.workers.connections import ConnectionListener, hold_response
 from bot.workers.listener import listening_socket, notify_ready, ready_line
 from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
+from bot.workers.saved_values import SavedValues
 from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
@@ -48,7 +49,10 @@ class Supervisor:
             public=public_limits(plan.settings),
         )
         self._quotas = Quotas(plan.settings)
-        self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
+        sessions = SavedValues(
+            kind="session", path=plan.settings.logs.dir / "sessions.json", utc_s=clock.utc_s
+        )
+        self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic, saved=sessions)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one

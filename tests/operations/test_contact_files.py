@@ -201,9 +201,6 @@ def test_no_cell_is_a_formula(text: str, cell: str) -> None:
     assert plain_cell(cell) == text
 
 
-DIALECTS = [{"delimiter": separator} for separator in ",;\t|"]
-
-
 @given(st.lists(st.text(alphabet="=+-@;,|\t\r\n \"'ab", max_size=12), min_size=2, max_size=4))
 @settings(max_examples=300, deadline=None)
 def test_in_no_countrys_spreadsheet_a_cell_is_a_formula(texts: list[str]) -> None:
@@ -211,9 +208,9 @@ def test_in_no_countrys_spreadsheet_a_cell_is_a_formula(texts: list[str]) -> Non
     file = io.StringIO(newline="")
     csv.writer(file).writerow(["first", *map(safe_cell, texts)])
 
-    for dialect in DIALECTS[1:]:
+    for separator in ";\t|":
         lines = io.StringIO(file.getvalue(), newline="")
-        cells = [cell.strip(' "') for row in csv.reader(lines, **dialect) for cell in row]
+        cells = [cell.strip(' "') for row in csv.reader(lines, delimiter=separator) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 

@@ -15,9 +15,11 @@ from bot.config.checks import MIN_TOKEN
 from bot.server.access import Access, SignIn
 from bot.server.application import _bare_application
 from bot.server.credentials import (
+    FORGIVEN,
     FREE_ATTEMPTS,
     KNOWN_ADDRESSES,
     MAX_ADDRESSES,
+    MAX_WAIT_S,
     MAX_WRONG_TOGETHER,
     Attempts,
     ConsoleCredentials,
@@ -360,6 +362,30 @@ def test_the_right_token_clears_the_wait() -> None:
     attempts.note_wrong("192.0.2.1", 1.0)
 
     assert attempts.wait_s("192.0.2.1", 1.0) == 0.0
+
+
+@pytest.mark.parametrize("pause_s", [0.5, 15.0, 61.0])
+@pytest.mark.parametrize("at_once", [1, FREE_ATTEMPTS, 1_000])
+def test_right_credentials_do_not_let_a_guesser_at_their_address_go_on(
+    at_once: int, pause_s: float
+) -> None:
+    """As a scraper does, whose requests are right, behind the same proxy as the guesser."""
+    attempts, now, guesses, waits = Attempts(), 0.0, 0, 0
+    for _ in range(100):
+        for _ in range(at_once):
+            if attempts.wait_s("192.0.2.1", now):
+                waits += 1
+                break
+            attempts.note_wrong("192.0.2.1", now)
+            guesses += 1
+        attempts.note_right("192.0.2.1", now)
+        now += pause_s
+
+    assert waits or pause_s > 60.0
+    assert guesses <= FORGIVEN + FREE_ATTEMPTS + 1 + now / MAX_WAIT_S + 10
+    attempts.note_wrong("192.0.2.1", now)
+    attempts.note_right("192.0.2.1", now)
+    assert attempts.wait_s("192.0.2.1", now) == MAX_WAIT_S
 
 
 def test_a_right_token_does_not_shorten_another_wait() -> None:

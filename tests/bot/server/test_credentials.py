@@ -6,6 +6,7 @@ import hmac
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -29,6 +30,7 @@ from bot.server.operator_routes import (
 )
 from bot.workers.pool import KeyValueStore, SingleProcess
 from bot.workers.pool_client import PoolClient
+from bot.workers.saved_values import SavedValues
 from calls.events import Event, InputRefused
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -450,6 +452,39 @@ async def test_workers_share_sessions_and_count_guesses_together() -> None:
 
     assert [answer.status_code for answer in (elsewhere, later, ended)] == [200, 200, 401]
     assert [answer.status_code for answer in guesses] == [401, 429]
+
+
+async def test_a_sign_in_and_a_sign_out_outlive_the_supervisor(tmp_path: Path) -> None:
+    saved = SavedValues(kind="session", path=tmp_path / "sessions.json", utc_s=clock.utc_s)
+    statuses, cookies, shown = list[list[int]](), list[dict[str, str]](), list[str]()
+    for _ in range(3):
+        async with lines(settings_with(), saved=saved) as it:
+            await it.open()
+            async with guarding(it.joined[0]) as site:
+                if not cookies:
+                    cookies = [await site.cookie(ACT, name="Ada"), await site.cookie(SEE)]
+                pages = [await site.client.get("/api/calls", headers=item) for item in cookies]
+                statuses.append([page.status_code for page in pages])
+                await site.client.post("/sign-out", headers=cookies[1])
+                shown.append((await site.client.get("/api/x", headers=cookies[0])).json())
+
+    assert statuses == [[200, 200], [200, 401], [200, 401]]
+    assert all(name.startswith("Ada (session ") for name in shown)
+    assert cookies[0]["Cookie"].partition("=")[2] not in saved.path.read_text(encoding="utf-8")
+
+
+async def test_a_session_that_outlived_the_supervisor_ends_with_its_token(tmp_path: Path) -> None:
+    saved = SavedValues(kind="session", path=tmp_path / "sessions.json", utc_s=clock.utc_s)
+    async with lines(settings_with(), saved=saved) as it:
+        await it.open()
+        async with guarding(it.joined[0]) as site:
+            shown = await site.cookie(ACT)
+    async with lines(settings_with(), saved=saved) as it:
+        await it.open()
+        async with guarding(it.joined[0], token="another-token-of-ours") as site:
+            answer = await site.client.get("/api/calls", headers=shown)
+
+    assert answer.status_code == 401
 
 
 @pytest.mark.virtual_time

@@ -10,6 +10,7 @@ from typing import Any
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer, Quotas
+from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 
 
@@ -56,10 +57,12 @@ class Lines:
 
 
 @asynccontextmanager
-async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIterator[Lines]:
+async def lines(
+    settings: Any, *, workers: int = 2, seats: int = 20, saved: SavedValues | None = None
+) -> AsyncIterator[Lines]:
     pool = PoolAdmission(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
-    office = PoolServer(pool, Quotas(settings), clock=clock)
+    office = PoolServer(pool, Quotas(settings), clock=clock, saved=saved)
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):
