@@ -14,7 +14,7 @@ the rest of the call's pipeline get the original words. Rules:
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ WORDS: Final[Mapping[type, Sequence[str]]] = {
     CallFailed: ("error",),
 }
 """The event fields that may contain words of the call."""
+SHORT_WORDS: Final = 3  # an utterance of at most so many words may be in any text (chosen)
 MAX_REMEMBERED: Final = 200  # last utterances of sensitive sections (chosen)
 FINISH_S: Final = 30.0  # for a caller who is speaking when a section's time is up (chosen)
 PIECES_SHOWN: Final = 10  # digits of a number in pieces: as many as a US phone number has
@@ -59,6 +60,47 @@ def without_spoken_cards(text: str) -> str:
     for shape in (CARD_SHAPED, PAUSED):
         text = shape.sub(_mask_digits, text)
     return text
+
+
+def hidden_texts(said: Iterable[str], texts: Collection[str]) -> Collection[str]:
+    """Return the texts in which something is that was said in a sensitive section.
+
+    A text that consists of such utterances is hidden, and one that contains a whole one. But a
+    short utterance without digits, such as "no", is in many texts: it hides those that contain
+    other words only if it is in no text that is hidden without it.
+    """
+    shapes = {
+        words: re.compile(rf"(?<!\w){re.escape(words)}(?!\w)")
+        for words in sorted(set(said) - {""}, key=len, reverse=True)
+    }
+    found = {
+        words: {text for text in texts if words in text and shape.search(text)}
+        for words, shape in shapes.items()
+    }
+    hidden: set[str] = set()
+    for text in set[str]().union(*found.values()):
+        others = text
+        for words, shape in shapes.items():
+            others = shape.sub(" ", others) if text in found[words] else others
+        if not any(map(str.isalnum, others)):
+            hidden.add(text)
+    for words in shapes:
+        is_telling = len(words.split()) > SHORT_WORDS or any(map(str.isdecimal, words))
+        if is_telling or hidden.isdisjoint(found[words]):
+            hidden |= found[words]
+    return hidden
+
+
+def _is_said(message: Mapping[str, Any]) -> bool:
+    spoken = message.get("role") in ("user", "assistant")
+    return spoken and isinstance(message.get("content"), str)
+
+
+def _without_secrets(message: dict[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+    content = message["content"]
+    if clean(content) in hidden:
+        return message | {"content": HIDDEN}
+    return message | {"content": without_spoken_cards(KEYED.sub(r"\1****", content))}
 
 
 def _mask_digits(found: re.Match[str]) -> str:
@@ -129,18 +171,9 @@ class StoredWords:
 
         For every reader except the model whose conversation it is.
         """
-        plain = (dict(message) for message in messages if isinstance(message, Mapping))
-        return [self._without_secrets(message) for message in plain]
-
-    def _without_secrets(self, message: dict[str, Any]) -> dict[str, Any]:
-        content = message.get("content")
-        if not isinstance(content, str) or message.get("role") not in ("user", "assistant"):
-            return message
-        text = clean(content)
-        hidden = any(words in text for words in self.said)
-        return message | {
-            "content": HIDDEN if hidden else without_spoken_cards(KEYED.sub(r"\1****", content))
-        }
+        plain = [dict(message) for message in messages if isinstance(message, Mapping)]
+        hidden = hidden_texts(self.said, {clean(m["content"]) for m in plain if _is_said(m)})
+        return [_without_secrets(m, hidden) if _is_said(m) else m for m in plain]
 
     def _redact(self, event: Any, *, hidden: bool) -> Event:
         changed: dict[str, Any] = {}

@@ -246,6 +246,35 @@ def test_another_process_continues_a_sensitive_section() -> None:
     ]
 
 
+IDEA = "I have no idea."
+
+
+@pytest.mark.parametrize(
+    ("section", "shown", "hidden"),
+    [
+        (["no"], [IDEA, "Nothing else.", "I know the Norths."], ["no"]),
+        (["no", "thanks"], [IDEA], ["no thanks", "no", "thanks"]),
+        (["Smith"], ["Where is Smithfield?"], ["It is Smith", "Smith, no"]),
+        (["Smith", "no"], [IDEA], ["Smith", "no"]),
+        (["4821"], ["14821 Main Street"], ["4821", "The code is 4821, I think."]),
+        (["my dog is called Rex", "yes"], ["yes please"], ["my dog is called Rex", "yes",
+                                                            "well, my dog is called Rex"]),
+        (["да", "код 12"], ["да, конечно"], ["да", "это код 12"]),
+    ],
+)  # fmt: skip
+def test_short_words_of_a_section_do_not_hide_the_rest_of_the_call(
+    section: list[str], shown: list[str], hidden: list[str]
+) -> None:
+    words = stored()
+    words.begin()
+    for text in section:
+        words.event(heard(text))
+
+    told = words.messages([{"role": "user", "content": text} for text in (*shown, *hidden)])
+
+    assert [message["content"] for message in told] == [*shown, *(HIDDEN for _ in hidden)]
+
+
 def test_a_person_is_briefed_without_secrets() -> None:
     words = stored()
     words.begin()
