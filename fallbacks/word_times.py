@@ -6,8 +6,10 @@ parts. Each rung's own times are shifted by the length of the audio kept from ea
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 CHARACTER_S: Final = 0.065  # speech per character, including spaces: about 150 words a minute
@@ -16,7 +18,12 @@ UNSURE_S: Final = 0.1  # tolerance of word times: twice the error seen with both
 _LOOK_AHEAD_WORDS: Final = 3  # words to look ahead when a voice says something other than the text
 _SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
 _LEFT_OUT_LETTERS: Final = 4  # fewer letters may be spoken within their neighbours' times (chosen)
+_DIGIT: Final = re.compile(r"\d")
+_EXTRA_LETTERS: Final = 3  # of a character that is spoken as a word or syllable (chosen)
 _LEFT_OUT_SHARE: Final = 0.25  # of the usual time of letters; in less they cannot have been spoken
+_UNSEEN_SHARE: Final = 0.4  # of it, if the voice reported nothing there: no voice is that fast
+_ABBREVIATION_LETTERS: Final = 4  # at most (chosen)
+_MAX_UNMATCHED: Final = 16  # reported pieces to remember: more than a run needs (chosen)
 # An SSML or HTML tag, or a model's special token: no voice speaks it.
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
@@ -37,6 +44,7 @@ def _units(whole: str = "") -> re.Pattern[str]:
     return re.compile(rf"{SIGN}(?:{whole}[^\w\s])*|(?:{whole}[^\s{_UNSPACED}])+")
 
 
+_LONG: Final = re.compile(rf"\d|{SIGN}")
 UNIT: Final = _units()
 _WORD: Final = _units(f"{_TAG}|")
 _RULE: Final = re.compile(r"([+=])\1+")  # a drawn line, not spoken
@@ -92,16 +100,19 @@ class WordFollower:
 
     A voice may split our words, join them or say them differently ("3" as "three"). So the reported
     words are matched letter by letter. After a difference, matching continues at the next word that
-    is reported as written.
+    is reported as written: one of the next few words, or two in a row anywhere. The words before it
+    were left out if there was no time to speak them. A number that the voice may have reported in
+    words does not count.
     """
 
     def __init__(self, words: Sequence[TimedWord], *, first: int, from_s: float = 0.0) -> None:
         """Start with the word `first` of `words`, which may grow, and the time `from_s`."""
         self.begun = False  # a reported word has matched
         self.left_out = False  # the voice has skipped words; the rest is not followed
+        self._writes_digits = False  # it has reported a number as it is written
         self._spoken_s = from_s  # up to here it has spoken the text as written
-        self._unmatched = ""  # reported letters since the last match
-        self._unmatched_since_s = 0.0  # when they began
+        # The reported letters since the last match, and when each piece of them begins.
+        self._unmatched: deque[tuple[str, float]] = deque(maxlen=_MAX_UNMATCHED)
         self._words = words
         self._current = first  # the word that the voice has reached
         self._matched = 0  # the number of letters of that word that have matched
@@ -111,6 +122,23 @@ class WordFollower:
         letters = sayable(said)
         while letters and self._current < len(self._words) and not self.left_out:
             letters = self._match_letters(letters, start_s=start_s, end_s=end_s)
+
+    def lacks_end(self, audible_s: float) -> bool:
+        """Return whether a voice that has ended had no time to speak the words without a match.
+
+        If the last words that it reported are the last ones of the text, the words before those are
+        judged.
+
+        Args:
+            audible_s: The end of its audible audio, in seconds.
+        """
+        rest = "".join(word.letters for word in self._words[self._current :])[self._matched :]
+        begun = self.begun
+        for reported, since_s in self._tails():
+            if rest.endswith(reported) and rest != reported:
+                begun, rest, audible_s = True, rest.removesuffix(reported), since_s
+                break
+        return begun and self._had_no_time(rest, audible_s)
 
     def _match_letters(self, letters: str, *, start_s: float, end_s: float | None) -> str:
         """Match the letters against the current word, or look for a later word after a difference.
@@ -123,8 +151,10 @@ class WordFollower:
         if expected[:same] != letters[:same]:
             return self._resume_at_match(letters, start_s)
         word.start_s = start_s if word.start_s is None else word.start_s
-        self._matched, self._unmatched = self._matched + same, ""
+        self._matched += same
+        self._unmatched.clear()
         self._spoken_s = start_s if end_s is None else end_s
+        self._writes_digits = self._writes_digits or bool(_DIGIT.search(letters[:same]))
         if same == len(expected):
             # A word without letters, such as a dash, takes no time.
             word.end_s = end_s if expected else start_s
@@ -132,45 +162,98 @@ class WordFollower:
         self.begun = True
         return letters[same:]
 
+    def _tails(self) -> Iterator[tuple[str, float]]:
+        """Yield the last unmatched letters and when they begin: first all, then fewer pieces."""
+        pieces = list(self._unmatched)
+        for at, (_, since_s) in enumerate(pieces):
+            yield "".join(letters for letters, _ in pieces[at:]), since_s
+
     def _find_ahead(self, letters: str) -> int | None:
         start = self._current + 1
         ahead = range(start, min(start + _LOOK_AHEAD_WORDS, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
+    def _find_run(self, letters: str) -> int | None:
+        """Return the next word from which the letters follow the text beyond that word."""
+        if len(letters) < _LEFT_OUT_LETTERS:
+            return None
+        ahead = range(self._current + 1, len(self._words))
+        return next((n for n in ahead if self._begins_at(n, letters)), None)
+
+    def _begins_at(self, index: int, letters: str) -> bool:
+        first = self._words[index].letters
+        if not first or not letters.startswith(first) or len(letters) == len(first):
+            return False
+        at = len(first)
+        while at < len(letters) and (index := index + 1) < len(self._words):
+            part = self._words[index].letters
+            if part[: len(letters) - at] != letters[at : at + len(part)]:
+                return False
+            at += len(part)
+        return at >= len(letters)
+
     def _resume_at_match(self, letters: str, start_s: float) -> str:
         """Resume at the next word that matches; without one, keep the letters for the next report.
 
-        Returns the letters of that word; empty if none matches, or if the voice left words out. In
-        the second case, nothing more is matched.
+        Returns the letters to match there; empty if none matches, or if the voice left words out.
+        In the second case, nothing more is matched.
         """
-        if not self._unmatched:
-            self._unmatched_since_s = start_s
-        unmatched = self._unmatched + letters  # a word may be reported in several pieces
-        found, since_s = self._find_ahead(unmatched), self._unmatched_since_s
-        if found is not None and self._leaves_out(found, since_s):
-            # An earlier piece of the report gave this word a start, which was only a guess.
-            self.left_out, self._words[self._current].start_s = True, None
-            return ""
-        if found is None:
-            found, since_s = self._find_ahead(letters), start_s
-        if found is None:
-            word = self._words[self._current]
+        word = self._words[self._current]
+        is_expansion = not self._matched and _expands(letters, word)
+        self._unmatched.append((letters, start_s))
+        whole, since_s = next(self._tails())  # a word may be reported in several pieces
+        found = None if is_expansion else self._find_ahead(whole)
+        if found is None or not self._leaves_out(found, whole, since_s):
+            if found is None and not is_expansion:
+                found, whole, since_s = self._find_ahead(letters), letters, start_s
+            if found is not None:
+                return self._resume(found, whole, since_s)
             word.start_s = start_s if word.start_s is None else word.start_s
-            self._unmatched = unmatched
-            return ""
+        runs = ((self._find_run(tail), tail, at_s) for tail, at_s in self._tails())
+        if found is not None or any(
+            n and self._leaves_out(n, tail, at_s) for n, tail, at_s in runs
+        ):
+            # An earlier piece of the report gave this word a start, which was only a guess.
+            self.left_out, word.start_s = True, None
+        return ""
+
+    def _resume(self, found: int, letters: str, since_s: float) -> str:
         for word in self._words[self._current : found]:
             word.start_s = since_s if word.start_s is None else word.start_s
             word.end_s = since_s
-        self._current, self._matched, self.begun, self._unmatched = found, 0, True, ""
+        self._current, self._matched, self.begun = found, 0, True
+        self._unmatched.clear()
         self._words[found].start_s = since_s
-        return self._words[found].letters
+        return letters
 
-    def _leaves_out(self, found: int, start_s: float) -> bool:
-        """Return whether there was no time to speak the words before the one at `found`."""
-        skipped = sum(len(word.letters) for word in self._words[self._current : found])
-        room_s = _LEFT_OUT_SHARE * CHARACTER_S * skipped
-        can_judge = skipped >= _LEFT_OUT_LETTERS and not self._matched
-        return can_judge and start_s - self._spoken_s < room_s
+    def _leaves_out(self, found: int, reported: str, start_s: float) -> bool:
+        """Return whether there was no time to speak the words before the one at `found`.
+
+        A number does not count, and what follows it, unless the voice reports numbers as written.
+        """
+        is_far = found > self._current + _LOOK_AHEAD_WORDS
+        if self._matched and not is_far:  # a partial word before it may be a guess
+            return False
+        skipped = self._words[self._current + bool(self._matched) : found]
+        if not self._writes_digits and not _DIGIT.search(reported):
+            skipped = list(takewhile(lambda word: not _DIGIT.search(word.letters), skipped))
+        return self._had_no_time("".join(word.letters for word in skipped), start_s, len(skipped))
+
+    def _had_no_time(self, letters: str, until_s: float, spaces: int = 0) -> bool:
+        """Return whether letters that have no match cannot have been spoken by then."""
+        reported = self._unmatched
+        is_silent = not reported or (reported[0][1] >= until_s and len(reported) < _MAX_UNMATCHED)
+        share = _UNSEEN_SHARE if is_silent else _LEFT_OUT_SHARE
+        weight = len(letters) + _EXTRA_LETTERS * len(_LONG.findall(letters))
+        least_s = share * CHARACTER_S * (weight + spaces)
+        return weight >= _LEFT_OUT_LETTERS and until_s - self._spoken_s < least_s
+
+
+def _expands(reported: str, word: TimedWord) -> bool:
+    """Return whether a voice may have reported an abbreviation, such as "St.", in full."""
+    letters = iter(reported)
+    is_short = word.text.endswith(".") and len(word.letters) <= _ABBREVIATION_LETTERS
+    return is_short and word.letters[:1] == reported[:1] and all(x in letters for x in word.letters)
 
 
 class WordTimes:

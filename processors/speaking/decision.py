@@ -370,4 +370,6 @@ class SpokenUtterance:
 def _ends_too_soon(ledger: SpeechLedger) -> bool:
     """Return whether a voice that reports its end has not sent the audio of all its words."""
     words, sound_s = ledger.words.measure_untimed(ledger.received_s)
-    return words > 0 and sound_s < SHORT_AUDIO_S * words
+    if words > 0 and sound_s < SHORT_AUDIO_S * words:
+        return True
+    return ledger.words.timed and ledger.words.follower.lacks_end(ledger.audible_s)

@@ -31,6 +31,7 @@ class SoundCame:
     attempt: int
     pcm: bytes  # 16-bit mono
     speaking: bool  # speech, or a short pause in it
+    quiet_s: float = 0.0  # the silence at its end, in seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +84,12 @@ class SpeechLedger:
     Attributes:
         words: The words and their times.
         released_s: The seconds of audio that went to the line.
+        audible_s: Up to where the audio is audible, in seconds.
     """
 
     def __init__(self) -> None:
         self.words = WordTimes()
-        self.released_s = 0.0
+        self.released_s = self.audible_s = 0.0
         follower = self.words.begin_voice(0, 0.0, timed=True)
         self._voice = _Voice(attempt=-1, follower=follower, done=0, done_s=0.0, arrived=0)
 
@@ -147,17 +149,20 @@ class SpeechLedger:
         """
         first, base_s = self.arrived, self.keep_s
         follower = self.words.begin_voice(first, base_s, timed=timed)
+        self.audible_s = base_s
         self._voice = _Voice(
             attempt=attempt, follower=follower, done=first, done_s=base_s, arrived=first
         )
         return self.rest
 
-    def audio(self, attempt: int, length_s: float) -> None:
-        """Record that audio of this length has arrived."""
+    def audio(self, attempt: int, length_s: float, *, quiet_s: float = 0.0) -> None:
+        """Record that audio of this length has arrived, which ends with `quiet_s` of silence."""
         voice = self._voice
         if voice.attempt != attempt:
             return
         voice.received_s += length_s
+        if quiet_s < length_s:
+            self.audible_s = self.received_s - quiet_s
         if not voice.follower.begun and voice.received_s > UNTIMED_S:
             self.words.timed = False
 
@@ -235,7 +240,9 @@ class SoundOutlet:
         if isinstance(came, WordTimed):
             self.ledger.word(came.attempt, came.text, start_s=came.start_s, end_s=came.end_s)
         else:
-            self.ledger.audio(came.attempt, len(came.pcm) / SAMPLE_BYTES / self._rate_hz)
+            length_s = len(came.pcm) / SAMPLE_BYTES / self._rate_hz
+            quiet_s = came.quiet_s if came.speaking else length_s
+            self.ledger.audio(came.attempt, length_s, quiet_s=quiet_s)
             self._pcm += came.pcm
 
     def hold(self) -> None:

@@ -33,7 +33,7 @@ from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
 from processors.speaking.decision import AskVoice, VoiceEvent
 from processors.speaking.ledger_rules import SoundCame, WordTimed
-from processors.speaking.pcm import Pieces
+from processors.speaking.pcm import Pieces, quiet_end
 
 CONNECT_S: Final = 0.3  # how long an attempt waits for a handshake: a failed rung may cost 0.4 s
 COLD_S: Final = 1.0  # for a first or requested handshake: DNS, TCP, TLS, upgrade over an ocean
@@ -295,8 +295,13 @@ class VoiceRungEar:
             self._attempt, self._pieces = attempt, Pieces(self._rung.rate_hz)
         samples = self._pieces.take(pcm)
         if samples:
-            speaking = self._pieces.speaking(samples)
-            await self._stage.report(SoundCame(attempt=attempt, pcm=samples, speaking=speaking))
+            came = SoundCame(
+                attempt=attempt,
+                pcm=samples,
+                speaking=self._pieces.speaking(samples),
+                quiet_s=quiet_end(samples) / self._rung.rate_hz,
+            )
+            await self._stage.report(came)
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None

@@ -598,6 +598,47 @@ def test_words_that_a_voice_leaves_out_are_said_by_the_next(left: int, right: in
     assert (cut.provider, cut.kind, cut.reason) == ("first", Kind.CUT, "words were left out")
 
 
+TWELVE = "we open at nine in the morning and close at six today"
+CODE = "your code is 4 8 1 5 1 6 thank you"
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "right"),
+    [
+        *[(TWELVE, 1, 5), (TWELVE, 3, 8), (TWELVE, 0, 6), (TWELVE, 2, 10), (TWELVE, 5, 11)],
+        *[(CODE, 4, 8), (CODE, 3, 7), (CODE, 5, 9)],
+        ("no no no it is not so no no no", 3, 7),
+    ],
+)
+def test_a_long_gap_is_said_once_by_the_next_voice(text: str, left: int, right: int) -> None:
+    bench = Bench()
+    ask, words = bench.start(text), text.split()
+    for n, word in enumerate([*words[:left], *words[right:]]):
+        bench.time(ask, word, n)
+        bench.sound(ask, np.full(WORD, 1000, "<i2"))
+    bench.sound(ask, np.zeros(WORD, "<i2"))
+    bench.finish(ask)
+    (second,) = bench.asks[1:]
+    for n, word in enumerate(second.rest.split()):
+        bench.time(second, word, n)
+        bench.sound(second, np.full(WORD, 1000, "<i2"))
+    bench.finish(second)
+
+    assert bench.said == text
+    assert [failure.provider for failure in bench.failures] == ["first"]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_end_of_a_text_is_missing_although_silence_follows(*, closed: bool) -> None:
+    bench = Bench()
+    ask = bench.start(closed=closed)
+    bench.speak(ask, text=" ".join(TEXT.split()[:4]))
+    bench.sound(ask, np.zeros(WORD, "<i2"))
+    bench.finish(ask)
+
+    assert bench.asks[1].rest == "four five six seven"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -1,5 +1,7 @@
 """When each word is spoken: reported, matched, or estimated by its letters."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from fallbacks.word_times import CHARACTER_S, WordFollower, WordTimes, as_written, sayable
@@ -341,3 +343,88 @@ def test_a_word_is_left_out_if_there_was_no_time_for_it(
         follower.follow(piece, start_s=begins_s + n / 20, end_s=begins_s + (n + 1) / 20)
 
     assert follower.left_out == left_out
+
+
+TEXTS = [
+    "We open at nine in the morning and we close at six today sir.",
+    "Your code is 4 8 1 5 1 6, and it is valid until noon today.",
+    "No no no, I never said so, no no, please listen to me now.",
+    "Wir haben am 3. Mai um 9 Uhr offen und danach leider nicht mehr.",
+    "Your table for 4 at 7:30 p.m. is booked under Dr. Smith, thank you.",
+    "It is 555 0123. Again, that is five five five zero one two three.",
+    "\u6211\u4eec\u4e5d\u70b9\u5f00\u95e8\uff0c\u4e0b\u5348\u516d\u70b9\u5173\u95e8\uff0c\u6b22\u8fce\u5149\u4e34\u3002",
+]
+
+
+def is_noticed(text: str, said: Sequence[str], *, letters: int = 100, tail_s: float = 0.2) -> bool:
+    """Report words, in pieces of `letters`, and the end; return whether a gap is noticed."""
+    _, follower = following(text)
+    at_s = 0.1
+    for word in said:
+        length_s = 0.3 * sum(map(str.isdigit, word)) or max(0.15, 0.05 * len(sayable(word)))
+        for n in range(0, len(word), letters):
+            start_s = at_s + length_s * n / len(word)
+            end_s = at_s + length_s * min(1.0, (n + letters) / len(word))
+            follower.follow(word[n : n + letters], start_s=start_s, end_s=end_s)
+        at_s += length_s + (0.25 if word[-1] in ".," else 0.02)
+    return follower.left_out or follower.lacks_end(at_s - 0.02 + tail_s)
+
+
+@pytest.mark.parametrize("letters", [3, 100])
+@pytest.mark.parametrize("text", TEXTS)
+def test_four_or_more_words_left_out_anywhere_are_noticed(text: str, letters: int) -> None:
+    words = [word.text for word in words_of(text).words]
+    gaps = [
+        (first, end)
+        for first in range(len(words))
+        for end in range(first + 4, len(words) + 1)
+        if end - first < len(words) - 1  # the length of the audio shows the others
+    ]
+    unseen = [
+        " ".join(words[first:end])
+        for first, end in gaps
+        if not is_noticed(text, [*words[:first], *words[end:]], letters=letters)
+    ]
+
+    assert unseen == []
+    assert not is_noticed(text, words, letters=letters)
+
+
+SPELLINGS = {
+    "number": ("It costs 42 euros today", "It costs forty-two euros today"),
+    "price": (
+        "That is $350.20 in all, sir",
+        "That is three hundred fifty dollars twenty in all, sir",
+    ),
+    "digits one by one": (
+        "Call 555 0123. Again, that is five five five zero one two three",
+        "Call five five five zero one two three Again, that is five five five zero one two three",
+    ),
+    "grouped digits": ("Your code is 4 8 1 5 1 6 now", "Your code is 481516 now"),
+    "digits divided": ("Your code is 481516 now", "Your code is 4 8 1 5 1 6 now"),
+    "number and the same word": ("Room 2, two floors up", "Room two two floors up"),
+    "number at the end": ("The room is number 42", "The room is number forty two"),
+    "number alone": ("42", "forty two"),
+    "title": ("I spoke to Dr. Smith and Mr. Lee", "I spoke to Doctor Smith and Mister Lee"),
+    "street": ("It is St. Mary Street, number 4", "It is Street Mary Street number four"),
+    "no punctuation": ("Well, yes - of course! Thanks.", "well yes of course thanks"),
+    "address": (
+        "See holdline.example/help for more",
+        "See holdline dot example slash help for more",
+    ),
+    "sign": ("Cuesta 25 \u20ac al mes", "Cuesta veinticinco euros al mes"),
+    "ordinal": ("Wir sehen uns am 3. Mai um 9 Uhr", "Wir sehen uns am dritten Mai um neun Uhr"),
+    "signs of another script": (
+        "\u6211\u4eec3\u70b9\u4e09\u5341\u5f00\u95e8",
+        "\u6211 \u4eec \u4e09 \u70b9 \u4e09 \u5341 \u5f00 \u95e8",
+    ),
+    "another script": ("\u043c\u044b \u0437\u0434\u0435\u0441\u044c \u0441 9", "my zdes s devyati"),
+    "two languages": ("Das ist Open Source und 2 for 1", "Das ist Open Source und two for one"),
+    "letters": ("A B C is the code for 1 2 3", "a b c is the code for one two three"),
+}
+
+
+@pytest.mark.parametrize("tail_s", [0.0, 0.3])
+@pytest.mark.parametrize(("text", "said"), SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_words_in_another_spelling_are_not_left_out(text: str, said: str, tail_s: float) -> None:
+    assert not is_noticed(text, said.split(), tail_s=tail_s)
