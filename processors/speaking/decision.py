@@ -44,6 +44,8 @@ TIMEOUT_S: Final = 1.5  # the deadline of the next attempt, after the end of the
 # their last audio.
 IDLE_S: Final = 0.5
 DONE_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
+# The same without word times, from its last speech: whether it has sent every word is a guess.
+UNTIMED_DONE_S: Final = 3.0
 NO_VOICE: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
@@ -112,11 +114,17 @@ class _Live:
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
     last: WordTimed | None = None  # the latest word time: a voice may report it twice
     idle_since: float | None = None  # when it had sent the audio of all its text
+    spoke_at: float = 0.0  # when its last speech came
 
-    def idle_until(self, *, accepts: bool) -> float | None:
-        """Return until when it may be idle, waiting for text (`accepts`) or before its end."""
-        wait_s = IDLE_S if accepts else DONE_S
-        return None if self.idle_since is None else self.idle_since + wait_s
+    def idle_until(self, *, accepts: bool, timed: bool) -> float | None:
+        """Return until when it may be idle, waiting for text (`accepts`) or before its end.
+
+        Without word times, that it is idle is only an estimate, so its speech postpones the end.
+        """
+        if self.idle_since is None:
+            return None
+        since = self.idle_since if timed else max(self.idle_since, self.spoke_at)
+        return since + (IDLE_S if accepts else DONE_S if timed else UNTIMED_DONE_S)
 
 
 class SpokenUtterance:
@@ -178,10 +186,14 @@ class SpokenUtterance:
         """When to call `tick`, or `None`."""
         if self.over:
             return None
-        voice = self._live.get(self._voice)
-        idle_until = voice.idle_until(accepts=self.accepts) if voice else None
-        moments = (self._attempting.wake_at, idle_until, self._outlet.drained_at)
+        moments = (self._attempting.wake_at, self._idle_until, self._outlet.drained_at)
         return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def _idle_until(self) -> float | None:
+        """Until when the voice may be idle; `None` if it is not."""
+        voice, timed = self._live.get(self._voice), self._ledger.words.timed
+        return voice.idle_until(accepts=self.accepts, timed=timed) if voice else None
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Ask the first rung to speak the sentences so far."""
@@ -226,9 +238,7 @@ class SpokenUtterance:
         if self.over:
             return ()
         self._follow(self._attempting.tick(now), now)
-        voice = self._live.get(self._voice)
-        idle_until = voice.idle_until(accepts=self.accepts) if voice else None
-        if idle_until is not None and idle_until <= now:
+        if (idle_until := self._idle_until) is not None and idle_until <= now:
             if self.accepts:
                 return self.end_text(now)
             self._end_voice(now)
@@ -292,6 +302,7 @@ class SpokenUtterance:
         else:
             live.held.append(came)
         if isinstance(came, SoundCame) and came.speaking:
+            live.spoke_at = now
             self._follow(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
                 self._outlet.hold_s = None  # the voice was late, and continues

@@ -18,9 +18,11 @@ from fallbacks.deadline import Deadline
 from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
+from fallbacks.word_times import CHARACTER_S
 from processors.speaking.decision import (
     DONE_S,
     IDLE_S,
+    UNTIMED_DONE_S,
     AddSentence,
     AskVoice,
     EndSpeech,
@@ -304,6 +306,64 @@ def test_a_voice_that_takes_over_is_not_idle_because_the_previous_one_was() -> N
 
     assert not bench.speech.over
     assert "four" not in bench.said
+
+
+PIECE = 100  # samples
+ESTIMATE_S = CHARACTER_S * (len(TEXT) + 1)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("names", [("first",), NAMES])
+@pytest.mark.parametrize("pause_s", [0.0, 1.0, 2.9])
+@pytest.mark.parametrize("pace", [0.9, 0.7, 0.5, 0.3])
+def test_a_slow_voice_without_word_times_is_heard_to_its_own_end(
+    pace: float, pause_s: float, names: tuple[str, ...], *, closed: bool
+) -> None:
+    bench = Bench(names=names)
+    bench.policy.untimed = frozenset(names)
+    ask = bench.start(closed=closed)
+    pieces = round(ESTIMATE_S / pace * RATE_HZ / PIECE)
+    for piece in range(pieces):
+        bench.sound(ask, np.full(PIECE, 1000, "<i2"))
+        bench.pass_s(pause_s if piece == pieces - 2 else PIECE / RATE_HZ)
+    bench.finish(ask)
+
+    played = b"".join(sound.pcm for sound in bench.of(PlaySound) if isinstance(sound, PlaySound))
+    assert len(played) == 2 * PIECE * pieces
+    assert (bench.said, bench.asks, bench.failures) == (TEXT, [ask], [])
+    assert bench.speech.over
+
+
+@pytest.mark.parametrize("then", ["nothing", "silence"])
+def test_a_voice_without_word_times_that_reports_no_end_is_done_after_its_last_speech(
+    then: str,
+) -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+    for _ in range(round(ESTIMATE_S * RATE_HZ / PIECE) + 1):
+        bench.sound(ask, np.full(PIECE, 1000, "<i2"))
+    for _ in range(round(UNTIMED_DONE_S / 0.1) - 1):
+        assert not bench.speech.over
+        bench.pass_s(0.1)
+        if then == "silence":
+            bench.sound(ask, np.zeros(PIECE, "<i2"))
+    bench.pass_s(0.2)
+
+    assert (bench.speech.over, bench.said, bench.failures) == (True, TEXT, [])
+
+
+def test_a_slow_voice_without_word_times_is_silent_after_an_interruption() -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+    bench.sound(ask, np.full(round(1.5 * ESTIMATE_S * RATE_HZ), 1000, "<i2"))
+    bench.done += bench.speech.interrupt(bench.now)
+    before = len(bench.of(PlaySound))
+    bench.sound(ask, np.full(PIECE, 1000, "<i2"))
+    bench.pass_s(UNTIMED_DONE_S + 1)
+
+    assert (bench.speech.over, len(bench.of(PlaySound))) == (True, before)
 
 
 def test_a_voice_that_reports_its_end_too_early_was_cut() -> None:
