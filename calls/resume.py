@@ -21,7 +21,8 @@ RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later s
 # How long a state is kept after a process's last report: time to notice that a worker hangs, and to
 # start another one.
 KEPT_S: Final = 60.0
-MAX_BYTES: Final = 64 * 1024  # three times the size of a long conversation (chosen)
+# Of the messages that may be left out: three times the size of a long conversation (chosen).
+MAX_BYTES: Final = 64 * 1024
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
@@ -87,9 +88,12 @@ class ResumeState:
     sensitive_said: Sequence[str] = field(default_factory=list[str])
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values of limited size; if necessary, the oldest messages are left out."""
+        """Return plain values; if the conversation is too long, its oldest turns are left out.
+
+        What cannot be left out, such as the owner's instructions, does not count.
+        """
         plain = asdict(self)
-        plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MAX_BYTES)
+        plain["messages"] = _latest(plain["messages"], most_bytes=MAX_BYTES)
         return plain
 
     @classmethod
@@ -265,13 +269,15 @@ def _key_of_call(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> st
     return ""
 
 
-def _latest(messages: Sequence[Any], *, over: int) -> list[Any]:
-    """Return messages without the oldest turns, shorter by at least `over` characters of JSON.
+def _latest(messages: Sequence[Any], *, most_bytes: int) -> list[Any]:
+    """Return messages without the oldest turns: at most `most_bytes` of JSON.
 
-    The system message stays, and a tool result is dropped with its call.
+    The system messages at the beginning stay and do not count. A tool result is dropped with its
+    call.
     """
-    first = 1 if messages and messages[0].get("role") == "system" else 0
-    kept_from = first
+    roles = [message.get("role") for message in messages]
+    kept_from = first = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
+    over = len(json.dumps(messages[first:])) - most_bytes
     while kept_from < len(messages) and (
         over > 0 or (kept_from > first and messages[kept_from].get("role") != "user")
     ):

@@ -137,6 +137,23 @@ def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
     assert kept["messages"][-1] == turn[-1]
 
 
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        {"messages": [{"role": "system", "content": "x" * 66_000}, *ASKED[1:]]},
+        {"messages": [{"role": "system", "content": "\u00fc" * 66_000}] * 2 + ASKED[1:]},
+        {"messages": ASKED, "tools": [KeptTool(key="x" * 4_000, turn=1)] * 20},
+        {"messages": ASKED, "sensitive_said": ["x" * 400] * 200},
+        {"messages": ASKED, "said": "x" * 70_000},
+    ],
+    ids=["instructions", "with a contact's fields", "tools", "a sensitive section", "an answer"],
+)
+def test_what_cannot_be_left_out_displaces_no_turn(fixed: dict[str, Any]) -> None:
+    state = ResumeState(**fixed)
+
+    assert state.as_json()["messages"] == state.messages
+
+
 def test_a_long_conversation_is_serialised_once_and_not_for_each_dropped_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
