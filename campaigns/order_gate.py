@@ -36,6 +36,7 @@ from campaigns.order_rules import (
     OrderRules,
     OrderSource,
     OrderUse,
+    begins_like,
     judge_number,
     judge_use,
 )
@@ -71,6 +72,11 @@ COSTLY: Final[Mapping[int, str]] = {
     PhoneNumberType.UNKNOWN: "unknown",
 }
 """Cost classes of types of numbers; phonenumbers' `UNKNOWN` means outside all known ranges."""
+# Pay-per-call exchanges inside the area codes of +1, which the library takes for ordinary numbers
+# (NANPA, "976 central office codes"). `outbound.denied` is for others.
+PAY_PER_CALL: Final = "+1...976"
+LOOK_AHEAD_DIGITS: Final = 2  # chosen: with the digit after the code, an area code
+PADDING: Final = "234567890123"
 SATELLITES: Final = frozenset({870, 881, 882, 883})  # ITU-T E.164: Inmarsat, GMSS, networks
 EMERGENCY_EVERYWHERE: Final = ("112", "911")  # in all mobile networks (3GPP TS 22.101)
 MAX_EMERGENCY_DIGITS: Final = 6  # numbers up to this length may be emergency numbers
@@ -105,6 +111,7 @@ def read_called(number: str, region: str) -> CalledNumber:
         number=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
         country=phonenumbers.region_code_for_number(parsed) or "",
         cost_class=_cost_class(parsed),
+        own_length=_own_length(parsed),
         emergency=_is_emergency(parsed),
     )
 
@@ -112,7 +119,46 @@ def read_called(number: str, region: str) -> CalledNumber:
 def _cost_class(number: PhoneNumber) -> str:
     if number.country_code in SATELLITES:
         return "satellite"
+    if begins_like(phonenumbers.format_number(number, PhoneNumberFormat.E164), PAY_PER_CALL):
+        return "premium"
     return COSTLY.get(phonenumbers.number_type(number), ORDINARY)
+
+
+def _own_length(number: PhoneNumber) -> int:
+    """Return the length of the shortest prefix of a number that its main country does not use.
+
+    The main country of a code is the first of those that share it, such as the US of +1. 0 for its
+    own numbers, and for a code that no countries share.
+    """
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
+    country = phonenumbers.region_code_for_number(number)
+    if len(regions) < 2 or country in (None, regions[0]):
+        return 0
+    text = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    lengths = range(len(f"+{number.country_code}") + 1, len(text))
+    own = (n for n in lengths if not _has_numbers(regions[0], text[:n], len(text)))
+    return next(own, len(text))
+
+
+@lru_cache(maxsize=4096)
+def _has_numbers(region: str, prefix: str, length: int) -> bool:
+    """Return whether numbers of a region begin with a prefix: tries the next digits."""
+    tried = min(LOOK_AHEAD_DIGITS, length - len(prefix))
+    rest = PADDING[: length - len(prefix) - tried]
+    code = phonenumbers.country_code_for_region(region)
+    national = prefix.removeprefix(f"+{code}")
+    numbers = (f"{national}{digits:0{tried}}{rest}" for digits in range(10**tried))
+    return any(
+        phonenumbers.is_valid_number_for_region(
+            PhoneNumber(
+                country_code=code,
+                national_number=int(number),
+                italian_leading_zero=number.startswith("0"),
+            ),
+            region,
+        )
+        for number in numbers
+    )
 
 
 def _is_emergency(number: PhoneNumber) -> bool:
@@ -141,6 +187,7 @@ def rules_in(settings: Settings) -> OrderRules:
     return OrderRules(
         countries=outbound.countries,
         prefixes=outbound.prefixes,
+        denied=outbound.denied,
         cost_classes=outbound.cost_classes,
         concurrent=outbound.concurrent or settings.server.max_calls,
         hourly=outbound.hourly,

@@ -8,12 +8,15 @@ transfers. The first broken rule is the reason for the refusal:
 | `emergency` | an emergency number is never called |
 | `nothing_allowed` | nothing is called before the owner has named countries or prefixes |
 | `not_a_number` | the number must have a country code, or be a SIP address |
+| `denied` | a number that begins like one of `outbound.denied` is never called |
 | `cost_class` | only ordinary numbers are called, and costly classes that the owner has named |
 | `country` | the number must be in one of the countries, or begin with one of the prefixes |
 | `number_daily` | the limit of calls to one number within 24 hours; not for transfers |
 | `concurrent` | the limit of calls at once |
 | `hourly` | the limit of calls within an hour |
 | `daily_minutes` | the limit of minutes within 24 hours |
+
+Countries share codes such as +1. A prefix that the main one of them uses, too, opens no other.
 
 A SIP address that is not a telephone number passes all rules on numbers. The limits count calls and
 transfers separately, so that a campaign cannot prevent a transfer.
@@ -28,6 +31,7 @@ OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "tran
 for a callback, or a caller who is transferred."""
 
 ORDINARY: Final = "ordinary"
+ANY: Final = "+"  # the prefix of all numbers
 SIP: Final = "sip"  # the cost class of SIP addresses, which have no country and no tariff
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
@@ -43,12 +47,15 @@ class CalledNumber:
         cost_class: `ordinary`, `sip`, or one of `outbound.cost_classes`; empty if it is not a
             number.
         emergency: Whether it is an emergency number.
+        own_length: The length of the shortest prefix that opens it. Longer than its country code if
+            another country, the main one of this code, has numbers that begin like it.
     """
 
     number: str
     country: str = ""
     cost_class: str = ""
     emergency: bool = False
+    own_length: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,7 @@ class OrderRules:
 
     countries: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
     cost_classes: tuple[str, ...] = ()
     concurrent: int = 20
     hourly: int = 300
@@ -109,6 +117,10 @@ NUMBER_REASONS: Final[Mapping[str, Explain]] = {
     "not_a_number": lambda _, __: (
         "this is not a telephone number; it must begin with + and the country code"
     ),
+    "denied": lambda _, rules: (
+        f"the number begins like one of outbound.denied ({_list(rules.denied)}); remove that entry "
+        "if you want to call such numbers"
+    ),
     "cost_class": lambda called, rules: (
         f"the number is of the class {called.cost_class}, which is not in outbound.cost_classes "
         f"({_list(rules.cost_classes)}); add it there if you want to pay for such calls"
@@ -150,7 +162,7 @@ def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | Non
 
     As long as no country or prefix is configured, numbers of all countries pass.
     """
-    opened = rules if rules.opened else replace(rules, prefixes=("+",))
+    opened = rules if rules.opened else replace(rules, prefixes=(ANY,))
     return judge_number(called, opened)
 
 
@@ -171,15 +183,25 @@ def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
     if called.cost_class == SIP:
         return "emergency" if called.emergency else ""
     usual = called.cost_class in (ORDINARY, *rules.cost_classes)
-    in_area = called.country in rules.countries or called.number.startswith(rules.prefixes)
+    in_area = called.country in rules.countries or any(
+        begins_like(called.number, prefix) and (prefix == ANY or len(prefix) >= called.own_length)
+        for prefix in rules.prefixes
+    )
     broken = {
         "emergency": called.emergency,
         "nothing_allowed": not rules.opened,
         "not_a_number": not called.cost_class,
+        "denied": any(begins_like(called.number, shape) for shape in rules.denied),
         "cost_class": not usual,
         "country": not in_area,
     }
     return next((reason for reason, is_broken in broken.items() if is_broken), "")
+
+
+def begins_like(number: str, shape: str) -> bool:
+    """Return whether a number begins with a prefix, in which a dot stands for any digit."""
+    pairs = zip(shape, number, strict=False)
+    return len(number) >= len(shape) and all(wanted in (".", digit) for wanted, digit in pairs)
 
 
 def _refusal(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:

@@ -15,6 +15,7 @@ from bot.config.values import (
     NAME,
     Count,
     DayTime,
+    NumberShape,
     Prefix,
     Region,
     RegionOrNone,
@@ -67,7 +68,12 @@ class OutboundSettings(Section):
     """
     prefixes: tuple[Annotated[Prefix, AfterValidator(_one_country)], ...] = ()
     """Prefixes of further numbers that may be called, such as +4930. A prefix that several
-    countries share, such as +1, is refused.
+    countries share, such as +1, is refused. A longer one that the main country uses, too, such as
+    +447, opens no other country.
+    """
+    denied: tuple[NumberShape, ...] = ()
+    """Numbers that are never called, wherever they are: prefixes in which a dot stands for any
+    digit, such as +1...976.
     """
     cost_classes: tuple[CostClass, ...] = ()
     """Costly classes of numbers that may be called in these countries. `unknown`: numbers outside

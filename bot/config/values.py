@@ -33,6 +33,7 @@ MIN_NOT_EXTENSION: Final = 1_000_000  # chosen: an extension has at most six dig
 REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, such as DE or GB
 REGION_OR_NONE: Final = r"^([A-Z]{2})?$"
 PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
+NUMBER_SHAPE: Final = r"^\+[1-9][0-9.]{1,14}$"
 OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # used in the EU
 TELEPHONE_KEY: Final = r"^[0-9*#]$"
 DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -183,6 +184,7 @@ RegionOrNone = Annotated[
     str, StringConstraints(pattern=REGION_OR_NONE), AfterValidator(_check_region)
 ]
 Prefix = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=PREFIX)]
+NumberShape = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=NUMBER_SHAPE)]
 IpNetwork = Annotated[str, BeforeValidator(_as_network)]
 Dialled = Annotated[str, BeforeValidator(_as_dialled), StringConstraints(pattern=DIALLED)]
 Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=TELEPHONE_KEY)]

@@ -61,6 +61,45 @@ NUMBERS = {
     "Jersey": ("+441534123456", EUROPE, "country"),
     "a prefix": ("+4314012345", EUROPE, ""),
     "next to a prefix": ("+43512123456", EUROPE, "country"),
+    "pay-per-call in an area code": ("+12129765555", US, "cost_class"),
+    "one that is wanted": ("+12129765555", replace(US, cost_classes=("premium",)), ""),
+    "denied": ("+12125405555", replace(US, denied=("+1900", "+1...540")), "denied"),
+    "denied, by SIP": (
+        "sip:+12125405555@gw.example.com",
+        replace(US, denied=("+1...540",)),
+        "denied",
+    ),
+    "denied within a prefix": ("+4314012345", replace(EUROPE, denied=("+4314",)), "denied"),
+    "next to a denied one": ("+12125415555", replace(US, denied=("+1...540",)), ""),
+    "shorter than a denied one": ("+12125405555", replace(US, denied=("+1...5405555..",)), ""),
+    **{
+        f"{number} by {prefix}": (number, OrderRules(prefixes=(prefix,)), reason)
+        for prefix, number, reason in (
+            ("+18", "+18765551234", "country"),  # Jamaica
+            ("+187", "+18765551234", "country"),
+            ("+1876", "+18765551234", ""),
+            ("+187655", "+18765551234", ""),
+            ("+18", "+18085551234", ""),  # Hawaii
+            ("+18", "+18005551234", ""),
+            ("+12", "+12045551234", "country"),  # Manitoba
+            ("+1204", "+12045551234", ""),
+            ("+1", "+12025550123", ""),
+            ("+447", "+447797712345", "country"),  # Jersey, Guernsey, the Isle of Man
+            ("+447", "+447781123456", "country"),
+            ("+447", "+447624123456", "country"),
+            ("+447", "+447400123456", ""),
+            ("+447797", "+447797712345", ""),
+            ("+441", "+441534123456", "country"),
+            ("+441534", "+441534123456", ""),
+            ("+7", "+77012345678", "country"),  # Kazakhstan
+            ("+77", "+77012345678", ""),
+            ("+35818", "+3581812345", ""),  # Åland
+            ("+358", "+3581812345", "country"),
+            ("+39", "+390669812345", "country"),  # the Vatican
+            ("+49", "+4930123456", ""),
+            ("+", "+18765551234", ""),
+        )
+    },
     "an emergency number": ("112", EUROPE, "emergency"),
     "an emergency number of the country": ("+1911", US, "emergency"),
     "another": ("+49110", EUROPE, "emergency"),

@@ -80,6 +80,8 @@ OUTBOUND = {
     "a code that twenty countries share": ('prefixes: ["+1"]', 'is "+1"', "US, AG, AI, …"),
     "one that four share": ('prefixes: ["+44"]', 'is "+44"', "GB, GG, IM, …"),
     "half a country code": ('prefixes: ["+4"]', 'is "+4"', "a country in `countries`"),
+    "a shape without a plus": ('denied: ["1...976"]', 'is "1...976"', 'such as "+1...976"'),
+    "a shape of letters": ('denied: ["+1NPA976"]', 'is "+1NPA976"', "a dot stands for any digit"),
     "a class": ("cost_classes: [cheap]", "cost_classes[0]", "'premium'"),
     "no calls": ("hourly: 0", "hourly is 0", "at least 1"),
 }
@@ -95,6 +97,9 @@ def test_a_mistake_in_the_outbound_rules_is_one_line(text: str, held: str, cure:
 
 
 def test_the_outbound_rules_are_read_as_written() -> None:
-    said = read("outbound: {countries: [NO, DE], prefixes: [+4314, '+1876']}").settings.outbound
+    said = read(
+        "outbound: {countries: [NO, DE], prefixes: [+4314, '+1876'], denied: ['+1...540', +1900]}"
+    ).settings.outbound
 
+    assert said.denied == ("+1...540", "+1900")
     assert (said.countries, said.prefixes) == (("NO", "DE"), ("+4314", "+1876"))
