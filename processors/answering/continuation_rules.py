@@ -126,6 +126,8 @@ class Answer:
         """
         self.limit = ReplyLimit(max_s)
         self.rule = rule
+        self.tools: frozenset[str] = frozenset()
+        """The names of the tools that the model may call."""
         self._text = SpokenText(rule)  # cleans the current attempt's text
         self._said = ""
         self._held = ""  # text of the current attempt that is not passed on yet
@@ -133,6 +135,11 @@ class Answer:
         self._complete = False
         self._joins = False  # the next words follow another attempt's, with a space if needed
         self._attempt: int | None = None
+        self._others = 0  # characters of `_said` that other attempts wrote
+        self._ended = False  # the current attempt's text has ended
+        self.withdrawn = 0
+        """The number of characters passed on that turned out to be no speech, since the reader set
+        it to 0."""
         self.taken_back = 0
         """The number of characters that the last `begin` took back; they were passed on before."""
 
@@ -173,7 +180,8 @@ class Answer:
         self._said = self._said[: len(self._said) - self.taken_back]
         self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
-        self._text = SpokenText(self.rule)
+        self._text = SpokenText(self.rule, tools=self.tools)
+        self._others, self._ended = len(self._said), False
         self._joins = True
         self._comparing = bool(self.said)
         return self.said
@@ -182,7 +190,7 @@ class Answer:
         """Add an attempt's text; return the text to pass on now, which may be empty."""
         if attempt != self._attempt:
             return ""
-        self._held += self._text.write(text)
+        self._hold(self._text.write(text))
         if self._comparing:
             words = UNIT.findall("".join(_WHOLE.findall(self._held)))
             dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
@@ -195,13 +203,35 @@ class Answer:
         """End the answer; return the last text to pass on."""
         if attempt != self._attempt:
             return ""
-        self._held += self._text.finish()
+        self.end_text(attempt)
         if self._comparing:
             words = UNIT.findall(self._held)
             dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
             self._drop(dropped or 0)
         self._complete = True
         return self._pass_on()
+
+    def end_text(self, attempt: int) -> None:
+        """End an attempt's text, before `finish`, so that `has_words` is final."""
+        if attempt == self._attempt and not self._ended:
+            self._hold(self._text.finish())
+            self._ended = True
+
+    def has_words(self, attempt: int) -> bool:
+        """Return whether the current attempt has written words that were not taken back."""
+        return attempt != self._attempt or bool(sayable(self._said[self._others :] + self._held))
+
+    def _hold(self, text: str) -> None:
+        """Hold the next cleaned text, after what it takes back of the text before it."""
+        taken_back, self._text.taken_back = self._text.taken_back, 0
+        from_held = min(taken_back, len(self._held))
+        self._held = self._held[: len(self._held) - from_held] + text
+        from_said = min(taken_back - from_held, len(self._said) - self._others)
+        if from_said > 0:
+            self._said = self._said[: len(self._said) - from_said]
+            self._joins = self._joins or len(self._said) == self._others
+            self.limit.take_back(from_said)
+            self.withdrawn += from_said
 
     def _incomplete_length(self) -> int:
         """Return the length of the last word if it may be incomplete; else 0."""

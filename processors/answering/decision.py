@@ -66,10 +66,11 @@ class UseModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteText:
-    """Pass on new words of the answer."""
+    """Pass on new words of the answer, after taking back earlier ones that were no speech."""
 
     attempt: int
     text: str
+    taken_back: int = 0  # characters
 
 
 AnswerAction: TypeAlias = (
@@ -151,10 +152,10 @@ class Answering:
         actions = self._carry_out(self.attempting.handle(progressed, now), now)
         text = self.answer.write(attempt, text) if text else ""
         if not self.answer.limit.reason:
-            return (*actions, *_write(attempt, text))
+            return (*actions, *_write(self.answer, attempt, text))
         finished = self.attempting.handle(Finished(attempt=attempt), now)
         ended = map(_without_end, self._carry_out(finished, now))
-        return (*actions, *_write(attempt, text), *ended)
+        return (*actions, *_write(self.answer, attempt, text), *ended)
 
     def finish(
         self, attempt: int, now: float, *, wrote: Wrote = Wrote.WORDS, text: str = ""
@@ -259,7 +260,7 @@ class Answering:
                     taken_back = self.answer.taken_back
                     done.append(UseModel(provider=action.provider, taken_back=taken_back))
                 case Done():
-                    done += [*_write(action.attempt, rest), action]
+                    done += [*_write(self.answer, action.attempt, rest), action]
                 case Stop():
                     self._transient |= action.because == "late"
                     self._refused &= action.because != "late"
@@ -310,8 +311,11 @@ def _report_empty(attempting: Attempting, *, asks_again: bool) -> EmitEvent:
     return EmitEvent(AnswerEmpty(stage=stage, attempts=attempts, asks_again=asks_again))
 
 
-def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
-    return (WriteText(attempt=attempt, text=text),) if text else ()
+def _write(answer: Answer, attempt: int, text: str) -> tuple[WriteText, ...]:
+    """Return the action that passes text on, and takes back what the answer has withdrawn."""
+    taken_back, answer.withdrawn = answer.withdrawn, 0
+    action = WriteText(attempt=attempt, text=text, taken_back=taken_back)
+    return (action,) if text or taken_back else ()
 
 
 def _without_end(action: AnswerAction) -> AnswerAction:

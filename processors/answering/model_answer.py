@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
 
 from fallbacks.attempt_events import (
@@ -165,7 +166,16 @@ class ModelAnswer:
             logger.warning("{}: an answer used up the model's tokens", stream.provider)
         if failure:
             return self._fail(attempt, failure, now)
-        return self.answering.finish(attempt, now, wrote=stream.wrote, text=text)
+        wrote = stream.wrote if text or not self._is_withdrawn(attempt, stream) else Wrote.NOTHING
+        return self.answering.finish(attempt, now, wrote=wrote, text=text)
+
+    def _is_withdrawn(self, attempt: int, stream: ModelStream) -> bool:
+        """Return whether all words of a complete answer turned out to be no speech."""
+        if stream.wrote is not Wrote.WORDS or stream.calls or stream.goes_on:
+            return False
+        answer = self.answering.answer
+        answer.end_text(attempt)
+        return not (answer.has_words(attempt) or written_calls(answer.written_calls, self.context))
 
     def _note_answered(self, attempt: int) -> None:
         if stream := self._streams.get(attempt):
@@ -193,7 +203,9 @@ class ModelAnswer:
                 case UseModel():
                     await self.change_writer(action.provider, action.taken_back)
                 case WriteText():
-                    chunks += self._streams[action.attempt].text_chunks(action.text)
+                    chunks += await _write(
+                        self._streams[action.attempt], action, self.change_writer
+                    )
                 case Done() | Stop():
                     chunks += await self._end(action)
                 case Exhausted():
@@ -231,7 +243,7 @@ class ModelAnswer:
             task,
             asked=place is None,
             goes_on=bool(answer_so_far),
-            beginning=SpokenText(self.answering.answer.rule),
+            beginning=SpokenText(self.answering.answer.rule, tools=self.answering.answer.tools),
         )
 
     async def _drop(self, attempt: int) -> None:
@@ -251,6 +263,15 @@ class ModelAnswer:
             self._ended.append(stream.billed)
         await self._drop(action.attempt)
         return last
+
+
+async def _write(
+    stream: ModelStream, action: WriteText, change_writer: ChangeWriter
+) -> list[ChatCompletionChunk]:
+    """Take back what the action withdraws, and return the chunks with its text."""
+    if action.taken_back:
+        await change_writer(stream.provider, action.taken_back)
+    return stream.text_chunks(action.text) if action.text else []
 
 
 def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
@@ -274,8 +295,12 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
 
 def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
     """Return the calls of allowed tools that a model wrote as text."""
-    given = context.tools.standard_tools if is_given(context.tools) else []
-    return [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
+    return [] if context.tool_choice == NO_CALLS else calls_in_text(written, offered(context))
+
+
+def offered(context: LLMContext) -> Sequence[FunctionSchema]:
+    """Return the tools that the model may call."""
+    return context.tools.standard_tools if is_given(context.tools) else []
 
 
 def _continued(context: LLMContext, said: str) -> LLMContext:

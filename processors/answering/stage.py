@@ -35,7 +35,7 @@ from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
 from processors.answering.early_answers import AnswerBill, EarlyAnswers
-from processors.answering.model_answer import ChangeWriter, ModelAnswer, written_calls
+from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
 from processors.speaking.speech_queue import TakeBackFrame
@@ -303,6 +303,9 @@ class LlmStage(OpenAILLMService):
         *,
         leaves_out: bool = False,
     ) -> ModelAnswer:
+        written = self._new_answer()
+        written.tools = frozenset(tool.name for tool in offered(context))
+
         def begin() -> Attempting:
             return Attempting(
                 self._policy, numbers=self._turn.attempts, queues=True, prompt=self._turn.until
@@ -314,7 +317,7 @@ class LlmStage(OpenAILLMService):
                 begin,
                 until=self._turn.patient_until,
                 leaves_out=leaves_out,
-                answer=self._new_answer(),
+                answer=written,
             ),
             context=context,
             owner=self,

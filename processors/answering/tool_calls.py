@@ -1,7 +1,6 @@
 """Assembles tool calls that come in pieces, and checks whether they can be run."""
 
 import json
-import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from openai.types.chat.chat_completion_chunk import (
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
 from calls.caller import without_halves
-from calls.tool_schema import problems
+from processors.answering.written_call_rules import Call, find_calls
 
 MAX_CALLS: Final = 6
 """Tool calls in one turn, including several in one answer (chosen).
@@ -45,7 +44,6 @@ def must_speak(messages: Sequence[Any]) -> bool:
 
 NO_ARGUMENTS = "{}"
 NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is rejected
-_NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{...}`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,47 +166,21 @@ def _sendable(arguments: str) -> str:
 def calls_in_text(
     written: Iterable[str], tools: Sequence[FunctionSchema]
 ) -> list[ChatCompletionChunk]:
-    """Return the tool calls that a model wrote as text, of known tools with valid arguments."""
+    """Return the tool calls that a model wrote as text, of known tools with valid arguments.
+
+    A call that a later text repeats is made once: models write a call in two forms.
+    """
     known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
-    calls = ToolCalls()
-    seen: list[tuple[str, Any]] = []
-    for index, call in enumerate(call for text in written for call in _parsed(text)):
-        name, arguments = call
-        if name in known and not problems(arguments, known[name]) and call not in seen:
-            seen.append(call)
+    calls, seen = ToolCalls(), list[Call]()
+    for text in written:
+        found = [call for call in find_calls(text, known) if call not in seen]
+        for name, arguments in found:
             function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
-            piece = ChoiceDeltaToolCall(index=index, function=function)
+            piece = ChoiceDeltaToolCall(index=len(seen), function=function)
             choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[piece]))
             chunk = ChatCompletionChunk(
                 id="", choices=[choice], created=0, model="", object="chat.completion.chunk"
             )
             calls.add(chunk, [piece])
+            seen.append((name, arguments))
     return calls.whole()
-
-
-def _parsed(text: str) -> list[tuple[str, Any]]:
-    """Return the names and arguments of possible calls in a text."""
-    begins = re.search(r"[\[{]", text)
-    if begins is None:
-        return []
-    try:
-        found = json.JSONDecoder().raw_decode(text, begins.start())[0]
-        return _calls_in(text, found)
-    except (ValueError, RecursionError):
-        return []
-
-
-def _calls_in(text: str, found: Any) -> list[tuple[str, Any]]:
-    """Return the calls in the JSON found in a text; raise `ValueError` for invalid inner JSON."""
-    named = _NAMED.match(text)
-    if named and named[1] and isinstance(found, dict) and "arguments" not in found:
-        return [(named[1], found)]
-    calls: list[tuple[str, Any]] = []
-    for call in found if isinstance(found, list) else [found]:
-        inner = call.get("function", call) if isinstance(call, dict) else None
-        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
-            arguments = inner.get("arguments", inner.get("parameters", {}))
-            if isinstance(arguments, str):  # JSON in a string, as in OpenAI's protocol
-                arguments = json.loads(arguments) if arguments.startswith("{") else None
-            calls.append((inner["name"], arguments))
-    return calls

@@ -13,6 +13,68 @@ from processors.answering.spoken_text_rules import MAX_HELD, MAX_KEPT, SpokenTex
 from tests.thoroughness import promised
 
 CALL = '{"name": "book", "arguments": {"time": "nine }"}}'
+THOUGHTS = {
+    "think": "</think>",
+    "thinking": "</thinking>",
+    "a namespace": "</seed:think>",
+    "camel case": "</innerThoughts>",
+    "reasoning": "</reasoning>",
+    "reflection": "</reflection>",
+    "scratchpad": "</scratchpad>",
+    "analysis": "</analysis>",
+    "rationale": "</rationale>",
+    "chain of thought": "</cot>",
+    "brackets": "[/THINK]",
+    "triangles": "\u25c1/think\u25b7",
+    "a token": "<|end_of_thought|>",
+    "a token in capitals": "<|END_THINKING|>",
+    "a token with a slash": "<|/think|>",
+}
+ANSWERS = {
+    "a fence": "```\nWe open at nine.\n```",
+    "a fence of text": "```text\nWe open at nine.\n```",
+    "a fence of waves": "~~~markdown\nWe **open** at nine.\n~~~",
+    "a fence without an end": "```\nWe open at nine.",
+    "JSON": '{"response": "We open at nine."}',
+    "JSON with more": '{"answer": "We open at nine.", "language": "en", "n": 1}',
+    "JSON by any key": '{"greeting": "We open at nine."}',
+    "JSON, nested": '{"response": {"text": "We *open* at nine."}}',
+    "JSON as a message": '{"role": "assistant", "content": "We open at nine."}',
+    "JSON as an action": '{"action": "Final Answer", "action_input": "We open at nine."}',
+    "JSON in a fence": '```json\n{"response": "We open at nine."}\n```',
+    "Python's quotes": "{'response': 'We open at nine.'}",
+    "a tag": "<answer>We open at nine.</answer>",
+    "tags": "<reply_v2><text>We open at nine.</text></reply_v2>",
+}
+NO_ANSWERS = {
+    "an end": "<|im_end|>",
+    "tokens": "<s><|im_start|>assistant\n<|im_end|></s>",
+    "headers": "<|start_header_id|>assistant<|end_header_id|>\n\n<|eot_id|>",
+    "instructions": "[INST][/INST]",
+    "code": "```python\nprint(1)\n```",
+    "data": '{"order": 77}',
+    "thoughts in JSON": '{"thought": "They ask for the hours."}',
+    "thoughts alone": "They ask for the hours.</think>",
+    "an unknown element": "<lookup><order>77</order></lookup>",
+    "an unknown token": "<|mystery_42|>",
+    "a comment": "<!-- hm -->",
+}
+ENDS = {
+    "im_end": "<|im_end|>\n<|im_start|>user\nAnd on Sunday?<|im_end|>",
+    "eot": "<|eot_id|>And?",
+    "eos": "</s>And?",
+    "end of turn": "<end_of_turn>\n<start_of_turn>user\nAnd?",
+    "end of text": "<|endoftext|>And?",
+    "end of sentence": "<\uff5cend\u2581of\u2581sentence\uff5c>And?",
+    "a token in capitals": "<|END_OF_TURN_TOKEN|>And?",
+    "a role": "<|user|>And?",
+    "a header": "<|start_header_id|>user<|end_header_id|>And?",
+    "instructions": "[INST]And?",
+    "a label": "\nUser: And?",
+    "a label after a line": "\n\n**Human:** And?\nAssistant: Yes.",
+    "a heading": "\n### Instruction:\nAnd?",
+    "a label in German": "\nBenutzer: Und?",
+}
 CLEANED = {
     "plain words": ("We open at 9.30, e.g. on 5 May.", "We open at 9.30, e.g. on 5 May."),
     "bold and italic": ("**bold** and *italic*", "bold and italic"),
@@ -110,14 +172,54 @@ CLEANED = {
         f"<\uff5ctool\u2581calls\u2581begin\uff5c>{CALL}<\uff5ctool\u2581calls\u2581end\uff5c>",
         "",
     ),
+    "a comment": ("We <!-- *note* --> open.", "We open."),
+    "an escaped star": (r"Press \*67\* and \_a\_", "Press *67* and _a_"),
+    "a table without edges": (
+        "Name | Price\n--- | :--\nTea | 5\n\nOk",
+        "Name, Price.\nTea, 5.\n\nOk",
+    ),
+    "a bare domain with a path": (
+        "See example.com/menu?x=1, and/or 24/7 shop.example.de/a.",
+        "See example.com, and/or 24/7 shop.example.de.",
+    ),
+    "citations": (
+        "Nine [doc1].\u30104:0\u2020source\u3011 Ten [Source: menu.pdf]! Six\ue200cite\ue201.",
+        "Nine. Ten! Six.",
+    ),
+    "a heading in Chinese": (
+        "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
+        "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
+    ),
+    "directions in any mark": (
+        "*Smiles warmly* Hi. [pause] Yes (smiling warmly), no (in a warm tone) so (lacht).",
+        "Hi. Yes , no so .",
+    ),
+    "content in brackets": (
+        "(about two hours) (including breakfast) (daily) [except Sundays] (checking account)",
+        "(about two hours) (including breakfast) (daily) except Sundays (checking account)",
+    ),
+    "an ordinal": ("1. Stock, links", "1. Stock, links"),
+    "an ordinal within a sentence": ("Wir sind im\n1. Haus links.", "Wir sind im\n1. Haus links."),
+    "a label": ("**Assistant:** We open.", "We open."),
+    "a label below a heading": ("### Response:\nWe open.", "We open."),
+    "no label": ("Agent Smith: nine. Answer me.", "Agent Smith: nine. Answer me."),
     "special tokens": ("<s><|im_start|>assistant\nNine.<|im_end|></s>", "Nine."),
     "instructions": ("[INST] Nine. [/INST]", "Nine. "),
 }
 
 
 def cleaned(pieces: Sequence[str], rule: SpokenTextRule | None = None) -> str:
-    text = SpokenText(rule)
-    return "".join([*map(text.write, pieces), text.finish()])
+    return heard(SpokenText(rule), pieces)
+
+
+def heard(text: SpokenText, pieces: Sequence[str]) -> str:
+    """Return the words that are left, without those that were taken back."""
+    said = ""
+    for piece in [*pieces, None]:
+        new = text.finish() if piece is None else text.write(piece)
+        said, text.taken_back = said[: len(said) - text.taken_back], 0
+        said += new
+    return said
 
 
 @pytest.mark.parametrize(("text", "spoken"), CLEANED.values(), ids=CLEANED)
@@ -133,10 +235,48 @@ def cut(text: str, sizes: Sequence[int]) -> list[str]:
     return [*pieces, text[at:]]
 
 
+@pytest.mark.parametrize("ends", THOUGHTS.values(), ids=THOUGHTS)
+def test_thoughts_without_a_beginning_are_taken_back_at_their_end(ends: str) -> None:
+    text = SpokenText()
+    assert text.write("They ask. ") == "They ask. "
+    assert text.write(f"So nine.{ends}\n\nWe open at nine.").strip() == "We open at nine."
+    assert text.taken_back == len("They ask. ")
+
+
+@pytest.mark.parametrize("ends", THOUGHTS.values(), ids=THOUGHTS)
+def test_thoughts_with_a_beginning_are_removed(ends: str) -> None:
+    begins = ends.replace("/", "").replace("end_of", "begin_of").replace("END_", "START_")
+    assert cleaned([f"{begins}They *ask*.{ends} We open."]).strip() == "We open."
+
+
+@pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_in_a_wrapping_is_spoken(text: str) -> None:
+    assert cleaned(list(text)).strip() == "We open at nine."
+
+
+@pytest.mark.parametrize("text", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_a_text_without_words_is_no_answer_and_no_sign(text: str) -> None:
+    spoken = SpokenText()
+    assert heard(spoken, [text]).strip() == ""
+    assert not spoken.signs
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_what_follows_the_end_of_the_answer_is_not_spoken(end: str) -> None:
+    assert cleaned([f"We open at nine.{end}"]).strip() == "We open at nine."
+
+
+def test_a_channel_that_ends_is_not_the_end_of_the_answer() -> None:
+    text = "<|channel|>commentary<|message|>A moment.<|end|><|start|>assistant<|channel|>final"
+    assert cleaned([f"{text}<|message|> It is nine.<|return|>"]) == "A moment. It is nine."
+
+
 @promised
 @given(
     texts=st.lists(
         st.sampled_from([text for text, _ in CLEANED.values()])
+        | st.sampled_from([*THOUGHTS.values(), *ANSWERS.values(), *NO_ANSWERS.values()])
+        | st.sampled_from(list(ENDS.values()))
         | st.text(alphabet='ab1 .\n*_`#[]()<>|/&\\-!{}":\U0001f600', max_size=20),
         min_size=1,
         max_size=4,

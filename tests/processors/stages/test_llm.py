@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from loguru import logger
@@ -44,6 +44,7 @@ from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window, parse_windows
 from processors.answering.continuation_rules import MAX_S
+from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
 from processors.speaking.speech_queue import TakeBackFrame
@@ -87,7 +88,7 @@ class Bench:
         if self.stopped_at is not None:
             turn.caller_stopped(self.stopped_at)
         return LlmStage(
-            {name: build(self._rung(name)) for name in self.rungs},
+            cast("Mapping[str, Model]", {name: build(self._rung(name)) for name in self.rungs}),
             policy=self.policy,
             emit=self.told.append,
             clock=time.monotonic,
@@ -280,11 +281,25 @@ THOUGHTS = {
     "a thought": ("<think>", "They ask for ", "hours.</think>\n"),
     "a thought without an end": ("<think>They ask.",),
     "code": ("```\n", "x = 1\n```"),
+    "an end": ("<|im_", "end|>"),
+    "tokens": ("<s><|im_start|>", "assistant\n<|im_end|>"),
+    "a call of DeepSeek's of no tool": (
+        "<\uff5ctool\u2581call\u2581begin\uff5c>check_order<\uff5ctool\u2581sep\uff5c>",
+        '{"order": "77"}<\uff5ctool\u2581call\u2581end\uff5c>',
+    ),
     "a call of no tool": ('{"name": "delete_', 'all", "arguments": {}}'),
 }
 SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**"), "dashes": ("- ", " -")}
+WITHDRAWN = {
+    "thoughts without a beginning": ("They ask for ", "hours.", "</think>\n"),
+    "a call in code of no tool": ("check", "_order(order=", '"77")'),
+    "a call by name of no tool": ("check", "_order", '{"order"', ': "77"}'),
+}
 EMPTY = [
-    *[pytest.param(pieces, "stop", id=name) for name, pieces in (BLANKS | THOUGHTS).items()],
+    *[
+        pytest.param(pieces, "stop", id=name)
+        for name, pieces in (BLANKS | THOUGHTS | WITHDRAWN).items()
+    ],
     *[
         pytest.param(pieces, "length", id=f"{name}, cut")
         for name, pieces in (BLANKS | SIGNS).items()
@@ -482,6 +497,18 @@ WRITTEN_CALL = '{"name": "transfer_to_person", "arguments": {"reason": "asked"}}
         (WRITTEN_CALL.replace("reason", "colour"), []),
         (WRITTEN_CALL.replace('"asked"', "5"), []),
         ('<tool_call>{"name": "transfer_to_person", "argu', []),
+        ('[transfer_to_person(reason="asked")]', [{"reason": "asked"}]),
+        ('transfer_to_person{"reason": "asked"}', [{"reason": "asked"}]),
+        (f"One moment. {WRITTEN_CALL}", [{"reason": "asked"}]),
+        (
+            "<function=transfer_to_person><parameter=reason>asked</parameter></function>",
+            [{"reason": "asked"}],
+        ),
+        (
+            "<\uff5ctool\u2581call\u2581begin\uff5c>transfer_to_person<\uff5ctool\u2581sep\uff5c>"
+            '{"reason": "asked"}<\uff5ctool\u2581call\u2581end\uff5c>',
+            [{"reason": "asked"}],
+        ),
     ],
 )
 async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
@@ -524,6 +551,26 @@ async def test_an_answer_recognised_as_one_only_at_its_end_is_spoken(
     async with writing(*pieces, finish="stop") as url, bench() as it:
         it.urls["openai"] = url
         assert await it.ask() == "".join(pieces).removeprefix("<think>a</think>")
+
+    assert it.told_of(AttemptFailed) == []
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ("They want the ", "hours.\n</thi", "nk>\n\nWe open ", "at nine."),
+        ("```\nWe open ", "at nine.\n```"),
+        ('{"response": "We ', 'open at nine."}'),
+        ("We open at nine.<|im_", "end|>\n<|im_start|>user\nAnd on Sunday?"),
+        ("We open at nine [do", "c1].\u30104:0\u2020source\u3011"),
+        ("*Smiles ", "warmly* We open at ", "nine. [pause]"),
+    ],
+    ids=["thoughts", "a fence", "JSON", "an invented turn", "citations", "directions"],
+)
+async def test_only_the_answer_is_passed_on(pieces: tuple[str, ...]) -> None:
+    async with writing(*pieces, finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        assert await it.ask() == "We open at nine."
 
     assert it.told_of(AttemptFailed) == []
 

@@ -1,0 +1,249 @@
+"""The marks in a model's text that are not speech, as a table for `SpokenText`.
+
+Each row of `marks.yaml` is a `TextMark`: its beginning, its complete form, and what to say instead.
+`template_rules.py` reads tags and tokens.
+"""
+
+import html
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from calls.languages.facts import languages
+from processors.answering.template_rules import (
+    DATA,
+    THOUGHTS,
+    Effect,
+    Found,
+    MarkPlace,
+    Over,
+    parts,
+    tag,
+    to_tool,
+    token,
+    until,
+)
+from processors.answering.written_call_rules import (
+    UNREADABLE,
+    Brackets,
+    as_object,
+    looks_like_call,
+    read_json,
+)
+
+ITEM: Final = r"\g<1>, "
+CELL: Final = "cell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextMark:
+    """One kind of mark.
+
+    Attributes:
+        key: The attribute of `SpokenTextRule` that removes it; empty if its reader decides.
+        first: The possible first characters.
+        whole: The complete form; required text after the mark is a lookahead.
+        begun: The possible beginnings; text that matches is held.
+        said: What is said instead, as a template of `re`, or the name of a reader in `_READERS`.
+        where: Where the mark may be. `start`, `line`, `sentence`: at the beginning of the text, or
+            of one. `row`, `address`: inside one. `item`: at the beginning of a line that is an
+            item, a heading or a row.
+        over: If set, the text after the mark is removed until this pattern matches.
+        effect: What it changes in the text around it.
+    """
+
+    whole: str
+    first: str
+    key: str = ""
+    begun: str = "(?!)"
+    said: str = ""
+    where: str = ""
+    over: str = ""
+    effect: Effect | None = None
+    _whole: re.Pattern[str] = field(init=False)  # compiled at import, so that no call waits for it
+    _begun: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_whole", re.compile(self.whole))
+        object.__setattr__(self, "_begun", re.compile(self.begun))
+
+    def find(self, text: str, at: int, place: MarkPlace) -> Found | None:
+        """Return the mark at `at`, if it is complete there."""
+        match = self._whole.match(text, at)
+        if match is None:
+            return None
+        size = match.end() - at
+        if read := _READERS.get(self.said):
+            return read(match, size, place)
+        over = until(self.over) if self.over else None
+        template = self.key in ("special_tokens", "reasoning", "tool_calls")
+        call = "" if self.over and self.key == "tool_calls" else None
+        return Found(size, match.expand(self.said), over, call, self.effect, template)
+
+    def may_be(self, text: str, at: int) -> bool:
+        """Return whether the text from `at` on may become this mark."""
+        return self._begun.fullmatch(text, at) is not None
+
+
+def _brackets() -> Over:
+    brackets = Brackets()
+    return lambda text: len(text) if brackets.close(text[-1]) else None
+
+
+def _json(_match: re.Match[str], _size: int, place: MarkPlace) -> Found:
+    name = place.name_and_space
+    if not name:
+        return Found(0, over=_brackets(), call="", is_template=True, then=_answer_in_json)
+    return Found(0, over=_brackets(), call=name, effect=Effect.CALL, is_template=True)
+
+
+def _fence(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    return Found(
+        size, over=until(re.escape(match[0])), call="", is_template=True, then=_answer_in_fence
+    )
+
+
+def _code(match: re.Match[str], _size: int, place: MarkPlace) -> Found | None:
+    """Return a call in code, such as `book(day="Monday")`, of which only the brackets follow."""
+    name = place.name_and_space
+    named = re.match(r"\w+\s*[=:]|\{|[\w.]+\(", match[1] or "")
+    if not (named or place.is_name(name)):
+        return None
+    return Found(0, over=_brackets(), call=name, effect=Effect.CALL, is_template=True)
+
+
+def _arguments(_match: re.Match[str], size: int, place: MarkPlace) -> Found:
+    """Return Mistral's `[ARGS]`, which stands between a tool's name and its arguments."""
+    call = f"{place.name_and_space} "
+    return Found(size, over=first_object(), call=call, effect=Effect.CALL, is_template=True)
+
+
+def _react(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    return Found(size, over=_input_over(), call=match[0], is_template=True)
+
+
+def first_object() -> Over:
+    """Return a function that finds the end of the first object in JSON."""
+    brackets = Brackets()
+    return lambda text: len(text) if "{" in text and brackets.close(text[-1]) else None
+
+
+def _input_over() -> Over:
+    """Return a function that finds the end of a JSON value, a fence, or a line."""
+    brackets = Brackets()
+
+    def over(text: str) -> int | None:
+        begun = text.lstrip()
+        if begun[:1] == "`":
+            return len(text) if begun.count("```") > 1 else None
+        if begun[:1] in ("{", "["):
+            return len(text) if brackets.close(text[-1]) else None
+        return len(text) if begun and text[-1] == "\n" else None
+
+    return over
+
+
+_ANSWERS: Final = re.compile(
+    r"(?:final_?)?(?:answer|response|reply|text|content|message|output|speech|say|result|spoken"
+    r"|utterance|antwort|respuesta|r\u00e9ponse|risposta|resposta)(?:_text)?"
+)
+_ANSWERED: Final = re.compile(r"(?i)final|answer|respon|reply|speak|say")
+_CODE: Final = re.compile(r"(?m)^\s*[\w.]+(?:\(|\s*[=:+-]?=\s)|^\s*<\w|[;{}]\s*$|\w\(\)|=>|::")
+_PLAIN_FENCES: Final = frozenset({"", "text", "txt", "plaintext", "plain", "markdown", "md"})
+
+
+def _answer_in_json(text: str) -> Found:
+    """Return the answer that a model wrote as JSON; nothing for a call or other data."""
+    try:
+        value = read_json(text, 0)[0]
+    except UNREADABLE:
+        return Found(0)
+    if answer := _answer_in(value):
+        return Found(0, again=answer)
+    items = list(as_object(value).items())
+    only = items[0][1] if len(items) == 1 and isinstance(items[0][1], str) else ""
+    is_answer = " " in only.strip() and not THOUGHTS.search(items[0][0].lower())
+    return Found(0, spare=only if is_answer else "")
+
+
+def _answer_in(value: Any) -> str:
+    """Return the words under a key such as `response`; nothing in a call."""
+    items = [(parts(str(key)), item) for key, item in as_object(value).items()]
+    named = [item for key, item in items if key in ("action", "tool", "name") and item]
+    answers = any(_ANSWERED.search(str(item)) for item in named)
+    if looks_like_call(value) and not answers:
+        return ""
+    for key, item in items:
+        if _ANSWERS.fullmatch(key) or (answers and key in ("action_input", "input")):
+            found = item if isinstance(item, str) else _answer_in(item)
+            if found:
+                return found
+    return ""
+
+
+def _answer_in_fence(text: str) -> Found:
+    """Return the words in a fence without a language; nothing for code."""
+    content = re.sub(r"[`~]{3,}$", "", text)
+    info, line, rest = content.partition("\n")
+    if not line or " " in info.strip():
+        info, rest = "", content
+    words = rest.strip()
+    if words[:1] in ("{", "["):
+        return _answer_in_json(words)
+    is_code = _CODE.search(words) or info.strip().lower() not in _PLAIN_FENCES
+    return Found(0, spare="" if is_code else words)
+
+
+def _direction(match: re.Match[str], size: int, _place: MarkPlace) -> Found | None:
+    """Return how to replace a stage direction; `None` for emphasis within a sentence."""
+    goes_on = (match[2] or "").islower()
+    return Found(size) if match[1].islower() and not goes_on else None
+
+
+def _entity(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    return Found(size, html.unescape(match[0]))
+
+
+_READERS: Final[Mapping[str, Callable[[re.Match[str], int, MarkPlace], Found | None]]] = {
+    "tag": tag,
+    "token": token,
+    "json": _json,
+    "fence": _fence,
+    "code": _code,
+    "arguments": _arguments,
+    "react": _react,
+    "to": to_tool,
+    "entity": _entity,
+    "direction": _direction,
+}
+"""Functions for marks whose replacement a template cannot describe."""
+
+
+def _marks() -> tuple[TextMark, ...]:
+    """Return the marks in `marks.yaml`, with its word lists filled in."""
+    words = {name: "|".join(lists) for name, lists in DATA["words"].items()}
+    dotted = [facts for facts in languages().values() if facts.ordinal_before]
+    counted = frozenset[str]().union(*(facts.months | facts.ordinal_before for facts in dotted))
+    words["counted"] = "|".join(map(re.escape, sorted(counted)))
+
+    def fill(pattern: str) -> str:
+        return re.sub(r"%(\w+)%", lambda found: words[found[1]], pattern)
+
+    return tuple(_mark({key: fill(text) for key, text in row.items()}) for row in DATA["marks"])
+
+
+def _mark(row: dict[str, str]) -> TextMark:
+    """Return a mark; one of words may begin with each of their beginnings."""
+    effect = Effect[row.pop("effect")] if "effect" in row else None
+    labels, after = row.pop("words", ""), row.pop("after", "")
+    if labels:
+        row["first"] = "".join({label[0] for label in labels.split("|")})
+        row["begun"] = "|".join(
+            "(?:".join(map(re.escape, label)) + after + ")?" * (len(label) - 1)
+            for label in labels.split("|")
+        )
+    return TextMark(**row, effect=effect)
+
+
+MARKS: Final = _marks()
