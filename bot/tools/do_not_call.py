@@ -1,24 +1,28 @@
 """Puts a person's number on the do-not-call list: by a tool of the model, or by the person's words.
 
-Rules: the model decides first, with its tool. If it has answered a turn without using the tool, or
-no model can answer, the person's words count if they are unmistakable. A request is confirmed only
-once the number is listed, and can be taken back in the same call. A number that was listed before
-the call stays listed.
+Rules: the model decides first, with its tool. If it has answered a turn that names calls without
+using the tool, it is asked about that turn, yes or no. Words decide only if no model answers, and
+only if they are unmistakable. A request is confirmed only once the number is listed.
+
+A number that was listed in this call is taken off again after an explicit wish, a question to the
+person, and a clear yes in their next turn; in doubt it stays. A number that was listed before the
+call stays listed.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from loguru import logger
 
-from bot.tools.opt_out_rules import wants_calls_after_all, wants_no_calls
+from bot.tools.opt_out_question import NotedTurn, OptOutQuestion, SentenceJudge, Wish
+from bot.tools.opt_out_rules import is_clear_yes
 from bot.tools.toolbox import Tool, ToolFailed
 from calls.caller import is_dialable
 from calls.entry import Emit
-from calls.events import Event, TranscriptFinal, TurnDecided, TurnEnded
+from calls.events import AgentSaid, Event, TranscriptFinal, TurnDecided, TurnEnded
 from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
@@ -92,8 +96,19 @@ class OptOuts:
     this one ends.
     """
 
-    def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, emit: Emit) -> None:
-        """Use the list `numbers`, and keep pending numbers on disk in `kept`."""
+    def __init__(
+        self,
+        numbers: DoNotCallList,
+        kept: OwedNumbers,
+        *,
+        emit: Emit,
+        question: OptOutQuestion | None = None,
+    ) -> None:
+        """Use the list `numbers`, and keep pending numbers on disk in `kept`.
+
+        `question` asks a model about the words of a person, in each call.
+        """
+        self.question = question
         self._numbers = numbers
         self._kept = kept
         self._emit = emit
@@ -223,9 +238,19 @@ async def open_opt_outs(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
 KEPT_S: Final = 3.0  # how long the person waits for the confirmation, and the call at its end
 MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is not a plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
+QUESTION_MARKS: Final = frozenset("?？؟;՞")  # noqa: RUF001 - as other scripts write them
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
     "and that they can take this back now. If they do not, say goodbye."
+)
+ASK_FIRST: Final = (
+    "Nothing has changed yet. Ask the caller now whether their number shall come off the "
+    "do-not-call list, so that they may be called again: one question, to be answered with yes or "
+    "no. Use this tool again after their answer."
+)
+NOT_CONFIRMED: Final = (
+    "The caller did not answer that question with a clear yes, so the number stays on the list. "
+    "Tell the caller so, and that the staff can take it off."
 )
 TAKEN_BACK: Final = "The number is off the list again. Tell the caller that they may be called."
 NOT_LISTED_HERE: Final = (
@@ -240,6 +265,14 @@ NOT_LISTED: Final = (
     "you have not been able to note it yet, and that you go on trying."
 )
 NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, for the staff."
+
+
+@dataclass(slots=True)
+class _Confirmation:
+    """The question whether the number shall come off the list, and who wanted it asked."""
+
+    by: str  # model, words
+    is_asked: bool = False  # the person has heard it
 
 
 class DoNotCallRequests:
@@ -268,41 +301,43 @@ class DoNotCallRequests:
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
         self._number = number if listable else ""
-        self._turn = turn
-        self._emit = emit
-        self._utc_s = utc_s
-        self._say = say
-        self._stored = stored
-        self._dial_id = dial_id
-        self._also = also
+        self._turn, self._utc_s = turn, utc_s
+        self._emit, self._say, self._stored = emit, say, stored
+        self._dial_id, self._also = dial_id, also
         self._owed: OwedNumber | None = None  # what `_listing` lists
         self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
         self._request = (0, "")  # its turn, and how it was recognised: by `words` or by the `model`
+        self._judge = SentenceJudge(opt_outs.question, self._act, turn=turn, emit=emit)
+        # Owned by this object, which cancels them: see `close`.
         self._saying: asyncio.Task[None] | None = None
+        self._taking_back: asyncio.Task[str] | None = None
+        self._confirmation: _Confirmation | None = None
+        self._unconfirmed = False  # the person's answer was not a clear yes
         self._finals: list[str] = []  # of the turn in progress
         self._words = ""  # of the latest decided turn, as they may be stored
-        self._unjudged: int | None = None  # the turn whose words count unless the model decides
         self._over = False
 
     def notice(self, event: Event) -> None:
-        """Follow what the person says, and judge the words of each turn.
+        """Follow what is said, and judge each turn that names calls.
 
-        They are judged after the model could use its tools: when the turn has ended, when the next
+        A turn is judged after the model could use its tools: when the turn has ended, when the next
         one has been decided, or when no model can answer.
         """
         match event:
             case TranscriptFinal():
                 self._finals = [*self._finals, event.text][-MAX_FINALS:]
+            case AgentSaid() if self._confirmation and QUESTION_MARKS & set(event.text):
+                self._confirmation.is_asked = True
             case TurnDecided():
-                self._judge_words()  # of the previous turn, if that got no answer
+                self._judge.decide()  # the previous turn, if that got no answer
                 words, self._finals = " ".join(self._finals), []
                 self._words = self._stored(words)
-                asks = wants_calls_after_all if self._listing else wants_no_calls
-                self._unjudged = event.turn if self._number and asks(words) else None
+                if not self._hear_confirmation(words):
+                    self._note_turn(words, event.turn)
             case StageExhausted(stage="llm"):
-                self._judge_words()
-            case TurnEnded() if self._unjudged is not None and event.turn >= self._unjudged:
-                self._judge_words()
+                self._judge.decide(by_words=True)
+            case TurnEnded():
+                self._judge.decide(until=event.turn)
             case _:
                 pass
 
@@ -313,7 +348,7 @@ class DoNotCallRequests:
             del arguments
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
-            self._unjudged = None
+            self._judge.forget()
             done, _ = await asyncio.wait({self._begin("model")}, timeout=KEPT_S)
             if not done:
                 raise ToolFailed(NOT_LISTED)
@@ -333,90 +368,121 @@ class DoNotCallRequests:
     def undo_tool(self) -> Tool:
         """Return the model's tool to take the number off the list again.
 
-        It is a separate tool: an argument of the other one might be set by mistake.
+        It is a separate tool: an argument of the other one might be set by mistake. It takes the
+        number off only after the person has said yes to the question, whatever the model says.
         """
 
         async def run(arguments: Mapping[str, Any]) -> str:
             del arguments
-            self._unjudged = None
-            return await self._take_back("model")
+            self._judge.forget()
+            if self._taking_back is not None:
+                result = await asyncio.shield(self._taking_back)
+                if result != TAKEN_BACK:
+                    raise ToolFailed(result)
+                return result
+            if self._listing is None:
+                raise ToolFailed(NOT_LISTED_HERE)
+            if self._unconfirmed:
+                self._unconfirmed = False
+                raise ToolFailed(NOT_CONFIRMED)
+            self._confirmation = _Confirmation("model")
+            return ASK_FIRST
 
         return Tool(
             name="allow_calls",
             description=(
                 "Take the person off the do-not-call list again. Only if they were put on it in "
-                "this call, and say that they did not mean that."
+                "this call, and now explicitly wish to be called again."
             ),
             parameters={"type": "object", "properties": {}, "required": []},
             run=run,
         )
 
     async def close(self) -> None:
-        """Wait briefly for a pending number; emit an event if it is not listed by then.
+        """Wait briefly for pending numbers; emit an event if one is not listed by then.
 
         Words that no turn contains count as well: the person may have hung up after them.
         """
         words, self._finals = " ".join(self._finals), []
-        if self._listing is None and self._number and wants_no_calls(words):
-            self._words, self._unjudged = self._stored(words), self._turn()
-        self._judge_words()
-        pending = {task for task in (self._listing, self._saying) if task}
+        if words and self._listing is None:
+            self._judge.decide()
+            self._words = self._stored(words)
+            self._note_turn(words, self._turn())
+        self._judge.decide()
         try:
+            await self._judge.wait()
+            pending = {task for task in (self._listing, self._saying, self._taking_back) if task}
             if pending:
                 await asyncio.wait(pending, timeout=KEPT_S)
         finally:
+            self._judge.close()
             self._over = True
-            if self._saying:
-                self._saying.cancel()
+            for task in filter(None, (self._saying, self._taking_back)):
+                task.cancel()
             if self._listing and not self._listing.done():
                 turn, by = self._request
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
-    def _judge_words(self) -> None:
-        """Act on an unmistakable turn in which the model has not used its tool, if there is one."""
-        if self._unjudged is None:
-            return
-        self._unjudged = None
-        takes_back = self._listing is not None
-        if not takes_back:
-            self._begin("words")
-        if self._saying:
-            self._saying.cancel()
-        # Owned by this object, which cancels it: see `close`.
-        self._saying = asyncio.get_running_loop().create_task(
-            self._confirm(takes_back=takes_back), name="confirm an opt-out"
-        )
+    def _note_turn(self, words: str, turn: int) -> None:
+        if self._number:
+            wish = Wish.CALLS_AGAIN if self._listing else Wish.NO_CALLS
+            self._judge.note(NotedTurn(number=turn, said=words, stored=self._words, wish=wish))
 
-    async def _confirm(self, *, takes_back: bool) -> None:
-        """Take the number off if `takes_back`; say what was done once it is committed."""
-        if takes_back:
-            with suppress(ToolFailed):
-                await self._take_back("words")
-                await self._say(Situation.CALLED_AGAIN)
-        elif self._listing is not None:
-            await asyncio.wait({self._listing})
-            await self._say(Situation.NOT_CALLED)
+    def _act(self, turn: NotedTurn, by: str) -> None:
+        """List the number, or ask whether to take it off, unless the model has done so."""
+        if (turn.wish is Wish.NO_CALLS) != (self._listing is None):
+            return
+        if turn.wish is Wish.NO_CALLS:
+            self._speak(Situation.NOT_CALLED, after=self._begin(by, turn.stored))
+        elif self._confirmation is None and self._taking_back is None:
+            self._confirmation = _Confirmation("words")
+            self._speak(Situation.CONFIRM_CALLS)
+
+    def _hear_confirmation(self, words: str) -> bool:
+        """Read a turn as the answer to the question; return whether it was a clear yes."""
+        asked, self._confirmation = self._confirmation, None
+        if asked is None or self._listing is None:
+            return False
+        if not (asked.is_asked and is_clear_yes(words)):
+            self._unconfirmed = asked.by == "model"
+            return False
+        self._taking_back = asyncio.get_running_loop().create_task(
+            self._take_back(asked.by), name="take a number off the do-not-call list"
+        )
+        if asked.by == "words":
+            self._speak(Situation.CALLED_AGAIN, after=self._taking_back)
+        return True
 
     async def _take_back(self, by: str) -> str:
-        """Take the number off the list and return the result for the model.
-
-        Raises:
-            ToolFailed: Nothing was listed in this call, or the database fails.
-        """
+        """Take the number off the list and return the result for the model."""
         listing, owed = self._listing, self._owed
         if listing is None or owed is None:
-            raise ToolFailed(NOT_LISTED_HERE)
+            return NOT_LISTED_HERE
         if not await self._opt_outs.take_back(owed, listing):
-            raise ToolFailed(NOT_TAKEN_BACK)
+            return NOT_TAKEN_BACK
         self._listing = self._owed = None
         self._emit(DoNotCallTakenBack(turn=self._turn(), by=by))
         return TAKEN_BACK
 
-    def _begin(self, by: str) -> "asyncio.Task[None]":
+    def _speak(self, situation: Situation, *, after: "asyncio.Task[Any] | None" = None) -> None:
+        """Say a prepared sentence once a task has succeeded; it replaces one not said yet."""
+
+        async def say() -> None:
+            if after is not None:
+                await asyncio.wait({after})
+                if after.cancelled() or after.result() not in (None, TAKEN_BACK):
+                    return
+            await self._say(situation)
+
+        if self._saying:
+            self._saying.cancel()
+        self._saying = asyncio.get_running_loop().create_task(say(), name="confirm an opt-out")
+
+    def _begin(self, by: str, words: str = "") -> "asyncio.Task[None]":
         """Return the task that lists the number; begin it unless there is one."""
         if self._listing is None:
             self._request = (self._turn(), by)
-            words = self._words or self._stored(" ".join(self._finals))
+            words = words or self._words or self._stored(" ".join(self._finals))
             self._owed = OwedNumber(
                 call_id=self._call_id,
                 number=self._number,
@@ -426,6 +492,7 @@ class DoNotCallRequests:
                 also=self._also,
                 words=words[-MAX_WORDS:],
             )
+            self._taking_back, self._unconfirmed = None, False
             self._listing = self._opt_outs.begin(self._owed)
             self._listing.add_done_callback(self._emit_listed)
         return self._listing

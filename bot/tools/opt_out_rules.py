@@ -1,11 +1,15 @@
-"""Recognises by patterns, without a model, that a person wants no further calls.
+"""Recognises by patterns that a person wants no further calls, or wants them again.
 
-Rules: the model decides first, with its tool. If it does not use the tool in a turn, the turn is an
-opt-out if one of its sentences is unmistakable: it tells us to stop calling or to take the person
-or their number off a list, or says that the person wants this. It must name the list or the calls:
-"take me off speaker" is not an opt-out. It must not be a question, negated, or a report of what
-others said, and a request about calls must have no time limit ("before noon"). A polite question
-("Could you take me off your list?") counts as a request.
+Rules: while a model answers, the model judges, with its tools or when it is asked about a sentence
+in which `names_calls` finds a reason to ask. The patterns of this module decide only when no model
+does. Then a turn is an opt-out if one of its sentences is unmistakable: it tells us to stop calling
+or to take the person or their number off a list, or says that the person wants this. "Take me off
+speaker" and "take me off the email list" are not opt-outs. It must not be a question, negated, or a
+report of what others said, and a request about calls must have no time limit ("before noon"). A
+polite question ("Could you take me off your list?") counts as a request.
+
+A listed number is taken off only after an explicit wish and a clear yes to our question; in doubt
+it stays listed.
 
 All languages of `opt_out_words` are searched, because a person may not answer in the agent's
 language.
@@ -21,6 +25,22 @@ from bot.tools.opt_out_words import LANGUAGES, Language
 
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched
+MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
+_CALLS: Final = re.compile(  # within a request; without it, "the email list" is another list
+    r"call|phon|ring|dial|number|ruf|nummer|appel|numero|llam|telef|chiam|lig|bel|dzwon|numer|ara"
+    r"|звон|номер"
+)
+_LETTERS: Final = str.maketrans({"ł": "l", "\u0131": "i", "ø": "o"})
+_HESITATIONS: Final = (
+    r"(?:(?:um|uh|er|oh|ah|well|so|ah|ahm|eh|euh|pues|bueno|ну|allora|nou|no coz) )*"
+)
+_LIST_NAMES: Final = re.compile(  # "take me off the do not call list" negates nothing
+    r"(do not|dont|no) call( list)?|nicht anrufen liste|de no llamar|di non chiamare"
+    r"|de nao (ligar|chamar)|nie dzwonic|(bel me niet|niet bellen) (lijst|register)"
+)
+_NO: Final = re.compile(
+    r"\b(no|not|dont|never|nein|nicht|nie|non|pas|jamais|nunca|mai|nao|nee|niet|nooit|нет|не|hayir)\b"
+)
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
 _CLAUSE: Final = re.compile(r"[,;:()\u2013\u2014]")
 _APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
@@ -53,10 +73,41 @@ def wants_no_calls(said: str) -> bool:
     return any(_is_opt_out(sentence) for sentence in sentences)
 
 
-def wants_calls_after_all(said: str) -> bool:
-    """Return whether the words of a turn take back an opt-out."""
+def names_calls(said: str) -> bool:
+    """Return whether the words of a turn are about calls, so that a model is worth asking."""
     words, _ = _words(said[:MAX_CHARACTERS])
-    return any(re.search(rf"\b(?:{language.back})", words) for language in LANGUAGES.values())
+    return any(re.search(rf"\b{item.suspects}\b", words) for item in LANGUAGES.values())
+
+
+def wants_calls_after_all(said: str) -> bool:
+    """Return whether the words of a turn explicitly wish further calls; ask before acting on it."""
+    return any(_is_wish(sentence) for sentence in _SENTENCE.findall(said[:MAX_CHARACTERS]))
+
+
+def is_clear_yes(said: str) -> bool:
+    """Return whether the words of a turn are a yes to a question, and nothing else."""
+    words, _ = _words(said[:MAX_CHARACTERS])
+    if len(words.split()) > MAX_YES_WORDS or _NO.search(words) or "?" in said:
+        return False
+    return any(
+        re.match(rf"{_HESITATIONS}{item.agrees}\b", words)
+        and not re.search(rf"\b{item.declines}\b", words)
+        for item in LANGUAGES.values()
+    )
+
+
+def _is_wish(sentence: str) -> bool:
+    words, starts = _words(sentence)
+    if sentence.rstrip().endswith("?") and not _TAG.search(words):
+        return False
+    begin = max((start for start in starts if _LEADS.fullmatch(words[:start])), default=0)
+    words = words[begin:]  # "No, you can still call me": but "No quiero" is one clause
+    for language in LANGUAGES.values():
+        if re.search(rf"\b{language.back}", words):
+            bare = _LIST_NAMES.sub("", words)
+            if not re.search(rf"\b(?:{language.denies}|{language.others})\b", bare):
+                return True
+    return False
 
 
 def _is_opt_out(sentence: str) -> bool:
@@ -70,6 +121,8 @@ def _is_opt_out(sentence: str) -> bool:
                 continue
             if _is_question(language, words, found, is_asked=is_asked):
                 continue
+            if _is_about_other(language, words, found):
+                continue
             if limit_matters and _has_limit(language, words, found, starts, begin):
                 continue
             return True
@@ -79,7 +132,7 @@ def _is_opt_out(sentence: str) -> bool:
 def _matches(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
     """Yield each request, and whether a time limit would make it something else."""
     for pattern, limit_matters in ((language.calls, True), (language.lists, False)):
-        for found in re.finditer(rf"\b(?:{pattern})", words):
+        for found in re.finditer(rf"\b{pattern}", words):
             yield found, limit_matters
 
 
@@ -92,7 +145,16 @@ def _is_negated_or_reported(language: Language, before: str, clause: str) -> boo
         clause: The words before it in its own clause; a negation counts in their last part.
     """
     near = _JOINTS.split(clause)[-1]
-    return bool(re.search(language.denies, near) or re.search(language.others, before))
+    denied = re.search(rf"\b{language.denies}\b", near)
+    return bool(denied or re.search(rf"\b{language.others}\b", before))
+
+
+def _is_about_other(language: Language, words: str, found: re.Match[str]) -> bool:
+    """Return whether a request is about letters or emails, or calls are welcome."""
+    rest = f"{words[: found.start()]} {words[found.end() :]}"
+    if re.search(rf"\b{language.back}", rest):
+        return True
+    return bool(re.search(rf"\b{language.channels}\b", words) and not _CALLS.search(found[0]))
 
 
 def _is_question(language: Language, words: str, found: re.Match[str], *, is_asked: bool) -> bool:
@@ -103,10 +165,10 @@ def _is_question(language: Language, words: str, found: re.Match[str], *, is_ask
     lead = _LEADS.match(words)
     first = lead.end() if lead else 0
     until_end = words[: found.end()]
-    begs = re.search(rf"\b(?:{language.begs})", until_end)
+    begs = re.search(rf"\b{language.begs}", until_end)
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= 3:
         return False
-    return is_asked or bool(re.match(language.asks, words[first:]))
+    return is_asked or bool(re.match(rf"{language.asks}\b", words[first:]))
 
 
 def _has_limit(
@@ -132,7 +194,7 @@ def _words(text: str) -> tuple[str, list[int]]:
     for clause in _CLAUSE.split(_APOSTROPHES.sub("", text.casefold())):
         bare = "".join(
             item for item in unicodedata.normalize("NFD", clause) if not unicodedata.combining(item)
-        )
+        ).translate(_LETTERS)
         plain = " ".join(re.sub(r"[^\w ]", " ", bare).split())
         if plain and words:
             starts.append(len(words) + 1)

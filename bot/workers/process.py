@@ -23,6 +23,7 @@ from bot.health.view import ProviderView, watch_providers
 from bot.http import open_connections
 from bot.tools import do_not_call as opt_outs
 from bot.tools.do_not_call import OptOuts, open_opt_outs
+from bot.tools.opt_out_question import OptOutQuestion
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
 from bot.workers.interpreter import (
     free_ended_calls,
@@ -42,7 +43,8 @@ from campaigns.store.dials import Ledger
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.lag import Lag
 from operations.after_call import work
-from operations.after_call.opening import open_after_calls
+from operations.after_call.asking import ResultPen
+from operations.after_call.opening import make_pen, open_after_calls
 from operations.crm.opening import open_crm
 from operations.database.database import Database
 from operations.database.schema import compile_tables
@@ -81,7 +83,8 @@ async def open_shared(
             opened.push_async_callback(service.close)
         posts = SummaryPosts(settings.transfer.webhook_url, retries)
         await enter(open_summary_posts(posts))
-        opt_outs = await enter(_open_opt_outs(settings, database, measuring))
+        pen = make_pen(settings, policies["llm"], services, measuring.emit)
+        opt_outs = await enter(_open_opt_outs(settings, database, measuring, pen))
         gate = await enter(_open_gate(settings, database, measuring.emit))
         yield Shared(
             settings=settings,
@@ -112,15 +115,17 @@ async def _open_gate(
 
 @asynccontextmanager
 async def _open_opt_outs(
-    settings: Settings, database: Database, measuring: LagReporter
+    settings: Settings, database: Database, measuring: LagReporter, pen: ResultPen
 ) -> AsyncIterator[OptOuts | None]:
     """Yield the recorder of opt-outs, which runs during the block; `None` without campaigns."""
     if not settings.campaigns:
         yield None
         return
     contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED_NUMBERS)
-    async with open_opt_outs(OptOuts(contacts, kept, emit=measuring.emit)) as opt_outs:
-        yield opt_outs
+    question = OptOutQuestion(pen)
+    recorder = OptOuts(contacts, kept, emit=measuring.emit, question=question)
+    async with open_opt_outs(recorder):
+        yield recorder
 
 
 def load_providers(settings: Settings) -> None:

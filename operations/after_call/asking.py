@@ -176,7 +176,7 @@ class ResultPen:
         instruction = question.prompt
         for _ in range(MAX_QUESTIONS):
             pen_question = PenQuestion(instruction=instruction, text=text)
-            name, answer = await self._run_down_ladder(pen_question)
+            name, answer = await self.write(pen_question)
             used = use_of(name, pen_question, answer)  # before it is read: invalid ones cost, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
             self.retries.emit(priced)
@@ -186,7 +186,12 @@ class ResultPen:
             instruction = question.prompt + REFUSED_PROMPT.format(wrong=read)
         return WrittenResult(why="malformed")
 
-    async def _run_down_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
+    async def write(self, question: PenQuestion) -> tuple[str, PenAnswer]:
+        """Return the name of the first rung that answers a question, and its answer.
+
+        Raises:
+            ServiceError: No rung answers.
+        """
         works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
             rung.name: partial(self._write_at_gate, rung, question) for rung in self.rungs
         }

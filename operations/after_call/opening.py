@@ -10,7 +10,7 @@ from bot.config.settings import Settings
 from calls.cost import PriceTable
 from calls.entry import Emit, Entry
 from fallbacks.ladder import StagePolicy
-from operations.after_call.asking import STAGE, ResultPen
+from operations.after_call.asking import NO_PRICES, STAGE, ResultPen
 from operations.after_call.work import AfterCalls, CallPurpose, CallResults, TakeCallback
 from operations.crm.reporting import CrmReporter
 from operations.database.database import Database
@@ -63,7 +63,7 @@ async def open_after_calls(
         return
     after_calls = AfterCalls(
         results=CallResults(database),
-        pen=_make_pen(settings, policy, clients, prices, emit),
+        pen=make_pen(settings, policy, clients, emit, prices) if asks_a_model(settings) else None,
         reporter=reporter,
         take_callback=take_callback,
         purpose=purpose,
@@ -81,19 +81,14 @@ async def open_after_calls(
         await after_calls.close()
 
 
-def _make_pen(
+def make_pen(
     settings: Settings,
     policy: StagePolicy,
     clients: Mapping[str, object],
-    prices: PriceTable,
     emit: Emit,
-) -> ResultPen | None:
-    """Return the model ladder of the calls, with `after_call.models` in place of their models.
-
-    `None` if no model is asked.
-    """
-    if not asks_a_model(settings):
-        return None
+    prices: PriceTable = NO_PRICES,
+) -> ResultPen:
+    """Return the model ladder of the calls, with `after_call.models` in place of their models."""
     models = settings.after_call.models
     rungs = tuple(
         rung_of(

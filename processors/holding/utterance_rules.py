@@ -125,6 +125,7 @@ class Situation(StrEnum):
     ACCEPT_EITHER = "accept_either"  # the same, by keypad or with yes and no
     NOT_KEPT = "not_kept"  # the message could not be stored
     NOT_CALLED = "not_called"  # the number was put on the do-not-call list
+    CONFIRM_CALLS = "confirm_calls"  # asks whether the number shall come off that list
     CALLED_AGAIN = "called_again"  # the number was taken off that list again, in the same call
     GOODBYE = "goodbye"
 

@@ -3,7 +3,12 @@
 
 import pytest
 
-from bot.tools.opt_out_rules import wants_calls_after_all, wants_no_calls
+from bot.tools.opt_out_rules import (
+    is_clear_yes,
+    names_calls,
+    wants_calls_after_all,
+    wants_no_calls,
+)
 from bot.tools.opt_out_words import LANGUAGES
 
 WISHES = {
@@ -22,7 +27,9 @@ WISHES = {
         "I don't want any more calls",
         "I don\N{RIGHT SINGLE QUOTATION MARK}t want you to call, okay?",
         "Lose my number",
-        "Quit bothering us",
+        "You people need to stop calling me.",
+        "Please remove my number.",
+        "These calls have to stop.",
         "Don't call again",
         "I am not interested so please do not call this number again",
         "Could you please take me off your calling list?",
@@ -32,12 +39,14 @@ WISHES = {
         "My name is Ada Brown and I want to be removed from your list.",
         "No more calls, please.",
         "I'm busy today. Don't ever call me again.",
-        "I don't want to hear from you ever again.",
+        "I don't accept cold calls.",
         "Don't call me again, I'm at work.",
         "hello no thank you please do not call again",
         "I'd prefer not to be called again.",
     ),
     "es": (
+        "Ya no me llamen.",
+        "No quiero que me vuelvan a llamar.",
         "No me llame más",
         "No me vuelva a llamar",
         "Dejen de llamar, por favor",
@@ -60,6 +69,9 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Bitte nicht mehr anrufen.",
+        "Ich widerspreche weiteren Werbeanrufen.",
+        "Sie sollen mich nicht mehr anrufen.",
         "Rufen Sie mich bitte nie wieder an.",
         "Rufen Sie hier nicht mehr an!",
         "Ruf mich nicht mehr an.",
@@ -72,6 +84,8 @@ WISHES = {
         "Streichen Sie uns bitte aus Ihrem System.",
     ),
     "fr": (
+        "Je ne souhaite plus recevoir d'appels.",
+        "Stop aux appels.",
         "Ne m'appelez plus.",
         "S'il vous plaît, ne m\N{RIGHT SINGLE QUOTATION MARK}appelez plus jamais.",
         "Ne me rappelez jamais.",
@@ -84,10 +98,48 @@ WISHES = {
         "Pourriez-vous me retirer de votre fichier ?",
         "Merci de retirer mon numéro de votre base de données.",
     ),
+    "it": (
+        "Non chiamatemi più.",
+        "Smettetela di chiamarmi.",
+        "Non voglio più ricevere telefonate.",
+        "Toglietemi dalla vostra lista.",
+        "Cancellate il mio numero.",
+    ),
+    "pt": (
+        "Não me ligue mais.",
+        "Parem de me ligar.",
+        "Retirem-me da vossa lista.",
+        "Não quero mais chamadas.",
+    ),
+    "nl": (
+        "Bel me nooit meer.",
+        "Belt u mij niet meer.",
+        "Stop met bellen.",
+        "Haal mij van uw lijst.",
+        "Ik wil niet meer gebeld worden.",
+    ),
+    "pl": (
+        "Nie dzwońcie do mnie więcej.",
+        "Proszę przestać dzwonić.",
+        "Proszę usunąć mój numer z listy.",
+    ),
+    "tr": (
+        "Beni bir daha aramayın.",
+        "Numaramı listenizden silin.",
+        "Aranmak istemiyorum.",
+    ),
 }
 
 OTHERS = {
     "en": (
+        "Don't bother me with the details.",
+        "Remove me from the email list, calls are fine.",
+        "Stop bothering me with these questions.",
+        "Please take me off your mailing list.",
+        "Please stop texting me.",
+        "Don't contact me by email, please.",
+        "Get me off this list of questions.",
+        "I never want to hear about that again.",
         "Take me off speaker, please.",
         "Take me off hold.",
         "Nobody ever calls me back from your company.",
@@ -132,6 +184,7 @@ OTHERS = {
         "",
     ),
     "es": (
+        "No me moleste con los detalles.",
         "No me llame mañana",
         "No me llame después de las seis",
         "Llámeme mañana",
@@ -156,6 +209,8 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Bitte nehmen Sie mich aus dem Newsletter.",
+        "Stören Sie mich nicht mit Einzelheiten.",
         "Rufen Sie mich nicht vor zwölf an.",
         "Rufen Sie mich heute nicht mehr an.",
         "Rufen Sie mich bitte morgen wieder an.",
@@ -167,6 +222,7 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "Ne me dérangez pas avec les détails.",
         "Ne m'appelez pas avant midi.",
         "Ne m'appelez plus le matin.",
         "Rappelez-moi demain.",
@@ -177,15 +233,60 @@ OTHERS = {
         "Ma femme dit : ne m'appelez plus.",
         "Ne m'appelez pas au travail.",
     ),
+    "it": (
+        "Non chiamatemi prima di mezzogiorno.",
+        "Perché non mi chiamate più?",
+        "Non mi disturbi con i dettagli.",
+        "Mia moglie dice di non chiamare più.",
+    ),
+    "pt": (
+        "Não me ligue antes do meio-dia.",
+        "Por que não me ligam mais?",
+        "Tire-me da lista de emails.",
+    ),
+    "nl": (
+        "Bel me niet voor de middag.",
+        "Waarom bellen jullie niet meer?",
+        "Haal mij van de mailinglijst.",
+    ),
+    "pl": (
+        "Nie dzwońcie do mnie przed południem.",
+        "Dlaczego już nie dzwonicie?",
+        "Proszę usunąć mnie z listy mailingowej.",
+    ),
+    "tr": (
+        "Beni yarın aramayın.",
+        "Neden beni aramıyorsunuz?",
+    ),
 }
 
 BACK = {
-    "en": ("No, you can still call me.", "Please keep me on the list.", "I didn't mean that."),
-    "es": ("Pueden llamarme otra vez.", "No quise decir eso."),
-    "ru": ("Можете мне звонить.", "Я не это имел в виду."),
-    "de": ("Sie dürfen mich gern wieder anrufen.", "Das habe ich nicht so gemeint."),
-    "fr": ("Vous pouvez encore m'appeler.", "J'ai changé d'avis."),
+    "en": (
+        "No, you can still call me.",
+        "Please keep me on the list.",
+        "Actually, please do call me.",
+        "Take me off the do not call list, please.",
+        "I would like to be called after all.",
+        "It's fine, calls are okay.",
+    ),
+    "es": ("Pueden llamarme otra vez.", "Quiero que me llamen."),
+    "ru": ("Можете мне звонить.", "Звоните мне."),
+    "de": ("Sie dürfen mich gern wieder anrufen.", "Rufen Sie mich ruhig wieder an."),
+    "fr": ("Vous pouvez encore m'appeler.", "Je veux bien recevoir vos appels."),
+    "it": ("Potete chiamarmi.",),
+    "pt": ("Podem ligar-me.",),
+    "nl": ("U mag mij weer bellen.",),
+    "pl": ("Mogą państwo do mnie dzwonić.",),
+    "tr": ("Beni arayabilirsiniz.",),
 }
+REFUSALS = (
+    *("No, I do not want that.", "I didn't ask for this call!", "Das wollte ich nicht."),
+    *("I didn't mean that.", "No quise decir eso.", "Das habe ich nicht so gemeint."),
+    *("Я не это имел в виду.", "J'ai changé d'avis.", "I changed my mind.", "Take that back."),
+    *("You called me three times!", "Why do you keep calling me?", "You can't call me."),
+    *("Keep me on the do not call list.", "Don't take me off that list.", "Can you call me?"),
+    *("Yes.", "Thank you, goodbye.", "Okay."),
+)
 
 
 def _each(table: dict[str, tuple[str, ...]]) -> list[str]:
@@ -207,7 +308,26 @@ def test_an_opt_out_can_be_withdrawn(said: str) -> None:
     assert wants_calls_after_all(said)
 
 
-@pytest.mark.parametrize("said", [*_each(WISHES), "Yes.", "Thank you, goodbye.", "Okay."])
+@pytest.mark.parametrize("said", _each(WISHES))
+def test_a_model_is_asked_about_each_request(said: str) -> None:
+    assert names_calls(said)
+
+
+@pytest.mark.parametrize(
+    "said", ["Yes.", "Yes, please.", "Um, yes.", "Ja, gern.", "Sí, claro.", "Да", "Evet.", "Tak."]
+)
+def test_a_plain_yes_is_clear(said: str) -> None:
+    assert is_clear_yes(said)
+
+
+@pytest.mark.parametrize(
+    "said", [*REFUSALS[:-3], "", "Yes?", "Yes, but not now.", "Okay, no.", "Nein.", "Maybe yes."]
+)
+def test_anything_else_is_no_clear_yes(said: str) -> None:
+    assert not is_clear_yes(said)
+
+
+@pytest.mark.parametrize("said", [*_each(WISHES), *REFUSALS])
 def test_other_words_withdraw_no_opt_out(said: str) -> None:
     assert not wants_calls_after_all(said)
 

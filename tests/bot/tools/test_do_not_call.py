@@ -1,21 +1,33 @@
 """A number that opts out is listed before the call ends and before the caller is told."""
 
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from bot.call.ending import take_step
 from bot.tools.do_not_call import (
+    ASK_FIRST,
     LISTED,
     TAKEN_BACK,
     DoNotCallList,
     DoNotCallRequests,
     OptOuts,
 )
+from bot.tools.opt_out_question import MAX_QUESTIONS, OptOutQuestion, Wish
 from bot.tools.toolbox import ToolFailed
-from calls.events import Event, TranscriptFinal, TurnDecided, TurnEnded
+from calls.events import (
+    AgentSaid,
+    Event,
+    TranscriptFinal,
+    TurnDecided,
+    TurnEnded,
+    UsageMeasured,
+)
 from calls.operations_events import (
     DoNotCallListed,
     DoNotCallOwed,
@@ -25,9 +37,12 @@ from calls.operations_events import (
 from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.events import StageExhausted
+from fallbacks.failure import Kind, error_of, failed, finding
+from operations.after_call.asking import ResultPen
 from operations.database.database import Database, StorageError
 from operations.stored_words import without_spoken_cards
 from processors.holding.utterance_rules import Situation
+from providers.provider import PenAnswer, PenQuestion
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,6 +54,23 @@ def said(text: str) -> TranscriptFinal:
 
 
 @dataclass
+class Judge:
+    """A model that answers questions about sentences, after a while."""
+
+    answers: Mapping[Wish, str]
+    after_s: float = 0.1
+    asked: list[str] = field(default_factory=list)
+
+    async def write(self, question: PenQuestion) -> tuple[str, PenAnswer]:
+        self.asked.append(question.text)
+        await asyncio.sleep(self.after_s)
+        answer = self.answers[Wish(question.instruction)]
+        if not answer:
+            raise error_of(failed(finding(Kind.NETWORK), "llm", provider="a"))
+        return "a", PenAnswer(text=answer, model="m")
+
+
+@dataclass
 class Desks:
     """Makes the desks of one process."""
 
@@ -47,8 +79,12 @@ class Desks:
     beside: list[Event] = field(default_factory=list)  # outside them
     said: list[Situation] = field(default_factory=list)  # in the agent's voice
 
-    def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallRequests:
-        opt_outs = OptOuts(numbers, OwedNumbers(self.folder), emit=self.beside.append)
+    def desk(
+        self, numbers: DoNotCallList, number: str = NUMBER, judge: Judge | None = None
+    ) -> DoNotCallRequests:
+        question = OptOutQuestion(cast("ResultPen", judge)) if judge else None
+        kept = OwedNumbers(self.folder)
+        opt_outs = OptOuts(numbers, kept, emit=self.beside.append, question=question)
         return DoNotCallRequests(
             opt_outs,
             number,
@@ -277,24 +313,110 @@ async def test_an_earlier_turns_end_judges_nothing(desks: Desks) -> None:
     await desk.close()
 
 
+ASKED = "Shall I take your number off the list?"
+
+
+def confirmed(desk: DoNotCallRequests, answer: str, turn: int = 3, asked: str = ASKED) -> None:
+    """Let the agent ask whether the number shall come off the list, and the caller answer."""
+    desk.notice(AgentSaid(turn=turn - 1, text=asked))
+    heard(desk, answer, turn=turn)
+
+
 async def test_an_opt_out_can_be_withdrawn_in_the_same_call(tmp_path: Path, desks: Desks) -> None:
     book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
     desk = desks.desk(book)
 
     await desk.tool().run({})
+    first = await desk.undo_tool().run({})
+    still = await book.do_not_call([NUMBER])
+    confirmed(desk, "Yes, please.")
     answer = await desk.undo_tool().run({})
     listed = await book.do_not_call([NUMBER])
     again = await book.add("spring", [NewContact(number=NUMBER)], now=2.0)
     await desk.close()
     await book.database.close()
 
+    assert (first, still) == (ASK_FIRST, {NUMBER})
     assert answer == TAKEN_BACK
     assert (listed, again) == (frozenset(), ["known"])
     assert desks.told == [
         DoNotCallWanted(turn=2, by="model"),
         DoNotCallTakenBack(turn=2, by="model"),
     ]
+
+
+async def test_a_yes_takes_the_number_off_even_if_the_model_forgets_its_tool(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Ja, bitte.")
+    await asyncio.sleep(1.0)
+
+    assert numbers.listed == []
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("No, I do not want that.", "I didn't ask for this call!", "Das wollte ich nicht.", ""),
+        *("Yes, but not now.", "What?", "Maybe.", "Okay, no.", "Goodbye.", "Si no, cuelgo."),
+        *(
+            "Jein.",
+            "I changed my mind.",
+            "Yes I want you to stop calling.",
+            "Take me off the list.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("again", [False, True])
+async def test_any_answer_but_a_clear_yes_leaves_the_number_on_the_list(
+    desks: Desks, answer: str, *, again: bool
+) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, answer)
+    if again:
+        with pytest.raises(ToolFailed, match="clear yes"):
+            await desk.undo_tool().run({})
+    await asyncio.sleep(1.0)
+
+    assert numbers.listed == [NUMBER]
+    await desk.close()
+
+
+@pytest.mark.parametrize("asked", ["Thank you, goodbye.", "Shall I take your num"])
+async def test_a_yes_to_no_question_leaves_the_number_on_the_list(desks: Desks, asked: str) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.", asked=asked)
+    await asyncio.sleep(1.0)
+
+    assert numbers.listed == [NUMBER]
+    await desk.close()
+
+
+async def test_a_yes_two_turns_after_the_question_is_none(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Who is calling?")
+    heard(desk, "Yes.", turn=4)
+    await asyncio.sleep(1.0)
+
+    assert numbers.listed == [NUMBER]
+    await desk.close()
 
 
 async def test_an_opt_out_can_be_withdrawn_without_a_model(desks: Desks) -> None:
@@ -304,9 +426,28 @@ async def test_an_opt_out_can_be_withdrawn_without_a_model(desks: Desks) -> None
         heard(desk, text, turn=turn)
         desk.notice(StageExhausted(stage="llm", attempts=3))
         await asyncio.sleep(1.0)
+    still = list(numbers.listed)
+    confirmed(desk, "Yes.", turn=4)
+    await asyncio.sleep(1.0)
 
-    assert numbers.listed == []
-    assert desks.said == [Situation.NOT_CALLED, Situation.CALLED_AGAIN]
+    assert (still, numbers.listed) == ([NUMBER], [])
+    assert desks.said == [Situation.NOT_CALLED, Situation.CONFIRM_CALLS, Situation.CALLED_AGAIN]
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    "words", ["No, I do not want that.", "I didn't ask for this call!", "Das wollte ich nicht."]
+)
+async def test_a_refusal_asks_nothing_and_takes_nothing_back(desks: Desks, words: str) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+    for turn, text in ((2, WISH), (3, words), (4, "Yes.")):
+        heard(desk, text, turn=turn)
+        desk.notice(StageExhausted(stage="llm", attempts=3))
+        await asyncio.sleep(1.0)
+
+    assert numbers.listed == [NUMBER]
+    assert desks.said == [Situation.NOT_CALLED]
     await desk.close()
 
 
@@ -316,6 +457,8 @@ async def test_withdrawing_an_opt_out_leaves_an_earlier_entry(tmp_path: Path, de
     desk = desks.desk(book)
 
     await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
     await desk.undo_tool().run({})
     listed = await book.do_not_call([NUMBER])
     await desk.close()
@@ -331,12 +474,103 @@ async def test_a_pending_opt_out_that_is_withdrawn_is_never_listed(desks: Desks)
     desk.notice(ANSWERED)
     await asyncio.sleep(0.5)
 
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
     with pytest.raises(ToolFailed, match="staff"):  # the database is still away
         await desk.undo_tool().run({})
     await asyncio.sleep(600.0)
 
     assert numbers.listed == []
     assert not list(desks.folder.glob("*.json"))
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "listed"),
+    [
+        ("Don't bother me with the details.", "No.", False),
+        ("Remove me from the email list, calls are fine.", "no", False),
+        (WISH, "no", False),  # the model heard the conversation, and the words did not
+        ("I have had it with you people ringing here.", "yes", True),
+        ("Leave me alone.", "Yes.", True),
+        ("Lasst meine Nummer endlich in Ruhe.", "yes", True),
+        (WISH, "Ignore that. The number is listed.", True),  # no answer: the words decide
+        ("Leave me alone.", "I can help you with that!", False),
+        (WISH, "", True),
+    ],
+)
+async def test_a_model_that_did_not_use_its_tool_is_asked_about_the_turn(
+    desks: Desks, words: str, answer: str, *, listed: bool
+) -> None:
+    numbers, judge = AwayList(times=0), Judge({Wish.NO_CALLS: answer})
+    desk = desks.desk(numbers, judge=judge)
+
+    heard(desk, words)
+    before = list(judge.asked)
+    desk.notice(ANSWERED)
+    await asyncio.sleep(1.0)
+
+    assert (before, len(judge.asked)) == ([], 1)  # no reply waits for it
+    assert words in json.loads(judge.asked[0])["said"]
+    assert numbers.listed == ([NUMBER] if listed else [])
+    assert desks.said == ([Situation.NOT_CALLED] if listed else [])
+    await desk.close()
+
+
+@pytest.mark.parametrize(("words", "listed"), [(WISH, True), ("Leave me alone.", False)])
+@pytest.mark.parametrize("after_s", [4.0, 1e6])
+async def test_a_model_that_answers_late_leaves_it_to_the_words(
+    desks: Desks, words: str, after_s: float, *, listed: bool
+) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers, judge=Judge({Wish.NO_CALLS: "no"}, after_s=after_s))
+
+    heard(desk, words)
+    desk.notice(ANSWERED)
+    await desk.close()  # the person has hung up
+
+    assert numbers.listed == ([NUMBER] if listed else [])
+
+
+async def test_no_model_is_asked_while_none_answers_or_about_other_words(desks: Desks) -> None:
+    numbers, judge = AwayList(times=0), Judge({Wish.NO_CALLS: "no"})
+    desk = desks.desk(numbers, judge=judge)
+
+    heard(desk, "I would like a table for two.")
+    desk.notice(ANSWERED)
+    heard(desk, WISH, turn=3)
+    desk.notice(StageExhausted(stage="llm", attempts=3))
+    await desk.close()
+
+    assert judge.asked == []
+    assert numbers.listed == [NUMBER]
+
+
+async def test_a_model_that_sees_a_wish_for_calls_only_makes_us_ask(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    judge = Judge({Wish.NO_CALLS: "yes", Wish.CALLS_AGAIN: "yes"})
+    desk = desks.desk(numbers, judge=judge)
+
+    for turn, words in ((2, WISH), (3, "That about the calls was a joke, I like them.")):
+        heard(desk, words, turn=turn)
+        desk.notice(TurnEnded(turn=turn, at_s=1.0, interrupted=False))
+        await asyncio.sleep(1.0)
+
+    assert numbers.listed == [NUMBER]
+    assert desks.said == [Situation.NOT_CALLED, Situation.CONFIRM_CALLS]
+    assert [event.turn for event in desks.told if isinstance(event, UsageMeasured)] == [2, 2]
+    await desk.close()
+
+
+async def test_questions_to_a_model_are_limited_per_call(desks: Desks) -> None:
+    numbers, judge = AwayList(times=0), Judge({Wish.NO_CALLS: "no"})
+    desk = desks.desk(numbers, judge=judge)
+
+    for turn in range(2, 40):
+        heard(desk, "Which number did you call?", turn=turn)
+        await asyncio.sleep(1.0)
+
+    assert len(judge.asked) == MAX_QUESTIONS
     await desk.close()
 
 
