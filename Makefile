@@ -1,4 +1,4 @@
-# `make` lists the targets. A fresh machine needs only make and a Python from 3.11 to 3.13.
+# `make` lists the targets. A fresh machine needs only make and a Python from 3.11 to 3.14.
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-calls test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
@@ -84,7 +84,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-header --group setup --quiet
 
 lock: setup ## renew both lock files from pyproject.toml
-	@$(BIN)/$(LOCK) -o requirements.lock
+	@$(BIN)/$(LOCK) --extra words --extra mic -o requirements.lock
 	@$(BIN)/$(LOCK) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what was built here

@@ -1,5 +1,11 @@
 """The program: configuration, commands, the assembly of the pipeline and the server."""
 
+import sys
+
+if sys.platform == "win32":  # it has neither fork nor signals, and passes no sockets on
+    sys.stderr.write("holdline: Windows is not supported; install it in WSL 2, which is Linux\n")
+    raise SystemExit(2)
+
 import os
 from typing import Any
 

@@ -26,6 +26,7 @@ from lab.simulators.schedule import Window, load_schedules
 from lab.simulators.voices.voices import voice_of, word_sound
 from providers.catalog import PROVIDERS
 from providers.provider import Stage
+from providers.sphinx_ear import NOT_INSTALLED, is_installed
 
 START_S: Final = 30.0  # includes loading a speech recogniser
 STOP_S: Final = 5.0
@@ -129,8 +130,10 @@ async def lab_process(
 
     Raises:
         UsageError: The fault schedule is invalid.
-        CommandError: The lab did not start.
+        CommandError: The lab did not start, or cannot recognise speech on this machine.
     """
+    if not (options and options.known):
+        check_recogniser()
     schedule = read_schedule(faults)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -199,8 +202,15 @@ def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) ->
     )
 
 
+def check_recogniser() -> None:
+    """Raise `CommandError` if the package with which the lab recognises speech is missing."""
+    if not is_installed():
+        raise CommandError(f"the lab's recogniser {NOT_INSTALLED}")
+
+
 async def run_lab(*, faults: Path | None, speed: float) -> None:
     """Run the lab in this process until SIGINT or SIGTERM, and print its addresses."""
+    check_recogniser()
     schedule = read_schedule(faults)
     stop = asyncio.Event()
     for item in (signal.SIGINT, signal.SIGTERM):

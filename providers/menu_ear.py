@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from loguru import logger
 
-from providers.sphinx_ear import Ear, SphinxResult
+from providers.sphinx_ear import Ear, SphinxResult, is_installed
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
@@ -41,12 +41,13 @@ class MenuEar:
         self._process = SphinxProcess(ear)
         self._running = False
         self._failures = 0
+        self._installed = is_installed()  # otherwise the menu is by keypad alone
         self._lock = asyncio.Lock()  # the process answers one request at a time
 
     @property
     def usable(self) -> bool:
         """Whether it works, as far as is known."""
-        return self._failures < MAX_FAILURES
+        return self._installed and self._failures < MAX_FAILURES
 
     async def warm(self) -> None:
         """Load the process before a caller speaks; a failure is logged."""

@@ -1,8 +1,21 @@
 """The local recogniser's settings and results, as exchanged between processes."""
 
 import dataclasses
+import importlib.util
 import json
 from dataclasses import dataclass
+from typing import Final
+
+PACKAGE: Final = "pocketsphinx"
+NOT_INSTALLED: Final = (
+    f"needs the package {PACKAGE}, which is not installed: "
+    "use Python 3.11 to 3.13, or, with a C compiler, .venv/bin/pip install pocketsphinx"
+)
+
+
+def is_installed() -> bool:
+    """Return whether the recogniser's package is installed; it has no wheel for some platforms."""
+    return importlib.util.find_spec(PACKAGE) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

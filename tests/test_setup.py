@@ -52,7 +52,20 @@ def programs(checkout: Path) -> Path:
     """Return a PATH without any Python."""
     folder = checkout / "programs"
     folder.mkdir()
-    for name in ("awk", "cat", "chmod", "cp", "grep", "ls", "mkdir", "rm", "touch"):
+    for name in (
+        "awk",
+        "cat",
+        "chmod",
+        "cp",
+        "grep",
+        "ls",
+        "mkdir",
+        "rm",
+        "sed",
+        "tail",
+        "touch",
+        "uname",
+    ):
         (folder / name).symlink_to(str(shutil.which(name)))
     return folder
 
@@ -186,10 +199,59 @@ def test_a_missing_python_is_one_line(checkout: Path) -> None:
     done = set_up(checkout, PATH=str(programs(checkout)))
 
     assert done.returncode == 2
-    assert done.stderr == "holdline: needs Python 3.11, 3.12 or 3.13; set PYTHON to one\n"
+    assert done.stderr == "holdline: needs Python 3.11, 3.12, 3.13 or 3.14; set PYTHON to one\n"
 
 
-OTHERS = [minor for minor in (11, 12, 13) if minor != sys.version_info.minor]
+@pytest.mark.parametrize(("wanted", "chosen"), [(None, "3.13"), ("python3", "3.14")])
+def test_a_python_with_a_recogniser_is_preferred_unless_one_is_named(
+    checkout: Path, wanted: str | None, chosen: str
+) -> None:
+    path = programs(checkout)
+    too_new_for_words = PYTHON.replace("in\n", 'in\n    *"(3, 13))"*) exit 1 ;;\n', 1)
+    for name, python in {"python3": too_new_for_words, "python3.13": PYTHON}.items():
+        write_program(
+            path / name, python.replace("in\n", f'in\n    --version) echo "{name}" ;;\n', 1)
+        )
+
+    done = set_up(checkout, PATH=str(path), PYTHON=wanted or "")
+
+    expected = "python3.13" if chosen == "3.13" else "python3"
+    assert f"with {expected} of {path / expected}" in done.stderr
+
+
+PIP_CONFIG = """\
+global.index-url='https://pypi.example.com/simple'
+:env:.index-url='https://later.example.com/simple'
+global.extra-index-url='https://a.example.com\\nhttps://b.example.com'
+global.cert='/etc/company.pem'
+user.proxy='http://proxy.example.com:3128'
+install.trusted-host='pypi.example.com'
+"""
+
+
+@pytest.mark.parametrize("own", ["", "https://mine.example.com"], ids=["pips", "a variable"])
+def test_uv_gets_what_pip_is_configured_with(checkout: Path, own: str) -> None:
+    """A company's index, its certificates and its proxy."""
+    (checkout / "pip-config").write_text(PIP_CONFIG)
+    configured = PYTHON.replace("in\n", 'in\n    "-m pip config list") cat pip-config ;;\n', 1)
+    with_log = configured.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
+    write_program(checkout / "python", with_log)
+
+    done = set_up(checkout, **({"UV_DEFAULT_INDEX": own} if own else {}))
+
+    assert done.returncode == 0, done.stderr
+    given = dict(
+        line.split("=", 1) for line in (checkout / "uv.env").read_text().splitlines() if "=" in line
+    )
+    assert given["UV_DEFAULT_INDEX"] == (own or "https://later.example.com/simple")
+    assert given["UV_INDEX"] == "https://a.example.com https://b.example.com"
+    assert given["SSL_CERT_FILE"] == "/etc/company.pem"
+    assert given["HTTPS_PROXY"] == "http://proxy.example.com:3128"
+    assert given["UV_INSECURE_HOST"] == "pypi.example.com"
+    assert given["UV_SYSTEM_CERTS"] == "true"
+
+
+OTHERS = [minor for minor in (11, 12, 13, 14) if minor != sys.version_info.minor]
 
 
 @pytest.mark.parametrize("here", [[], OTHERS[-1:], OTHERS], ids=["none", "one", "both"])

@@ -15,6 +15,7 @@ from bot.hosts import is_loopback
 from calls.outside_text import placeholders
 from providers.catalog import PROVIDERS, kinds, provider
 from providers.provider import Provider, Stage
+from providers.sphinx_ear import NOT_INSTALLED, is_installed
 
 UNENCRYPTED: Final = ("ws", "http")
 NOT_PRIVATE: Final = "is not a loopback or private address"  # host names count as public
@@ -86,6 +87,8 @@ def _check_rung(
         text = f"{what_is_wrong}; {suggestion}({', '.join(known)})"
         yield layers.problem((*key, "kind"), text)
         return
+    if (stage, kind) == ("stt", "local") and not is_installed():
+        yield layers.problem((*key, "kind"), f"is {shown(kind)}, which {NOT_INSTALLED}")
     vendor = provider(stage, str(kind))
     url, insecure = rung.get("url"), rung.get("insecure")
     if isinstance(url, str) and (text := _why_url_is_wrong(url, vendor, insecure=insecure)):

@@ -1,5 +1,6 @@
 """Counts events as Prometheus metrics, which `meters.py` defines."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -298,5 +299,16 @@ def forget_dead_processes(folder: Path) -> None:
     """Remove dead processes' gauges; their counters stay."""
     pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE_GAUGE_FILES)}
     for pid in pids:
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not _is_alive(int(pid)):
             mark_process_dead(int(pid), path=str(folder))
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether a process exists, also where there is no `/proc`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -12,6 +12,7 @@ import pytest
 import soxr
 
 from processors.holding.line_rules import PHRASES
+from providers import menu_ear
 from providers.menu_ear import DATA, MAX_FAILURES, MenuEar
 from providers.sphinx_ear import Ear
 from tests.lab.simulators import synthetic_caller as caller
@@ -38,6 +39,17 @@ def utterance(
 
 def process_of(ear: MenuEar) -> Any:
     return ear._process._process
+
+
+async def test_without_its_package_no_word_is_expected_and_no_process_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(menu_ear, "is_installed", lambda: False)
+    ear = MenuEar()
+    await ear.warm()
+
+    assert not ear.usable
+    assert process_of(ear) is None
 
 
 def test_the_grammar_holds_only_the_meaningful_phrases() -> None:

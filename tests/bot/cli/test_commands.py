@@ -170,6 +170,18 @@ def test_pipecat_prints_nothing_between_our_lines(command: list[str]) -> None:
     assert "cartesia" in done.stdout
 
 
+def test_windows_is_refused_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.platform = 'win32'; import bot.__main__"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == BAD_USAGE
+    assert done.stderr == (
+        "holdline: Windows is not supported; install it in WSL 2, which is Linux\n"
+    )
+
+
 def test_importing_a_call_prints_no_banner() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import bot.workers.process, loguru;"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bot.config import checks
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, nearest
 from bot.config.loading import BUILT_IN, Loaded, load
@@ -540,6 +541,21 @@ def test_local_rungs_need_no_key() -> None:
     settings = load(variables=Environment(values={"OPENAI_API_KEY": "k"})).settings
 
     assert settings.stages.tts[0].api_key is None
+
+
+def test_a_local_recogniser_that_is_not_installed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "is_installed", lambda: False)
+
+    (line,) = refused(
+        "stages: {stt: [{kind: local}], llm: [{kind: openai}], tts: [{kind: local, name: l}]}"
+    )
+
+    assert line.startswith(
+        'holdline.yaml:1: stages.stt[0].kind is "local", which needs the package pocketsphinx, '
+        "which is not installed: use Python 3.11 to 3.13"
+    )
 
 
 def test_a_disabled_transport_needs_no_key() -> None:

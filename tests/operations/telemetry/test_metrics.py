@@ -33,7 +33,7 @@ from fallbacks.failure import Kind, Scope, Severity
 from operations.notify.incident_rules import Incidents
 from operations.telemetry import metrics as module
 from operations.telemetry.meters import BREAKER, Meters
-from operations.telemetry.metrics import Exposition, Metrics
+from operations.telemetry.metrics import Exposition, Metrics, forget_dead_processes
 from scripts.metrics_page import PAGE, renew
 from tests.operations.telemetry.incident_feed import IncidentFeed
 
@@ -263,6 +263,20 @@ def test_workers_are_added_up_and_ended_ones_have_no_calls(tmp_path: Path) -> No
     assert (both["started"], both["active"]) == (2, 2)
     assert (later["started"], later["active"]) == (3, 2)
     assert {item["breaker"] for item in (first, both, later)} == {BREAKER["closed"]}
+
+
+def test_gauges_of_running_processes_stay_also_without_proc(tmp_path: Path) -> None:
+    """As on macOS. `1` belongs to another user unless the tests run as root."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    kept = [tmp_path / f"gauge_liveall_{pid}.db" for pid in (os.getpid(), 1)]
+    gone = tmp_path / f"gauge_liveall_{dead.pid}.db"
+    for file in (*kept, gone):
+        file.touch()
+
+    forget_dead_processes(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def counting(folder: Path) -> subprocess.Popen[str]:
