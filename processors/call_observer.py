@@ -40,6 +40,7 @@ from calls.turn import Turn
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import READINGS, Seen
 from processors.speaking.captions import joined
+from processors.speaking.speech_queue import WITHDRAWN
 from processors.turn.floor import Floor, FloorEvent
 
 # Read again, after the first push, when the output passes them on: by `UnkeptWords`, `Captions`.
@@ -222,7 +223,9 @@ class CallObserver(BaseObserver):
         self._played.clear()
         self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
 
-    def _note_interruption(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
+    def _note_interruption(self, frame: Frame, _data: FramePushed, at_s: float) -> None:
+        if frame.metadata.get(WITHDRAWN):
+            return  # no caller interrupted the agent
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
             self._say(BargedIn(turn=self._timeline.number, at_s=at_s))

@@ -49,6 +49,9 @@ NEXT_S: Final = 3.0  # left on the line when the next piece begins: time for thr
 RUNG: Final = "rung"
 """The metadata key for the rung that spoke an audio or word frame."""
 
+WITHDRAWN: Final = "withdrawn"
+"""The metadata key of an interruption that takes back a reply; no caller interrupted it."""
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SpokenPiece:
@@ -199,11 +202,12 @@ def _first_end(text: str, begin: int, language: str) -> tuple[int, int]:
 
 @dataclass
 class TakeBackFrame(DataFrame):
-    """The last characters of the answer are an incomplete word, and must not be spoken.
+    """The last characters of the answer must not be spoken.
 
     The LLM stage passes words on as they arrive, because the end of a sentence may only show in the
     first character of the next one. An incomplete word never ends a sentence, so it is still in
-    `Sentences` when it is taken back.
+    `Sentences` when it is taken back. Thoughts show only at their end that they are no speech; then
+    the reply so far is withdrawn (`TtsStage`).
 
     Attributes:
         characters: The number of characters.
@@ -291,6 +295,10 @@ class Sentences(SimpleTextAggregator):
         self._collect(rest)
         return Aggregation(text=sentence, type=TextType.SENTENCE)
 
+    def holds(self, characters: int) -> bool:
+        """Return whether no part of the last characters was released as a sentence or clause."""
+        return self._first is not None or characters <= len(self._text)
+
     def take_back(self, characters: int) -> None:
         """Discard the last characters, unless they are already part of a sentence."""
         self._collect(self._text[: max(0, len(self._text) - characters)])
@@ -338,6 +346,7 @@ class SpeechQueue:
         self._open: SpokenPiece | None = None  # gets the next sentence of the reply
         self.in_reply = False
         self.speech = OwedWords()
+        self._before_reply = 0  # characters of `speech` that are not of the latest reply
 
     @property
     def empty(self) -> bool:
@@ -376,7 +385,7 @@ class SpeechQueue:
                 return completed
             case _:
                 if isinstance(frame, LLMFullResponseStartFrame):
-                    self.in_reply = True
+                    self.in_reply, self._before_reply = True, len(self.speech.text)
                     self._sentences.begin_reply(self._clause_rule())
                 self._entries.append(frame)
                 return []
@@ -405,6 +414,20 @@ class SpeechQueue:
             self._open = None if head is self._open else self._open
         first = self._entries.popleft() if self._entries else None
         return first if isinstance(first, Frame) else None
+
+    def withdraws(self, frame: TakeBackFrame) -> bool:
+        """Return whether a frame takes back words that are already part of a piece."""
+        return not self._sentences.holds(frame.characters)
+
+    @property
+    def reply(self) -> str:
+        """The words of the latest reply so far."""
+        return self.speech.text[self._before_reply :]
+
+    def begin_again(self) -> None:
+        """Go on with a reply whose words so far were withdrawn; nothing of them is resumed."""
+        self.in_reply, self.speech.cut, self._before_reply = True, None, 0
+        self._sentences.begin_reply(self._clause_rule())
 
     async def interrupt(self) -> list[SpokenPiece]:
         """Drop interruptible entries, and return the pieces of speech among them."""
@@ -449,6 +472,15 @@ class SpeechQueue:
     def _close(self) -> list[Said]:
         piece, self._open = self._open, None
         return [(piece, None)] if piece else []
+
+
+def without_words(said: str, messages: list[Any]) -> list[Any]:
+    """Return a conversation without its last message, if that is the beginning of what was said."""
+    last: Any = messages[-1] if messages else {}
+    content = last.get("content") if isinstance(last, dict) and last["role"] == "assistant" else ""
+    heard = [sayable(word) for word in str(content or "").split()]
+    is_said = [sayable(word) for word in said.split()][: len(heard)] == heard
+    return messages[:-1] if heard and is_said else messages
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:

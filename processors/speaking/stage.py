@@ -18,6 +18,8 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InterruptionFrame,
+    LLMFullResponseStartFrame,
+    LLMMessagesTransformFrame,
     StartFrame,
     SystemFrame,
     TTSUpdateSettingsFrame,
@@ -45,7 +47,14 @@ from processors.speaking.decision import (
 )
 from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.rung import VoiceRung
-from processors.speaking.speech_queue import NEXT_S, SpeechQueue, SpokenPiece
+from processors.speaking.speech_queue import (
+    NEXT_S,
+    WITHDRAWN,
+    SpeechQueue,
+    SpokenPiece,
+    TakeBackFrame,
+    without_words,
+)
 
 Doing: TypeAlias = (
     AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
@@ -149,9 +158,9 @@ class TtsStage(Stage[VoiceEvent]):
         """Queue text and the frames between texts; pass on system and upstream frames at once."""
         await super().process_frame(frame, direction)
         match frame:
-            case InterruptionFrame():
+            case InterruptionFrame() | TakeBackFrame():
                 async with self.working():
-                    await self._interrupt(frame, direction)
+                    await self._take_back(frame, direction)
             case StartFrame():
                 await self.push_frame(frame, direction)
                 self.watch()
@@ -184,6 +193,17 @@ class TtsStage(Stage[VoiceEvent]):
             self._plan(self._spoken, self._spoken.utterance.tick(now))
         await self._go_on()
 
+    async def _take_back(
+        self, frame: InterruptionFrame | TakeBackFrame, direction: FrameDirection
+    ) -> None:
+        """Stop speech that must not go on, or forget words that were not given to a voice."""
+        if isinstance(frame, InterruptionFrame):
+            await self._interrupt(frame, direction)
+        elif self.queue.withdraws(frame):
+            await self._withdraw()
+        else:
+            await self.queue.add(frame)
+
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
         now, head = self.now(), self.queue.head
@@ -197,6 +217,19 @@ class TtsStage(Stage[VoiceEvent]):
             if piece.utterance:
                 self._plan(piece, piece.utterance.interrupt(now))
         await self._go_on()
+
+    async def _withdraw(self) -> None:
+        """Stop the reply so far, which was no speech, and remove what was heard from the context.
+
+        Only the processors below are interrupted: the model goes on writing.
+        """
+        said = self.queue.reply
+        interruption = InterruptionFrame()
+        interruption.metadata[WITHDRAWN] = True
+        await self._interrupt(interruption, FrameDirection.DOWNSTREAM)
+        self.queue.begin_again()
+        await self.push_frame(LLMMessagesTransformFrame(partial(without_words, said)))
+        await self.push_frame(LLMFullResponseStartFrame())
 
     def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
         """Queue actions; publish events at once, because an interruption may drop the queue."""

@@ -33,7 +33,7 @@ from lab.simulators.lab import Lab
 from lab.simulators.receptionist.phrases import hours
 from lab.simulators.record import Request
 from lab.simulators.schedule import Window
-from processors.speaking.speech_queue import AHEAD_S, RUNG
+from processors.speaking.speech_queue import AHEAD_S, RUNG, TakeBackFrame
 from providers import sockets as one_address
 from providers.sockets import ConnectHere
 from tests.kit.faults import DEAD, MUTE, cuts, stalls
@@ -660,6 +660,44 @@ async def test_current_speech_keeps_its_language(lab: Lab, ladder: tuple[str, st
     assert languages(lab, ladder[0]) == ["en", "es"]
     assert talk.said == ["Hello there. And now the rest of it.", "Hola."]
     assert talk.failures == []
+
+
+THOUGHTS = "The user wants the hours. I should look them up in the list, and then say them. "
+ANSWERED = ("We", "open", "at", "nine.")
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.6, 2.0, 8.0])
+async def test_thoughts_that_are_spoken_when_they_end_are_stopped_and_leave_the_context(
+    lab: Lab, after_s: float
+) -> None:
+    async with talking(lab) as talk:
+        await talk.reply("Good", "day.")
+        await talk.until(lambda: talk.said)
+        await talk.begin_reply()
+        await talk.write(*THOUGHTS.split(), gap_s=0.0)
+        await asyncio.sleep(after_s)
+        heard = talk.words.removeprefix("Good day.").split()
+        await talk.put(TakeBackFrame(characters=len(THOUGHTS)))
+        await talk.write(*ANSWERED, gap_s=0.0)
+        await talk.end_reply()
+        await talk.until(lambda: len(talk.said) > 1)
+
+    assert talk.said == ["Good day.", "We open at nine."]
+    assert talk.words.endswith("We open at nine.")
+    assert len(talk.words.split()) <= len(heard) + len(["Good", "day.", *ANSWERED]) + 1
+    assert talk.failures == []
+
+
+async def test_a_word_that_is_taken_back_withdraws_no_reply(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.begin_reply()
+        await talk.write("One", "moment.", "check_order", gap_s=0.0)
+        await talk.put(TakeBackFrame(characters=len("check_order ")))
+        await talk.end_reply()
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == ["One moment."]
+    assert talk.kept_of(InterruptionFrame) == []
 
 
 async def test_a_caller_who_interrupts_in_another_language_is_answered_in_it(lab: Lab) -> None:
