@@ -22,6 +22,7 @@ from calls.entry import Emit
 from calls.line import CallerLine
 from calls.outside_text import sayable
 from calls.turn import Turn
+from processors.answering.spoken_text_rules import spoken_part
 from processors.answering.stage import LlmStage
 from processors.holding.line_rules import Consent, is_recognised_here
 from processors.holding.outage_rules import Step
@@ -86,7 +87,7 @@ async def summarise(
                 text = await llm.run_inference(context, system_instruction=prompt, each_s=each_s)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
-    text = sayable(text or "", SUMMARY_LIMIT)
+    text = sayable(spoken_part(text or ""), SUMMARY_LIMIT)
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
     return Summary(text=sayable(text, SUMMARY_LIMIT), by=by, took_s=clock() - began_at)

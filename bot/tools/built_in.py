@@ -16,6 +16,7 @@ from calls.caller import clean
 from calls.entry import Emit
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
+from processors.answering.spoken_text_rules import SpokenTextRule, spoken_part
 from processors.holding.caller_silence import PartFrame
 
 REASON_LIMIT: Final = 200  # characters of a model's text in an event
@@ -133,10 +134,11 @@ class Tools:
 
 def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that hangs up after a goodbye: the model's, or else the agent's."""
+    rule = SpokenTextRule(**agent.spoken_text.model_dump())
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
-        goodbye = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
+        goodbye = clean(spoken_part(str(arguments.get("goodbye") or ""), rule), REASON_LIMIT)
         emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
         # Downstream, behind the words of the answer, so that `Farewell` sees those words first.
         await params.llm.push_frame(PartFrame(words=goodbye or agent.farewell))

@@ -21,6 +21,7 @@ from processors.answering.template_rules import LOOK_BACK, Effect, Found, MarkPl
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
+MAX_TEXT: Final = 20_000  # of a complete text; it takes 0.2 s at most
 MAX_WORD: Final = 100  # characters before a mark that are looked at
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
@@ -61,6 +62,19 @@ class SpokenTextRule:
     def keys(self) -> frozenset[str]:
         """The names of the parts that are removed."""
         return frozenset(key.name for key in fields(self) if getattr(self, key.name))
+
+
+def spoken_part(text: str, rule: SpokenTextRule | None = None) -> str:
+    """Return what is to be spoken of a complete text that a model wrote.
+
+    Args:
+        text: The text; of a very long one only the beginning.
+        rule: What is removed; `None` for everything that is not speech.
+    """
+    cleaner = SpokenText(rule)
+    said = cleaner.write(text[:MAX_TEXT])
+    rest = cleaner.finish()
+    return (said[: len(said) - cleaner.taken_back] + rest).strip()
 
 
 def _is_picture(character: str, before: str) -> bool:
@@ -108,6 +122,7 @@ class SpokenText:
         self.taken_back = 0
         self._keys = (rule or SpokenTextRule()).keys
         self._tools = frozenset(tools)
+        self._first = {*_BY_FIRST, *(name[:1] for name in tools)}  # of marks and tools' names
         self._place = MarkPlace(keys=self._keys, tools=self._tools)
         self._out = ""  # what `write` or `finish` will return
         self._said = 0  # characters returned and not taken back, also those of `_out`
@@ -148,6 +163,12 @@ class SpokenText:
         """Add a character, to the held text or to the removed text."""
         if self._over:
             return
+        if self._skip is None and not self._held and self._is_plain(character):
+            self._before = self._before[-1:] + character
+            self._in -= {*_BEGINS, "start", "other"}
+            self._removed, self._cited, self.signs = False, False, True
+            self._say(character)
+            return
         if self._skip is None:
             self._held += character
             self._drain(ended=ended)
@@ -163,6 +184,12 @@ class SpokenText:
         self._skip, self._skipped = None, ""
         self._note_removed(skip, removed, rest)
         self._drain(ended=ended)
+
+    def _is_plain(self, character: str) -> bool:
+        """Return whether a letter or digit begins neither a mark nor a tool's name."""
+        if not character.isalnum():
+            return False
+        return self._before[-1:].isalnum() or character not in self._first
 
     def _note_removed(self, skip: Found, removed: str, rest: str = "") -> None:
         """Keep removed text that may be a call, and read again what may be the answer."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from calls.caller import clean
+from processors.answering.spoken_text_rules import spoken_part
 
 LAST_UTTERANCES: Final = 2  # of the caller
 MAX_CHARACTERS: Final = 240  # they take about fifteen seconds to say
@@ -35,7 +36,7 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
         for message in messages
         if message.get("role") == "user" and isinstance(text := message.get("content"), str)
     ]
-    words = " ".join(filter(None, by_caller[-LAST_UTTERANCES:])) or reason
+    words = " ".join(filter(None, by_caller[-LAST_UTTERANCES:])) or spoken_part(reason)
     if not words:
         return NOTHING.get(tag, NOTHING["en"])
     return SAYS.get(tag, SAYS["en"]).format(words=words[-MAX_CHARACTERS:])

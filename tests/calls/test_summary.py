@@ -35,6 +35,11 @@ def test_a_silent_caller_is_summarised_by_the_reason_or_not_at_all(
     assert plain_summary([], reason=reason, language=language) == said
 
 
+def test_the_models_reason_is_cleaned_before_it_is_spoken() -> None:
+    said = plain_summary([], reason="**Billing** <think>hm</think>[sighs]", language="en")
+    assert said == "The caller said: Billing"
+
+
 def test_a_summary_has_a_bounded_length() -> None:
     long = [{"role": "user", "content": "word " * 500}]
 

@@ -561,6 +561,27 @@ async def test_a_result_after_the_goodbye_starts_no_speech(
     assert len(talk.model.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("goodbye", "said"),
+    [
+        ("*smiles* **Goodbye**, Anna! \U0001f44b", "Goodbye, Anna!"),
+        ("They are done.</think>Goodbye.<|im_end|>", "Goodbye."),
+        ('{"response": "Goodbye."}', "Goodbye."),
+        ("<think>They are done.</think>", "Bye for now."),
+    ],
+)
+async def test_a_goodbye_in_a_tool_call_is_cleaned_before_it_is_spoken(
+    goodbye: str, said: str
+) -> None:
+    agent, models = AgentSettings(farewell="Bye for now."), VoiceModels.load()
+    last = says(calls=[("end_call", {"goodbye": goodbye})])
+    async with talking(agent, last, models=models) as talk:
+        await talk.say("Thanks, and goodbye.")
+        await talk.finished.wait()
+
+    assert talk.voice.said == [said]
+
+
 async def test_a_result_of_another_process_is_not_repeated() -> None:
     done: list[Any] = []
 
