@@ -11,7 +11,7 @@ Each attempt holds a permit of its rung. When it ends, the permit is returned, t
 availability is updated for all calls, and the end is published. Only then is the next rung chosen.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -317,6 +317,10 @@ class Attempting:
     def attempts(self) -> int:
         """The number of attempts started."""
         return self._choice.attempts
+
+    def ask_only(self, providers: Collection[str]) -> None:
+        """Ask no other rungs than these; called before `start`."""
+        self._choice.offered = providers.__contains__
 
     @property
     def wake_at(self) -> float | None:

@@ -251,7 +251,7 @@ class RungChoice:
         """
         self._policy = policy
         self._stay_with = stay_with
-        self._offered = offered
+        self.offered = offered
         self.hears = hears
         self._last_ranked: dict[str, Availability] = {}  # the rungs of the last ranking
         self._starts: Counter[str] = Counter()
@@ -342,7 +342,7 @@ class RungChoice:
         audio, else those whose latest probe succeeded, else all others that are open.
         """
         found = self._policy.availability.ladder(self._policy.stage, now)
-        offered = [rung for rung in found if self._offered(rung.provider)]
+        offered = [rung for rung in found if self.offered(rung.provider)]
         if usable := [rung for rung in offered if rung.usable]:
             return usable
         if hearing := [rung for rung in found if self._may_continue(rung)]:
@@ -397,7 +397,7 @@ class RungChoice:
             (rung.until - now, rung.provider)
             for rung in self._policy.availability.ladder(self._policy.stage, now)
             if rung.state is RungState.RESTING and rung.until is not None
-            if self._offered(rung.provider) and rung.provider not in self._last_ranked
+            if self.offered(rung.provider) and rung.provider not in self._last_ranked
         ]
         soon = sorted((rest for rest in rests if rest[0] <= most_s), key=lambda rest: rest[0])
         return {provider: rest_s for rest_s, provider in soon}

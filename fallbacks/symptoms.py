@@ -115,6 +115,8 @@ HTTP: Final = (
     _row(_BAD, 400, 405, 411, 414, 415, 422),
     _row(_TIMEOUT, 408),
     _row(_OVERLOADED, 409, 425),
+    # RFC 9110: any other 4xx is about the request; gateways use 424, 446 and 451 for its content.
+    _row(finding(Kind.BAD_REQUEST, permanent=False, unknown=True), *range(400, 500), on="openai"),
     _row(_PROTOCOL, *range(100, 400)),  # such as a redirect, or a page in place of an upgrade
     _row(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
 )

@@ -230,11 +230,19 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
             found = finding(Kind.CUT) if flowing else classify_error(error)
         case openai.APIError():
             found = classify_message("openai", error.body, moment=moment)
+            if found.unknown:  # the server works, so the content may be the cause
+                found = replace(found, scope=Scope.REQUEST)
             wait_s = retry_after_s({}, error.message)
         case _:
             found = finding(Kind.CUT) if flowing else classify_error(error)
-    reason = type(error).__name__
-    return failed(found, "llm", provider=rung_name, reason=reason, retry_after_s=wait_s)
+    return failed(
+        found,
+        "llm",
+        provider=rung_name,
+        reason=type(error).__name__,
+        retry_after_s=wait_s,
+        same_rung=found.scope is not Scope.REQUEST,
+    )
 
 
 def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:

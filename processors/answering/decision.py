@@ -9,7 +9,7 @@
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -53,7 +53,9 @@ class Wrote(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeaveMessageOut:
-    """Leave out the caller's last message from now on, because every rung refused it."""
+    """Leave messages out of the next requests, because every rung refused them."""
+
+    step: int = 1  # each step leaves out more; 0 for the whole conversation again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,8 @@ class Answering:
     Attributes:
         attempting: The current request on the ladder.
         answer: The words passed on so far.
+        leaves_out: How often the rungs that refused the request's content are asked once more, each
+            time with less of it: a refusal is not an outage.
     """
 
     def __init__(
@@ -102,7 +106,8 @@ class Answering:
         *,
         until: Callable[[float], Deadline],
         recovers_s: float = RECOVERS_S,
-        leaves_out: bool = False,
+        leaves_out: int = 0,
+        refused: bool = False,
         answer: Answer | None = None,
     ) -> None:
         """Create the decision for one answer; `start` asks the first rung.
@@ -111,8 +116,8 @@ class Answering:
             begin: Makes a new request on the ladder.
             until: Returns when even a late answer is given up.
             recovers_s: How long the question is kept when no rung is left.
-            leaves_out: Whether the rungs are asked once more, without the caller's last message, if
-                every rung has refused it: that is not an outage.
+            leaves_out: The attribute's first value.
+            refused: Whether every rung has already refused this request.
             answer: Collects the words; `None` for one with the default limits.
         """
         self.attempting = begin()
@@ -121,9 +126,10 @@ class Answering:
         self._recovers_s = recovers_s
         self.answer = answer or Answer()
         self._transient = False  # at least one failure was transient
-        self._leaves_out = leaves_out
-        self._leaving_out = False  # the next request leaves the caller's last message out
-        self._refused = True  # every failure so far may be due to the content
+        self.leaves_out = int(leaves_out)
+        self._step = int(refused)  # how much is left out
+        self._refusers: set[str] = set()  # rungs that refused the content of the current request
+        self._all_refused = True  # every failure so far may be due to the content
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
@@ -136,6 +142,16 @@ class Answering:
         return self.attempting.over and self._recheck_at is None
 
     @property
+    def refused(self) -> bool:
+        """Whether every rung that was asked refused the request's content."""
+        return bool(self._refusers) and self._all_refused
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a rung has accepted the request: it writes, or has finished."""
+        return self.attempting.winner is not None
+
+    @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
         return self.attempting.wake_at if self._recheck_at is None else self._recheck_at
@@ -143,7 +159,9 @@ class Answering:
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
         self._until = _no_sooner_than(now + TIMEOUT_S, self._turn_until)
-        return self._carry_out(self.attempting.start(self._until(now), now), now)
+        self._step = min(self._step, self.leaves_out)
+        less = (LeaveMessageOut(step=self._step),) if self._step else ()
+        return (*less, *self._carry_out(self.attempting.start(self._until(now), now), now))
 
     def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
         """Pass on content of an attempt; empty text stands for a piece of a tool call."""
@@ -181,7 +199,7 @@ class Answering:
             failure = _empty_failure(
                 self.attempting.policy.stage, self._asked[attempt], self._wordless
             )
-            self._wordless, self._refused = self._wordless + 1, False
+            self._wordless += 1
             return (ended, *self._fail(Failed(attempt=attempt, failure=failure), now))
         is_cut = wrote is Wrote.PART and not self.answer.at_sentence_end
         if is_cut and self._parts < MAX_PARTS:
@@ -214,8 +232,9 @@ class Answering:
             return ()
         if self.attempting.policy.has_recovered(now):
             self._recheck_at = None
-            self.attempting = self._begin()
-            return self.start(now)
+            whole = (LeaveMessageOut(step=0),) if self._step else ()
+            self.attempting, self._step, self._refusers = self._begin(), 0, set()
+            return (*whole, *self.start(now))
         return self._keep_question(now)
 
     def cancel(self, now: float) -> tuple[AnswerAction, ...]:
@@ -224,24 +243,51 @@ class Answering:
         return self._carry_out(self.attempting.cancel("caller"), now)
 
     def _fail(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on a failure; if every rung refused the content, ask without the last message."""
-        self._transient |= not event.failure.permanent
-        self._refused &= event.failure.scope in OF_REQUEST
+        """Decide on a failure, and remember whether the rung refused the request's content."""
+        failure = event.failure
+        self._transient |= not failure.permanent
+        refused = failure.scope in OF_REQUEST and failure.kind is not Kind.SILENT
+        self._refusers |= {failure.provider} if refused else set()
+        self._all_refused &= refused
         event = replace(event, heard_words=len(self.answer.said.split()))
-        actions = self.attempting.handle(event, now)
-        refused = self._refused and self._leaves_out and not self.answer.whole
-        if not refused or not any(isinstance(action, Exhausted) for action in actions):
-            return self._carry_out(actions, now)
-        self._leaves_out, self._leaving_out = False, True
-        events = (action for action in actions if isinstance(action, EmitEvent))
-        failures = [action for action in events if not isinstance(action.fact, StageExhausted)]
+        return self._carry_out(self.attempting.handle(event, now), now)
+
+    def _may_ask_with_less(self) -> bool:
+        """Return whether a rung refused the content, so that less of it may be accepted.
+
+        If words were said, another rung's failure is not overlooked: that rung may continue.
+        """
+        judged = bool(self._refusers) and (self._all_refused or not self.answer.whole)
+        return judged and self._step < self.leaves_out
+
+    def _ask_with_less(
+        self, actions: Iterable[AttemptAction], now: float
+    ) -> tuple[AnswerAction, ...]:
+        """Ask the rungs that refused the content once more, with less of it.
+
+        The others could not judge the content. If one of those that did accepts the rest, what was
+        left out was the cause.
+        """
+        ended = [action for action in actions if not _ends_stage(action)]
+        done = self._perform(ended, now, rest="")
+        refusers, self._refusers = self._refusers, set()
+        self._step, self._wordless = self._step + 1, 0
         self.attempting = self._begin()
-        return (*failures, *self.start(now))
+        self.attempting.ask_only(refusers)
+        return (*done, *self.start(now))
 
     def _carry_out(
         self, actions: tuple[AttemptAction, ...], now: float, *, rest: str = ""
     ) -> tuple[AnswerAction, ...]:
         """Carry out the actions of `Attempting` on the answer; return those for the stage."""
+        exhausted = any(isinstance(action, Exhausted) for action in actions)
+        if exhausted and self._may_ask_with_less():
+            return self._ask_with_less(actions, now)
+        return self._perform(actions, now, rest=rest)
+
+    def _perform(
+        self, actions: Iterable[AttemptAction], now: float, *, rest: str
+    ) -> tuple[AnswerAction, ...]:
         done: list[AnswerAction] = []
         for action in actions:
             match action:
@@ -252,8 +298,6 @@ class Answering:
                     )
                 case Ask():
                     self._asked[action.attempt] = action.provider
-                    done += [LeaveMessageOut()] if self._leaving_out else []
-                    self._leaving_out = False
                     done.append(replace(action, mended=action.mended and not self._wordless))
                 case Use():
                     self.answer.begin(action.attempt)
@@ -263,7 +307,7 @@ class Answering:
                     done += [*_write(self.answer, action.attempt, rest), action]
                 case Stop():
                     self._transient |= action.because == "late"
-                    self._refused &= action.because != "late"
+                    self._all_refused &= action.because != "late"
                     done.append(action)
                 case Exhausted():
                     self.answer.begin(NO_ATTEMPT)
@@ -316,6 +360,12 @@ def _write(answer: Answer, attempt: int, text: str) -> tuple[WriteText, ...]:
     taken_back, answer.withdrawn = answer.withdrawn, 0
     action = WriteText(attempt=attempt, text=text, taken_back=taken_back)
     return (action,) if text or taken_back else ()
+
+
+def _ends_stage(action: AttemptAction) -> bool:
+    """Return whether an action gives the request up."""
+    outage = isinstance(action, EmitEvent) and isinstance(action.fact, StageExhausted)
+    return outage or isinstance(action, Exhausted)
 
 
 def _without_end(action: AnswerAction) -> AnswerAction:

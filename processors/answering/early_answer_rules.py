@@ -87,6 +87,7 @@ class EarlyAnswer:
         self._asked_for = ""  # this turn's words in the question
         self._complete = True
         self._may_ask = False  # the caller has paused, and has not resumed
+        self._hopeless = ""  # this turn's words if no rung could answer them
 
     def words(self, words: str, *, complete: bool) -> tuple[EarlyAction, ...]:
         """Record the caller's words in this turn, and ask if they are new.
@@ -106,6 +107,7 @@ class EarlyAnswer:
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
         """Drop the pending answer, and do not ask again before the next pause."""
         self._may_ask = False
+        self._hopeless = plain(self._asked_for) if because == "exhausted" else self._hopeless
         return self._drop(because)
 
     def asked(self, question: EarlyQuestion) -> None:
@@ -119,7 +121,7 @@ class EarlyAnswer:
             The difference; `None` if there is none, or if there was no early question.
         """
         early, self.question = self.question, None
-        self._may_ask, self._words, self._complete = False, "", True
+        self._may_ask, self._words, self._complete, self._hopeless = False, "", True, ""
         return None if early is None else early.differs(question)
 
     def _update(self) -> tuple[EarlyAction, ...]:
@@ -128,7 +130,8 @@ class EarlyAnswer:
             return ()
         outdated = self.question is not None and plain(self._asked_for) != plain(self._words)
         dropped = self._drop("words") if outdated else ()
-        if self.question is not None or not (self._complete and plain(self._words)):
+        words = plain(self._words)
+        if self.question is not None or not self._complete or words in ("", self._hopeless):
             return dropped
         if not self._budget.reserve():
             return dropped

@@ -257,6 +257,9 @@ class EarlyAnswers:
     It does not wait for the turn detector. It asks the question that would be asked if the turn
     were over now; `take` compares it with the question of the decided turn.
 
+    Attributes:
+        refused: Whether every rung has refused the question of the decided turn, early.
+
     Args:
         memory: The conversation so far; the caller's words are added to a copy.
         budget: Limits the requests whose answers are dropped.
@@ -303,6 +306,8 @@ class EarlyAnswers:
         self._dictation = dictation
         self._decision = EarlyAnswer(budget)
         self._prepared: PreparedAnswer | None = None
+        self.refused = False
+        self._refused: EarlyQuestion | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0  # the turn that the answer is for
         self._parts: list[TextPartForConcatenation] = []
@@ -311,7 +316,10 @@ class EarlyAnswers:
     def take(self, context: LLMContext) -> PreparedAnswer | None:
         """Return the prepared answer if it answers this question, or `None`; drop any other."""
         self._budget.note()
-        difference = self._decision.decide(question_of(context))
+        question = question_of(context)
+        difference = self._decision.decide(question)
+        refused, self._refused = self._refused, None
+        self.refused = refused is not None and not refused.differs(question)
         if self._prepared is None:
             return None
         if difference:
@@ -389,8 +397,14 @@ class EarlyAnswers:
             owner=self._owner,
             emit=self._emit,
             clock=self._now,
-            on_exhausted=lambda: self._do(self._decision.drop("exhausted")),
+            on_exhausted=self._give_up,
         )
+
+    def _give_up(self) -> None:
+        """Drop an answer that no rung could give; remember the question if all refused it."""
+        if self._prepared and self._prepared.answer.answering.refused:
+            self._refused = self._decision.question
+        self._do(self._decision.drop("exhausted"))
 
     def _drop(self, because: DropReason) -> None:
         """Drop the prepared answer, if any: publish its usage, and close it in a task."""

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
@@ -24,6 +24,7 @@ from fallbacks.attempt_events import (
 from fallbacks.events import FallbackEvent
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.answering.decision import (
+    OF_REQUEST,
     AnswerAction,
     Answering,
     LeaveMessageOut,
@@ -41,23 +42,20 @@ from processors.answering.model_stream import (
     ModelUpdate,
     follow,
 )
+from processors.answering.refused_rules import Accepted, Kept, note_for, ways_out
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import calls_in_text
-from processors.answering.window_rules import fit
+from processors.answering.window_rules import Message, fit, halved
 from processors.ladder.stage import Alarm, TaskOwner
 
 QUEUE_CHUNKS: Final = 256  # unread chunks of one answer's attempts; then their streams wait
+REFUSALS: Final = (Kind.BAD_REQUEST, Kind.PROTOCOL)  # a status, or an error event without one
 FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider withheld
-MENDED_SHARE: Final = 0.5  # of the window, after the provider rejected a context as too long
+HALF: Final = 0.5  # of the window, if a provider finds even a short conversation too long
+TOO_LONG: Final = "context_length"  # in the code of a request that is certainly too long
 CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
     "what comes next. Do not repeat, greet or apologise."
-)
-
-
-REFUSED: Final = (
-    "The caller's last message could not be processed and is left out here. In one short sentence, "
-    "ask them to say it in other words."
 )
 
 
@@ -81,8 +79,13 @@ class ModelAnswer:
     window_tokens: int
     emit: Callable[[FallbackEvent], None]
     change_writer: ChangeWriter
-    # Called with the messages that every rung refused; `None` if no message may be left out.
-    on_left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
+    accepted: Accepted = field(default_factory=Accepted)
+    # Called with what stays in place of each message, once a rung has accepted the rest.
+    on_left_out: Callable[[Sequence[LLMContextMessage], Kept], Awaitable[None]] | None = None
+    _ways: tuple[Kept, ...] = ()
+    _kept: Kept | None = None  # what is sent in place of the messages; `None` for all of them
+    # What was sent of the messages, by attempt, if not all of them.
+    _parts: dict[int, list[Message]] = field(default_factory=dict[int, list[Message]])
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _updates: asyncio.Queue[ModelUpdate] = field(
@@ -122,6 +125,29 @@ class ModelAnswer:
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
+    def use(self, context: LLMContext) -> None:
+        """Answer this question, which is the one asked; from now on messages may be left out."""
+        self.context = context
+        self._ways = () if self.accepted.in_vain else ways_out(_messages(context), self.accepted)
+        self.answering.leaves_out = len(self._ways)
+
+    def note_accepted(self) -> None:
+        """Record which messages a rung has accepted, if one did."""
+        if self.answering.accepted:
+            whole = _messages(self.context)
+            part = self._parts.get(self.answering.attempting.winner or 0)
+            self.accepted.note(whole if part is None else part, whole)
+
+    @property
+    def request(self) -> LLMContext:
+        """The question as it is asked now: without what every rung refused."""
+        if self._kept is None:
+            return self.context
+        messages = _messages(self.context)
+        note = {"role": "developer", "content": note_for(messages, self._kept)}
+        kept = [message for message in self._kept if message is not None]
+        return replaced(self.context, [*kept, note], speaks=True)
+
     def billed(self, *, unanswered: bool = False) -> tuple[Billed, ...]:
         """Return each billable request, once, whatever its result.
 
@@ -152,7 +178,7 @@ class ModelAnswer:
                 actions = self.answering.handle(begun, now)
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
-                actions = self._fail(attempt, failure, now)
+                actions = self._fail(attempt, self._mendable(failure, stream), now)
             case chunk:
                 text = stream.keep(chunk)
                 actions = () if text is None else self.answering.write(attempt, text, now)
@@ -160,8 +186,8 @@ class ModelAnswer:
 
     def _finish(self, attempt: int, stream: ModelStream, now: float) -> tuple[AnswerAction, ...]:
         """Decide on the end of an attempt's stream."""
-        text = stream.last_text(runs=lambda written: bool(written_calls(written, self.context)))
-        failure = _failure_of_end(stream, must_speak=self.context.tool_choice == NO_CALLS)
+        text = stream.last_text(runs=lambda written: bool(written_calls(written, self.request)))
+        failure = _failure_of_end(stream, must_speak=self.request.tool_choice == NO_CALLS)
         if stream.wrote is Wrote.PART:
             logger.warning("{}: an answer used up the model's tokens", stream.provider)
         if failure:
@@ -199,8 +225,9 @@ class ModelAnswer:
                 case EmitEvent():
                     self.emit(action.fact)
                 case LeaveMessageOut() | Ask():
-                    await self._begin(action, report)
+                    self._begin(action, report)
                 case UseModel():
+                    await self._leave_out(action.provider)
                     await self.change_writer(action.provider, action.taken_back)
                 case WriteText():
                     chunks += await _write(
@@ -209,23 +236,43 @@ class ModelAnswer:
                 case Done() | Stop():
                     chunks += await self._end(action)
                 case Exhausted():
+                    self.accepted.in_vain = self._kept is not None
                     raise NoModelLeftError(
                         f"no language model answered; {action.attempts} attempts"
                     )
         return chunks
 
-    async def _begin(
+    async def _leave_out(self, provider: str) -> None:
+        """Leave out of the conversation what a rung did without; it refused the whole."""
+        if provider and self._kept is not None and self.on_left_out:
+            await self.on_left_out(self.context.messages, self._kept)
+            self.on_left_out = None
+
+    def _mendable(self, failure: Failure, stream: ModelStream) -> Failure:
+        """Return a refusal as one of too long a request, if it may be that.
+
+        Servers say in too many ways that a request is too long. So each refusal of a long request
+        is taken for that, until the rung has refused half of it, too.
+        """
+        if failure.kind not in REFUSALS or failure.scope not in OF_REQUEST:
+            return failure
+        certain = TOO_LONG in failure.reason
+        too_long = not stream.halved and (certain or halved(_messages(self.request)) is not None)
+        scope = Scope.PAYLOAD if too_long else failure.scope
+        return replace(failure, scope=scope, same_rung=failure.same_rung and too_long)
+
+    def _begin(
         self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
     ) -> None:
-        """Ask a rung, or leave the caller's last message out of this and later requests."""
+        """Ask a rung, or set what is left out of the next requests."""
         if isinstance(action, LeaveMessageOut):
-            if self.on_left_out:
-                self.context, refused = _without_last_turn(self.context)
-                await self.on_left_out(refused)
+            self._kept = self._ways[action.step - 1] if action.step else None
             return
-        context = _cut(self.context, self.window_tokens) if action.mended else self.context
+        context = self._shortened() if action.mended else self.request
+        if context is not self.context:
+            self._parts[action.attempt] = _messages(context)
         attempting, place = self.answering.attempting, None
-        answer_so_far = self.answering.answer.whole
+        answer_so_far = self.answering.answer.whole if self._kept is None else ""
         if action.wait_until is not None:
             gate = attempting.policy.gates[action.provider]
             place = GatePlace(gate=gate, call=attempting.call, until=action.wait_until)
@@ -243,8 +290,15 @@ class ModelAnswer:
             task,
             asked=place is None,
             goes_on=bool(answer_so_far),
+            halved=action.mended,
             beginning=SpokenText(self.answering.answer.rule, tools=self.answering.answer.tools),
         )
+
+    def _shortened(self) -> LLMContext:
+        """Return the request with half of the conversation."""
+        messages = _messages(self.request)
+        fitted = halved(messages) or fit(messages, int(self.window_tokens * HALF))
+        return replaced(self.request, fitted.messages)
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)
@@ -256,7 +310,7 @@ class ModelAnswer:
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
-        last = stream.after_words(self.context) if isinstance(action, Done) else []
+        last = stream.after_words(self.request) if isinstance(action, Done) else []
         # A rung that lost a race without being late was working on the answer, and bills it.
         outrun = isinstance(action, Stop) and action.because == "outrun" and stream.asked
         if stream.answered or outrun:
@@ -276,15 +330,17 @@ async def _write(
 
 def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     """Return why an answer that ended is invalid; `None` if it is complete."""
-    if stream.finish is None:  # a success to the SDK, but the caller would hear half an answer
+    blocked = "" if stream.spoke else stream.blocked
+    if stream.finish is None and not blocked:  # the SDK takes half an answer for a whole one
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
     mute = must_speak and not stream.has_text and not stream.goes_on
-    if stream.finish == FILTERED or mute:  # not the rung's fault, and half an answer is useless
+    if stream.finish == FILTERED or blocked or mute:  # not the rung's fault
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
-        reason = "called_a_tool_again" if mute else FILTERED
-        return failed(found, "llm", provider=stream.provider, reason=reason)
+        reason = blocked or ("called_a_tool_again" if mute else FILTERED)
+        again = bool(mute) and not blocked
+        return failed(found, "llm", provider=stream.provider, reason=reason, same_rung=again)
     if must_speak:
         return None  # tool calls are not run then
     cut = stream.finish == "length"
@@ -307,32 +363,22 @@ def _continued(context: LLMContext, said: str) -> LLMContext:
     """Return the context with the words already said and a request to continue."""
     if not said:
         return context
-    spoken = cast("LLMContextMessage", {"role": "assistant", "content": said})
-    note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
+    spoken = {"role": "assistant", "content": said}
+    note = {"role": "developer", "content": CUT_OFF}
+    return replaced(context, [*_messages(context), spoken, note])
+
+
+def replaced(
+    context: LLMContext, messages: Sequence[Message], *, speaks: bool = False
+) -> LLMContext:
+    """Return the context with other messages; if the model `speaks`, it may not call tools."""
+    silent = speaks and is_given(context.tools)
     return LLMContext(
-        messages=[*context.messages, spoken, note],
+        messages=cast("list[LLMContextMessage]", list(messages)),
         tools=context.tools,
-        tool_choice=context.tool_choice,
+        tool_choice=NO_CALLS if silent else context.tool_choice,
     )
 
 
-def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContextMessage]]:
-    """Return the context with a note in place of the caller's last turn, and that turn."""
-    messages = list(context.messages)
-    spoken = (at for at, message in enumerate(messages) if cast("Any", message)["role"] == "user")
-    begins = max(spoken, default=len(messages))
-    note = cast("LLMContextMessage", {"role": "developer", "content": REFUSED})
-    kept = [*messages[:begins], note]
-    asked = LLMContext(messages=kept, tools=context.tools, tool_choice=context.tool_choice)
-    return asked, messages[begins:]
-
-
-def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
-    """Return a context of half our window: the provider counts tokens in a different way."""
-    messages = [cast("Mapping[str, Any]", message) for message in context.messages]
-    fitted = fit(messages, int(window_tokens * MENDED_SHARE))
-    return LLMContext(
-        messages=cast("list[LLMContextMessage]", list(fitted.messages)),
-        tools=context.tools,
-        tool_choice=context.tool_choice,
-    )
+def _messages(context: LLMContext) -> list[Message]:
+    return [cast("Message", message) for message in context.messages]

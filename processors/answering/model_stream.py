@@ -26,6 +26,8 @@ NO_CALLS: Final = "none"  # OpenAI's value of `tool_choice`: the model must answ
 # OpenAI's values. Other values do not finish an answer: some servers put "null" into every chunk.
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
+NO_REASON: Final = frozenset({"", "None", "null"})
+
 
 class UnreadableChunkError(ValueError):
     """A chunk is valid JSON, but not a piece of an answer."""
@@ -83,11 +85,13 @@ class ModelStream:
     asked: bool  # whether the request was sent; if not, it waits at the gate
     answered: bool = False  # the request was accepted, and will be billed
     goes_on: bool = False  # it continues an answer, so that only a full stop may be left
+    halved: bool = False  # it was sent with half of the conversation
     spoke: bool = False  # a word or a tool call has come
     unsaid: str = ""  # text before the first word: signs that may belong to the word
     beginning: SpokenText = field(default_factory=SpokenText)  # finds the first word
     characters: int = 0  # of text and tool calls
     finish: str | None = None  # the `finish_reason`
+    blocked: str = ""  # another `finish_reason`, such as a vendor's own for a refusal
     # Only complete calls are run, and only those of the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
     usage: ChatCompletionChunk | None = None  # the latest chunk with usage
@@ -106,6 +110,8 @@ class ModelStream:
             return None
         if self.finish is None and choice.finish_reason in FINISHES:  # `[DONE]` brings another
             self.finish = choice.finish_reason
+        elif self.finish is None and str(choice.finish_reason) not in NO_REASON:
+            self.blocked = str(choice.finish_reason)
         if not choice.delta:
             return None
         text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
@@ -37,6 +37,7 @@ from processors.answering.decision import Answering
 from processors.answering.early_answers import AnswerBill, EarlyAnswers
 from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
+from processors.answering.refused_rules import Accepted, Kept
 from processors.answering.tool_calls import must_speak
 from processors.speaking.speech_queue import TakeBackFrame
 from processors.turn.dictation_rules import Dictation
@@ -172,6 +173,7 @@ class LlmStage(OpenAILLMService):
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
         self.early: EarlyAnswers | None = None
+        self._accepted = Accepted()
         self._bill = AnswerBill(models, turn=turn, emit=emit)
         self._separate = SeparateAnswers(
             models, policy, bill=self._bill, emit=emit, clock=clock, turn=turn
@@ -272,13 +274,16 @@ class LlmStage(OpenAILLMService):
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         """Yield one answer, prepared early or asked for now, and then calls written as text."""
-        prepared = self.early.take(context) if self.early else None
+        early = self.early
+        prepared = early.take(context) if early else None
         limited = _limit_tool_calls(context)
         if prepared:
             answer, chunks = prepared.answer, prepared.chunks(self._change_writer)
         else:
-            answer = self._make_answer(limited, self._emit, self._change_writer, leaves_out=True)
+            refused = early is not None and early.refused
+            answer = self._make_answer(limited, self._emit, self._change_writer, refused=refused)
             chunks = answer.chunks()
+        answer.use(limited)
         turn = self._turn.number
         try:
             called = False
@@ -292,6 +297,7 @@ class LlmStage(OpenAILLMService):
         finally:  # also if the caller interrupted the answer
             if reason := answer.answering.answer.limit.reason:
                 logger.warning("a reply was ended: {}", reason)
+            answer.note_accepted()
             self._bill.emit(answer, turn=turn)
             await (prepared or answer).close()
 
@@ -301,7 +307,7 @@ class LlmStage(OpenAILLMService):
         emit: Callable[[FallbackEvent], None],
         change_writer: ChangeWriter,
         *,
-        leaves_out: bool = False,
+        refused: bool = False,
     ) -> ModelAnswer:
         written = self._new_answer()
         written.tools = frozenset(tool.name for tool in offered(context))
@@ -316,7 +322,7 @@ class LlmStage(OpenAILLMService):
             answering=Answering(
                 begin,
                 until=self._turn.patient_until,
-                leaves_out=leaves_out,
+                refused=refused,
                 answer=written,
             ),
             context=context,
@@ -325,6 +331,7 @@ class LlmStage(OpenAILLMService):
             window_tokens=self._window_tokens,
             emit=emit,
             change_writer=change_writer,
+            accepted=self._accepted,
             on_left_out=partial(_leave_out, self),
         )
 
@@ -350,13 +357,15 @@ def _limit_tool_calls(context: LLMContext) -> LLMContext:
     return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)
 
 
-async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
-    """Remove messages that every model refuses; with them, every later answer would fail."""
-    logger.warning("every model refused the caller's last message: it is left out")
-    gone = {id(message) for message in refused}
+async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage], kept: Kept) -> None:
+    """Replace messages that every model refuses; with them, every later answer would fail."""
+    logger.warning("every model refused what came since the last answer: it is left out")
+    pairs = zip(refused, kept, strict=True)
+    changed = {id(message): left for message, left in pairs if left is not message}
 
     def without(messages: list[LLMContextMessage]) -> list[LLMContextMessage]:
-        return [message for message in messages if id(message) not in gone]
+        remaining = (changed.get(id(message), message) for message in messages)
+        return [cast("LLMContextMessage", message) for message in remaining if message is not None]
 
     await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 

@@ -23,6 +23,14 @@ _PER_MESSAGE: Final = 4
 _ASCII_PER_TOKEN: Final = 4
 """Characters per token of English, by OpenAI's rule of thumb (help centre, "What are tokens")."""
 
+LONG_TOKENS: Final = 512
+"""Length from which a conversation may be what a server finds too long.
+
+The smallest windows that servers are started with have 2,048 tokens; instructions, tools and the
+answer rarely take more than three quarters of them. A shorter conversation is refused for another
+reason.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
@@ -57,11 +65,25 @@ def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
     return Fitted(messages=tuple(kept), tokens_before=before, tokens_after=after)
 
 
+def halved(messages: Sequence[Message]) -> Fitted | None:
+    """Return the messages with half of the conversation; `None` if it is too short for that."""
+    conversation = conversation_tokens(messages)
+    if conversation < LONG_TOKENS:
+        return None
+    fixed = sum(map(estimate, messages)) - conversation
+    return fit(messages, fixed + conversation // 2)
+
+
+def conversation_tokens(messages: Sequence[Message]) -> int:
+    """Return the length of what was said and done, without the instructions."""
+    return sum(estimate(message) for message in messages if message["role"] != "system")
+
+
 def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
     """Return the messages to keep: system, summary, the turns that fit, and the newest turn."""
     system = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
-    summary = rest[:1] if rest and _is_summary(rest[0]) else []
+    summary = rest[:1] if rest and is_summary(rest[0]) else []
     turns = _turns(rest[len(summary) :])
     left = limit_tokens - sum(map(estimate, system))
     if not turns:
@@ -130,7 +152,8 @@ def _clip(message: Message, characters: int) -> Message:
     return {**message, "content": content[:characters].rstrip() + CUT}
 
 
-def _is_summary(message: Message) -> bool:
+def is_summary(message: Message) -> bool:
+    """Return whether a message stands for older turns."""
     return message["role"] == "user" and _content(message).startswith(SUMMARY)
 
 

@@ -56,7 +56,7 @@ def ladder(
     recovers_s: float = RECOVERS_S,
     until: Callable[[float], Deadline] = four_seconds,
     gates: Mapping[str, Gate] | None = None,
-    leaves_out: bool = False,
+    leaves_out: int = 0,
 ) -> tuple[Answering, AvailabilityTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
     availability, numbers = AvailabilityTable(places, now=NOW), itertools.count(1)
@@ -292,6 +292,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
     answering, _ = ladder("a", "b", until=passed)
     answering.start(NOW)
     gone: list[AnswerAction] = []
+    at: float | None = NOW
     while not answering.attempting.over:
         at = answering.wake_at
         assert at is not None
@@ -332,6 +333,7 @@ def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> No
     answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
 
     started, *_ = answering.start(NOW)
+    at: float | None = NOW
     while not answering.attempting.over:
         at = answering.wake_at
         assert at is not None
@@ -482,11 +484,69 @@ def test_a_second_refusal_without_that_message_is_an_outage() -> None:
     assert doing(ended)[-1] == Exhausted(attempts=1)
 
 
-def test_no_message_is_omitted_if_only_the_rest_of_an_answer_is_refused() -> None:
+def test_the_refused_rest_of_an_answer_is_replaced_by_a_request_for_other_words() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
     answering.write(1, "We open at ", NOW + 0.1)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
     ended = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.2)
 
-    assert not any(isinstance(action, Ask) for action in ended)
+    assert doing(ended) == [LeaveMessageOut(), Ask(provider="a", attempt=2)]
+
+
+def test_a_rung_that_broke_off_keeps_the_message_of_an_answer_that_another_refuses() -> None:
+    answering, _ = ladder("a", "b", leaves_out=True)
+    answering.start(NOW)
+    answering.write(1, "We open at ", NOW + 0.1)
+    answering.handle(failure(1, "a"), NOW + 0.2)
+    bad = failed(Kind.BAD_REQUEST, "llm", provider="b")
+    ended = answering.handle(Failed(attempt=2, failure=bad), NOW + 0.3)
+
+    assert LeaveMessageOut() not in doing(ended)
+
+
+@pytest.mark.parametrize("first", [Kind.OVERLOADED, Kind.NETWORK, Kind.RATE_LIMITED, Kind.AUTH])
+def test_only_a_rung_that_judged_the_content_is_asked_without_it(first: Kind) -> None:
+    answering, _ = ladder("a", "b", leaves_out=True)
+    did = list(answering.start(NOW))
+    for _ in range(20):
+        last = [action for action in did if isinstance(action, Ask)][-1]
+        if LeaveMessageOut() in did:
+            break
+        kind = first if last.provider == "a" else Kind.BAD_REQUEST
+        broken = failed(kind, "llm", provider=last.provider)
+        did += answering.handle(Failed(attempt=last.attempt, failure=broken), NOW + 0.1)
+    asked = did[did.index(LeaveMessageOut()) :]
+
+    assert [action.provider for action in asked if isinstance(action, Ask)] == ["b"]
+
+
+def test_each_step_leaves_more_out_and_a_kept_question_is_asked_whole_again() -> None:
+    answering, availability = ladder("a", leaves_out=2)
+    answering.start(NOW)
+    bad = failed(finding(Kind.BAD_REQUEST, permanent=False), "llm", provider="a", same_rung=False)
+    did = [
+        action
+        for attempt in (1, 2, 3)
+        for action in answering.handle(Failed(attempt=attempt, failure=bad), NOW + attempt / 10)
+    ]
+    steps = [action.step for action in did if isinstance(action, LeaveMessageOut)]
+    permit = availability.of("llm", "a").permit(NOW + 1.0, probe=True)
+    assert permit is not None
+    availability.succeeded(("llm", "a"), permit, now=NOW + 1.0)
+    again = doing(answering.tick(NOW + 1.0))
+
+    assert steps == [1, 2]
+    assert isinstance(again[0], LeaveMessageOut)
+    assert (again[0].step, type(again[1])) == (0, Ask)
+
+
+def test_a_request_that_was_refused_early_begins_without_what_was_refused() -> None:
+    _, availability = ladder("a")
+    policy = StagePolicy(stage="llm", availability=availability)
+    answering = Answering(
+        lambda: Attempting(policy, numbers=itertools.count(1)),
+        until=four_seconds, leaves_out=1, refused=True,
+    )  # fmt: skip
+
+    assert doing(answering.start(NOW))[0] == LeaveMessageOut()

@@ -65,6 +65,40 @@ def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> Served:
     return _streamed(lambda body: (*map(_line, choose(body)), DONE))
 
 
+def moderating(
+    refuses: Callable[[dict[str, Any]], bool],
+    refusal: int | Sequence[Any],
+    says: Callable[[dict[str, Any]], Sequence[Any]],
+    *,
+    after_s: float = 0.0,
+    body: Any = None,
+) -> Served:
+    """Serve a model that refuses some requests, with a status or with the events of a stream.
+
+    Args:
+        refuses: Returns whether a request is refused.
+        refusal: The status of a refusal, or the events of its stream.
+        says: Returns the events of an answer.
+        after_s: How long a refusal takes.
+        body: The body of a refusal with a status.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        events = says(asked)
+        if refuses(asked):
+            await asyncio.sleep(after_s)
+            if isinstance(refusal, int):
+                return web.json_response(body, status=refusal)
+            events = refusal
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write("".join([*map(_line, events), DONE]).encode())
+        return response
+
+    return _served(answer)
+
+
 def _line(event: Any) -> str:
     return f"data: {json.dumps(event)}\n\n"
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -53,6 +53,7 @@ from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, Tur
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness
 from providers.openai import build
+from providers.provider import RungSpec
 from tests.processors.stages.test_llm import rung
 
 QUESTION = "What are your opening hours?"
@@ -130,6 +131,7 @@ class EarlyBench:
     policy: StagePolicy
     rungs: Sequence[str]
     told: list[Event] = field(default_factory=list)
+    urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
     context: Memory = field(default_factory=lambda: Memory(heard_s=lambda: 0.0))
     called: list[str] = field(default_factory=list)  # tools that ran
     called_at: list[float] = field(default_factory=list)
@@ -158,8 +160,9 @@ class EarlyBench:
             self._emit(event)
             observer.notice(event)
 
+        models: dict[str, Any] = {name: build(self._rung(name)) for name in self.rungs}
         stage = LlmStage(
-            {name: build(rung(self.lab, name)) for name in self.rungs},
+            models,
             policy=self.policy,
             emit=emit,
             clock=time.monotonic,
@@ -189,6 +192,10 @@ class EarlyBench:
         async with asyncio.timeout(60):
             await run_test(pipeline, frames_to_send=[metadata, *frames], observers=[observer])
         return self.said[-1] if self.said else ""
+
+    def _rung(self, name: str) -> RungSpec:
+        spec = rung(self.lab, name)
+        return replace(spec, url=self.urls.get(name, spec.url))
 
     @property
     def said(self) -> list[str]:
