@@ -19,8 +19,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request as WebsocketRequest
+from websockets.protocol import State
 
 from bot.server.access import SIGN_IN_PATH
 from transports.arrival_rules import BEGUN, FLOOD, IntakeAllowance
@@ -302,6 +304,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_S
+        self._send_close = self.conn.send_close
+        self.conn.send_close = self._close_once
         self._unread = bytearray()
         self._is_scheduled = False  # whether `_feed` is
         self._allowance = IntakeAllowance(per_s=0.0, cap=FRAMES_BEFORE_CALL, now=self.loop.time())
@@ -311,6 +315,23 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._allowance = IntakeAllowance(
             per_s=FRAMES_PER_S, cap=FRAMES_AT_ONCE, now=self.loop.time()
         )
+
+    def _close_once(self, *reason: Any) -> None:
+        """Send a close frame, unless the socket is closing: its peer may have begun that."""
+        if self.conn.state is State.OPEN:
+            self._send_close(*reason)
+
+    async def send(self, message: Any) -> None:
+        """Send the application's message; a socket that is closing is not closed again.
+
+        Raises:
+            ClientDisconnected: The socket is closed or closing, and takes no other message.
+        """
+        if self.close_sent and self.initial_response is None:
+            if message["type"] == "websocket.close":
+                return
+            raise ClientDisconnected
+        await super().send(message)
 
     def handle_connect(self, event: WebsocketRequest) -> None:
         """Give the application `begin`, which it calls when a call begins."""
@@ -344,8 +365,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Pass a message on; invalid UTF-8 closes the socket without a traceback."""
         if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
             self.frames = []
-            self.conn.send_close(INVALID_TEXT)
-            self.handle_parser_exception()
+            if self.conn.state is State.OPEN:  # else a close is under way
+                self.conn.send_close(INVALID_TEXT)
+                self.handle_parser_exception()
             return
         super().send_receive_event_to_app()
 

@@ -18,7 +18,7 @@ from tests.transports.webrtc_floods import FLOODS, Flood, fast_sound, sctp_of, s
 from transports.webrtc import intake, intake_rules
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.ice_restart import MAX_ADDRESSES
-from transports.webrtc.intake_rules import Counters, count_chunks, sound_s
+from transports.webrtc.intake_rules import Arrival, Counters, count_chunks, sound_s
 from transports.webrtc.leg import WebrtcLeg
 
 __all__ = ["on_loopback"]
@@ -283,21 +283,39 @@ def test_a_packet_is_checked_before_it_is_parsed(chunks: bytes, number: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("size", "known", "first"),
+    ("size", "first"),
     [
-        pytest.param(60, True, "datagrams_too_fast", id="small, of the browser"),
-        pytest.param(1_400, True, "bytes_too_fast", id="large, of the browser"),
-        pytest.param(60, False, "socket_flooded", id="of anybody"),
+        pytest.param(60, "datagrams_too_fast", id="small, of the browser"),
+        pytest.param(1_400, "bytes_too_fast", id="large, of the browser"),
     ],
 )
-def test_a_burst_after_a_delay_passes_and_a_flood_does_not(
-    size: int,
-    known: bool,  # noqa: FBT001 - a parameter of the table
-    first: str,
-) -> None:
+def test_a_burst_after_a_delay_passes_and_a_flood_does_not(size: int, first: str) -> None:
     counters, data = Counters(0.0), b"\x16" + bytes(size - 1)
-    assert not any(counters.judge_datagram(data, known=known, now=8.0).over for _ in range(350))
+    assert not any(counters.judge_datagram(data, known=True, now=8.0).over for _ in range(350))
 
-    verdicts = [counters.judge_datagram(data, known=known, now=8.0).over for _ in range(10_000)]
+    verdicts = [counters.judge_datagram(data, known=True, now=8.0).over for _ in range(10_000)]
 
     assert next(filter(None, verdicts)) == first
+
+
+@pytest.mark.parametrize(
+    ("data", "passed"),
+    [
+        (b"\x00\x01" + bytes(18), 200),  # a connectivity check
+        (b"\x16\xfe\xfd" + bytes(60), 0),  # DTLS
+        (b"\x80\x6f" + bytes(170), 0),  # sound
+        (bytes(5), 0),
+        (b"", 0),
+        (bytes(60_000), 200),
+    ],
+    ids=["STUN", "DTLS", "sound", "short", "empty", "large"],
+)
+def test_datagrams_from_unknown_addresses_never_end_a_call(data: bytes, passed: int) -> None:
+    counters = Counters(0.0)
+
+    verdicts = [counters.judge_datagram(data, known=False, now=0.0) for _ in range(20_000)]
+    own = counters.judge_datagram(b"\x16" + bytes(60), known=True, now=0.0)
+
+    assert not any(verdict.over for verdict in verdicts)
+    assert sum(not verdict.drop for verdict in verdicts) == passed
+    assert own == Arrival()

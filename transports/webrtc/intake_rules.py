@@ -19,10 +19,9 @@ DATAGRAMS_PER_S: Final = 200.0  # Chromium sends 51, and some to acknowledge our
 DATAGRAMS_CAP: Final = 1000.0  # a line that was interrupted for 7 s delivers about 400 at once
 BYTES_PER_S: Final = 100_000.0  # Opus needs at most 64,000 (RFC 6716, 2.1.1), the page 1,000
 BYTES_CAP: Final = 500_000.0
-SOCKET_PER_S: Final = 2_000.0  # datagrams from any address; a scan of all ports sends fewer
-SOCKET_CAP: Final = 6_000.0
 UNKNOWN_PER_S: Final = 20.0  # datagrams from unknown addresses: the first checks of a new network
 UNKNOWN_CAP: Final = 200.0
+STUN_BYTES: Final = 20  # of a header (RFC 8489, section 5)
 MAX_SOURCES: Final = 8  # SSRCs; a browser has one, and another after a change of microphone
 
 CHUNKS_PER_S: Final = 100.0  # the page sends one a second, and acknowledges our messages
@@ -50,7 +49,6 @@ class Counters:
         def allowance(per_s: float, cap: float) -> IntakeAllowance:
             return IntakeAllowance(per_s=per_s, cap=cap, now=now)
 
-        self._socket = allowance(SOCKET_PER_S, SOCKET_CAP)
         self._unknown = allowance(UNKNOWN_PER_S, UNKNOWN_CAP)
         self._datagrams = allowance(DATAGRAMS_PER_S, DATAGRAMS_CAP)
         self._bytes = allowance(BYTES_PER_S, BYTES_CAP)
@@ -60,15 +58,19 @@ class Counters:
     def judge_datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
         """Count a datagram; return what to do with it.
 
+        Anyone may send datagrams to our socket, so those from unknown addresses never end a call:
+        only connectivity checks (STUN) of a new network are of use, and only a few.
+
         Args:
             data: The datagram as it arrived, still encrypted.
             known: Whether it comes from one of the browser's candidates.
             now: The time in seconds; monotonic.
         """
-        if _exceeds(self._socket, 1, now):
-            return Arrival(over="socket_flooded")
         if not known:
-            return Arrival(drop=_exceeds(self._unknown, 1, now))
+            if not is_stun(data):
+                return Arrival(drop=True)
+            excess = _exceeds(self._unknown, 1, now)
+            return Arrival(drop=excess, reason="unknown_addresses" if excess else "")
         return self._count_datagram(data, now)
 
     def judge_packet(self, data: bytes, now: float) -> "Arrival":
@@ -116,6 +118,11 @@ def _exceeds(allowance: IntakeAllowance, amount: float, now: float) -> bool:
     """Count an amount; return whether that is more than allowed."""
     allowance.spend(amount, now)
     return allowance.wait_s(now) > 0
+
+
+def is_stun(datagram: bytes) -> bool:
+    """Return whether this is a STUN packet (RFC 7983, section 7)."""
+    return len(datagram) >= STUN_BYTES and datagram[0] < 4
 
 
 def is_sound(datagram: bytes) -> bool:

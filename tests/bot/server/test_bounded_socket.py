@@ -5,10 +5,12 @@ import base64
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import uvicorn
 
 from bot.server.limits import (
     FRAMES_AT_ONCE,
@@ -175,4 +177,84 @@ async def test_an_invalid_text_ends_the_socket_without_a_traceback(
         await until(lambda: bool(it.told))
 
     assert it.reasons() == ["closed_before_start"]
+    assert "Traceback" not in caplog.text
+
+
+BAD_TEXT = bytes([0x81, 0x82]) + MASK + b"\x9e\x9f"  # 0xff 0xfe
+CLOSE = bytes([0x88, 0x80]) + MASK
+START = bytes([0x81, 0x80 | 2]) + MASK + bytes(a ^ b for a, b in zip(b"{}", MASK, strict=False))
+
+
+@asynccontextmanager
+async def application(app: Callable[..., Awaitable[None]]) -> AsyncIterator[tuple[int, Any]]:
+    """Serve an ASGI application on sockets of our class; yield the port and the server."""
+    config = uvicorn.Config(app, port=0, ws=BoundedSocket, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server._serve())
+        await until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1], server
+        server.should_exit = True
+
+
+async def closing_twice(scope: Any, receive: Any, send: Any) -> None:
+    """Accept, and close on the first message, and again; as a route and its framework may."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        await send({"type": "websocket.close", "code": 1000})
+        await send({"type": "websocket.close", "code": 1011})
+    await send({"type": "websocket.close", "code": 1000})
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [BAD_TEXT + CLOSE],
+        [CLOSE + BAD_TEXT],
+        [BAD_TEXT + BAD_TEXT],
+        [START + BAD_TEXT],
+        [START, BAD_TEXT],
+        [START + CLOSE],
+        [START, CLOSE],
+        [CLOSE],
+        [CLOSE, CLOSE],
+    ],
+    ids=repr,
+)
+async def test_no_order_of_closes_ends_in_a_traceback(
+    pieces: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with application(closing_twice) as (port, _):
+        async with raw_socket(port) as (reader, writer):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.05)
+            await over(reader)
+        async with raw_socket(port) as (reader, writer):  # the server goes on
+            writer.write(CLOSE)
+            await over(reader)
+
+    assert "Traceback" not in caplog.text
+    assert [item for item in caplog.records if item.levelname == "ERROR"] == []
+
+
+async def test_a_server_that_stops_closes_no_closing_socket_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[BoundedSocket] = []
+    close = BoundedSocket.handle_close
+
+    def handle_close(self: BoundedSocket, event: Any) -> None:
+        made.append(self)
+        self.shutdown()  # at this moment
+        close(self, event)
+
+    monkeypatch.setattr(BoundedSocket, "handle_close", handle_close)
+    async with application(closing_twice) as (port, _), raw_socket(port) as (reader, writer):
+        writer.write(CLOSE)
+        await over(reader)
+
+    assert len(made) == 1
     assert "Traceback" not in caplog.text
