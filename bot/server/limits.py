@@ -316,10 +316,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             per_s=FRAMES_PER_S, cap=FRAMES_AT_ONCE, now=self.loop.time()
         )
 
-    def _close_once(self, *reason: Any) -> None:
+    def _close_once(self, code: int | None = None, reason: str = "") -> None:
         """Send a close frame, unless the socket is closing: its peer may have begun that."""
         if self.conn.state is State.OPEN:
-            self._send_close(*reason)
+            self._send_close(code, reason)
 
     async def send(self, message: Any) -> None:
         """Send the application's message; a socket that is closing is not closed again.

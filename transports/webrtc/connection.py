@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCIceServer, RTCSessionDescription
-from aiortc.sdp import candidate_from_sdp
+from aiortc.rtcdtlstransport import X509_DIGEST_ALGORITHMS
+from aiortc.sdp import SessionDescription, candidate_from_sdp
 from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.request_handler import IceCandidate
@@ -119,6 +120,7 @@ class BrowserConnection(SmallWebRTCConnection):
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
         """Answer an offer as Pipecat does, and handle an ICE restart."""
         sdp = self._filter.without_others(sdp)
+        _check_fingerprint(sdp)
         previous, self._theirs = self._theirs, names_in(sdp)
         restarts = previous is not None and self._theirs not in (None, previous)
         if restarts and self._theirs:  # the second test is for the type checker
@@ -234,6 +236,22 @@ def _checking_listener(
                 await listener(message)
 
     return on_message
+
+
+def _check_fingerprint(sdp: str) -> None:
+    """Check an offer's fingerprint, without which aiortc would fail later, in a task of its own.
+
+    Raises:
+        ValueError: It has no fingerprint of a kind that aiortc knows.
+    """
+    offer = SessionDescription.parse(sdp)
+    bundled = {item for group in offer.group if len(group.items) > 1 for item in group.items}
+    for media in offer.media:
+        if media.kind != "audio" and media.rtp.muxId in bundled:
+            continue  # it uses the transport of the sound (RFC 8843)
+        fingerprints = media.dtls.fingerprints if media.dtls else ()
+        if not any(item.algorithm.lower() in X509_DIGEST_ALGORITHMS for item in fingerprints):
+            raise ValueError("no fingerprint")
 
 
 def _all_sent(channel: RTCDataChannel | None) -> bool:
