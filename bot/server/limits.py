@@ -23,6 +23,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request as WebsocketRequest
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from bot.server.access import SIGN_IN_PATH
 from transports.arrival_rules import BEGUN, FLOOD, IntakeAllowance
@@ -304,8 +305,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_S
-        self._send_close = self.conn.send_close
-        self.conn.send_close = self._close_once
+        self.conn.send_close = partial(_close_once, self.conn, self.conn.send_close)
         self._unread = bytearray()
         self._is_scheduled = False  # whether `_feed` is
         self._allowance = IntakeAllowance(per_s=0.0, cap=FRAMES_BEFORE_CALL, now=self.loop.time())
@@ -315,11 +315,6 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._allowance = IntakeAllowance(
             per_s=FRAMES_PER_S, cap=FRAMES_AT_ONCE, now=self.loop.time()
         )
-
-    def _close_once(self, code: int | None = None, reason: str = "") -> None:
-        """Send a close frame, unless the socket is closing: its peer may have begun that."""
-        if self.conn.state is State.OPEN:
-            self._send_close(code, reason)
 
     async def send(self, message: Any) -> None:
         """Send the application's message; a socket that is closing is not closed again.
@@ -408,6 +403,17 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD, "reason": "flood"})
         self.close_sent = True
         self.transport.abort()
+
+
+def _close_once(
+    conn: ServerProtocol,
+    send_close: Callable[[int | None, str], None],
+    code: int | None = None,
+    reason: str = "",
+) -> None:
+    """Send a close frame, unless the socket is closing: its peer may have begun that."""
+    if conn.state is State.OPEN:
+        send_close(code, reason)
 
 
 def _is_text(data: bytes) -> bool:
