@@ -47,7 +47,7 @@ from fallbacks.events import (
     RungChosen,
     StageExhausted,
 )
-from fallbacks.failure import Failure, Kind, failed
+from fallbacks.failure import Failure, Kind, Scope, failed
 from fallbacks.ladder import NextRung, RungChoice, StagePolicy
 from fallbacks.limits import may_wait_until
 
@@ -217,13 +217,19 @@ class LiveAttempt:
     def failed(
         self, failure: Failure, now: float, *, call: Hashable, heard_words: int = 0
     ) -> tuple[FallbackEvent, ...]:
-        """Count a failure against its rung, and return the events to publish."""
+        """Count a failure against its rung, and return the events to publish.
+
+        A 403 that a call's content may have caused is a refused request: only a probe's proves that
+        the key is rejected.
+        """
+        if failure.kind is Kind.AUTH and failure.scope is Scope.REQUEST:
+            failure = replace(failure, kind=Kind.BAD_REQUEST)
         policy, after_s = self._policy, self.took_s(now)
-        event = AttemptFailed.of(
-            failure, after_s=after_s, attempt=self.number, heard_words=heard_words
-        )
         counted = policy.availability.failed(
             self.permit, failure, now=now, call=call, chance=policy.chance()
+        )
+        event = AttemptFailed.of(
+            failure, after_s=after_s, attempt=self.number, heard_words=heard_words
         )
         return (event, *counted)
 
@@ -307,7 +313,9 @@ class Attempting:
         self._queues = queues
         self._prompt = prompt
         self._expected = stay_with  # the rung in use; before any output, the one asked first
-        self._choice = RungChoice(policy, stay_with=stay_with, offered=offered, hears=hears)
+        self._choice = RungChoice(
+            policy, call=numbers, stay_with=stay_with, offered=offered, hears=hears
+        )
         self._running: dict[int, LiveAttempt] = {}
         self._planned_ask: tuple[float, NextRung] | None = None  # when to ask which rung
         self._events: list[FallbackEvent] = []
@@ -321,6 +329,11 @@ class Attempting:
     def ask_only(self, providers: Collection[str]) -> None:
         """Ask no other rungs than these; called before `start`."""
         self._choice.offered = providers.__contains__
+
+    @property
+    def failed_alike(self) -> bool:
+        """Whether all of several rungs have failed as if the request itself were to blame."""
+        return self._choice.failed_alike
 
     @property
     def wake_at(self) -> float | None:
@@ -437,7 +450,7 @@ class Attempting:
         del self._running[attempt.number]
         self.winner = attempt.number
         place, permit = (self.policy.stage, attempt.provider), attempt.permit
-        self._events += self.policy.availability.succeeded(place, permit, now=now)
+        self._events += self.policy.availability.succeeded(place, permit, now=now, call=self.call)
         self._actions.append(Done(attempt=attempt.number, provider=attempt.provider))
         # `cancel` returns the events and actions collected above together with its own.
         self._actions = [*self.cancel("outrun")]

@@ -4,6 +4,9 @@
   the rung succeeds.
 - Repeated or conclusive failures open its breaker (`fallbacks/breaker.py`): then only probes and
   callers without another rung ask it. A permanent failure opens it at once.
+- One call's content may cause a failure of any kind. So failures count only up to the one that
+  would open the breaker, until they are proved: by a second call, or by a probe that fails, too.
+  Until then, only the call itself avoids the rung.
 - A rate limit is not a failure: the rung rests, and its rests are counted separately.
 - A rung that failed and asked for a pause is asked after all others, until it succeeds.
 - A refusal that the content of one call may have caused opens the breaker only if at least two
@@ -19,14 +22,14 @@ and the next probe decides.
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.events import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
-from fallbacks.failure import Failure, Kind, Scope, Severity
+from fallbacks.failure import VERDICTS, Failure, Kind, Scope, Severity
 from fallbacks.retry_after import MAX_PAUSE_S, rest_s
 
 AvailabilityEvent: TypeAlias = (
@@ -36,6 +39,12 @@ AvailabilityEvent: TypeAlias = (
 
 PROTOCOL_LIMIT: Final = 3  # invalid answers in a row that open the breaker
 MIN_REFUSED_CALLS: Final = 2  # below it, the calls' content is blamed and not the rung
+AVOIDED_S: Final = 60.0  # for this long, a call avoids a rung that failed only this call (chosen)
+MAX_AVOIDING: Final = 256  # calls remembered by a rung; the oldest are forgotten (chosen)
+STRIKES: Final = 2  # transient failures in a row after which a call avoids a rung
+BUSY: Final = frozenset({Kind.TIMEOUT, Kind.STALLED, Kind.RATE_LIMITED, Kind.OVERLOADED})
+"""Kinds of failure that pass with time, so that a request's own content is not suspected."""
+PROBE: Final = "probe"  # in place of a call, among those that prove a kind of failure
 SERVED_S: Final = 30.0  # for this long after a caller was served, a failed probe does not count
 WINDOW: Final = 50  # attempts; at a few turns a minute, these are about ten minutes
 MIN_MEASUREMENTS: Final = 5  # for a quantile; missing ones are assumed to be `PRIOR_S`
@@ -130,6 +139,7 @@ class RungAvailability:
         out: Whether an operator took it out of rotation; probes continue.
         out_at: When an operator last changed `out`, perhaps before this process was started.
         served_until: Until then, failed probes do not count, because a caller was served.
+        proven_at: When a failure was last proved not to be due to one call's content.
     """
 
     def __init__(
@@ -150,13 +160,14 @@ class RungAvailability:
         self.rests_until = self._paused_until = now
         self.retired = False
         self.out, self.out_at = False, -math.inf
-        self.served_until = -math.inf
+        self.served_until = self.proven_at = -math.inf
         self._rate_limits = 0  # in a row
         self._invalid_answers = 0  # in a row
         self._uncounted_probes = 0  # failed probes since the last success that do not count yet
-        # Calls whose requests were refused since the last success, perhaps for their content.
-        self._refused_calls: set[Hashable] = set()
-        self._refused_probe = False
+        # By kind, the first calls that failed since the last success, and `PROBE` if a probe did.
+        self._proofs: dict[Kind, set[Hashable]] = {}
+        # By call: its failures in a row at this rung, and the moment of the latest one.
+        self._strikes: dict[Hashable, tuple[int, float]] = {}
 
     def at(self, now: float) -> Availability:
         """Return the availability at this moment.
@@ -211,7 +222,12 @@ class RungAvailability:
         return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
 
     def succeeded(
-        self, permit: Permit, now: float, *, ttfb_s: float | None = None
+        self,
+        permit: Permit,
+        now: float,
+        *,
+        ttfb_s: float | None = None,
+        call: Hashable = None,
     ) -> tuple[AvailabilityEvent, ...]:
         """Record a success of an attempt, or of a probe that counts.
 
@@ -219,7 +235,9 @@ class RungAvailability:
             permit: The permit of the attempt or probe.
             now: Monotonic, in seconds.
             ttfb_s: Seconds to its first useful output; `None` if not measured, or recorded before.
+            call: The call that was served; `None` if none was.
         """
+        self._strikes.pop(call, None)
         if ttfb_s is not None:
             self.latency.add(ttfb_s)
         self._forget_failures()
@@ -229,6 +247,8 @@ class RungAvailability:
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
             self.retired = False
+            if moved:  # a proven outage is over, for every call
+                self._strikes.clear()
             return (*moved, *self.clear(now))
         return moved
 
@@ -246,31 +266,40 @@ class RungAvailability:
         `call` identifies the call that made the request; `None` if none did. `chance`, 0 to 1,
         spreads a rest whose length the provider did not specify.
         """
+        self._count_strikes(failure, call, now)
         just_served = self.outweighs(permit, now)
         if just_served or failure.scope is Scope.PAYLOAD:
             self.breaker.take_back(permit)  # the rung still serves callers
             self._uncounted_probes += just_served and failure.verdict.counts
             return ()
+        proven = self._prove(permit, failure, call, now)
         if failure.scope is Scope.CAPACITY:
-            return self._rest_after_limit(permit, failure, now=now, chance=chance)
-        events: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
+            return self._rest_after_limit(permit, failure, now=now, chance=chance, proven=proven)
+        suspected = self.suspect(failure.kind, now)
+        by_content = _content_may_be_cause(failure, probe=permit.probe)
         pause_s = 0.0 if failure.permanent else failure.retry_after_s or 0.0
-        by_content = _content_may_be_cause(failure, permit)
-        trip = self._count_kind(permit, failure, call) or pause_s > MAX_PAUSE_S
+        trip = proven and (self._opens_at_once(permit, failure) or pause_s > MAX_PAUSE_S)
         if not trip and (by_content or not failure.verdict.counts):
             self.breaker.take_back(permit)  # the breaker does not count it
-            return events
-        retired = trip and failure.permanent and not by_content
+            return suspected
+        retires = trip and failure.permanent and not by_content
+        return (*suspected, *self._count(permit, now, trip=trip, retires=retires, pause_s=pause_s))
+
+    def _count(
+        self, permit: Permit, now: float, *, trip: bool, retires: bool, pause_s: float
+    ) -> tuple[AvailabilityEvent, ...]:
+        """Let the breaker count a failure, or open it at once; see `failed`."""
         outage_s = pause_s if pause_s > MAX_PAUSE_S else None
-        long_s = self.breaker.settings.slow_s if retired else outage_s
+        long_s = self.breaker.settings.slow_s if retires else outage_s
         if now >= self.served_until and self.breaker.state is State.CLOSED:
             self.breaker.failures += self._uncounted_probes
             self._uncounted_probes = 0
-        moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
-        if moved or (retired and permit.probe):  # a failed probe does not move an open breaker
-            self.retired = retired
+        opens = trip or self._several_failed()
+        moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s, opens=opens)
+        if moved or (retires and permit.probe):  # a failed probe does not move an open breaker
+            self.retired = retires
         self._paused_until = max(self._paused_until, now + pause_s)
-        return (*events, *self._with_severity(moved))
+        return self._with_severity(moved)
 
     def outweighs(self, permit: Permit, now: float) -> bool:
         """Return whether a failure does not count: a probe failed, but a caller was just served."""
@@ -333,7 +362,7 @@ class RungAvailability:
         """Adopt the breaker of another process; see `Breaker.follow`."""
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
-            self.retired = retired
+            self.retired, self.proven_at = retired, now
         return self._with_severity(moved)
 
     def _is_suspect(self, now: float) -> bool:
@@ -343,34 +372,76 @@ class RungAvailability:
         settings = self.breaker.settings
         return settings.probing or now < self.suspect_since + settings.open_s
 
-    def _count_kind(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
-        """Count a failure by its kind; return whether it opens the breaker at once."""
-        if _content_may_be_cause(failure, permit):
-            self._refused_probe |= permit.probe
-            if call is not None and len(self._refused_calls) < MIN_REFUSED_CALLS:
-                self._refused_calls.add(call)
-            return self._refused_probe and len(self._refused_calls) >= MIN_REFUSED_CALLS
+    def is_proven(self, failure: Failure, *, probe: bool = False) -> bool:
+        """Return whether failures of this kind come from two calls or a probe since a success.
+
+        A refusal for which a call's content is the likely cause must come from both. `probe` is
+        whether a probe failed, whose 403 is caused by the key.
+        """
+        by_content = _content_may_be_cause(failure, probe=probe)
+        proofs = self._proofs.get(Kind.BAD_REQUEST if by_content else failure.kind, set())
+        return len(proofs) > MIN_REFUSED_CALLS if by_content else _is_proof(proofs)
+
+    def is_avoided(self, call: Hashable, now: float) -> bool:
+        """Return whether a call asks other rungs first, because this one failed only this call."""
+        strikes, at = self._strikes.get(call, (0, now))
+        return strikes >= STRIKES and now < at + AVOIDED_S
+
+    def _count_strikes(self, failure: Failure, call: Hashable, now: float) -> None:
+        """Count a failure for the call alone; after a refusal, no second one is awaited."""
+        if call is None or failure.kind in BUSY or failure.scope is Scope.PAYLOAD:
+            return
+        strikes, _ = self._strikes.pop(call, (0, now))
+        self._strikes[call] = (STRIKES if failure.permanent else strikes + 1, now)
+        if len(self._strikes) > MAX_AVOIDING:
+            del self._strikes[next(iter(self._strikes))]
+
+    def _prove(self, permit: Permit, failure: Failure, call: Hashable, now: float) -> bool:
+        """Record who reports a failure; return whether it is proven now.
+
+        A request without a call has no caller's content, so it proves as much as a probe.
+        """
+        self._invalid_answers += failure.kind is Kind.PROTOCOL
+        by_content = _content_may_be_cause(failure, probe=permit.probe)
+        proofs = self._proofs.setdefault(Kind.BAD_REQUEST if by_content else failure.kind, set())
+        if permit.probe or call is None:
+            proofs.add(PROBE)
+        elif len(proofs - {PROBE}) < MIN_REFUSED_CALLS:
+            proofs.add(call)
+        proven = self.is_proven(failure, probe=permit.probe)
+        self.proven_at = now if proven else self.proven_at
+        return proven
+
+    def _several_failed(self) -> bool:
+        """Return whether the failures that count, of whatever kind, are proved."""
+        counted = (found for kind, found in self._proofs.items() if VERDICTS[kind].counts)
+        return _is_proof(set[Hashable]().union(*counted))
+
+    def _opens_at_once(self, permit: Permit, failure: Failure) -> bool:
+        """Return whether a failure opens the breaker without others, once it is proved."""
+        if _content_may_be_cause(failure, probe=permit.probe):
+            return True
         if failure.kind is Kind.PROTOCOL:
-            self._invalid_answers += 1
             return failure.permanent or self._invalid_answers >= PROTOCOL_LIMIT
         return failure.permanent or failure.verdict.trips
 
     def _rest_after_limit(
-        self, permit: Permit, failure: Failure, *, now: float, chance: float
+        self, permit: Permit, failure: Failure, *, now: float, chance: float, proven: bool
     ) -> tuple[AvailabilityEvent, ...]:
-        """Rest after a rate limit; a rest longer than `MAX_PAUSE_S` opens the breaker instead."""
+        """Rest after a rate limit; a proved one above `MAX_PAUSE_S` opens the breaker instead."""
         length_s = rest_s(failure.retry_after_s, self._rate_limits, chance=chance)
         self._rate_limits += 1
         if length_s > MAX_PAUSE_S:
-            return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
+            if proven:
+                return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
+            length_s = MAX_PAUSE_S
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + length_s)
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
     def _forget_failures(self) -> None:
         self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
-        self._refused_calls.clear()
-        self._refused_probe = False
+        self._proofs.clear()
 
     def _with_severity(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
         """Return the events, with a high severity if only a person can fix the rung."""
@@ -382,9 +453,13 @@ class RungAvailability:
         )
 
 
-def _content_may_be_cause(failure: Failure, permit: Permit) -> bool:
+def _is_proof(proofs: Set[Hashable]) -> bool:
+    return PROBE in proofs or len(proofs) >= MIN_REFUSED_CALLS
+
+
+def _content_may_be_cause(failure: Failure, *, probe: bool) -> bool:
     """Return whether a call's content may be the cause; a probe's 403 is caused by the key."""
-    return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
+    return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and probe)
 
 
 class AvailabilityTable:
@@ -440,7 +515,8 @@ class AvailabilityTable:
         rung = self.of(failure.stage, failure.provider)
         was_retired = rung.retired  # if so, the account's other breakers were already opened
         events = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
-        if failure.scope is not Scope.CREDENTIAL or rung.outweighs(permit, now):
+        proven = rung.is_proven(failure, probe=permit.probe)
+        if failure.scope is not Scope.CREDENTIAL or not proven or rung.outweighs(permit, now):
             return tuple(events)
         same_account = [] if was_retired else self._sharing(rung, _same_account)
         for other in self._sharing(rung, _same_key):
@@ -452,7 +528,13 @@ class AvailabilityTable:
         return tuple(events)
 
     def succeeded(
-        self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
+        self,
+        place: tuple[str, str],
+        permit: Permit,
+        *,
+        now: float,
+        ttfb_s: float | None = None,
+        call: Hashable = None,
     ) -> tuple[AvailabilityEvent, ...]:
         """Record a success of the rung at `place`: its stage and its name.
 
@@ -460,7 +542,7 @@ class AvailabilityTable:
         """
         rung = self._rungs[place]
         was_retired = rung.retired
-        events = list(rung.succeeded(permit, now, ttfb_s=ttfb_s))
+        events = list(rung.succeeded(permit, now, ttfb_s=ttfb_s, call=call))
         if was_retired and not rung.retired:
             sharing = [*self._sharing(rung, _same_key), *self._sharing(rung, _same_account)]
             for other in [other for other in sharing if other.retired]:

@@ -183,7 +183,13 @@ class Breaker:
         return self._transition(Input.SUCCEEDED, now)
 
     def failed(
-        self, permit: Permit, now: float, *, trip: bool = False, rest_s: float | None = None
+        self,
+        permit: Permit,
+        now: float,
+        *,
+        trip: bool = False,
+        rest_s: float | None = None,
+        opens: bool = True,
     ) -> tuple[BreakerMoved, ...]:
         """Record a failure.
 
@@ -192,11 +198,18 @@ class Breaker:
             now: Monotonic, in seconds.
             trip: Whether to open at once, regardless of earlier failures.
             rest_s: The rest, if it is not `open_s`.
+            opens: Whether it may open the breaker; if not, it counts up to the last failure before.
         """
         if not self.take_back(permit):
             return ()
         if trip:
             return self.trip(now, rest_s=rest_s)
+        if not opens and self.state is State.CLOSED:
+            self.failures = max(self.failures, min(self.failures + 1, self.settings.failures - 1))
+            return ()
+        if not opens and self.settings.probing:
+            self.successes, self.probe_succeeded = 0, False  # the next probe decides
+            return ()
         self.failures += self.state is State.CLOSED
         enough = self.failures >= self.settings.failures
         return self._transition(Input.FAILURES if enough else Input.FAILED, now, rest_s=rest_s)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass, field
 from typing import Final
 
-from fallbacks.availability import Availability, AvailabilityTable, Reason, RungState
+from fallbacks.availability import BUSY, Availability, AvailabilityTable, Reason, RungState
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.lag import Lag
@@ -166,18 +166,28 @@ class StagePolicy:
             return any(rung.state is RungState.READY for rung in usable)
         return any(rung.state is RungState.PROBED for rung in found)
 
+    def has_failed_since(self, at: float) -> bool:
+        """Return whether a failure was proved since then: not only one call's content failed."""
+        rungs = (rung for rung in self.availability if rung.stage == self.stage)
+        return any(rung.proven_at >= at for rung in rungs)
+
     def usable(self, now: float) -> Sequence[Availability]:
         """Return the rungs that every caller may ask, the preferred one first."""
         return self.availability.usable(self.stage, now)
 
 
 def rank(
-    rungs: Iterable[Availability], until: Deadline, *, now: float, stay_with: str | None = None
+    rungs: Iterable[Availability],
+    until: Deadline,
+    *,
+    now: float,
+    stay_with: str | None = None,
+    avoids: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, ...]:
     """Return rungs in the order in which they are asked.
 
-    Rungs that asked for a pause come last, suspect ones before them. Of equally good rungs, the
-    ones that are too slow for the time left come after the others.
+    Rungs that asked for a pause come last, suspect ones and those that the call avoids before them.
+    Of equally good rungs, the ones that are too slow for the time left come after the others.
 
     `stay_with` is the rung that was used before in this call, if it is preferred: a voice that took
     over stays, unless it becomes suspect itself.
@@ -187,7 +197,7 @@ def rank(
         rungs,
         key=lambda rung: (
             rung.reason is Reason.PAUSE,
-            rung.state is RungState.SUSPECT,
+            rung.state is RungState.SUSPECT or avoids(rung.provider),
             rung.provider != stay_with,
             rung.p50_s > left_s,
         ),
@@ -236,6 +246,7 @@ class RungChoice:
         self,
         policy: StagePolicy,
         *,
+        call: Hashable = None,
         stay_with: str | None = None,
         offered: Callable[[str], bool] = lambda _: True,
         hears: Callable[[str], bool] = lambda _: False,
@@ -244,12 +255,14 @@ class RungChoice:
 
         Args:
             policy: The stage's settings and state.
+            call: Identifies the call, which avoids rungs that failed only itself.
             stay_with: The rung that was used before in this call, if it is preferred.
             offered: Returns whether this call can ask a rung.
             hears: Returns whether a rung already gets this call's audio. Such a rung continues if
                 no rung is usable. Without one, the call tries rungs whose breakers are not closed.
         """
         self._policy = policy
+        self._call = call
         self._stay_with = stay_with
         self.offered = offered
         self.hears = hears
@@ -262,6 +275,12 @@ class RungChoice:
     def attempts(self) -> int:
         """The number of attempts started."""
         return self._starts.total()
+
+    @property
+    def failed_alike(self) -> bool:
+        """Whether several rungs were asked and all have failed as if the request were to blame."""
+        found = [self._failures.get(provider) for provider in self._starts]
+        return len(found) > 1 and all(f is not None and f.kind not in BUSY for f in found)
 
     def standbys(self, now: float) -> list[Availability]:
         """Return the rungs that may be asked and were not asked for this request."""
@@ -291,7 +310,8 @@ class RungChoice:
 
         A rung that rejected our payload comes first, with a mended one. A new rung does not use the
         allowance, because no work is duplicated. If no new rung is left and no attempt is running,
-        a rung is asked again, at once or after a short wait.
+        a rung is asked again, at once or after a short wait; but not if several rungs have all
+        failed alike, because the request itself may be the cause.
 
         Args:
             until: The deadline.
@@ -333,7 +353,12 @@ class RungChoice:
         """Return the rungs that may be asked, best first."""
         allowed = self._allowed(now)
         self._last_ranked = {rung.provider: rung for rung in allowed}
-        return rank(allowed, until, now=now, stay_with=self._stay_with)
+
+        def avoids(provider: str) -> bool:
+            rung = self._policy.availability.of(self._policy.stage, provider)
+            return rung.is_avoided(self._call, now)
+
+        return rank(allowed, until, now=now, stay_with=self._stay_with, avoids=avoids)
 
     def _allowed(self, now: float) -> list[Availability]:
         """Return the rungs that this call may ask, in the order of the ladder.
@@ -382,6 +407,8 @@ class RungChoice:
         """
         last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)
+        if self.failed_alike:
+            return
         states = {rung: self._last_ranked[rung].state for rung in ranked}
         ready = {rung: 0.0 for rung in ranked if states[rung] not in last_resort}
         for provider, left_s in (ready | self._resting(until, now)).items():

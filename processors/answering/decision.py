@@ -9,6 +9,7 @@
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -134,6 +135,7 @@ class Answering:
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
         self._give_up_at: float | None = None  # how long the question is kept
+        self._started_at = math.inf
         self._recheck_at: float | None = None  # set while no rung is left and the question is kept
 
     @property
@@ -158,6 +160,7 @@ class Answering:
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
+        self._started_at = min(self._started_at, now)
         self._until = _no_sooner_than(now + TIMEOUT_S, self._turn_until)
         self._step = min(self._step, self.leaves_out)
         less = (LeaveMessageOut(step=self._step),) if self._step else ()
@@ -230,8 +233,11 @@ class Answering:
             return self._carry_out(self.attempting.tick(now), now)
         if now < self._recheck_at:
             return ()
-        if self.attempting.policy.has_recovered(now):
+        policy = self.attempting.policy
+        if policy.has_recovered(now):
             self._recheck_at = None
+            if self.attempting.failed_alike and not policy.has_failed_since(self._started_at):
+                return (Exhausted(attempts=self.attempting.attempts),)  # only this request failed
             whole = (LeaveMessageOut(step=0),) if self._step else ()
             self.attempting, self._step, self._refusers = self._begin(), 0, set()
             return (*whole, *self.start(now))
@@ -318,7 +324,8 @@ class Answering:
     def _keep_question(self, now: float) -> tuple[Exhausted, ...]:
         """Keep the question until a rung is available, for `recovers_s` at most.
 
-        Give up at once if all failures were permanent.
+        Give up at once if all failures were permanent. A request that failed alike at every rung,
+        although other calls and probes were served, is not sent again.
         """
         if self._wordless:
             return ()  # the caller is asked to repeat

@@ -240,6 +240,10 @@ def test_a_question_is_kept_only_if_a_failure_may_pass(
 
 def test_a_refused_key_ends_the_question_and_the_next_is_kept_unasked() -> None:
     answering, availability = ladder("a")
+    rung = availability.of("llm", "a")
+    permit = rung.permit(NOW)
+    assert permit is not None
+    rung.failed(permit, failed(Kind.AUTH, "llm", provider="a"), now=NOW, call="another")
     answering.start(NOW)
     gone = doing(answering.handle(failure(1, "a", Kind.AUTH, permanent=True), NOW + 0.1))
     policy = StagePolicy(stage="llm", availability=availability)
@@ -250,6 +254,35 @@ def test_a_refused_key_ends_the_question_and_the_next_is_kept_unasked() -> None:
     assert gone == [UseModel(provider="", taken_back=0), Exhausted(attempts=1)]
     assert kept == [UseModel(provider="", taken_back=0)]
     assert later.wake_at == NOW + 1.0 + RECHECK_S
+
+
+@pytest.mark.parametrize(
+    ("probe_fails", "sent"), [(False, 2), (True, 4)], ids=["only this request failed", "an outage"]
+)
+def test_a_question_that_failed_at_every_model_is_sent_again_only_after_an_outage(
+    *, probe_fails: bool, sent: int
+) -> None:
+    answering, availability = ladder("a", "b")
+    actions = [*answering.start(NOW)]
+    actions += answering.handle(failure(1, "a", Kind.PROTOCOL), NOW + 0.1)
+    actions += answering.handle(failure(2, "b", Kind.PROTOCOL), NOW + 0.2)
+    for name in ("a", "b"):
+        rung = availability.of("llm", name)
+        for at, fails in ((NOW + 0.3, probe_fails), (NOW + 0.4, False)):
+            permit = rung.permit(at, probe=True)
+            assert permit is not None
+            if fails:
+                rung.failed(permit, failed(Kind.PROTOCOL, "llm", provider=name), now=at)
+            else:
+                rung.succeeded(permit, at)
+
+    actions += answering.tick(NOW + 0.2 + RECHECK_S)
+    if probe_fails:
+        actions += answering.handle(failure(3, "a", Kind.PROTOCOL), NOW + 1.1)
+        actions += answering.handle(failure(4, "b", Kind.PROTOCOL), NOW + 1.2)
+
+    assert len([action for action in actions if isinstance(action, Ask)]) == sent
+    assert (doing(tuple(actions))[-1] == Exhausted(attempts=2)) is not probe_fails
 
 
 def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None:

@@ -103,6 +103,13 @@ class Stage:
     def work(self, *, stay_with: str | None = None) -> Request:
         return Request(self.policy, stay_with=stay_with)
 
+    def fail_another_call(self, provider: str, kind: Kind) -> None:
+        """Let a rung fail another call, so that the next failure is not one call's content."""
+        rung = self.policy.availability.of("llm", provider)
+        permit = rung.permit(NOW)
+        assert permit is not None
+        rung.failed(permit, failure(provider, kind), now=NOW, call="another")
+
     def close(self, provider: str) -> None:
         self.policy.availability.set_out(provider, NOW, out=True)
 
@@ -311,6 +318,48 @@ def test_when_all_have_failed_each_is_asked_again_without_an_allowance() -> None
     assert work.handle(Failed(attempt=6, failure=failure("b")), now=100.1) == (
         Exhausted(attempts=6),
     )
+
+
+@pytest.mark.parametrize("kind", [Kind.CUT, Kind.PROTOCOL, Kind.SILENT, Kind.NETWORK])
+def test_a_request_that_failed_alike_at_every_rung_is_not_sent_again(kind: Kind) -> None:
+    work = Stage("a", "b").work()
+    work.start(UNTIL, NOW)
+
+    work.handle(Failed(attempt=1, failure=failure("a", kind)), NOW + 0.1)
+    ended = work.handle(Failed(attempt=2, failure=failure("b", kind)), NOW + 0.2)
+
+    assert ended == (Exhausted(attempts=2),)
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.PROTOCOL, Kind.BAD_REQUEST])
+def test_a_call_asks_a_rung_that_failed_it_last_although_probes_succeed(kind: Kind) -> None:
+    stage, call = Stage("a", "b"), itertools.count(1)
+    found = finding(kind, permanent=True)
+    first = Attempting(stage.policy, numbers=call)
+    first.start(UNTIL, NOW)
+    first.handle(Failed(attempt=1, failure=failed(found, "llm", provider="a")), NOW + 0.1)
+    rung = stage.policy.availability.of("llm", "a")
+    probe = rung.permit(NOW + 1.0, probe=True)
+    assert probe is not None
+    rung.succeeded(probe, NOW + 1.0)
+    first.cancel("caller")
+
+    own = Attempting(stage.policy, numbers=call).start(Deadline(at=NOW + 9.0), NOW + 2.0)
+    other = stage.work().start(Deadline(at=NOW + 9.0), NOW + 2.0)
+
+    assert [action.provider for action in own if isinstance(action, Ask)] == ["b"]
+    assert [action.provider for action in other if isinstance(action, Ask)] == ["a"]
+
+
+def test_a_forbidden_request_of_a_call_is_reported_as_refused_and_not_as_a_rejected_key() -> None:
+    work = Stage("a", "b").work()
+    work.start(UNTIL, NOW)
+    forbidden = failed(finding(Kind.AUTH, Scope.REQUEST), "llm", provider="a")
+
+    work.handle(Failed(attempt=1, failure=forbidden), NOW + 0.1)
+
+    (fact,) = work.told(AttemptFailed)
+    assert fact.kind is Kind.BAD_REQUEST
 
 
 def test_a_rung_with_a_refused_key_is_not_asked_again() -> None:
@@ -570,7 +619,9 @@ def test_a_completed_attempt_clears_the_suspicion() -> None:
 
 
 def test_exhaustion_is_reported_with_the_number_of_attempts() -> None:
-    work = Stage("a", failures=1).work()
+    stage = Stage("a", failures=1)
+    stage.fail_another_call("a", Kind.AUTH)
+    work = stage.work()
     work.start(UNTIL, NOW)
 
     ended = work.handle(Failed(attempt=1, failure=failure("a", Kind.AUTH)), NOW + 0.1)
@@ -604,7 +655,9 @@ def test_events_of_an_unknown_attempt_are_ignored() -> None:
 def test_a_failure_that_opens_the_breaker_counts_before_the_next_rung_is_chosen(
     event: AttemptEvent,
 ) -> None:
-    work = Stage("a", failures=1).work()
+    stage = Stage("a", failures=1)
+    stage.fail_another_call("a", Kind.SILENT)
+    work = stage.work()
     work.start(UNTIL, NOW)
 
     assert Exhausted(attempts=1) in work.handle(event, NOW + 0.2)
@@ -613,6 +666,7 @@ def test_a_failure_that_opens_the_breaker_counts_before_the_next_rung_is_chosen(
 def test_a_late_rung_whose_breaker_opens_lets_the_caller_try_an_open_rung() -> None:
     stage = Stage("a", "b", failures=1)
     stage.spend()
+    stage.fail_another_call("a", Kind.TIMEOUT)
     stage.policy.availability.of("llm", "b").breaker.trip(NOW)
     work = stage.work()
     work.start(UNTIL, NOW)

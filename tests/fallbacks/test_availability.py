@@ -89,6 +89,50 @@ REFUSALS = (
 )
 
 
+EVERY_SHAPE = (
+    *(pytest.param(finding(kind), id=kind) for kind in Kind if kind is not Kind.BAD_REQUEST),
+    pytest.param(
+        finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), id="deepgram's DATA-0000"
+    ),
+)
+
+
+@pytest.mark.parametrize("found", EVERY_SHAPE)
+@pytest.mark.parametrize(
+    ("others", "opens"),
+    [([], False), (["two"], True), (["probe"], True), (["success", "two"], False)],
+)
+def test_failures_of_any_kind_open_a_breaker_only_from_two_calls_or_with_a_probe(
+    found: Finding, others: list[str], *, opens: bool
+) -> None:
+    asked, now = rung(), 0.0
+    for call in ["one"] * 20 + others:
+        now += 200.0  # longer than any pause, and than a served caller outweighs a probe
+        gone = failure(found, retry_after_s=3600.0 if found.scope is Scope.CAPACITY else None)
+        if call == "success":
+            asked.succeeded(leave(asked, now), now)
+        else:
+            probe = call == "probe"
+            permit = leave(asked, now, probe=probe)
+            asked.failed(permit, gone, now=now, call=None if probe else call)
+
+    assert (asked.breaker.state is State.OPEN) is opens
+    assert asked.retired is (opens and found.permanent)
+
+
+def test_a_call_that_fails_alone_does_not_open_a_half_open_breaker_again() -> None:
+    asked = rung()
+    asked.breaker.trip(0.0)
+    asked.succeeded(leave(asked, 1.0, probe=True), 1.0)
+    trial = asked.permit(2.0, last_resort=True)
+    assert trial is not None
+
+    asked.failed(trial, failure(Kind.NETWORK), now=2.1, call="one")
+
+    assert asked.breaker.state is State.HALF_OPEN
+    assert asked.at(2.2).state is RungState.OPEN  # after the rungs whose probes succeed
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_calls_content_never_opens_a_breaker(refusal: Finding) -> None:
     asked = rung()
