@@ -37,6 +37,8 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
     "const": (lambda value, limit: value == limit, "is not"),
     "minimum": (lambda value, limit: not _is_number(value) or value >= limit, "is less than"),
     "maximum": (lambda value, limit: not _is_number(value) or value <= limit, "is more than"),
+    "exclusiveMinimum": (lambda v, limit: not _is_number(v) or v > limit, "is not more than"),
+    "exclusiveMaximum": (lambda v, limit: not _is_number(v) or v < limit, "is not less than"),
     "minLength": (lambda v, limit: not isinstance(v, str) or len(v) >= limit, "is shorter than"),
     "maxLength": (lambda v, limit: not isinstance(v, str) or len(v) <= limit, "is longer than"),
     "minItems": (lambda v, limit: not _is_array(v) or len(v) >= limit, "has fewer than"),
@@ -77,6 +79,10 @@ def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments")
         for key, (holds, words) in LIMITS.items()
         if key in schema and not holds(value, schema[key])
     ]
+    forms: Sequence[Any] = schema.get("anyOf") or schema.get("oneOf") or ()
+    told = [problems(value, form, where=where) for form in forms if _is_object(form)]
+    if told and all(told):
+        found += min(told, key=len)
     if _is_object(value):
         found += _object_problems(value, schema, where)
     if _is_array(value) and _is_object(schema.get("items")):

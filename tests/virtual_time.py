@@ -6,6 +6,7 @@ The rules:
 - Sockets are real. Sent bytes get `GRACE_S` of real time to arrive before time jumps.
 - An executor's job runs in the loop's own thread, so that a model takes no virtual time. The job
   must not wait for the loop.
+- An owner's asynchronous function runs in the loop, too, so that its waits take virtual time.
 - No time passes during a wait for SQLite's thread, for the process of the menu's recogniser or for
   the end of any process.
 - The functions of the module `time` return the loop's time while it runs, and real time otherwise.
@@ -151,6 +152,8 @@ def _watched(idle: Idle) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
+        if "bot.tools.own_functions" in sys.modules:
+            patch.setattr(sys.modules["bot.tools.own_functions"], "in_owner_loop", _here)
         for owner, name in _done_elsewhere():
             patch.setattr(owner, name, _waited_for(getattr(owner, name), idle))
         yield
@@ -163,6 +166,10 @@ def _done_elsewhere() -> Iterator[tuple[type, str]]:
     yield asyncio.subprocess.Process, "wait"
     if "providers.menu_ear" in sys.modules:  # the copy for `make mutants` has no providers
         yield sys.modules["providers.menu_ear"].MenuEar, "_ask_process"
+
+
+async def _here(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
 
 
 def _noticed(method: Callable[..., T], idle: Idle) -> Callable[..., T]:

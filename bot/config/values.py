@@ -23,7 +23,7 @@ LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
     r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
 )
-ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(\.\w+)*$"
 HTTP_URL: Final = r"^https?://[^/\s]+"
 SOCKET_URL: Final = r"^wss?://[^/\s]+"
 NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"

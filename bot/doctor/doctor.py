@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import importlib
 import os
 import shutil
 import socket
@@ -30,6 +29,7 @@ from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
 from bot.exits import UsageError
 from bot.health.readiness_rules import Readiness
+from bot.tools.owner import made_tools
 from calls.sentences import callers_get, cure_of, explain
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -162,19 +162,10 @@ def _check_outbound(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
-    for tool in agent.tools:
-        if tool.entry_point is None:
-            continue
-        about = f"tool {tool.entry_point}"
-        module, _, name = tool.entry_point.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's module may raise any
-            why = f"cannot be loaded: {type(error).__name__}: {error}"
-            yield DoctorFinding(about=about, text=why, ok=False)
-            continue
-        text = "loads" if callable(found) else "is not a function"
-        yield DoctorFinding(about=about, text=text, ok=callable(found))
+    for about, made in made_tools(agent.tools, {}):
+        wrong = made if isinstance(made, str) else ""
+        if wrong or ":" in about:  # an HTTP tool without a problem is checked with `--online`
+            yield DoctorFinding(about=f"tool {about}", text=wrong or "loads", ok=not wrong)
 
 
 async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:

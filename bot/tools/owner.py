@@ -1,11 +1,7 @@
 """The owner's tools: an HTTP request or a Python function, described in the configuration."""
 
-import asyncio
-import importlib
-import inspect
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +11,7 @@ from aiohttp.typedefs import URL  # pyright: ignore[reportPrivateImportUsage] - 
 from bot import clock
 from bot.config.agent import BODILESS, CallFact, ToolSettings
 from bot.http import parse_json, request
+from bot.tools.own_functions import NAMES, function_tool
 from bot.tools.toolbox import Run, Tool, ToolFailed
 from calls.caller import clean
 from operations.remote import signature
@@ -25,16 +22,18 @@ FACT_CHARACTERS: Final = 128  # of a number or an id, which may be a SIP address
 CALL_HEADER: Final = "Holdline-Call"  # the facts of the call, as JSON
 TIME_HEADER: Final = "Holdline-Timestamp"  # seconds since 1970
 SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body or query
-THREADS: Final = 4  # per tool; a function that hangs occupies its thread
-
-_JSON_TYPES: Final[Mapping[Any, str]] = {
-    str: "string",
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-    list: "array",
-    dict: "object",
-}
+BUILT_IN: Final = frozenset(
+    {
+        "allow_calls",
+        "begin_sensitive",
+        "end_call",
+        "end_sensitive",
+        "never_call_again",
+        "request_callback",
+        "transfer_to_person",
+    }
+)
+"""The names of Holdline's own tools."""
 
 
 def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
@@ -58,16 +57,44 @@ def owner_tools(
     """Return the tools that the configuration describes, for a call with these facts.
 
     Raises:
-        ValueError: An entry point cannot be used, or a bound parameter is not one of its function.
+        ValueError: A tool cannot be used.
     """
-    return tuple(
-        _bind(
-            _from_function(setting) if setting.entry_point else _from_url(setting, facts or {}),
-            setting,
-            facts or {},
+    tools: list[Tool] = []
+    for about, made in made_tools(settings, facts or {}):
+        if isinstance(made, str):
+            raise ValueError(f"tools: {about!r} {made}")  # noqa: TRY004
+        tools.append(made)
+    return tuple(tools)
+
+
+def made_tools(
+    settings: Iterable[ToolSettings], facts: Mapping[CallFact, str]
+) -> Iterator[tuple[str, Tool | str]]:
+    """Yield each tool's entry point or name, and the tool, or why it cannot be used."""
+    taken: set[str] = set()
+    for setting in settings:
+        about = setting.entry_point or setting.name or ""
+        try:
+            made = function_tool(setting) if setting.entry_point else _from_url(setting, facts)
+            _check_name(made.name, taken)
+        except ValueError as wrong:
+            yield about, " ".join(str(wrong).split())
+            continue
+        taken.add(made.name)
+        yield about, _bind(made, setting, facts)
+
+
+def _check_name(name: str, taken: set[str]) -> None:
+    """Raise `ValueError` if a tool cannot have this name, as the others are called."""
+    if not NAMES.fullmatch(name):
+        raise ValueError(
+            f"is called {name!r}, which models' providers reject; give it a `name` of at most 64 "
+            "letters, digits, _ and -"
         )
-        for setting in settings
-    )
+    if name in BUILT_IN:
+        raise ValueError(f"is called {name!r} like a tool of Holdline; give it another `name`")
+    if name in taken:
+        raise ValueError(f"is called {name!r} like a tool before it; give one another `name`")
 
 
 def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
@@ -88,10 +115,19 @@ def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> 
     return replace(
         tool,
         parameters={**schema, "properties": offered, "required": required},
+        accepts=_without_bound(tool.accepts, bound),
         run=run if bound else tool.run,
         verifies=settings.verifies,
         sensitive=settings.sensitive,
     )
+
+
+def _without_bound(accepts: Mapping[str, Any] | None, bound: Mapping[str, Any]) -> Any:
+    if not accepts or not bound:
+        return accepts
+    properties = {k: v for k, v in accepts["properties"].items() if k not in bound}
+    required = [name for name in accepts.get("required", ()) if name not in bound]
+    return {**accepts, "properties": properties, "required": required}
 
 
 def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
@@ -168,105 +204,3 @@ def _result_from(settings: ToolSettings, status: int, body: str) -> Any:
         return parse_json(body) if body else "done"
     except ValueError:
         return body
-
-
-def _from_function(settings: ToolSettings) -> Tool:
-    function = _load_function(settings.entry_point or "")
-    docstring = inspect.getdoc(function) or ""
-    given = settings.parameters.get("properties")
-    parameters = settings.parameters if given else _schema_of(function, settings)
-    for name in settings.bound:
-        if name not in parameters["properties"]:
-            raise ValueError(f"tools: {settings.entry_point!r} has no parameter `bound.{name}`")
-    return Tool(
-        name=settings.name or function.__name__,
-        description=settings.description or docstring.partition("\n\n")[0] or function.__name__,
-        parameters=parameters,
-        run=_function_run(function),
-        timeout_s=settings.timeout_s,
-        bridge=settings.bridge,
-    )
-
-
-def _load_function(entry_point: str) -> Callable[..., Any]:
-    module, _, name = entry_point.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # the owner's module may raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {why}") from error
-    if not callable(function):
-        raise ValueError(f"tools: entry_point {entry_point!r} is not a function")  # noqa: TRY004
-    return function
-
-
-def _schema_of(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
-    """Return the schema of a function's signature; raise `ValueError` if it cannot be read."""
-    try:
-        declared = inspect.signature(function, eval_str=True)
-    except Exception as error:  # annotations are the owner's code
-        why = f"{type(error).__name__}: {error}; give its `parameters`"
-        raise ValueError(
-            f"tools: entry_point {settings.entry_point!r} has no signature to read: {why}"
-        ) from error
-    named = [
-        parameter
-        for parameter in declared.parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
-    return {
-        "type": "object",
-        "properties": {item.name: _type_schema(item.annotation) for item in named},
-        "required": [item.name for item in named if item.default is item.empty],
-        "additionalProperties": False,
-    }
-
-
-def _type_schema(annotation: Any) -> dict[str, str]:
-    kind = _JSON_TYPES.get(annotation)
-    return {"type": kind} if kind else {}
-
-
-def _function_run(function: Callable[..., Any]) -> Run:
-    free_threads = threading.BoundedSemaphore(THREADS)
-
-    async def run(arguments: Mapping[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(function):
-            return await function(**arguments)
-        if not free_threads.acquire(blocking=False):
-            raise ToolFailed("it is still busy with earlier requests")
-        result = await _in_thread(lambda: function(**arguments), free_threads)
-        # A decorated asynchronous function may not look like one.
-        return await result if inspect.isawaitable(result) else result
-
-    return run
-
-
-async def _in_thread(work: Callable[[], Any], free_threads: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a daemon thread and return its result; release `free_threads` when it ends.
-
-    Unlike a pool's thread, a daemon thread cannot delay the end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    # The error is part of the result, because a future cannot hold a StopIteration.
-    result: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if not result.done():  # otherwise the wait was cancelled
-            result.set_result((value, error))
-
-    def body() -> None:
-        try:
-            value, error = work(), None
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - raised in the waiting task
-            value, error = None, raised
-        finally:
-            free_threads.release()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=body, daemon=True, name="tool").start()
-    value, error = await result
-    if error is not None:
-        raise error
-    return value

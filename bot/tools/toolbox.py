@@ -7,16 +7,19 @@ continues, and its result is delivered when the model repeats the request or bot
 import asyncio
 import json
 import math
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
-from calls.caller import without_halves
+from bot.tools.owner_threads import place_of
+from calls.caller import clean, without_halves
 from calls.entry import Emit
 from calls.events import ToolCalled
 from calls.outside_text import RULE
@@ -37,6 +40,7 @@ TELL_LATE: Final = (
     "call it again for that."
 )
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
+MESSAGE_CHARACTERS: Final = 300  # of an error's message in the log
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Does the work of a tool. Raises `ToolFailed` with a sentence for the model."""
@@ -44,6 +48,10 @@ Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 class ToolFailed(Exception):  # noqa: N818 - an outcome for the model, not a bug
     """A tool failed; the message is for the model and contains no secrets."""
+
+
+class ArgumentsRefused(ToolFailed):
+    """The arguments do not fit; the tool has not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,8 @@ class Tool:
     bridge: str | None = None  # spoken when the result is late
     verifies: bool = False  # its result may prove who the caller is
     sensitive: Literal["begin", "end"] | None = None  # whether it begins or ends such a section
+    accepts: Mapping[str, Any] | None = None  # what `run` accepts, if it checks the rest itself
+    own_thread: bool = False  # whether `run` works outside of this loop, and shortens its result
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,7 +182,7 @@ class Toolbox:
 
         If the caller interrupts the wait, the tool continues, and another task delivers its result.
         """
-        if wrong := problems(params.arguments, tool.parameters):
+        if wrong := problems(params.arguments, tool.accepts or tool.parameters):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._find_or_begin(tool, params.arguments)
@@ -274,21 +284,36 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     """Return the outcome and a result for the model; raises nothing."""
     try:
         async with asyncio.timeout(tool.timeout_s):
-            result = _shorten(await tool.run(arguments))
+            result = await tool.run(arguments)
+            result = result if tool.own_thread else shorten(result)
     except TimeoutError:
         return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
+    except ArgumentsRefused as refused:
+        return "refused", {"error": str(refused)}
     except ToolFailed as failed:
         return "failed", {"error": str(failed)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's function may raise any
+        place = place_of(traceback.extract_tb(error.__traceback__))
+        message = _message(error)
+        logger.opt(exception=error).warning(
+            "the tool {} raised {}: {} in {}", tool.name, type(error).__name__, message, place
+        )
         return "failed", {"error": f"{tool.name} failed ({type(error).__name__})"}
     return "ok", {"result": result}
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return clean(str(error), MESSAGE_CHARACTERS)
+    except Exception as raised:  # noqa: BLE001 - the error's class may be the owner's
+        return f"its text raises {type(raised).__name__}"
 
 
 def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[: 2 * RESULT_LIMIT]
 
 
-def _shorten(result: Any) -> Any:
+def shorten(result: Any) -> Any:
     """Return the result as JSON values, or as shortened text if longer than `RESULT_LIMIT`.
 
     The encoder stops at the limit: an owner's function may return megabytes, and encoding them

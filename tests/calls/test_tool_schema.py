@@ -74,3 +74,11 @@ def test_digits_reach_the_model_in_a_keyword_that_providers_know() -> None:
         "code": {"type": "string", "description": "Six.", "pattern": "^[0-9]{6}$"},
         "day": {},
     }
+
+
+FORMS = {"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(("value", "good"), [(1, True), (None, True), (0, False), ("1", False)])
+def test_a_value_fits_one_of_several_forms(value: Any, *, good: bool) -> None:
+    assert (problems({"n": value}, {"properties": {"n": FORMS}}) == []) is good

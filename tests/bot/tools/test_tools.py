@@ -27,7 +27,7 @@ from bot.tools.toolbox import (
     LateResults,
     Tool,
     Toolbox,
-    _shorten,
+    shorten,
 )
 from calls.events import Event, ToolCalled
 from calls.resume import CUT_OFF, KeptTool
@@ -139,7 +139,10 @@ async def test_a_functions_signature_is_its_schema() -> None:
 
         assert schema.name == "opening_hours"
         assert schema.description == "Say when we are open."
-        assert schema.properties == {"day": {"type": "string"}, "holiday": {"type": "boolean"}}
+        assert schema.properties == {
+            "day": {"type": "string"},
+            "holiday": {"type": "boolean", "default": False},
+        }
         assert schema.required == ["day"]
 
 
@@ -362,14 +365,14 @@ class Counted:
 
 def test_only_the_part_of_a_result_that_a_model_reads_is_serialised() -> None:
     """The rest would block the loop for all calls: 34 ms for a megabyte."""
-    shortened = _shorten([{"at": [Counted()]} for _ in range(50_000)])
+    shortened = shorten([{"at": [Counted()]} for _ in range(50_000)])
 
     assert RESULT_LIMIT < len(shortened) < RESULT_LIMIT + 10
     assert Counted.written < RESULT_LIMIT
 
 
 def test_a_long_text_is_cut_before_it_is_written() -> None:
-    shortened = _shorten({"text": "ä" * 5_000_000})
+    shortened = shorten({"text": "ä" * 5_000_000})
 
     assert shortened.startswith('{"text": "ää')
     assert RESULT_LIMIT < len(shortened) < RESULT_LIMIT + 10
@@ -379,7 +382,7 @@ def test_a_long_text_is_cut_before_it_is_written() -> None:
     "result", [None, True, 1.5, "a", ["a", {"b": 2}], {"c": [1, None]}, {3: "d"}], ids=repr
 )
 def test_a_short_result_is_plain_json(result: object) -> None:
-    assert _shorten(result) == json.loads(json.dumps(result))
+    assert shorten(result) == json.loads(json.dumps(result))
 
 
 async def test_half_a_surrogate_in_a_result_is_not_sent_to_a_model() -> None:

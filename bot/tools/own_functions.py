@@ -1,0 +1,305 @@
+"""Makes tools of an owner's Python functions: schema, descriptions, and the check of arguments."""
+
+import importlib
+import inspect
+import json
+import operator
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+import docstring_parser
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from bot.config.agent import ToolSettings
+from bot.tools.owner_threads import OwnerBusy, in_owner_loop, in_thread
+from bot.tools.toolbox import ArgumentsRefused, Run, Tool, ToolFailed, shorten
+from calls.caller import clean
+
+THREADS: Final = 4  # per tool of a call; a function that hangs occupies its thread
+NAMES: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # that OpenAI accepts
+DESCRIPTION_CHARACTERS: Final = 1024  # OpenAI's limit
+SCHEMA_CHARACTERS: Final = 16_000  # the model reads the schema with every request (chosen)
+NESTED: Final = 5  # types within types; a type that contains itself is an object of any kind there
+ERRORS_TOLD: Final = 5
+ERROR_CHARACTERS: Final = 500
+
+_SUBSCHEMAS: Final = ("items", "additionalProperties")
+_ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OwnFunction:
+    """A function with what its signature and docstring say."""
+
+    function: Callable[..., Any]
+    description: str
+    parameters: Mapping[str, Any] | None  # `None` if the signature cannot be read
+    adapter: TypeAdapter[Any] | None  # checks and converts the arguments
+    unreadable: str = ""  # why there are no parameters
+
+
+class _SchemaMaker(GenerateJsonSchema):
+    """Pydantic's schema, without a warning for a default that JSON cannot express."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - Pydantic's
+
+
+_read: dict[str, _OwnFunction] = {}  # by entry point: reading a signature takes milliseconds
+
+
+def function_tool(settings: ToolSettings) -> Tool:
+    """Return the tool of an entry point.
+
+    Raises:
+        ValueError: The entry point cannot be used; the message follows its name.
+    """
+    place = settings.entry_point or ""
+    function = _load(place)
+    own = _read.get(place)
+    if own is None or own.function is not function:
+        own = _read[place] = _read_function(function)
+    given = settings.parameters if settings.parameters.get("properties") else None
+    parameters = given or own.parameters
+    if parameters is None:
+        raise ValueError(own.unreadable)
+    for name in settings.bound:
+        if name not in parameters["properties"]:
+            raise ValueError(f"has no parameter `bound.{name}`")
+    name = settings.name or re.split("[:.]", place)[-1]
+    return Tool(
+        name=name,
+        description=settings.description or own.description or name,
+        parameters=parameters,
+        accepts=given or _names_only(parameters),
+        run=_run_of(own),
+        timeout_s=settings.timeout_s,
+        bridge=settings.bridge,
+        own_thread=True,
+    )
+
+
+def _load(entry_point: str) -> Callable[..., Any]:
+    module, _, name = entry_point.partition(":")
+    try:
+        function = operator.attrgetter(name)(importlib.import_module(module))
+    except (Exception, SystemExit) as error:  # the owner's module may raise anything
+        raise ValueError(f"cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise ValueError("is not a function")  # noqa: TRY004
+    if inspect.isclass(function):
+        raise ValueError("is a class; name a function, or an object of it that can be called")
+    inner = _inner(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise ValueError("is a generator; let it return a list instead of yielding")
+    return function
+
+
+def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function inside a partial or a callable object."""
+    while isinstance(function, partial):
+        function = function.func
+    is_plain = inspect.isroutine(function)
+    return function if is_plain else type(function).__call__
+
+
+def _read_function(function: Callable[..., Any]) -> _OwnFunction:
+    inner = _inner(function)
+    docstring = inspect.getdoc(inner) or ""
+    if not docstring and not inspect.isroutine(function):
+        docstring = inspect.getdoc(type(function)) or ""
+    description, described = _descriptions(docstring)
+    parameters, adapter, unreadable = None, None, ""
+    try:
+        named = _usable(function)
+        adapter = _adapter_of(named)
+        parameters = _schema_of(adapter, described)
+    except ValueError as error:
+        unreadable = str(error)
+    return _OwnFunction(
+        function=function,
+        description=description,
+        parameters=parameters,
+        adapter=adapter,
+        unreadable=unreadable,
+    )
+
+
+def _descriptions(docstring: str) -> tuple[str, Mapping[str, str]]:
+    """Return the first paragraph of a docstring, and its descriptions of parameters."""
+    try:
+        read = docstring_parser.parse(docstring)
+    except docstring_parser.ParseError:
+        return clean(docstring.partition("\n\n")[0], DESCRIPTION_CHARACTERS), {}
+    first = (read.description or "").partition("\n\n")[0]
+    found = {item.arg_name: item.description or "" for item in read.params}
+    found = {name: clean(text, DESCRIPTION_CHARACTERS) for name, text in found.items()}
+    return clean(first, DESCRIPTION_CHARACTERS), found
+
+
+def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """Return the parameters that a model can fill.
+
+    Left out are those that a partial fills, and those with a default and a type that JSON cannot
+    express, such as a client.
+
+    Raises:
+        ValueError: A parameter cannot be filled, or the signature cannot be read.
+    """
+    try:
+        declared = inspect.signature(function, eval_str=True)
+    except Exception as error:  # annotations are the owner's code
+        why = f"{type(error).__name__}: {error}; give its `parameters`"
+        raise ValueError(f"has no signature to read: {why}") from error
+    filled = function.keywords if isinstance(function, partial) else {}
+    usable: list[inspect.Parameter] = []
+    for item in declared.parameters.values():
+        if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) or item.name in filled:
+            continue
+        wrong = _why_unusable(item)
+        if wrong and item.default is item.empty:
+            raise ValueError(f"has the parameter `{item.name}`, {wrong}")
+        if not wrong:
+            usable.append(item.replace(kind=item.KEYWORD_ONLY))
+    return usable
+
+
+def _why_unusable(item: inspect.Parameter) -> str:
+    if item.kind is item.POSITIONAL_ONLY:
+        return "which has no name for the model; remove the `/`"
+    if item.name == "self":
+        return "because it is a method of a class; name a method of an object"
+    if item.annotation is item.empty:
+        return ""
+    try:
+        TypeAdapter(item.annotation).json_schema(schema_generator=_SchemaMaker)
+    except Exception as error:  # noqa: BLE001 - types are the owner's code
+        why = f"{type(error).__name__}: {clean(str(error), 100)}"
+        return f"whose type has no JSON schema ({why}); use another type, or give it a default"
+    return ""
+
+
+def _adapter_of(parameters: Sequence[inspect.Parameter]) -> TypeAdapter[Any]:
+    """Return an adapter that checks and converts arguments, and returns all of them by name."""
+
+    def collect(**arguments: Any) -> Mapping[str, Any]:
+        return arguments
+
+    collect.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    collect.__annotations__ = {
+        item.name: item.annotation for item in parameters if item.annotation is not item.empty
+    }
+    try:
+        return TypeAdapter(cast("type[Any]", collect))
+    except Exception as error:  # types are the owner's code
+        raise ValueError(f"has types without a schema: {clean(str(error), 200)}") from error
+
+
+def _schema_of(adapter: TypeAdapter[Any], described: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the JSON schema in the keywords that models' providers accept."""
+    made = adapter.json_schema(schema_generator=_SchemaMaker)
+    schema = {"properties": {}, "required": [], **_plain(made, made.get("$defs") or {})}
+    for name, parameter in schema["properties"].items():
+        if described.get(name):
+            parameter.setdefault("description", described[name])
+    if (length := len(json.dumps(schema, default=str))) > SCHEMA_CHARACTERS:
+        raise ValueError(
+            f"has a schema of {length} characters, at most {SCHEMA_CHARACTERS} are allowed; use "
+            "simpler types"
+        )
+    return schema
+
+
+def _plain(
+    schema: Mapping[str, Any], types: Mapping[str, Any], inside: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return a schema without references, titles and constants, which not all providers accept."""
+    if reference := schema.get("$ref"):
+        name = str(reference).rpartition("/")[2]
+        if name in inside or len(inside) == NESTED or name not in types:
+            return {"type": "object"}
+        return _plain({**types[name], **_without(schema, "$ref")}, types, (*inside, name))
+    into = partial(_plain, types=types, inside=inside)
+    kept = _without(schema, "$defs", "title", "discriminator")
+    plain = dict(_plain_keyword(key, value, into) for key, value in kept.items())
+    if plain.get("type") == "array" and "items" not in plain:  # OpenAI accepts none without
+        plain["items"] = {"anyOf": plain["prefixItems"]} if plain.get("prefixItems") else {}
+    return plain
+
+
+def _plain_keyword(key: str, value: Any, into: Callable[[Any], Any]) -> tuple[str, Any]:
+    if key == "const":
+        return "enum", [value]
+    if key == "properties":
+        return key, {name: into(item) for name, item in value.items()}
+    if key in _ALTERNATIVES:
+        return "anyOf" if key == "oneOf" else key, [into(item) for item in value]
+    if key in _SUBSCHEMAS and isinstance(value, Mapping):
+        return key, into(value)
+    return key, value
+
+
+def _without(schema: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    return {key: value for key, value in schema.items() if key not in keys}
+
+
+def _names_only(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema that accepts all values of the known names; the adapter checks the values."""
+    return {
+        "type": "object",
+        "properties": {name: {} for name in schema["properties"]},
+        "additionalProperties": False,
+    }
+
+
+def _run_of(own: _OwnFunction) -> Run:
+    """Return what runs the function; its arguments are checked in its thread, too.
+
+    The checks and the texts of results may be the owner's code as well.
+    """
+    free_threads = threading.BoundedSemaphore(THREADS)
+    is_asynchronous = inspect.iscoroutinefunction(_inner(own.function))
+
+    async def run(arguments: Mapping[str, Any]) -> Any:
+        async def later(begun: Any = None) -> Any:
+            begun = own.function(**_checked(own, arguments)) if begun is None else begun
+            return shorten(await begun)
+
+        def now() -> Any:
+            result = own.function(**_checked(own, arguments))
+            # A decorated asynchronous function may not look like one.
+            return result if inspect.isawaitable(result) else shorten(result)
+
+        try:
+            if is_asynchronous:
+                return await in_owner_loop(later)
+            result = await in_thread(now, free_threads)
+            if inspect.isawaitable(result):
+                return await in_owner_loop(partial(later, result))
+        except OwnerBusy as busy:
+            raise ToolFailed(str(busy)) from busy
+        return result
+
+    return run
+
+
+def _checked(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments in the function's types; raise `ArgumentsRefused` if they do not fit."""
+    if own.adapter is None:
+        return arguments
+    try:
+        return own.adapter.validate_json(json.dumps(dict(arguments)))
+    except ValidationError as wrong:
+        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
+        told = "; ".join(_sentence(error) for error in errors[:ERRORS_TOLD])
+        raise ArgumentsRefused(clean(told, ERROR_CHARACTERS)) from wrong
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    where = ".".join(["arguments", *(str(part) for part in error["loc"])])
+    is_missing = str(error["type"]).startswith("missing")
+    return f"{where} is missing" if is_missing else f"{where}: {error['msg']}"

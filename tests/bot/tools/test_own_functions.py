@@ -1,0 +1,200 @@
+"""An owner's Python functions as tools: their schema, their arguments, and their mistakes."""
+
+import json
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from bot.config.agent import AgentSettings, ToolSettings
+from bot.tools.owner import BUILT_IN, made_tools, owner_tools
+from bot.tools.toolbox import Tool
+from operations.telemetry import logs
+from tests.bot.tools import typed_functions
+from tests.bot.tools.test_tools import desk
+from tests.bot.tools.typed_functions import Address, Size
+
+HERE = typed_functions.__name__
+ORDER = {"size": "small", "crust": "thin", "toppings": ["ham"], "day": "2026-05-03"}
+
+
+def read_logs(folder: Path) -> str:
+    return "".join(file.read_text() for file in folder.rglob("*.log"))
+
+
+def entry(name: str, **more: Any) -> Tool:
+    return owner_tools([ToolSettings(entry_point=f"{HERE}:{name}", **more)])[0]
+
+
+def test_a_schema_has_the_types_and_the_descriptions_of_the_function() -> None:
+    tool = entry("order")
+    properties = tool.parameters["properties"]
+
+    assert tool.description == "Order a pizza for a guest."
+    assert properties["size"] == {
+        "type": "string",
+        "enum": ["small", "large"],
+        "description": "How large it is.",
+    }
+    assert properties["crust"] == {
+        "type": "string",
+        "enum": ["thin", "thick"],
+        "description": "What lies below.",
+    }
+    assert properties["toppings"] == {"type": "array", "items": {"type": "string"}}
+    assert properties["count"] == {"type": "integer", "default": 1, "description": "How many."}
+    assert properties["note"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+    assert properties["phone"]["description"] == "Where we call."
+    assert properties["address"]["anyOf"][0]["properties"]["street"] == {"type": "string"}
+    assert "connection" not in properties
+    assert tool.parameters["required"] == ["size", "crust", "toppings", "day"]
+
+
+@pytest.mark.parametrize("name", ["order", "one_crust", "invite"])
+def test_a_schema_uses_only_what_all_providers_accept(name: str) -> None:
+    text = json.dumps(entry(name).parameters)
+
+    assert not [word for word in ("$ref", "$defs", '"const"', '"title"', "oneOf") if word in text]
+    assert '"type": "array"' not in text.replace('"items"', "") or '"items"' in text
+
+
+async def test_arguments_come_in_the_types_of_the_function() -> None:
+    typed_functions.GOT.clear()
+    async with desk(entry("order")) as at_desk:
+        more = {"count": "2", "note": None, "address": {"street": "Elm"}}
+        assert await at_desk.use("order", {**ORDER, **more}) == {"result": "ordered"}
+
+    (got,) = typed_functions.GOT
+    assert got == (
+        *(Size.SMALL, "thin", ["ham"], date(2026, 5, 3), 2),
+        *(None, "", Address("Elm", 1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"size": "huge"}, "arguments.size: Input should be 'small' or 'large'"),
+        ({"crust": "soft"}, "arguments.crust: Input should be 'thin' or 'thick'"),
+        ({"toppings": "ham"}, "arguments.toppings: Input should be a valid array"),
+        ({"toppings": [1]}, "arguments.toppings.0: Input should be a valid string"),
+        ({"count": "many"}, "arguments.count: Input should be a valid integer"),
+        ({"day": "tomorrow"}, "arguments.day: Input should be a valid date"),
+        ({"phone": "1" * 21}, "arguments.phone: String should have at most 20 characters"),
+        ({"address": {"number": 2}}, "arguments.address.street is missing"),
+        ({"tip": 1}, "arguments.tip is not known"),
+    ],
+)
+async def test_wrong_arguments_are_told_in_one_line_and_the_function_does_not_run(
+    changed: dict[str, Any], told: str
+) -> None:
+    typed_functions.GOT.clear()
+    async with desk(entry("order")) as at_desk:
+        answer = await at_desk.use("order", {**ORDER, **changed})
+
+        assert told in answer["error"]
+        assert "\n" not in answer["error"]
+        assert at_desk.outcomes == ["refused"]
+    assert typed_functions.GOT == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("desk.price", {"service": "cut"}, "cut costs 5"),
+        ("desk", {"service": "cut"}, "cut is free"),
+        ("price_of", {}, "cut costs 5"),
+        ("price_later", {"count": 2}, "2 large"),
+        ("double", {"count": 2}, 4),
+        ("order_later", {"count": "3", "size": "large"}, "3 large"),
+        ("invite", {"guest": {"name": "Ann", "friends": [{"name": "Bo"}]}}, "Ann"),
+    ],
+)
+async def test_whatever_can_be_called_is_a_tool(
+    name: str, arguments: dict[str, Any], told: Any
+) -> None:
+    tool = entry(name)
+    async with desk(tool) as at_desk:
+        assert tool.name == name.rpartition(".")[2]
+        assert set(tool.parameters["properties"]) == set(arguments) | (
+            {"size"} if name == "order_later" else set()
+        )
+        assert await at_desk.use(tool.name, arguments) == {"result": told}
+
+
+def test_a_numpy_docstring_describes_a_parameter() -> None:
+    assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
+
+
+CURES = [
+    ([{"entry_point": f"{HERE}:Desk"}], "is a class; name a function, or an object"),
+    ([{"entry_point": f"{HERE}:Desk.price"}], "a method of a class; name a method of an object"),
+    ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
+    ([{"entry_point": f"{HERE}:needs_connection"}], "`connection`, whose type has no JSON schema"),
+    ([{"entry_point": f"{HERE}:positional"}], "remove the `/`"),
+    ([{"entry_point": f"{HERE}:prüfe"}], "'prüfe', which models' providers reject; give it a"),
+    ([{"entry_point": f"{HERE}:double", "name": "end_call"}], "'end_call' like a tool of Holdline"),
+    ([{"entry_point": f"{HERE}:double"}] * 2, "'double' like a tool before it; give one another"),
+    (
+        [
+            {"entry_point": f"{HERE}:double", "name": "find"},
+            {"name": "find", "description": "Find.", "url": "https://x.example.com"},
+        ],
+        "'find' like a tool before it; give one another",
+    ),
+    (
+        [{"name": "transfer_to_person", "description": "T", "url": "https://x.example.com"}],
+        "'transfer_to_person' like a tool of Holdline; give it another `name`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tools", "told"), CURES)
+def test_a_tool_that_cannot_be_used_is_told_in_one_line_with_the_cure(
+    tools: list[dict[str, Any]], told: str
+) -> None:
+    agent = AgentSettings.model_validate({"tools": tools})
+    found = [made for _, made in made_tools(agent.tools, {}) if isinstance(made, str)]
+
+    assert len(found) == 1
+    assert told in found[0]
+    with pytest.raises(ValueError, match="tools: ") as refused:
+        owner_tools(agent.tools)
+    assert found[0] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_names_of_our_own_tools_are_taken() -> None:
+    root = Path(__file__).parents[3] / "bot" / "tools"
+    text = "".join((root / name).read_text() for name in ("built_in.py", "do_not_call.py"))
+
+    assert set(re.findall(r'name="(\w+)",\s+description', text)) == BUILT_IN
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message", "function"),
+    [
+        ("raises", "LookupError", "no order for", "raises"),
+        ("raises_later", "ValueError", "Invalid isoformat string: 'no date'", "raises_later"),
+        ("raises_unspeakably", "Unspeakable", "its text raises RuntimeError", "raises_unspeakably"),
+    ],
+)
+async def test_a_tool_that_raises_is_told_with_its_place_and_its_traceback(
+    tmp_path: Path, name: str, kind: str, message: str, function: str
+) -> None:
+    logs.set_up(level="INFO", folder=tmp_path)
+    async with desk(entry(name)) as at_desk:
+        assert await at_desk.use(name) == {"error": f"{name} failed ({kind})"}
+    await logger.complete()
+    logger.remove()
+
+    text = read_logs(tmp_path)
+    (line,) = [item for item in text.splitlines() if "WARNING" in item]
+    assert f"the tool {name} raised {kind}: {message}" in line
+    assert f"in {function} ({typed_functions.__file__}:" in line
+    assert "+15550142" not in text
+    assert len(line) < 1_000
+    assert "Traceback" in text
