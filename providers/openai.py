@@ -235,14 +235,8 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
             wait_s = retry_after_s({}, error.message)
         case _:
             found = finding(Kind.CUT) if flowing else classify_error(error)
-    return failed(
-        found,
-        "llm",
-        provider=rung_name,
-        reason=type(error).__name__,
-        retry_after_s=wait_s,
-        same_rung=found.scope is not Scope.REQUEST,
-    )
+    reason = type(error).__name__
+    return failed(found, "llm", provider=rung_name, reason=reason, retry_after_s=wait_s)
 
 
 def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:

@@ -45,7 +45,13 @@ from processors.answering.model_stream import (
 from processors.answering.refused_rules import Accepted, Kept, note_for, ways_out
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import calls_in_text
-from processors.answering.window_rules import Message, fit, halved
+from processors.answering.window_rules import (
+    Message,
+    conversation_tokens,
+    fit,
+    fit_conversation,
+    halved,
+)
 from processors.ladder.stage import Alarm, TaskOwner
 
 QUEUE_CHUNKS: Final = 256  # unread chunks of one answer's attempts; then their streams wait
@@ -67,6 +73,15 @@ class NoModelLeftError(ConnectionError):
     """Every rung of the ladder failed for this answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A request with fewer messages than the conversation."""
+
+    provider: str
+    messages: Sequence[Message]
+    halved: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class ModelAnswer:
     """One answer. `chunks` yields it, `close` ends requests that are still in progress."""
@@ -85,7 +100,7 @@ class ModelAnswer:
     _ways: tuple[Kept, ...] = ()
     _kept: Kept | None = None  # what is sent in place of the messages; `None` for all of them
     # What was sent of the messages, by attempt, if not all of them.
-    _parts: dict[int, list[Message]] = field(default_factory=dict[int, list[Message]])
+    _parts: dict[int, Part] = field(default_factory=dict[int, Part])
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _updates: asyncio.Queue[ModelUpdate] = field(
@@ -133,10 +148,13 @@ class ModelAnswer:
 
     def note_accepted(self) -> None:
         """Record which messages a rung has accepted, if one did."""
-        if self.answering.accepted:
-            whole = _messages(self.context)
-            part = self._parts.get(self.answering.attempting.winner or 0)
-            self.accepted.note(whole if part is None else part, whole)
+        if not self.answering.accepted:
+            return
+        whole = _messages(self.context)
+        part = self._parts.get(self.answering.attempting.winner or 0)
+        self.accepted.note(part.messages if part else whole, whole)
+        if part and part.halved:
+            self.accepted.fits[part.provider] = conversation_tokens(part.messages)
 
     @property
     def request(self) -> LLMContext:
@@ -259,7 +277,7 @@ class ModelAnswer:
         certain = TOO_LONG in failure.reason
         too_long = not stream.halved and (certain or halved(_messages(self.request)) is not None)
         scope = Scope.PAYLOAD if too_long else failure.scope
-        return replace(failure, scope=scope, same_rung=failure.same_rung and too_long)
+        return replace(failure, scope=scope, same_rung=too_long)
 
     def _begin(
         self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
@@ -268,9 +286,11 @@ class ModelAnswer:
         if isinstance(action, LeaveMessageOut):
             self._kept = self._ways[action.step - 1] if action.step else None
             return
-        context = self._shortened() if action.mended else self.request
+        context = self._fitted(action)
         if context is not self.context:
-            self._parts[action.attempt] = _messages(context)
+            self._parts[action.attempt] = Part(
+                provider=action.provider, messages=_messages(context), halved=action.mended
+            )
         attempting, place = self.answering.attempting, None
         answer_so_far = self.answering.answer.whole if self._kept is None else ""
         if action.wait_until is not None:
@@ -294,11 +314,16 @@ class ModelAnswer:
             beginning=SpokenText(self.answering.answer.rule, tools=self.answering.answer.tools),
         )
 
-    def _shortened(self) -> LLMContext:
-        """Return the request with half of the conversation."""
-        messages = _messages(self.request)
-        fitted = halved(messages) or fit(messages, int(self.window_tokens * HALF))
-        return replaced(self.request, fitted.messages)
+    def _fitted(self, action: Ask) -> LLMContext:
+        """Return the request as a rung can take it: with half of the conversation if mended."""
+        request = self.request
+        messages = _messages(request)
+        if limit := self.accepted.fits.get(action.provider):
+            messages = list(fit_conversation(messages, limit).messages)
+        if action.mended:
+            fitted = halved(messages) or fit(messages, int(self.window_tokens * HALF))
+            messages = list(fitted.messages)
+        return replaced(request, messages) if messages != _messages(request) else request
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)

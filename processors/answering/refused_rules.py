@@ -34,11 +34,14 @@ class Accepted:
 
     Attributes:
         in_vain: Whether leaving messages out did not help, so that they are not the cause.
+        fits: For each rung that refused a request and accepted half of it, the length of that half
+            in tokens: no later request to it is longer.
     """
 
     def __init__(self) -> None:
         """Begin without any."""
         self.in_vain = False
+        self.fits: dict[str, int] = {}
         self._texts: dict[int, tuple[Message, str]] = {}  # by identity; holds the message, too
 
     def __contains__(self, message: Message) -> bool:

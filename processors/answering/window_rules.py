@@ -67,11 +67,14 @@ def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
 
 def halved(messages: Sequence[Message]) -> Fitted | None:
     """Return the messages with half of the conversation; `None` if it is too short for that."""
-    conversation = conversation_tokens(messages)
-    if conversation < LONG_TOKENS:
-        return None
-    fixed = sum(map(estimate, messages)) - conversation
-    return fit(messages, fixed + conversation // 2)
+    length = conversation_tokens(messages)
+    return fit_conversation(messages, length // 2) if length >= LONG_TOKENS else None
+
+
+def fit_conversation(messages: Sequence[Message], limit_tokens: int) -> Fitted:
+    """Return the messages with at most so much conversation besides the instructions."""
+    fixed = sum(map(estimate, messages)) - conversation_tokens(messages)
+    return fit(messages, fixed + limit_tokens)
 
 
 def conversation_tokens(messages: Sequence[Message]) -> int:
