@@ -321,7 +321,7 @@ class CallPipeline:
         )
         self._leg.output().line_end = LineEnd(
             line=self.line,
-            heard=self.observer.heard,
+            heard=partial(_note_played, self),
             clock=self._clock,
             not_answers=(ClipAudioRawFrame, WaitingSound),
             sound=pass_agent_sound,
@@ -545,3 +545,9 @@ def reads_number(last_resort: LastResort, phrases: Phrases) -> bool:
     """Return whether the caller's number is known and there are texts to read it out."""
     texts = {text.situation for text in last_resort.texts(phrases.language)}
     return bool(phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER})
+
+
+def _note_played(pipeline: CallPipeline, at_s: float) -> None:
+    """Record that the line plays audible audio of an answer."""
+    pipeline.observer.heard(at_s)
+    pipeline.hold_line.delivered.played(at_s)

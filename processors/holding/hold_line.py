@@ -46,7 +46,7 @@ from fallbacks.events import (
 )
 from processors.holding.decision import HoldDecision
 from processors.holding.late_answer_rules import Holding
-from processors.holding.line_executor import HoldActions
+from processors.holding.line_executor import HoldActions, note_delivered
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import (
@@ -66,6 +66,7 @@ class HoldLine(FrameProcessor):
     Attributes:
         decision: The call's decision; others may read it.
         voice: Speaks fallback texts and the rest of answers.
+        delivered: Finds words of answers that are missing on the line.
 
     Args:
         holding: Decides when an answer is late.
@@ -120,6 +121,7 @@ class HoldLine(FrameProcessor):
             words=words,
             choices=ChoiceActions(choices, emit=emit, turn=turn),
         )
+        self.delivered = self._executor.delivered
         floor.listeners.append(self._follow)
 
     def note_answered(self) -> None:
@@ -196,6 +198,7 @@ class HoldLine(FrameProcessor):
             case EndFrame() | CancelFrame():
                 await self._executor.stop()
             case _:
+                note_delivered(frame, self.delivered)
                 self._read(frame)
 
     async def cleanup(self) -> None:

@@ -5,12 +5,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
+from loguru import logger
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.holding.decision import HoldDecision
+from processors.holding.delivered_rules import DeliveredWords
 from processors.holding.line_rules import (
     CallerMessage,
     CutLine,
@@ -29,6 +37,7 @@ from processors.holding.line_rules import (
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
+from processors.speaking.pcm import quiet_end
 
 # With more audio than this queued on a line, live audio is dropped: otherwise the delay between
 # two people who talk would grow.
@@ -57,8 +66,9 @@ class OtherSound:
     async def put(self, pcm: bytes) -> None:
         """Queue 16-bit mono at `rate_hz` on the line."""
         if pcm:
-            await self._push(WaitingSound(pcm, self.rate_hz, 1))
+            # First: the line may report that it plays the audio before `push` returns.
             self._line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, self._now())
+            await self._push(WaitingSound(pcm, self.rate_hz, 1))
 
     async def put_soon(self, pcm: bytes) -> None:
         """Queue live audio like `put`; drop it if it would be heard too late."""
@@ -80,6 +90,7 @@ class HoldActions:
         voice: Speaks on the caller's line.
         words: Recognises the menu's words.
         choices: Carries out choices, and records a message while it is spoken.
+        delivered: Finds words that are missing on the line.
         alarm: To be rung after each change of the decision's state.
     """
 
@@ -96,6 +107,7 @@ class HoldActions:
         self.voice = voice
         self.words = words
         self.choices = choices
+        self.delivered = DeliveredWords(voice.line)
         self._owner = owner
         self._now = voice.clock
         self._actions: deque[LineAction] = deque()
@@ -105,7 +117,9 @@ class HoldActions:
     def start(self) -> None:
         """Start the task."""
         self.alarm.start(
-            self._owner, lambda: earliest(self.decision.wake_at, self.voice.wake_at), self._act
+            self._owner,
+            lambda: earliest(self.decision.wake_at, self.voice.wake_at, self.delivered.wake_at),
+            self._act,
         )
 
     async def stop(self) -> None:
@@ -152,6 +166,7 @@ class HoldActions:
                 )
             case CutLine():
                 self.voice.stop()
+                self.delivered.forget()
                 self.voice.line.flush(self._now())
                 # Only to the processors below: the call's stages are not interrupted.
                 await self._owner.push_frame(InterruptionFrame())
@@ -171,6 +186,9 @@ class HoldActions:
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
+        if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
+            logger.error("the line has not played {} characters of an answer", len(missing))
+            self.voice.keep_rest(missing, protected=False)
         await self.speak_rest()
         self.decision.outage.hears_words = self._ear_usable
         self._actions.extend(self.decision.tick(now))
@@ -191,6 +209,19 @@ class HoldActions:
     def _take_rest(self, dry_at: float | None) -> None:
         self.decision.take_rest(dry_at, self._now())
         self.alarm.ring()
+
+
+def note_delivered(frame: Frame, delivered: DeliveredWords) -> None:
+    """Record speech of an answer that goes to the line, or that it was interrupted."""
+    match frame:
+        case TTSAudioRawFrame() if quiet_end(frame.audio) < frame.num_frames:
+            delivered.sounded(frame.num_frames / frame.sample_rate)
+        case TTSTextFrame():
+            delivered.word(frame.text, spaced=bool(frame.includes_inter_frame_spaces))
+        case InterruptionFrame():
+            delivered.forget()
+        case _:
+            pass
 
 
 def earliest(*moments: float | None) -> float | None:

@@ -142,13 +142,14 @@ class Speaker:
         if self._cuts != cuts and not protected:
             return None
         kind = TTSAudioRawFrame if answer else ClipAudioRawFrame
-        for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
-            frame.interruptible = not protected
-            await self._push(frame)
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
+        # First: the line may report that it plays the audio before `push` returns.
         self._line.add(length_s, self._now(), protected=protected)
         if not protected:
             self._until = self._line.dry_at
+        for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
+            frame.interruptible = not protected
+            await self._push(frame)
         return length_s
 
 

@@ -46,6 +46,9 @@ IDLE_S: Final = 0.5
 DONE_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
 # The same without word times, from its last speech: whether it has sent every word is a guess.
 UNTIMED_DONE_S: Final = 3.0
+# After the deadline, in real time, even if our own stalls have kept every voice from being late;
+# and as long again after a stall, to read the sockets.
+STUCK_S: Final = 0.5
 NO_VOICE: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
@@ -186,7 +189,12 @@ class SpokenUtterance:
         """When to call `tick`, or `None`."""
         if self.over:
             return None
-        moments = (self._attempting.wake_at, self._idle_until, self._outlet.drained_at)
+        moments = (
+            self._attempting.wake_at,
+            self._idle_until,
+            self._outlet.drained_at,
+            self._stuck_at,
+        )
         return min((moment for moment in moments if moment is not None), default=None)
 
     @property
@@ -238,6 +246,8 @@ class SpokenUtterance:
         if self.over:
             return ()
         self._follow(self._attempting.tick(now), now)
+        if not self.over and self._stuck_at is not None and self._stuck_at <= now:
+            self._give_up(now)
         if (idle_until := self._idle_until) is not None and idle_until <= now:
             if self.accepts:
                 return self.end_text(now)
@@ -279,16 +289,28 @@ class SpokenUtterance:
         if len(voices) > 1:
             policy.unspoken = policy.unspoken or text
         if policy.unspoken == text:
-            self._follow(self._attempting.cancel("text"), now)
-            attempts = self._attempting.attempts
-            exhausted = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
-            self._follow((EmitEvent(exhausted), Exhausted(attempts=attempts)), now)
+            self._give_up(now)
         else:
             in_use = attempt == self._voice
             found = classify_symptom(Symptom.END_UNFINISHED if in_use else Symptom.NO_AUDIO)
             again = len(voices) < 2
             failure = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
             self._handle(Failed(attempt=attempt, failure=failure), live, now)
+
+    @property
+    def _stuck_at(self) -> float | None:
+        """When the words that are still missing are given up; `None` if none are."""
+        if not self._ledger.rest:
+            return None
+        at = self._until.at + STUCK_S
+        return max(at, min(self._attempting.policy.lag.ready_at, at + STUCK_S))
+
+    def _give_up(self, now: float) -> None:
+        """End the utterance without blaming a voice; the local voice gets the rest."""
+        self._follow(self._attempting.cancel("text"), now)
+        attempts = self._attempting.attempts
+        exhausted = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
+        self._follow((EmitEvent(exhausted), Exhausted(attempts=attempts)), now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
         """Add a voice's audio or word time; hold it if the voice is not chosen yet."""

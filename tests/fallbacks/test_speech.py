@@ -18,10 +18,12 @@ from fallbacks.deadline import Deadline
 from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
+from fallbacks.lag import PERIOD_S
 from fallbacks.word_times import CHARACTER_S
 from processors.speaking.decision import (
     DONE_S,
     IDLE_S,
+    TIMEOUT_S,
     UNTIMED_DONE_S,
     AddSentence,
     AskVoice,
@@ -364,6 +366,47 @@ def test_a_slow_voice_without_word_times_is_silent_after_an_interruption() -> No
     bench.pass_s(UNTIMED_DONE_S + 1)
 
     assert (bench.speech.over, len(bench.of(PlaySound))) == (True, before)
+
+
+ORDERS = list(itertools.permutations(["clip", "word", "sound", "end"]))
+
+
+@pytest.mark.parametrize("stall_s", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_no_order_of_clip_words_sound_and_end_leaves_the_line_silent(
+    order: tuple[str, ...], stall_s: float
+) -> None:
+    """The first voice stops after its first sound; our loop lags from then on."""
+    bench = Bench(left_s=2.0)
+    ask = bench.start(closed=False)
+    for event in order:
+        match event:
+            case "clip":
+                bench.line.add(1.5, bench.now)
+            case "word":
+                bench.time(ask, "zero", 0)
+            case "sound":
+                bench.sound(ask, np.full(PIECE, 1000, "<i2"))
+            case _:
+                bench.close()
+        lagging(bench, 0.05, stall_s)
+    while not bench.speech.over:
+        lagging(bench, 0.1, stall_s)
+        due_at = max(bench.line.dry_at + TIMEOUT_S, 102.0)
+        assert bench.now < due_at + 1.0 + 2 * stall_s + 0.2
+
+    (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
+    assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
+
+
+def lagging(bench: Bench, seconds: float, stall_s: float) -> None:
+    """Let time pass; each step of the loop is late by `stall_s`, and timers run after it."""
+    lag, until = bench.policy.lag, bench.now + seconds
+    while bench.now < until:
+        bench.now += PERIOD_S + stall_s
+        lag.beat(bench.now)
+        while (at := bench.speech.wake_at) is not None and at <= bench.now:
+            bench.done += bench.speech.tick(bench.now)
 
 
 def test_a_voice_that_reports_its_end_too_early_was_cut() -> None:

@@ -6,16 +6,20 @@ import time
 
 import pytest
 from pipecat.frames.frames import (
+    Frame,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InterruptionFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
+    TTSTextFrame,
     UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
 )
+from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted
+from calls.line import CallerLine
 from calls.sentences import UNANSWERED
 from fallbacks.events import (
     AttemptWon,
@@ -24,6 +28,7 @@ from fallbacks.events import (
 )
 from processors.holding.late_answer_rules import HoldSettings
 from processors.holding.outage_rules import OutageSettings
+from processors.holding.own_voice import Speaker
 from processors.holding.utterance_rules import PLAYS
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
 
@@ -389,6 +394,53 @@ async def test_the_goodbye_is_heard_although_the_caller_speaks() -> None:
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
     assert len(call.clips()) == 3  # 0.12 s in pieces of 40 ms
+
+
+@pytest.mark.parametrize("clip_first", [False, True])
+async def test_an_answer_that_the_line_does_not_play_is_said_again(*, clip_first: bool) -> None:
+    async with held() as call:
+        call.hold.delivered.played(time.monotonic())  # the greeting
+        await call.stops()
+        if clip_first:
+            await call.until(lambda: call.held)
+        await call.answers()
+        word = TTSTextFrame("We", TextType.WORD)
+        await call.put(word, TTSTextFrame("open.", TextType.WORD))
+        await call.until(lambda: call.line.level(LOCAL))
+
+        assert call.voice.said[-1] == "We open."
+
+
+async def test_audio_that_is_played_before_our_loop_goes_on_is_not_expected_again() -> None:
+    line = CallerLine()
+
+    async def push(frame: Frame) -> None:
+        if isinstance(frame, TTSAudioRawFrame):
+            line.played(0.5, 100.5)
+
+    async def clip() -> bytes:
+        return sound(CLIP, 0.5)
+
+    speaker = Speaker(line, push=push, clock=lambda: 100.0)
+    speaker.rate_hz = RATE_HZ
+    await speaker.speak(clip())
+    line.add(1.0, 100.5)
+    line.played(0.0, 100.5)
+
+    assert line.dry_at == pytest.approx(101.5)
+
+
+async def test_an_answer_that_the_line_plays_is_not_said_again() -> None:
+    async with held() as call:
+        call.hold.delivered.played(time.monotonic())
+        await call.stops()
+        await call.answers()
+        await call.put(TTSTextFrame("We", TextType.WORD))
+        await call.until(lambda: call.line.level(ANSWER))
+        call.hold.delivered.played(time.monotonic())
+        await asyncio.sleep(2.0)
+
+    assert call.line.level(LOCAL) == []
 
 
 async def test_the_unspoken_rest_of_an_answer_is_said_by_the_local_voice() -> None:
