@@ -243,7 +243,7 @@ def without_cards(text: str) -> str:
 
 def _mask_card(found: re.Match[str]) -> str:
     digits = [int(item) for item in found[0] if item.isdigit()]
-    return _show_last("".join(map(str, digits))) if _passes_luhn(digits) else found[0]
+    return _show_last("".join(map(str, digits))) if passes_luhn(digits) else found[0]
 
 
 def _show_last(digits: str) -> str:
@@ -268,7 +268,7 @@ def _passes_mod_97(number: str) -> bool:
     return int("".join(str(int(item, 36)) for item in number[4:] + number[:4])) % 97 == 1
 
 
-def _passes_luhn(digits: list[int]) -> bool:
+def passes_luhn(digits: list[int]) -> bool:
     """Return whether the last digit is the right checksum (ISO/IEC 7812-1, annex B)."""
     doubled = [2 * digit for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(item - 9 * (item > 9) for item in doubled)) % 10 == 0

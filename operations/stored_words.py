@@ -4,9 +4,10 @@ Each event of a call passes through here before it leaves the call, so that the 
 live view, log, traces, after-call work, CRM and spreadsheet all get the same text. The model and
 the rest of the call's pipeline get the original words. Rules:
 
-- All digits of a card number but the last four are masked, even if there are pauses between them.
-- Of a card number that the caller says in several utterances, at most the first ten digits are
-  stored.
+- All digits of a card or account number but the last four are masked, whether they are written as
+  digits or as words, even if there are pauses between them (`operations/spoken_numbers.py`).
+- Of a number that one side says in several utterances, also in several turns, at most the first ten
+  digits are stored. Another number begins after an utterance with other words.
 - No words and no audio of a sensitive section are stored. It ends `max_s` after it was last begun,
   with the agent's answer after `end`, or with the call. A caller who is speaking when the time is
   up may finish, within `FINISH_S`.
@@ -32,7 +33,12 @@ from calls.events import (
 )
 from calls.keyed_entry import KEYS_SAID
 from fallbacks.events import AttemptFailed
-from operations.masking import CARD_SHAPED, without_cards
+from operations.spoken_numbers import (
+    begins_account,
+    masked_numbers,
+    said_digits,
+    without_digits,
+)
 
 HIDDEN: Final = "[not stored]"
 WORDS: Final[Mapping[type, Sequence[str]]] = {
@@ -51,15 +57,38 @@ FINISH_S: Final = 30.0  # for a caller who is speaking when a section's time is 
 PIECES_SHOWN: Final = 10  # digits of a number in pieces: as many as a US phone number has
 STARTS: Final = frozenset("23456")  # of card numbers (ISO/IEC 7812-1, payment cards)
 OTHER_WORDS: Final = 3  # at most, around the digits of a piece: "and then 4242"
-PAUSED: Final = re.compile(r"(?<!\d)\d(?:[\s,.;:/\u2010-\u2015-]{0,3}\d){12,18}(?!\d)")
+PIECE_DIGITS: Final = 3  # at least, in a piece with other words: "a table for 4" is none (chosen)
 KEYED: Final = re.compile(rf"({re.escape(KEYS_SAID)})\S+")
 
 
 def without_spoken_cards(text: str) -> str:
-    """Mask card numbers, including those with commas and full stops between their digits."""
-    for shape in (CARD_SHAPED, PAUSED):
-        text = shape.sub(_mask_digits, text)
-    return text
+    """Mask card and account numbers, said in digits or in words."""
+    return masked_numbers(text)
+
+
+class _Pieces:
+    """Follows the numbers that one side says in several utterances."""
+
+    def __init__(self) -> None:
+        self._digits = ""  # so far
+        self._is_secret = False  # they begin like a card or an account number
+
+    def mask(self, text: str) -> str:
+        """Return an utterance with its digits masked, if it continues such a number too far."""
+        digits, others = said_digits(text)
+        if (not digits and others > OTHER_WORDS) or masked_numbers(text) != text:
+            self._digits = ""  # the topic has changed, or the number is complete
+            return text
+        if not digits:
+            return text
+        has_room = others <= OTHER_WORDS and (len(digits) >= PIECE_DIGITS or not others)
+        before = self._digits if has_room else ""
+        if not before:
+            self._is_secret = digits[0] in STARTS or begins_account(text)
+        self._digits = (before + digits)[: 2 * PIECES_SHOWN]
+        if before and self._is_secret and len(self._digits) > PIECES_SHOWN:
+            return without_digits(text)
+        return text
 
 
 def hidden_texts(said: Iterable[str], texts: Collection[str]) -> Collection[str]:
@@ -96,18 +125,15 @@ def _is_said(message: Mapping[str, Any]) -> bool:
     return spoken and isinstance(message.get("content"), str)
 
 
-def _without_secrets(message: dict[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+def _without_secrets(
+    message: dict[str, Any], hidden: Collection[str], pieces: Mapping[str, _Pieces]
+) -> dict[str, Any]:
     content = message["content"]
     if clean(content) in hidden:
         return message | {"content": HIDDEN}
-    return message | {"content": without_spoken_cards(KEYED.sub(r"\1****", content))}
-
-
-def _mask_digits(found: re.Match[str]) -> str:
-    digits = "".join(item for item in found[0] if item.isdecimal())
-    is_phone = found.string[: found.start()].endswith("+")
-    shown = without_cards(digits) if digits[0] in STARTS and not is_phone else digits
-    return found[0] if shown == digits else shown
+    without_keys = KEYED.sub(r"\1****", content)
+    piece = pieces[message["role"]].mask(without_keys)
+    return message | {"content": without_spoken_cards(piece)}
 
 
 class StoredWords:
@@ -134,8 +160,7 @@ class StoredWords:
         self._clock = clock
         self._ending = False
         self._caller_speaks = False  # and began within the section
-        self._turn = 0  # of `_digits`
-        self._digits = ""  # so far, of a number that the caller says in pieces
+        self._pieces = {TranscriptFinal: _Pieces(), AgentSaid: _Pieces()}  # of each side
 
     @property
     def hides(self) -> bool:
@@ -173,39 +198,22 @@ class StoredWords:
         """
         plain = [dict(message) for message in messages if isinstance(message, Mapping)]
         hidden = hidden_texts(self.said, {clean(m["content"]) for m in plain if _is_said(m)})
-        return [_without_secrets(m, hidden) if _is_said(m) else m for m in plain]
+        pieces = {"user": _Pieces(), "assistant": _Pieces()}
+        return [_without_secrets(m, hidden, pieces) if _is_said(m) else m for m in plain]
 
     def _redact(self, event: Any, *, hidden: bool) -> Event:
-        changed: dict[str, Any] = {}
+        changed, is_piece = dict[str, Any](), False
         for name in WORDS[type(event)]:
             words = getattr(event, name)
             if hidden and words and isinstance(event, TranscriptFinal | AgentSaid):
                 self.said.append(clean(words))
             changed[name] = (HIDDEN if words else words) if hidden else without_spoken_cards(words)
+        if isinstance(event, TranscriptFinal | AgentSaid) and not hidden:
+            is_piece = (piece := self._pieces[type(event)].mask(event.text)) != event.text
+            changed["text"] = piece if is_piece else changed["text"]
         if isinstance(event, TranscriptFinal):
-            changed |= self._caller_changes(event, changed["text"], hidden=hidden)
+            others = () if hidden or is_piece else event.alternatives
+            changed["alternatives"] = tuple(
+                replace(other, text=without_spoken_cards(other.text)) for other in others
+            )
         return replace(event, **changed)
-
-    def _caller_changes(
-        self, transcript: TranscriptFinal, text: str, *, hidden: bool
-    ) -> dict[str, Any]:
-        """Return the changed fields of a caller's words; `text` has no complete card number."""
-        others = tuple(
-            replace(other, text=without_spoken_cards(other.text))
-            for other in transcript.alternatives
-        )
-        if hidden:
-            return {"alternatives": ()}
-        if self._is_piece_of_card(transcript):
-            return {"text": re.sub(r"\d", "*", text), "alternatives": ()}
-        return {"text": text, "alternatives": others}
-
-    def _is_piece_of_card(self, transcript: TranscriptFinal) -> bool:
-        """Return whether this continues a possible card number beyond `PIECES_SHOWN` digits."""
-        words = transcript.text.split()
-        digits = "".join(item for item in transcript.text if item.isdecimal())
-        others = sum(not any(item.isdecimal() for item in word) for word in words)
-        continues = transcript.turn == self._turn and digits and others <= OTHER_WORDS
-        before = self._digits if continues else ""
-        self._turn, self._digits = transcript.turn, (before + digits)[: 2 * PIECES_SHOWN]
-        return bool(before) and len(self._digits) > PIECES_SHOWN and self._digits[0] in STARTS

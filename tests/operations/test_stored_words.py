@@ -1,6 +1,7 @@
 """The stored words of a call: no card number, and nothing of a sensitive section."""
 
-from dataclasses import asdict, fields
+import re
+from dataclasses import asdict, fields, replace
 from typing import Any, get_args
 
 import pytest
@@ -35,7 +36,11 @@ MAX_S = 120.0
 NO_CARDS = (
     "+49 151 12345678 or 0151 12345678",
     "My number is 555 123 4567.",
-    "order 1234 5678 9012 3456",  # no checksum
+    "My appointment is 2026-03-01 10:00:00, for two.",
+    "zero one five one, one two three four, five six seven eight",
+    "two zero two, five five five, zero one four two",
+    "Dial 0049 151 12345678.",
+    "I want two pizzas, one salad and three beers for four people at seven thirty.",
     "At 9:30 on 12.03.2026, room 4242.",
     "",
 )
@@ -97,7 +102,52 @@ SPOKEN = [
     "Keys pressed: 4242424242424242",
     AMEX,
     "3782 822463 10005",
+    "four two four two four two four two four two four two four two four two",
+    "Forty-two forty-two, forty two forty two. Forty two forty two, forty two forty two.",
+    "double four, uh, two two four two double four two two and then four two four two four two",
+    "triple four 2 4242 4242 4242",
+    "four two four two 4242 four two four two 4242",
+    "vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei",
+    "zweiundvierzig zweiundvierzig zweiundvierzig zweiundvierzig 4242 4242",
+    "quatre deux quatre deux quatre deux quatre deux quatre deux quatre deux 4242",
+    "quarante-deux quarante-deux quarante-deux quarante deux 4242 4242",
+    "cuarenta y dos cuarenta y dos cuarenta y dos cuarenta y dos 4242 4242",
+    "quattro due quattro due quarantadue quarantadue quarantadue quarantadue 4242",
+    "quatro dois quatro dois quatro dois quatro dois 4242 4242",
+    "vier twee vier twee vier twee vier twee tweeënveertig tweeënveertig 4242",
+    "cztery dwa cztery dwa cztery dwa cztery dwa 4242 4242",
+    "dört iki dört iki dört iki dört iki 4242 4242",
+    "четыре два четыре два сорок два сорок два 4242 4242",
+    "四二四二四二四二四二四二四二四二",
+    "4243 4242 4242 4242",  # a digit is misheard
+    "four two four three four two four two four two four two four two four two",
+    "4242 4242 4242 4242, 12 27, 123",
+    "1234 5678 9012 4242",
 ]
+ACCOUNTS = [
+    "DE89 3704 0044 0532 0130 00",
+    "DE89370400440532013001",  # a digit is misheard
+    "D E eight nine three seven zero four zero zero four four zero five three two zero one three"
+    " zero zero zero",
+    "De acht neun drei sieben null vier null null vier vier null fünf drei zwei null eins drei"
+    " null null null",
+    "GB29 NWBK 6016 1331 9268 19",
+    "NL91 ABNA 0417 1643 00",
+    "N L nine one A B N A zero four one seven one six four three zero zero",
+    "FR76 3000 6000 0112 3456 7890 189",
+]
+
+
+@pytest.mark.parametrize("text", ACCOUNTS)
+@pytest.mark.parametrize("start", ["", "It is "])
+def test_an_account_number_is_masked_from_its_country_on(text: str, start: str) -> None:
+    shown = stored().text(f"{start}{text}, thank you.")
+
+    assert re.fullmatch(rf"{start}\*{{14,23}}\d{{4}}, thank you\.", shown)
+
+
+def test_only_the_code_after_a_number_is_hidden_whole() -> None:
+    assert stored().text("4242 4242 4242 4242 123") == "************4242***"
 
 
 @pytest.mark.parametrize("text", SPOKEN)
@@ -109,6 +159,7 @@ def test_a_card_number_is_masked_wherever_words_are_stored(door: str, text: str)
 
     assert VISA[:12] not in digits
     assert AMEX[:11] not in digits
+    assert VISA not in digits
     assert digits.count("0005" if "3782" in text else "4242") >= 1  # as on a receipt
 
 
@@ -130,7 +181,14 @@ def test_other_numbers_stay(door: str, text: str) -> None:
         (["3782", "822463", "10005"], ["3782", "822463", "*****"]),
         (["0151", "1234", "5678"], ["0151", "1234", "5678"]),
         (["555", "123", "4567"], ["555", "123", "4567"]),
+        (
+            ["four two four two", "4242", "forty two forty two"],
+            ["four two four two", "4242", "** **"],
+        ),
+        (["DE89 3704", "0044 0532", "0130 00"], ["DE89 3704", "**** ****", "**** **"]),
+        (["double four two two", "one moment", "4242 4242"], None),
         (["4242", "No, wait, that was the wrong one.", "4242 4242"], None),
+        (["2025550142", "A table for 4, please.", "At 7, and we are 5."], None),
     ],
 )
 def test_at_most_the_beginning_of_a_card_number_in_pieces_is_stored(
@@ -143,11 +201,27 @@ def test_at_most_the_beginning_of_a_card_number_in_pieces_is_stored(
     assert [event.text for event in shown if isinstance(event, TranscriptFinal)] == (kept or pieces)
 
 
-def test_pieces_of_another_turn_are_another_number() -> None:
+@pytest.mark.parametrize("say", [heard, lambda text, turn: replace(said(text), turn=turn)])
+def test_a_number_in_pieces_is_followed_over_turns_until_the_topic_changes(say: Any) -> None:
     words = stored()
 
-    for turn in range(1, 5):
-        assert words.event(heard("4242", turn=turn)) == heard("4242", turn=turn)
+    shown = [
+        asdict(words.event(say(text, turn=turn)))["text"]
+        for turn, text in enumerate(
+            ("4242", "Okay.", "4242 4242", "That was all, what does it cost?", "4242"), start=1
+        )
+    ]
+
+    assert shown[:3] == ["4242", "Okay.", "**** ****"]
+    assert shown[4] == "4242"
+
+
+def test_a_number_in_the_pieces_of_a_conversation_is_masked_too() -> None:
+    spoken = [{"role": "user", "content": text} for text in ("4242 4242", "four two four two")]
+
+    told = stored().messages(spoken)
+
+    assert [message["content"] for message in told] == ["4242 4242", "* * * *"]
 
 
 @pytest.mark.parametrize("door", DOORS)

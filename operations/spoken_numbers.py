@@ -1,0 +1,311 @@
+"""Finds long numbers in the words of a call, as digits or as words, and masks them.
+
+Rules: a recogniser may write a card number as digits or as words, so words for numbers become
+digits first: "forty two", "double five", "vier zwei". Digits, words and hesitations next to each
+other are one number. 13 to 19 digits in a row are masked whatever their checksum, because one may
+be misheard, and so is a longer row; the last four digits stay, as on a receipt, unless the row may
+end with the card's code. A row of up to 15 digits that begins with a plus or a zero is a telephone
+number. Dates and times are no part of a row. An account number (IBAN) is masked from its country
+code on, whether its letters are said one by one or in groups.
+
+The words for numbers are those of `calls.languages`; a text is read in each language of which it
+has several such words.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final
+
+from calls.languages.facts import languages
+from operations.masking import IBAN_LENGTHS, SHOWN_DIGITS, passes_luhn
+
+CARD_DIGITS: Final = range(13, 20)  # ISO/IEC 7812
+PHONE_DIGITS: Final = 15  # at most (ITU-T E.164)
+LEAST_WORDS: Final = 3  # words for numbers, for a text to be read in a language (chosen)
+LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, less one
+MAX_LANGUAGES: Final = 3  # in which a text is read, those of which it has most words (chosen)
+MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
+MAX_GAP: Final = 4  # characters between two parts of a number
+MAX_HESITATIONS: Final = 2  # between two parts of a number (chosen)
+HESITATIONS: Final = frozenset(
+    (
+        *("and", "then", "uh", "um", "er", "ah", "dash", "hyphen", "minus", "space", "okay", "und"),
+        *("dann", "äh", "ähm", "strich", "bindestrich", "et", "puis", "euh", "tiret", "y", "luego"),
+        *("eh", "guion", "guión", "e", "poi", "trattino", "depois", "traço", "en", "dan", "i"),
+        *("streepje", "potem", "ve", "и", "потом", "тире", "затем"),
+    )
+)
+UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und")
+TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
+BREAKS: Final = re.compile(  # dates and times
+    r"(?<![\d.:/-])(?:\d{4}-\d\d-\d\d|\d{1,2}([./])\d{1,2}\1(?:\d{4}|\d\d)|\d{1,2}:\d\d(?::\d\d)?)"
+    r"(?![\d:/-]|\.\d)"
+)
+BREAKING: Final = re.compile(r"[^\s,.;:/\u2010-\u2015()'\"-]|\n\s*\n")
+IDEOGRAPHS: Final = re.compile(r"[〇零一二三四五六七八九十百两幺壹貳]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a text.
+
+    Attributes:
+        start: Its first character.
+        end: The character after it.
+        digits: The digits that it means; empty for any other word.
+        word: The word, in small letters.
+        is_fixed: Whether it belongs to a date or a time.
+    """
+
+    start: int
+    end: int
+    digits: str = ""
+    word: str = ""
+    is_fixed: bool = False
+
+
+@cache
+def _vocabulary(tag: str) -> tuple[Mapping[tuple[str, ...], int], Mapping[str, int]]:
+    """Return a language's words for numbers, by their parts, and for equal digits."""
+    facts = languages()[tag]
+    numbers = {tuple(TOKEN.findall(word)): value for word, value in facts.numbers.items()}
+    return numbers, facts.repeats
+
+
+def _tags_by_word() -> dict[str, set[str]]:
+    """Return the languages in which a word is, or begins, a word for a number."""
+    found = defaultdict[str, set[str]](set)
+    for tag in languages():
+        for parts in _vocabulary(tag)[0]:
+            found[parts[0]].add(tag)
+    return dict(found)
+
+
+TAGS_BY_WORD: Final = _tags_by_word()  # read at the start, not during a call
+
+
+def masked_numbers(text: str) -> str:
+    """Return a text with card and account numbers masked, except for their last four digits."""
+    tokens = _tokens(text)
+    if sum(map(_most_digits, tokens)) < LEAST_DIGITS:
+        return text
+    spans = dict[tuple[int, int], str]()
+    for tag in _tags(tokens, least=LEAST_WORDS):
+        parts = _parts(tokens, tag)
+        spans |= _cards(text, parts) | _accounts(text, parts)
+    at, kept = 0, list[str]()
+    for (start, end), shown in sorted(spans.items(), key=lambda item: (item[0][0], -item[0][1])):
+        if start >= at:
+            kept += [text[at:start], shown]
+            at = end
+    return "".join((*kept, text[at:]))
+
+
+def said_digits(text: str) -> tuple[str, int]:
+    """Return the digits in a text, and how many other words it has; hesitations do not count."""
+    return _count(_best_parts(text))
+
+
+def begins_account(text: str) -> bool:
+    """Return whether a text has the beginning of an account number: a country and two digits."""
+    parts = _best_parts(text)
+    for index in range(len(parts)):
+        after, country = _country(parts, index)
+        if country and "".join(item.digits for item in parts[after : after + 2])[1:]:
+            return True
+    return False
+
+
+def without_digits(text: str) -> str:
+    """Return a text with each digit, and each word for a number, as asterisks."""
+    for part in reversed(_best_parts(text)):
+        if part.digits:
+            text = text[: part.start] + "*" * len(part.digits) + text[part.end :]
+    return text
+
+
+def _best_parts(text: str) -> Sequence[_Part]:
+    """Return the parts of a text in the language in which it has most numbers."""
+    tokens = _tokens(text)
+    readings = [_parts(tokens, tag) for tag in _tags(tokens, least=1)]
+    return max(readings, key=lambda parts: (-_count(parts)[1], len(_count(parts)[0])))
+
+
+def _count(parts: Sequence[_Part]) -> tuple[str, int]:
+    others = sum(not part.digits and part.word not in HESITATIONS for part in parts)
+    return "".join(part.digits for part in parts), others
+
+
+def _most_digits(token: _Part) -> int:
+    """Return how many digits a word means at most."""
+    if token.word in TAGS_BY_WORD:
+        return 4  # "quadruple"
+    return len(token.word) if token.word.isdecimal() and not token.is_fixed else 0
+
+
+def _tags(tokens: Sequence[_Part], *, least: int) -> Sequence[str]:
+    """Return the languages in which to read a text; the empty one knows digits only."""
+    counts = Counter(tag for token in tokens for tag in TAGS_BY_WORD.get(token.word, ()))
+    return ["", *(tag for tag, count in counts.most_common(MAX_LANGUAGES) if count >= least)]
+
+
+def _tokens(text: str) -> list[_Part]:
+    """Split a text into words and rows of digits."""
+    breaks = [found.span() for found in BREAKS.finditer(text)]
+    tokens = list[_Part]()
+    for found in TOKEN.finditer(text):
+        start, word = found.start(), found[0].casefold()
+        if IDEOGRAPHS.fullmatch(word):
+            tokens += [_Part(start + i, start + i + 1, word=sign) for i, sign in enumerate(word)]
+            continue
+        is_fixed = any(begin <= start < end for begin, end in breaks)
+        tokens.append(_Part(start, found.end(), word=word, is_fixed=is_fixed))
+    return tokens
+
+
+def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
+    """Read the numbers among some words in a language."""
+    numbers, repeats = _vocabulary(tag) if tag else ({}, {})
+    parts, at = list[_Part](), 0
+    while at < len(tokens):
+        token, used = tokens[at], 1
+        if token.word.isdecimal() and not token.is_fixed:
+            token = replace(token, digits="".join(str(int(item)) for item in token.word))
+        elif tag:
+            token, used = _read_word(tokens[at : at + MAX_PARTS + 1], numbers, repeats)
+        parts.append(token)
+        at += used
+    return parts
+
+
+def _read_word(
+    tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int], repeats: Mapping[str, int]
+) -> tuple[_Part, int]:
+    """Return the number or word at the beginning of some tokens, and how many of them it has."""
+    first = tokens[0]
+    if first.word in repeats and len(tokens) > 1:
+        digit, used = _read_word(tokens[1:], numbers, {})
+        digits = digit.digits or (tokens[1].word if tokens[1].word.isdecimal() else "")
+        if len(digits) == 1:
+            return _Part(first.start, digit.end, digits * repeats[first.word]), used + 1
+    value, used = _longest(tokens, numbers)
+    if value is None:
+        return first, 1
+    if value in range(20, 100, 10):  # "forty two", "cuarenta y dos"
+        joined = used < len(tokens) - 1 and tokens[used].word in UNIT_JOINTS
+        unit, more = _longest(tokens[used + joined :], numbers)
+        if unit is not None and unit in range(1, 10):
+            value, used = value + unit, used + joined + more
+    return _Part(first.start, tokens[used - 1].end, f"{value}" if value < 100 else "00"), used
+
+
+def _longest(
+    tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int]
+) -> tuple[int | None, int]:
+    for length in range(min(MAX_PARTS, len(tokens)), 0, -1):
+        value = numbers.get(tuple(token.word for token in tokens[:length]))
+        if value is not None:
+            return value, length
+    return None, 0
+
+
+def _rows(text: str, parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
+    """Yield the rows of numbers next to each other; hesitations may be between them."""
+    row, hesitations = list[_Part](), 0
+    for part in parts:
+        if part.digits:
+            if row and (hesitations > MAX_HESITATIONS or _is_apart(text, row[-1], part)):
+                yield row
+                row = []
+            row, hesitations = [*row, part], 0
+        elif part.word in HESITATIONS:
+            hesitations += 1
+        elif row:
+            yield row
+            row, hesitations = [], 0
+    if row:
+        yield row
+
+
+def _is_apart(text: str, before: _Part, part: _Part) -> bool:
+    """Return whether other characters than spaces and the marks inside numbers are between them."""
+    between = text[before.end : part.start]
+    bare = TOKEN.sub("", between)
+    return len(bare) > MAX_GAP * (1 + len(TOKEN.findall(between))) or bool(BREAKING.search(bare))
+
+
+def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
+    """Return what to show in place of each row that may be a card number, by its place."""
+    spans = dict[tuple[int, int], str]()
+    for row in _rows(text, parts):
+        digits = "".join(part.digits for part in row)
+        begins_phone = digits[0] == "0" or text[: row[0].start].rstrip(" (").endswith("+")
+        is_phone = begins_phone and len(digits) <= PHONE_DIGITS
+        is_inside = re.search(r"[^\W\d_]$|\d[.]$", text[: row[0].start]) is not None
+        if len(digits) >= CARD_DIGITS.start and not is_phone and not is_inside:
+            spans[row[0].start, row[-1].end] = _shown(digits)
+    return spans
+
+
+def _shown(digits: str) -> str:
+    """Mask a card number; what follows a complete one may be its date and code."""
+    for length in (len(digits), 15 if digits[0] == "3" else 16):
+        if passes_luhn([int(item) for item in digits[:length]]):
+            return _last(digits[:length]) + "*" * (len(digits) - length)
+    return _last(digits) if len(digits) <= 16 else "*" * len(digits)
+
+
+def _last(characters: str) -> str:
+    return "*" * (len(characters) - SHOWN_DIGITS) + characters[-SHOWN_DIGITS:]
+
+
+def _country(parts: Sequence[_Part], index: int) -> tuple[int, str]:
+    """Return the country whose letters are at `index`, empty if none, and the index after them."""
+    word = parts[index].word.upper()
+    if len(word) == 1 and index + 1 < len(parts):  # "D E eight nine"
+        word, index = word + parts[index + 1].word.upper(), index + 1
+    return index + 1, word if word in IBAN_LENGTHS else ""
+
+
+def _accounts(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
+    """Return what to show in place of each account number, by its place."""
+    spans, after = dict[tuple[int, int], str](), 0
+    for index, part in enumerate(parts):
+        if part.start < after or part.digits or len(part.word) > 2:
+            continue
+        at, country = _country(parts, index)
+        length = IBAN_LENGTHS.get(country, 0)
+        if length and (found := _account(text, parts[at : at + 3 * length], length - len(country))):
+            end, last = found
+            spans[part.start, end] = "*" * (length - SHOWN_DIGITS) + last
+            after = end
+    return spans
+
+
+def _account(text: str, parts: Sequence[_Part], length: int) -> tuple[int, str] | None:
+    """Return the end and the last characters of an account number that begins with two digits.
+
+    `None` if the parts are none; one character may be missing.
+    """
+    characters, end, before = "", 0, None
+    for part in parts:
+        if len(characters) >= length or (before and _is_apart(text, before, part)):
+            break
+        is_letters = (
+            part.word.isascii()
+            and part.word.isalpha()
+            and (
+                len(part.word) == 1
+                or (len(characters) == 2 and len(part.word) <= 4)  # a bank's code
+            )
+        )
+        if part.digits or is_letters:
+            characters += part.digits or part.word.upper()
+            end, before = part.end, part
+        elif part.word not in HESITATIONS:
+            break
+    is_account = characters[:2].isdecimal() and length - 1 <= len(characters)
+    return (end, characters[-SHOWN_DIGITS:]) if is_account else None
