@@ -1,17 +1,64 @@
 """Collects a caller's keypad digits into one entry, such as a code or a date of birth.
 
-An entry ends with `#`, with a pause, at the greatest length that the tools expect, or at the
-maximum length. A `#` as the first key belongs to the entry.
+An entry ends with `#`, with a pause, at the length that a waiting tool expects, or at the maximum
+length. A `#` that follows within a pause belongs to the entry; otherwise a `#` as the first key is
+part of the next one.
+
+A tool waits for its digits if the agent's latest words name their number, or else the parameter:
+"your six-digit code" or "the order number" for `order_number`. If they do not, for example because
+they are in another language than the parameter's name, the entry ends with a pause or `#`. So a
+card number is one entry, even if some tool expects four digits.
 """
 
-from collections.abc import Collection
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
+
+from calls.languages.facts import language_of
 
 KEYS_SAID: Final = "Keys pressed: "  # the beginning of an entry in the conversation
 END_KEY: Final = "#"
 MASKED: Final = "*"  # in the record in place of a key, which may belong to a PIN
 PAUSE_S: Final = 2.0  # as in Pipecat's DTMF aggregator
 MAX_KEYS: Final = 64  # twice the length of an IBAN (chosen)
+
+MIN_NUMBER: Final = 3  # smaller numbers are ordinary words: "one moment"
+_TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
+_NAME_PART: Final = re.compile(r"[^\W\d_][^\W\d_A-Z]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsAsked:
+    """A parameter of a tool that is keyed in."""
+
+    name: str
+    length: int
+    sensitive: bool  # such an entry is not recorded
+
+
+def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[DigitsAsked]:
+    """Return the parameters that the agent's latest words ask for, in a language such as `de`."""
+    words = [word.casefold() for word in _TOKEN.findall(question)]
+    facts = language_of(language)
+    known = facts.numbers if facts else dict[str, int]()
+    numbers = {number for word in words if (number := _number(word, known)) >= MIN_NUMBER}
+    return [
+        item
+        for item in asked
+        if numbers == {item.length} or (not numbers and _is_named(item.name, words))
+    ]
+
+
+def _number(word: str, known: Mapping[str, int]) -> int:
+    """Return the number that a word is or begins with, as "sechsstellig" does; 0 if none."""
+    return int(word) if word.isdecimal() else known.get(word.partition("stell")[0], 0)
+
+
+def _is_named(name: str, words: Collection[str]) -> bool:
+    parts = [part.casefold() for part in _NAME_PART.findall(name)]
+    return bool(parts) and all(any(word.startswith(part) for word in words) for part in parts)
 
 
 class KeyedEntry:
@@ -31,24 +78,42 @@ class KeyedEntry:
         """Create an empty entry.
 
         Args:
-            lengths: The numbers of digits that the tools expect; an entry ends at the greatest.
+            lengths: The numbers of digits that the waiting tools expect; an entry ends at the
+                greatest.
             unmasked_lengths: The lengths of entries that are not sensitive, and are recorded
                 unmasked; `None` for all of `lengths`.
         """
         self.wake_at: float | None = None
+        self._lengths = self._unmasked_lengths = frozenset[int]()
+        self._keys = ""
+        self._ended_at = -math.inf  # when a length ended the latest entry
+        self._goes_on = False  # the keys follow such an entry without a pause
+        self.expect(lengths, unmasked_lengths)
+
+    def expect(
+        self, lengths: Collection[int], unmasked_lengths: Collection[int] | None = None
+    ) -> None:
+        """Set what the waiting tools expect from the next key on; see `__init__`."""
+        self._lengths = frozenset(lengths)
         self._unmasked_lengths = frozenset(
             lengths if unmasked_lengths is None else unmasked_lengths
         )
-        self._max_keys = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
-        self._keys = ""
 
     def press(self, key: str, now: float) -> str | None:
         """Add a key; return the entry, without the final `#`, if this key ends it, else `None`."""
         if key == END_KEY and self._keys:
             return self.end()
+        if not self._keys:
+            self._goes_on = now < self._ended_at + PAUSE_S
+            if self._goes_on and key == END_KEY:
+                return None  # it belongs to the entry that its length has ended
         self._keys += key
         self.wake_at = now + PAUSE_S
-        return self.end() if len(self._keys) >= self._max_keys else None
+        expected = 0 if self._goes_on else max(self._lengths, default=0)
+        if len(self._keys) < min(expected or MAX_KEYS, MAX_KEYS):
+            return None
+        self._ended_at = now if expected else self._ended_at
+        return self.end()
 
     def tick(self, now: float) -> str | None:
         """Return the entry if a pause has ended it, else `None`."""
@@ -61,4 +126,5 @@ class KeyedEntry:
 
     def recorded(self, entry: str) -> str:
         """Return an entry for the record: masked, unless its length is in `unmasked_lengths`."""
-        return entry if len(entry) in self._unmasked_lengths else MASKED * len(entry)
+        shown = len(entry) in self._unmasked_lengths and not self._goes_on
+        return entry if shown else MASKED * len(entry)

@@ -34,6 +34,7 @@ from bot.tools.toolbox import LateResults
 from calls.caller import clean, digit_by_digit
 from calls.entry import Emit
 from calls.events import Event
+from calls.keyed_entry import DigitsAsked, waiting
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.timeline import Timeline
@@ -371,6 +372,12 @@ class CallPipeline:
     def _is_agent_audible(self) -> bool:
         return self.floor.is_agent_audible(self._clock())
 
+    def _digits_asked(self) -> list[DigitsAsked]:
+        """Return the parameters of tools that wait for the caller's keys."""
+        asked = (digits for tool in self._agent.tools for digits in tool.digits_asked)
+        question = f"{self.dialogue.memory.last_said} {self.dialogue.asides.partial()}"
+        return waiting(question, asked, self._agent.language)
+
     def _processors(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, agent, transfer, dialogue = self._leg, self._agent, self.transfer, self.dialogue
@@ -387,8 +394,7 @@ class CallPipeline:
                 self.floor, quiet=lambda: dialogue.vad.quiet, hear=self._hear
             ),
             Keypad(  # pressed keys become the caller's turn
-                lengths=[size for tool in agent.tools for size in tool.digits_asked],
-                unmasked_lengths=[size for tool in agent.tools for size in tool.digits_recorded],
+                asked=self._digits_asked,
                 own_keys=agent.keys,
                 is_taken=lambda: self.hold_line.decision.outage.takes_keys,
                 floor=self.floor,

@@ -28,7 +28,7 @@ from bot.config.values import (
     Text,
 )
 from calls.handover import MAX_RING_S
-from calls.keyed_entry import MAX_KEYS
+from calls.keyed_entry import MAX_KEYS, DigitsAsked
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.turn.dictation_rules import PAUSE_S
 
@@ -156,17 +156,14 @@ class ToolSettings(Section):
     """Allow plain http to a public address."""
 
     @property
-    def digits_asked(self) -> list[Any]:
-        """How many digits its parameters ask for, from `digits` in their schema."""
-        found = (self.parameters.get("properties") or {}).values()
+    def digits_asked(self) -> list[DigitsAsked]:
+        """The parameters that are keyed in, from `digits` in their schema."""
+        found: dict[str, Any] = self.parameters.get("properties") or {}
         return [
-            schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
+            DigitsAsked(name=name, length=schema["digits"], sensitive=self.sensitive is not None)
+            for name, schema in found.items()
+            if isinstance(schema, dict) and "digits" in schema
         ]
-
-    @property
-    def digits_recorded(self) -> list[Any]:
-        """The lengths in `digits_asked` of digits that are recorded unmasked."""
-        return [] if self.sensitive else self.digits_asked
 
     @field_validator("signing_secret")
     @classmethod
@@ -189,7 +186,7 @@ class ToolSettings(Section):
     def _check_parts(self) -> Self:
         if self.parameters.get("type") != "object":
             raise ValueError("`parameters` must be a JSON schema of type object")
-        if any(length not in range(1, MAX_KEYS + 1) for length in self.digits_asked):
+        if any(item.length not in range(1, MAX_KEYS + 1) for item in self.digits_asked):
             raise ValueError(f"`digits` must be a whole number from 1 to {MAX_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")

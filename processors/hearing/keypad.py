@@ -1,6 +1,6 @@
 """Gives the model the digits that the caller presses, as the caller's turn."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 
-from calls.keyed_entry import KEYS_SAID, KeyedEntry
+from calls.keyed_entry import KEYS_SAID, DigitsAsked, KeyedEntry
 from calls.turn import Turn
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor
@@ -42,28 +42,26 @@ class Keypad(SoundPath):
     def __init__(
         self,
         *,
-        lengths: Collection[int],
         own_keys: Collection[str],
         is_taken: Callable[[], bool],
         floor: Floor,
         turn: Turn,
         clock: Callable[[], float],
-        unmasked_lengths: Collection[int] | None = None,
+        asked: Callable[[], Sequence[DigitsAsked]] = tuple,
     ) -> None:
         """Create it for one call.
 
         Args:
-            lengths: The numbers of digits that the tools expect.
             own_keys: Keys that have a meaning of their own outside an entry.
             is_taken: Returns whether keys belong to something else now, such as the outage menu.
             floor: The call's floor.
             turn: The turn in progress.
             clock: Monotonic, in seconds.
-            unmasked_lengths: Entries of these lengths are recorded unmasked; `None` for all of
-                `lengths`.
+            asked: Returns the parameters of tools that wait for keys now.
         """
         super().__init__()
-        self._entry = KeyedEntry(lengths, unmasked_lengths=unmasked_lengths)
+        self._entry = KeyedEntry()
+        self._asked = asked
         self._own_keys = own_keys
         self._is_taken = is_taken
         self._floor = floor
@@ -104,6 +102,10 @@ class Keypad(SoundPath):
     async def _press(self, key: str) -> None:
         if self._entry.wake_at is None:
             await self.broadcast_interruption()
+        asked = self._asked()
+        lengths = {item.length for item in asked}
+        hidden = {item.length for item in asked if item.sensitive}
+        self._entry.expect(lengths, lengths - hidden)
         await self._add_entry(self._entry.press(key, self._now()))
         self._alarm.ring()
 

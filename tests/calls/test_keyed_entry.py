@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.keyed_entry import MAX_KEYS, PAUSE_S, KeyedEntry
+from calls.keyed_entry import MAX_KEYS, PAUSE_S, DigitsAsked, KeyedEntry, waiting
 
 
 def keyed(entry: KeyedEntry, keys: str) -> list[str]:
@@ -23,12 +23,64 @@ def keyed(entry: KeyedEntry, keys: str) -> list[str]:
         ([6], "47#", ["47"]),
         ([4, 6], "471529", ["471529"]),
         ([4], "47152", ["4715"]),
+        ([], "4242424242424242#", ["4242424242424242"]),
     ],
 )
 def test_an_entry_ends_with_the_hash_key_or_the_longest_length_that_tools_expect(
     lengths: list[int], keys: str, entries: list[str]
 ) -> None:
     assert keyed(KeyedEntry(lengths), keys) == entries
+
+
+def test_a_hash_key_after_the_last_expected_key_belongs_to_the_entry() -> None:
+    entry = KeyedEntry([4])
+
+    assert keyed(entry, "4715#") == ["4715"]
+    assert entry.wake_at is None
+    assert entry.press("#", 10.3 + PAUSE_S) is None
+    assert entry.tick(99.0) == "#"  # after the pause it is a new entry
+
+
+def test_keys_that_follow_an_expected_entry_without_a_pause_are_one_hidden_entry() -> None:
+    entry = KeyedEntry([4])
+
+    assert keyed(entry, "4242424242424242#") == ["4242", "424242424242"]
+    assert entry.recorded("424242424242") == "************"
+    assert entry.recorded("4242") == "****"
+
+
+CODE, ORDER = (
+    DigitsAsked(name="code", length=6, sensitive=False),
+    DigitsAsked(name="order_number", length=4, sensitive=False),
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "question", "asked"),
+    [
+        ("en", "Please key in your code.", [CODE]),
+        ("en", "What are the six digits on the letter?", [CODE]),
+        ("en", "Please key in the 4-digit number.", [ORDER]),
+        ("en", "And your order number?", [ORDER]),
+        ("de", "Bitte tippen Sie die sechsstellige Zahl ein.", [CODE]),
+        ("de-AT", "Ihr Code, bitte.", [CODE]),
+        ("es", "Los seis d\u00edgitos, por favor.", [CODE]),
+        (
+            "ru",
+            "\u0412\u0432\u0435\u0434\u0438\u0442\u0435 4 \u0446\u0438\u0444\u0440\u044b.",
+            [ORDER],
+        ),
+        ("en", "Please key in your card number.", []),
+        ("en", "All sixteen digits of the card, and not the code.", []),
+        ("en", "The last four of the six digits?", []),
+        ("en", "How can I help?", []),
+        ("en", "", []),
+    ],
+)
+def test_a_tool_waits_for_its_digits_if_the_agent_asks_for_them(
+    language: str, question: str, asked: list[DigitsAsked]
+) -> None:
+    assert waiting(question, (CODE, ORDER), language) == asked
 
 
 def test_a_pause_ends_an_entry() -> None:

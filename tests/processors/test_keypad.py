@@ -23,7 +23,7 @@ async def pressed(
     """Return the keys that pass down the pipeline, and the entries for the model."""
     clock = asyncio.get_running_loop().time
     floor, turn = Floor(CallerLine()), Turn(budget_s=1.5)
-    keypad = Keypad(lengths=[], own_keys=own, is_taken=taken, floor=floor, turn=turn, clock=clock)
+    keypad = Keypad(own_keys=own, is_taken=taken, floor=floor, turn=turn, clock=clock)
     frames = [InputDTMFFrame(button=KeypadEntry(key)) for key in keys]
     down, _ = await run_test(keypad, frames_to_send=[*frames, SleepFrame(PAUSE_S + 0.5)])
     on = "".join(frame.button.value for frame in down if isinstance(frame, InputDTMFFrame))

@@ -36,6 +36,7 @@ def asks(digits: int) -> dict[str, Any]:
     return ASKS_SIX | {"parameters": {"type": "object", "properties": {"code": code}}}
 
 
+ASKED = "Hello, please key in your code."
 THIRTY_SIX = "1234567890" * 3 + "*12345"
 
 
@@ -45,9 +46,10 @@ async def keyed(
     *,
     tools: list[dict[str, Any]] | None = None,
     into_greeting: bool = False,
+    greeting: str = "Hello, this is Holdline.",
 ) -> JudgedCall:
     """Press keys in one go and hear the answer."""
-    agent = {"agent": {"greeting": "Hello, this is Holdline.", "tools": tools or []}}
+    agent = {"agent": {"greeting": greeting, "tools": tools or []}}
     async with listening(folder, agent, None) as beside, beside.call as call:
         if into_greeting:
             await asyncio.sleep(1.0)
@@ -89,26 +91,34 @@ async def test_pressed_keys_reach_the_model_and_are_answered_in_time(
 
 
 @pytest.mark.parametrize(
-    ("keys", "tools", "recorded"),
+    ("keys", "greeting", "tools", "recorded"),
     [
-        ("471529#", [], "******"),
-        ("471529", [ASKS_SIX], "471529"),
-        ("4715#", [ASKS_SIX], "****"),
-        ("471529", [ASKS_SIX | {"sensitive": "end"}], "******"),
-        ("4242424242424242", [asks(16)], "************4242"),
+        ("471529#", ASKED, [], "******"),
+        ("471529", ASKED, [ASKS_SIX], "471529"),
+        ("471529#", ASKED, [ASKS_SIX], "471529"),
+        ("4715#", ASKED, [ASKS_SIX], "****"),
+        ("471529", ASKED, [ASKS_SIX | {"sensitive": "end"}], "******"),
+        ("471529", ASKED, [ASKS_SIX | {"sensitive": "end"}, asks(6)], "******"),
+        ("471529", "Hello, this is Holdline.", [ASKS_SIX], "******"),
+        ("4242424242424242", ASKED, [asks(16)], "************4242"),
+        ("4242424242424242#", "Please key in your card number.", [asks(4)], "****************"),
     ],
     ids=[
-        "no tool asked",
+        "no tool",
         "a tool asked",
+        "a tool asked, and # follows",
         "a tool asked for another length",
         "a sensitive tool asked",
+        "one of two tools is sensitive",
+        "no tool asked",
         "a tool asked for a card",
+        "another tool has a length",
     ],
 )
 async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
-    tmp_path: Path, keys: str, tools: list[dict[str, Any]], recorded: str
+    tmp_path: Path, keys: str, greeting: str, tools: list[dict[str, Any]], recorded: str
 ) -> None:
-    beside = await keyed(tmp_path, keys, tools=tools)
+    beside = await keyed(tmp_path, keys, tools=tools, greeting=greeting)
 
     (heard,) = [event for event in beside.events if isinstance(event, TranscriptFinal)]
     assert (heard.text, heard.turn) == (f"Keys pressed: {recorded}", 1)
